@@ -1,0 +1,268 @@
+"""Resolve a network's description into a plan: every rule of TF-Slim decided, once, for everything that follows.
+
+The plan says when the previous input is projected or halved, when a pooling needs a 1x1 convolution, how each
+convolution pads, which cell reduces, how likely each path is kept, and what each variable is called. The torch
+network, the ONNX graph, the weight readers' checks and the papers' counts all follow it and decide nothing.
+
+Sources: TF-Slim's `nasnet.py`, `nasnet_utils.py` and `pnasnet.py`; Liu et al., 2018; Zoph et al., 2018.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from math import prod
+
+from .cells import CellSpec
+from .layers import Dense, GlobalPool, Layer, Relu, Shape, Stack, Variables
+from .spec import NetworkSpec
+
+Layers = tuple[Layer, ...]
+
+
+@dataclass(frozen=True)
+class Branch:
+    """A state of a cell, and the layers it goes through. `drop_path`: training drops it as a whole, at random."""
+
+    source: int
+    layers: Layers
+    drop_path: bool = False
+
+
+@dataclass(frozen=True)
+class BlockPlan:
+    """Two branches whose results are added."""
+
+    scope: str
+    left: Branch
+    right: Branch
+
+
+@dataclass(frozen=True)
+class CellPlan:
+    """A cell in its place in a network."""
+
+    scope: str
+    endpoint: str | None
+    """TF-Slim's name for the output; the first cell of the stem has none."""
+    lookback: int
+    """Which earlier output is the previous input: 1 the current input itself, 2 the one before it, and so on."""
+    entry: tuple[Layers, Layers]
+    """What the current and the previous input go through first."""
+    blocks: tuple[BlockPlan, ...]
+    concat: tuple[Branch, ...]
+    """What is concatenated to the output."""
+    keep_probability: float
+    """How likely training keeps a path, at the end of the schedule."""
+    output: Shape
+
+    def layers(self) -> Iterator[Layer]:
+        """Yield all layers, in the order in which TF-Slim creates their variables."""
+        yield from (*self.entry[1], *self.entry[0])
+        for block in self.blocks:
+            yield from (*block.left.layers, *block.right.layers)
+        for branch in self.concat:
+            yield from branch.layers
+
+
+@dataclass(frozen=True)
+class AuxPlan:
+    """The auxiliary classifier that trains the middle of the network; inference has none."""
+
+    scope: str
+    cell: int
+    """Index in `Plan.cells` of the cell it reads."""
+    layers: Layers
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A network with every decision taken. Its input is [height, width, 3], in [-1, 1]."""
+
+    spec: NetworkSpec
+    stem: Layers
+    cells: tuple[CellPlan, ...]
+    pool: Layers
+    classifier: Dense | None
+    aux: AuxPlan | None
+
+    @property
+    def num_features(self) -> int:
+        """Length of the feature vector."""
+        return self.pool[-1].output.channels
+
+    def layers(self, *, training: bool = False) -> Iterator[Layer]:
+        """Yield all layers in TF-Slim's order of creation; those of the auxiliary head only for `training`."""
+        yield from self.stem
+        for index, cell in enumerate(self.cells):
+            yield from cell.layers()
+            if training and self.aux and self.aux.cell == index:
+                yield from self.aux.layers
+        yield from self.pool
+        if self.classifier:
+            yield self.classifier
+
+    def variables(self, *, training: bool = False) -> Variables:
+        """Return every variable's name and shape; those of the auxiliary head only for `training`."""
+        return {name: shape for layer in self.layers(training=training) for name, shape in layer.variables().items()}
+
+    def endpoints(self) -> dict[str, tuple[int, ...]]:
+        """Return every inference endpoint's name and shape without the batch, in order."""
+        maps: dict[str, tuple[int, ...]] = {cell.endpoint: cell.output for cell in self.cells if cell.endpoint}
+        if self.spec.stem == "cifar":
+            maps = {"Stem": self.stem[-1].output, **maps}
+        heads = {"Logits": (n,), "Predictions": (n,)} if (n := self.spec.num_classes) else {}
+        return {**maps, "global_pool": (self.num_features,), **heads}
+
+    @property
+    def parameters(self) -> int:
+        """Trainable numbers at inference: kernels, scales, offsets and biases, without the auxiliary head."""
+        return sum(prod(shape) for name, shape in self.variables().items() if "/moving_" not in name)
+
+    @property
+    def stored_numbers(self) -> int:
+        """All numbers of a checkpoint for inference: the parameters and the moving statistics."""
+        return sum(prod(shape) for shape in self.variables().values())
+
+    @property
+    def mult_adds(self) -> int:
+        """Multiply-adds of one image: convolutions and classifier."""
+        return sum(layer.mult_adds for layer in self.layers())
+
+    def regularized(self) -> list[str]:
+        """Return the variables that have an L2 term: all kernels, those of the auxiliary head included."""
+        return [name for name in self.variables(training=True) if name.endswith("weights")]
+
+
+def resolve(spec: NetworkSpec) -> Plan:
+    """Decide everything about the network of `spec`. Raises `SpecError` where its sizes do not work out."""
+    stem = _stem(spec)
+    cells = list(_cells(spec, stem[-1].output))
+    last = cells[-1].output
+    pooled = Shape(1, 1, last.channels)
+    classes = spec.num_classes
+    classifier = Dense(pooled, Shape(1, 1, classes), "final_layer/FC") if classes else None
+    return Plan(spec, stem, tuple(cells), (Relu(last, last), GlobalPool(last, pooled)), classifier, _aux(spec, cells))
+
+
+def _stem(spec: NetworkSpec) -> Layers:
+    stack = Stack(Shape(*spec.image_size, 3), "", spec.epsilon)
+    if spec.stem == "imagenet":
+        return stack.conv("conv0", spec.stem_filters, (3, 3), 2, valid=True).batch_norm("conv0_bn").done()
+    return stack.conv("l1_stem_3x3", spec.stem_filters, (3, 3)).batch_norm("l1_stem_bn").done()
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where a cell stands: what the network, not the cell, decides about it."""
+
+    cell: CellSpec
+    scope: str
+    endpoint: str | None
+    filters: int
+    stride: int
+    lookback: int
+
+
+def _places(spec: NetworkSpec) -> Iterator[_Place]:
+    """Yield the places of all cells in order: the stem's, then reduction and normal cells."""
+    reducing = spec.reduction_cell or spec.cell
+    if spec.stem == "imagenet":
+        for index in range(2):
+            narrow = int(spec.filters / spec.filter_scaling ** (2 - index))
+            # The very first cell has only one input, which serves as the previous one too.
+            yield _Place(reducing, f"cell_stem_{index}", ("Stem" if index else None), narrow, 2, 1 + index)
+    filters, first = float(spec.filters), spec.stem == "cifar"
+    for index in range(spec.num_cells):
+        reduces = index in spec.reduction_indices
+        filters *= spec.filter_scaling if reduces else 1
+        lookback = 1 if first else 2
+        if reduces and spec.reduction_cell:
+            number = spec.reduction_indices.index(index)
+            names = f"reduction_cell_{number}", f"Reduction_Cell_{number}"
+            yield _Place(spec.reduction_cell, *names, int(filters), 2, lookback)
+            # TF-Slim takes the previous input before or after it inserts the reduction cell.
+            lookback = min(lookback + 1, 2 if first else 3) if spec.skip_reduction_input else 2
+        stride = 2 if reduces and not spec.reduction_cell else 1
+        yield _Place(spec.cell, f"cell_{index}", f"Cell_{index}", int(filters), stride, lookback)
+        first = False
+
+
+def _cells(spec: NetworkSpec, stem: Shape) -> Iterator[CellPlan]:
+    outputs, places = [stem], list(_places(spec))
+    for index, place in enumerate(places):
+        keep = 1 - (index + 1) / len(places) * (1 - spec.drop_path_keep)
+        cell = _cell(place, outputs[-1], outputs[-place.lookback], keep, spec.epsilon)
+        outputs.append(cell.output)
+        yield cell
+
+
+def _cell(place: _Place, current: Shape, previous: Shape, keep: float, epsilon: float) -> CellPlan:
+    entry_current = Stack(current, place.scope, epsilon).relu().conv("1x1", place.filters).batch_norm("beginning_bn")
+    entry_previous = Stack(previous, place.scope, epsilon)
+    if place.lookback > 1:
+        if previous[:2] != current[:2]:
+            entry_previous.relu().reduce(place.filters, 2)
+        elif previous.channels != place.filters:
+            entry_previous.relu().conv("prev_1x1", place.filters).batch_norm("prev_bn")
+    states = [entry_current.shape, entry_previous.shape]
+    blocks = []
+    for index, (left, left_input, right, right_input) in enumerate(place.cell.blocks):
+        scope = f"{place.scope}/comb_iter_{index}"
+        branches = [
+            _operation(f"{scope}/{side}", operation, source, states[source], place, epsilon)
+            for side, operation, source in (("left", left, left_input), ("right", right, right_input))
+        ]
+        shape = next((b.layers[-1].output for b in branches if b.layers), states[left_input])
+        states.append(shape)
+        blocks.append(BlockPlan(scope, *branches))
+    concat = tuple(_output(source, states, place.scope, epsilon) for source in place.cell.concat)
+    output = Shape(*states[-1][:2], len(concat) * states[-1].channels)
+    entry = (entry_current.done(), entry_previous.done())
+    return CellPlan(place.scope, place.endpoint, place.lookback, entry, tuple(blocks), concat, keep, output)
+
+
+def _operation(scope: str, operation: str, source: int, shape: Shape, place: _Place, epsilon: float) -> Branch:
+    """Return the layers of one operation; only the cell's two inputs are read with its stride."""
+    stride, filters = (place.stride if source < 2 else 1), place.filters
+    stack = Stack(shape, scope, epsilon)
+    match operation:
+        case "sep3" | "sep5" | "sep7":
+            size = int(operation[3:])
+            for turn in (1, 2):
+                stack.relu().separable(f"separable_{size}x{size}_{turn}", filters, size, stride if turn == 1 else 1)
+                stack.batch_norm(f"bn_sep_{size}x{size}_{turn}")
+        case "max3" | "avg3":
+            stack.pool(operation[:3], 3, stride)
+            if shape.channels != filters:
+                stack.conv("1x1", filters).batch_norm("bn_1")
+        case "identity":
+            if stride > 1 or shape.channels != filters:
+                stack.relu().conv("1x1", filters, stride=stride).batch_norm("bn_1")
+        case "conv1x7_7x1":
+            stack.relu().conv("1x7", filters, (1, 7), stride).batch_norm("bn_1x7")
+            stack.relu().conv("7x1", filters, (7, 1)).batch_norm("bn_7x1")
+        case "dil3":
+            stack.relu().conv("dilated_3x3", filters, (3, 3), stride, dilation=2).batch_norm("bn_dilated_3x3")
+    return Branch(source, stack.done(), drop_path=operation != "identity")
+
+
+def _output(source: int, states: list[Shape], scope: str, epsilon: float) -> Branch:
+    """Return the branch that brings one state to the size of the last for the concatenation."""
+    shape, final = states[source], states[-1]
+    stack = Stack(shape, f"{scope}/cell_output/reduction_{source}", epsilon)
+    if shape != final:
+        stack.reduce(final.channels, 2 if shape[:2] != final[:2] else 1)
+    return Branch(source, stack.done())
+
+
+def _aux(spec: NetworkSpec, cells: list[CellPlan]) -> AuxPlan | None:
+    """Return the auxiliary head, which reads the last cell before the second reduction; None where there is none."""
+    if not spec.aux_head or spec.num_classes is None or spec.reductions < 2:
+        return None
+    number = spec.reduction_indices[1] - 1
+    index = next((i for i, cell in enumerate(cells) if cell.scope == f"cell_{number}"), None)
+    if index is None or min(cells[index].output[:2]) < 5:
+        return None
+    stack = Stack(cells[index].output, f"aux_{number}/aux_logits", spec.epsilon).relu().pool("avg", 5, 3, valid=True)
+    stack.conv("proj", 128).batch_norm("aux_bn0").relu()
+    stack.conv("Conv", 768, stack.shape[:2], valid=True).batch_norm("aux_bn1").relu()
+    return AuxPlan(f"aux_{number}", index, stack.dense("FC", spec.num_classes).done())
