@@ -1,0 +1,20 @@
+"""Weights of every origin: opened without TensorFlow, held against the network, written as this project's own."""
+
+from .arrays import LazyArrays
+from .check import AUXILIARY_HEAD, CLASSIFIER, check_weights
+from .native import write_weights
+from .open import open_weights
+from .saved_model import HubModuleInfo, Signature
+from .source import WeightsSource
+
+__all__ = [
+    "AUXILIARY_HEAD",
+    "CLASSIFIER",
+    "HubModuleInfo",
+    "LazyArrays",
+    "Signature",
+    "WeightsSource",
+    "check_weights",
+    "open_weights",
+    "write_weights",
+]

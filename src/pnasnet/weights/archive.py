@@ -1,0 +1,105 @@
+"""`.tar.gz` archives, as published models come in: unpacked without trusting their names or their sizes."""
+
+import gzip
+import io
+import re
+import shutil
+import tarfile
+import tempfile
+import zlib
+from pathlib import Path, PurePosixPath
+
+from ..errors import CorruptWeightsError, OutputError
+from .files import map_file
+
+MAX_BYTES = 4 * 2**30
+"""Of the whole archive, unpacked; the largest published network takes well below 1 GiB."""
+MAX_MEMBERS = 10_000
+
+_CHUNK = 2**20
+_NEEDED = re.compile(r"checkpoint|saved_model\.pb|tfhub_module\.pb|.+\.index|.+\.data-\d{5}-of-\d{5}")
+_DAMAGE = (
+    tarfile.TarError, gzip.BadGzipFile, zlib.error, EOFError, ValueError, OverflowError, LookupError, RecursionError
+)  # fmt: skip
+
+
+class _BoundedReader(io.RawIOBase):
+    """The unpacked bytes of a gzip file: no more than `MAX_BYTES` of them, forward only, and few at a time.
+
+    tarfile reads as many bytes in one go as a header claims, which a small gzip file can supply, and goes wherever
+    another header says.
+    """
+
+    def __init__(self, file: gzip.GzipFile) -> None:
+        self._file = file
+
+    def read(self, size: int = _CHUNK, /) -> bytes:
+        if size > _CHUNK or self.tell() + size > MAX_BYTES + _CHUNK:
+            raise ValueError("it claims sizes beyond those of any weights")
+        return self._file.read(size)
+
+    def seek(self, position: int, whence: int = io.SEEK_SET, /) -> int:
+        if not self.tell() <= position <= MAX_BYTES:
+            raise ValueError("it claims sizes beyond those of any weights")
+        return self._file.seek(position)
+
+    def tell(self) -> int:
+        return self._file.tell()
+
+
+def unpack(path: Path) -> Path:
+    """Unpack the `.tar.gz` at `path` into a new temporary folder, which the caller removes, and return it.
+
+    Only what readers of weights need is written.
+
+    Raises:
+        CorruptWeightsError: it is damaged, too large, or holds what does not belong in it: a link, a device, a name
+            that leads out of the folder.
+        OutputError: the temporary folder could not be written.
+    """
+    map_file(path)  # says in our words why it cannot be read
+    try:
+        folder = Path(tempfile.mkdtemp(prefix="pnasnet-"))
+    except OSError as error:
+        raise OutputError(f"cannot unpack {path}: {error}; set TMPDIR to a folder with space") from error
+    try:
+        _unpack(path, folder)
+    except BaseException as error:
+        shutil.rmtree(folder, ignore_errors=True)
+        if isinstance(error, _DAMAGE):
+            raise CorruptWeightsError(f"{path} is damaged: {error}; not unpacked, get it again") from error
+        if isinstance(error, OSError):
+            raise OutputError(
+                f"cannot unpack {path} into {folder}: {error.strerror}; set TMPDIR to a folder with space"
+            ) from error
+        raise
+    return folder
+
+
+def _unpack(path: Path, folder: Path) -> None:
+    with gzip.open(path) as file:
+        reader = _BoundedReader(file)
+        with tarfile.open(fileobj=reader, mode="r:") as archive:
+            for count, member in enumerate(archive):
+                if count == MAX_MEMBERS:
+                    raise ValueError(f"it holds more than {MAX_MEMBERS} files")
+                _extract(archive, member, folder)
+        # tarfile takes a damaged header for the end; gzip's checksum, at the very end, tells.
+        while reader.read():
+            pass
+
+
+def _extract(archive: tarfile.TarFile, member: tarfile.TarInfo, folder: Path) -> None:
+    name = PurePosixPath(member.name)
+    if name.is_absolute() or ".." in name.parts or "\\" in member.name:
+        raise ValueError(f"{member.name!r} leads out of its folder")
+    if not (member.isdir() or member.isreg()) or member.issparse():
+        raise ValueError(f"{member.name!r} is no plain file")
+    source = archive.extractfile(member)
+    if source is None or not _NEEDED.fullmatch(name.name):
+        return
+    target = folder / name
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with target.open("wb") as output:
+        while chunk := source.read(_CHUNK):
+            output.write(chunk)

@@ -1,0 +1,130 @@
+"""Safetensors files: this project's own, which it also writes, and those of others.
+
+Ours hold TF-Slim's names, TensorFlow's layout and float32. Their metadata say what they are and hold a checksum of
+each array, which the format itself has not.
+"""
+
+import json
+import os
+import secrets
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+
+from ..errors import CorruptWeightsError, InputError, OutputError
+from .arrays import Array, LazyArrays, Shape
+from .crc import masked_crc32c
+from .files import map_file, reading
+
+FORMAT = "pnasnet-weights-1"
+"""The value of the metadata's `format` in this project's own files."""
+
+_CHECKSUMS = "crc32c"  # in the metadata: a JSON object from each name to its array's masked CRC-32C
+_DTYPES = {"F16", "F32", "F64"}
+
+
+def read_safetensors(path: Path) -> tuple[LazyArrays, dict[str, str]]:
+    """Open the file at `path`; return its floating-point tensors, in their own layout, and its metadata.
+
+    Raises:
+        WeightsNotFoundError: there is no such file.
+        CorruptWeightsError: its header is damaged, claims what the file does not hold, or names another dtype. Also
+            raised when a tensor of one of our own files is read and its checksum does not hold.
+    """
+    map_file(path)  # says in our words why a file cannot be read at all
+    try:
+        with reading(path):
+            file: Any = safe_open(path, framework="numpy")
+        metadata: dict[str, str] = dict(file.metadata() or {})
+        shapes: dict[str, Shape] = {}
+        for name in file.keys():  # noqa: SIM118 - it is no mapping
+            tensor = file.get_slice(name)
+            if tensor.get_dtype() in _DTYPES:
+                shapes[name] = tuple(tensor.get_shape())
+            elif "F" in tensor.get_dtype():
+                raise CorruptWeightsError(f"{path} holds {name} as {tensor.get_dtype()}: convert it to float32 (F32)")
+    except SafetensorError as error:
+        raise CorruptWeightsError(f"{path} is damaged or no safetensors file: {error}") from error
+
+    checksums = _read_checksums(metadata, path)
+
+    def read(name: str) -> Array:
+        array = np.array(file.get_tensor(name), np.float32, order="C")
+        if checksums is not None and checksums.get(name) != masked_crc32c(array):
+            raise CorruptWeightsError(f"{path} is damaged: the checksum of {name} does not hold; get it again")
+        return array
+
+    return LazyArrays(shapes, read), metadata
+
+
+def _read_checksums(metadata: dict[str, str], path: Path) -> dict[str, Any] | None:
+    """Take the checksums out of the metadata; None in a file of others."""
+    text = metadata.pop(_CHECKSUMS, None)
+    if metadata.get("format") != FORMAT:
+        return None
+    try:
+        checksums = json.loads(text or "")
+    except (ValueError, RecursionError):
+        checksums = None
+    if not isinstance(checksums, dict):
+        raise CorruptWeightsError(f"{path} is damaged: its checksums cannot be read; get it again")
+    return checksums
+
+
+def write_weights(
+    path: str | os.PathLike[str],
+    arrays: Mapping[str, Any],
+    *,
+    model: str,
+    spec: str,
+    origin: str,
+    classes: int | None,
+    label_offset: int,
+    extra: Mapping[str, str] | None = None,
+) -> None:
+    """Write weights as this project's own safetensors file: whole, or not at all.
+
+    Args:
+        path: where to; what is there is replaced once the new file is complete.
+        arrays: TF-Slim's variable names to arrays in TensorFlow's layout; written as float32.
+        model: name of the network.
+        spec: the network's description, as JSON.
+        origin: where the weights come from, for a person.
+        classes: width of the classifier; None without one.
+        label_offset: the logit of the first class that is not the background: 1 for ImageNet's 1001, else 0.
+        extra: more metadata, which must not use the names above.
+
+    Raises:
+        OutputError: the file could not be written, such as on a full disk.
+        InputError: `extra` would overwrite what the other arguments say.
+    """
+    metadata = {
+        "format": FORMAT,
+        "model": model,
+        "spec": spec,
+        "origin": origin,
+        "classes": "" if classes is None else str(classes),
+        "label_offset": str(label_offset),
+    }
+    taken = {*metadata, _CHECKSUMS} & (extra or {}).keys()
+    if taken:
+        raise InputError(f"extra metadata may not be called {', '.join(sorted(taken))}: choose other names")
+    tensors = {name: np.ascontiguousarray(array, np.float32) for name, array in arrays.items()}
+    metadata[_CHECKSUMS] = json.dumps({name: masked_crc32c(array) for name, array in tensors.items()})
+    target = Path(path)
+    temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
+    try:
+        save_file(tensors, temporary, {**metadata, **(extra or {})})
+        with temporary.open("rb+") as file:
+            os.fsync(file.fileno())
+        temporary.replace(target)
+    except (OSError, SafetensorError) as error:
+        raise OutputError(f"cannot write {target}: {error}") from error
+    finally:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)

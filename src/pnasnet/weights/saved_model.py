@@ -1,0 +1,131 @@
+"""SavedModel folders: TF1 hub modules and TF2 SavedModels, without TensorFlow.
+
+Both are `saved_model.pb` and a checkpoint `variables/variables`. A TF1 module's checkpoint carries the variables'
+names; a TF2 one is keyed by object path, and its object graph, a string in the checkpoint, tells the names.
+
+Sources: TensorFlow's saved_model.proto, meta_graph.proto and trackable_object_graph.proto; tensorflow_hub's
+module_attachment.proto and image_module_info.proto.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..errors import CorruptWeightsError
+from .bundle import Bundle
+from .files import map_file
+from .wire import Message
+
+OBJECT_GRAPH = "_CHECKPOINTABLE_OBJECT_GRAPH"
+
+_ATTACHMENTS = "hub_module_attachments"
+_MAX_BYTES = 256 * 2**20
+_MAX_GRAPHS = 16
+_MAX_SIDE = 2**16
+
+
+@dataclass(frozen=True)
+class Signature:
+    """Names of a signature's inputs and outputs, with shapes; None for a dimension (or a shape) left open."""
+
+    inputs: Mapping[str, tuple[int | None, ...] | None]
+    outputs: Mapping[str, tuple[int | None, ...] | None]
+
+
+@dataclass(frozen=True)
+class HubModuleInfo:
+    """What a SavedModel says of itself."""
+
+    image_size: tuple[int, int] | None
+    """Height and width: as attached to a hub module, else as the shape of the input `images` has them."""
+    tags: tuple[frozenset[str], ...]
+    """The tags of each graph variant: of a hub module set() and {"train"}."""
+    signatures: Mapping[str, Signature]
+    """The signatures of the variant for inference."""
+
+
+def read_module_info(path: Path) -> HubModuleInfo:
+    """Read the `saved_model.pb` at `path`.
+
+    Raises:
+        CorruptWeightsError: it is damaged, or beyond the bounds of this module.
+    """
+    origin = str(path)
+    data = map_file(path)
+    if len(data) > _MAX_BYTES:
+        raise CorruptWeightsError(f"{origin} has {len(data)} bytes; more than {_MAX_BYTES} are not read")
+    graphs = Message(data.data, origin).messages(2)
+    if not 1 <= len(graphs) <= _MAX_GRAPHS:
+        raise CorruptWeightsError(f"{origin} is no SavedModel: it holds {len(graphs)} graphs")
+    tags = tuple(frozenset(graph.message(1).texts(4)) for graph in graphs)
+    inference = graphs[min(range(len(graphs)), key=lambda i: "train" in tags[i])]
+    signatures = _read_signatures(inference)
+    return HubModuleInfo(_attached_size(inference) or _input_size(signatures), tags, signatures)
+
+
+def _read_signatures(graph: Message) -> dict[str, Signature]:
+    signatures = {}
+    for entry in graph.messages(5):
+        if not entry.text(1).startswith("__"):  # such as __saved_model_init_op
+            value = entry.message(2)
+            signatures[entry.text(1)] = Signature(_read_tensors(value, 1), _read_tensors(value, 2))
+    return signatures
+
+
+def _read_tensors(signature: Message, field: int) -> dict[str, tuple[int | None, ...] | None]:
+    tensors: dict[str, tuple[int | None, ...] | None] = {}
+    for entry in signature.messages(field):
+        shape = entry.message(2).message(3)
+        sizes = [dim.signed(1) for dim in shape.messages(2)]
+        tensors[entry.text(1)] = None if shape.number(3) else tuple(size if size >= 0 else None for size in sizes)
+    return tensors
+
+
+def _attached_size(graph: Message) -> tuple[int, int] | None:
+    for collection in graph.messages(4):
+        if collection.text(1) != _ATTACHMENTS:
+            continue
+        for data in collection.message(2).message(2).chunks(1):
+            attachment = Message(data, graph.origin)
+            if attachment.text(1) == "image_module_info":
+                size = Message((attachment.chunks(2) or [memoryview(b"")])[-1], graph.origin).message(1)
+                return _checked_size(size.number(1), size.number(2), graph.origin)
+    return None
+
+
+def _input_size(signatures: Mapping[str, Signature]) -> tuple[int, int] | None:
+    for signature in signatures.values():
+        shape = signature.inputs.get("images")
+        if shape and len(shape) == 4 and shape[1] and shape[2]:
+            return shape[1], shape[2]
+    return None
+
+
+def _checked_size(height: int, width: int, origin: str) -> tuple[int, int]:
+    if not (1 <= height <= _MAX_SIDE and 1 <= width <= _MAX_SIDE):
+        raise CorruptWeightsError(f"{origin} is damaged: it states images of {height}x{width} pixels")
+    return height, width
+
+
+def read_object_names(bundle: Bundle) -> dict[str, str] | None:
+    """Return the variables' names of a TF2 checkpoint: from each name to the key of its tensor.
+
+    Tensors that the object graph gives no name keep their key. None if the checkpoint has no object graph, as TF1's.
+
+    Raises:
+        CorruptWeightsError: the graph is damaged, or two tensors have one name.
+    """
+    graph = bundle.read_string(OBJECT_GRAPH)
+    if graph is None:
+        return None
+    named = {}
+    for node in Message(graph, f"the object graph of {bundle.origin}").messages(1):
+        for attribute in node.messages(2):
+            named[attribute.text(3)] = attribute.text(2).removesuffix(":0")
+    names: dict[str, str] = {}
+    for key in bundle.shapes:
+        name = named.get(key) or key
+        if name in names:
+            raise CorruptWeightsError(f"{bundle.origin} gives two tensors the name {name}")
+        names[name] = key
+    return names

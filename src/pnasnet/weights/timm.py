@@ -1,0 +1,100 @@
+"""The layout of timm's and Cadene's `pnasnet5large` and `nasnetalarge`, turned into TF-Slim's names and TensorFlow's.
+
+Both name their modules alike. The names carry no kernel sizes, which TF-Slim's do, so the sizes are taken from the
+kernels' shapes; nothing else depends on the architecture, and networks of other depths and widths map as well.
+"""
+
+import re
+from collections.abc import Mapping
+
+import numpy as np
+
+from .arrays import LazyArrays, Shape
+
+_CELL = r"(?P<cell>(?:reduction_)?cell(?:_stem)?_\d+)"
+_BLOCK = rf"{_CELL}\.(?P<block>comb_iter_\d+)_(?P<side>left|right)"
+
+_MODULES = {
+    r"conv_?0\.conv": "conv0",
+    r"conv_?0\.bn": "conv0_bn",
+    rf"{_CELL}\.conv_1x1\.conv": "{cell}/1x1",
+    rf"{_CELL}\.conv_1x1\.bn": "{cell}/beginning_bn",
+    rf"{_CELL}\.conv_prev_1x1\.conv": "{cell}/prev_1x1",
+    rf"{_CELL}\.conv_prev_1x1\.bn": "{cell}/prev_bn",
+    # timm's PNASNet holds the factorized reduction in conv_prev_1x1, its NASNet in the cell itself.
+    rf"{_CELL}\.(?:conv_prev_1x1\.)?path_(?P<path>[12])\.conv": "{cell}/path{path}_conv",
+    rf"{_CELL}\.(?:conv_prev_1x1\.)?final_path_bn": "{cell}/final_path_bn",
+    rf"{_BLOCK}\.separable_(?P<n>\d+)\.(?:depth|point)wise_conv2d": "{cell}/{block}/{side}/separable_{kernel}_{n}",
+    rf"{_BLOCK}\.bn_sep_(?P<n>\d+)": "{cell}/{block}/{side}/bn_sep_{kernel}_{n}",
+    rf"{_BLOCK}\.conv": "{cell}/{block}/{side}/1x1",
+    rf"{_BLOCK}\.bn": "{cell}/{block}/{side}/bn_1",
+    r"last_linear": "final_layer/FC",
+}
+"""The module's name in timm, to its variables' scope in TF-Slim."""
+
+_BATCH_NORM = {
+    "weight": "gamma",
+    "bias": "beta",
+    "running_mean": "moving_mean",
+    "running_var": "moving_variance",
+}
+_OTHER = {"weight": "weights", "bias": "biases"}
+
+_BOOKKEEPING = "num_batches_tracked"  # torch's batch normalization counts its updates; inference does not
+
+
+def slim_names(shapes: Mapping[str, Shape]) -> dict[str, str]:
+    """Map the names of a state dict of `shapes`: from TF-Slim's names to timm's.
+
+    What has no counterpart keeps its name, so that a check against the network reports it.
+    """
+    names: dict[str, str] = {}
+    for old in shapes:
+        if not old.endswith(f".{_BOOKKEEPING}"):
+            new = _slim_name(old, shapes) or old
+            names[old if new in names else new] = old
+    return names
+
+
+def looks_like_timm(shapes: Mapping[str, Shape]) -> bool:
+    """Say whether any of the names is one of timm's or Cadene's."""
+    return any(_slim_name(name, shapes) for name in shapes)
+
+
+def _slim_name(name: str, shapes: Mapping[str, Shape]) -> str | None:
+    module, _, leaf = name.rpartition(".")
+    matches = ((re.fullmatch(pattern, module), scope) for pattern, scope in _MODULES.items())
+    match, scope = next(((match, scope) for match, scope in matches if match), (None, ""))
+    if match is None:
+        return None
+    parts = match.groupdict()
+    if "{kernel}" in scope:
+        block = f"{parts['cell']}.{parts['block']}_{parts['side']}"
+        depthwise = shapes.get(f"{block}.separable_{parts['n']}.depthwise_conv2d.weight", ())
+        if len(depthwise) != 4:
+            return None
+        parts["kernel"] = f"{depthwise[2]}x{depthwise[3]}"
+    if module.endswith("_conv2d"):
+        leaf = {"weight": f"{module.rpartition('.')[2].removesuffix('_conv2d')}_weights"}.get(leaf, "")
+    else:
+        leaf = (_BATCH_NORM if "bn" in scope else _OTHER).get(leaf, "")
+    return f"{scope.format(**parts)}/{leaf}" if leaf else None
+
+
+def to_slim(arrays: LazyArrays) -> LazyArrays:
+    """Return timm's arrays (a state dict in torch's layout) under TF-Slim's names and in TensorFlow's layout."""
+    renamed = arrays.renamed(slim_names(arrays.shapes))
+    axes = {name: _axes(name, len(shape)) for name, shape in renamed.shapes.items()}
+    shapes = {name: tuple(shape[axis] for axis in axes[name]) for name, shape in renamed.shapes.items()}
+    return LazyArrays(shapes, lambda name: np.ascontiguousarray(renamed[name].transpose(axes[name])))
+
+
+def _axes(name: str, rank: int) -> tuple[int, ...]:
+    """Return the transpose from torch's layout to TensorFlow's."""
+    if rank == 4 and name.endswith("/depthwise_weights"):
+        return (2, 3, 0, 1)  # [in, 1, height, width] -> [height, width, in, 1]
+    if rank == 4:
+        return (2, 3, 1, 0)  # [out, in, height, width] -> [height, width, in, out]
+    if rank == 2:
+        return (1, 0)  # [out, in] -> [in, out]
+    return tuple(range(rank))

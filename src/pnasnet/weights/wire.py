@@ -1,0 +1,105 @@
+"""Protocol buffers' wire format, as much of it as TensorFlow's files need, read without trusting a byte of it.
+
+Source: "Encoding", protobuf.dev/programming-guides/encoding.
+"""
+
+from ..errors import CorruptWeightsError
+
+MAX_FIELDS = 100_000
+"""Most fields that a message may have: bounds the memory that two bytes of a hostile file can cost."""
+
+_VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
+_WIDTHS = {_FIXED64: 8, _FIXED32: 4}
+
+
+def read_varint(data: memoryview, position: int, origin: str) -> tuple[int, int]:
+    """Return the unsigned 64-bit varint at `position` of `data`, and the position after it."""
+    value = 0
+    for shift in range(0, 70, 7):
+        if position >= len(data):
+            raise CorruptWeightsError(f"{origin} is damaged: it ends within a number")
+        byte = data[position]
+        position += 1
+        value |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return value & (2**64 - 1), position
+    raise CorruptWeightsError(f"{origin} is damaged: it holds a number of more than 64 bits")
+
+
+class Message:
+    """The fields of one message; absent ones have protobuf's defaults, and of repeated scalars the last counts."""
+
+    def __init__(self, data: bytes | memoryview, origin: str) -> None:
+        """Split `data` into fields. `origin` names its file in the CorruptWeightsError for what is no message."""
+        self.origin = origin
+        self._fields: dict[int, list[int | memoryview]] = {}
+        view, position, count = memoryview(data), 0, 0
+        while position < len(view):
+            tag, position = read_varint(view, position, origin)
+            value, position = self._read_value(view, position, tag & 7)
+            self._fields.setdefault(tag >> 3, []).append(value)
+            count += 1
+            if count > MAX_FIELDS:
+                raise self._damaged(f"a message has more than {MAX_FIELDS} fields")
+
+    def _read_value(self, view: memoryview, position: int, wire_type: int) -> tuple[int | memoryview, int]:
+        if wire_type == _VARINT:
+            return read_varint(view, position, self.origin)
+        if wire_type == _BYTES:
+            size, position = read_varint(view, position, self.origin)
+        elif wire_type in _WIDTHS:
+            size = _WIDTHS[wire_type]
+        else:
+            raise self._damaged(f"wire type {wire_type} is not used by TensorFlow")
+        end = position + size
+        if end > len(view):
+            raise self._damaged(f"a field of {size} bytes goes beyond its end")
+        value = view[position:end]
+        return (value if wire_type == _BYTES else int.from_bytes(value, "little")), end
+
+    def _damaged(self, why: str) -> CorruptWeightsError:
+        return CorruptWeightsError(f"{self.origin} is damaged: {why}")
+
+    def numbers(self, field: int) -> list[int]:
+        """Return the values of a repeated, unpacked field of unsigned integers."""
+        values = self._fields.get(field, [])
+        numbers = [value for value in values if isinstance(value, int)]
+        if len(numbers) != len(values):
+            raise self._damaged(f"field {field} should be a number")
+        return numbers
+
+    def number(self, field: int) -> int:
+        """Return an unsigned integer (also a fixed32), 0 by default."""
+        return (self.numbers(field) or [0])[-1]
+
+    def signed(self, field: int) -> int:
+        """Return an int64, 0 by default."""
+        value = self.number(field)
+        return value - 2**64 if value >= 2**63 else value
+
+    def chunks(self, field: int) -> list[memoryview]:
+        """Return the values of a repeated field of bytes."""
+        values = self._fields.get(field, [])
+        chunks = [value for value in values if isinstance(value, memoryview)]
+        if len(chunks) != len(values):
+            raise self._damaged(f"field {field} should be bytes")
+        return chunks
+
+    def texts(self, field: int) -> list[str]:
+        """Return the values of a repeated string field."""
+        try:
+            return [str(chunk, "utf-8") for chunk in self.chunks(field)]
+        except UnicodeDecodeError:
+            raise self._damaged(f"field {field} should be text") from None
+
+    def text(self, field: int) -> str:
+        """Return a string, empty by default."""
+        return (self.texts(field) or [""])[-1]
+
+    def messages(self, field: int) -> list["Message"]:
+        """Return the values of a repeated field of messages."""
+        return [Message(chunk, self.origin) for chunk in self.chunks(field)]
+
+    def message(self, field: int) -> "Message":
+        """Return a nested message, an empty one by default."""
+        return (self.messages(field) or [Message(b"", self.origin)])[-1]
