@@ -1,0 +1,31 @@
+"""Photos in, network input out: decoding, TensorFlow's resize, and the three published preprocessings.
+
+    source (path, bytes, PIL image) ── decode ──► uint8 [H, W, 3] ── transform ──► float32 [h, w, 3] in [0, 1]
+
+`preprocess` does both; `load` also tells how large the picture was. docs/images.md has the choices and the figures.
+"""
+
+from pnasnet.images.decode import decode
+from pnasnet.images.load import Loaded, load, preprocess
+from pnasnet.images.presets import PRESETS, Preset, get_preset, transform
+from pnasnet.images.resize import central_crop, resize_bilinear, resize_crop_bicubic
+from pnasnet.images.source import EXTENSIONS, LIMITS, Limits, Source, is_image_path
+
+__all__ = [
+    "EXTENSIONS",
+    "LIMITS",
+    "PRESETS",
+    "Limits",
+    "Loaded",
+    "Preset",
+    "Source",
+    "central_crop",
+    "decode",
+    "get_preset",
+    "is_image_path",
+    "load",
+    "preprocess",
+    "resize_bilinear",
+    "resize_crop_bicubic",
+    "transform",
+]

@@ -1,0 +1,72 @@
+"""A picture from anywhere to network input in one call."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pnasnet.errors import ImageError
+from pnasnet.images.decode import decode
+from pnasnet.images.presets import Preset, check_size, get_preset, transform
+from pnasnet.images.resize import Size
+from pnasnet.images.source import LIMITS, Limits, Source, name_of
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """Network input, and the size of the picture that it was made from.
+
+    Attributes:
+        image: float32 [h, w, 3] in [0, 1].
+        width: of the decoded picture in pixels, as seen (after any EXIF orientation).
+        height: likewise.
+    """
+
+    image: NDArray[np.float32]
+    width: int
+    height: int
+
+
+def load(
+    source: Source,
+    size: Size,
+    preset: str | Preset = "hub",
+    *,
+    exif: bool | None = None,
+    limits: Limits = LIMITS,
+) -> Loaded:
+    """Decode and preprocess one picture.
+
+    Args:
+        source: a path, the bytes of a file, or a PIL image.
+        size: height and width of the result.
+        preset: "hub" (whole picture), "slim" (central 0.875), "timm" (bicubic, 0.911), or a `Preset`.
+        exif: whether to apply the EXIF orientation, if not as the preset says.
+        limits: the most pixels and bytes that are taken.
+
+    Raises:
+        ImageError: no image, damaged, cut short, too large, or not to be read.
+        InputError: `size` is no pair of positive integers, or `source` is of another type.
+        UnknownNameError: there is no preset of that name.
+    """
+    chosen = get_preset(preset)
+    size = check_size(size)  # before the costly part
+    pixels = decode(source, exif=chosen.exif if exif is None else exif, fast_dct=chosen.fast_dct, limits=limits)
+    height, width = pixels.shape[:2]
+    try:
+        image = transform(pixels, size, chosen)
+    except ImageError as error:
+        raise ImageError(f"{name_of(source)}: {error}") from None
+    return Loaded(image, width, height)
+
+
+def preprocess(
+    source: Source,
+    size: Size,
+    preset: str | Preset = "hub",
+    *,
+    exif: bool | None = None,
+    limits: Limits = LIMITS,
+) -> NDArray[np.float32]:
+    """Decode and preprocess one picture: `load(...).image`, float32 [h, w, 3] in [0, 1]."""
+    return load(source, size, preset, exif=exif, limits=limits).image

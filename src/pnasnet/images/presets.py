@@ -1,0 +1,96 @@
+"""The published preprocessings by name, as values."""
+
+import operator
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pnasnet.errors import InputError, UnknownNameError
+from pnasnet.images.resize import Size, central_crop, resize_bilinear, resize_crop_bicubic
+
+
+@dataclass(frozen=True)
+class Preset:
+    """How a picture becomes network input.
+
+    Attributes:
+        name: what it is called.
+        resize: TensorFlow 1's bilinear without antialiasing, or Pillow's antialiased bicubic.
+        crop: how much of the sides is kept around the centre: bilinear crops first, bicubic resizes first.
+        fast_dct: whether JPEG is decoded with TensorFlow's fast DCT, or Pillow's accurate one.
+        exif: whether the EXIF orientation is applied.
+    """
+
+    name: str
+    resize: Literal["bilinear", "bicubic"]
+    crop: float
+    fast_dct: bool
+    exif: bool = False
+
+
+PRESETS = {
+    preset.name: preset
+    for preset in (
+        # TF-Hub's retrain.py: decode_jpeg, [0, 1], resize_bilinear of the whole picture.
+        Preset("hub", resize="bilinear", crop=1.0, fast_dct=True),
+        # TF-Slim's inception_preprocessing.preprocess_for_eval; its x * 2 - 1 is in the network.
+        Preset("slim", resize="bilinear", crop=0.875, fast_dct=True),
+        # timm's configuration of pnasnet5large.tf_in1k; its mean and deviation of 0.5 are in the network.
+        Preset("timm", resize="bicubic", crop=0.911, fast_dct=False),
+    )
+}
+
+
+def get_preset(preset: str | Preset) -> Preset:
+    """Return the preset of that name; a `Preset` is returned as it is.
+
+    Raises:
+        UnknownNameError: there is none of that name.
+    """
+    if isinstance(preset, Preset):
+        return preset
+    if preset not in PRESETS:
+        raise UnknownNameError.of("preset", preset, list(PRESETS))
+    return PRESETS[preset]
+
+
+def transform(pixels: NDArray[np.uint8], size: Size, preset: str | Preset = "hub") -> NDArray[np.float32]:
+    """Turn decoded pixels into network input.
+
+    Args:
+        pixels: uint8 [H, W, 3].
+        size: height and width of the result.
+        preset: a name among `PRESETS`, or a `Preset`.
+
+    Returns:
+        float32 [*size, 3] in [0, 1].
+
+    Raises:
+        InputError: `pixels` or `size` are not such.
+        ImageError: the picture is too elongated for a preset that keeps its proportions.
+        UnknownNameError: there is no preset of that name.
+    """
+    chosen = get_preset(preset)
+    size = check_size(size)
+    if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3 or 0 in pixels.shape:
+        raise InputError(f"pixels must be uint8 [H, W, 3], but {pixels.dtype} {list(pixels.shape)} was given")
+    if chosen.resize == "bicubic":
+        return resize_crop_bicubic(pixels, size, chosen.crop).astype(np.float32) / np.float32(255)
+    return resize_bilinear(central_crop(pixels, chosen.crop), size, scale=1 / 255)
+
+
+def check_size(size: Size) -> Size:
+    """Return `size` as two plain integers.
+
+    Raises:
+        InputError: it is no pair of positive integers.
+    """
+    try:
+        height, width = map(operator.index, size)
+    except (TypeError, ValueError):
+        height = width = 0
+    if height < 1 or width < 1:
+        raise InputError(f"size must be (height, width), two positive integers, but {size!r} was given")
+    return height, width

@@ -1,0 +1,101 @@
+"""Where pictures come from: paths, bytes and PIL images; how large they may be; which files are taken."""
+
+import os
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+
+from PIL import Image
+
+from pnasnet.errors import ImageError, InputError
+
+Source = str | os.PathLike[str] | bytes | bytearray | memoryview | Image.Image
+
+EXTENSIONS = frozenset({".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff"})
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a picture may cost before it is refused; both are checked before any pixel is decoded.
+
+    The pixels' default is the same as that of TensorFlow's JPEG decoder (height x width x 3 below 2^29) and
+    as Pillow's limit against decompression bombs; such a picture takes 537 MB of memory.
+    """
+
+    pixels: int = 2**29 // 3
+    bytes: int = 256 * 2**20
+
+    def check_bytes(self, count: int, name: str) -> None:
+        """Raise `ImageError` if `count` bytes are too many, or none."""
+        if count == 0:
+            raise ImageError(f"{name}: empty (0 bytes): copy or download it again, or leave it out")
+        if count > self.bytes:
+            raise ImageError(
+                f"{name}: more than the limit of {self.bytes:,} bytes: save it smaller, or raise Limits.bytes"
+            )
+
+    def check_pixels(self, width: int, height: int, name: str) -> None:
+        """Raise `ImageError` if a picture of `width` x `height` has too many pixels, or none."""
+        if width < 1 or height < 1:
+            raise ImageError(f"{name}: a picture of {width} x {height} pixels: leave it out")
+        if width * height > self.pixels:
+            raise ImageError(
+                f"{name}: {width} x {height} pixels, more than the limit of {self.pixels:,}: "
+                "save it smaller, or raise Limits.pixels"
+            )
+
+
+LIMITS = Limits()
+
+
+def is_image_path(path: str | os.PathLike[str]) -> bool:
+    """Whether a file of this name is taken when a folder is walked; its content is not looked at."""
+    return Path(path).suffix.lower() in EXTENSIONS
+
+
+def name_of(source: Source) -> str:
+    """What error messages call `source`: always printable and on one line.
+
+    Raises:
+        InputError: `source` is of a type that holds no picture.
+    """
+    match source:
+        case bytes() | bytearray() | memoryview():
+            return "image bytes"
+        case Image.Image():
+            path = os.fsdecode(getattr(source, "filename", "")) or "PIL image"
+        case str() | os.PathLike():
+            path = os.fsdecode(source)
+        case _:
+            raise InputError(
+                f"an image must be a path, bytes or a PIL image, but a {type(source).__name__} was given: "
+                "pixels that are decoded already go to pnasnet.images.transform"
+            )
+    return path if path and path.isprintable() else ascii(path)
+
+
+def read_file(path: str | os.PathLike[str], limits: Limits = LIMITS) -> bytes:
+    """Return the bytes of the file at `path`.
+
+    Raises:
+        ImageError: it is missing, unreadable, empty, too large, a folder or no regular file.
+    """
+    name = name_of(path)
+    try:
+        status = Path(path).stat()  # before opening, because opening a named pipe would wait for its writer
+        if stat.S_ISDIR(status.st_mode):
+            raise ImageError(f"{name}: a folder, not an image: give the files in it")
+        if not stat.S_ISREG(status.st_mode):
+            raise ImageError(f"{name}: not a regular file: copy the image into one")
+        limits.check_bytes(status.st_size, name)
+        with Path(path).open("rb") as file:
+            data = file.read(limits.bytes + 1)
+    except FileNotFoundError:
+        raise ImageError(f"{name}: no such file: check the path") from None
+    except PermissionError:
+        raise ImageError(f"{name}: permission denied: make the file readable, or leave it out") from None
+    except (OSError, ValueError) as error:  # ValueError: a path with a null byte
+        reason = getattr(error, "strerror", None) or error
+        raise ImageError(f"{name}: cannot be read ({reason}): check the path and the disk") from error
+    limits.check_bytes(len(data), name)  # it may have changed since
+    return data
