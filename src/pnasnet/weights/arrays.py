@@ -72,6 +72,9 @@ def from_mapping(mapping: Mapping[str, Any]) -> LazyArrays:
 
 def _numbers(name: str, value: Any) -> Array:
     try:
-        return np.array(value, np.float32, order="C")
+        array = np.asarray(value)
     except (TypeError, ValueError, RuntimeError) as error:
         raise InputError(f"the weights of {name} are not an array of numbers: {error}") from error
+    if array.dtype.kind not in "biuf":
+        raise InputError(f"the weights of {name} are not an array of numbers but of {array.dtype}")
+    return array.astype(np.float32, order="C")

@@ -13,8 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
 
 from ..errors import CorruptWeightsError, InputError, OutputError
 from .arrays import Array, LazyArrays, Shape
@@ -36,6 +34,8 @@ def read_safetensors(path: Path) -> tuple[LazyArrays, dict[str, str]]:
         CorruptWeightsError: its header is damaged, claims what the file does not hold, or names another dtype. Also
             raised when a tensor of one of our own files is read and its checksum does not hold.
     """
+    from safetensors import SafetensorError, safe_open
+
     map_file(path)  # says in our words why a file cannot be read at all
     try:
         with reading(path):
@@ -103,6 +103,9 @@ def write_weights(
         OutputError: the file could not be written, such as on a full disk.
         InputError: `extra` would overwrite what the other arguments say.
     """
+    from safetensors import SafetensorError
+    from safetensors.numpy import save_file
+
     metadata = {
         "format": FORMAT,
         "model": model,

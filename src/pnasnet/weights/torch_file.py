@@ -1,6 +1,8 @@
 """State dicts in `.pth` files, read by torch with `weights_only`, so that no code in them is ever run."""
 
 import pickle
+import warnings
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +26,12 @@ def read_state_dict(path: Path) -> LazyArrays:
         raise MissingExtraError.of("torch", "torch", f"reading {path.name}") from None
     data = map_file(path)
     zipped = data[:2].tobytes() == b"PK"
+    if zipped:
+        _check_zip(path, len(data))
     try:
-        loaded = torch.load(path, map_location="cpu", weights_only=True, mmap=zipped)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of old pickles, about which nobody can do anything
+            loaded = torch.load(path, map_location="cpu", weights_only=True, mmap=zipped)
     except pickle.UnpicklingError as error:
         raise CorruptWeightsError(
             f"{path} is damaged, or a pickle with code in it, which is never run: get a file of tensors alone, "
@@ -45,6 +51,20 @@ def read_state_dict(path: Path) -> LazyArrays:
         return np.array(tensors[name].detach().to(torch.float32).numpy(), order="C")
 
     return LazyArrays({name: tuple(tensor.shape) for name, tensor in tensors.items()}, read)
+
+
+def _check_zip(path: Path, size: int) -> None:
+    """Check the sizes and the checksums of a zip file, which torch leaves unread."""
+    try:
+        with zipfile.ZipFile(path) as file:
+            members = file.infolist()
+            if sum(member.file_size for member in members) > size:  # torch stores its records uncompressed
+                raise zipfile.BadZipFile("it claims more than it holds")
+            damaged = file.testzip()
+    except Exception as error:  # as with torch below
+        raise CorruptWeightsError(f"{path} is damaged: {error}; get it again") from error
+    if damaged is not None:
+        raise CorruptWeightsError(f"{path} is damaged: the checksum of {damaged!r} does not hold; get it again")
 
 
 def _floating(loaded: Any) -> dict[str, Any]:
