@@ -5,8 +5,8 @@
 `preprocess` does both; `load` also tells how large the picture was. docs/images.md has the choices and the figures.
 """
 
-from pnasnet.images.decode import decode
-from pnasnet.images.load import Loaded, load, preprocess
+from pnasnet.images.decoding import decode
+from pnasnet.images.loading import Loaded, load, preprocess
 from pnasnet.images.presets import PRESETS, Preset, get_preset, transform
 from pnasnet.images.resize import central_crop, resize_bilinear, resize_crop_bicubic
 from pnasnet.images.source import EXTENSIONS, LIMITS, Limits, Source, is_image_path

@@ -15,9 +15,9 @@ from pnasnet.errors import ImageError
 
 Pixels = NDArray[np.uint8]
 
-# libjpeg's warnings after which every pixel is still the file's own; after any other it has made some up.
-_HARMLESS = re.compile("extraneous bytes|JFIF revision|Adobe color transform|SOS parameters")
-_UNKNOWN_SAMPLING = "subsampling"
+# libjpeg's warnings after which every pixel is still the file's own (after any other it has made some up), and
+# TurboJPEG's refusal of uncommon chroma sampling, which libjpeg below it can decode.
+_HARMLESS = re.compile("extraneous bytes|JFIF revision|Adobe color transform|SOS parameters|subsampling level")
 
 # Each scan passes over the whole picture, so that a small file of many scans could take hours. Encoders write
 # about ten; libjpeg-turbo's own guard is 500.
@@ -44,26 +44,19 @@ def decode_jpeg(data: bytes, header: JpegImageFile, name: str, *, fast_dct: bool
     if header.info.get("progressive") and data.count(_START_OF_SCAN) > _MAX_SCANS:
         raise ImageError(f"{name}: a JPEG of more than {_MAX_SCANS} scans, made to waste time: leave it out")
     four_inks = header.mode == "CMYK"
+    options = {"colorspace": "CMYK" if four_inks else "RGB", "fastdct": fast_dct, "fastupsample": False}
+    pixels: Pixels
     try:
-        pixels = _decode_strictly(data, header, "CMYK" if four_inks else "RGB", fast_dct)
-    except ValueError as error:
-        if _UNKNOWN_SAMPLING not in str(error):
-            raise
-        # Chroma sampled by uncommon factors: TurboJPEG's interface refuses what libjpeg below it can decode.
-        return np.asarray(header.convert("RGB"))
-    return _inks_to_rgb(pixels, inverted="adobe" in header.info) if four_inks else pixels
-
-
-def _decode_strictly(data: bytes, header: JpegImageFile, colorspace: str, fast_dct: bool) -> Pixels:
-    options = {"colorspace": colorspace, "fastdct": fast_dct, "fastupsample": False}
-    try:
-        pixels: Pixels = simplejpeg.decode_jpeg(data, strict=True, **options)
+        pixels = simplejpeg.decode_jpeg(data, strict=True, **options)
     except ValueError as warning:
         if not _HARMLESS.search(str(warning)):
             raise
         header.load()  # TurboJPEG stops at the first warning; Pillow goes on, and refuses a file cut short
-        pixels = simplejpeg.decode_jpeg(data, strict=False, **options)
-    return pixels
+        try:
+            pixels = simplejpeg.decode_jpeg(data, strict=False, **options)
+        except ValueError:  # it still insists on a header without oddities
+            return np.asarray(header.convert("RGB"))
+    return _inks_to_rgb(pixels, inverted="adobe" in header.info) if four_inks else pixels
 
 
 def _inks_to_rgb(inks: Pixels, *, inverted: bool) -> Pixels:

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pnasnet.errors import ImageError
-from pnasnet.images.decode import decode
+from pnasnet.images.decoding import decode
 from pnasnet.images.presets import Preset, check_size, get_preset, transform
 from pnasnet.images.resize import Size
 from pnasnet.images.source import LIMITS, Limits, Source, name_of
