@@ -103,9 +103,10 @@ def test_only_what_readers_need_is_written(tmp_path: Path) -> None:
     assert {path.name for path in (folder / "m").iterdir()} == {"model.ckpt.index", "model.ckpt.data-00000-of-00001"}
 
 
-def test_a_bomb_is_not_unpacked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, scratch: Path) -> None:
+@pytest.mark.parametrize("name", ["model.ckpt.index", "passed-over.bin"])
+def test_a_bomb_is_not_unpacked(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, scratch: Path) -> None:
     monkeypatch.setattr(archive, "MAX_BYTES", 2**20)
-    path = pack(tmp_path / "bomb.tar.gz", (tarfile.TarInfo("model.ckpt.index"), bytes(3 * 2**20)))
+    path = pack(tmp_path / "bomb.tar.gz", (tarfile.TarInfo(name), bytes(3 * 2**20)))
     with pytest.raises(CorruptWeightsError, match="beyond those of any weights"):
         open_weights(path)
     assert not list(scratch.iterdir())

@@ -72,6 +72,14 @@ def test_a_full_disk_loses_nothing(tmp_path: Path, small_disk: None) -> None:
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_what_cannot_be_put_in_its_place_leaves_nothing_behind(tmp_path: Path) -> None:
+    path = tmp_path / "m.safetensors"
+    (path / "full").mkdir(parents=True)
+    with pytest.raises(OutputError, match="cannot write"):
+        write(path)
+    assert list(tmp_path.iterdir()) == [path]
+
+
 def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="cannot write"):
         write(tmp_path / "gone" / "m.safetensors")

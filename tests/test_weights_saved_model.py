@@ -47,6 +47,15 @@ def test_a_tf2_saved_model_tells_its_image_size_by_its_input() -> None:
     assert set(info.signatures) == {"serving_default"}
 
 
+def test_signatures_are_those_of_the_variant_for_inference(tmp_path: Path) -> None:
+    train = chunk(1, chunk(4, b"train")) + chunk(5, chunk(1, b"with_bn_hparams"))
+    inference = chunk(5, chunk(1, b"default"))
+    (tmp_path / "saved_model.pb").write_bytes(chunk(2, train) + chunk(2, inference))
+    info = read_module_info(tmp_path / "saved_model.pb")
+    assert info.tags == (frozenset({"train"}), frozenset())
+    assert set(info.signatures) == {"default"}
+
+
 def test_an_open_input_size_and_an_unknown_rank_are_none(tmp_path: Path) -> None:
     unknown = chunk(1, b"out") + chunk(2, chunk(3, number(3, 1)))
     signature = chunk(1, tensor("images", -1, -1, -1, 3)) + chunk(2, unknown)
