@@ -176,3 +176,15 @@ def test_an_archive_without_weights(tmp_path: Path, scratch: Path) -> None:
     with pytest.raises(WeightsNotFoundError, match=r"other\.tar\.gz holds no weights"):
         open_weights(path)
     assert not list(scratch.iterdir())
+
+
+def test_the_reader_goes_neither_back_nor_far_ahead(tmp_path: Path) -> None:
+    with gzip.open(tmp_path / "a.gz", "wb") as file:
+        file.write(bytes(100))
+    with gzip.open(tmp_path / "a.gz") as file:
+        reader = archive._BoundedReader(file)
+        assert reader.seek(50) == 50
+        for position in (49, -1, archive.MAX_BYTES + 1):
+            with pytest.raises(ValueError, match="beyond those of any weights"):
+                reader.seek(position)
+        assert reader.tell() == 50
