@@ -1,4 +1,6 @@
 import shutil
+import subprocess
+import sys
 import tracemalloc
 from pathlib import Path
 
@@ -143,6 +145,21 @@ def test_no_more_than_one_tensor_is_held(tmp_path: Path) -> None:
         assert tracemalloc.get_traced_memory()[1] < 2.5 * 2**20
     finally:
         tracemalloc.stop()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="measures memory as Linux counts it")
+def test_the_mapped_file_does_not_stay_in_memory(tmp_path: Path) -> None:
+    large = {f"v{i}": np.full((2048, 1024), i, np.float32) for i in range(12)}  # 96 MiB in all
+    prefix = write_checkpoint(tmp_path / "model.ckpt", large)
+    code = (
+        "import resource, sys; from pathlib import Path; from pnasnet.weights.bundle import Bundle\n"
+        "peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
+        "bundle = Bundle(Path(sys.argv[1])); before = peak()\n"
+        "for name in bundle.shapes: bundle.read(name)\n"
+        "print(peak() - before)"
+    )
+    grown = subprocess.run([sys.executable, "-c", code, str(prefix)], capture_output=True, text=True, check=True)
+    assert int(grown.stdout) < 40 * 1024  # KiB: a tensor and its mapped pages, and the one before
 
 
 def test_of_several_checkpoints_the_one_that_training_names_is_taken(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from ..errors import CorruptWeightsError, WeightsError, WeightsNotFoundError
 from .arrays import Array, Shape
 from .crc import masked_crc32c
-from .files import map_file
+from .files import MappedFile, map_file
 from .sstable import read_table
 from .wire import Message, read_varint
 
@@ -71,6 +71,7 @@ class Bundle:
         array: NDArray[np.generic] = np.empty(entry.shape, _FLOATS[entry.dtype])
         # The checksum is taken of the copy: what is returned is what was checked, even if the file changes meanwhile.
         array.reshape(-1).view(np.uint8)[:] = self._bytes(entry)
+        self._shards[entry.shard].release(entry.offset, entry.offset + entry.size)
         if masked_crc32c(array) != entry.crc:
             raise self._damaged(name)
         if entry.dtype == _BFLOAT16:  # the upper half of a float32
@@ -95,13 +96,13 @@ class Bundle:
         return data[start + 4 :]
 
     def _bytes(self, entry: _Entry) -> NDArray[np.uint8]:
-        return self._shards[entry.shard][entry.offset : entry.offset + entry.size]
+        return self._shards[entry.shard].bytes[entry.offset : entry.offset + entry.size]
 
     def _damaged(self, name: str) -> CorruptWeightsError:
         return CorruptWeightsError(f"{self.origin} is damaged: the checksum of {name} does not hold; get it again")
 
     def _check(self, name: str, entry: _Entry) -> None:
-        available = len(self._shards[entry.shard])
+        available = len(self._shards[entry.shard].bytes)
         if entry.offset + entry.size > available:
             raise CorruptWeightsError(
                 f"{self.origin} is damaged or cut short: {name} claims bytes {entry.offset} to "
@@ -118,9 +119,9 @@ class Bundle:
             )
 
 
-def _map_shard(path: Path) -> NDArray[np.uint8]:
+def _map_shard(path: Path) -> MappedFile:
     try:
-        return map_file(path)
+        return MappedFile(path)
     except WeightsNotFoundError:
         raise WeightsNotFoundError(f"{path} is missing: put all shards of the checkpoint beside its index") from None
 

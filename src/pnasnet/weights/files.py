@@ -26,25 +26,39 @@ def reading(path: Path) -> Iterator[None]:
         raise WeightsError(f"cannot read {path}: {error.strerror or error}") from error
 
 
-def map_file(path: Path) -> NDArray[np.uint8]:
-    """Return the bytes of the file at `path`, read-only and memory-mapped; unmapped when no longer used.
+class MappedFile:
+    """The bytes of a file, read-only and memory-mapped; unmapped when no longer used."""
 
-    Raises:
-        WeightsNotFoundError: there is no such file.
-        WeightsError: it may not be read, or is no regular file (a pipe or a device could block or never end).
-    """
-    with reading(path):
-        # Without O_NONBLOCK, opening a named pipe would wait for a writer before it could be refused.
-        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
-        try:
-            status = os.fstat(descriptor)
-            if not stat.S_ISREG(status.st_mode):
-                raise WeightsError(f"cannot read {path}: it is not a regular file")
-            if not status.st_size:
-                return np.empty(0, np.uint8)
-            return np.frombuffer(mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ), np.uint8)
-        finally:
-            os.close(descriptor)  # the mapping stays
+    def __init__(self, path: Path) -> None:
+        """Map the file at `path`.
+
+        Raises:
+            WeightsNotFoundError: there is no such file.
+            WeightsError: it may not be read, or is no regular file (a pipe or a device could block or never end).
+        """
+        with reading(path):
+            # Without O_NONBLOCK, opening a named pipe would wait for a writer before it could be refused.
+            descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+            try:
+                status = os.fstat(descriptor)
+                if not stat.S_ISREG(status.st_mode):
+                    raise WeightsError(f"cannot read {path}: it is not a regular file")
+                # An empty file cannot be mapped.
+                self._map = mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ) if status.st_size else None
+            finally:
+                os.close(descriptor)  # the mapping stays
+        self.bytes: NDArray[np.uint8] = np.frombuffer(self._map or b"", np.uint8)
+
+    def release(self, start: int, end: int) -> None:
+        """Give back the memory behind `bytes[start:end]`; it is read again from the file when it is used again."""
+        if self._map is not None and hasattr(self._map, "madvise"):
+            page = start // mmap.PAGESIZE * mmap.PAGESIZE
+            self._map.madvise(mmap.MADV_DONTNEED, page, end - page)
+
+
+def map_file(path: Path) -> NDArray[np.uint8]:
+    """Return the bytes of the file at `path`, with the errors of `MappedFile`."""
+    return MappedFile(path).bytes
 
 
 def sha256(paths: tuple[Path, ...]) -> str:
@@ -64,5 +78,7 @@ def sha256(paths: tuple[Path, ...]) -> str:
 def _sha256(stamps: tuple[tuple[Path, int, int], ...]) -> str:
     digest = hashlib.sha256()
     for path, _, _ in stamps:
-        digest.update(map_file(path).data)
+        with reading(path), path.open("rb") as file:
+            while chunk := file.read(2**20):
+                digest.update(chunk)
     return digest.hexdigest()
