@@ -1,1 +1,64 @@
-"""PNASNet-5 and NASNet-A image features, equal to TF-Slim's, without TensorFlow."""
+"""PNASNet-5 and NASNet-A image features, equal to TF-Slim's, without TensorFlow.
+
+    >>> import pnasnet
+    >>> module = pnasnet.Module("pnasnet_large")
+    >>> features = module.embed(["a.jpg", "b.jpg"])     # [2, 4320] float32
+
+`import pnasnet` is cheap: each name below is loaded when it is first used.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+from ._version import __version__
+from .errors import PnasnetError
+
+if TYPE_CHECKING:
+    from . import images
+    from .cells import NASNET_A_NORMAL, NASNET_A_REDUCTION, PNASNET5, CellSpec
+    from .module import Module, get_expected_image_size, get_num_image_channels
+    from .plan import Plan, resolve
+    from .spec import NetworkSpec
+    from .weights import open_weights, write_weights
+
+_HOMES = {
+    "CellSpec": "cells",
+    "Module": "module",
+    "NASNET_A_NORMAL": "cells",
+    "NASNET_A_REDUCTION": "cells",
+    "NetworkSpec": "spec",
+    "PNASNET5": "cells",
+    "Plan": "plan",
+    "get_expected_image_size": "module",
+    "get_num_image_channels": "module",
+    "open_weights": "weights",
+    "resolve": "plan",
+    "write_weights": "weights",
+}
+
+__all__ = [
+    "NASNET_A_NORMAL",
+    "NASNET_A_REDUCTION",
+    "PNASNET5",
+    "CellSpec",
+    "Module",
+    "NetworkSpec",
+    "Plan",
+    "PnasnetError",
+    "__version__",
+    "get_expected_image_size",
+    "get_num_image_channels",
+    "images",
+    "open_weights",
+    "resolve",
+    "write_weights",
+]
+
+
+def __getattr__(name: str) -> Any:
+    from importlib import import_module
+
+    if name == "images":
+        return import_module(".images", __name__)
+    if name in _HOMES:
+        return getattr(import_module(f".{_HOMES[name]}", __name__), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -128,6 +128,16 @@ class Network(nn.Module):
             return checkpoint(cell, current, previous, self.drop_path_progress, use_reentrant=False)  # type: ignore[no-any-return]
         return cell(current, previous, self.drop_path_progress)  # type: ignore[no-any-return]
 
+    def set_batch_norm_momentum(self, momentum: float) -> None:
+        """Set the share of the old value in each update of a moving average."""
+        for module in self.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.momentum = 1 - momentum
+
+    def freeze_moving_averages(self) -> None:
+        """Let training leave the moving averages as they are; batch statistics still normalize."""
+        self.set_batch_norm_momentum(1.0)
+
     def regularization_loss(self) -> Tensor:
         """Return the sum of the L2 terms, weight_decay * w²/2 over every kernel, as TF-Slim's."""
         parameters = dict(self.named_parameters())
@@ -164,13 +174,13 @@ class Cell(nn.Module):
 
     def forward(self, current: Tensor, previous: Tensor, progress: Tensor) -> Tensor:
         """Return the cell's output [batch, channels, height, width]."""
-        states = [self.entry[0](current), self.entry[1](previous)]
+        states = [_State(self.entry[0](current)), _State(self.entry[1](previous))]
         for left, right in self.blocks:
-            states.append(self._path(left, states, progress) + self._path(right, states, progress))
-        return torch.cat([branch.chain(states[branch.source]) for branch in self.output], 1)
+            states.append(_State(self._path(left, states, progress) + self._path(right, states, progress)))
+        return torch.cat([branch(states) for branch in self.output], 1)
 
-    def _path(self, branch: "_Branch", states: list[Tensor], progress: Tensor) -> Tensor:
-        out = branch.chain(states[branch.source])
+    def _path(self, branch: "_Branch", states: "list[_State]", progress: Tensor) -> Tensor:
+        out = branch(states)
         if not (self.training and branch.drop_path and self.plan.keep_probability < 1):
             return out
         keep = (1 - progress * (1 - self.plan.keep_probability)).to(out.dtype)
@@ -191,9 +201,31 @@ class _Chain:
         return x
 
 
+class _State:
+    """A state of a cell, and its rectified form: computed when first asked for, shared by all that read it."""
+
+    def __init__(self, value: Tensor) -> None:
+        self.value = value
+        self._rectified: Tensor | None = None
+
+    @property
+    def rectified(self) -> Tensor:
+        if self._rectified is None:
+            self._rectified = functional.relu(self.value)
+        return self._rectified
+
+
 class _Branch:
+    """A chain that reads one state of a cell, rectified if that is the chain's first step."""
+
     def __init__(self, branch: Branch, chain: _Chain) -> None:
-        self.source, self.drop_path, self.chain = branch.source, branch.drop_path, chain
+        self.source, self.drop_path = branch.source, branch.drop_path
+        self._rectifies = bool(branch.layers) and isinstance(branch.layers[0], Relu)
+        self._chain = _Chain(chain.steps[1:]) if self._rectifies else chain
+
+    def __call__(self, states: list[_State]) -> Tensor:
+        state = states[self.source]
+        return self._chain(state.rectified if self._rectifies else state.value)
 
 
 class _Builder:
@@ -235,44 +267,62 @@ class _Builder:
                 return _global_pool
             case FactorizedReduction():
                 return self._halving(layer)
-            case Conv():
-                channels = layer.input.channels, layer.output.channels
-                module: nn.Module = _conv(*channels, layer.kernel, layer.stride, layer.padding, layer.dilation)
-            case SeparableConv():
-                module = _separable(layer)
-            case BatchNorm():
-                module = nn.BatchNorm2d(layer.input.channels, layer.epsilon, self._momentum)
             case Dense():
-                module = nn.Linear(layer.input.channels, layer.output.channels)
-                nn.init.kaiming_normal_(module.weight, mode="fan_out")
-                nn.init.zeros_(module.bias)
+                dense = _dense(layer)
+                self._register(layer.scope, dense)
+                return lambda x: dense(x.flatten(1))
+            case Conv() | SeparableConv() | BatchNorm():
+                module = self._module(layer)
                 self._register(layer.scope, module)
-                return lambda x: module(x.flatten(1))
-        self._register(layer.scope, module)
-        return module
+                return module
+        raise TypeError(f"unknown layer {layer}")
+
+    def _module(self, layer: Conv | SeparableConv | BatchNorm) -> nn.Module:
+        channels = layer.input.channels, layer.output.channels
+        match layer:
+            case Conv():
+                return _conv(*channels, layer.kernel, layer.stride, layer.padding, layer.dilation)
+            case SeparableConv():
+                return _separable(layer)
+            case BatchNorm():
+                return nn.BatchNorm2d(channels[0], layer.epsilon, self._momentum)
 
     def _halving(self, layer: FactorizedReduction) -> Step:
-        first, second = (_conv(layer.input.channels, width, (1, 1), 1, Padding()) for width in layer.widths)
+        channels, (even_width, odd_width) = layer.input.channels, layer.widths
+        first = _conv(channels, even_width, (1, 1), 2, Padding())
+        second = _conv(channels, odd_width, (1, 1), 1, Padding())
         self._register(f"{layer.scope}/path1_conv", first)
         self._register(f"{layer.scope}/path2_conv", second)
         missing = (0, layer.input.width % 2, 0, layer.input.height % 2)
 
         def halve(x: Tensor) -> Tensor:
             odd = functional.pad(x[:, :, 1::2, 1::2], missing)
-            return torch.cat([first(x[:, :, ::2, ::2]), second(odd)], 1)
+            return torch.cat([first(x), second(odd)], 1)
 
         return halve
 
 
-class _PaddedConv2d(nn.Conv2d):
-    """A convolution whose padding differs between the two ends, as TensorFlow's SAME may."""
+class _Conv2d(nn.Conv2d):
+    """A convolution that pads as the plan says, which may be more at the end, as TensorFlow's SAME does."""
 
-    def __init__(self, *args: int, surplus: tuple[int, int], **options: object) -> None:
-        super().__init__(*args, **options)  # type: ignore[arg-type]
-        self.surplus = (0, surplus[1], 0, surplus[0])
+    def __init__(
+        self,
+        inputs: int,
+        outputs: int,
+        kernel: tuple[int, int],
+        stride: int,
+        padding: Padding,
+        dilation: int,
+        groups: int,
+    ) -> None:
+        # What both ends share is left to the convolution; only the surplus at the end costs a copy.
+        start = (padding.top, padding.left)
+        super().__init__(inputs, outputs, kernel, stride, start, dilation, groups, bias=False)
+        surplus = (0, padding.right - padding.left, 0, padding.bottom - padding.top)
+        self.surplus = surplus if any(surplus) else None
 
-    def forward(self, x: Tensor) -> Tensor:
-        return super().forward(functional.pad(x, self.surplus))
+    def forward(self, input: Tensor) -> Tensor:  # noqa: A002 - torch's name
+        return super().forward(functional.pad(input, self.surplus) if self.surplus else input)
 
 
 def _conv(
@@ -280,14 +330,7 @@ def _conv(
     dilation: int = 1, groups: int = 1,
 ) -> nn.Conv2d:  # fmt: skip
     """Return a convolution without bias, with He's initialization by fan-out as in TF-Slim."""
-    options = {"stride": stride, "dilation": dilation, "groups": groups, "bias": False}
-    surplus = padding.bottom - padding.top, padding.right - padding.left
-    if any(surplus):
-        # All that the two ends share is left to the convolution; only the surplus at the end costs a copy.
-        options["padding"] = (padding.top, padding.left)
-        module: nn.Conv2d = _PaddedConv2d(inputs, outputs, kernel, surplus=surplus, **options)
-    else:
-        module = nn.Conv2d(inputs, outputs, kernel, padding=(padding.top, padding.left), **options)
+    module = _Conv2d(inputs, outputs, kernel, stride, padding, dilation, groups)
     nn.init.normal_(module.weight, std=sqrt(2 / (prod(kernel) * outputs / groups)))
     return module
 
@@ -297,6 +340,13 @@ def _separable(layer: SeparableConv) -> nn.Module:
     module = nn.Sequential()
     module.add_module("depthwise", _conv(channels, channels, layer.kernel, layer.stride, layer.padding, 1, channels))
     module.add_module("pointwise", _conv(channels, layer.output.channels, (1, 1), 1, Padding()))
+    return module
+
+
+def _dense(layer: Dense) -> nn.Linear:
+    module = nn.Linear(layer.input.channels, layer.output.channels)
+    nn.init.trunc_normal_(module.weight, std=sqrt(1 / layer.input.channels))
+    nn.init.zeros_(module.bias)
     return module
 
 

@@ -30,6 +30,7 @@ class PublishedWeights:
     """`package:FILE` within this package, an http(s) address, or `hf:OWNER/REPOSITORY/FILE` on Hugging Face."""
     labels: Labels
     licence: str = "Apache-2.0"
+    """Licence under which the weights' trainers published them."""
     sha256_head: str = ""
     """How the file's SHA-256 begins; empty where none was published."""
     revision: str | None = None
@@ -77,11 +78,9 @@ def _timm(name: str, revision: str | None, top1: float, top5: float) -> Publishe
     )
 
 
-def _cadene(name: str, top1: float, top5: float) -> PublishedWeights:
+def _cadene(name: str, top1: float | None, top5: float | None) -> PublishedWeights:
     head, address = name.rpartition("-")[2], f"{_CADENE}{name}.pth"
-    return PublishedWeights(
-        name, "Google, as Cadene", address, "imagenet1001", "BSD-3-Clause", head, top1=top1, top5=top5
-    )
+    return PublishedWeights(name, "Google, as Cadene", address, "imagenet1001", sha256_head=head, top1=top1, top5=top5)
 
 
 _NETWORKS = (
@@ -121,7 +120,7 @@ _NETWORKS = (
         (
             _slim("nasnet-a_large_04_10_2017", 82.7, 96.2),
             _timm("nasnetalarge.tf_in1k", None, 82.7, 96.2),
-            _cadene("nasnetalarge-a1897284", 82.566, 96.086),
+            _cadene("nasnetalarge-a1897284", None, None),
         ),
     ),
     NamedNetwork(
