@@ -158,6 +158,14 @@ def test_jpeg_with_harmless_oddities_is_taken_but_not_when_cut() -> None:
     assert "cut short" in message_of(padded[:-2])
 
 
+def test_jpeg_with_harmless_oddities_before_its_cut_is_an_error() -> None:
+    data = samples()["JPEG progressive"]
+    scan = data.index(b"\xff\xda", data.index(b"\xff\xda") + 2)  # the second one
+    odd = data[:scan] + b"\1\2\3" + data[scan:]
+    assert np.array_equal(images.decode(odd), images.decode(data))
+    assert "truncated" in message_of(odd[: len(odd) * 4 // 5])
+
+
 def test_jpeg_with_missing_segments_is_an_error() -> None:
     data = CHELSEA.read_bytes()
     middle = len(data) // 2

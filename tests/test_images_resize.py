@@ -77,7 +77,12 @@ def test_resize_bilinear_takes_one_pixel_and_long_sides() -> None:
 
 @pytest.mark.parametrize(
     ("shape", "covering", "corner"),
-    [((480, 640), (363, 484), (16, 76)), ((640, 427), (544, 363), (106, 16)), ((331, 331), (363, 363), (16, 16))],
+    [
+        ((480, 640), (363, 484), (16, 76)),
+        ((640, 427), (544, 363), (106, 16)),
+        ((331, 331), (363, 363), (16, 16)),
+        ((363, 454), (363, 454), (16, 62)),
+    ],
 )
 def test_timm_resizes_the_shorter_side_to_363_and_crops_the_centre(
     shape: tuple[int, int], covering: tuple[int, int], corner: tuple[int, int]

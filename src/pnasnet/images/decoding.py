@@ -111,10 +111,7 @@ def _to_rgb(picture: Image.Image) -> Pixels:
 
 
 def _upright(pixels: Pixels, picture: Image.Image) -> Pixels:
-    try:
-        orientation = picture.getexif().get(ExifTag.Orientation)
-    except Exception:  # damaged metadata does not spoil the pixels
-        return pixels
+    orientation = picture.getexif().get(ExifTag.Orientation)
     if orientation not in _ORIENTATIONS:
         return pixels
     swapped, row_step, column_step = _ORIENTATIONS[orientation]

@@ -44,10 +44,8 @@ def _neighbours(length: int, out_length: int) -> tuple[NDArray[np.intp], NDArray
     """Indices of each output pixel's lower, then of each one's upper neighbour, and the upper ones' weights."""
     position = np.arange(out_length, dtype=np.float32) * (np.float32(length) / np.float32(out_length))
     lower = np.floor(position)
-    # In float32 the last position of a long upscaled side may round up to the length itself.
-    index = np.minimum(lower.astype(np.intp), length - 1)
-    upper = np.minimum(index + 1, length - 1)
-    return np.concatenate([index, upper]), position - lower
+    index = lower.astype(np.intp)
+    return np.concatenate([index, np.minimum(index + 1, length - 1)]), position - lower
 
 
 def _lerp(low: NDArray[np.float32], high: NDArray[np.float32], weight: NDArray[np.float32]) -> NDArray[np.float32]:
