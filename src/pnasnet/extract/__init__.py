@@ -1,0 +1,25 @@
+"""From many pictures to a Parquet file of vectors: what is taken, the pipeline, and the file.
+
+sources ─ find_images ─► paths ─ extract ─► batches of rows ─ ParquetSink ─► features.parquet
+"""
+
+from .classify import Classification, classify
+from .embed import DEFAULT_BATCH_SIZE, ExtractOptions, Report, extract, extract_to_parquet
+from .pipeline import Batch, Row, run_pipeline
+from .sink import ParquetSink
+from .sources import find_images
+
+__all__ = [
+    "DEFAULT_BATCH_SIZE",
+    "Batch",
+    "Classification",
+    "ExtractOptions",
+    "ParquetSink",
+    "Report",
+    "Row",
+    "classify",
+    "extract",
+    "extract_to_parquet",
+    "find_images",
+    "run_pipeline",
+]

@@ -1,0 +1,47 @@
+"""Pictures in, their likeliest classes out."""
+
+from collections.abc import Generator, Sequence
+from contextlib import closing
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from ..errors import InputError
+from .embed import DEFAULTS, ExtractOptions, extract
+
+if TYPE_CHECKING:
+    from ..module import Module
+
+
+@dataclass(frozen=True)
+class Classification:
+    """A picture's likeliest classes, likeliest first, as names and probabilities; or one line that says why not."""
+
+    path: str
+    classes: tuple[tuple[str, float], ...] = ()
+    error: str | None = None
+
+
+def classify(
+    module: "Module", paths: Sequence[str], options: ExtractOptions = DEFAULTS, *, top: int = 5
+) -> Generator[Classification, None, None]:
+    """Yield the `top` classes of the pictures at `paths`, in their order. The options' endpoint does not matter.
+
+    A class without a known name is called by its number among the logits.
+
+    Raises:
+        InputError: the network has no classifier.
+    """
+    classes = module.model.spec.num_classes
+    if classes is None:
+        raise InputError(f"{module.model.name} has no classifier: its weights only make feature vectors")
+    names = module.model.labels or tuple(str(index) for index in range(classes))
+    with closing(extract(module, paths, replace(options, endpoint="Predictions"))) as batches:
+        for batch in batches:
+            vectors = iter(batch.vectors)
+            for row in batch.rows:
+                if row.error is not None:
+                    yield Classification(row.path, error=row.error)
+                    continue
+                probabilities = next(vectors)
+                best = (-probabilities).argsort(kind="stable")[:top]
+                yield Classification(row.path, tuple((names[index], float(probabilities[index])) for index in best))

@@ -1,0 +1,94 @@
+"""Order, batches, failures and bounds of the pipeline."""
+
+import threading
+import time
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from pnasnet.errors import ImageError
+from pnasnet.extract import Batch, run_pipeline
+from pnasnet.images import Loaded
+
+
+def load(path: str) -> Loaded:
+    """Take a number for a picture, and an uneven while to load it; "bad..." fails."""
+    time.sleep(hash(path) % 3 / 1000)
+    if path.startswith("bad"):
+        raise ImageError(f"{path}: damaged")
+    return Loaded(np.full((2, 2, 3), float(path), np.float32), int(path), 7)
+
+
+def infer(images: NDArray[np.float32]) -> NDArray[np.float32]:
+    return np.ascontiguousarray(images[:, 0, 0, :2])
+
+
+def run(paths: list[str], batch_size: int = 4) -> list[Batch]:
+    return list(run_pipeline(paths, load, infer, batch_size=batch_size, decoders=3))
+
+
+def test_rows_keep_the_order_and_batches_are_filled_across_failures() -> None:
+    paths = [f"bad{i}" if i % 5 == 2 else str(i) for i in range(30)]
+    batches = run(paths)
+    assert [row.path for batch in batches for row in batch.rows] == paths
+    assert [len(batch.vectors) for batch in batches] == [4] * 6
+    for batch in batches:
+        good = [row for row in batch.rows if row.error is None]
+        np.testing.assert_array_equal(batch.vectors[:, 0], [float(row.path) for row in good])
+        assert all((row.width, row.height) == (int(row.path), 7) for row in good)
+    assert [row.error for row in batches[0].rows if row.error] == ["bad2: damaged"]
+
+
+def test_a_long_stretch_of_failures_is_told_of() -> None:
+    batches = run(["1", *(f"bad{i}" for i in range(20))])
+    assert [(len(batch.rows), len(batch.vectors)) for batch in batches] == [(16, 1), (5, 0)]
+
+
+def test_no_pictures_no_batches() -> None:
+    assert run([]) == []
+
+
+def test_only_a_bounded_number_is_on_its_way() -> None:
+    read = 0
+
+    def paths() -> Iterator[str]:
+        nonlocal read
+        for index in range(10_000):
+            read += 1
+            yield str(index)
+
+    pipeline = run_pipeline(paths(), load, infer, batch_size=4, decoders=3)
+    next(pipeline)
+    assert read <= 4 + 2 * 4 + 3 + 1
+    pipeline.close()
+    assert read <= 20
+    assert not [thread for thread in threading.enumerate() if "pnasnet" in thread.name]
+
+
+def test_decoding_goes_on_while_the_engine_works() -> None:
+    seen: list[str] = []
+    during: list[int] = []
+
+    def record(path: str) -> Loaded:
+        seen.append(path)
+        return load(path)
+
+    def slow(images: NDArray[np.float32]) -> NDArray[np.float32]:
+        before = len(seen)
+        time.sleep(0.1)
+        during.append(len(seen) - before)
+        return infer(images)
+
+    list(run_pipeline([str(i) for i in range(40)], record, slow, batch_size=8, decoders=2))
+    assert during[0] >= 8  # the next batch is ready when the first is done
+
+
+def test_an_error_of_the_engine_ends_the_run_and_the_threads() -> None:
+    def broken(images: NDArray[np.float32]) -> NDArray[np.float32]:
+        raise RuntimeError("out of order")
+
+    with pytest.raises(RuntimeError, match="out of order"):
+        list(run_pipeline(["1"] * 100, load, broken, batch_size=4, decoders=3))
+    assert not [thread for thread in threading.enumerate() if "pnasnet" in thread.name]
