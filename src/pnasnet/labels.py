@@ -1,0 +1,29 @@
+"""Names of the classes that published classifiers tell apart."""
+
+from collections import Counter
+from functools import cache
+from importlib.resources import files
+
+from .zoo import Labels
+
+_CIFAR10 = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+
+
+@cache
+def labels(kind: Labels) -> tuple[str, ...]:
+    """Return the name of each class, in the order of the logits; no two are the same.
+
+    An ImageNet class goes by the first of its WordNet lemmas, and by all of them where another class begins alike.
+    `imagenet1001` is `imagenet1000` behind the class "background".
+    """
+    if kind == "cifar10":
+        return _CIFAR10
+    return _imagenet() if kind == "imagenet1000" else ("background", *_imagenet())
+
+
+def _imagenet() -> tuple[str, ...]:
+    lines = files("pnasnet").joinpath("data", "imagenet_classes.tsv").read_text("utf-8").splitlines()
+    lemmas = [line.partition("\t")[2] for line in lines if not line.startswith("#")]
+    first = [text.partition(",")[0] for text in lemmas]
+    shared = {name for name, count in Counter(first).items() if count > 1}
+    return tuple(text if name in shared else name for text, name in zip(lemmas, first, strict=True))
