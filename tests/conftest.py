@@ -1,1 +1,16 @@
 """What all tests share."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(autouse=True, scope="session")
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Keep the tests away from the user's cache, and off the network."""
+    with pytest.MonkeyPatch.context() as patch:
+        folder = tmp_path_factory.mktemp("cache")
+        patch.setenv("PNASNET_CACHE", str(folder))
+        patch.setenv("PNASNET_OFFLINE", "1")
+        yield folder

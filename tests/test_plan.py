@@ -5,7 +5,6 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from golden_weights import load
 
 from pnasnet.cells import NASNET_A_NORMAL, NASNET_A_REDUCTION, PNASNET5, CellSpec
 from pnasnet.errors import SpecError
@@ -13,6 +12,8 @@ from pnasnet.layers import same_padding
 from pnasnet.plan import resolve
 from pnasnet.spec import NetworkSpec, resized
 from pnasnet.zoo import NETWORKS, find
+
+from golden_weights import load
 
 GOLDEN = ["pnasnet_large", "pnasnet_mobile", "nasnet_mobile", "nasnet_cifar"]
 

@@ -1,0 +1,119 @@
+"""From names, files, folders and mappings to a checked model."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from pnasnet.errors import (
+    CorruptWeightsError,
+    InputError,
+    UnknownNameError,
+    WeightsMismatchError,
+    WeightsNotFoundError,
+)
+from pnasnet.model import metadata, open_model
+from pnasnet.plan import resolve
+from pnasnet.weights import write_weights
+from pnasnet.zoo import find
+
+from golden_weights import draw
+
+CHECKPOINTS = Path(__file__).parent / "checkpoints"
+
+
+def drawn(name: str, **changes: Any) -> dict[str, Any]:
+    return {n: np.abs(draw(n, s)) for n, s in resolve(find(name).spec).variables().items()} | changes
+
+
+@pytest.mark.parametrize("folder", ["tiny_slim", "tiny_hub_tf1", "tiny_hub_tf2"])
+def test_real_folders_open_without_being_told_the_network(folder: str) -> None:
+    model = open_model(CHECKPOINTS / folder, image_size=(64, 64))
+    assert (model.spec.num_cells, model.spec.filters, model.spec.image_size) == (3, 8, (64, 64))
+    assert model.spec.num_classes == (5 if folder == "tiny_slim" else None)
+
+
+def test_a_hub_module_states_its_image_size() -> None:
+    assert open_model(CHECKPOINTS / "tiny_hub_tf1").spec.image_size == (64, 64)
+
+
+def test_a_mapping_is_taken_as_weights() -> None:
+    model = open_model("pnasnet_tiny", drawn("pnasnet_tiny"))
+    assert model.origin == "the given mapping"
+    assert len(model.checksum) == 64
+    assert set(model.variables) == set(resolve(find("pnasnet_tiny").spec).variables())
+
+
+def test_the_auxiliary_head_may_be_missing_when_training() -> None:
+    model = open_model("nasnet_cifar", drawn("nasnet_cifar"), training=True)
+    assert not any(name.startswith("aux_") for name in model.variables)
+
+
+def test_all_differences_come_in_one_error() -> None:
+    weights = drawn("pnasnet_tiny", unheard_of=np.zeros(3), **{"l1_stem_bn/beta": np.zeros(7)})
+    del weights["cell_0/1x1/weights"]
+    with pytest.raises(WeightsMismatchError) as caught:
+        open_model("pnasnet_tiny", weights)
+    for part in ("unheard_of", "l1_stem_bn/beta: 7, not 24", "cell_0/1x1/weights"):
+        assert part in str(caught.value)
+
+
+def test_a_file_of_ours_opens_as_what_it_was(tmp_path: Path) -> None:
+    model = open_model("pnasnet_tiny", drawn("pnasnet_tiny"))
+    model.labels, model.preset = tuple("abcdefghij"), "slim"
+    write_weights(tmp_path / "own.safetensors", drawn("pnasnet_tiny"), **metadata(model))
+    again = open_model(tmp_path / "own.safetensors")
+    assert (again.name, again.spec, again.labels, again.preset) == (model.name, model.spec, model.labels, "slim")
+
+
+@pytest.mark.parametrize("spec", ["{", "[]", json.dumps({"num_cells": 3}), "[" * 100_000])
+def test_a_file_that_describes_nonsense_is_refused(tmp_path: Path, spec: str) -> None:
+    path = tmp_path / "own.safetensors"
+    write_weights(path, drawn("pnasnet_tiny"), model="x", spec=spec, origin="", classes=10, label_offset=0)
+    with pytest.raises(CorruptWeightsError, match="describes no network"):
+        open_model(path)
+
+
+def test_labels_must_fit_the_classes(tmp_path: Path) -> None:
+    model = open_model("pnasnet_tiny", drawn("pnasnet_tiny"))
+    model.labels = ("only one",)
+    write_weights(tmp_path / "own.safetensors", drawn("pnasnet_tiny"), **metadata(model))
+    with pytest.raises(CorruptWeightsError, match="1 labels for 10 classes"):
+        open_model(tmp_path / "own.safetensors")
+
+
+def test_a_thousand_classes_are_taken_as_they_are() -> None:
+    weights = {n: np.ones(s, np.float32) for n, s in resolve(find("nasnet_mobile").spec).variables().items()}
+    weights["final_layer/FC/weights"] = np.ones((1056, 1000), np.float32)
+    weights["final_layer/FC/biases"] = np.ones(1000, np.float32)
+    model = open_model("nasnet_mobile", weights)
+    assert model.spec.num_classes == 1000
+    assert model.labels is not None
+    assert model.labels[0].startswith("tench")
+
+
+def test_a_new_classifier_leaves_the_old_one_out() -> None:
+    model = open_model("pnasnet_tiny", drawn("pnasnet_tiny"), num_classes=3, training=True)
+    assert model.spec.num_classes == 3
+    assert not any(name.startswith("final_layer") for name in model.variables)
+    with pytest.raises(InputError, match="trainable=True"):
+        open_model("pnasnet_tiny", drawn("pnasnet_tiny"), num_classes=3)
+
+
+@pytest.mark.parametrize(
+    ("model", "weights", "error", "message"),
+    [
+        ("pnasnet_tinny", None, UnknownNameError, "did you mean pnasnet_tiny"),
+        ("pnasnet_tinny", {}, UnknownNameError, "did you mean pnasnet_tiny"),
+        ("nowhere/model.ckpt", None, WeightsNotFoundError, "does not exist"),
+        ("pnasnet_tiny", "timm/other", WeightsNotFoundError, "does not exist"),
+        ("pnasnet_tiny", "other", WeightsNotFoundError, "neither a file nor a published set"),
+        ("pnasnet_cifar", None, WeightsNotFoundError, "has no weights"),
+        ("pnasnet_large", None, WeightsNotFoundError, "pnasnet-5_large_2017_12_13"),
+    ],
+)
+def test_what_is_not_there_is_named(model: str, weights: Any, error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        open_model(model, weights)
