@@ -1,0 +1,14 @@
+"""Where the package keeps files on this machine."""
+
+import os
+from pathlib import Path
+
+
+def cache_dir() -> Path:
+    """Return the folder for what can be got or made again; it need not exist yet.
+
+    It is `$PNASNET_CACHE` where that is set, else `pnasnet` in `$XDG_CACHE_HOME` or in `~/.cache`.
+    """
+    if own := os.environ.get("PNASNET_CACHE"):
+        return Path(own).expanduser()
+    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "pnasnet"

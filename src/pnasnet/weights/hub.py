@@ -1,0 +1,84 @@
+"""Weights on Hugging Face: its own client and cache, its errors in our words, its log silenced."""
+
+import logging
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from ..errors import CorruptWeightsError, OutputError
+from .download import DownloadError
+from .files import sha256
+
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
+def cached(repository: str, name: str, revision: str | None) -> Path | None:
+    """Return where Hugging Face's own cache has the file, None where it has not; without network."""
+    import huggingface_hub
+
+    path = huggingface_hub.try_to_load_from_cache(repository, name, revision=revision)
+    return Path(path) if isinstance(path, str) else None
+
+
+def download(repository: str, name: str, revision: str | None, *, progress: bool) -> Path:
+    """Download the file into Hugging Face's own cache (`HF_HOME`) and return its path there.
+
+    `HF_HUB_OFFLINE`, `HF_ENDPOINT`, `HF_TOKEN` and the client's other settings hold. A connection that breaks off is
+    resumed by the client, within this call only.
+
+    Raises:
+        DownloadError: it could not be had.
+        CorruptWeightsError: what came is not what was published; it is removed.
+        OutputError: it could not be written.
+    """
+    import huggingface_hub
+
+    try:
+        with _quiet(progress):
+            path = Path(
+                huggingface_hub.hf_hub_download(
+                    repository, name, revision=revision, endpoint=os.environ.get("HF_ENDPOINT")
+                )
+            )
+    except Exception as error:  # which these are depends on the client's version: OSError, ValueError, httpx's own
+        if isinstance(error, OSError) and error.errno and not isinstance(error, (ConnectionError, TimeoutError)):
+            place = error.filename or huggingface_hub.constants.HF_HUB_CACHE
+            raise OutputError(
+                f"cannot write {place}: {error.strerror}; make room, or set HF_HOME to another folder"
+            ) from error
+        raise DownloadError(_first_line(error.__cause__ or error)) from error
+    _check(path)
+    return path
+
+
+def _check(path: Path) -> None:
+    """Hold a large file against its SHA-256, by which the cache calls it; the client only checks its length."""
+    blob = path.readlink() if path.is_symlink() else path
+    if _SHA256.fullmatch(blob.name) and sha256((path,)) != blob.name:
+        (path.parent / blob).unlink()
+        path.unlink()
+        raise CorruptWeightsError(f"{path} came damaged and was removed: try again")
+
+
+@contextmanager
+def _quiet(progress: bool) -> Iterator[None]:
+    from huggingface_hub.utils.logging import get_verbosity, set_verbosity
+    from huggingface_hub.utils.tqdm import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
+
+    verbosity, hide = get_verbosity(), not progress and not are_progress_bars_disabled()
+    set_verbosity(logging.CRITICAL)
+    if hide:
+        disable_progress_bars()
+    try:
+        yield
+    finally:
+        set_verbosity(verbosity)
+        if hide:
+            enable_progress_bars()
+
+
+def _first_line(error: BaseException) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0][:300] if lines else type(error).__name__
