@@ -1,0 +1,29 @@
+"""An engine without a network, for tests of what uses engines: instant, and its outputs tell its inputs apart."""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from .base import Engine, Floats, Job
+
+
+class FakeEngine(Engine):
+    """Fills every output with the images' mean colours over and over, or with what a function of yours returns."""
+
+    name = "fake"
+
+    def __init__(self, job: Job, function: Callable[[Floats], dict[str, Floats]] | None = None) -> None:
+        """`function` takes the images and returns the outputs; the job's weights are not read."""
+        super().__init__(job)
+        self.description = "fake engine: mean colours instead of features"
+        self._function = function or self._colours
+
+    def _run(self, images: Floats) -> dict[str, Floats]:
+        return self._function(images)
+
+    def _colours(self, images: Floats) -> dict[str, Floats]:
+        means = images.mean((1, 2))
+        return {
+            name: np.stack([np.resize(mean, shape) for mean in means]).astype(np.float32)
+            for name, shape in self._output_shapes.items()
+        }

@@ -1,0 +1,138 @@
+"""OpenVINO: the fastest engine on CPUs, fed with our ONNX graph and started again from a compiled model on disk."""
+
+import io
+import logging
+from typing import TYPE_CHECKING, Any
+
+from ..errors import MissingExtraError, PnasnetError, UnknownNameError
+from ..onnx_graph import GRAPH_VERSION, build
+from ..paths import cache_dir
+from .base import Engine, Floats, Job
+from .compiled_cache import CacheEntry
+
+if TYPE_CHECKING:
+    import openvino
+
+log = logging.getLogger(__name__)
+
+_HINTS = {"float32": "f32", "bfloat16": "bf16"}
+
+
+class OpenVINOEngine(Engine):
+    """Runs on the CPU unless asked for another device of OpenVINO's."""
+
+    name = "openvino"
+
+    def __init__(self, job: Job) -> None:
+        """Load the compiled model from the cache, or build, compile and store it.
+
+        Raises `UnknownNameError` for a device that is not there, `PnasnetError` where OpenVINO fails.
+        """
+        super().__init__(job)
+        try:
+            import openvino
+        except ImportError as error:
+            raise MissingExtraError(
+                "this engine needs openvino, which is not installed: pip install openvino"
+            ) from error
+        core = openvino.Core()
+        try:
+            device = _device(core, job.device)
+            _warn_of_precision(core, device, job.precision)
+            compiled = _load(core, device, job)
+            self._request = compiled.create_infer_request()
+            self.description = _describe(core, device, compiled)
+        except RuntimeError as error:
+            raise PnasnetError(f"OpenVINO cannot load the network: {_reason(error)}") from error
+
+    def _run(self, images: Floats) -> dict[str, Floats]:
+        try:
+            results = self._request.infer([images])
+        except RuntimeError as error:
+            raise PnasnetError(f"OpenVINO failed on {len(images)} images: {_reason(error)}") from error
+        return {name: results[name] for name in self.outputs}
+
+    def _release(self) -> None:
+        del self._request
+
+
+def _device(core: "openvino.Core", wanted: str | None) -> str:
+    device, known = (wanted or "CPU").upper(), list(core.available_devices)
+    if device not in known:
+        raise UnknownNameError.of("OpenVINO device", device, known)
+    return device
+
+
+def _warn_of_precision(core: "openvino.Core", device: str, precision: str) -> None:
+    if precision == "bfloat16" and "BF16" not in core.get_property(device, "OPTIMIZATION_CAPABILITIES"):
+        log.warning("this %s has no bfloat16 instructions: float32 is at least as fast, and more accurate", device)
+
+
+def _load(core: "openvino.Core", device: str, job: Job) -> Any:
+    # Float32 has to be asked for: by default OpenVINO computes in bfloat16 where the CPU has it.
+    config: dict[str, Any] = {"INFERENCE_PRECISION_HINT": _HINTS[job.precision], "PERFORMANCE_HINT": "LATENCY"}
+    if job.threads:
+        config["INFERENCE_NUM_THREADS"] = job.threads
+    entry = _cache_entry(core, device, job)
+    if entry and (compiled := _import(core, device, config, entry)):
+        return compiled
+    model = core.read_model(build(job.plan, job.weights(), job.outputs).SerializeToString(deterministic=True))
+    compiled = core.compile_model(model, device, config)
+    if entry and "EXPORT_IMPORT" in core.get_property(device, "OPTIMIZATION_CAPABILITIES"):
+        stream = io.BytesIO()
+        compiled.export_model(stream)
+        entry.write(stream.getbuffer())
+    return compiled
+
+
+def _cache_entry(core: "openvino.Core", device: str, job: Job) -> CacheEntry | None:
+    if job.weights_checksum is None:
+        return None
+    import openvino
+
+    return CacheEntry(
+        (job.cache_dir or cache_dir()) / "compiled",
+        weights=job.weights_checksum,
+        network=job.plan.spec.to_dict(),
+        outputs=job.outputs,
+        precision=job.precision,
+        device=[device, core.get_property(device, "FULL_DEVICE_NAME")],
+        graph=GRAPH_VERSION,
+        openvino=openvino.get_version(),
+    )
+
+
+def _import(core: "openvino.Core", device: str, config: dict[str, Any], entry: CacheEntry) -> Any:
+    """Return the compiled model in the cache; None where there is none, or a damaged one."""
+    import openvino
+
+    path = entry.find()
+    if path is None:
+        return None
+    try:
+        content = openvino.tensor_from_file(path)
+        if entry.is_whole(path, content.data):
+            return core.import_model(content, device, config)
+        entry.discard(path, "the file is damaged")
+    except RuntimeError as error:
+        entry.discard(path, _reason(error))
+    return None
+
+
+def _describe(core: "openvino.Core", device: str, compiled: Any) -> str:
+    import openvino
+
+    version = openvino.get_version().split("-")[0]
+    precision = compiled.get_property("INFERENCE_PRECISION_HINT").to_string()
+    names = {hint: name for name, hint in _HINTS.items()}
+    parts = [f"OpenVINO {version}", f"{device} ({core.get_property(device, 'FULL_DEVICE_NAME').strip()})"]
+    parts.append(names.get(precision, precision))
+    if device == "CPU":
+        parts.append(f"{compiled.get_property('INFERENCE_NUM_THREADS')} threads")
+    return ", ".join(parts)
+
+
+def _reason(error: Exception) -> str:
+    """Return the line of OpenVINO's message that says what is wrong: the last that names no place in its source."""
+    lines = [line.strip() for line in str(error).splitlines()]
+    return next((line for line in reversed(lines) if line and not line.startswith("Exception from")), str(error))

@@ -1,0 +1,83 @@
+"""torch as an engine: on CUDA where there is such a device, else on the CPU."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from ..errors import MissingExtraError, PnasnetError, UnknownNameError
+from .base import Engine, Floats, Job
+
+if TYPE_CHECKING:
+    import torch
+
+
+class TorchEngine(Engine):
+    """Runs the torch network on any device of torch's: `cpu`, `cuda`, `cuda:1`, ...
+
+    `threads` is torch's own setting, which holds for the whole process.
+    """
+
+    name = "torch"
+
+    def __init__(self, job: Job) -> None:
+        """Read the weights and put the network on its device.
+
+        Raises `MissingExtraError` without torch, `UnknownNameError` for a device that is not there.
+        """
+        super().__init__(job)
+        try:
+            import torch
+        except ImportError as error:
+            raise MissingExtraError.of("torch", "torch", "the torch engine") from error
+        from ..network import Network
+
+        if job.threads:
+            torch.set_num_threads(job.threads)
+        self._device = _device(job.device)
+        self._bfloat16 = job.precision == "bfloat16"
+        network = Network(job.plan)
+        network.load_variables(job.weights())
+        with _telling_failures("load the network"):
+            network = network.eval().to(self._device)
+            self._network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        is_cpu = self._device.type == "cpu"
+        place = f"CPU, {torch.get_num_threads()} threads" if is_cpu else torch.cuda.get_device_name(self._device)
+        self.description = f"torch {torch.__version__}, {place}, {job.precision}"
+
+    def _run(self, images: Floats) -> dict[str, Floats]:
+        import torch
+
+        # TensorFloat-32 has 10 bits of mantissa: not what was asked for as float32.
+        exact = torch.backends.cudnn.flags(enabled=True, allow_tf32=False)
+        autocast = torch.autocast(self._device.type, torch.bfloat16, enabled=self._bfloat16)
+        with torch.inference_mode(), exact, autocast, _telling_failures(f"run {len(images)} images"):
+            outputs = self._network(torch.from_numpy(images).to(self._device), self.outputs)
+            return {name: value.float().cpu().numpy() for name, value in outputs.items()}
+
+    def _release(self) -> None:
+        del self._network
+
+
+def _device(wanted: str | None) -> "torch.device":
+    import torch
+
+    known = ["cpu", *(f"cuda:{i}" for i in range(torch.cuda.device_count()))]
+    if wanted is None:
+        return torch.device(known[1] if len(known) > 1 else "cpu")
+    name = "cuda:0" if wanted.lower() == "cuda" else wanted.lower()
+    if name not in known:
+        raise UnknownNameError.of("torch device", wanted, known)
+    return torch.device(name)
+
+
+@contextmanager
+def _telling_failures(action: str) -> Iterator[None]:
+    """Turn what torch raises into one line: of its messages, the first says what is wrong."""
+    import torch
+
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        raise PnasnetError(f"not enough memory on the device to {action}; use a smaller batch") from error
+    except RuntimeError as error:
+        raise PnasnetError(f"torch cannot {action}: {str(error).splitlines()[0]}") from error

@@ -1,0 +1,81 @@
+"""Networks as files for other programs: ONNX, and OpenVINO's intermediate representation.
+
+Both take `images`, [batch, height, width, 3] float32 in [0, 1], of any batch size, and compute the endpoints asked for.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from os import PathLike
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from .atomic import replacing
+from .errors import InputError, OutputError
+from .onnx_graph import Weights, build
+from .plan import Plan
+
+DEFAULT_OUTPUTS = ("global_pool",)
+
+
+def export_onnx(
+    plan: Plan,
+    weights: Weights,
+    path: str | PathLike[str],
+    outputs: Sequence[str] = DEFAULT_OUTPUTS,
+    metadata: Mapping[str, str] | None = None,
+) -> None:
+    """Write the network as an ONNX model; equal arguments give equal files.
+
+    Args:
+        plan: the network.
+        weights: TF-Slim's variable names to arrays in TensorFlow's layout.
+        path: the file to write; whatever happens, it holds a whole model or what it held before.
+        outputs: names from `plan.endpoints()`.
+        metadata: what to write into the model's key-value store.
+
+    Raises:
+        UnknownNameError: no such endpoint; OutputError: the file could not be written.
+
+    """
+    model = build(plan, weights, outputs, metadata)
+    with _telling_failures(path), replacing(Path(path)) as temporary:
+        temporary.write_bytes(model.SerializeToString(deterministic=True))
+
+
+def export_openvino_ir(
+    plan: Plan,
+    weights: Weights,
+    path: str | PathLike[str],
+    outputs: Sequence[str] = DEFAULT_OUTPUTS,
+    metadata: Mapping[str, str] | None = None,
+) -> None:
+    """Write the network as OpenVINO's `path` (.xml) and, beside it, the float32 weights (.bin).
+
+    Arguments and errors are those of `export_onnx`; `metadata` goes into the model's runtime information, under
+    `pnasnet`. `InputError` where `path` does not end in `.xml`.
+    """
+    import openvino
+
+    target = Path(path)
+    if target.suffix != ".xml":
+        raise InputError(f"OpenVINO's models are called NAME.xml, not {target.name}")
+    proto = build(plan, weights, outputs)
+    model = openvino.Core().read_model(proto.SerializeToString(deterministic=True))
+    for key, value in (metadata or {}).items():
+        model.set_rt_info(value, ["pnasnet", key])
+    with _telling_failures(target), TemporaryDirectory(prefix=".", dir=target.parent) as folder:
+        written = Path(folder, target.name)
+        openvino.save_model(model, written, compress_to_fp16=False)
+        # The description last: without it, nobody reads the weights.
+        for suffix in (".bin", ".xml"):
+            written.with_suffix(suffix).replace(target.with_suffix(suffix))
+
+
+@contextmanager
+def _telling_failures(path: str | PathLike[str]) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise OutputError(f"cannot write {path}: {error.strerror or error}") from error
+    except RuntimeError as error:
+        raise OutputError(f"cannot write {path}: {str(error).strip().splitlines()[-1]}") from error
