@@ -123,7 +123,9 @@ class TestDownload:
     def test_a_silent_server_is_left(self, cache: Path, server: FileServer, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(download, "TIMEOUT", 0.2)
         server.replies = [Reply(ends_after=100_000, stalls=True)]
+        start = time.monotonic()
         assert fetch(pth(server), progress=False).read_bytes() == CONTENT
+        assert time.monotonic() - start < 5
         assert server.ranges == [None, "bytes=100000-"]
 
     def test_more_than_announced_is_not_taken(self, cache: Path, server: FileServer) -> None:
