@@ -50,7 +50,7 @@ def fetch(record: PublishedWeights, *, offline: bool | None = None, progress: bo
     if found and not found.name.endswith(_TAR):  # nothing to write: the cache may be read-only
         return _ready(record, found)
     if not found and (_is_offline() if offline is None else offline):
-        raise _not_found(record, "PNASNET_OFFLINE or offline=True forbids to download them")
+        raise _not_found(record, "PNASNET_OFFLINE or offline=True forbids downloading them")
     with _lock(_place(record)):
         try:
             # Looked for again, since another process may have been quicker.
