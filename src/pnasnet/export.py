@@ -78,4 +78,4 @@ def _telling_failures(path: str | PathLike[str]) -> Iterator[None]:
     except OSError as error:
         raise OutputError(f"cannot write {path}: {error.strerror or error}") from error
     except RuntimeError as error:
-        raise OutputError(f"cannot write {path}: {str(error).strip().splitlines()[-1]}") from error
+        raise OutputError(f"cannot write {path} (is the disk full?): {str(error).strip().splitlines()[-1]}") from error
