@@ -11,6 +11,7 @@ import pytest
 
 from pnasnet.errors import CorruptWeightsError, OutputError, WeightsNotFoundError
 from pnasnet.weights import archive, open_weights
+
 from weights_files import CHECKPOINTS, flip, one_line, small_disk
 
 __all__ = ["small_disk"]

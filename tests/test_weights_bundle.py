@@ -10,6 +10,7 @@ import pytest
 from pnasnet.errors import CorruptWeightsError, WeightsError, WeightsNotFoundError
 from pnasnet.weights import open_weights
 from pnasnet.weights.bundle import Bundle
+
 from weights_files import CHECKPOINTS, Tensor, chunk, flip, number, one_line, write_checkpoint
 
 ONES = np.ones((2, 3), np.float32)

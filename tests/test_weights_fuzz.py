@@ -16,6 +16,7 @@ from safetensors.numpy import save_file
 
 from pnasnet.errors import WeightsError
 from pnasnet.weights import open_weights, write_weights
+
 from weights_files import CHECKPOINTS, one_line, write_checkpoint
 
 MEMORY = 32 * 2**20

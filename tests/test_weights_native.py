@@ -10,6 +10,7 @@ from safetensors.numpy import save_file
 from pnasnet.errors import CorruptWeightsError, InputError, OutputError
 from pnasnet.weights import open_weights, write_weights
 from pnasnet.weights.native import read_safetensors
+
 from weights_files import CHECKPOINTS, flip, one_line, small_disk
 
 __all__ = ["small_disk"]

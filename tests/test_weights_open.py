@@ -11,6 +11,7 @@ from safetensors.numpy import save_file
 
 from pnasnet.errors import CorruptWeightsError, InputError, WeightsError, WeightsNotFoundError
 from pnasnet.weights import open_weights, write_weights
+
 from weights_files import CHECKPOINTS, one_line, write_checkpoint
 
 TINY = CHECKPOINTS / "tiny_slim"

@@ -8,6 +8,7 @@ from pnasnet.errors import CorruptWeightsError, WeightsNotFoundError
 from pnasnet.weights import open_weights
 from pnasnet.weights.bundle import Bundle
 from pnasnet.weights.saved_model import OBJECT_GRAPH, read_module_info, read_object_names
+
 from weights_files import CHECKPOINTS, chunk, flip, number
 
 

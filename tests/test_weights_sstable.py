@@ -3,6 +3,7 @@ import pytest
 from pnasnet.errors import CorruptWeightsError
 from pnasnet.weights import sstable
 from pnasnet.weights.sstable import MAGIC, read_table
+
 from weights_files import block, table, varint
 
 

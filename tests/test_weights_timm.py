@@ -6,13 +6,14 @@ import re
 import numpy as np
 import pytest
 
-import golden_weights as golden
 from pnasnet.cells import NASNET_A_NORMAL, NASNET_A_REDUCTION
 from pnasnet.plan import resolve
 from pnasnet.spec import NetworkSpec
 from pnasnet.weights import check_weights
 from pnasnet.weights.arrays import LazyArrays, Shape
 from pnasnet.weights.timm import looks_like_timm, slim_names, to_slim
+
+import golden_weights as golden
 
 NASNET_LARGE = NetworkSpec(NASNET_A_NORMAL, 18, 168, (331, 331), 1000, NASNET_A_REDUCTION)
 

@@ -9,6 +9,7 @@ import torch
 
 from pnasnet.errors import CorruptWeightsError, MissingExtraError
 from pnasnet.weights import open_weights
+
 from weights_files import flip, one_line
 
 STATE = {

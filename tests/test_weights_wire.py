@@ -4,6 +4,7 @@ from hypothesis import strategies as st
 
 from pnasnet.errors import CorruptWeightsError
 from pnasnet.weights.wire import MAX_FIELDS, Message, read_varint
+
 from weights_files import chunk, fixed32, number, varint
 
 

@@ -207,8 +207,8 @@ class Module:
     def _run_pictures(
         self, sources: Source | Sequence[Source], endpoint: str, preset: str | None, batch_size: int
     ) -> NDArray[np.float32]:
-        if isinstance(sources, Source) or not isinstance(sources, Sequence):
-            sources = [sources]
+        if isinstance(sources, str | bytes | bytearray | memoryview) or not isinstance(sources, Sequence):
+            sources = [sources]  # one picture; strings and bytes are sequences too
         if batch_size < 1:
             raise InputError(f"batch_size must be at least 1, not {batch_size}")
         length = self.model.plan.endpoints()[endpoint]

@@ -158,7 +158,7 @@ class Network(nn.Module):
         state = self.state_dict()
         names = (n for n in self.plan.variables(training=True) if parameter_name(n) in state)
         arrays = {n: state[parameter_name(n)].detach().float().cpu().contiguous().numpy() for n in names}
-        return {n: np.ascontiguousarray(to_tensorflow_layout(n, value)) for n, value in arrays.items()}
+        return {n: np.array(to_tensorflow_layout(n, value), order="C") for n, value in arrays.items()}
 
 
 class Cell(nn.Module):
