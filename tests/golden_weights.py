@@ -9,6 +9,7 @@ import zlib
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -52,7 +53,7 @@ def draw(name: str, shape: tuple[int, ...]) -> Floats:
 
 
 @cache
-def load(name: str) -> Mapping[str, npt.NDArray[np.generic]]:
+def load(name: str) -> Mapping[str, npt.NDArray[Any]]:
     """Return all arrays of one golden file."""
     with np.load(GOLDEN / f"{name}.npz") as file:
         return dict(file)

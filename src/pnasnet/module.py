@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from os import PathLike
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -207,8 +207,8 @@ class Module:
     def _run_pictures(
         self, sources: Source | Sequence[Source], endpoint: str, preset: str | None, batch_size: int
     ) -> NDArray[np.float32]:
-        if isinstance(sources, str | bytes | bytearray | memoryview) or not isinstance(sources, Sequence):
-            sources = [sources]  # one picture; strings and bytes are sequences too
+        is_one = isinstance(sources, str | bytes | bytearray | memoryview) or not isinstance(sources, Sequence)
+        sources = cast("Sequence[Source]", [sources] if is_one else sources)
         if batch_size < 1:
             raise InputError(f"batch_size must be at least 1, not {batch_size}")
         length = self.model.plan.endpoints()[endpoint]
