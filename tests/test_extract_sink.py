@@ -146,7 +146,7 @@ def check_partial(error: OutputError, folder: Path) -> None:
     table = pq.read_table(partial)
     assert 0 < len(table) < 10_000
     assert table["path"].to_pylist() == [f"{i}.jpg" for i in range(len(table))]
-    assert str(error) == f"cannot write {partial}: No space left on device; free some space, or write to another place"
+    assert str(error) == f"cannot write {partial}: No space left on device; free some space, or write elsewhere"
     assert error.__notes__ == [f"the first {len(table):,} rows are in {partial}"]
 
 

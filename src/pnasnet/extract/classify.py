@@ -26,7 +26,7 @@ def classify(
 ) -> Generator[Classification, None, None]:
     """Yield the `top` classes of the pictures at `paths`, in their order. The options' endpoint does not matter.
 
-    A class without a known name is called by its number among the logits.
+    A class without a known name is called `class N`, by its place among the logits.
 
     Raises:
         InputError: the network has no classifier.
@@ -34,7 +34,7 @@ def classify(
     classes = module.model.spec.num_classes
     if classes is None:
         raise InputError(f"{module.model.name} has no classifier: its weights only make feature vectors")
-    names = module.model.labels or tuple(str(index) for index in range(classes))
+    names = module.model.labels or tuple(f"class {index}" for index in range(classes))
     with closing(extract(module, paths, replace(options, endpoint="Predictions"))) as batches:
         for batch in batches:
             vectors = iter(batch.vectors)

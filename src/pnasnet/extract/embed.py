@@ -156,5 +156,5 @@ def _metadata(module: "Module", options: ExtractOptions) -> dict[str, str]:
         "pnasnet.image_size": f"{height}x{width}",
         "pnasnet.exif": str(preset.exif if options.exif is None else options.exif).lower(),
         "pnasnet.precision": module.precision,
-        "pnasnet.engine": module.engine.description,
+        "pnasnet.engine": module.engine_for((options.endpoint,)).description,
     }

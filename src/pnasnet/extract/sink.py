@@ -163,7 +163,7 @@ class ParquetSink:
 
     def _failed(self, error: OSError) -> OutputError:
         hint = "free some space, or " if error.errno in (errno.ENOSPC, errno.EDQUOT) else ""
-        return OutputError(f"cannot write {self.partial}: {error.strerror or error}; {hint}write to another place")
+        return OutputError(f"cannot write {self.partial}: {error.strerror or error}; {hint}write elsewhere")
 
 
 def _schema(features: int, metadata: Mapping[str, str]) -> pa.Schema:

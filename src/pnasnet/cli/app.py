@@ -1,0 +1,59 @@
+"""The command line's entry: its group of commands, and how errors leave it."""
+
+import os
+from typing import Any
+
+import click
+
+from .._version import __version__
+from .classify import classify
+from .convert import convert
+from .embed import embed
+from .errors import Failure, to_failure
+from .export import export
+from .models import models
+
+_EPILOG = """\b
+Exit codes:
+  0    done
+  1    it could not be done: one line on standard error says why
+  2    the command was not understood
+  3    done, but some images failed: the last line says how many
+  130  interrupted (Ctrl-C); 143 terminated
+"""
+
+
+class Commands(click.Group):
+    """A group whose commands end with one line, never with a traceback."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; turn its errors into `Failure`."""
+        try:
+            return super().invoke(ctx)
+        except (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError):
+            raise  # click's own; a reader that closed the pipe has seen enough
+        except (Exception, KeyboardInterrupt) as error:
+            if os.environ.get("PNASNET_TRACEBACK"):
+                raise
+            failure: Failure = to_failure(error)
+            raise failure from error
+
+
+@click.group(
+    cls=Commands, epilog=_EPILOG, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
+)
+@click.version_option(__version__, package_name="pnasnet", message="pnasnet %(version)s")
+def main() -> None:
+    """Feature vectors and classes of photos, by PNASNet-5 and NASNet-A.
+
+    \b
+      pnasnet embed photos/ --model pnasnet_tiny -o features.parquet
+      pnasnet classify photo.jpg
+      pnasnet models
+
+    Each command has a --help of its own.
+    """
+
+
+for command in (embed, classify, models, convert, export):
+    main.add_command(command)

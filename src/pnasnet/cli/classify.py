@@ -1,0 +1,59 @@
+"""`pnasnet classify`."""
+
+import json
+from typing import TYPE_CHECKING
+
+import click
+
+from .errors import EXIT_IMAGES_FAILED
+from .options import ModelOptions, extract_options, model_options
+
+if TYPE_CHECKING:
+    from ..extract import Classification, ExtractOptions
+
+
+@click.command()
+@click.argument("sources", nargs=-1, required=True)
+@model_options
+@extract_options
+@click.option("--top", type=click.IntRange(1), default=5, show_default=True, metavar="N", help="How many classes.")
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON object for each photo, a line each.")
+@click.option("-q", "--quiet", is_flag=True, help="No word about the engine.")
+def classify(
+    sources: tuple[str, ...], model: ModelOptions, options: "ExtractOptions", top: int, as_json: bool, quiet: bool
+) -> None:
+    """Print the likeliest classes of photos, with their probabilities.
+
+    SOURCES are files, folders and patterns, as `pnasnet embed` takes them.
+
+    \b
+      pnasnet classify photo.jpg
+      pnasnet classify photos/ --model pnasnet_tiny --top 3
+      pnasnet classify photos/ --json | jq -r '[.path, .classes[0].name] | @tsv'
+    """
+    from ..extract import classify as classify_paths
+    from ..extract import find_images
+
+    paths = find_images(sources)
+    module = model.open(quiet=quiet)
+    failed = 0
+    for result in classify_paths(module, paths, options, top=top):
+        failed += result.error is not None
+        (_print_json if as_json else _print)(result)
+    if failed:
+        click.echo(f"{failed:,} of {len(paths):,} photos failed", err=True)
+        raise SystemExit(EXIT_IMAGES_FAILED)
+
+
+def _print(result: "Classification") -> None:
+    if result.error is not None:
+        click.echo(f"failed: {result.error}", err=True)
+        return
+    click.echo(result.path)
+    for name, probability in result.classes:
+        click.echo(f"  {probability:7.2%}  {name}")
+
+
+def _print_json(result: "Classification") -> None:
+    classes = [{"name": name, "probability": probability} for name, probability in result.classes]
+    click.echo(json.dumps({"path": result.path, "classes": classes, "error": result.error}))

@@ -1,0 +1,27 @@
+"""`pnasnet convert`."""
+
+import click
+
+
+@click.command()
+@click.argument("source")
+@click.argument("output", metavar="OUT.safetensors")
+@click.option("-m", "--model", metavar="NAME", help="The network, where the weights do not tell, or to be sure.")
+def convert(source: str, output: str, model: str | None) -> None:
+    """Convert weights of any origin to this project's own safetensors.
+
+    SOURCE is a TensorFlow checkpoint (its prefix or its folder), the folder or .tar.gz of a TF-Hub module, a
+    safetensors file or .pth of timm or Cadene, or the name of a network or, with --model, of a published set.
+    All is checked, names, shapes and checksums; OUT is replaced where it exists.
+
+    \b
+      pnasnet convert pnasnet-5_large_2017_12_13/model.ckpt pnasnet_large.safetensors
+      pnasnet convert module.tar.gz features.safetensors
+      pnasnet embed photos/ --model features.safetensors -o features.parquet
+    """
+    from ..module import Module
+
+    module = Module(model, source) if model else Module(source)
+    module.export(output)
+    classes = f"{module.model.spec.num_classes} classes" if module.model.spec.num_classes else "no classifier"
+    click.echo(f"{output}: {module.model.name}, {classes}, {len(module.model.variables):,} variables")
