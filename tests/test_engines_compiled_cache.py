@@ -1,5 +1,6 @@
 """The second start: from a compiled model on disk, without the weights, and never wrong or fatal."""
 
+import gc
 import json
 import logging
 import subprocess
@@ -46,6 +47,17 @@ def test_a_warm_start_reads_no_weights_and_gives_the_same_bits(tmp_path: Path) -
     np.testing.assert_array_equal(start(tmp_path, warm=True), cold)
     np.testing.assert_allclose(start(tmp_path, warm=True, threads=1), cold, rtol=0, atol=1e-5 * cold.max())
     assert len(entries(tmp_path)) == 1
+
+
+def test_an_engine_may_be_dropped_at_any_time(tmp_path: Path) -> None:
+    """Its weights are mapped memory, which has to outlive all that reads it."""
+    cold = start(tmp_path, warm=False)
+    for _ in range(3):
+        engine = create("openvino", PLAN, dict, weights_checksum="abc", cache_dir=tmp_path)
+        result = engine.run(images(32))["global_pool"]
+        del engine
+        gc.collect()
+        np.testing.assert_array_equal(result, cold)
 
 
 @pytest.mark.parametrize("change", [{"weights_checksum": "abd"}, {"outputs": ["Logits"]}, {"precision": "bfloat16"}])

@@ -24,14 +24,21 @@ class CacheEntry:
         self._folder = folder
         self._key = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:32]
 
-    def find(self) -> Path | None:
-        """Return the file, if there is one; its content is to be checked with `is_whole`."""
-        return next(self._folder.glob(f"{self._key}-*.blob"), None)
-
-    @staticmethod
-    def is_whole(path: Path, content: NDArray[np.uint8]) -> bool:
-        """Say whether `content` is what was written to `path`."""
-        return path.stem.endswith(f"-{zlib.crc32(content.data):08x}")
+    def read(self) -> NDArray[np.uint8] | None:
+        """Return the content, mapped into memory; None where there is none, or a damaged one."""
+        path = self._path()
+        if path is None:
+            return None
+        try:
+            # OpenVINO wants memory that could be written to; a private mapping is, without changing the file.
+            content = np.memmap(path, np.uint8, "c")
+        except (OSError, ValueError) as error:  # ValueError: an empty file
+            self.discard(error)
+            return None
+        if path.stem.endswith(f"-{zlib.crc32(content.data):08x}"):
+            return content
+        self.discard("the file is damaged")
+        return None
 
     def write(self, content: memoryview) -> None:
         """Store the content; where that cannot be done, say so and go on."""
@@ -43,8 +50,13 @@ class CacheEntry:
         except OSError as error:
             log.warning("cannot keep the compiled model in %s, so the next start is slower: %s", self._folder, error)
 
-    def discard(self, path: Path, reason: object) -> None:
-        """Remove a file that cannot be used."""
+    def discard(self, reason: object) -> None:
+        """Remove a content that cannot be used."""
+        path = self._path()
         log.warning("the compiled model %s is of no use and is made anew: %s", path, reason)
         with suppress(OSError):
-            path.unlink()
+            if path:
+                path.unlink()
+
+    def _path(self) -> Path | None:
+        return next(self._folder.glob(f"{self._key}-*.blob"), None)

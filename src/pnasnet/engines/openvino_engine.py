@@ -4,6 +4,9 @@ import io
 import logging
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from ..errors import MissingExtraError, PnasnetError, UnknownNameError
 from ..onnx_graph import GRAPH_VERSION, build
 from ..paths import cache_dir
@@ -39,8 +42,10 @@ class OpenVINOEngine(Engine):
         try:
             device = _device(core, job.device)
             _warn_of_precision(core, device, job.precision)
-            compiled = _load(core, device, job)
+            compiled, mapped = _load(core, device, job)
             self._request = compiled.create_infer_request()
+            # OpenVINO keeps no reference to the mapped weights: they have to go after the request.
+            self._mapped = mapped
             self.description = _describe(core, device, compiled)
         except RuntimeError as error:
             raise PnasnetError(f"OpenVINO cannot load the network: {_reason(error)}") from error
@@ -54,6 +59,7 @@ class OpenVINOEngine(Engine):
 
     def _release(self) -> None:
         del self._request
+        del self._mapped
 
 
 def _device(core: "openvino.Core", wanted: str | None) -> str:
@@ -68,21 +74,22 @@ def _warn_of_precision(core: "openvino.Core", device: str, precision: str) -> No
         log.warning("this %s has no bfloat16 instructions: float32 is at least as fast, and more accurate", device)
 
 
-def _load(core: "openvino.Core", device: str, job: Job) -> Any:
+def _load(core: "openvino.Core", device: str, job: Job) -> tuple[Any, NDArray[np.uint8] | None]:
+    """Return the compiled model, and the mapped file that it reads its weights from, if there is one."""
     # Float32 has to be asked for: by default OpenVINO computes in bfloat16 where the CPU has it.
     config: dict[str, Any] = {"INFERENCE_PRECISION_HINT": _HINTS[job.precision], "PERFORMANCE_HINT": "LATENCY"}
     if job.threads:
         config["INFERENCE_NUM_THREADS"] = job.threads
     entry = _cache_entry(core, device, job)
-    if entry and (compiled := _import(core, device, config, entry)):
-        return compiled
+    if entry and (imported := _import(core, device, config, entry)):
+        return imported
     model = core.read_model(build(job.plan, job.weights(), job.outputs).SerializeToString(deterministic=True))
     compiled = core.compile_model(model, device, config)
     if entry and "EXPORT_IMPORT" in core.get_property(device, "OPTIMIZATION_CAPABILITIES"):
         stream = io.BytesIO()
         compiled.export_model(stream)
         entry.write(stream.getbuffer())
-    return compiled
+    return compiled, None
 
 
 def _cache_entry(core: "openvino.Core", device: str, job: Job) -> CacheEntry | None:
@@ -102,21 +109,20 @@ def _cache_entry(core: "openvino.Core", device: str, job: Job) -> CacheEntry | N
     )
 
 
-def _import(core: "openvino.Core", device: str, config: dict[str, Any], entry: CacheEntry) -> Any:
-    """Return the compiled model in the cache; None where there is none, or a damaged one."""
+def _import(
+    core: "openvino.Core", device: str, config: dict[str, Any], entry: CacheEntry
+) -> tuple[Any, NDArray[np.uint8]] | None:
+    """Return the compiled model in the cache and its mapped file; None where there is none, or a damaged one."""
     import openvino
 
-    path = entry.find()
-    if path is None:
+    content = entry.read()
+    if content is None:
         return None
     try:
-        content = openvino.tensor_from_file(path)
-        if entry.is_whole(path, content.data):
-            return core.import_model(content, device, config)
-        entry.discard(path, "the file is damaged")
+        return core.import_model(openvino.Tensor(content, shared_memory=True), device, config), content
     except RuntimeError as error:
-        entry.discard(path, _reason(error))
-    return None
+        entry.discard(_reason(error))
+        return None
 
 
 def _describe(core: "openvino.Core", device: str, compiled: Any) -> str:
