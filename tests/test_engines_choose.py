@@ -46,6 +46,11 @@ def test_there_is_at_least_one_thread() -> None:
         make("fake", threads=0)
 
 
+def test_there_is_at_least_one_output() -> None:
+    with pytest.raises(InputError, match="at least one endpoint; choose from: Stem, Cell_0"):
+        make("fake", outputs=[])
+
+
 @pytest.mark.parametrize(
     ("cuda", "installed", "expected", "reason"),
     [

@@ -45,6 +45,8 @@ class Job:
         for name in self.outputs:
             if name not in known:
                 raise UnknownNameError.of("endpoint", name, known)
+        if not self.outputs:
+            raise InputError(f"an engine computes at least one endpoint; choose from: {', '.join(known)}")
         if self.precision not in PRECISIONS:
             raise UnknownNameError.of("precision", self.precision, PRECISIONS)
         if self.threads is not None and self.threads < 1:

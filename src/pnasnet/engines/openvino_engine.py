@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _HINTS = {"float32": "f32", "bfloat16": "bf16"}
+_CAPABILITIES = "OPTIMIZATION_CAPABILITIES"
 
 
 class OpenVINOEngine(Engine):
@@ -70,7 +71,7 @@ def _device(core: "openvino.Core", wanted: str | None) -> str:
 
 
 def _warn_of_precision(core: "openvino.Core", device: str, precision: str) -> None:
-    if precision == "bfloat16" and "BF16" not in core.get_property(device, "OPTIMIZATION_CAPABILITIES"):
+    if precision == "bfloat16" and "BF16" not in core.get_property(device, _CAPABILITIES):
         log.warning("this %s has no bfloat16 instructions: float32 is at least as fast, and more accurate", device)
 
 
@@ -85,7 +86,7 @@ def _load(core: "openvino.Core", device: str, job: Job) -> tuple[Any, NDArray[np
         return imported
     model = core.read_model(build(job.plan, job.weights(), job.outputs).SerializeToString(deterministic=True))
     compiled = core.compile_model(model, device, config)
-    if entry and "EXPORT_IMPORT" in core.get_property(device, "OPTIMIZATION_CAPABILITIES"):
+    if entry and "EXPORT_IMPORT" in core.get_property(device, _CAPABILITIES):
         stream = io.BytesIO()
         compiled.export_model(stream)
         entry.write(stream.getbuffer())
@@ -103,7 +104,7 @@ def _cache_entry(core: "openvino.Core", device: str, job: Job) -> CacheEntry | N
         network=job.plan.spec.to_dict(),
         outputs=job.outputs,
         precision=job.precision,
-        device=[device, core.get_property(device, "FULL_DEVICE_NAME")],
+        device=[device, *(core.get_property(device, name) for name in ("FULL_DEVICE_NAME", _CAPABILITIES))],
         graph=GRAPH_VERSION,
         openvino=openvino.get_version(),
     )
