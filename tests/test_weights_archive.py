@@ -14,8 +14,6 @@ from pnasnet.weights import archive, open_weights
 
 from weights_files import CHECKPOINTS, flip, one_line, small_disk
 
-__all__ = ["small_disk"]
-
 
 @pytest.fixture(autouse=True)
 def scratch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
@@ -161,13 +159,13 @@ def test_a_damaged_or_cut_archive(where: float, tmp_path: Path, scratch: Path) -
     assert not list(scratch.iterdir())
 
 
-def test_a_full_disk(tmp_path: Path, scratch: Path, small_disk: None) -> None:
+def test_a_full_disk(tmp_path: Path, scratch: Path) -> None:
     data = np.random.default_rng(0).bytes(2000)
     path = pack(tmp_path / "weights.tar.gz", (tarfile.TarInfo("model.ckpt.index"), data))
-    with pytest.raises(CorruptWeightsError, match="not the index"):
+    with small_disk(), pytest.raises(CorruptWeightsError, match="not the index"):
         open_weights(path)
     path = pack(tmp_path / "weights.tar.gz", (tarfile.TarInfo("model.ckpt.index"), bytes(10_000)))
-    with pytest.raises(OutputError, match=r"cannot unpack .*TMPDIR"):
+    with small_disk(), pytest.raises(OutputError, match=r"cannot unpack .*TMPDIR"):
         open_weights(path)
     assert not list(scratch.iterdir())
 

@@ -13,8 +13,6 @@ from pnasnet.weights.native import read_safetensors
 
 from weights_files import CHECKPOINTS, flip, one_line, small_disk
 
-__all__ = ["small_disk"]
-
 ARRAYS = {"conv0/weights": np.arange(54, dtype=np.float32).reshape(3, 3, 3, 2), "final_layer/FC/biases": np.ones(7)}
 
 
@@ -62,11 +60,11 @@ def test_extra_metadata_cannot_replace_what_the_file_says_of_itself(tmp_path: Pa
         write(tmp_path / "m", extra={"spec": "{}"})
 
 
-def test_a_full_disk_loses_nothing(tmp_path: Path, small_disk: None) -> None:
+def test_a_full_disk_loses_nothing(tmp_path: Path) -> None:
     path = tmp_path / "m.safetensors"
     write(path)
     before = path.read_bytes()
-    with pytest.raises(OutputError, match=r"cannot write .*m\.safetensors") as caught:
+    with small_disk(), pytest.raises(OutputError, match=r"cannot write .*m\.safetensors") as caught:
         write(path, {"a": np.zeros(10_000)})
     one_line(caught.value)
     assert path.read_bytes() == before

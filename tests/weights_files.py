@@ -3,12 +3,12 @@
 import resource
 import signal
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import pytest
 
 from pnasnet.weights.crc import masked_crc32c
 from pnasnet.weights.sstable import MAGIC
@@ -112,12 +112,17 @@ def one_line(error: BaseException) -> str:
     return text
 
 
-@pytest.fixture
+@contextmanager
 def small_disk() -> Iterator[None]:
-    """Files may not grow beyond 4 KiB: writing more fails as on a full disk."""
+    """Files may not grow beyond 4 KiB: writing more fails as on a full disk.
+
+    To be held for the failing call alone: the limit is the process's, and the test runner's own log is a file as well.
+    """
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (4096, limits[1]))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-    signal.signal(signal.SIGXFSZ, handler)
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, handler)
