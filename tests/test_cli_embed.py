@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from PIL import ExifTags, Image
 
 from cli_runs import MODEL, PHOTOS, error_of, run
 from pnasnet import Module, images
@@ -92,6 +93,17 @@ def test_preset_reaches_the_images(tmp_path: Path) -> None:
     assert run("embed", PHOTOS / "coffee.jpg", *MODEL, "-o", output, "--preset", "timm").exit_code == 0
     expected = images.preprocess(PHOTOS / "coffee.jpg", (64, 64), "timm").mean((0, 1))
     np.testing.assert_allclose(pq.read_table(output)["embedding"][0].as_py()[:3], expected, rtol=1e-5)
+
+
+def test_exif_is_applied_on_request(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6
+    Image.new("RGB", (30, 20)).save(tmp_path / "turned.jpg", exif=exif)
+    for option, size in (("--exif", (20, 30)), ("--no-exif", (30, 20))):
+        output = tmp_path / f"{option}.parquet"
+        assert run("embed", tmp_path / "turned.jpg", *MODEL, "-o", output, option).exit_code == 0
+        row = pq.read_table(output).to_pylist()[0]
+        assert (row["width"], row["height"]) == size
 
 
 def test_quiet_and_last_line(tmp_path: Path, photos: Path) -> None:

@@ -67,6 +67,20 @@ def test_only_a_bounded_number_is_on_its_way() -> None:
     assert not [thread for thread in threading.enumerate() if "pnasnet" in thread.name]
 
 
+def test_who_stops_early_waits_for_nothing_that_has_not_begun() -> None:
+    begun: list[str] = []
+
+    def slow(path: str) -> Loaded:
+        begun.append(path)
+        time.sleep(0.02)
+        return load(path)
+
+    pipeline = run_pipeline([str(i) for i in range(100)], slow, infer, batch_size=4, decoders=1)
+    next(pipeline)
+    pipeline.close()
+    assert len(begun) <= 4 + 2  # of the 13 that were handed to the decoder
+
+
 def test_decoding_goes_on_while_the_engine_works() -> None:
     seen: list[str] = []
     during: list[int] = []

@@ -232,3 +232,12 @@ def test_a_second_run_does_not_touch_the_first_ones_file(tmp_path: Path) -> None
             ParquetSink(tmp_path / "f.parquet", features=3, metadata={})
         first.write(batch(0))
     assert pq.read_table(tmp_path / "f.parquet", schema=pa.schema([("path", pa.string())])).num_rows == 4
+
+
+def test_a_second_run_that_starts_at_the_same_moment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with ParquetSink(tmp_path / "f.parquet", features=3, metadata={}) as first:
+        monkeypatch.setattr(ParquetSink, "_check", lambda sink, overwrite: None)  # it looked before the first began
+        with pytest.raises(OutputError, match="File exists"):
+            ParquetSink(tmp_path / "f.parquet", features=3, metadata={})
+        first.write(batch(0))
+    assert len(pq.read_table(tmp_path / "f.parquet")) == 4

@@ -44,9 +44,7 @@ _EXTRACT = (
     click.option(
         "--exif/--no-exif", default=None, help="Turn photos as their EXIF says.  [default: as the preset does]"
     ),
-    click.option(
-        "--batch-size", type=click.IntRange(1), default=8, show_default=True, metavar="N", help="Images at a time."
-    ),
+    click.option("--batch-size", type=click.IntRange(1), metavar="N", help="Images that the engine gets at a time."),
     click.option("--decoders", type=click.IntRange(1), metavar="N", help="Threads that decode.  [default: processors]"),
 )
 
@@ -56,10 +54,10 @@ class ModelOptions:
     """Which network, with which weights, and what it runs on."""
 
     model: str
-    weights: str | None
     engine: str
     precision: str
-    threads: int | None
+    weights: str | None = None
+    threads: int | None = None
 
     def open(self, *, quiet: bool) -> "Module":
         """Open the module; unless `quiet`, what the library says about its choices goes to standard error."""
@@ -94,7 +92,8 @@ def _bundle(
     def bundled(**arguments: Any) -> None:
         kind = load()
         own = {field.name: arguments.pop(field.name) for field in fields(kind) if field.name in arguments}
-        command(**{name: kind(**own)}, **arguments)
+        given = {key: value for key, value in own.items() if value is not None}  # the class has the defaults
+        command(**{name: kind(**given)}, **arguments)
 
     decorated: Command = bundled
     for option in reversed(options):

@@ -4,13 +4,12 @@ sources ─ find_images ─► paths ─ extract ─► batches of rows ─ Parq
 """
 
 from .classify import Classification, classify
-from .embed import DEFAULT_BATCH_SIZE, ExtractOptions, Report, extract, extract_to_parquet
+from .embed import ExtractOptions, Report, extract, extract_to_parquet
 from .pipeline import Batch, Row, run_pipeline
 from .sink import ParquetSink
 from .sources import find_images
 
 __all__ = [
-    "DEFAULT_BATCH_SIZE",
     "Batch",
     "Classification",
     "ExtractOptions",

@@ -21,7 +21,6 @@ from .sink import ParquetSink
 if TYPE_CHECKING:
     from ..module import Module
 
-DEFAULT_BATCH_SIZE = 8
 _EXAMPLES = 5
 
 
@@ -35,8 +34,8 @@ class ExtractOptions:
     """Whether to apply the EXIF orientation; None does as the preset says."""
     endpoint: str = "global_pool"
     """Which of the network's vectors to take."""
-    batch_size: int = DEFAULT_BATCH_SIZE
-    """How many images the engine gets at once."""
+    batch_size: int = 8
+    """How many images the engine gets at once; more make no network faster on CPUs, and take memory."""
     decoders: int | None = None
     """How many threads decode; None takes as many as there are processors."""
 
