@@ -78,6 +78,7 @@ def test_every_endpoint_equals_tensorflows(name: str) -> None:
         tiny(EVERY_OPERATION, (16, 18)),
         tiny(EVERY_OPERATION, (15, 20)),
         tiny(ONE_INPUT),
+        tiny(size=(32, 33), stem_stride=2),
         tiny(size=(65, 70), stem="imagenet"),
         tiny(EVERY_OPERATION, (64, 67), "imagenet"),
         tiny(NASNET_A_NORMAL, (19, 16), reduction_cell=NASNET_A_REDUCTION),

@@ -112,6 +112,8 @@ def test_the_auxiliary_head_needs_a_map_of_five_pixels() -> None:
         ({"num_classes": 0}, "num_classes"),
         ({"filters": 2}, "give more"),
         ({"stem": "other"}, "stem must be"),
+        ({"stem_stride": 2}, "is for stem='cifar' alone"),
+        ({"stem": "cifar", "stem_stride": 0}, "must be at least 1"),
         ({"drop_path_keep": 0.0}, "drop_path_keep"),
         ({"skip_reduction_input": False}, "needs a reduction_cell"),
     ],
@@ -140,6 +142,16 @@ def test_every_operation_keeps_the_shape_it_should() -> None:
     for reduction in (None, cell):
         plan = resolve(NetworkSpec(cell, 3, 8, (33, 40), 7, reduction, "cifar"))
         assert plan.cells[-1].output == (9, 10, 2 * 32)
+
+
+def test_a_stem_of_stride_2_halves_the_map_and_keeps_the_weights() -> None:
+    spec = NetworkSpec(PNASNET5, 4, 8, (32, 32), 10, stem="cifar")
+    plan, halved = resolve(spec), resolve(replace(spec, stem_stride=2))
+    assert plan.endpoints()["Stem"] == (32, 32, 24)
+    assert halved.endpoints()["Stem"] == (16, 16, 24)
+    assert halved.endpoints()["Cell_3"] == (4, 4, 5 * 32)
+    assert halved.variables() == plan.variables()
+    assert halved.mult_adds < plan.mult_adds / 3.9
 
 
 def test_nasnet_looks_back_over_or_at_the_reduction() -> None:

@@ -147,7 +147,7 @@ def _stem(spec: NetworkSpec) -> Layers:
     stack = Stack(Shape(*spec.image_size, 3), "", spec.epsilon)
     if spec.stem == "imagenet":
         return stack.conv("conv0", spec.stem_filters, (3, 3), 2, valid=True).batch_norm("conv0_bn").done()
-    return stack.conv("l1_stem_3x3", spec.stem_filters, (3, 3)).batch_norm("l1_stem_bn").done()
+    return stack.conv("l1_stem_3x3", spec.stem_filters, (3, 3), spec.stem_stride).batch_norm("l1_stem_bn").done()
 
 
 @dataclass(frozen=True)

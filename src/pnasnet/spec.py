@@ -29,6 +29,8 @@ class NetworkSpec:
     stem: Literal["imagenet", "cifar"] = "imagenet"
     """`imagenet`: a 3x3 convolution of stride 2 and two reducing cells; `cifar`: a 3x3 convolution."""
     stem_multiplier: float = 3.0
+    stem_stride: int = 1
+    """Stride of the `cifar` stem's convolution; with 2 all that follows costs a quarter. ImageNet's always has 2."""
     reductions: int = 2
     """How often the map halves, evenly spread over the cells."""
     filter_scaling: float = 2.0
@@ -58,6 +60,8 @@ class NetworkSpec:
             raise SpecError(f"num_classes must be at least 1 or None, not {self.num_classes}")
         if self.stem not in ("imagenet", "cifar"):
             raise SpecError(f"stem must be 'imagenet' or 'cifar', not {self.stem!r}")
+        if self.stem_stride < 1 or (self.stem == "imagenet" and self.stem_stride != 1):
+            raise SpecError(f"stem_stride={self.stem_stride} must be at least 1, and is for stem='cifar' alone")
         if min(self.stem_filters, self.narrowest) < 1:
             raise SpecError(f"{self.filters} filters leave none in the stem; give more")
         for name in ("drop_path_keep", "dropout_keep"):
