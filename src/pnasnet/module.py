@@ -50,6 +50,7 @@ class Module:
         image_size: tuple[int, int] | None = None,
         num_classes: int | None = None,
         batch_norm_momentum: float = 0.99,
+        freeze_batch_norm: bool = False,
         offline: bool | None = None,
     ) -> None:
         """Open a model; see `open_model` for `model`, `weights`, `image_size`, `num_classes` and the errors.
@@ -65,6 +66,8 @@ class Module:
             image_size: height and width, if not the network's own.
             num_classes: a new classifier's width, for training.
             batch_norm_momentum: the share of the old value in each update of a moving average.
+            freeze_batch_norm: whether batch normalization uses its moving averages in training too, and leaves them as
+                they are; its scales and offsets stay trainable.
             offline: never download; None asks the environment variable `PNASNET_OFFLINE`.
 
         """
@@ -72,13 +75,17 @@ class Module:
             raise UnknownNameError(f"No such graph variant: tags={sorted(tags)}; known: [] and ['train']")
         self._train, self._trainable = "train" in tags, trainable
         torch_needed = self._train or trainable
+        if freeze_batch_norm and not torch_needed:
+            raise InputError("freeze_batch_norm=True is for training; give trainable=True as well")
         self.model = open_model(
             model, weights, image_size=image_size, num_classes=num_classes, training=torch_needed, offline=offline
         )
         self._engine_name, self._precision, self._threads = engine, precision, threads
         self._engines: dict[tuple[str, ...], Engine] = {}
         self._signatures = Signatures(self.model.plan, self.model.handle_signature, training=self._train)
-        self._network = self._make_network(batch_norm_momentum) if torch_needed else None
+        self._network: Network | None = None
+        if torch_needed:
+            self._network = self._make_network(batch_norm_momentum, freeze_batch_norm)
 
     # What the module is.
 
@@ -235,14 +242,18 @@ class Module:
 
     # Training it.
 
-    def _make_network(self, batch_norm_momentum: float) -> "Network":
+    def _make_network(self, batch_norm_momentum: float, freeze_batch_norm: bool) -> "Network":
         try:
+            import torch
+
             from .network import Network
         except ImportError as error:
             raise MissingExtraError.of("torch", "torch", "a module to train") from error
         network = Network(self.model.plan, batch_norm_momentum=batch_norm_momentum, aux_head=self._train)
         network.load_variables({name: self.model.arrays()[name] for name in self.model.variables})
+        network.use_memory_format(torch.channels_last)
         network.train(self._train)
+        network.freeze_batch_norm(freeze_batch_norm)
         if not self._trainable:
             network.requires_grad_(False)
             network.freeze_moving_averages()
@@ -257,7 +268,7 @@ class Module:
             return dict(self.network(images, endpoints))
         device = next(self.network.parameters()).device
         outputs = self.network(torch.from_numpy(np.ascontiguousarray(images)).to(device), endpoints)
-        return {name: value.detach().cpu().numpy() for name, value in outputs.items()}
+        return {name: value.detach().float().cpu().numpy() for name, value in outputs.items()}
 
     @property
     def variables(self) -> Mapping[str, NDArray[np.float32]]:
@@ -275,7 +286,7 @@ class Module:
     @property
     def trainable_variables(self) -> "list[Tensor]":
         """The parameters that gradients reach; empty unless the module is trainable."""
-        return list(self.network.parameters()) if self._trainable else []
+        return [p for p in self.network.parameters() if p.requires_grad] if self._trainable else []
 
     @property
     def regularization_losses(self) -> "list[Callable[[], Tensor]]":

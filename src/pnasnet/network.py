@@ -5,20 +5,21 @@
 (`Conv2d`, `BatchNorm2d`, `Linear`), so that everything made for them works: SyncBatchNorm, quantization, compilers.
 """
 
-from collections.abc import Callable, Collection, Mapping, Sequence
-from math import prod, sqrt
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import partial
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.checkpoint import checkpoint
 
-from .errors import UnknownNameError
-from .layers import BatchNorm, Conv, Dense, FactorizedReduction, GlobalPool, Layer, Padding, Pool, Relu, SeparableConv
+from .errors import InputError, UnknownNameError
+from .layers import Relu
 from .plan import Branch, CellPlan, Plan
-
-Step = Callable[[Tensor], Tensor]
+from .torch_layers import Chain, LayerBuilder
 
 _PARAMETER_NAMES = {
     "weights": "weight",
@@ -61,9 +62,11 @@ class Network(nn.Module):
 
     Attributes:
         memory_format: how activations lie in memory; channels last is faster on CPUs and in reduced precision.
+            `use_memory_format` sets it and brings the kernels along.
         drop_path_progress: 0-d tensor from 0 (no path is dropped) to 1 (final rates, the default); training from
             scratch raises it from 0 to 1 as step / total steps.
-        checkpoint_cells: whether training recomputes each cell in the backward pass instead of storing it.
+        checkpoint_cells: whether training recomputes each cell in the backward pass instead of storing it. The random
+            numbers are the same again, and moving averages are updated once.
     """
 
     drop_path_progress: Tensor
@@ -78,12 +81,14 @@ class Network(nn.Module):
         self.memory_format = torch.channels_last
         self.checkpoint_cells = False
         self.register_buffer("drop_path_progress", torch.ones(()), persistent=False)
-        builder = _Builder(self, 1 - batch_norm_momentum)
+        self._batch_norm_frozen = False
+        builder = LayerBuilder(self)
         self._stem = builder.chain(plan.stem)
-        self._cells = [builder.cell(cell) for cell in plan.cells]
+        self._cells = [_build_cell(builder, cell) for cell in plan.cells]
         self._pool = builder.chain(plan.pool)
         self._classifier = builder.chain([plan.classifier] if plan.classifier else [])
         self._aux = builder.chain(plan.aux.layers if plan.aux and aux_head else [])
+        self.set_batch_norm_momentum(batch_norm_momentum)
 
     @property
     def has_aux_head(self) -> bool:
@@ -124,19 +129,45 @@ class Network(nn.Module):
                 raise UnknownNameError.of("endpoint", name, known)
 
     def _run_cell(self, cell: "Cell", current: Tensor, previous: Tensor) -> Tensor:
-        if self.checkpoint_cells and self.training:
-            return checkpoint(cell, current, previous, self.drop_path_progress, use_reentrant=False)  # type: ignore[no-any-return]
-        return cell(current, previous, self.drop_path_progress)  # type: ignore[no-any-return]
+        if not (self.checkpoint_cells and self.training):
+            return cell(current, previous, self.drop_path_progress)  # type: ignore[no-any-return]
+        run = partial(checkpoint, cell, current, previous, self.drop_path_progress, use_reentrant=False)
+        # A compiled graph recomputes without side effects, and its compiler knows no contexts of others.
+        output: Tensor = run() if torch.compiler.is_compiling() else run(context_fn=partial(_checkpoint_contexts, cell))
+        return output
 
-    def set_batch_norm_momentum(self, momentum: float) -> None:
-        """Set the share of the old value in each update of a moving average."""
-        for module in self.modules():
-            if isinstance(module, nn.BatchNorm2d):
-                module.momentum = 1 - momentum
+    def train(self, mode: bool = True) -> "Network":
+        """Set training mode, or inference mode; frozen batch normalization stays in inference mode."""
+        super().train(mode)
+        if self._batch_norm_frozen:
+            for norm in _batch_norms(self):
+                norm.eval()
+        return self
+
+    def freeze_batch_norm(self, frozen: bool = True) -> None:
+        """Let batch normalization use its moving averages, which stay as they are, whatever `train` is called with.
+
+        Its scales and offsets stay trainable. `frozen=False` undoes it.
+        """
+        self._batch_norm_frozen = frozen
+        self.train(self.training)
 
     def freeze_moving_averages(self) -> None:
         """Let training leave the moving averages as they are; batch statistics still normalize."""
-        self.set_batch_norm_momentum(1.0)
+        for norm in _batch_norms(self):
+            norm.track_running_stats = False
+
+    def set_batch_norm_momentum(self, momentum: float) -> None:
+        """Set the share of the old value in each update of a moving average: TensorFlow's momentum, 1 - torch's."""
+        if not 0 <= momentum <= 1:
+            raise InputError(f"batch_norm_momentum must be in [0, 1], not {momentum}")
+        for norm in _batch_norms(self):
+            norm.momentum = 1 - momentum
+
+    def use_memory_format(self, memory_format: torch.memory_format) -> None:
+        """Let activations and kernels lie in memory in this way: `torch.channels_last` or `torch.contiguous_format`."""
+        self.memory_format = memory_format
+        self.to(memory_format=memory_format)  # type: ignore[call-overload]
 
     def regularization_loss(self) -> Tensor:
         """Return the sum of the L2 terms, weight_decay * w²/2 over every kernel, as TF-Slim's."""
@@ -165,10 +196,10 @@ class Cell(nn.Module):
     """One cell; the only place where a cell is interpreted."""
 
     def __init__(self, plan: CellPlan) -> None:
-        """Make an empty cell, which `_Builder` fills."""
+        """Make an empty cell, which `_build_cell` fills."""
         super().__init__()
         self.plan = plan
-        self.entry: tuple[_Chain, _Chain]
+        self.entry: tuple[Chain, Chain]
         self.blocks: list[tuple[_Branch, _Branch]]
         self.output: list[_Branch]
 
@@ -183,22 +214,20 @@ class Cell(nn.Module):
         out = branch(states)
         if not (self.training and branch.drop_path and self.plan.keep_probability < 1):
             return out
-        keep = (1 - progress * (1 - self.plan.keep_probability)).to(out.dtype)
-        # Whole examples are dropped, each path on its own.
-        kept = torch.floor(keep + torch.rand(out.shape[0], 1, 1, 1, dtype=out.dtype, device=out.device))
-        return out * (kept / keep)
+        return drop_examples(out, 1 - progress.float() * (1 - self.plan.keep_probability))
 
 
-class _Chain:
-    """Steps one after the other. Not a module: its modules are registered where TF-Slim's scopes put them."""
+def drop_examples(path: Tensor, keep: Tensor) -> Tensor:
+    """Drop whole examples of a path at random, and scale the others so that the expectation stays.
 
-    def __init__(self, steps: Sequence[Step]) -> None:
-        self.steps = list(steps)
+    Args:
+        path: [batch, channels, height, width].
+        keep: how likely an example is kept, 0-d, float32.
 
-    def __call__(self, x: Tensor) -> Tensor:
-        for step in self.steps:
-            x = step(x)
-        return x
+    """
+    # The draw is in float32 even where the path is not: bfloat16 would round the probability and the random number.
+    kept = torch.rand(path.shape[0], 1, 1, 1, device=path.device) < keep
+    return path * (kept / keep).to(path.dtype)
 
 
 class _State:
@@ -218,149 +247,51 @@ class _State:
 class _Branch:
     """A chain that reads one state of a cell, rectified if that is the chain's first step."""
 
-    def __init__(self, branch: Branch, chain: _Chain) -> None:
+    def __init__(self, branch: Branch, chain: Chain) -> None:
         self.source, self.drop_path = branch.source, branch.drop_path
         self._rectifies = bool(branch.layers) and isinstance(branch.layers[0], Relu)
-        self._chain = _Chain(chain.steps[1:]) if self._rectifies else chain
+        self._chain = Chain(chain.steps[1:]) if self._rectifies else chain
 
     def __call__(self, states: list[_State]) -> Tensor:
         state = states[self.source]
         return self._chain(state.rectified if self._rectifies else state.value)
 
 
-class _Builder:
-    """Turns layers into steps, and registers their modules by scope."""
-
-    def __init__(self, root: nn.Module, momentum: float) -> None:
-        self._root, self._momentum = root, momentum
-
-    def cell(self, plan: CellPlan) -> Cell:
-        cell = Cell(plan)
-        self._register(plan.scope, cell)
-        cell.entry = (self.chain(plan.entry[0]), self.chain(plan.entry[1]))
-        cell.blocks = [(self._branch(block.left), self._branch(block.right)) for block in plan.blocks]
-        cell.output = [self._branch(branch) for branch in plan.concat]
-        return cell
-
-    def chain(self, layers: Sequence[Layer]) -> _Chain:
-        return _Chain([self._step(layer) for layer in layers])
-
-    def _branch(self, branch: Branch) -> _Branch:
-        return _Branch(branch, self.chain(branch.layers))
-
-    def _register(self, scope: str, module: nn.Module) -> None:
-        *parents, name = scope.split("/")
-        parent = self._root
-        for part in parents:
-            if part not in parent._modules:
-                parent.add_module(part, nn.Module())
-            parent = parent.get_submodule(part)
-        parent.add_module(name, module)
-
-    def _step(self, layer: Layer) -> Step:
-        match layer:
-            case Relu():
-                return functional.relu
-            case Pool():
-                return _pool(layer)
-            case GlobalPool():
-                return _global_pool
-            case FactorizedReduction():
-                return self._halving(layer)
-            case Dense():
-                dense = _dense(layer)
-                self._register(layer.scope, dense)
-                return lambda x: dense(x.flatten(1))
-            case Conv() | SeparableConv() | BatchNorm():
-                module = self._module(layer)
-                self._register(layer.scope, module)
-                return module
-        raise TypeError(f"unknown layer {layer}")
-
-    def _module(self, layer: Conv | SeparableConv | BatchNorm) -> nn.Module:
-        channels = layer.input.channels, layer.output.channels
-        match layer:
-            case Conv():
-                return _conv(*channels, layer.kernel, layer.stride, layer.padding, layer.dilation)
-            case SeparableConv():
-                return _separable(layer)
-            case BatchNorm():
-                return nn.BatchNorm2d(channels[0], layer.epsilon, self._momentum)
-
-    def _halving(self, layer: FactorizedReduction) -> Step:
-        channels, (even_width, odd_width) = layer.input.channels, layer.widths
-        first = _conv(channels, even_width, (1, 1), 2, Padding())
-        second = _conv(channels, odd_width, (1, 1), 1, Padding())
-        self._register(f"{layer.scope}/path1_conv", first)
-        self._register(f"{layer.scope}/path2_conv", second)
-        missing = (0, layer.input.width % 2, 0, layer.input.height % 2)
-
-        def halve(x: Tensor) -> Tensor:
-            odd = functional.pad(x[:, :, 1::2, 1::2], missing)
-            return torch.cat([first(x), second(odd)], 1)
-
-        return halve
+def _build_cell(builder: LayerBuilder, plan: CellPlan) -> Cell:
+    cell = Cell(plan)
+    builder.register(plan.scope, cell)
+    cell.entry = (builder.chain(plan.entry[0]), builder.chain(plan.entry[1]))
+    cell.blocks = [(_build_branch(builder, block.left), _build_branch(builder, block.right)) for block in plan.blocks]
+    cell.output = [_build_branch(builder, branch) for branch in plan.concat]
+    return cell
 
 
-class _Conv2d(nn.Conv2d):
-    """A convolution that pads as the plan says, which may be more at the end, as TensorFlow's SAME does."""
-
-    def __init__(
-        self,
-        inputs: int,
-        outputs: int,
-        kernel: tuple[int, int],
-        stride: int,
-        padding: Padding,
-        dilation: int,
-        groups: int,
-    ) -> None:
-        # What both ends share is left to the convolution; only the surplus at the end costs a copy.
-        start = (padding.top, padding.left)
-        super().__init__(inputs, outputs, kernel, stride, start, dilation, groups, bias=False)
-        surplus = (0, padding.right - padding.left, 0, padding.bottom - padding.top)
-        self.surplus = surplus if any(surplus) else None
-
-    def forward(self, input: Tensor) -> Tensor:  # noqa: A002 - torch's name
-        return super().forward(functional.pad(input, self.surplus) if self.surplus else input)
+def _build_branch(builder: LayerBuilder, branch: Branch) -> _Branch:
+    return _Branch(branch, builder.chain(branch.layers))
 
 
-def _conv(
-    inputs: int, outputs: int, kernel: tuple[int, int], stride: int, padding: Padding,
-    dilation: int = 1, groups: int = 1,
-) -> nn.Conv2d:  # fmt: skip
-    """Return a convolution without bias, with He's initialization by fan-out as in TF-Slim."""
-    module = _Conv2d(inputs, outputs, kernel, stride, padding, dilation, groups)
-    nn.init.normal_(module.weight, std=sqrt(2 / (prod(kernel) * outputs / groups)))
-    return module
+def _batch_norms(module: nn.Module) -> Iterator[_BatchNorm]:
+    """Yield the batch normalizations, those that SyncBatchNorm has replaced included."""
+    yield from (m for m in module.modules() if isinstance(m, _BatchNorm))
 
 
-def _separable(layer: SeparableConv) -> nn.Module:
-    channels = layer.input.channels
-    module = nn.Sequential()
-    module.add_module("depthwise", _conv(channels, channels, layer.kernel, layer.stride, layer.padding, 1, channels))
-    module.add_module("pointwise", _conv(channels, layer.output.channels, (1, 1), 1, Padding()))
-    return module
+def _checkpoint_contexts(cell: Cell) -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
+    """Return what surrounds the run of a cell, and its second run in the backward pass."""
+    return nullcontext(), _moving_averages_at_rest(cell)
 
 
-def _dense(layer: Dense) -> nn.Linear:
-    module = nn.Linear(layer.input.channels, layer.output.channels)
-    nn.init.trunc_normal_(module.weight, std=sqrt(1 / layer.input.channels))
-    nn.init.zeros_(module.bias)
-    return module
-
-
-def _pool(layer: Pool) -> Step:
-    start = (layer.padding.top, layer.padding.left)
-    # Where TensorFlow pads one more at the end, the last window reaches over the edge: torch's ceil mode.
-    reaches_over = (layer.padding.bottom, layer.padding.right) != start
-    if layer.kind == "max":
-        return nn.MaxPool2d(layer.kernel, layer.stride, start, ceil_mode=reaches_over)
-    return nn.AvgPool2d(layer.kernel, layer.stride, start, ceil_mode=reaches_over, count_include_pad=False)
-
-
-def _global_pool(x: Tensor) -> Tensor:
-    return x.mean((2, 3))
+@contextmanager
+def _moving_averages_at_rest(cell: Cell) -> Iterator[None]:
+    """Let batch normalization compute what it computed before, without another update of its moving averages."""
+    kept = [(norm, norm.momentum, norm.num_batches_tracked) for norm in _batch_norms(cell)]
+    for norm, _, count in kept:
+        # Updates by nothing: checkpointing wants all the tensors again that the first run kept, these among them.
+        norm.momentum, norm.num_batches_tracked = 0.0, None if count is None else torch.zeros_like(count)
+    try:
+        yield
+    finally:
+        for norm, momentum, count in kept:
+            norm.momentum, norm.num_batches_tracked = momentum, count
 
 
 def _channels_last(x: Tensor) -> Tensor:
