@@ -4,7 +4,7 @@ from typing import get_args
 import pytest
 
 import pnasnet
-from pnasnet.labels import labels
+from pnasnet.labels import labels, wordnet_ids
 from pnasnet.zoo import Labels, PublishedWeights
 
 TABLE = Path(pnasnet.__file__).parent / "data" / "imagenet_classes.tsv"
@@ -49,6 +49,7 @@ def test_the_table_is_in_the_order_of_synsets() -> None:
     assert synsets == sorted(set(synsets))
     assert len(synsets) == 1000
     assert synsets[0] == "n01440764"
+    assert wordnet_ids() == tuple(synsets)
 
 
 def test_cifar_classes() -> None:

@@ -21,9 +21,20 @@ def labels(kind: Labels) -> tuple[str, ...]:
     return _imagenet() if kind == "imagenet1000" else ("background", *_imagenet())
 
 
+@cache
+def wordnet_ids() -> tuple[str, ...]:
+    """Return the WordNet id (such as n01440764) of each of the 1000 ImageNet classes, in the order of the logits."""
+    return tuple(identity for identity, _ in _table())
+
+
 def _imagenet() -> tuple[str, ...]:
-    lines = files("pnasnet").joinpath("data", "imagenet_classes.tsv").read_text("utf-8").splitlines()
-    lemmas = [line.partition("\t")[2] for line in lines if not line.startswith("#")]
+    lemmas = [text for _, text in _table()]
     first = [text.partition(",")[0] for text in lemmas]
     shared = {name for name, count in Counter(first).items() if count > 1}
     return tuple(text if name in shared else name for text, name in zip(lemmas, first, strict=True))
+
+
+def _table() -> list[tuple[str, str]]:
+    lines = files("pnasnet").joinpath("data", "imagenet_classes.tsv").read_text("utf-8").splitlines()
+    rows = [line.partition("\t") for line in lines if not line.startswith("#")]
+    return [(identity, text) for identity, _, text in rows]

@@ -2,11 +2,11 @@
 
 import glob
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from ..errors import InputError
-from ..images import EXTENSIONS, is_image_path
+from ..images import EXTENSIONS, walk
 
 
 def find_images(sources: Sequence[str | os.PathLike[str]]) -> list[str]:
@@ -26,7 +26,7 @@ def find_images(sources: Sequence[str | os.PathLike[str]]) -> list[str]:
 
 def _expand(source: str) -> list[str]:
     if Path(source).is_dir():
-        paths, problem = list(_walk(source, set())), "holds no picture, and neither do its folders"
+        paths, problem = list(walk(source, set())), "holds no picture, and neither do its folders"
     elif os.path.lexists(source):
         return [source]
     elif glob.has_magic(source):
@@ -42,25 +42,4 @@ def _match(pattern: str) -> list[str]:
     """Return the pictures that match, and those in the folders that do, each once."""
     seen: set[tuple[int, int]] = set()
     matches = sorted(glob.glob(pattern, recursive=True))  # noqa: PTH207 - Path.glob takes no absolute pattern
-    return list(dict.fromkeys(path for match in matches for path in _walk(match, seen)))
-
-
-def _walk(start: str, seen: set[tuple[int, int]]) -> Iterator[str]:
-    """Yield the pictures at and below `start`, each folder once; without recursion, for folders may be deep."""
-    pending = [start]
-    while pending:
-        path = pending.pop()
-        if not Path(path).is_dir():
-            if is_image_path(path):
-                yield path
-            continue
-        try:
-            status = Path(path).stat()
-            if (status.st_dev, status.st_ino) in seen:
-                continue
-            seen.add((status.st_dev, status.st_ino))
-            with os.scandir(path) as entries:
-                names = {entry.name: entry.path for entry in entries if not entry.name.startswith(".")}
-        except OSError as error:
-            raise InputError(f"{path!r} cannot be listed ({error.strerror}): make it readable, or move it") from error
-        pending += [names[name] for name in sorted(names, reverse=True)]
+    return list(dict.fromkeys(path for match in matches for path in walk(match, seen)))

@@ -10,6 +10,7 @@ from pnasnet.images.loading import Loaded, load, preprocess
 from pnasnet.images.presets import PRESETS, Preset, get_preset, transform
 from pnasnet.images.resize import central_crop, resize_bilinear, resize_crop_bicubic
 from pnasnet.images.source import EXTENSIONS, LIMITS, Limits, Source, is_image_path
+from pnasnet.images.walking import folder_id, list_folder, walk
 
 __all__ = [
     "EXTENSIONS",
@@ -21,11 +22,14 @@ __all__ = [
     "Source",
     "central_crop",
     "decode",
+    "folder_id",
     "get_preset",
     "is_image_path",
+    "list_folder",
     "load",
     "preprocess",
     "resize_bilinear",
     "resize_crop_bicubic",
     "transform",
+    "walk",
 ]

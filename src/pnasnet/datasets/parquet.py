@@ -1,0 +1,137 @@
+"""Parquet files with encoded pictures and labels, held in memory as they are."""
+
+import bisect
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from ..errors import InputError
+from ..images import Source
+from .columns import Columns, picture_in, plain_labels, read_labels, refuse_missing
+from .labelled import LabelledImages
+
+_BATCH = 128  # rows at a time: Arrow takes no struct of more than 2 GiB of bytes in one piece
+
+
+def open_parquet(paths: Sequence[str]) -> LabelledImages:
+    """Return the rows of the files in their order, each named `file.parquet#17`; the first row is 0.
+
+    A file has a column `image`: a struct of `bytes` and `path` as Hugging Face writes it, bytes, or paths, which may
+    begin at the file's folder. Its column `label` (or `labels`, or `fine_label`) has numbers or strings. Classes are
+    the names in Hugging Face's metadata, else the sorted strings, else the numbers up to the largest.
+
+    Raises:
+        InputError: a file is no Parquet file, has other columns, or others than the first one; a picture or a label is
+            missing; there are no rows; the pictures would take more than half of the memory that is free.
+    """
+    columns = [_columns_of(path) for path in paths]
+    known = [found.classes for found in columns]
+    if len(set(known)) > 1:
+        other = paths[next(index for index, classes in enumerate(known) if classes != known[0])]
+        raise InputError(f"{paths[0]!r} and {other!r} name other classes: open them one by one")
+    _check_memory(paths, columns)
+    tables = [_read(path, found) for path, found in zip(paths, columns, strict=True)]
+    names = [f"{path}#{row}" for path, table in zip(paths, tables, strict=True) for row in range(table.num_rows)]
+    if not names:
+        raise InputError(f"{paths[0]!r} has no rows: open a file that has some")
+    starts = [0]
+    for table in tables:
+        starts.append(starts[-1] + table.num_rows)
+        refuse_missing(table.column(0), names[starts[-2] : starts[-1]])
+    labels, classes = read_labels(_one_column(tables, paths), names, known[0])
+    pictures = tuple(table.column(0) for table in tables)
+    return LabelledImages(
+        names, labels, classes, _Pictures(pictures, starts, tuple(str(Path(path).parent) for path in paths))
+    )
+
+
+@dataclass(frozen=True)
+class _Pictures:
+    """Reads pictures out of columns, one for each file; a class, so that worker processes can be given it."""
+
+    columns: tuple[pa.ChunkedArray, ...]
+    starts: Sequence[int]
+    folders: tuple[str, ...]
+
+    def __call__(self, index: int) -> Source:
+        file = bisect.bisect_right(self.starts, index) - 1
+        return picture_in(self.columns[file][index - self.starts[file]], self.folders[file])
+
+
+def _columns_of(path: str) -> Columns:
+    try:
+        schema = pq.read_schema(path)
+    except (OSError, pa.ArrowException) as error:
+        raise _unreadable(path, error) from error
+    return Columns.of(schema, path)
+
+
+def _read(path: str, columns: Columns) -> pa.Table:
+    """Return the pictures and the labels, in this order."""
+    try:
+        with pq.ParquetFile(path) as file:
+            batches = list(file.iter_batches(_BATCH, columns=[columns.image, columns.label]))
+            table = pa.Table.from_batches(batches, file.schema_arrow if not batches else None)
+    except (OSError, pa.ArrowException) as error:
+        raise _unreadable(path, error) from error
+    return table.select([columns.image, columns.label])
+
+
+def _one_column(tables: Sequence[pa.Table], paths: Sequence[str]) -> pa.ChunkedArray:
+    """Return the labels of all files in one column of strings or of numbers."""
+    columns = [plain_labels(table.column(1), path) for table, path in zip(tables, paths, strict=True)]
+    kinds = [column.type for column in columns]
+    if len(set(kinds)) > 1:
+        other = paths[next(index for index, kind in enumerate(kinds) if kind != kinds[0])]
+        raise InputError(f"{paths[0]!r} and {other!r} have labels of two kinds: open them one by one")
+    return pa.chunked_array([chunk for column in columns for chunk in column.chunks], kinds[0])
+
+
+def _check_memory(paths: Sequence[str], columns: Sequence[Columns]) -> None:
+    size = sum(_uncompressed(path, found.image) for path, found in zip(paths, columns, strict=True))
+    free = available_memory()
+    if free is not None and size > free / 2:
+        raise InputError(
+            f"the pictures in {paths[0]!r} and its like take {size / 2**30:.1f} GiB, more than half of the "
+            f"{free / 2**30:.1f} GiB of memory that are free: open them as a Hugging Face dataset (hf:NAME), "
+            "or write them to tar shards"
+        )
+
+
+def _uncompressed(path: str, column: str) -> int:
+    try:
+        metadata = pq.read_metadata(path)
+        return sum(
+            chunk.total_uncompressed_size
+            for group in range(metadata.num_row_groups)
+            for chunk in map(metadata.row_group(group).column, range(metadata.num_columns))
+            if chunk.path_in_schema.partition(".")[0] == column
+        )
+    except (OSError, pa.ArrowException) as error:
+        raise _unreadable(path, error) from error
+
+
+def available_memory() -> int | None:
+    """Return how many bytes of memory are free to be taken, or None where the system does not tell."""
+    try:
+        for line in Path("/proc/meminfo").read_text().splitlines():
+            if line.startswith("MemAvailable:"):
+                return int(line.split()[1]) * 1024
+    except (OSError, ValueError):
+        pass
+    try:  # not Linux: all of the memory is the best that is known
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, OSError, ValueError):
+        return None
+
+
+def _unreadable(path: str, error: Exception) -> InputError:
+    return InputError(f"{path!r} is no Parquet file that can be read ({_line(error)}): check it, or get it again")
+
+
+def _line(error: Exception) -> str:
+    return str(error).partition("\n")[0]
