@@ -5,6 +5,7 @@ sources ─ find_images ─► paths ─ extract ─► batches of rows ─ Parq
 
 from .classify import Classification, classify
 from .embed import ExtractOptions, Report, extract, extract_to_parquet
+from .labelled import extract_labelled
 from .pipeline import Batch, Row, run_pipeline
 from .sink import ParquetSink
 from .sources import find_images
@@ -18,6 +19,7 @@ __all__ = [
     "Row",
     "classify",
     "extract",
+    "extract_labelled",
     "extract_to_parquet",
     "find_images",
     "run_pipeline",

@@ -120,7 +120,7 @@ def extract_to_parquet(
     length = _length(module, options.endpoint)
     with (
         closing(extract(module, paths, options)) as batches,
-        ParquetSink(output, features=length, metadata=_metadata(module, options), overwrite=overwrite) as sink,
+        ParquetSink(output, features=length, metadata=metadata(module, options), overwrite=overwrite) as sink,
     ):
         for batch in batches:
             sink.write(batch)
@@ -141,7 +141,7 @@ def _length(module: "Module", endpoint: str) -> int:
     return shapes[endpoint][0]
 
 
-def _metadata(module: "Module", options: ExtractOptions) -> dict[str, str]:
+def metadata(module: "Module", options: ExtractOptions) -> dict[str, str]:
     """Return what makes vectors comparable: rows of two files may be mixed where all of this is equal."""
     preset = get_preset(options.preset or module.preset)
     height, width = module.image_size

@@ -21,7 +21,7 @@ from ..images import Loaded
 T = TypeVar("T")
 R = TypeVar("R")
 
-Load = Callable[[str], Loaded]
+Load = Callable[[T], Loaded]
 """From a path to a float32 [h, w, 3] image in [0, 1]; raises `ImageError`. Called from several threads."""
 Infer = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 """From float32 images [B, h, w, 3] to float32 vectors [B, F]."""
@@ -46,21 +46,28 @@ class Batch:
 
 
 def run_pipeline(
-    paths: Iterable[str], load: Load, infer: Infer, *, batch_size: int, decoders: int
+    paths: Iterable[T],
+    load: Load[T],
+    infer: Infer,
+    *,
+    batch_size: int,
+    decoders: int,
+    name: Callable[[T], str] = str,
 ) -> Generator[Batch, None, None]:
     """Yield a row for each of `paths`, in their order.
 
     Args:
-        paths: the pictures; read as they are needed.
+        paths: the pictures, by path or by whatever `load` takes; read as they are needed.
         load: decodes and preprocesses one of them.
         infer: gives the vectors of a batch; called in the caller's thread.
         batch_size: how many images `infer` gets: fewer at the end, and where most pictures fail.
         decoders: how many threads decode.
+        name: what a picture's row calls it.
     """
     ahead = 2 * batch_size + decoders
     rows: list[Row] = []
     images: list[NDArray[np.float32]] = []
-    for row, image in _map_ahead(lambda path: _load_row(path, load), paths, workers=decoders, ahead=ahead):
+    for row, image in _map_ahead(lambda path: _load_row(name(path), path, load), paths, workers=decoders, ahead=ahead):
         rows.append(row)
         if image is not None:
             images.append(image)
@@ -71,12 +78,12 @@ def run_pipeline(
         yield _infer_batch(rows, images, infer)
 
 
-def _load_row(path: str, load: Load) -> tuple[Row, NDArray[np.float32] | None]:
+def _load_row(name: str, path: T, load: Load[T]) -> tuple[Row, NDArray[np.float32] | None]:
     try:
         loaded = load(path)
     except ImageError as error:
-        return Row(path, error=str(error)), None
-    return Row(path, loaded.width, loaded.height), loaded.image
+        return Row(name, error=str(error)), None
+    return Row(name, loaded.width, loaded.height), loaded.image
 
 
 def _infer_batch(rows: list[Row], images: list[NDArray[np.float32]], infer: Infer) -> Batch:

@@ -1,0 +1,147 @@
+"""`pnasnet evaluate`."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from ..errors import OutputError
+from .errors import EXIT_IMAGES_FAILED
+from .options import ModelOptions, extract_options, model_argument
+
+if TYPE_CHECKING:
+    from ..datasets import LabelledImages
+    from ..evaluation import Evaluation, Rate
+    from ..extract import ExtractOptions
+
+
+@click.command()
+@model_argument
+@click.argument("data")
+@click.option("--split", metavar="NAME", help="Which part of the data: train, validation, test, ...")
+@extract_options
+@click.option("--limit", type=click.IntRange(1), metavar="N", help="Only N images, spread evenly over the data.")
+@click.option("--per-class", is_flag=True, help="Also print recall and precision of each class.")
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON object, with everything, instead of tables.")
+@click.option("-o", "--output", metavar="FILE.json", help="Also write that object to a file; replaced where it exists.")
+@click.option("-q", "--quiet", is_flag=True, help="No progress bar and no word about the engine.")
+def evaluate(
+    model: ModelOptions,
+    data: str,
+    split: str | None,
+    options: "ExtractOptions",
+    limit: int | None,
+    per_class: bool,
+    as_json: bool,
+    output: str | None,
+    quiet: bool,
+) -> None:
+    """Print how often a classifier is right on labelled images.
+
+    MODEL is a name that `pnasnet models` lists, a TF-Hub handle or URL, or a file or folder with weights. DATA is a
+    folder with a folder of images for each class, Parquet, a Hugging Face data set, WebDataset tars, or ILSVRC-2012 as
+    published. Its classes must be the model's, by name, WordNet id or number; the result says which. Images that cannot
+    be read are left out of the figures, and the exit code is then 3.
+
+    \b
+      pnasnet evaluate pnasnet_tiny cifar10.parquet --per-class
+      pnasnet evaluate model/ data/ --split validation -o figures.json
+      pnasnet evaluate pnasnet_large ILSVRC2012_val/ --preset slim
+    """
+    from tqdm import tqdm
+
+    from ..evaluation import evaluate as evaluate_module
+
+    if output:
+        _check_folder(Path(output))
+    pictures = _open(data, split, limit)
+    module = model.open(quiet=quiet)
+    # Disabled by None: where standard error is no terminal. The delay: not before the first batch.
+    with tqdm(total=len(pictures), unit="image", disable=quiet or None, delay=1e-9) as bar:
+        result = evaluate_module(module, pictures, options, progress=bar.update)
+    text = json.dumps(result.to_dict(), indent=2, allow_nan=False)
+    try:
+        if output:
+            _write(Path(output), text)
+    finally:  # a full disk must not take the result along
+        for line in [text] if as_json else _lines(result, per_class):
+            click.echo(line)
+    if result.failed:
+        _print_failures(result)
+        raise SystemExit(EXIT_IMAGES_FAILED)
+
+
+def _open(data: str, split: str | None, limit: int | None) -> "LabelledImages":
+    from ..datasets import open_dataset
+
+    pictures = open_dataset(data, split=split)
+    if limit is None or limit >= len(pictures):
+        return pictures
+    return pictures.take([index * len(pictures) // limit for index in range(limit)])
+
+
+def _check_folder(output: Path) -> None:
+    """Raise `OutputError` before hours of work, not after."""
+    if output.is_dir() or not output.parent.is_dir():
+        raise OutputError(f"{output} cannot be written: name a file in a folder that exists")
+
+
+def _write(output: Path, text: str) -> None:
+    from ..atomic import replacing
+
+    with replacing(output) as temporary:
+        temporary.write_text(text + "\n", "utf-8")
+
+
+def _print_failures(result: "Evaluation") -> None:
+    for line in result.errors:
+        click.echo(f"failed: {line}", err=True)
+    total = result.images + result.failed
+    click.echo(
+        f"{result.failed:,} of {total:,} images failed; the figures are of the other {result.images:,}", err=True
+    )
+
+
+def _lines(result: "Evaluation", per_class: bool) -> Iterator[str]:
+    """Yield the result for a person."""
+    published = result.published
+    top1, top5 = (published.top1, published.top5) if published else (None, None)
+    height, width = result.image_size
+    turned = ", turned as their EXIF says" if result.exif else ""
+    yield f"top-1          {_rate(result.top1, top1)}"
+    if result.top5:
+        yield f"top-5          {_rate(result.top5, top5)}"
+    yield f"per class      {result.balanced_accuracy:8.2%}  mean recall of the classes that have images"
+    yield f"images         {result.images:,}" + (f", without {result.failed:,} that failed" if result.failed else "")
+    yield f"classes        {result.matching}"
+    yield f"preprocessing  {result.preset}, {height}x{width}{turned}"
+    yield f"weights        {result.model}: {result.weights}, SHA-256 {result.weights_sha256[:12]}"
+    yield f"engine         {result.engine}"
+    yield f"time           {result.seconds:.1f} s, {(result.images + result.failed) / result.seconds:.1f} images/s"
+    if per_class:
+        yield ""
+        yield from _class_lines(result)
+
+
+def _class_lines(result: "Evaluation") -> Iterator[str]:
+    names = [each.name if each.name == each.label else f"{each.name} {each.label}" for each in result.per_class]
+    width = max(map(len, ("class", *names)))
+    yield f"{'class':{width}}  {'images':>7}  {'recall, 95 % interval':26}  {'taken':>7}  precision, 95 % interval"
+    for name, each in zip(names, result.per_class, strict=True):
+        recall, precision = _short(each.recall), _short(each.precision)
+        yield f"{name:{width}}  {each.recall.count:7,}  {recall:26}  {each.precision.count:7,}  {precision}".rstrip()
+
+
+def _rate(rate: "Rate", published: float | None) -> str:
+    low, high = rate.interval
+    beside = "" if published is None else f"  published {published:g} %"
+    return f"{rate.value or 0:8.2%}  95 % interval {low:.2%} to {high:.2%}{beside}"
+
+
+def _short(rate: "Rate") -> str:
+    if rate.value is None:
+        return ""
+    low, high = rate.interval
+    return f"{rate.value:7.2%}  {low:.2%} to {high:.2%}"

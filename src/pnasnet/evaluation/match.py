@@ -1,0 +1,137 @@
+"""How the classes of labelled pictures meet the logits of a classifier: by name, by WordNet id, or by number."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import InputError
+from ..labels import labels, wordnet_ids
+
+_SHOWN = 3
+_SAME_ORDER = 0.99
+"""Share of ImageNet's names that proves its order: published lists spell some differently, the two cranes above all."""
+
+
+@dataclass(frozen=True)
+class ClassMatch:
+    """Which logit each class of the data is.
+
+    Attributes:
+        logits: int64 [classes of the data], no two alike.
+        note: one line that says how they were matched, and what was taken for granted.
+    """
+
+    logits: NDArray[np.int64]
+    note: str
+
+
+def match_classes(classes: Sequence[str], num_logits: int, names: Sequence[str] | None) -> ClassMatch:
+    """Find the logit of each class.
+
+    Args:
+        classes: the names of the data's classes.
+        num_logits: the width of the classifier; 1001 with ImageNet's background in front.
+        names: the classifier's class names by logit; None where they are not known.
+
+    Raises:
+        InputError: the classes do not belong together.
+    """
+    imagenet = is_imagenet(num_logits, names)
+    offset = num_logits - 1000 if imagenet else 0
+    known = {name: index for index, name in enumerate(names or ())}
+    if names and len(known) == len(names) and all(name in known for name in classes):
+        logits = [known[name] for name in classes]
+        return _matched(logits, num_logits, "by name", offset if 0 not in logits else 0)
+    if imagenet:
+        ids = {id_: index + offset for index, id_ in enumerate(wordnet_ids())}
+        if all(name in ids for name in classes):
+            return _matched([ids[name] for name in classes], num_logits, "by WordNet id", offset)
+        if _in_imagenet_order(classes):
+            return _matched(range(offset, num_logits), num_logits, "by ImageNet's order, as their names show", offset)
+    if (numbers := _numbers(classes)) is not None:
+        if len(classes) == num_logits:
+            return _matched(numbers, num_logits, f"by number{_ends(names)}")
+        if offset == 1 and len(classes) == 1000:
+            return _matched([number + 1 for number in numbers], num_logits, f"by number + 1{_ends(names, 1)}", 1)
+    raise InputError(_refusal(classes, num_logits, names))
+
+
+def is_imagenet(num_logits: int, names: Sequence[str] | None) -> bool:
+    """Whether a classifier tells ImageNet's classes apart: 1000 or 1001 logits, and ImageNet's names or none."""
+    if num_logits not in (1000, 1001):
+        return False
+    return names is None or tuple(names) == labels("imagenet1001" if num_logits == 1001 else "imagenet1000")
+
+
+def is_whole_imagenet(match: ClassMatch, num_logits: int, names: Sequence[str] | None) -> bool:
+    """Whether the data's classes are all 1000 of ImageNet's, and the classifier's too."""
+    if not is_imagenet(num_logits, names) or len(match.logits) != 1000:
+        return False
+    return bool((np.sort(match.logits) == np.arange(num_logits - 1000, num_logits)).all())
+
+
+def _matched(logits: Sequence[int], num_logits: int, how: str, offset: int = 0) -> ClassMatch:
+    note = f"{len(logits):,} matched {how}"
+    others = num_logits - len(logits) - offset
+    if offset:
+        note += "; the logit before them, the background, stays in the running and is never right"
+    if others:
+        note += f"; the model's other {others:,} stay{'s' if others == 1 else ''} in the running"
+    return ClassMatch(np.array(logits, np.int64), note)
+
+
+def _numbers(classes: Sequence[str]) -> list[int] | None:
+    """Return the classes as numbers if they are "0" to "N - 1", in any order."""
+    number_of = {str(number): number for number in range(len(classes))}
+    if len(set(classes)) < len(classes) or any(name not in number_of for name in classes):
+        return None
+    return [number_of[name] for name in classes]
+
+
+def _in_imagenet_order(classes: Sequence[str]) -> bool:
+    """Whether these are ImageNet's names in its order, as in Hugging Face's `imagenet-1k`: "tench, Tinca tinca", ..."""
+    ours = labels("imagenet1000")
+    if len(classes) != len(ours):
+        return False
+    same = sum(_first_lemma(one) == _first_lemma(other) for one, other in zip(classes, ours, strict=True))
+    return same >= _SAME_ORDER * len(ours)
+
+
+def _first_lemma(name: str) -> str:
+    return name.partition(",")[0].partition(" (")[0].replace("_", " ").strip().casefold()
+
+
+def _ends(names: Sequence[str] | None, first: int = 0) -> str:
+    """Return what the numbers were taken to mean."""
+    return f" (0 is {names[first]}, {len(names) - 1 - first} is {names[-1]})" if names else ""
+
+
+def _refusal(classes: Sequence[str], num_logits: int, names: Sequence[str] | None) -> str:
+    if _numbers(classes) is not None:
+        return (
+            f"the data's {len(classes):,} classes are numbers without names, and the model has {num_logits:,} logits: "
+            "name the data's classes, or evaluate a model with as many"
+        )
+    if names is None:
+        return (
+            f"the model's {num_logits:,} classes have no names, and the data's are {_some(classes)}: name the data's "
+            f"classes 0 to {num_logits - 1}, or evaluate weights that state their labels"
+        )
+    known = set(names)
+    if len(known) < len(names):
+        return (
+            f"the model has {len(names):,} classes with {len(known):,} names: give it labels of which no two are alike"
+        )
+    strange = [name for name in classes if name not in known]
+    return (
+        f"{len(strange):,} of the data's {len(classes):,} classes are none of the model's {num_logits:,}: the data has "
+        f"{_some(strange)}; the model has {_some(names)}: rename or leave out those classes, or evaluate a model that "
+        "was trained on these"
+    )
+
+
+def _some(names: Sequence[str]) -> str:
+    shown = ", ".join(repr(name) for name in names[:_SHOWN])
+    return shown + (", ..." if len(names) > _SHOWN else "")
