@@ -42,6 +42,15 @@ def test_convert_then_use(tmp_path: Path) -> None:
         np.testing.assert_array_equal(after.variables[name], value)
 
 
+def test_convert_to_half_the_size(tmp_path: Path) -> None:
+    assert run("convert", HUB, tmp_path / "half.safetensors", "--float16").exit_code == 0
+    run("convert", HUB, tmp_path / "whole.safetensors")
+    half, whole = (Module(str(tmp_path / f"{name}.safetensors")).variables for name in ("half", "whole"))
+    name = next(name for name in whole if name.endswith("pointwise_weights"))
+    np.testing.assert_array_equal(half[name], whole[name].astype(np.float16))
+    assert (half[name] != whole[name]).any()
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -41,6 +41,24 @@ def test_what_is_written_comes_back(tmp_path: Path) -> None:
         np.testing.assert_array_equal(source.arrays[name], array)
 
 
+def test_kernels_in_float16_take_half_and_come_back_as_float32(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    arrays = {"a/weights": rng.normal(size=(3, 3, 64, 64)), "a_bn/moving_variance": np.array([1e-7, 3e-8])}
+    for name, float16 in (("whole", False), ("half", True)):
+        write(tmp_path / name, arrays, float16=float16)
+    assert (tmp_path / "half").stat().st_size < 0.51 * (tmp_path / "whole").stat().st_size
+    half = open_weights(tmp_path / "half").arrays
+    assert half["a/weights"].dtype == half["a_bn/moving_variance"].dtype == np.float32
+    np.testing.assert_array_equal(half["a/weights"], np.float32(arrays["a/weights"]).astype(np.float16))
+    np.testing.assert_array_equal(half["a_bn/moving_variance"], arrays["a_bn/moving_variance"].astype(np.float32))
+
+
+def test_a_kernel_beyond_float16_is_not_written_as_infinity(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="a/weights has values beyond float16's range"):
+        write(tmp_path / "m", {"a/weights": np.array([[1.0, -70_000.0]])}, float16=True)
+    assert not list(tmp_path.iterdir())
+
+
 def test_the_stated_label_offset_counts(tmp_path: Path) -> None:
     write(tmp_path / "m", {"final_layer/FC/biases": np.ones(1001)}, classes=1001, label_offset=0)
     assert open_weights(tmp_path / "m").label_offset == 0

@@ -293,11 +293,14 @@ class Module:
         """Functions without arguments that return the L2 terms; empty unless the module is trainable."""
         return [self.network.regularization_loss] if self._trainable else []
 
-    def export(self, path: str | PathLike[str]) -> None:
-        """Write the network with its present weights as this project's safetensors file, which `Module` opens."""
+    def export(self, path: str | PathLike[str], *, float16: bool = False) -> None:
+        """Write the network with its present weights as this project's safetensors file, which `Module` opens.
+
+        `float16` rounds kernels, for half the size; see `write_weights` for the errors.
+        """
         from .model import metadata
 
-        write_weights(path, self.variables, **metadata(self.model))
+        write_weights(path, self.variables, **metadata(self.model), float16=float16)
 
 
 def get_expected_image_size(module: Module, signature: str | None = None, input_name: str | None = None) -> list[int]:

@@ -7,7 +7,8 @@ import click
 @click.argument("source")
 @click.argument("output", metavar="OUT.safetensors")
 @click.option("-m", "--model", metavar="NAME", help="The network, where the weights do not tell, or to be sure.")
-def convert(source: str, output: str, model: str | None) -> None:
+@click.option("--float16", is_flag=True, help="Round kernels to float16: half the size, features differ by about 1e-3.")
+def convert(source: str, output: str, model: str | None, float16: bool) -> None:
     """Convert weights of any origin to this project's own safetensors.
 
     SOURCE is a TensorFlow checkpoint (its prefix or its folder), the folder or .tar.gz of a TF-Hub module, a
@@ -22,6 +23,6 @@ def convert(source: str, output: str, model: str | None) -> None:
     from ..module import Module
 
     module = Module(model, source) if model else Module(source)
-    module.export(output)
+    module.export(output, float16=float16)
     classes = f"{module.model.spec.num_classes} classes" if module.model.spec.num_classes else "no classifier"
     click.echo(f"{output}: {module.model.name}, {classes}, {len(module.model.variables):,} variables")

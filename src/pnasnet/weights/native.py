@@ -1,7 +1,7 @@
 """Safetensors files: this project's own, which it also writes, and those of others.
 
-Ours hold TF-Slim's names, TensorFlow's layout and float32. Their metadata say what they are and hold a checksum of
-each array, which the format itself has not.
+Ours hold TF-Slim's names, TensorFlow's layout and float32, or kernels as float16. Their metadata say what they are and
+hold a checksum of each array, which the format itself has not.
 """
 
 import json
@@ -86,22 +86,25 @@ def write_weights(
     classes: int | None,
     label_offset: int,
     extra: Mapping[str, str] | None = None,
+    float16: bool = False,
 ) -> None:
     """Write weights as this project's own safetensors file: whole, or not at all.
 
     Args:
         path: where to; what is there is replaced once the new file is complete.
-        arrays: TF-Slim's variable names to arrays in TensorFlow's layout; written as float32.
+        arrays: TF-Slim's variable names to arrays in TensorFlow's layout; written as float32, unless `float16`.
         model: name of the network.
         spec: the network's description, as JSON.
         origin: where the weights come from, for a person.
         classes: width of the classifier; None without one.
         label_offset: the logit of the first class that is not the background: 1 for ImageNet's 1001, else 0.
         extra: more metadata, which must not use the names above.
+        float16: whether to round kernels to float16, for half the size. Scales, offsets and moving statistics stay
+            float32, since small variances have no place in it. Read back, all are float32.
 
     Raises:
         OutputError: the file could not be written, such as on a full disk.
-        InputError: `extra` would overwrite what the other arguments say.
+        InputError: `extra` would overwrite what the other arguments say, or a kernel is too large for float16.
     """
     from safetensors import SafetensorError
     from safetensors.numpy import save_file
@@ -118,7 +121,9 @@ def write_weights(
     if taken:
         raise InputError(f"extra metadata may not be called {', '.join(sorted(taken))}: choose other names")
     tensors = {name: np.ascontiguousarray(array, np.float32) for name, array in arrays.items()}
-    metadata[_CHECKSUMS] = json.dumps({name: masked_crc32c(array) for name, array in tensors.items()})
+    if float16:
+        tensors = {name: _to_float16(name, array) if array.ndim > 1 else array for name, array in tensors.items()}
+    metadata[_CHECKSUMS] = json.dumps({name: masked_crc32c(np.float32(array)) for name, array in tensors.items()})
     target = Path(path)
     temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
     try:
@@ -131,3 +136,10 @@ def write_weights(
     finally:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+def _to_float16(name: str, array: Array) -> Array:
+    """Round to float16. Raises `InputError` where a value is beyond its range."""
+    if array.size and np.abs(array).max() > np.finfo(np.float16).max:
+        raise InputError(f"{name} has values beyond float16's range: write float32")
+    return array.astype(np.float16)
