@@ -1,0 +1,190 @@
+"""Batches of an epoch: their order and their random changes follow from the seed, the epoch and the place alone.
+
+A run that was killed and goes on therefore sees what an undisturbed one would have seen. So do several devices
+together, each of which takes its share of every batch.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from ..datasets import LabelledImages
+from ..datasets.readable import decode_picture
+from ..errors import ImageError, InputError
+from ..images import transform
+from .augment import Moves, crop_and_flip
+from .recipe import CropAndFlip, Recipe, ShiftAndFlip
+
+Batch = tuple[Tensor, Tensor]
+"""Images [B, height, width, 3] float32 in [0, 1], labels [B] int64; -1 marks a picture that does not count."""
+
+Ints = NDArray[np.int64]
+
+
+class Pictures(Protocol):
+    """A source of batches, augmented or not."""
+
+    @property
+    def labels(self) -> Ints:
+        """The labels of all pictures, [N] int64."""
+        ...
+
+    @property
+    def decoded(self) -> bool:
+        """Whether the pictures are in memory, so that processes that decode would be of no use."""
+        ...
+
+    def batch(self, indices: Ints, size: int, seed: Sequence[int], share: slice = slice(None)) -> Batch:
+        """Return the `share` of a batch: of the pictures at `indices`, those that a device takes.
+
+        All random changes follow from `seed`, `indices` and the place in the batch, whatever the share is.
+        Raises `ImageError` where a picture cannot be read.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class InMemory:
+    """Pictures that were decoded once: uint8 [N, height, width, 3]."""
+
+    images: Tensor
+    labels: Ints
+    augmentation: ShiftAndFlip | None
+    decoded: bool = True
+
+    def batch(self, indices: Ints, size: int, seed: Sequence[int], share: slice = slice(None)) -> Batch:
+        """Return a batch; without augmentation at the size that the pictures have."""
+        own = indices[share]
+        images, labels = self.images[torch.from_numpy(own)], torch.from_numpy(self.labels[own])
+        if self.augmentation is None:
+            return images.float() / 255, labels
+        generator = torch.Generator().manual_seed(seed_of(*seed))
+        moves = Moves.draw(len(indices), self.images.shape[1:3], self.augmentation, generator)
+        return moves.take(share).apply(images, size), labels
+
+
+@dataclass(frozen=True)
+class FromSource:
+    """Pictures that are decoded whenever they are needed."""
+
+    data: LabelledImages
+    augmentation: CropAndFlip | None
+    preset: str = "hub"
+    decoded: bool = False
+
+    @property
+    def labels(self) -> Ints:
+        """The labels, [N] int64."""
+        return self.data.labels
+
+    def batch(self, indices: Ints, size: int, seed: Sequence[int], share: slice = slice(None)) -> Batch:
+        """Return a batch."""
+        images = [self._load(int(index), size, seed) for index in indices[share]]
+        return torch.from_numpy(np.stack(images)), torch.from_numpy(self.data.labels[indices[share]])
+
+    def _load(self, index: int, size: int, seed: Sequence[int]) -> NDArray[np.float32]:
+        pixels = decode_picture(self.data, index, self.preset)
+        if self.augmentation is None:
+            return transform(pixels, (size, size), self.preset)
+        return crop_and_flip(pixels, size, self.augmentation, np.random.default_rng([*seed, index]))
+
+
+@dataclass(frozen=True)
+class _Epoch(Dataset[Any]):
+    """An epoch as one device sees it: item `i` is its share of batch `i`, or the error that was met there."""
+
+    pictures: Pictures
+    batches: list[Ints]
+    shares: list[slice]
+    """The parts that the device takes of each batch, one after the other."""
+    size: int
+    seed: tuple[int, ...]
+
+    def __len__(self) -> int:
+        return len(self.batches) * len(self.shares)
+
+    def __getitem__(self, item: int) -> Batch | Exception:
+        index, part = divmod(item, len(self.shares))
+        count, indices = len(self.pictures.labels), self.batches[index]
+        try:
+            images, labels = self.pictures.batch(indices % count, self.size, (*self.seed, index), self.shares[part])
+        except ImageError as error:
+            # Raised from another process, it would arrive with a traceback in its message. See `RecipeData`.
+            return error
+        labels[torch.from_numpy(indices[self.shares[part]] >= count)] = -1
+        return images, labels
+
+
+def steps_per_epoch(recipe: Recipe, count: int) -> int:
+    """Return how many whole batches `count` pictures make; the rest of an epoch is left out, at random.
+
+    Raises `InputError` where there is not one.
+    """
+    if count < recipe.batch_size:
+        raise InputError(f"{count} pictures do not fill a batch of {recipe.batch_size}; give a smaller batch_size")
+    return count // recipe.batch_size
+
+
+def epoch_loader(
+    recipe: Recipe,
+    pictures: Pictures,
+    epoch: int,
+    *,
+    rank: int = 0,
+    devices: int = 1,
+    parts: int = 1,
+    **options: Any,
+) -> DataLoader[Any]:
+    """Return the batches of an epoch for one of several devices.
+
+    Args:
+        recipe: the batch size, the seed and the image size of each epoch.
+        pictures: what to take them from.
+        epoch: which one, from 0.
+        rank: which device, from 0.
+        devices: how many share each batch.
+        parts: how many batches a device makes of its share.
+        options: DataLoader's own, such as `num_workers`.
+
+    Returns:
+        A loader of `Batch`, or of the `ImageError` that was met in its place.
+
+    Raises:
+        InputError: a batch cannot be shared out evenly, or there is not one.
+    """
+    shares = devices * parts
+    if recipe.batch_size % shares:
+        wanted = f"{devices} devices" if parts == 1 else f"{devices} devices x {parts} parts"
+        raise InputError(f"a batch of {recipe.batch_size} cannot be shared out evenly to {wanted}: give other numbers")
+    order = np.random.default_rng([recipe.seed, epoch]).permutation(len(pictures.labels))
+    size, steps = recipe.batch_size, steps_per_epoch(recipe, len(order))
+    batches = [order[i * size : (i + 1) * size] for i in range(steps)]
+    own = [slice(rank * parts + part, None, shares) for part in range(parts)]
+    items = _Epoch(pictures, batches, own, recipe.sizes[epoch], (recipe.seed, epoch))
+    return DataLoader(items, batch_size=None, **options)
+
+
+def evaluation_loader(
+    recipe: Recipe, pictures: Pictures, *, rank: int = 0, devices: int = 1, parts: int = 1, **options: Any
+) -> DataLoader[Any]:
+    """Return all pictures once, in order and at the recipe's own size, for one of several devices.
+
+    All devices get equally many batches of the same sizes, since they wait for each other; what fills the last of them
+    up is labelled -1.
+    """
+    share = max(recipe.batch_size // (devices * parts), 1)
+    padded = np.arange(-(-len(pictures.labels) // devices) * devices)
+    batches = [padded[i : i + share * devices] for i in range(0, len(padded), share * devices)]
+    items = _Epoch(pictures, batches, [slice(rank, None, devices)], recipe.spec.image_size[0], (recipe.seed,))
+    return DataLoader(items, batch_size=None, **options)
+
+
+def seed_of(*numbers: int) -> int:
+    """Return one 63-bit seed from several numbers."""
+    return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0] >> 1)

@@ -1,0 +1,106 @@
+"""What a training does after each step and each epoch, as Lightning's callbacks."""
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.callbacks import Callback, Checkpoint
+from pytorch_lightning.plugins.io import TorchCheckpointIO
+
+from ..atomic import replacing
+from ..errors import OutputError
+from .folder import best_path, newest_path, remove_older
+
+log = logging.getLogger(__name__)
+
+
+class WholeFiles(TorchCheckpointIO):
+    """Writes a checkpoint beside its place and moves it there, so that each is whole or not there at all."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
+        """Write it. Raises `OutputError`."""
+        target = Path(path)
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with replacing(target) as temporary, temporary.open("wb") as file:
+                torch.save(checkpoint, file)
+        except OSError as error:
+            reason = (error.strerror or str(error)).partition(" [")[0]  # torch appends where in its own code
+            raise OutputError(
+                f"cannot write {target}: {reason}; the checkpoint before is kept: free some space, and run it again"
+            ) from error
+
+
+class KeepCheckpoints(Checkpoint):
+    """Saves the training after each epoch, and the best one where it is to end once nothing gets better.
+
+    Its kind lets Lightning call it last, when all that is to be saved has been settled.
+    """
+
+    def __init__(self, folder: Path, patience: int | None) -> None:
+        """Take the training's folder, and after how many validations without a lower loss to end; None for never."""
+        self._folder, self._patience = folder, patience
+        self._best, self._waited = float("inf"), 0
+        self._validated = False
+
+    @property
+    def _exhausted(self) -> bool:
+        return self._patience is not None and self._waited >= self._patience
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """End at once what had ended before."""
+        trainer.should_stop = trainer.should_stop or self._exhausted
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Note that this epoch has a validation loss; an earlier one's would still be there."""
+        self._validated = True
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Save."""
+        if self._patience is not None and self._validated:
+            loss = float(trainer.callback_metrics["validation_loss"])
+            better = loss < self._best
+            self._best, self._waited = min(loss, self._best), 0 if better else self._waited + 1
+            if better:
+                trainer.save_checkpoint(best_path(self._folder))
+        self._validated = False
+        trainer.save_checkpoint(newest_path(self._folder, trainer.current_epoch))
+        if trainer.is_global_zero:
+            remove_older(self._folder)
+        if self._exhausted:
+            log.info(
+                "no lower validation loss in %s epochs: ended after epoch %s", self._waited, trainer.current_epoch + 1
+            )
+            trainer.should_stop = True
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what a checkpoint keeps of it."""
+        return {"best": self._best, "waited": self._waited}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take it back."""
+        self._best, self._waited = state_dict["best"], state_dict["waited"]
+
+
+class EachStep(Callback):
+    """Asks after each step whether to go on, and lets the last epoch be validated whatever the interval is."""
+
+    def __init__(self, check: Callable[[], None]) -> None:
+        """Take what raises to end the training."""
+        self._check = check
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Look whether it is the last one."""
+        if trainer.current_epoch + 1 == trainer.max_epochs:
+            trainer.check_val_every_n_epoch = 1
+
+    def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any) -> None:
+        """Ask."""
+        self._check()
+
+    def on_validation_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any) -> None:
+        """Ask."""
+        self._check()

@@ -1,0 +1,60 @@
+"""How the classes of labelled pictures become the logits of a network that is trained on them."""
+
+from dataclasses import replace
+
+import numpy as np
+
+from ..datasets import LabelledImages
+from ..errors import InputError
+from ..evaluation.match import match_classes
+from ..labels import labels, wordnet_ids
+
+_SHOWN = 3
+
+
+def to_logits(data: LabelledImages, num_classes: int) -> tuple[LabelledImages, str]:
+    """Return the pictures with the logits' numbers and names as their classes, and a line that says how.
+
+    As many classes as logits keep their order. 1000 classes for 1001 logits are ImageNet's behind the background, as
+    TF-Slim has them: by WordNet id or by the order of the names, or else in the order that they have, from logit 1 on.
+
+    Raises `InputError` where there are other numbers of classes than logits.
+    """
+    count = len(data.classes)
+    if count == num_classes:
+        return data, f"{count:,} classes, in the order of the data"
+    if (count, num_classes) != (1000, 1001):
+        raise InputError(
+            f"the data has {count:,} classes ({_some(data.classes)}), the recipe {num_classes:,}: take a recipe with "
+            "as many, or, in Python, give its network another num_classes"
+        )
+    try:
+        match = match_classes(data.classes, num_classes, None)
+    except InputError:
+        logits, note = np.arange(1, 1001), "1,000 classes, in the order of the data"
+    else:
+        logits, note = match.logits, match.note.partition(";")[0]
+    published = set(data.classes) == set(wordnet_ids()) or "ImageNet's order" in note
+    names = labels("imagenet1001") if published else ("background", *data.classes)
+    return replace(data, labels=logits[data.labels], classes=names), f"{note}; logit 0 is the background, of no picture"
+
+
+def with_classes_of(data: LabelledImages, training: LabelledImages) -> LabelledImages:
+    """Return validation pictures with the classes of the training pictures, matched by name.
+
+    Raises `InputError` where they have one that the training pictures lack.
+    """
+    number = {name: index for index, name in enumerate(training.classes)}
+    missing = [name for name in data.classes if name not in number]
+    if missing:
+        raise InputError(
+            f"the validation pictures have {len(missing)} classes that the training pictures lack ({_some(missing)}; "
+            f"these have {_some(training.classes)}): give both the same classes"
+        )
+    numbers = np.array([number[name] for name in data.classes], np.int64)
+    return replace(data, labels=numbers[data.labels], classes=training.classes)
+
+
+def _some(names: tuple[str, ...] | list[str]) -> str:
+    shown = ", ".join(repr(name) for name in names[:_SHOWN])
+    return shown + (", ..." if len(names) > _SHOWN else "")

@@ -1,0 +1,217 @@
+"""How much memory a training step takes, before it is taken: better one line at the start than a killed process."""
+
+from collections.abc import Iterator
+from copy import deepcopy
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..errors import InputError
+from ..network import Cell, Network
+from .machine import Machine
+from .recipe import Recipe, RmsProp
+from .sizes import sharing_weights
+
+_SAMPLE = 2
+
+
+@dataclass(frozen=True)
+class StepMemory:
+    """What a step takes on one device, in bytes.
+
+    Attributes:
+        fixed: weights, their gradients and average, the optimizer's state.
+        per_image: what is kept of an image for the backward pass.
+    """
+
+    fixed: int
+    per_image: int
+
+    def of(self, images: int) -> int:
+        """Return what a step with so many images takes."""
+        return self.fixed + self.per_image * images
+
+    def images(self, available: int) -> int:
+        """Return how many images fit."""
+        return max((available - self.fixed) // self.per_image, 0)
+
+
+def step_memory(network: Network, recipe: Recipe, machine: Machine) -> StepMemory:
+    """Estimate what a step takes, at the recipe's largest image size; nothing is computed and no memory taken.
+
+    Maps count in bfloat16 as two bytes for a number. Buffers of single operations are left out, which cuDNN and oneDNN
+    take for a moment.
+    """
+    size = max(recipe.sizes)
+    own = network.plan.spec.image_size == (size, size)
+    traced = deepcopy(network if own else sharing_weights(network, size)).to("meta")
+    weights = sum(p.numel() for p in network.parameters()) * 4
+    buffers = sum(b.numel() * b.element_size() for b in network.buffers())
+    copies = 3 + (2 if isinstance(recipe.optimizer, RmsProp) else 1)  # with gradients and average
+    half = machine.precision == "bfloat16"
+    kept = _kept(traced, size, half)
+    maps = kept.total if not machine.checkpoint_cells else kept.recomputing
+    image = size * size * 3 * 4
+    return StepMemory(weights * copies + 2 * buffers + (weights // 2 if half else 0), maps // _SAMPLE + image)
+
+
+@dataclass
+class _Kept:
+    """The storages that the backward pass needs, by the cell that made them."""
+
+    half: bool
+    own: set[int]
+    """Those of parameters and buffers, which are there anyway."""
+    cell: str = ""
+    """The cell that runs; empty outside of cells."""
+    storages: dict[int, tuple[str, int, Any]] = field(default_factory=dict)
+    """By their address: cell, bytes, and the storage itself, so that its address is not used again."""
+    outputs: int = 0
+    """Bytes of the cells' outputs."""
+
+    def pack(self, tensor: Tensor) -> Tensor:
+        """Count a tensor that is kept."""
+        storage = tensor.untyped_storage()
+        if storage._cdata not in self.own and storage._cdata not in self.storages:
+            self.storages[storage._cdata] = self.cell, self._bytes(tensor, storage.nbytes()), storage
+        return tensor
+
+    def _bytes(self, tensor: Tensor, count: int) -> int:
+        return count // 2 if self.half and tensor.dtype == torch.float32 else count
+
+    def enter(self, name: str, *_: Any) -> None:
+        """Note that a cell begins."""
+        self.cell = name
+
+    def leave(self, module: nn.Module, inputs: Any, output: Tensor) -> None:
+        """Note that it is done."""
+        self.cell = ""
+        self.outputs += self._bytes(output, output.untyped_storage().nbytes())
+
+    @property
+    def total(self) -> int:
+        """Bytes of all."""
+        return sum(size for _, size, _ in self.storages.values())
+
+    @property
+    def recomputing(self) -> int:
+        """Bytes at the most where each cell is computed again: the cells' outputs, and all of one cell."""
+        cells: dict[str, int] = {}
+        for cell, size, _ in self.storages.values():
+            cells[cell] = cells.get(cell, 0) + size
+        outside = cells.pop("", 0)
+        return outside + self.outputs + max(cells.values(), default=0)
+
+
+def _kept(network: Network, size: int, half: bool) -> _Kept:
+    """Run a network on the meta device, where tensors have shapes and no numbers."""
+    network.checkpoint_cells = False
+    tensors = [*network.parameters(), *network.buffers()]
+    kept = _Kept(half, {tensor.untyped_storage()._cdata for tensor in tensors})
+    for name, module in network.named_modules():
+        if isinstance(module, Cell):
+            module.register_forward_pre_hook(partial(kept.enter, name))
+            module.register_forward_hook(kept.leave)
+    images = torch.empty((_SAMPLE, size, size, 3), device="meta")
+    endpoints = ("Logits", "AuxLogits") if network.has_aux_head else ("Logits",)
+    with torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(kept.pack, lambda tensor: tensor):
+        network.train()(images, endpoints)
+    return kept
+
+
+def check_memory(network: Network, recipe: Recipe, machine: Machine, devices: int, device: torch.device) -> None:
+    """See that a step fits the memory of a device, one of `devices`, as it is now.
+
+    Raises `InputError`, which says what would fit; says nothing where the free memory is not known.
+    """
+    available = available_memory(device)
+    if available is None:
+        return
+    if device.type == "cpu":
+        available //= max(devices // machine.nodes, 1)  # they share it
+    memory = step_memory(network, recipe, machine)
+    images = recipe.batch_size // (devices * machine.parts)
+    if memory.of(images) > available:
+        raise InputError(_too_much(recipe, machine, devices, memory, available))
+
+
+def _too_much(recipe: Recipe, machine: Machine, devices: int, memory: StepMemory, available: int) -> str:
+    shares = devices * machine.parts
+    needed, fits = memory.of(recipe.batch_size // shares), memory.images(available)
+    each = "" if devices == 1 else f" on each of {devices} devices"
+    ways = [f"a batch of {fits * shares} fits"] if fits > 1 else ["not even 2 images fit"]
+    if parts := _parts(recipe.batch_size // devices, fits):
+        ways.append(f"or take it in {parts} parts (--parts {parts})")
+    if not machine.checkpoint_cells:
+        ways.append("or recompute cells (--checkpoint-cells)")
+    return (
+        f"a batch of {recipe.batch_size} needs about {gigabytes(needed)} of memory{each}, {gigabytes(available)} are "
+        f"free: {'; '.join(ways)}"
+    )
+
+
+def _parts(images: int, fits: int) -> int | None:
+    """Return the fewest equal parts of a device's images that fit; batch normalization needs two in each."""
+    return next((n for n in range(2, images // 2 + 1) if images % n == 0 and images // n <= fits), None)
+
+
+def gigabytes(count: int) -> str:
+    """Return a number of bytes for a person."""
+    return f"{count / 1e9:.2g} GB" if count < 10e9 else f"{count / 1e9:.0f} GB"
+
+
+# What is free.
+
+
+def available_memory(device: torch.device) -> int | None:
+    """Return how many bytes a device has left for this process; None where that cannot be told."""
+    if device.type == "cuda":
+        free, _ = torch.cuda.mem_get_info(device)
+        return int(free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device))
+    if device.type != "cpu":
+        return None
+    return min([*_system_free(), *cgroup_free()], default=None)
+
+
+def _system_free(path: Path = Path("/proc/meminfo")) -> Iterator[int]:
+    """Yield what Linux could give to a process without swapping."""
+    try:
+        lines = path.read_text().splitlines()
+    except OSError:
+        return
+    yield from (int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
+
+
+def cgroup_free(root: Path = Path("/sys/fs/cgroup"), own: Path = Path("/proc/self/cgroup")) -> Iterator[int]:
+    """Yield what each of the control groups that this process is in, as in a container, has left of its limit."""
+    try:
+        lines = own.read_text().splitlines()
+    except OSError:
+        return
+    for line in lines:
+        _, controllers, path = line.split(":", 2)
+        if not controllers:
+            yield from _left(root, path, ("memory.max", "memory.current", "inactive_file"))
+        elif "memory" in controllers.split(","):
+            files = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
+            yield from _left(root / "memory", path, files)
+
+
+def _left(root: Path, path: str, files: tuple[str, str, str]) -> Iterator[int]:
+    limit, usage, reclaimable = files
+    inner = Path(path.lstrip("/"))
+    for group in (root / inner, *(root / parent for parent in inner.parents)):
+        try:
+            most = (group / limit).read_text().strip()
+            if not most.isdecimal():  # "max"
+                continue
+            used = int((group / usage).read_text())
+            stat = dict(line.split() for line in (group / "memory.stat").read_text().splitlines())
+        except (OSError, ValueError):
+            continue  # a container sees only its own groups
+        # Files that were read and are cached count as used, and make room when it is needed.
+        yield max(int(most) - used + int(stat.get(reclaimable, 0)), 0)

@@ -1,0 +1,20 @@
+"""A few minutes of CIFAR-10 on two CPU cores: to see that everything works, or to compare cells.
+
+Command:  pnasnet train cifar10_short train.parquet test.parquet -o runs/short
+Data:     CIFAR-10, 50,000 training and 10,000 test images of 32x32 pixels.
+Hardware: two CPU cores.
+Result:   to be measured.
+"""
+
+from dataclasses import replace
+
+from ...zoo import find
+from ..recipe import Cosine
+from .pnasnet_tiny import RECIPE as TINY
+
+RECIPE = replace(
+    TINY,
+    spec=replace(find("pnasnet_tiny").spec, filters=24),
+    stages=((16, 2), (24, 1)),
+    schedule=Cosine(peak=0.1, warm_up=0.3),
+)

@@ -1,0 +1,23 @@
+"""The model that the package ships, on CIFAR-10.
+
+Command:  pnasnet train pnasnet_tiny train.parquet test.parquet -o runs/tiny
+Data:     CIFAR-10, 50,000 training and 10,000 test images of 32x32 pixels.
+Hardware: two CPU cores.
+Result:   see the model card, src/pnasnet/data/pnasnet_tiny.md.
+"""
+
+from ...zoo import find
+from ..recipe import Cosine, Recipe, Sgd, ShiftAndFlip
+
+RECIPE = Recipe(
+    spec=find("pnasnet_tiny").spec,
+    stages=((16, 4), (24, 8), (32, 11)),
+    batch_size=64,
+    schedule=Cosine(peak=0.1, warm_up=0.15),
+    optimizer=Sgd(momentum=0.9, nesterov=True),
+    augmentation=ShiftAndFlip(shift=4),
+    label_smoothing=0.1,
+    clip_norm=5.0,
+    average_decay=0.998,
+    batch_norm_momentum=0.9,
+)

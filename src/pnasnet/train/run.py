@@ -1,0 +1,131 @@
+"""A whole training: from a recipe and labelled pictures to a file with weights."""
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..datasets import LabelledImages
+from ..model import Model, metadata
+from ..weights import write_weights
+from .batches import steps_per_epoch
+from .classes import to_logits, with_classes_of
+from .fit import Fitted, fit
+from .folder import claim, read_skipped, write_skipped
+from .machine import DEFAULTS, Machine
+from .pictures import Prepared, Skipped, prepare
+from .recipe import Recipe
+from .task import initial_network
+
+log = logging.getLogger(__name__)
+
+MODEL = "model.safetensors"
+"""What a finished training's folder holds, and no other."""
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What came of a training.
+
+    Attributes:
+        path: the file with the averaged weights.
+        fitted: the network and the figures of each epoch.
+        skipped: the pictures that could not be read.
+        pictures: how many there were, these among them.
+        seconds: what this run took, from the first look at a picture; what an interrupted one took before is not in it.
+    """
+
+    path: Path
+    fitted: Fitted
+    skipped: Skipped
+    pictures: int
+    seconds: float
+
+    @property
+    def epochs(self) -> int:
+        """How many epochs the training had."""
+        return len(self.fitted.history)
+
+    @property
+    def validation_top1(self) -> float | None:
+        """Share of right answers after the last epoch; None without validation pictures."""
+        return self.fitted.history[-1].get("validation_top1")
+
+
+def finished(recipe: Recipe, folder: Path) -> Path | None:
+    """Return the file with weights if the folder holds this recipe's training, and it is finished.
+
+    Raises `InputError` where it holds another recipe's.
+    """
+    path = folder / MODEL
+    if not path.exists():
+        return None
+    claim(folder, recipe)
+    return path
+
+
+def train(
+    recipe: Recipe,
+    name: str,
+    training: LabelledImages,
+    validation: LabelledImages | None,
+    folder: Path,
+    machine: Machine = DEFAULTS,
+    *,
+    check: Callable[[], None] = lambda: None,
+) -> Trained:
+    """Train a recipe's network from scratch, or go on where an earlier call was ended, and write its averaged weights.
+
+    Args:
+        recipe: what decides the outcome.
+        name: what the model is called.
+        training: the pictures to learn from. Those that cannot be read are left out.
+        validation: pictures to look at after each epoch; their classes are the training pictures', or some of them.
+        folder: where everything goes: `model.safetensors` at the end and `skipped.json`; checkpoints and figures.
+        machine: what it runs on.
+        check: called after each step, and each picture that is decoded before; what it raises ends the training.
+
+    Raises:
+        InputError: classes that do not fit the recipe, a class without pictures that can be read, or as `fit`.
+        OutputError: something cannot be written.
+    """
+    started = time.monotonic()
+    assert recipe.spec.num_classes is not None  # the recipe sees to it
+    steps_per_epoch(recipe, len(training))
+    if validation is not None:
+        validation, _ = to_logits(with_classes_of(validation, training), recipe.spec.num_classes)
+    training, note = to_logits(training, recipe.spec.num_classes)
+    log.info("%s", note)
+    claim(folder, recipe)
+    sets = _prepare(recipe, training, validation, folder, machine.progress, check)
+    seen = sets["validation"].pictures if validation is not None else None
+    fitted = fit(recipe, initial_network(recipe), sets["training"].pictures, seen, folder, machine, check=check)
+    path = folder / MODEL
+    if fitted.rank == 0:
+        model = Model(name, fitted.network.plan, None, (), f"pnasnet train {name}", training.classes)
+        write_weights(path, fitted.network.to_variables(), **metadata(model))
+    skipped = {name: reason for prepared in sets.values() for name, reason in prepared.skipped.items()}
+    count = sum(prepared.count for prepared in sets.values())
+    return Trained(path, fitted, skipped, count, time.monotonic() - started)
+
+
+def _prepare(
+    recipe: Recipe,
+    training: LabelledImages,
+    validation: LabelledImages | None,
+    folder: Path,
+    progress: bool,
+    check: Callable[[], None],
+) -> dict[str, Prepared]:
+    """Return the pictures of each set, and note in the folder which were left out."""
+    known = read_skipped(folder)
+    data = {"training": training, **({"validation": validation} if validation is not None else {})}
+    sets = {
+        name: prepare(
+            recipe, pictures, augmented=name == "training", known=known.get(name), progress=progress, check=check
+        )
+        for name, pictures in data.items()
+    }
+    write_skipped(folder, {name: prepared.to_dict() for name, prepared in sets.items()})
+    return sets

@@ -1,0 +1,129 @@
+"""A training as Lightning sees it: one step's loss, the optimizer, the batches of each epoch."""
+
+import math
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor
+from torch.nn import functional
+from torch.optim.lr_scheduler import LambdaLR
+
+from ..errors import InputError
+from ..network import Network
+from ..plan import resolve
+from .batches import Batch, seed_of
+from .optimizers import make_optimizer
+from .parameters import parameter_groups
+from .recipe import Progress, Recipe
+from .sizes import NetworkSizes
+
+
+def initial_network(recipe: Recipe) -> Network:
+    """Return the recipe's network with random weights, which depend on its seed alone."""
+    torch.manual_seed(recipe.seed)
+    return Network(resolve(recipe.spec), batch_norm_momentum=recipe.batch_norm_momentum, aux_head=recipe.spec.aux_head)
+
+
+class ClassifierTask(pl.LightningModule):
+    """Trains a network to classify, as a recipe says.
+
+    Attributes:
+        network: the network; after the training it holds the averaged weights.
+        recipe: what decides the outcome.
+    """
+
+    def __init__(self, network: Network, recipe: Recipe, steps_per_epoch: int) -> None:
+        """Take the network with its first weights."""
+        super().__init__()
+        self.network = network
+        self.recipe = recipe
+        self._steps = steps_per_epoch
+        self._sizes = NetworkSizes(network, freeze_batch_norm=recipe.freeze_batch_norm)
+        network.set_batch_norm_momentum(recipe.batch_norm_momentum)
+        if recipe.freeze_batch_norm:
+            network.freeze_batch_norm()
+
+    def compile_network(self) -> None:
+        """Let steps run through `torch.compile`. Raises `InputError` where the recipe has several image sizes."""
+        if len(set(self.recipe.sizes)) > 1:
+            raise InputError("a compiled network has one image size; give a recipe with one, or do not compile")
+        self.network.compile()  # in place, so that the parameters keep their names in checkpoints
+
+    def on_train_batch_start(self, batch: Batch, index: int) -> None:
+        """Let the step's dropout follow from seed, epoch, step and device alone, so that a resumed run repeats it.
+
+        Seeding each epoch would not do: Lightning and DataLoader draw random numbers of their own now and then.
+        """
+        torch.manual_seed(seed_of(self.recipe.seed, self.current_epoch, index, self.global_rank))
+
+    # Steps.
+
+    def training_step(self, batch: Batch, index: int) -> Tensor:
+        """Return the loss of a batch: cross entropy, the auxiliary head's, and the L2 terms."""
+        images, labels = batch
+        network = self._sizes.at(images.shape[1])
+        if self.recipe.drop_path_rises:
+            self.network.drop_path_progress.fill_(self.progress().share)  # all sizes share it
+        outputs = network(images, ("Logits", "AuxLogits") if self.network.has_aux_head else ("Logits",))
+        loss = self._cross_entropy(outputs["Logits"], labels)
+        if "AuxLogits" in outputs:
+            loss = loss + self.recipe.aux_weight * self._cross_entropy(outputs["AuxLogits"], labels)
+        # The L2 terms are part of the loss, so that clipping sees their gradients, as in TF-Slim.
+        total = loss + self.network.regularization_loss()
+        self._check(total)
+        self.log("loss", loss.detach(), on_step=False, on_epoch=True, sync_dist=True, batch_size=len(labels))
+        return total
+
+    def _cross_entropy(self, logits: Tensor, labels: Tensor) -> Tensor:
+        return functional.cross_entropy(logits.float(), labels, label_smoothing=self.recipe.label_smoothing)
+
+    def _check(self, loss: Tensor) -> None:
+        # On a GPU, looking at each value would make it wait.
+        if loss.device.type != "cpu" and self.global_step % 50:
+            return
+        # All devices look at the mean of all, so that none goes on alone and waits for the others forever.
+        value = float(self.trainer.strategy.reduce(loss.detach(), reduce_op="mean"))
+        if not math.isfinite(value):
+            raise InputError(_not_finite(value, f"in step {self.global_step + 1:,}"))
+
+    def on_train_epoch_end(self) -> None:
+        """Raise `InputError`, before a checkpoint is written, if the epoch's loss is not finite; log the last rate."""
+        value = float(self.trainer.callback_metrics["loss"])
+        if not math.isfinite(value):
+            raise InputError(_not_finite(value, f"in epoch {self.current_epoch + 1}"))
+        rate = self.recipe.schedule(self.progress(max(self.global_step - 1, 0)))
+        self.log("learning_rate", rate)
+
+    def validation_step(self, batch: Batch, index: int) -> None:
+        """Count the right answers, and take the loss, of the averaged weights; pictures labelled -1 do not count."""
+        images, labels = batch
+        logits = self.network(images, ("Logits",))["Logits"].float()
+        count = int((labels >= 0).sum())
+        losses = functional.cross_entropy(logits, labels, ignore_index=-1, reduction="sum")
+        options: dict[str, Any] = {"on_epoch": True, "sync_dist": True, "batch_size": count}
+        self.log("validation_loss", losses / max(count, 1), **options)
+        self.log("validation_top1", (logits.argmax(1) == labels).sum() / max(count, 1), **options)
+
+    # What Lightning asks for.
+
+    def configure_optimizers(self) -> Any:
+        """Return the optimizer, with a learning rate for each step."""
+        groups = parameter_groups(self.network, 1.0, layer_decay=self.recipe.layer_decay)
+        factors = [group["lr"] for group in groups]
+        optimizer = make_optimizer(self.recipe.optimizer, [{**group, "lr": 1.0} for group in groups])
+
+        def rate(factor: float) -> Any:
+            return lambda step: factor * self.recipe.schedule(self.progress(step))
+
+        scheduler = LambdaLR(optimizer, [rate(factor) for factor in factors])
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+    def progress(self, step: int | None = None) -> Progress:
+        """Return how far the training is before `step`, by default the one that runs."""
+        step = self.global_step if step is None else step
+        return Progress(step, self._steps, self._steps * len(self.recipe.sizes))
+
+
+def _not_finite(value: float, when: str) -> str:
+    return f"the loss became {value} {when}: lower the learning rate, or clip the gradients (clip_norm)"

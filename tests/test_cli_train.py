@@ -1,0 +1,233 @@
+"""`pnasnet train`: from a recipe and folders of images to a model, interruptions, and errors."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cli_runs import error_of, run
+from pnasnet import Module
+from pnasnet.train.recipe import CropAndFlip
+from pnasnet.train.recipes import NAMES
+from train_data import RECIPE, stripes, to_png
+
+OPTIONS = ("--accelerator", "cpu", "-q")
+
+
+def use_recipe(monkeypatch: pytest.MonkeyPatch, **changes: Any) -> None:
+    """Let every recipe be a tiny one."""
+    recipe = replace(RECIPE, **changes)
+    monkeypatch.setattr("pnasnet.train.recipes.find_recipe", lambda name: recipe)
+
+
+@pytest.fixture
+def recipe(monkeypatch: pytest.MonkeyPatch) -> None:
+    use_recipe(monkeypatch)
+
+
+def write(root: Path, count: int = 32, names: tuple[str, ...] = ("lying", "standing")) -> Path:
+    images, labels = stripes(count)
+    for index in range(count):
+        path = root / names[labels[index]] / f"{index:03}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(to_png(images[index]))
+    return root
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    write(tmp_path / "data/train")
+    write(tmp_path / "data/test", 8)
+    return tmp_path / "data"
+
+
+@pytest.mark.usefixtures("recipe")
+def test_from_folders_to_a_model(data: Path, tmp_path: Path) -> None:
+    output = tmp_path / "out"
+    result = run("train", "tiny", data / "train", data / "test", "-o", output, *OPTIONS)
+    assert result.exit_code == 0, result.output
+    assert result.stdout.startswith(f"{output}/model.safetensors: 3 epochs, validation top-1 ")
+    assert result.stdout.endswith(" s\n")
+    assert result.stderr == ""
+    module = Module(output / "model.safetensors")
+    assert module.labels == ("lying", "standing")
+    assert module.model.name == "tiny"
+    assert module.model.plan.spec == RECIPE.spec
+    assert sorted(path.name for path in output.iterdir()) == [
+        "checkpoints", "logs", "model.safetensors", "recipe.json", "skipped.json",
+    ]  # fmt: skip
+
+
+@pytest.mark.usefixtures("recipe")
+def test_finished_folder_is_left_alone(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    output, arguments = tmp_path / "out", ("train", "tiny", data / "train", "-o", tmp_path / "out", *OPTIONS)
+    assert "validation" not in run(*arguments).stdout
+    before = (output / "model.safetensors").stat().st_mtime_ns
+    result = run(*arguments)
+    assert result.exit_code == 0
+    assert result.stdout == f"{output}/model.safetensors: this training is finished; there is nothing to do\n"
+    assert (output / "model.safetensors").stat().st_mtime_ns == before
+    use_recipe(monkeypatch, seed=1)
+    assert f"{output} holds a training with another recipe (seed 0, now 1)" in error_of(run(*arguments))
+
+
+@pytest.mark.usefixtures("recipe")
+def test_splits_of_one_source_and_progress(data: Path, tmp_path: Path) -> None:
+    (data / "test").rename(data / "val")
+    options = ("--split", "train", "--validation-split", "val", "--accelerator", "cpu", "--validate-every", "2")
+    result = run("train", "tiny", data, "-o", tmp_path / "out", *options)
+    assert result.exit_code == 0, result.output
+    assert "validation top-1" in result.stdout
+    lines = result.stderr.splitlines()
+    assert "2 classes, in the order of the data" in lines
+    epochs = [line for line in lines if line.startswith("epoch ")]
+    assert [("top-1" in line) for line in epochs] == [False, True, True]
+    assert epochs[0].startswith("epoch 1/3: loss ")
+
+
+@pytest.mark.parametrize("from_source", [False, True])
+def test_images_that_cannot_be_read(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, from_source: bool
+) -> None:
+    use_recipe(monkeypatch, **({"augmentation": CropAndFlip()} if from_source else {}))
+    bad = data / "train/lying/bad.png"
+    bad.write_text("no")
+    output = tmp_path / "out"
+    result = run("train", "tiny", data / "train", "-o", output, *OPTIONS, "--workers", "0")
+    assert result.exit_code == 3, result.output
+    first, last = result.stderr.splitlines()
+    assert first.startswith(f"skipped: {bad}: not a JPEG")
+    assert last == f"1 of 33 images could not be read and were left out; {output}/skipped.json names them"
+    assert list(json.loads((output / "skipped.json").read_text())["training"]["skipped"]) == [str(bad)]
+    assert "model.safetensors: 3 epochs" in result.stdout
+
+
+@pytest.mark.usefixtures("recipe")
+def test_class_without_images_that_can_be_read(data: Path, tmp_path: Path) -> None:
+    for path in (data / "train/lying").iterdir():
+        path.write_text("no")
+    message = error_of(run("train", "tiny", data / "train", "-o", tmp_path / "out", *OPTIONS))
+    assert message.startswith("no picture can be read of 1 of 2 classes (lying): ")
+
+
+@pytest.mark.usefixtures("recipe")
+def test_other_classes(data: Path, tmp_path: Path) -> None:
+    write(tmp_path / "more/x", names=("a", "b"))
+    write(tmp_path / "more/x", names=("c", "d"))
+    output = ("-o", tmp_path / "out", *OPTIONS)
+    message = error_of(run("train", "tiny", tmp_path / "more/x", *output))
+    assert message.startswith("the data has 4 classes ('a', 'b', 'c', ...), the recipe 2: take a recipe with as many")
+    message = error_of(run("train", "tiny", data / "train", tmp_path / "more/x", *output))
+    assert message.startswith("the validation pictures have 4 classes that the training pictures lack ('a', ")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.usefixtures("recipe")
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--precision", "float16"), "unknown precision 'float16': did you mean bfloat16 or float32?"),
+        (("--accelerator", "tpu"), "unknown accelerator 'tpu': "),
+        (("--parts", "3"), "a batch of 8 cannot be shared out evenly to 1 devices x 3 parts"),
+        (("--split", "nope"), "nope"),
+    ],
+)
+def test_options_that_make_no_sense(data: Path, tmp_path: Path, options: tuple[str, ...], message: str) -> None:
+    assert message in error_of(run("train", "tiny", data / "train", "-o", tmp_path / "out", *OPTIONS, *options))
+
+
+@pytest.mark.usefixtures("recipe")
+def test_devices_is_a_number_or_auto(data: Path, tmp_path: Path) -> None:
+    arguments = ("train", "tiny", data / "train", "-o", tmp_path / "out", *OPTIONS, "--devices")
+    for given in ("many", "0"):
+        assert run(*arguments, given).exit_code == 2
+    assert run(*arguments, "auto").exit_code == 0
+
+
+def test_too_few_images_and_unknown_recipe(tmp_path: Path) -> None:
+    data = write(tmp_path / "data", 8)
+    message = error_of(run("train", "pnasnet_tiny", data, "-o", tmp_path / "out", *OPTIONS))
+    assert message == "8 pictures do not fill a batch of 64; give a smaller batch_size"
+    message = error_of(run("train", "pnasnet_tinny", data, "-o", tmp_path / "out", *OPTIONS))
+    assert message.startswith("unknown recipe 'pnasnet_tinny': did you mean pnasnet_tiny")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.usefixtures("recipe")
+def test_too_little_memory(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pnasnet.train.memory.available_memory", lambda device: 700_000)
+    message = error_of(run("train", "tiny", data / "train", "-o", tmp_path / "out", *OPTIONS))
+    assert message.startswith("a batch of 8 needs about 0.00")
+    assert message.endswith("; or recompute cells (--checkpoint-cells)")
+
+
+@pytest.mark.usefixtures("recipe")
+def test_full_disk_leaves_no_model(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("safetensors.numpy.save_file", full)
+    arguments = ("train", "tiny", data / "train", "-o", tmp_path / "out", *OPTIONS)
+    assert "No space left on device" in error_of(run(*arguments))
+    assert not (tmp_path / "out/model.safetensors").exists()
+    monkeypatch.undo()
+    use_recipe(monkeypatch)
+    assert run(*arguments).exit_code == 0  # nothing is left to train, and the averaged weights are there
+    assert (tmp_path / "out/model.safetensors").exists()
+
+
+def test_without_lightning(monkeypatch: pytest.MonkeyPatch) -> None:
+    code = """if True:
+        import sys
+        sys.modules["pytorch_lightning"] = None
+        from pnasnet.cli import main
+        main(["train", "pnasnet_tiny", "x", "-o", "y"])
+    """
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr == (
+        "error: training needs pytorch-lightning, which is not installed: pip install 'pnasnet[train]'\n"
+    )
+
+
+def test_list() -> None:
+    result = run("train", "--list")
+    assert result.exit_code == 0
+    assert [line.split()[0] for line in result.stdout.splitlines()] == list(NAMES)
+    assert "PNASNet-5 (large) on ImageNet, as TF-Slim's notes give it." in result.stdout
+
+
+_RUN = """if True:
+    import os, sys
+    from dataclasses import replace
+    import pnasnet.train.recipes, pnasnet.train.task as task
+    from train_data import RECIPE
+    pnasnet.train.recipes.find_recipe = lambda name: replace(RECIPE, stages=((8, 1), (16, 40)))
+    step = task.ClassifierTask.training_step
+    def counted(self, batch, index):
+        if self.global_step == 10:
+            os.kill(os.getpid(), int(sys.argv[1]))
+        return step(self, batch, index)
+    task.ClassifierTask.training_step = counted
+    from pnasnet.cli import main
+    main(sys.argv[2:])
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_interrupted(data: Path, tmp_path: Path, number: int, code: int) -> None:
+    arguments = ["train", "tiny", str(data / "train"), "-o", str(tmp_path / "out"), *OPTIONS]
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
+    command = [sys.executable, "-c", _RUN, str(int(number)), *arguments]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == code, done.stderr
+    assert done.stderr == "error: interrupted; the same command goes on from the last whole epoch\n"
+    assert [path.name for path in (tmp_path / "out/checkpoints").iterdir()] == ["newest-epoch=1.ckpt"]
+    assert not (tmp_path / "out/model.safetensors").exists()

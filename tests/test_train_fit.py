@@ -1,0 +1,373 @@
+"""Whole trainings: they learn, go on after a kill as if nothing had happened, and say in a line what is wrong."""
+
+import errno
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from pnasnet.errors import ImageError, InputError, OutputError
+from pnasnet.train.batches import Batch, FromSource, InMemory
+from pnasnet.train.fit import Fitted, fit
+from pnasnet.train.folder import claim, newest, read_history
+from pnasnet.train.machine import Machine
+from pnasnet.train.recipe import Cosine, CropAndFlip, Progress, Recipe, RmsProp
+from pnasnet.train.task import initial_network
+from train_data import MACHINE, RECIPE, encoded, stripes, training_pictures, validation_pictures
+
+
+def run(folder: Path, recipe: Recipe = RECIPE, machine: Machine = MACHINE, **options: Any) -> Fitted:
+    training = options.pop("training", None) or training_pictures()
+    validation = options.pop("validation", None)
+    return fit(recipe, initial_network(recipe), training, validation, folder, machine, **options)
+
+
+def weights(fitted: Fitted) -> dict[str, Tensor]:
+    return {name: value.clone() for name, value in fitted.network.state_dict().items()}
+
+
+def assert_same(one: dict[str, Tensor], other: dict[str, Tensor]) -> None:
+    assert one.keys() == other.keys()
+    for name, value in one.items():
+        assert torch.equal(value, other[name]), name
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Fitted:
+    return run(tmp_path_factory.mktemp("whole"), validation=validation_pictures())
+
+
+def stop_after(steps: int, how: Callable[[], None]) -> Callable[[], None]:
+    """Return a check that does something after so many steps."""
+    count = 0
+
+    def check() -> None:
+        nonlocal count
+        count += 1
+        if count == steps:
+            how()
+
+    return check
+
+
+class StoppedError(Exception):
+    """What a test ends a training with."""
+
+
+def stop() -> None:
+    raise StoppedError
+
+
+def test_it_learns(tmp_path: Path) -> None:
+    fitted = run(tmp_path, replace(RECIPE, stages=((8, 2), (16, 6))), validation=validation_pictures())
+    assert fitted.history[-1]["validation_top1"] == 1
+    assert fitted.history[-1]["loss"] < fitted.history[0]["loss"] / 2
+    assert not fitted.network.training
+    images, labels = validation_pictures().batch(np.arange(16), 16, ())
+    assert torch.equal(fitted.network(images, ("Logits",))["Logits"].argmax(1), labels)
+
+
+def test_figures_of_each_epoch(undisturbed: Fitted) -> None:
+    assert [figures["epoch"] for figures in undisturbed.history] == [0, 1, 2]
+    names = {"epoch", "loss", "learning_rate", "validation_loss", "validation_top1"}
+    assert all(figures.keys() == names for figures in undisturbed.history)
+    schedule = Cosine(0.05, 0.15)
+    expected = [schedule(Progress(8 * epoch + 7, 8, 24)) for epoch in range(3)]
+    assert [figures["learning_rate"] for figures in undisturbed.history] == pytest.approx(expected, rel=1e-6)
+
+
+def test_the_network_has_the_averaged_weights(tmp_path: Path) -> None:
+    """0.5 of the old average and 0.5 of the new weights after each of two steps; the first average is a copy."""
+    recipe = replace(RECIPE, stages=((16, 1),), average_decay=0.5, schedule=Cosine(0.05))
+    seen: list[Tensor] = []
+    network = initial_network(recipe)
+    kernel = network.get_parameter("final_layer.FC.weight")
+    fitted = fit(
+        recipe,
+        network,
+        training_pictures(16),
+        None,
+        tmp_path,
+        MACHINE,
+        check=lambda: seen.append(kernel.detach().clone()),
+    )
+    assert len(seen) == 2
+    averaged = fitted.network.get_parameter("final_layer.FC.weight")
+    torch.testing.assert_close(averaged, (seen[0] + seen[1]) / 2)
+    assert not torch.equal(averaged, seen[1])
+    assert fitted.network.drop_path_progress.item() == 1
+
+
+@pytest.mark.parametrize("steps", [3, 8, 12, 20])
+def test_a_run_that_was_stopped_ends_as_an_undisturbed_one(tmp_path: Path, undisturbed: Fitted, steps: int) -> None:
+    with pytest.raises(StoppedError):
+        run(tmp_path, validation=validation_pictures(), check=stop_after(steps, stop))
+    resumed = run(tmp_path, validation=validation_pictures())
+    assert_same(weights(resumed), weights(undisturbed))
+    assert resumed.history == undisturbed.history
+
+
+def test_a_finished_training_gives_the_same_weights_again(tmp_path: Path, undisturbed: Fitted) -> None:
+    """Killed between the last checkpoint and the file with weights, there is nothing left to train."""
+    run(tmp_path, validation=validation_pictures())
+    again = run(tmp_path, validation=validation_pictures(), check=lambda: pytest.fail("was trained again"))
+    assert_same(weights(again), weights(undisturbed))
+    assert again.history == undisturbed.history
+
+
+_KILLED = """if True:
+    import os, signal, sys
+    from pathlib import Path
+    from test_train_fit import run, stop_after, validation_pictures
+    run(Path(sys.argv[1]), validation=validation_pictures(),
+        check=stop_after(int(sys.argv[2]), lambda: os.kill(os.getpid(), signal.SIGKILL)))
+"""
+
+
+@pytest.mark.slow
+def test_kill_9_in_the_middle_of_an_epoch(tmp_path: Path, undisturbed: Fitted) -> None:
+    command = [sys.executable, "-c", _KILLED, str(tmp_path), "15"]  # 8 steps, 2 batches of validation, 5 steps
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
+    killed = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    assert newest(tmp_path) == tmp_path / "checkpoints/newest-epoch=0.ckpt"
+    assert [figures["epoch"] for figures in read_history(tmp_path)] == [0]
+    resumed = run(tmp_path, validation=validation_pictures())
+    assert_same(weights(resumed), weights(undisturbed))
+    assert resumed.history == undisturbed.history
+
+
+def test_interrupt_leaves_the_keyboard_to_others(tmp_path: Path, undisturbed: Fitted) -> None:
+    """Lightning answers Ctrl-C with exit code 1, and has the process ignore all that follow."""
+    handler = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+        run(
+            tmp_path,
+            validation=validation_pictures(),
+            check=stop_after(12, lambda: os.kill(os.getpid(), signal.SIGINT)),
+        )
+    assert signal.getsignal(signal.SIGINT) is handler
+    assert_same(weights(run(tmp_path, validation=validation_pictures())), weights(undisturbed))
+
+
+def test_validation_now_and_then_and_at_the_end(tmp_path: Path) -> None:
+    recipe = replace(RECIPE, stages=((8, 5),))
+    fitted = run(tmp_path, recipe, replace(MACHINE, validate_every=2), validation=validation_pictures())
+    assert ["validation_top1" in figures for figures in fitted.history] == [False, True, False, True, True]
+
+
+def test_validation_does_not_change_the_training(tmp_path: Path, undisturbed: Fitted) -> None:
+    without = run(tmp_path)
+    assert_same(weights(without), weights(undisturbed))
+    assert all("validation_top1" not in figures for figures in without.history)
+
+
+@pytest.mark.parametrize("machine", [{"checkpoint_cells": True}, {"channels_last": False}])
+def test_how_a_machine_computes_does_not_change_the_training(
+    tmp_path: Path, undisturbed: Fitted, machine: dict[str, Any]
+) -> None:
+    other = run(tmp_path, machine=replace(MACHINE, **machine))
+    for name, value in weights(undisturbed).items():
+        torch.testing.assert_close(value, weights(other)[name], rtol=1e-2, atol=1e-3)
+
+
+def test_parts_of_a_batch_make_the_same_step(tmp_path: Path) -> None:
+    """With frozen batch normalization, since each part is normalized by itself."""
+    recipe = replace(RECIPE, stages=((16, 1),), freeze_batch_norm=True, spec=replace(RECIPE.spec, drop_path_keep=1.0))
+    whole = run(tmp_path / "whole", recipe)
+    parts = run(tmp_path / "parts", recipe, replace(MACHINE, parts=4))
+    for name, value in weights(whole).items():
+        torch.testing.assert_close(value, weights(parts)[name], rtol=1e-4, atol=1e-5)
+    assert len(parts.history) == 1
+    assert parts.history[0]["learning_rate"] == whole.history[0]["learning_rate"]
+
+
+def test_other_optimizer_auxiliary_head_and_pictures_from_a_source(tmp_path: Path) -> None:
+    recipe = replace(
+        RECIPE,
+        spec=replace(RECIPE.spec, image_size=(32, 32), reductions=2, num_cells=3, aux_head=True),
+        stages=((32, 1),),
+        optimizer=RmsProp(),
+        augmentation=CropAndFlip(),
+        label_smoothing=0.1,
+    )
+    machine = replace(MACHINE, workers=0)
+    training, validation = FromSource(encoded(16), CropAndFlip()), FromSource(encoded(9), None)
+    fitted = run(tmp_path, recipe, machine, training=training, validation=validation)
+    assert fitted.network.has_aux_head
+    assert np.isfinite(fitted.history[0]["loss"])
+    assert (fitted.history[0]["validation_top1"] * 9) % 1 == pytest.approx(0, abs=1e-5)
+
+
+@pytest.mark.slow
+def test_pictures_are_decoded_by_other_processes(tmp_path: Path) -> None:
+    recipe = replace(RECIPE, stages=((8, 1),), augmentation=CropAndFlip())
+    here = run(tmp_path / "0", recipe, replace(MACHINE, workers=0), training=FromSource(encoded(16), CropAndFlip()))
+    there = run(tmp_path / "2", recipe, replace(MACHINE, workers=2), training=FromSource(encoded(16), CropAndFlip()))
+    assert_same(weights(here), weights(there))
+    bad = FromSource(encoded(16, bad=(3,)), CropAndFlip())
+    with pytest.raises(ImageError) as caught:
+        run(tmp_path / "3", recipe, replace(MACHINE, workers=2), training=bad)
+    assert str(caught.value).startswith("3.png: not a JPEG")
+    assert "\n" not in str(caught.value)
+
+
+# Ending early.
+
+
+class Worsening(InMemory):
+    """Validation pictures whose labels are swapped after a number of looks."""
+
+    def after(self, good: int) -> "Worsening":
+        object.__setattr__(self, "left", 2 * good)  # two batches each
+        return self
+
+    def batch(self, indices: NDArray[np.int64], size: int, seed: Any, share: slice = slice(None)) -> Batch:
+        images, labels = super().batch(indices, size, seed, share)
+        left: int = self.__dict__["left"]
+        object.__setattr__(self, "left", left - 1)
+        return images, labels if left > 0 else 1 - labels
+
+
+def test_early_end_keeps_the_best_epoch(tmp_path: Path) -> None:
+    recipe = replace(RECIPE, stages=((16, 12),), schedule=Cosine(0.05))
+    images, labels = stripes(16)
+    fitted = run(tmp_path, recipe, validation=Worsening(images, labels, None).after(4), patience=2)
+    losses = [figures["validation_loss"] for figures in fitted.history]
+    best = int(np.argmin(losses))
+    assert len(losses) == best + 3 < 12  # two epochs without improvement
+    with pytest.raises(StoppedError):
+        run(tmp_path / "again", recipe, check=stop_after(8 * (best + 1) + 1, stop))
+    state = torch.load(newest(tmp_path / "again") or "", weights_only=True)["state_dict"]
+    assert_same({f"network.{name}": value for name, value in weights(fitted).items()}, state)
+    again = run(tmp_path, recipe, validation=validation_pictures(), patience=2, check=lambda: pytest.fail("trained"))
+    assert_same(weights(again), weights(fitted))
+
+
+def test_early_end_goes_on_counting_after_a_stop(tmp_path: Path) -> None:
+    recipe = replace(RECIPE, stages=((16, 12),), schedule=Cosine(0.0))
+    with pytest.raises(StoppedError):  # in the third epoch; nothing can get better at a rate of 0 but by chance
+        run(tmp_path, recipe, validation=validation_pictures(), patience=30, check=stop_after(25, stop))
+    state = torch.load(newest(tmp_path) or "", weights_only=True)["callbacks"]["KeepCheckpoints"]
+    resumed = run(tmp_path, recipe, validation=validation_pictures(), patience=state["waited"] + 1)
+    assert len(resumed.history) >= 3
+
+
+# What goes wrong.
+
+
+def test_another_recipe_is_refused_and_named(tmp_path: Path) -> None:
+    claim(tmp_path, RECIPE)
+    claim(tmp_path, replace(RECIPE, notes={"any": "words"}))
+    other = replace(RECIPE, batch_size=4, spec=replace(RECIPE.spec, filters=8), optimizer=RmsProp())
+    with pytest.raises(InputError) as caught:
+        run(tmp_path, other)
+    assert str(caught.value).startswith(
+        f"{tmp_path} holds a training with another recipe (spec.filters 4, now 8; batch_size 8, now 4; "
+    )
+    assert str(caught.value).endswith(" more): give another folder")
+
+
+def test_a_loss_that_explodes_ends_the_run_before_it_is_saved(tmp_path: Path) -> None:
+    recipe = replace(RECIPE, schedule=Cosine(1e30), clip_norm=None)
+    with pytest.raises(InputError, match=r"the loss became (nan|inf) in step \d+: lower the learning rate"):
+        run(tmp_path, recipe)
+    assert newest(tmp_path) is None
+
+
+def test_a_loss_that_explodes_where_not_each_step_is_looked_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a GPU."""
+    monkeypatch.setattr("pnasnet.train.task.ClassifierTask._check", lambda task, loss: None)
+    with pytest.raises(InputError, match="the loss became nan in epoch 1: lower the learning rate"):
+        run(tmp_path, replace(RECIPE, schedule=Cosine(1e30), clip_norm=None))
+    assert newest(tmp_path) is None
+
+
+def test_full_disk_keeps_the_checkpoint_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, undisturbed: Fitted
+) -> None:
+    save = torch.save
+
+    def full(value: Any, file: BinaryIO) -> None:
+        if value["epoch"] == 1:
+            file.write(b"some of it")
+            raise OSError(errno.ENOSPC, "No space left on device")
+        save(value, file)
+
+    monkeypatch.setattr(torch, "save", full)
+    with pytest.raises(OutputError) as caught:
+        run(tmp_path, validation=validation_pictures())
+    monkeypatch.undo()
+    path = tmp_path / "checkpoints/newest-epoch=1.ckpt"
+    assert str(caught.value) == (
+        f"cannot write {path}: No space left on device; the checkpoint before is kept: "
+        "free some space, and run it again"
+    )
+    assert [p.name for p in path.parent.iterdir()] == ["newest-epoch=0.ckpt"]
+    resumed = run(tmp_path, validation=validation_pictures())
+    assert_same(weights(resumed), weights(undisturbed))
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Any:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=300k", "tmpfs", str(disk)]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        pytest.skip("no mount command")
+    if done.returncode:
+        pytest.skip(f"a small file system cannot be mounted here: {done.stderr.strip()}")
+    yield disk
+    subprocess.run(["umount", str(disk)], check=True)
+
+
+def test_really_full_disk(small_disk: Path) -> None:
+    (small_disk / "filler").write_bytes(bytes(250_000))
+    with pytest.raises(OutputError, match=r"newest-epoch=0\.ckpt: No space left on device; the checkpoint before"):
+        run(small_disk)
+    assert list((small_disk / "checkpoints").iterdir()) == []
+
+
+def test_devices_that_are_not_there(tmp_path: Path) -> None:
+    if torch.cuda.is_available():
+        pytest.skip("there is a GPU")
+    with pytest.raises(InputError, match="give other devices") as caught:
+        run(tmp_path, machine=replace(MACHINE, accelerator="gpu"))
+    assert "\n" not in str(caught.value)
+
+
+def test_folder_that_cannot_be_made(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OutputError, match=r"cannot write to .*file/run: Not a directory"):
+        run(tmp_path / "file/run")
+
+
+def test_damaged_recipe_file(tmp_path: Path) -> None:
+    (tmp_path / "recipe.json").write_text("{")
+    with pytest.raises(InputError, match=r"recipe\.json is damaged"):
+        run(tmp_path)
+
+
+def test_history_of_several_runs_and_of_a_line_cut_short(tmp_path: Path) -> None:
+    for version, text in ((2, "epoch,loss,step\n1,0.2,9\n2,0.1"), (10, "epoch,loss,step,x\n2,0.05,9,\n,,\n")):
+        (tmp_path / f"logs/version_{version}").mkdir(parents=True)
+        (tmp_path / f"logs/version_{version}/metrics.csv").write_text(text)
+    assert read_history(tmp_path) == [{"epoch": 1, "loss": 0.2}, {"epoch": 2, "loss": 0.05}]
+
+
+def test_recipe_file_can_be_read_back(tmp_path: Path) -> None:
+    claim(tmp_path, RECIPE)
+    assert json.loads((tmp_path / "recipe.json").read_text())["kinds"]["schedule"] == "Cosine"

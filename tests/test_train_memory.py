@@ -1,0 +1,150 @@
+"""Memory of a step: what is counted, what is said where it is too much, and what Linux has left."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from pnasnet.errors import InputError
+from pnasnet.train.fit import fit
+from pnasnet.train.memory import StepMemory, available_memory, cgroup_free, check_memory, gigabytes, step_memory
+from pnasnet.train.recipe import RmsProp
+from pnasnet.train.task import initial_network
+from train_data import MACHINE, RECIPE, training_pictures
+
+CPU = torch.device("cpu")
+NETWORK = initial_network(RECIPE)
+
+
+def test_fixed_part_is_weights_gradients_average_and_the_optimizers_state() -> None:
+    numbers = sum(p.numel() for p in NETWORK.parameters())
+    buffers = sum(b.numel() * b.element_size() for b in NETWORK.buffers())
+    assert step_memory(NETWORK, RECIPE, MACHINE).fixed == 16 * numbers + 2 * buffers
+    assert step_memory(NETWORK, replace(RECIPE, optimizer=RmsProp()), MACHINE).fixed == 20 * numbers + 2 * buffers
+
+
+def saved(images: int) -> int:
+    """Return what is really kept of a batch, in bytes, counted on the CPU."""
+    own = {t.untyped_storage().data_ptr() for t in (*NETWORK.parameters(), *NETWORK.buffers())}
+    kept: dict[int, torch.UntypedStorage] = {}
+
+    def pack(tensor: torch.Tensor) -> torch.Tensor:
+        kept.setdefault(tensor.untyped_storage().data_ptr(), tensor.untyped_storage())
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        NETWORK.train()(torch.rand(images, 16, 16, 3), ("Logits",))
+    return sum(storage.nbytes() for address, storage in kept.items() if address not in own)
+
+
+def test_what_is_kept_of_each_image_is_what_autograd_keeps() -> None:
+    memory = step_memory(NETWORK, RECIPE, MACHINE)
+    more = saved(32) - saved(16)
+    assert memory.per_image - 16 * 16 * 3 * 4 == pytest.approx(more / 16, rel=0.1)
+
+
+def test_measuring_changes_nothing() -> None:
+    network = initial_network(RECIPE)
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    state = torch.get_rng_state()
+    step_memory(network, RECIPE, MACHINE)
+    assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
+    assert torch.equal(torch.get_rng_state(), state)
+    assert {p.device.type for p in network.parameters()} == {"cpu"}
+
+
+def test_less_with_recomputed_cells_smaller_images_and_bfloat16() -> None:
+    whole = step_memory(NETWORK, RECIPE, MACHINE)
+    assert step_memory(NETWORK, RECIPE, replace(MACHINE, checkpoint_cells=True)).per_image < 0.9 * whole.per_image
+    small = step_memory(NETWORK, replace(RECIPE, stages=((8, 1),)), MACHINE)
+    assert small.per_image == pytest.approx(whole.per_image / 4, rel=0.1)
+    half = step_memory(NETWORK, RECIPE, replace(MACHINE, precision="bfloat16"))
+    assert 0.5 * whole.per_image < half.per_image < 0.75 * whole.per_image
+    assert half.fixed > whole.fixed
+
+
+def test_images_that_fit() -> None:
+    memory = StepMemory(1000, 10)
+    assert memory.of(8) == 1080
+    assert [memory.images(n) for n in (1079, 1080, 999, 0)] == [7, 8, 0, 0]
+
+
+@pytest.mark.parametrize(
+    ("images", "changes", "devices", "message"),
+    [
+        (5, {}, 1, "a batch of 8 needs about . of memory, . are free: a batch of 5 fits; or take it in 2 parts "
+         "(--parts 2); or recompute cells (--checkpoint-cells)"),
+        (3, {"checkpoint_cells": True}, 1, "a batch of 3 fits; or take it in 4 parts (--parts 4)"),
+        (1, {}, 1, "not even 2 images fit; or recompute cells (--checkpoint-cells)"),
+        (2, {"parts": 2}, 1, "a batch of 4 fits; or take it in 4 parts (--parts 4); or recompute"),
+        (2, {}, 2, " of memory on each of 2 devices, . are free: a batch of 4 fits; or take it in 2 parts"),
+    ],
+)  # fmt: skip
+def test_too_much_says_what_fits(
+    monkeypatch: pytest.MonkeyPatch, images: int, changes: dict[str, Any], devices: int, message: str
+) -> None:
+    machine = replace(MACHINE, **changes)
+    memory = step_memory(NETWORK, RECIPE, machine)
+    monkeypatch.setattr("pnasnet.train.memory.available_memory", lambda device: devices * memory.of(images) + devices)
+    monkeypatch.setattr("pnasnet.train.memory.gigabytes", lambda count: ".")
+    with pytest.raises(InputError) as caught:
+        check_memory(NETWORK, RECIPE, machine, devices, CPU)
+    assert message in str(caught.value)
+
+
+def test_enough_or_unknown_says_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    enough = step_memory(NETWORK, RECIPE, MACHINE).of(8)
+    for available in (enough, None):
+        monkeypatch.setattr("pnasnet.train.memory.available_memory", lambda device, free=available: free)
+        check_memory(NETWORK, RECIPE, MACHINE, 1, CPU)
+
+
+def test_a_training_is_not_begun(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("pnasnet.train.memory.available_memory", lambda device: 10)
+    with pytest.raises(InputError, match=r"a batch of 8 needs about .* 1e-08 GB are free: not even 2 images fit"):
+        fit(RECIPE, initial_network(RECIPE), training_pictures(), None, tmp_path, MACHINE)
+
+
+def test_gigabytes() -> None:
+    assert [gigabytes(n) for n in (31_400_000_000, 2_340_000_000, 50_000_000)] == ["31 GB", "2.3 GB", "0.05 GB"]
+
+
+# What is free.
+
+
+def test_this_machine_has_some() -> None:
+    available = available_memory(CPU)
+    assert available is None or 1e6 < available < 1e14
+
+
+def write_group(folder: Path, names: tuple[str, str], limit: str, usage: int, stat: str) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, text in ((names[0], f"{limit}\n"), (names[1], f"{usage}\n"), ("memory.stat", stat)):
+        (folder / name).write_text(text)
+
+
+V1 = ("memory.limit_in_bytes", "memory.usage_in_bytes")
+V2 = ("memory.max", "memory.current")
+
+
+def test_limits_of_control_groups(tmp_path: Path) -> None:
+    own = tmp_path / "own"
+    own.write_text("0::/jobs/one\n")
+    write_group(tmp_path / "jobs/one", V2, "max", 100, "inactive_file 0\n")
+    write_group(tmp_path / "jobs", V2, "5000", 4000, "anon 3\ninactive_file 500\n")
+    assert list(cgroup_free(tmp_path, own)) == [1500]
+    write_group(tmp_path, V2, "1000", 4000, "inactive_file 500\n")  # as a container sees its own
+    assert list(cgroup_free(tmp_path, own)) == [1500, 0]
+
+
+def test_limits_of_control_groups_of_version_1(tmp_path: Path) -> None:
+    own = tmp_path / "own"
+    own.write_text("12:cpu,cpuacct:/x\n4:memory:/docker/abc\n1:name=systemd:/x\n")
+    write_group(tmp_path / "memory", V1, "3000", 1000, "inactive_file 1\ntotal_inactive_file 200\n")
+    assert list(cgroup_free(tmp_path, own)) == [2200]
+
+
+def test_no_control_groups(tmp_path: Path) -> None:
+    assert list(cgroup_free(tmp_path, tmp_path / "nowhere")) == []

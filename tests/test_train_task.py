@@ -1,0 +1,115 @@
+"""One step's loss, and the learning rates of the optimizer's groups."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from torch.nn import functional
+
+from pnasnet.errors import InputError
+from pnasnet.network import Network
+from pnasnet.plan import resolve
+from pnasnet.train.recipe import Cosine, Recipe
+from pnasnet.train.task import ClassifierTask, initial_network
+from train_data import RECIPE
+
+PLAIN = replace(RECIPE, stages=((16, 2),), spec=replace(RECIPE.spec, drop_path_keep=1.0))
+
+
+def parts(recipe: Recipe, monkeypatch: pytest.MonkeyPatch) -> tuple[ClassifierTask, dict[str, float]]:
+    """Return a task outside of a trainer, and what it logs."""
+    logged: dict[str, float] = {}
+    task = ClassifierTask(initial_network(recipe), recipe, 4)
+    monkeypatch.setattr(task, "log", lambda name, value, **_: logged.__setitem__(name, float(value.detach())))
+    monkeypatch.setattr(task, "_check", lambda loss: None)
+    return task.train(), logged
+
+
+def batch(size: int = 16) -> tuple[torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    return torch.rand((8, size, size, 3), generator=generator), torch.arange(8) % 2
+
+
+def test_first_weights_follow_from_the_seed() -> None:
+    one, again, other = (initial_network(replace(RECIPE, seed=seed)).state_dict() for seed in (0, 0, 1))
+    assert all(torch.equal(value, again[name]) for name, value in one.items())
+    assert not torch.equal(one["l1_stem_3x3.weight"], other["l1_stem_3x3.weight"])
+
+
+def test_loss_is_cross_entropy_with_smoothing_and_l2(monkeypatch: pytest.MonkeyPatch) -> None:
+    task, logged = parts(replace(PLAIN, label_smoothing=0.2), monkeypatch)
+    images, labels = batch()
+    logits = initial_network(PLAIN).train()(images, ("Logits",))["Logits"]
+    likelihoods = functional.log_softmax(logits, 1)
+    entropy = -(0.9 * likelihoods[torch.arange(8), labels] + 0.1 * likelihoods[torch.arange(8), 1 - labels]).mean()
+    kernels = [p for name, p in task.network.named_parameters() if p.ndim > 1]
+    l2 = PLAIN.spec.weight_decay / 2 * sum(kernel.square().sum().item() for kernel in kernels)
+    assert task.training_step((images, labels), 0).item() == pytest.approx(entropy.item() + l2, rel=1e-5)
+    assert logged["loss"] == pytest.approx(entropy.item(), rel=1e-5)  # what is shown is without the L2 terms
+
+
+def test_auxiliary_loss_has_its_weight(monkeypatch: pytest.MonkeyPatch) -> None:
+    spec = replace(PLAIN.spec, image_size=(32, 32), num_cells=3, reductions=2, aux_head=True)
+    recipe = replace(PLAIN, spec=spec, stages=((32, 1),), aux_weight=0.3)
+    losses = [parts(replace(recipe, aux_weight=w), monkeypatch)[0].training_step(batch(32), 0) for w in (0.0, 0.3)]
+    network = Network(resolve(spec), aux_head=True)
+    network.load_state_dict(initial_network(recipe).state_dict())
+    logits = network.train()(batch(32)[0], ("AuxLogits",))["AuxLogits"]
+    added = 0.3 * functional.cross_entropy(logits, batch()[1]).item()
+    assert (losses[1] - losses[0]).item() == pytest.approx(added, rel=1e-4)
+
+
+def test_path_dropout_rises_with_the_steps_or_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    task, _ = parts(RECIPE, monkeypatch)
+    task.training_step(batch(), 0)
+    assert task.network.drop_path_progress.item() == 0
+    task, _ = parts(replace(RECIPE, drop_path_rises=False), monkeypatch)
+    task.training_step(batch(), 0)
+    assert task.network.drop_path_progress.item() == 1
+
+
+def test_validation_counts_only_labelled_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    task, logged = parts(PLAIN, monkeypatch)
+    images, labels = batch()
+    task.eval()
+    task.validation_step((images[:5], labels[:5]), 0)
+    expected = dict(logged)
+    task.validation_step((images, torch.where(torch.arange(8) < 5, labels, -1)), 0)
+    assert logged == pytest.approx(expected, rel=1e-5)
+    task.validation_step((images, torch.full((8,), -1)), 0)
+    assert logged == {"validation_loss": 0, "validation_top1": 0}
+
+
+def test_rates_follow_the_schedule_and_the_depth() -> None:
+    recipe = replace(PLAIN, schedule=Cosine(0.4), layer_decay=0.5)
+    task = ClassifierTask(initial_network(recipe), recipe, 4)
+    configured = task.configure_optimizers()
+    optimizer, scheduler = configured["optimizer"], configured["lr_scheduler"]["scheduler"]
+    assert configured["lr_scheduler"]["interval"] == "step"
+    rates = []
+    for _ in range(9):
+        rates.append(sorted({group["lr"] for group in optimizer.param_groups}))
+        optimizer.step()
+        scheduler.step()
+    assert rates[0] == pytest.approx([0.4 / 8, 0.4 / 4, 0.4 / 2, 0.4])
+    assert rates[4] == pytest.approx([0.2 / 8, 0.2 / 4, 0.2 / 2, 0.2])
+    assert rates[8] == pytest.approx([0.0])
+    assert sum(len(group["params"]) for group in optimizer.param_groups) == len(list(task.network.parameters()))
+
+
+def test_frozen_averages_stay(monkeypatch: pytest.MonkeyPatch) -> None:
+    task, _ = parts(replace(RECIPE, freeze_batch_norm=True), monkeypatch)
+    before = {name: value.clone() for name, value in task.state_dict().items() if "running" in name}
+    for size in (8, 16):
+        task.training_step(batch(size), 0)
+    assert all(torch.equal(value, task.state_dict()[name]) for name, value in before.items())
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")  # torch's own, on its first compilation
+def test_compiling_keeps_names_and_needs_one_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    task, _ = parts(PLAIN, monkeypatch)
+    names = list(task.state_dict())
+    task.compile_network()
+    assert list(task.state_dict()) == names
+    with pytest.raises(InputError, match="a compiled network has one image size"):
+        parts(RECIPE, monkeypatch)[0].compile_network()
