@@ -13,6 +13,7 @@ from pnasnet.errors import InputError
         ([2, 0], None, [2, 0], ("0", "1", "2")),
         ([1], ("cat", "dog"), [1], ("cat", "dog")),
         (["dog", "cat", "dog"], None, [1, 0, 1], ("cat", "dog")),
+        (["e", "b", "d", "a", "c"], None, [4, 1, 3, 0, 2], ("a", "b", "c", "d", "e")),
         (["dog"], ("fish", "dog"), [1], ("fish", "dog")),
         ([], None, [], ()),
     ],

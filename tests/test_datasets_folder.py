@@ -41,6 +41,7 @@ def test_links_are_followed_but_not_to_other_classes(animals: Path) -> None:
     (animals / "cat/round").symlink_to(animals)
     (animals / "cat/other").symlink_to(animals / "dog")
     (animals / "dog/deep/up").symlink_to(animals / "dog")
+    (animals / "dog/deep/again").symlink_to(animals / "dog/deep")
     (animals / "dog/self").symlink_to("self")
     (animals / "fish").symlink_to(outside)
     data = open_dataset("animals")
@@ -118,7 +119,8 @@ def test_two_folders_for_one_split_are_told_apart_by_their_names(splits: Path) -
 
 def test_the_only_split_needs_no_choice(splits: Path) -> None:
     (splits / "val").rename(splits.parent / "elsewhere")
-    assert shades(open_dataset("data")) == [0, 1]
+    data = open_dataset("data")
+    assert (data.classes, shades(data)) == (("cat", "dog"), [0, 1])
 
 
 def test_other_folders_beside_two_splits_are_no_classes(splits: Path) -> None:
@@ -136,6 +138,6 @@ def test_class_may_be_called_like_a_split(tmp_path: Path) -> None:
 
 
 def test_two_classes_called_like_splits_are_classes_where_pictures_lie_in_them(tmp_path: Path) -> None:
-    for shade, name in enumerate(["test/a.png", "train/a.png"]):
+    for shade, name in enumerate(["test/a.png", "train/a.png", "train/steam/a.png"]):
         write(tmp_path / name, picture(shade))
     assert open_dataset(tmp_path).classes == ("test", "train")

@@ -35,7 +35,7 @@ def write_pictures(folder: str) -> None:
 
 
 @pytest.mark.parametrize("place", ["val", "."])
-@pytest.mark.parametrize(("name", "content"), [(KAGGLE, CSV), (SYNSETS, LINES)])
+@pytest.mark.parametrize(("name", "content"), [(KAGGLE, CSV), (KAGGLE, CSV + "\n"), (SYNSETS, LINES)])
 def test_flat_validation_folder(place: str, name: str, content: str) -> None:
     write_pictures("val")
     write(Path(place, name), content)

@@ -52,6 +52,13 @@ def test_split_may_be_a_folder_of_shards(here: Path) -> None:
     assert labels(open_dataset("all", split="val")) == [0, 1, 2] * 4
 
 
+def test_split_may_be_within_the_name(here: Path) -> None:
+    (here / "shards/val-0000.tar").rename(here / "shards/pets-val-0000.tar")
+    (here / "shards/train-0003.tar").rename(here / "shards/pets.train.tar")
+    assert shades(open_dataset("shards", split="val")) == [99]
+    assert len(open_dataset("shards", split="train")) == 12
+
+
 def test_files_in_data_are_found(here: Path) -> None:
     (here / "shards").rename(here / "data")
     assert shades(open_dataset(here, split="val")) == [99]

@@ -55,6 +55,12 @@ def test_regular_files_are_found_and_nothing_else(tmp_path: Path, form: int) -> 
     assert found == {"a": b"1", long_name: b"x" * 513, "empty": b"", "../up": b"22"}
 
 
+def test_sparse_files_are_passed_over(tmp_path: Path) -> None:
+    sparse = header("sparse", 512, tarfile.GNUTYPE_SPARSE) + b"x" * 512
+    path = write(tmp_path / "a.tar", sparse + tar_bytes([("a", b"1")]))
+    assert [member.name for member in find_members(str(path))] == ["a"]
+
+
 def test_tar_in_a_tar(tmp_path: Path) -> None:
     inner = tar_bytes([("x", b"first"), ("y", b"second")])
     path = write(tmp_path / "outer.tar", tar_bytes([("zero.tar", inner[:512] * 0), ("inner.tar", inner)]))
@@ -62,6 +68,8 @@ def test_tar_in_a_tar(tmp_path: Path) -> None:
     members = find_members(str(path), place)
     content = path.read_bytes()
     assert [content[m.offset : m.offset + m.size] for m in members] == [b"first", b"second"]
+    first = Member("inner.tar", place.offset, 1024)
+    assert [member.name for member in find_members(str(path), first)] == ["x"]
     short = Member("inner.tar", place.offset, 600)
     with pytest.raises(InputError, match=r"'inner.tar' in '.*outer.tar' is no tar, or a damaged one"):
         find_members(str(path), short)

@@ -38,6 +38,7 @@ def test_pictures_and_labels_are_brought_together(here: Path) -> None:
             ("a/1.seg.png", b"a mask"),
             ("a/1.webp", picture(20, "WEBP")),
             ("a/._1.webp", b"of a Mac"),
+            ("a/.png", b"hidden"),
             ("a/2.json", b'{"cls": 1, "label": null}'),
             ("a/2.png", picture(30)),
         ]
