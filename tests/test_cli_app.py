@@ -10,7 +10,7 @@ from pnasnet import __version__
 from pnasnet.cli.errors import to_failure
 from pnasnet.errors import OutputError
 
-COMMANDS = ("embed", "classify", "models", "convert", "export")
+COMMANDS = ("embed", "classify", "finetune", "evaluate", "train", "models", "convert", "export")
 
 
 def test_help_lists_commands_and_exit_codes() -> None:

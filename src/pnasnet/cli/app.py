@@ -10,8 +10,11 @@ from .classify import classify
 from .convert import convert
 from .embed import embed
 from .errors import Failure, to_failure
+from .evaluate import evaluate
 from .export import export
+from .finetune import finetune
 from .models import models
+from .train import train
 
 _EPILOG = """\b
 Exit codes:
@@ -55,5 +58,5 @@ def main() -> None:
     """
 
 
-for command in (embed, classify, models, convert, export):
+for command in (embed, classify, finetune, evaluate, train, models, convert, export):
     main.add_command(command)

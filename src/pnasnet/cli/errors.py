@@ -9,7 +9,7 @@ from typing import IO, Any
 
 import click
 
-from ..errors import PnasnetError
+from ..errors import MissingExtraError, PnasnetError
 
 EXIT_FAILED = 1
 """The command could not do what was asked."""
@@ -49,6 +49,17 @@ def to_failure(error: BaseException) -> Failure:
     for note in getattr(error, "__notes__", ()):
         failure.add_note(note)
     return failure
+
+
+@contextmanager
+def needing(extra: str, purpose: str) -> Iterator[None]:
+    """Within the block, which imports what the extra brings, turn its absence into `MissingExtraError`."""
+    try:
+        yield
+    except MissingExtraError:
+        raise
+    except ModuleNotFoundError as error:
+        raise MissingExtraError.of(error.name or "a package", extra, purpose) from error
 
 
 class Stop:

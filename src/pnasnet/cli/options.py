@@ -12,21 +12,22 @@ from .logs import show_logs
 if TYPE_CHECKING:
     from ..extract import ExtractOptions
     from ..module import Module
+    from ..train.machine import Machine
 
 DEFAULT_MODEL = "pnasnet_large"
 """What a command takes that was not told a model."""
 
 Command = Callable[..., None]
 
-_MODEL = (
-    click.option(
-        "-m",
-        "--model",
-        default=DEFAULT_MODEL,
-        show_default=True,
-        metavar="MODEL",
-        help="A name that `pnasnet models` lists, a TF-Hub handle or URL, or a file or folder with weights.",
-    ),
+_MODEL = click.option(
+    "-m",
+    "--model",
+    default=DEFAULT_MODEL,
+    show_default=True,
+    metavar="MODEL",
+    help="A name that `pnasnet models` lists, a TF-Hub handle or URL, or a file or folder with weights.",
+)
+_RUNNING = (
     click.option(
         "-w",
         "--weights",
@@ -46,6 +47,44 @@ _EXTRACT = (
     ),
     click.option("--batch-size", type=click.IntRange(1), metavar="N", help="Images that the engine gets at a time."),
     click.option("--decoders", type=click.IntRange(1), metavar="N", help="Threads that decode.  [default: processors]"),
+)
+
+
+class _Devices(click.ParamType):  # type: ignore[type-arg] # generic in new releases only
+    """A number of devices, or `auto`."""
+
+    name = "devices"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int | str:
+        if value == "auto":
+            return "auto"
+        number: int = click.IntRange(1).convert(value, param, ctx)
+        return number
+
+
+_MACHINE = (
+    click.option("--accelerator", metavar="NAME", help="cpu, gpu or auto.  [default: auto]"),
+    click.option(
+        "--devices", type=_Devices(), metavar="N", help="GPUs, or CPU processes, that share each batch; or auto."
+    ),
+    click.option("--nodes", type=click.IntRange(1), metavar="N", help="Machines, each of which runs the same command."),
+    click.option("--channels-last/--channels-first", default=None, help="Memory layout.  [default: channels last]"),
+    click.option("--compile", is_flag=True, default=None, help="Run steps through torch.compile."),
+    click.option(
+        "--checkpoint-cells", is_flag=True, default=None, help="Recompute cells: less memory, a third more time."
+    ),
+    click.option("--parts", type=click.IntRange(1), metavar="N", help="Take a batch in N parts: less memory."),
+    click.option("--workers", type=click.IntRange(0), metavar="N", help="Processes that decode, for each device."),
+)
+_TRAINING = (
+    *_MACHINE,
+    click.option("--precision", metavar="NAME", help="float32 or bfloat16; weights stay float32.  [default: float32]"),
+    click.option(
+        "--validate-every", type=click.IntRange(1), metavar="N", help="Validate every N epochs, and at the end."
+    ),
+    click.option(
+        "-q", "--quiet", "progress", flag_value=False, default=None, help="No progress, and no word about the choices."
+    ),
 )
 
 
@@ -69,7 +108,12 @@ class ModelOptions:
 
 def model_options(command: Command) -> Command:
     """Give a command the options of `ModelOptions`, as its argument `model`."""
-    return _bundle(command, "model", lambda: ModelOptions, _MODEL)
+    return bundle(command, "model", lambda: ModelOptions, (_MODEL, *_RUNNING))
+
+
+def model_argument(command: Command) -> Command:
+    """Do the same for a command whose first argument is the model."""
+    return bundle(command, "model", lambda: ModelOptions, (click.argument("model"), *_RUNNING))
 
 
 def extract_options(command: Command) -> Command:
@@ -80,10 +124,26 @@ def extract_options(command: Command) -> Command:
 
         return ExtractOptions
 
-    return _bundle(command, "options", load, _EXTRACT)
+    return bundle(command, "options", load, _EXTRACT)
 
 
-def _bundle(
+def training_options(command: Command) -> Command:
+    """Give a command all the options of `Machine`, as its argument `machine`."""
+    return bundle(command, "machine", _load_machine, _TRAINING)
+
+
+def machine_options(command: Command) -> Command:
+    """Give a command that has a precision and a quiet of its own the other options of `Machine`."""
+    return bundle(command, "machine", _load_machine, _MACHINE)
+
+
+def _load_machine() -> "type[Machine]":
+    from ..train.machine import Machine
+
+    return Machine
+
+
+def bundle(
     command: Command, name: str, load: Callable[[], type[Any]], options: tuple[Callable[[Command], Command], ...]
 ) -> Command:
     """Declare `options`, and hand their values to the command as one value of the class that `load` returns."""

@@ -1,0 +1,107 @@
+"""Seconds of a training step, ours against a plain one, and peak memory with and without recomputed cells.
+
+Command:  python benchmarks/training.py [--model pnasnet_tiny] [--batch 64] [--rounds 5]
+Needs:    the torch extra.
+Method:   the same network, loss and optimizer in one process, in turn; "plain" is eager float32 in torch's default
+          memory format. Memory is the peak of a process of its own that takes two steps, less that of one that has
+          only the network and the images.
+Result:   see docs/benchmarks.md.
+"""
+
+import argparse
+import resource
+import subprocess
+import sys
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.nn import functional
+
+from pnasnet.network import Network
+from pnasnet.plan import resolve
+from pnasnet.zoo import find
+
+from common import Run, in_turn, machine
+
+PLAIN = "plain: float32, NCHW"
+
+
+class Step:
+    """A training step: cross entropy and L2 terms, clipping, SGD with momentum."""
+
+    def __init__(
+        self, model: str, memory_format: torch.memory_format, *, bfloat16: bool = False, compiled: bool = False
+    ) -> None:
+        """Make a network with random weights."""
+        torch.manual_seed(0)
+        spec = find(model).spec
+        self.network = Network(resolve(spec), aux_head=spec.aux_head).train()
+        self.network.use_memory_format(memory_format)
+        self._optimizer = torch.optim.SGD(self.network.parameters(), 0.01, momentum=0.9, nesterov=True)
+        self._bfloat16 = bfloat16
+        self._run = torch.compile(self.network) if compiled else self.network
+
+    def __call__(self, images: NDArray[np.float32]) -> None:
+        """Take a step."""
+        labels = torch.arange(len(images)) % (self.network.plan.spec.num_classes or 1)
+        names = ("Logits", "AuxLogits") if self.network.has_aux_head else ("Logits",)
+        with torch.autocast("cpu", torch.bfloat16, enabled=self._bfloat16):
+            outputs = self._run(torch.from_numpy(images), names)
+        losses = [functional.cross_entropy(outputs[name].float(), labels) for name in names]
+        total = torch.stack(losses).sum() + self.network.regularization_loss()
+        self._optimizer.zero_grad()
+        total.backward()  # type: ignore[no-untyped-call]
+        torch.nn.utils.clip_grad_norm_(self.network.parameters(), 5.0)
+        self._optimizer.step()
+
+
+def peak_megabytes(model: str, batch: int, mode: str) -> int:
+    """Return the peak memory of a process that takes two steps (`stored`, `recomputed`) or none (`none`)."""
+    command = [sys.executable, __file__, "--model", model, "--batch", str(batch), "--memory", mode]
+    return int(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+
+
+def take_steps(model: str, images: NDArray[np.float32], mode: str) -> int:
+    """Take the steps of `peak_megabytes` in this process, and return its peak memory in megabytes."""
+    step = Step(model, torch.channels_last)
+    step.network.checkpoint_cells = mode == "recomputed"
+    for _ in range(0 if mode == "none" else 2):
+        step(images)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+
+
+def main() -> None:
+    """Time, measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", default="pnasnet_tiny")
+    parser.add_argument("--batch", type=int, default=64)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--compile", action="store_true", help="also time torch.compile, which takes minutes to begin")
+    parser.add_argument("--memory", choices=["none", "stored", "recomputed"], help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    plan = resolve(find(options.model).spec)
+    images = np.random.default_rng(0).random((options.batch, *plan.spec.image_size, 3), np.float32)
+    if options.memory:
+        print(take_steps(options.model, images, options.memory))
+        return
+    runs: dict[str, Run] = {
+        PLAIN: Step(options.model, torch.contiguous_format),
+        "pnasnet: channels last": Step(options.model, torch.channels_last),
+        "channels last, bfloat16": Step(options.model, torch.channels_last, bfloat16=True),
+    }
+    if options.compile:
+        runs["channels last, compiled"] = Step(options.model, torch.channels_last, compiled=True)
+    seconds = in_turn(runs, images, options.rounds)
+    print(f"{options.model}, batches of {options.batch}, {machine()}; torch {torch.__version__}")
+    for name, value in seconds.items():
+        rate = 6 * plan.mult_adds / value / 1e9  # forward, and twice that backward
+        print(f"{name:26} {1 / value:8.1f} images/s {seconds[PLAIN] / value:6.2f} x {rate:7.1f} GFLOP/s")
+    base, stored, recomputed = (
+        peak_megabytes(options.model, options.batch, mode) for mode in ("none", "stored", "recomputed")
+    )
+    print(f"peak memory of a step: {stored - base} MB, with recomputed cells {recomputed - base} MB; without {base} MB")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,151 @@
+"""`pnasnet finetune`."""
+
+import shlex
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from ..errors import OutputError
+from .errors import EXIT_IMAGES_FAILED, needing
+from .logs import show_logs
+from .options import Command, ModelOptions, bundle, extract_options, machine_options, model_options
+
+if TYPE_CHECKING:
+    from ..extract import ExtractOptions
+    from ..finetune import FinetuneOptions, Listener, Outcome
+    from ..train.machine import Machine
+
+
+_TUNING = (
+    click.option("--validation", type=float, metavar="SHARE", help="Of each class, to choose by.  [default: 0.15]"),
+    click.option("--test", type=float, metavar="SHARE", help="Of each class, to measure by.  [default: 0.15]"),
+    click.option("--balanced", is_flag=True, help="Let each class weigh the same, however many pictures it has."),
+    click.option("--seed", type=int, metavar="N", help="Decides the split and all randomness.  [default: 0]"),
+    click.option("--full", is_flag=True, help="Train the whole network after the classifier."),
+    click.option("--epochs", type=click.IntRange(1), metavar="N", help="With --full, at most.  [default: 20]"),
+    click.option(
+        "--patience", type=click.IntRange(1), metavar="N", help="Epochs without improvement that end it.  [default: 5]"
+    ),
+    click.option("--learning-rate", type=float, metavar="RATE", help="Of the classifier.  [default: 0.01]"),
+    click.option("--layer-decay", type=float, metavar="X", help="Factor from cell to earlier cell.  [default: 0.8]"),
+    click.option("--training-batch", type=click.IntRange(2), metavar="N", help="Pictures a step.  [default: 32]"),
+    click.option("--train-batch-norm", is_flag=True, help="Let batch normalization adapt to the pictures."),
+)
+
+
+def finetune_options(command: Command) -> Command:
+    """Give a command the options of `FinetuneOptions`, as its argument `tuning`."""
+
+    def load() -> "type[FinetuneOptions]":
+        from ..finetune import FinetuneOptions
+
+        return FinetuneOptions
+
+    return bundle(command, "tuning", load, _TUNING)
+
+
+@click.command()
+@click.argument("data")
+@click.option("-o", "--output", required=True, metavar="DIR", help="The folder to write: it becomes the model.")
+@click.option("--split", metavar="NAME", help="Which part of the data, where it has parts: train, validation, ...")
+@model_options
+@finetune_options
+@extract_options
+@machine_options
+@click.option("--overwrite", is_flag=True, help="Replace a finished model in DIR; its split and features are kept.")
+@click.option("-q", "--quiet", is_flag=True, help="No progress bars and no word about choices.")
+def finetune(
+    data: str,
+    output: str,
+    split: str | None,
+    model: ModelOptions,
+    tuning: "FinetuneOptions",
+    options: "ExtractOptions",
+    machine: "Machine",
+    overwrite: bool,
+    quiet: bool,
+) -> None:
+    """Teach a model the classes of your own pictures.
+
+    DATA is a folder with a folder of pictures for each class, Parquet, a Hugging Face data set or WebDataset tars. Its
+    pictures are split once into training, validation and test; their features are extracted once; a classifier is
+    trained on them in seconds. With --full, the whole network is trained from there, which takes a GPU or patience.
+
+    DIR becomes a model that every command takes: model.safetensors, with README.md, metrics.json and report.html.
+    A run that was stopped goes on with the same command. Pictures that cannot be read are skipped and listed, and the
+    exit code is then 3.
+
+    \b
+      pnasnet finetune flowers/ -o model/
+      pnasnet finetune flowers/ -o model/ --full --overwrite
+      pnasnet classify photo.jpg --model model/
+    """
+    from ..datasets import open_dataset
+
+    with needing("train", "fine-tuning"):
+        from ..finetune import MODEL
+        from ..finetune import finetune as run
+
+    folder = Path(output)
+    if (folder / MODEL).exists() and not overwrite:
+        raise OutputError(f"{folder} holds a finished model: name another folder, or --overwrite it")
+    pictures = open_dataset(data, split=split)
+    show_logs(quiet=quiet)
+    outcome = run(
+        model.model,
+        pictures,
+        folder,
+        tuning,
+        weights=model.weights,
+        extract=options,
+        engine={"engine": model.engine, "precision": model.precision, "threads": model.threads},
+        machine=replace(machine, precision=model.precision, progress=not quiet),
+        listener=_listener(quiet),
+        source=data,
+        command=shlex.join(["pnasnet", *sys.argv[1:]]),
+    )
+    _print(outcome, folder)
+    if outcome.skipped:
+        raise SystemExit(EXIT_IMAGES_FAILED)
+
+
+def _listener(quiet: bool) -> "Listener":
+    """Return what shows notes and progress on standard error."""
+    from tqdm import tqdm
+
+    from ..finetune import Listener
+
+    class Shown(Listener):
+        def note(self, text: str) -> None:
+            if not quiet:
+                click.echo(text, err=True)
+
+        def extracting(self, total: int) -> Callable[[int], None]:
+            # Disabled by None: where standard error is no terminal. The delay: not before the first batch.
+            bar = tqdm(total=total, desc="features", unit="image", disable=quiet or None, delay=1e-9)
+
+            def advance(rows: int) -> None:
+                bar.update(rows)
+                if bar.n >= total:
+                    bar.close()
+
+            return advance
+
+    return Shown()
+
+
+def _print(outcome: "Outcome", folder: Path) -> None:
+    for line in outcome.skipped[:5]:
+        click.echo(f"skipped: {line}", err=True)
+    if len(outcome.skipped) > 5:
+        click.echo(f"skipped: {len(outcome.skipped) - 5:,} more; metrics.json lists all", err=True)
+    rate = outcome.test.top(1)
+    low, high = rate.interval
+    click.echo(
+        f"{folder}: {len(outcome.classes)} classes, top-1 {rate.value:.2%} (95 % interval {low:.2%} to {high:.2%}) on "
+        f"{rate.count:,} {outcome.test_part} pictures, in {sum(outcome.seconds.values()):.1f} s; see report.html"
+    )

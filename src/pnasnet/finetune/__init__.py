@@ -1,0 +1,10 @@
+"""Transfer learning: a classifier of one's own pictures from a network's features, and the network tuned to them.
+
+pictures ─ split ─ features (once) ─ classifier ─ [whole network] ─► a folder that is a model, with card and report
+"""
+
+from .options import FinetuneOptions
+from .outcome import Outcome
+from .run import MODEL, Listener, finetune
+
+__all__ = ["MODEL", "FinetuneOptions", "Listener", "Outcome", "finetune"]

@@ -1,0 +1,178 @@
+"""The report of a fine-tuning: one HTML file with everything in it, which asks nothing of a network or of scripts."""
+
+import base64
+import io
+from collections.abc import Iterator
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from .._version import __version__
+from ..errors import ImageError, InputError, MissingExtraError
+from ..evaluation import Tally
+from ..images import decode, get_preset
+from .charts import Chart, Line, draw
+from .outcome import Mistake, Outcome
+from .wording import (
+    NOTHING,
+    best_epoch,
+    clean,
+    counted,
+    duration,
+    figures,
+    interval,
+    measured_on,
+    percent,
+    worst_first,
+    write_whole,
+)
+
+MATRIX_CLASSES = 20
+"""Up to so many classes have a confusion matrix that can be taken in at a glance."""
+
+_CONFUSIONS, _SKIPPED = 40, 500
+"""How many rows and lines are shown at most."""
+_THUMBNAIL, _NAME = 256, 60
+"""Pixels of a picture's longer side, and characters of its name, at most."""
+
+
+def check_packages() -> None:
+    """Raise `MissingExtraError` if the report's packages are missing: before hours of work, not after."""
+    for package in ("matplotlib", "jinja2"):
+        try:
+            __import__(package)
+        except ImportError as error:
+            raise MissingExtraError.of(package, "train", "the report") from error
+
+
+def write_report(path: Path, outcome: Outcome) -> None:
+    """Write the report, one self-contained HTML file.
+
+    Raises:
+        OutputError: it cannot be written.
+        MissingExtraError: matplotlib or Jinja2 is not installed.
+    """
+    check_packages()
+    from jinja2 import Environment, StrictUndefined
+
+    # Autoescape: names of classes and files are anybody's.
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment.filters |= {"clean": clean, "percent": percent, "duration": duration, "strength": _strength}
+    environment.filters |= {"tail": _tail, "tight": _tight}
+    environment.globals |= {"counted": counted, "interval": interval}
+    source = files("pnasnet").joinpath("data", "finetune_report.html").read_text("utf-8")
+    write_whole(path, environment.from_string(source).render(_values(outcome)))
+
+
+def _values(outcome: Outcome) -> dict[str, Any]:
+    """Return what the template is filled with."""
+    from markupsafe import Markup
+
+    tally = outcome.test
+    return {
+        "outcome": outcome,
+        "version": __version__,
+        "nothing": NOTHING,
+        "title": _title(outcome),
+        "figures": figures(outcome),
+        "worth": measured_on(outcome),
+        "counts": {part: int(counts.sum()) for part, counts in outcome.counts.items()},
+        "skipped": outcome.skipped[:_SKIPPED],
+        # Not escaped: our own, and no names in them.
+        "regularization": [Markup(svg) for svg in _regularization(outcome)],
+        "learning": [Markup(svg) for svg in _learning(outcome)],
+        "best": best_epoch(outcome.history),
+        "matrix": _matrix(tally) if tally.classes <= MATRIX_CLASSES else None,
+        "confusions": tally.confusions()[:_CONFUSIONS],
+        "tally": tally,
+        "order": worst_first(tally),
+        "mistakes": [(mistake, _thumbnail(mistake, outcome.preset)) for mistake in outcome.mistakes],
+    }
+
+
+def _title(outcome: Outcome) -> str:
+    rate = outcome.test.top(1)
+    pictures = counted(rate.count, f"{outcome.test_part} picture")
+    if not rate.count:
+        return f"Top-1 {NOTHING} on {pictures}"
+    return _tight(f"Top-1 {percent(rate.value)} (95 % interval {interval(rate)}) on {pictures}")
+
+
+def _tight(text: str) -> str:
+    """Return figures with spaces where no line breaks."""
+    return text.replace(" %", "\N{NO-BREAK SPACE}%").replace(" of ", "\N{NO-BREAK SPACE}of\N{NO-BREAK SPACE}")
+
+
+def _tail(name: str) -> str:
+    """Return the end of a long path, which tells more than its beginning."""
+    return name if len(name) <= _NAME else f"…{name[1 - _NAME :]}"
+
+
+def _strength(value: float) -> str:
+    return f"{value:.3g}"
+
+
+def _regularization(outcome: Outcome) -> Iterator[str]:
+    """Yield charts of the strengths that were tried."""
+    trials, chosen = outcome.head.trials, outcome.head.chosen
+    marked = f"chosen: {_strength(chosen.strength)}", chosen.strength
+    losses = (
+        Line("training", [(trial.strength, trial.training_loss) for trial in trials]),
+        Line("validation", [(trial.strength, trial.validation_loss) for trial in trials], "two"),
+    )
+    label = f"Loss against strength; of the validation pictures {chosen.validation_loss:.4f} at the chosen strength."
+    yield draw(Chart(losses, "strength", log=True, marked=marked), label, "strength-loss")
+    top1 = [Line("validation", [(trial.strength, trial.validation_top1) for trial in trials], "two")]
+    label = f"Validation top-1 against strength; {percent(chosen.validation_top1)} at the chosen strength."
+    yield draw(Chart(top1, "strength", log=True, shares=True, marked=marked), label, "strength-top1")
+
+
+def _learning(outcome: Outcome) -> Iterator[str]:
+    """Yield the learning curves of the whole network; none without."""
+    history = outcome.history
+    if not history:
+        return
+    best = best_epoch(history)
+    marked = ("lowest validation loss", best["epoch"] + 1) if best else None
+    losses = (
+        Line("training", _curve(history, "loss")),
+        Line("validation", _curve(history, "validation_loss"), "two"),
+    )
+    yield draw(Chart(losses, "epoch", marked=marked), "Training and validation loss of each epoch.", "epoch-loss")
+    top1 = [Line("validation", _curve(history, "validation_top1"), "two")]
+    level = "classifier alone", outcome.head.chosen.validation_top1
+    chart = Chart(top1, "epoch", shares=True, marked=marked, level=level)
+    yield draw(chart, "Validation top-1 of each epoch.", "epoch-top1")
+
+
+def _curve(history: list[dict[str, float]], figure: str) -> list[tuple[float, float]]:
+    """Return the points of a figure, which not every epoch need have."""
+    return [(epoch["epoch"] + 1, epoch[figure]) for epoch in history if figure in epoch]
+
+
+def _matrix(tally: Tally) -> list[list[tuple[int, float]]]:
+    """Return, for each true and predicted class, the pictures and their share of the true class."""
+    sums = np.maximum(tally.confusion.sum(axis=1), 1)
+    return [
+        [(int(count), float(count / total)) for count in row] for row, total in zip(tally.confusion, sums, strict=True)
+    ]
+
+
+def _thumbnail(mistake: Mistake, preset: str) -> str | None:
+    """Return a picture as a data URL; None where it cannot be decoded any more.
+
+    It is turned upright only where the model's preprocessing does so: one that lies on its side here did so for the
+    model, too, which may be why it was mistaken.
+    """
+    try:
+        pixels = decode(mistake.picture, exif=get_preset(preset).exif)
+    except (ImageError, InputError):
+        return None
+    picture = Image.fromarray(pixels)
+    picture.thumbnail((_THUMBNAIL, _THUMBNAIL))
+    out = io.BytesIO()
+    picture.save(out, "JPEG", quality=80)
+    return f"data:image/jpeg;base64,{base64.b64encode(out.getvalue()).decode()}"

@@ -1,0 +1,95 @@
+"""The classifier on features: it is logistic regression, its strength is chosen by validation, and it is fast."""
+
+import numpy as np
+import pytest
+
+from pnasnet.errors import InputError
+from pnasnet.finetune.head import STRENGTHS, Head, Labelled, train_head
+
+
+def blobs(
+    count: int, seed: int, *, distance: float = 1.0, classes: int = 3, shares: tuple[float, ...] = ()
+) -> Labelled:
+    """Return vectors around a centre for each class, the same centres for every seed."""
+    centres = np.random.default_rng(7).normal(size=(classes, 12)) * distance
+    rng = np.random.default_rng(seed)
+    labels = rng.choice(classes, count, p=shares or None)
+    return Labelled((centres[labels] + rng.normal(size=(count, 12))).astype(np.float32), labels)
+
+
+def top1(head: Head, data: Labelled) -> float:
+    return float((head.logits(data.features).argmax(1) == data.labels).mean())
+
+
+def test_it_learns_and_does_not_mind_units() -> None:
+    training, validation, test = (blobs(300, seed, distance=1.5) for seed in range(3))
+    head = train_head(training, validation, 3)
+    assert top1(head, test) > 0.9
+    scale = np.logspace(-4, 4, 12, dtype=np.float32)
+    moved = [Labelled(d.features * scale + 100 * scale, d.labels) for d in (training, validation, test)]
+    assert top1(train_head(moved[0], moved[1], 3), moved[2]) == pytest.approx(top1(head, test), abs=0.02)
+
+
+def test_it_is_the_minimum_of_its_objective() -> None:
+    """At the chosen strength the gradient vanishes, where the training was not ended early."""
+    training = blobs(2000, 0, distance=0.5)
+    head = train_head(training, blobs(2000, 1, distance=0.5), 3)
+    mean, deviation = training.features.mean(0), training.features.std(0)
+    x = (training.features - mean) / deviation
+    logits = head.logits(training.features).astype(np.float64)
+    probabilities = np.exp(logits - logits.max(1, keepdims=True))
+    probabilities /= probabilities.sum(1, keepdims=True)
+    residual = (probabilities - np.eye(3)[training.labels]) / len(x)
+    gradient = x.T @ residual + head.chosen.strength * head.weights * deviation[:, None]
+    assert np.abs(gradient).max() < 2e-3
+    assert np.abs(residual.sum(0)).max() < 2e-3
+
+
+def test_noise_wants_a_strong_hand_and_a_clear_case_a_light_one() -> None:
+    rng = np.random.default_rng(0)
+    noise = [Labelled(rng.normal(size=(60, 200)).astype(np.float32), rng.integers(0, 3, 60)) for _ in range(2)]
+    clear = [blobs(200, seed, distance=4) for seed in range(2)]
+    strong, light = (train_head(training, validation, 3).chosen.strength for training, validation in (noise, clear))
+    assert strong >= STRENGTHS[2] > STRENGTHS[6] >= light
+
+
+def test_trials_are_the_path_and_the_chosen_one_is_the_best() -> None:
+    head = train_head(blobs(100, 0), blobs(100, 1), 3)
+    assert [trial.strength for trial in head.trials] == list(STRENGTHS[: len(head.trials)])
+    assert head.chosen == min(head.trials, key=lambda trial: trial.validation_loss)
+    assert len(head.trials) < len(STRENGTHS)  # it ended early
+
+
+def test_balanced_classes_help_the_rare_one() -> None:
+    shares = (0.93, 0.07)
+    training, validation = (blobs(600, seed, distance=0.6, classes=2, shares=shares) for seed in range(2))
+    test = blobs(2000, 2, distance=0.6, classes=2)
+    recalls = [
+        float((head.logits(test.features).argmax(1)[test.labels == 1] == 1).mean())
+        for head in (train_head(training, validation, 2, balanced=balanced) for balanced in (False, True))
+    ]
+    assert recalls[1] > recalls[0] + 0.1
+
+
+def test_the_same_again_is_the_same() -> None:
+    first, second = (train_head(blobs(100, 0), blobs(100, 1), 3) for _ in range(2))
+    np.testing.assert_array_equal(first.weights, second.weights)
+
+
+def test_a_constant_feature_carries_nothing() -> None:
+    training, validation = blobs(100, 0), blobs(100, 1)
+    constant = [
+        Labelled(np.column_stack([d.features, np.full(len(d.labels), 3.3, np.float32)]), d.labels)
+        for d in (training, validation)
+    ]
+    head = train_head(constant[0], constant[1], 3)
+    assert (head.weights[-1] == 0).all()
+    assert np.isfinite(head.weights).all()
+    assert head.variables().keys() == {"final_layer/FC/weights", "final_layer/FC/biases"}
+
+
+def test_features_that_are_no_numbers() -> None:
+    training = blobs(50, 0)
+    training.features[3, 3] = np.nan
+    with pytest.raises(InputError, match="not finite"):
+        train_head(training, blobs(50, 1), 3)

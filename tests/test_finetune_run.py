@@ -1,0 +1,179 @@
+"""Transfer learning from pictures to a model's folder: what is in it, what is kept, and what goes wrong."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from finetune_data import COLOURS, coloured, folder_of, png
+from pnasnet import Module
+from pnasnet.datasets import LabelledImages
+from pnasnet.errors import InputError, OutputError
+from pnasnet.finetune import MODEL, FinetuneOptions, Listener, Outcome, finetune
+from pnasnet.finetune.full import fine_tune
+from pnasnet.train.machine import Machine
+
+FULL = FinetuneOptions(full=True, epochs=3, training_batch=8, learning_rate=0.005)
+QUIET = Machine(accelerator="cpu", devices=1, progress=False, workers=0)
+
+
+class Ears(Listener):
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+        self.extracted = 0
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Outcome, Ears]:
+    folder, ears = tmp_path_factory.mktemp("tuned") / "model", Ears()
+    return folder, finetune("pnasnet_tiny", coloured(20), folder, FinetuneOptions(), listener=ears), ears
+
+
+def test_it_tells_the_classes_apart(done: tuple[Path, Outcome, Ears]) -> None:
+    folder, outcome, _ = done
+    assert outcome.test.top(1).value == 1.0
+    assert outcome.test.count == 9
+    module = Module(folder)
+    assert module.labels == tuple(COLOURS)
+    for name, colour in COLOURS.items():
+        assert module.classify([png(colour, seed=99)])[0][0][0] == name
+
+
+def test_the_folder_has_all_that_was_promised(done: tuple[Path, Outcome, Ears]) -> None:
+    folder, outcome, _ = done
+    assert {entry.name for entry in folder.iterdir()} == {
+        MODEL, "README.md", "metrics.json", "report.html", "splits.parquet", "features.parquet",
+    }  # fmt: skip
+    metrics = json.loads((folder / "metrics.json").read_text())
+    assert metrics["seconds"].keys() == {"features", "classifier"}
+    assert "red" in (folder / "README.md").read_text()
+    assert "<html" in (folder / "report.html").read_text()
+    assert outcome.counts["training"].sum() + outcome.counts["validation"].sum() + outcome.test.count == 60
+
+
+def test_only_the_classifier_is_new(done: tuple[Path, Outcome, Ears]) -> None:
+    folder, outcome, ears = done
+    tuned, base = Module(folder).variables, Module("pnasnet_tiny").variables
+    assert {name for name in base if tuned[name].shape != base[name].shape or (tuned[name] != base[name]).any()} == {
+        "final_layer/FC/weights",
+        "final_layer/FC/biases",
+    }
+    assert ears.notes == outcome.notes == ["the classifier for 10 classes was replaced by one for 3"]
+
+
+def test_the_model_gives_what_the_classifier_gave(done: tuple[Path, Outcome, Ears]) -> None:
+    folder, outcome, _ = done
+    module, data = Module(folder), coloured(20)
+    features = module.embed([data.read(index) for index in range(12)])
+    rows = module.classify([data.read(index) for index in range(12)], top=3)
+    logits = outcome.head.logits(features)
+    probabilities = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+    for row, expected in zip(rows, probabilities, strict=True):
+        assert [p for _, p in row] == pytest.approx(sorted(expected, reverse=True), abs=1e-4)
+
+
+def test_corrupt_pictures_are_skipped_and_listed(tmp_path: Path) -> None:
+    outcome = finetune("pnasnet_tiny", coloured(10, broken=(3, 12)), tmp_path, FinetuneOptions())
+    assert len(outcome.skipped) == 2
+    assert "red/3.png" in outcome.skipped[0]
+    assert json.loads((tmp_path / "metrics.json").read_text())["skipped"] == outcome.skipped
+    assert sum(counts.sum() for counts in outcome.counts.values()) == 28
+
+
+def test_a_class_that_loses_all_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="none of the 3 pictures of class 'red' can be read"):
+        finetune("pnasnet_tiny", coloured(3, broken=(0, 1, 2)), tmp_path, FinetuneOptions())
+    assert not (tmp_path / MODEL).exists()
+
+
+def test_a_class_that_loses_those_to_train_on(tmp_path: Path) -> None:
+    data = coloured(2)
+    finetune("pnasnet_tiny", data, tmp_path / "first", FinetuneOptions())
+    rows = pq.read_table(tmp_path / "first" / "splits.parquet").to_pylist()
+    lost = next(data.names.index(row["name"]) for row in rows if row["part"] == "training")
+    with pytest.raises(InputError, match="has no readable picture to train on"):
+        finetune("pnasnet_tiny", coloured(2, broken=(lost,)), tmp_path / "second", FinetuneOptions())
+
+
+def test_one_class_is_no_question(tmp_path: Path) -> None:
+    data = LabelledImages(["a", "b"], np.array([0, 0]), ("only",), lambda index: png((1, 2, 3)))
+    with pytest.raises(InputError, match="at least two classes apart; the data has 1"):
+        finetune("pnasnet_tiny", data, tmp_path, FinetuneOptions())
+
+
+def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OutputError, match="cannot write to"):
+        finetune("pnasnet_tiny", coloured(3), tmp_path / "file" / "model", FinetuneOptions())
+
+
+@pytest.mark.slow
+def test_the_whole_network_is_trained_from_there(tmp_path: Path) -> None:
+    outcome = finetune("pnasnet_tiny", coloured(20), tmp_path, FULL, machine=QUIET)
+    assert 1 <= len(outcome.history) <= FULL.epochs
+    assert outcome.test.top(1).value == 1.0
+    tuned, base = Module(tmp_path).variables, Module("pnasnet_tiny").variables
+    assert (tuned["cell_0/1x1/weights"] != base["cell_0/1x1/weights"]).any()
+    np.testing.assert_array_equal(  # frozen by default
+        tuned["cell_0/beginning_bn/moving_mean"], base["cell_0/beginning_bn/moving_mean"]
+    )
+    earlier, later = (
+        np.abs(tuned[name] - base[name]).mean() / np.abs(base[name]).mean()
+        for name in ("l1_stem_3x3/weights", "cell_3/1x1/weights")
+    )
+    assert earlier < later
+
+
+@pytest.mark.slow
+def test_what_makes_it_worse_is_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def spoil(*arguments: Any) -> Any:
+        variables, history = fine_tune(*arguments)
+        return variables, [{**epoch, "validation_top1": 0.4} for epoch in history]
+
+    monkeypatch.setattr("pnasnet.finetune.run.fine_tune", spoil)
+    ears = Ears()
+    finetune("pnasnet_tiny", coloured(20), tmp_path, replace(FULL, epochs=1), machine=QUIET, listener=ears)
+    assert "came to 40.00% of the validation pictures" in ears.notes[-1]
+    assert "the classifier alone was kept" in ears.notes[-1]
+    tuned, base = (Module(model).variables["cell_0/1x1/weights"] for model in (tmp_path, "pnasnet_tiny"))
+    np.testing.assert_array_equal(tuned, base)
+
+
+@pytest.mark.slow
+def test_kill_9_and_the_same_command_again(tmp_path: Path) -> None:
+    pictures, output = folder_of(tmp_path / "pictures", 12), tmp_path / "model"
+    command = [sys.executable, "-m", "pnasnet", "finetune", str(pictures), "-o", str(output), "-m", "pnasnet_tiny"]
+    command += ["--full", "--epochs", "6", "--patience", "6", "--training-batch", "4", "--workers", "0"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    process = subprocess.Popen(command, stderr=subprocess.DEVNULL, env=environment)
+    deadline = time.monotonic() + 100
+    while not list(output.glob("training/checkpoints/newest*")):
+        assert time.monotonic() < deadline
+        assert process.poll() is None
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not (output / MODEL).exists()
+    before = (output / "features.parquet").stat().st_mtime_ns
+    other = [*command, "--learning-rate", "0.5"]
+    refused = subprocess.run(other, capture_output=True, text=True, check=False, env=environment)
+    assert refused.returncode == 1
+    assert "another recipe" in refused.stderr
+    again = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    assert again.returncode == 0, again.stderr
+    assert "going on from" in again.stderr
+    assert (output / "features.parquet").stat().st_mtime_ns == before
+    assert len(json.loads((output / "metrics.json").read_text())["history"]) == 6
+    assert Module(output).labels == ("blue", "green", "red")
