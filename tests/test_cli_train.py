@@ -13,6 +13,7 @@ import pytest
 
 from cli_runs import error_of, run
 from pnasnet import Module
+from pnasnet.train.folder import read_history
 from pnasnet.train.recipe import CropAndFlip
 from pnasnet.train.recipes import NAMES
 from train_data import RECIPE, stripes, to_png
@@ -231,3 +232,30 @@ def test_interrupted(data: Path, tmp_path: Path, number: int, code: int) -> None
     assert done.stderr == "error: interrupted; the same command goes on from the last whole epoch\n"
     assert [path.name for path in (tmp_path / "out/checkpoints").iterdir()] == ["newest-epoch=1.ckpt"]
     assert not (tmp_path / "out/model.safetensors").exists()
+
+
+_DEVICES = """if True:
+    import sys
+    sys.path[:0] = {path!r}.split(":")
+    import pnasnet.train.recipes
+    from train_data import RECIPE
+    pnasnet.train.recipes.find_recipe = lambda name: RECIPE
+    from pnasnet.cli import main
+    main(sys.argv[1:])
+"""
+
+
+@pytest.mark.slow
+def test_two_processes_share_the_batches(tmp_path: Path) -> None:
+    """33 pictures for validation, so that the two have different numbers."""
+    data, script = write(tmp_path / "data", 33), tmp_path / "script.py"
+    script.write_text(_DEVICES.format(path=str(Path(__file__).parent)))
+    command = [sys.executable, str(script), "train", "tiny", str(data), str(data), "-o", str(tmp_path / "out")]
+    done = subprocess.run([*command, *OPTIONS, "--devices", "2"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("model.safetensors: 3 epochs") == 1
+    figures = read_history(tmp_path / "out")
+    assert len(figures) == 3
+    hits = [33 * each["validation_top1"] for each in figures]
+    assert hits == pytest.approx([round(number) for number in hits], abs=1e-4)
+    assert done.stderr == ""

@@ -18,7 +18,7 @@ def test_neighbours_vote() -> None:
 
 def test_most_votes_win_and_of_equal_ones_the_nearest() -> None:
     asked = np.array([[1, 0.05]], np.float32)
-    labels = np.array([2, 1, 1, 1])
+    labels = np.array([1, 2, 1, 1])  # the nearest is alone
     assert nearest_neighbour_accuracy(KNOWN, labels, asked, np.array([1]), k=3).hits == 1
     assert nearest_neighbour_accuracy(KNOWN, np.array([0, 2, 3, 4]), asked, np.array([2]), k=4).hits == (
         1 if asked[0] @ KNOWN[1] / np.linalg.norm(KNOWN[1]) > asked[0] @ KNOWN[0] else 0

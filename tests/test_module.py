@@ -147,7 +147,7 @@ def test_batch_norm_momentum_is_settable_in_a_call() -> None:
     module = tiny(tags={"train"}, trainable=True)
     call = {"images": images(32), "batch_norm_momentum": 0.0}
     outputs = module(call, signature="image_feature_vector_with_bn_hparams")
-    assert outputs.shape == (4, 480)
+    assert outputs.shape == (4, 960)
     state = module.network.state_dict()
     stem = module.network.get_submodule("l1_stem_3x3")
     x = torch.from_numpy(images(32)).permute(0, 3, 1, 2) * 2 - 1
@@ -157,7 +157,7 @@ def test_batch_norm_momentum_is_settable_in_a_call() -> None:
 def test_pictures_are_embedded_and_classified() -> None:
     module = tiny(image_size=(32, 32))
     features = module.embed([PICTURES[0], PICTURES[1].read_bytes(), str(PICTURES[2])], batch_size=2)
-    assert features.shape == (3, 480)
+    assert features.shape == (3, 960)
     np.testing.assert_allclose(module.embed(PICTURES[1])[0], features[1], rtol=1e-5)
     top = module.classify(PICTURES[0], top=3)
     assert len(top) == 1

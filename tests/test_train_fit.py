@@ -1,7 +1,6 @@
 """Whole trainings: they learn, go on after a kill as if nothing had happened, and say in a line what is wrong."""
 
 import errno
-import json
 import os
 import signal
 import subprocess
@@ -20,7 +19,7 @@ from torch import Tensor
 from pnasnet.errors import ImageError, InputError, OutputError
 from pnasnet.train.batches import Batch, FromSource, InMemory
 from pnasnet.train.fit import Fitted, fit
-from pnasnet.train.folder import claim, newest, read_history
+from pnasnet.train.folder import newest, read_history
 from pnasnet.train.machine import Machine
 from pnasnet.train.recipe import Cosine, CropAndFlip, Progress, Recipe, RmsProp
 from pnasnet.train.task import initial_network
@@ -149,15 +148,19 @@ def test_kill_9_in_the_middle_of_an_epoch(tmp_path: Path, undisturbed: Fitted) -
 
 
 def test_interrupt_leaves_the_keyboard_to_others(tmp_path: Path, undisturbed: Fitted) -> None:
-    """Lightning answers Ctrl-C with exit code 1, and has the process ignore all that follow."""
-    handler = signal.getsignal(signal.SIGINT)
+    """Lightning answers Ctrl-C with exit code 1, and has the process ignore all that follow.
+
+    What Python does on Ctrl-C is called, and no signal sent: after OpenVINO has run in the same process, there may be
+    no stack to deliver it on. `test_cli_train.py` sends it to a process of its own.
+    """
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a script's background ignores it
     with pytest.raises(KeyboardInterrupt):
         run(
             tmp_path,
             validation=validation_pictures(),
-            check=stop_after(12, lambda: os.kill(os.getpid(), signal.SIGINT)),
+            check=stop_after(12, lambda: signal.default_int_handler(signal.SIGINT, None)),
         )
-    assert signal.getsignal(signal.SIGINT) is handler
+    assert signal.signal(signal.SIGINT, before) is signal.default_int_handler
     assert_same(weights(run(tmp_path, validation=validation_pictures())), weights(undisturbed))
 
 
@@ -267,18 +270,6 @@ def test_early_end_goes_on_counting_after_a_stop(tmp_path: Path) -> None:
 # What goes wrong.
 
 
-def test_another_recipe_is_refused_and_named(tmp_path: Path) -> None:
-    claim(tmp_path, RECIPE)
-    claim(tmp_path, replace(RECIPE, notes={"any": "words"}))
-    other = replace(RECIPE, batch_size=4, spec=replace(RECIPE.spec, filters=8), optimizer=RmsProp())
-    with pytest.raises(InputError) as caught:
-        run(tmp_path, other)
-    assert str(caught.value).startswith(
-        f"{tmp_path} holds a training with another recipe (spec.filters 4, now 8; batch_size 8, now 4; "
-    )
-    assert str(caught.value).endswith(" more): give another folder")
-
-
 def test_a_loss_that_explodes_ends_the_run_before_it_is_saved(tmp_path: Path) -> None:
     recipe = replace(RECIPE, schedule=Cosine(1e30), clip_norm=None)
     with pytest.raises(InputError, match=r"the loss became (nan|inf) in step \d+: lower the learning rate"):
@@ -347,27 +338,3 @@ def test_devices_that_are_not_there(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="give other devices") as caught:
         run(tmp_path, machine=replace(MACHINE, accelerator="gpu"))
     assert "\n" not in str(caught.value)
-
-
-def test_folder_that_cannot_be_made(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("")
-    with pytest.raises(OutputError, match=r"cannot write to .*file/run: Not a directory"):
-        run(tmp_path / "file/run")
-
-
-def test_damaged_recipe_file(tmp_path: Path) -> None:
-    (tmp_path / "recipe.json").write_text("{")
-    with pytest.raises(InputError, match=r"recipe\.json is damaged"):
-        run(tmp_path)
-
-
-def test_history_of_several_runs_and_of_a_line_cut_short(tmp_path: Path) -> None:
-    for version, text in ((2, "epoch,loss,step\n1,0.2,9\n2,0.1"), (10, "epoch,loss,step,x\n2,0.05,9,\n,,\n")):
-        (tmp_path / f"logs/version_{version}").mkdir(parents=True)
-        (tmp_path / f"logs/version_{version}/metrics.csv").write_text(text)
-    assert read_history(tmp_path) == [{"epoch": 1, "loss": 0.2}, {"epoch": 2, "loss": 0.05}]
-
-
-def test_recipe_file_can_be_read_back(tmp_path: Path) -> None:
-    claim(tmp_path, RECIPE)
-    assert json.loads((tmp_path / "recipe.json").read_text())["kinds"]["schedule"] == "Cosine"

@@ -1,5 +1,6 @@
 """Memory of a step: what is counted, what is said where it is too much, and what Linux has left."""
 
+from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,15 @@ import torch
 
 from pnasnet.errors import InputError
 from pnasnet.train.fit import fit
-from pnasnet.train.memory import StepMemory, available_memory, cgroup_free, check_memory, gigabytes, step_memory
+from pnasnet.train.memory import (
+    StepMemory,
+    available_memory,
+    cgroup_free,
+    check_memory,
+    gigabytes,
+    kept_for_backward,
+    step_memory,
+)
 from pnasnet.train.recipe import RmsProp
 from pnasnet.train.task import initial_network
 from train_data import MACHINE, RECIPE, training_pictures
@@ -40,9 +49,11 @@ def saved(images: int) -> int:
 
 
 def test_what_is_kept_of_each_image_is_what_autograd_keeps() -> None:
-    memory = step_memory(NETWORK, RECIPE, MACHINE)
-    more = saved(32) - saved(16)
-    assert memory.per_image - 16 * 16 * 3 * 4 == pytest.approx(more / 16, rel=0.1)
+    kept = kept_for_backward(deepcopy(NETWORK).to("meta"), 16, half=False)
+    assert kept.total == saved(2)
+    assert kept.total / 2 == pytest.approx((saved(32) - saved(16)) / 16, rel=0.1)
+    assert kept.outputs < kept.largest_cell < kept.recomputing < kept.total
+    assert kept.total < 2 * step_memory(NETWORK, RECIPE, MACHINE).per_image < 1.6 * kept.total
 
 
 def test_measuring_changes_nothing() -> None:

@@ -1,6 +1,7 @@
 """One step's loss, and the learning rates of the optimizer's groups."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -70,14 +71,16 @@ def test_path_dropout_rises_with_the_steps_or_is_left_alone(monkeypatch: pytest.
 
 def test_validation_counts_only_labelled_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
     task, logged = parts(PLAIN, monkeypatch)
+    monkeypatch.setattr(ClassifierTask, "trainer", SimpleNamespace(strategy=SimpleNamespace(reduce=lambda t, **_: t)))
     images, labels = batch()
-    task.eval()
-    task.validation_step((images[:5], labels[:5]), 0)
-    expected = dict(logged)
+    logits = task.eval().network(images, ("Logits",))["Logits"]
+    task.on_validation_epoch_start()
     task.validation_step((images, torch.where(torch.arange(8) < 5, labels, -1)), 0)
-    assert logged == pytest.approx(expected, rel=1e-5)
-    task.validation_step((images, torch.full((8,), -1)), 0)
-    assert logged == {"validation_loss": 0, "validation_top1": 0}
+    task.validation_step((images[5:7], labels[5:7]), 1)
+    task.validation_step((images, torch.full((8,), -1)), 2)
+    task.on_validation_epoch_end()
+    assert logged["validation_loss"] == pytest.approx(functional.cross_entropy(logits[:7], labels[:7]).item(), rel=1e-5)
+    assert logged["validation_top1"] == pytest.approx(int((logits.argmax(1) == labels)[:7].sum()) / 7)
 
 
 def test_rates_follow_the_schedule_and_the_depth() -> None:

@@ -39,6 +39,7 @@ class ClassifierTask(pl.LightningModule):
         self.network = network
         self.recipe = recipe
         self._steps = steps_per_epoch
+        self._counted = torch.zeros(3)  # of the validation: losses, right answers, pictures
         self._sizes = NetworkSizes(network, freeze_batch_norm=recipe.freeze_batch_norm)
         network.set_batch_norm_momentum(recipe.batch_norm_momentum)
         if recipe.freeze_batch_norm:
@@ -95,15 +96,23 @@ class ClassifierTask(pl.LightningModule):
         rate = self.recipe.schedule(self.progress(max(self.global_step - 1, 0)))
         self.log("learning_rate", rate)
 
+    def on_validation_epoch_start(self) -> None:
+        """Begin to count."""
+        self._counted = torch.zeros(3, device=self.device)
+
     def validation_step(self, batch: Batch, index: int) -> None:
-        """Count the right answers, and take the loss, of the averaged weights; pictures labelled -1 do not count."""
+        """Count the right answers, and sum the losses, of the averaged weights; pictures labelled -1 do not count."""
         images, labels = batch
         logits = self.network(images, ("Logits",))["Logits"].float()
-        count = int((labels >= 0).sum())
         losses = functional.cross_entropy(logits, labels, ignore_index=-1, reduction="sum")
-        options: dict[str, Any] = {"on_epoch": True, "sync_dist": True, "batch_size": count}
-        self.log("validation_loss", losses / max(count, 1), **options)
-        self.log("validation_top1", (logits.argmax(1) == labels).sum() / max(count, 1), **options)
+        hits = (logits.argmax(1) == labels).sum()
+        self._counted += torch.stack([losses.detach(), hits.float(), (labels >= 0).sum().float()])
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the means over all devices. Lightning's own would round the number of pictures of a device."""
+        losses, hits, count = self.trainer.strategy.reduce(self._counted, reduce_op="sum")
+        self.log("validation_loss", losses / count)
+        self.log("validation_top1", hits / count)
 
     # What Lightning asks for.
 

@@ -123,7 +123,8 @@ def write_weights(
     tensors = {name: np.ascontiguousarray(array, np.float32) for name, array in arrays.items()}
     if float16:
         tensors = {name: _to_float16(name, array) if array.ndim > 1 else array for name, array in tensors.items()}
-    metadata[_CHECKSUMS] = json.dumps({name: masked_crc32c(array.astype(np.float32)) for name, array in tensors.items()})
+    checksums = {name: masked_crc32c(array.astype(np.float32)) for name, array in tensors.items()}
+    metadata[_CHECKSUMS] = json.dumps(checksums)
     target = Path(path)
     temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
     try:
