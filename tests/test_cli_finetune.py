@@ -1,6 +1,8 @@
 """`pnasnet finetune`: one command to a model, one line for each thing that goes wrong."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -83,6 +85,19 @@ def test_one_line_for_what_cannot_be_done(
     places = {"none": str(tmp_path / "none"), "data": str(pictures), "out": str(tmp_path / "model")}
     assert words in error_of(run("finetune", *(argument.format(**places) for argument in arguments)))
     assert not (tmp_path / "model" / MODEL).exists()
+
+
+@pytest.mark.parametrize("command", ["finetune", "train"])
+def test_without_the_extra_it_says_what_to_install(pictures: Path, tmp_path: Path, command: str) -> None:
+    """In a process of its own, in which the package cannot be imported."""
+    hidden = "import sys; sys.modules['torch'] = None; from pnasnet.cli import main; main()"
+    arguments = ["finetune", str(pictures)] if command == "finetune" else ["train", "cifar10_short", str(pictures)]
+    done = subprocess.run(
+        [sys.executable, "-c", hidden, *arguments, "-o", str(tmp_path / "out")],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert done.stderr.strip().endswith("needs torch, which is not installed: pip install 'pnasnet[train]'")
 
 
 def test_a_class_of_one_and_an_empty_class(tmp_path: Path) -> None:

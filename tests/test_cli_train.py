@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from cli_runs import error_of, run
+from cli_runs import HERE, error_of, run
 from pnasnet import Module
 from pnasnet.train.folder import read_history
 from pnasnet.train.recipe import CropAndFlip
@@ -183,14 +183,15 @@ def test_full_disk_leaves_no_model(data: Path, tmp_path: Path, monkeypatch: pyte
     assert (tmp_path / "out/model.safetensors").exists()
 
 
-def test_without_lightning(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("missing", ["pytorch_lightning", "torch"])
+def test_without_lightning(missing: str) -> None:
     code = """if True:
         import sys
-        sys.modules["pytorch_lightning"] = None
+        sys.modules[sys.argv[1]] = None
         from pnasnet.cli import main
         main(["train", "pnasnet_tiny", "x", "-o", "y"])
     """
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    done = subprocess.run([sys.executable, "-c", code, missing], capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert done.stderr == (
         "error: training needs pytorch-lightning, which is not installed: pip install 'pnasnet[train]'\n"
@@ -225,7 +226,7 @@ _RUN = """if True:
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_interrupted(data: Path, tmp_path: Path, number: int, code: int) -> None:
     arguments = ["train", "tiny", str(data / "train"), "-o", str(tmp_path / "out"), *OPTIONS]
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, [HERE, *sys.path]))}
     command = [sys.executable, "-c", _RUN, str(int(number)), *arguments]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == code, done.stderr

@@ -137,7 +137,7 @@ _KILLED = """if True:
 @pytest.mark.slow
 def test_kill_9_in_the_middle_of_an_epoch(tmp_path: Path, undisturbed: Fitted) -> None:
     command = [sys.executable, "-c", _KILLED, str(tmp_path), "15"]  # 8 steps, 2 batches of validation, 5 steps
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, [Path(__file__).parent, *sys.path]))}
     killed = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert killed.returncode == -signal.SIGKILL, killed.stderr
     assert newest(tmp_path) == tmp_path / "checkpoints/newest-epoch=0.ckpt"

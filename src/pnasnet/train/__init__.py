@@ -1,1 +1,5 @@
-"""Training: data in memory, the loop, and recipes that give their command, hardware and result."""
+"""Training from scratch, by recipes that give their command, hardware and result.
+
+recipe ─┬─ pictures ─ batches ─ epochs ─┐
+        └─ network, its sizes ─ task ───┴─ fit (Lightning) ─ run ─► model.safetensors
+"""

@@ -12,19 +12,18 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
-from torch.optim.swa_utils import get_ema_multi_avg_fn
-
 from ..errors import InputError, MissingExtraError, OutputError
 
 try:
     import pytorch_lightning as pl
-except ImportError as error:
+except ImportError as error:  # also without torch
     raise MissingExtraError.of("pytorch-lightning", "train", "training") from error
 
+import torch
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 from pytorch_lightning.callbacks import Callback, WeightAveraging
 from pytorch_lightning.loggers import CSVLogger
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from ..network import Network
 from .batches import Pictures, steps_per_epoch

@@ -6,12 +6,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from .fit import Fitted, fit  # before the others: it says which extra is missing
+
+# isort: split
 from ..datasets import LabelledImages
 from ..model import Model, metadata
 from ..weights import write_weights
 from .batches import steps_per_epoch
 from .classes import to_logits, with_classes_of
-from .fit import Fitted, fit
 from .folder import claim, read_skipped, write_skipped
 from .machine import DEFAULTS, Machine
 from .pictures import Prepared, Skipped, prepare

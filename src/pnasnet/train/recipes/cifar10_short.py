@@ -3,7 +3,7 @@
 Command:  pnasnet train cifar10_short train.parquet test.parquet -o runs/short
 Data:     CIFAR-10, 50,000 training and 10,000 test images of 32x32 pixels.
 Hardware: two CPU cores.
-Result:   to be measured.
+Result:   not measured yet.
 """
 
 from dataclasses import replace
