@@ -1,6 +1,8 @@
 """All engines by one contract, and against each other."""
 
 import logging
+import subprocess
+import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -39,6 +41,19 @@ def test_outputs_have_their_names_shapes_and_dtype(engine: Engine) -> None:
     assert tuple(outputs) == engine.outputs == OUTPUTS
     assert {name: value.shape[1:] for name, value in outputs.items()} == {n: PLAN.endpoints()[n] for n in OUTPUTS}
     assert all(value.dtype == np.float32 and len(value) == 3 for value in outputs.values())
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the stack is Linux's")
+def test_signals_have_a_stack_when_engines_come_and_go() -> None:
+    """OpenVINO's first model to go left its memory as the signal stack: the next signal ended the process."""
+    program = (
+        "import os, signal; from pnasnet import Module; import numpy as np;"
+        "first, second = (Module('pnasnet_tiny', image_size=size).engine for size in ((32, 32), (40, 40)));"
+        "first.close(); second.close(); signal.signal(signal.SIGUSR1, lambda *_: print('handled'));"
+        "os.kill(os.getpid(), signal.SIGUSR1)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "handled\n")
 
 
 def test_an_empty_batch_has_empty_outputs(engine: Engine) -> None:

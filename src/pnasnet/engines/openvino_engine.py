@@ -12,6 +12,7 @@ from ..onnx_graph import GRAPH_VERSION, build
 from ..paths import cache_dir
 from .base import Engine, Floats, Job
 from .compiled_cache import CacheEntry
+from .signal_stack import kept_signal_stack
 
 if TYPE_CHECKING:
     import openvino
@@ -39,17 +40,20 @@ class OpenVINOEngine(Engine):
             raise MissingExtraError(
                 "this engine needs openvino, which is not installed: pip install openvino"
             ) from error
-        core = openvino.Core()
-        try:
-            device = _device(core, job.device)
-            _warn_of_precision(core, device, job.precision)
-            compiled, mapped = _load(core, device, job)
-            self._request = compiled.create_infer_request()
-            # OpenVINO keeps no reference to the mapped weights: they have to go after the request.
-            self._mapped = mapped
-            self.description = _describe(core, device, compiled)
-        except RuntimeError as error:
-            raise PnasnetError(f"OpenVINO cannot load the network: {_reason(error)}") from error
+        with kept_signal_stack():
+            try:
+                self._open(openvino.Core(), job)
+            except RuntimeError as error:
+                raise PnasnetError(f"OpenVINO cannot load the network: {_reason(error)}") from error
+
+    def _open(self, core: "openvino.Core", job: Job) -> None:
+        device = _device(core, job.device)
+        _warn_of_precision(core, device, job.precision)
+        compiled, mapped = _load(core, device, job)
+        self._request = compiled.create_infer_request()
+        # OpenVINO keeps no reference to the mapped weights: they have to go after the request.
+        self._mapped = mapped
+        self.description = _describe(core, device, compiled)
 
     def _run(self, images: Floats) -> dict[str, Floats]:
         try:
@@ -59,8 +63,9 @@ class OpenVINOEngine(Engine):
         return {name: results[name] for name in self.outputs}
 
     def _release(self) -> None:
-        del self._request
-        del self._mapped
+        with kept_signal_stack():
+            del self._request
+            del self._mapped
 
 
 def _device(core: "openvino.Core", wanted: str | None) -> str:
