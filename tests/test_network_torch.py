@@ -4,6 +4,7 @@ import copy
 import pickle
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -242,7 +243,9 @@ def test_synchronized_batch_norm_takes_the_place_of_the_plain_one() -> None:
 def train_in_two(rank: int, folder: Path) -> None:
     """Be one of two processes: save the averaged gradients of half a batch each, then what two steps make of it."""
     torch.set_num_threads(1)
-    torch.distributed.init_process_group("gloo", f"file://{folder / 'rendezvous'}", world_size=2, rank=rank)
+    # Whoever waits in vain for the other fails, and does not stand still.
+    where, patience = f"file://{folder / 'rendezvous'}", timedelta(seconds=60)
+    torch.distributed.init_process_group("gloo", where, timeout=patience, world_size=2, rank=rank)
     network = small(drop_path_keep=1.0, dropout_keep=1.0)
     network.freeze_batch_norm()
     parallel = DistributedDataParallel(network)
@@ -257,6 +260,7 @@ def train_in_two(rank: int, folder: Path) -> None:
         loss_of(parallel, IMAGES[half], LABELS[half]).backward()  # type: ignore[no-untyped-call]
         optimizer.step()
     torch.save([p.detach() for p in network.parameters()], folder / f"trained_{rank}.pt")
+    torch.distributed.barrier()  # neither leaves while the other still talks to it
     torch.distributed.destroy_process_group()
 
 
