@@ -87,17 +87,20 @@ def test_one_line_for_what_cannot_be_done(
     assert not (tmp_path / "model" / MODEL).exists()
 
 
-@pytest.mark.parametrize("command", ["finetune", "train"])
-def test_without_the_extra_it_says_what_to_install(pictures: Path, tmp_path: Path, command: str) -> None:
-    """In a process of its own, in which the package cannot be imported."""
-    hidden = "import sys; sys.modules['torch'] = None; from pnasnet.cli import main; main()"
-    arguments = ["finetune", str(pictures)] if command == "finetune" else ["train", "cifar10_short", str(pictures)]
+@pytest.mark.parametrize("missing", ["torch", "pytorch_lightning"])
+def test_without_the_extra_it_says_what_to_install(pictures: Path, tmp_path: Path, missing: str) -> None:
+    """In a process of its own, in which a package cannot be imported."""
+    hidden = f"import sys; sys.modules[{missing!r}] = None; from pnasnet.cli import main; main()"
+    arguments = ["finetune", str(pictures)]
     done = subprocess.run(
         [sys.executable, "-c", hidden, *arguments, "-o", str(tmp_path / "out")],
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 1
-    assert done.stderr.strip().endswith("needs torch, which is not installed: pip install 'pnasnet[train]'")
+    package = missing.replace("_", "-")
+    assert done.stderr.startswith("error: ")
+    assert done.stderr.endswith(f"needs {package}, which is not installed: pip install 'pnasnet[train]'\n")
+    assert done.stderr.count("\n") == 1
 
 
 def test_a_class_of_one_and_an_empty_class(tmp_path: Path) -> None:

@@ -41,7 +41,8 @@ def finetune_options(command: Command) -> Command:
     """Give a command the options of `FinetuneOptions`, as its argument `tuning`."""
 
     def load() -> "type[FinetuneOptions]":
-        from ..finetune import FinetuneOptions
+        with needing("train", "fine-tuning"):
+            from ..finetune import FinetuneOptions
 
         return FinetuneOptions
 
@@ -85,10 +86,8 @@ def finetune(
       pnasnet classify photo.jpg --model model/
     """
     from ..datasets import open_dataset
-
-    with needing("train", "fine-tuning"):
-        from ..finetune import MODEL
-        from ..finetune import finetune as run
+    from ..finetune import MODEL
+    from ..finetune import finetune as run
 
     folder = Path(output)
     if (folder / MODEL).exists() and not overwrite:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .errors import EXIT_IMAGES_FAILED, EXIT_SIGNAL, Failure, needing, stop_on_signal
+from .errors import EXIT_IMAGES_FAILED, EXIT_SIGNAL, Failure, stop_on_signal
 from .logs import show_logs
 from .options import training_options
 
@@ -66,10 +66,8 @@ def train(
 
     show_logs(quiet=not machine.progress)
     chosen = find_recipe(recipe)
-
-    with needing("train", "training"):
-        from ..train.run import finished
-        from ..train.run import train as train_recipe
+    from ..train.run import finished
+    from ..train.run import train as train_recipe
 
     if path := finished(chosen, output):
         click.echo(f"{path}: this training is finished; there is nothing to do")
