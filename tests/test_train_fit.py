@@ -5,7 +5,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -24,6 +24,8 @@ from pnasnet.train.machine import Machine
 from pnasnet.train.recipe import Cosine, CropAndFlip, Progress, Recipe, RmsProp
 from pnasnet.train.task import initial_network
 from train_data import MACHINE, RECIPE, encoded, stripes, training_pictures, validation_pictures
+
+from disks import small_disk_at
 
 
 def run(folder: Path, recipe: Recipe = RECIPE, machine: Machine = MACHINE, **options: Any) -> Fitted:
@@ -311,18 +313,9 @@ def test_full_disk_keeps_the_checkpoint_before(
 
 
 @pytest.fixture
-def small_disk(tmp_path: Path) -> Any:
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=300k", "tmpfs", str(disk)]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-    except FileNotFoundError:
-        pytest.skip("no mount command")
-    if done.returncode:
-        pytest.skip(f"a small file system cannot be mounted here: {done.stderr.strip()}")
-    yield disk
-    subprocess.run(["umount", str(disk)], check=True)
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    with small_disk_at(tmp_path / "disk", "300k") as disk:
+        yield disk
 
 
 def test_really_full_disk(small_disk: Path) -> None:
