@@ -12,6 +12,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 import pytest
+import pytorch_lightning as pl
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
@@ -147,6 +148,20 @@ def test_kill_9_in_the_middle_of_an_epoch(tmp_path: Path, undisturbed: Fitted) -
     resumed = run(tmp_path, validation=validation_pictures())
     assert_same(weights(resumed), weights(undisturbed))
     assert resumed.history == undisturbed.history
+
+
+def test_an_epoch_that_is_saved_has_its_figures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    save = pl.Trainer.save_checkpoint
+
+    def save_and_die(*arguments: Any) -> None:
+        save(*arguments)
+        raise KeyError("killed")
+
+    monkeypatch.setattr(pl.Trainer, "save_checkpoint", save_and_die)
+    with pytest.raises(KeyError, match="killed"):
+        run(tmp_path, validation=validation_pictures())
+    (epoch,) = read_history(tmp_path)
+    assert epoch.keys() == {"epoch", "loss", "learning_rate", "validation_loss", "validation_top1"}
 
 
 def test_interrupt_leaves_the_keyboard_to_others(tmp_path: Path, undisturbed: Fitted) -> None:

@@ -59,7 +59,8 @@ class KeepCheckpoints(Checkpoint):
         self._validated = True
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Save."""
+        """Save: the figures first, so that no epoch that a checkpoint counts as done is without them."""
+        self._log_figures(trainer)
         if self._patience is not None and self._validated:
             loss = float(trainer.callback_metrics["validation_loss"])
             better = loss < self._best
@@ -75,6 +76,17 @@ class KeepCheckpoints(Checkpoint):
                 "no lower validation loss in %s epochs: ended after epoch %s", self._waited, trainer.current_epoch + 1
             )
             trainer.should_stop = True
+
+    def _log_figures(self, trainer: pl.Trainer) -> None:
+        """Write the epoch's figures; Lightning does it only after the callbacks, and again."""
+        figures = {
+            name: float(value)
+            for name, value in trainer.callback_metrics.items()
+            if self._validated or not name.startswith("validation_")  # an earlier epoch's are still there
+        }
+        for logger in trainer.loggers:
+            logger.log_metrics({**figures, "epoch": trainer.current_epoch}, trainer.global_step - 1)
+            logger.save()
 
     def state_dict(self) -> dict[str, Any]:
         """Return what a checkpoint keeps of it."""
