@@ -3,8 +3,8 @@
 Command:  python benchmarks/training.py [--model pnasnet_tiny] [--batch 64] [--rounds 5]
 Needs:    the torch extra.
 Method:   the same network, loss and optimizer in one process, in turn; "plain" is eager float32 in torch's default
-          memory format. Memory is the peak of a process of its own that takes two steps, less that of one that has
-          only the network and the images.
+          memory format, each layer run where the cell lists it. Memory is the peak of a process of its own that takes
+          two steps, less that of one that has only the network and the images.
 Result:   see docs/benchmarks.md.
 """
 
@@ -16,9 +16,10 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 from torch.nn import functional
 
-from pnasnet.network import Network
+from pnasnet.network import Cell, Network, State
 from pnasnet.plan import resolve
 from pnasnet.zoo import find
 
@@ -27,16 +28,39 @@ from common import Run, in_turn, machine
 PLAIN = "plain: float32, NCHW"
 
 
+class PlainNetwork(Network):
+    """The network as one writes it down: the cell's branches one after the other, nothing shared between them."""
+
+    def _run_cell(self, cell: Cell, current: State, previous: State) -> Tensor:
+        inputs = zip((current, previous), cell.entry, strict=True)
+        values = [entry(state.value) for state, entry in inputs]
+        for left, right in cell.blocks:
+            paths = [cell._path(branch, _alone(values), self.drop_path_progress) for branch in (left, right)]
+            values.append(paths[0] + paths[1])
+        return torch.cat([branch(_alone(values)) for branch in cell.output], 1)
+
+
+def _alone(values: list[Tensor]) -> list[State]:
+    """Return states that no branch has read yet."""
+    return [State(value) for value in values]
+
+
 class Step:
     """A training step: cross entropy and L2 terms, clipping, SGD with momentum."""
 
     def __init__(
-        self, model: str, memory_format: torch.memory_format, *, bfloat16: bool = False, compiled: bool = False
+        self,
+        model: str,
+        memory_format: torch.memory_format = torch.channels_last,
+        *,
+        kind: type[Network] = Network,
+        bfloat16: bool = False,
+        compiled: bool = False,
     ) -> None:
         """Make a network with random weights."""
         torch.manual_seed(0)
         spec = find(model).spec
-        self.network = Network(resolve(spec), aux_head=spec.aux_head).train()
+        self.network = kind(resolve(spec), aux_head=spec.aux_head).train()
         self.network.use_memory_format(memory_format)
         self._optimizer = torch.optim.SGD(self.network.parameters(), 0.01, momentum=0.9, nesterov=True)
         self._bfloat16 = bfloat16
@@ -64,7 +88,7 @@ def peak_megabytes(model: str, batch: int, mode: str) -> int:
 
 def take_steps(model: str, images: NDArray[np.float32], mode: str) -> int:
     """Take the steps of `peak_megabytes` in this process, and return its peak memory in megabytes."""
-    step = Step(model, torch.channels_last)
+    step = Step(model)
     step.network.checkpoint_cells = mode == "recomputed"
     for _ in range(0 if mode == "none" else 2):
         step(images)
@@ -88,12 +112,12 @@ def main() -> None:
         print(take_steps(options.model, images, options.memory))
         return
     runs: dict[str, Run] = {
-        PLAIN: Step(options.model, torch.contiguous_format),
-        "pnasnet: channels last": Step(options.model, torch.channels_last),
-        "channels last, bfloat16": Step(options.model, torch.channels_last, bfloat16=True),
+        PLAIN: Step(options.model, torch.contiguous_format, kind=PlainNetwork),
+        "pnasnet: channels last": Step(options.model),
+        "channels last, bfloat16": Step(options.model, bfloat16=True),
     }
     if options.compile:
-        runs["channels last, compiled"] = Step(options.model, torch.channels_last, compiled=True)
+        runs["channels last, compiled"] = Step(options.model, compiled=True)
     seconds = in_turn(runs, images, options.rounds)
     print(f"{options.model}, batches of {options.batch}, {machine()}; torch {torch.__version__}")
     for name, value in seconds.items():

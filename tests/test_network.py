@@ -9,7 +9,7 @@ import torch
 
 from pnasnet.cells import CellSpec
 from pnasnet.errors import UnknownNameError
-from pnasnet.network import Cell, Network, _State, parameter_name
+from pnasnet.network import Cell, Network, State, parameter_name
 from pnasnet.plan import resolve
 from pnasnet.spec import NetworkSpec
 from pnasnet.zoo import find
@@ -85,13 +85,13 @@ def test_dropped_paths_are_whole_examples_and_scaled() -> None:
     assert isinstance(cell, Cell)
     branch = cell.blocks[0][1]
     state = torch.rand(400, 96, 4, 4) + 1
-    out = cell._path(branch, [_State(state)] * 6, torch.ones(()))
-    plain = branch([_State(state)] * 6)
+    out = cell._path(branch, [State(state)] * 6, torch.ones(()))
+    plain = branch([State(state)] * 6)
     ratio = (out / plain).flatten(1)
     assert (ratio == ratio[:, :1]).all()
     assert set(ratio[:, 0].tolist()) == {0.0, 2.0}
     assert (ratio[:, 0] > 0).float().mean().item() == pytest.approx(0.5, abs=0.1)
-    torch.testing.assert_close(cell._path(branch, [_State(state)] * 6, torch.zeros(())), plain)
+    torch.testing.assert_close(cell._path(branch, [State(state)] * 6, torch.zeros(())), plain)
 
 
 def test_checkpointing_cells_changes_no_gradient() -> None:
@@ -103,6 +103,19 @@ def test_checkpointing_cells_changes_no_gradient() -> None:
         network(batch, ("Logits",))["Logits"].square().sum().backward()
         gradients.append([p.grad for p in network.parameters()])
     torch.testing.assert_close(*gradients)
+
+
+def test_what_branches_begin_with_alike_is_computed_once() -> None:
+    network = small()
+    cell = network.get_submodule("cell_1")
+    assert isinstance(cell, Cell)
+    state = State(torch.randn(2, 96, 8, 8))
+    separable, other = cell.blocks[0][0]._chain, cell.blocks[1][0]._chain
+    assert separable.lead == other.lead != ()
+    outputs = [state.through(chain) for chain in (separable, other)]
+    assert len(state._forms) == 1 + len(separable.lead)
+    for chain, output in zip((separable, other), outputs, strict=True):
+        torch.testing.assert_close(State(state.value).through(chain), output)
 
 
 def test_only_the_computed_is_computed() -> None:

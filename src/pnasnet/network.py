@@ -17,9 +17,8 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.checkpoint import checkpoint
 
 from .errors import InputError, UnknownNameError
-from .layers import Relu
 from .plan import Branch, CellPlan, Plan
-from .torch_layers import Chain, LayerBuilder
+from .torch_layers import Chain, LayerBuilder, Step
 
 _PARAMETER_NAMES = {
     "weights": "weight",
@@ -93,7 +92,7 @@ class Network(nn.Module):
     @property
     def has_aux_head(self) -> bool:
         """Whether the network holds the auxiliary classifier."""
-        return bool(self._aux.steps)
+        return bool(self._aux.rest)
 
     def forward(self, images: Tensor, endpoints: Collection[str] = ("global_pool",)) -> dict[str, Tensor]:
         """Run the network.
@@ -107,15 +106,15 @@ class Network(nn.Module):
 
         """
         self._check(endpoints)
-        states = [self._stem((images * 2 - 1).permute(0, 3, 1, 2).contiguous(memory_format=self.memory_format))]
-        found = {"Stem": states[0]} if self.plan.spec.stem == "cifar" else {}
+        states = [State(self._stem((images * 2 - 1).permute(0, 3, 1, 2).contiguous(memory_format=self.memory_format)))]
+        found = {"Stem": states[0].value} if self.plan.spec.stem == "cifar" else {}
         for index, cell in enumerate(self._cells):
-            states = [*states[-2:], self._run_cell(cell, states[-1], states[-cell.plan.lookback])]
+            states = [*states[-2:], State(self._run_cell(cell, states[-1], states[-cell.plan.lookback]))]
             if cell.plan.endpoint in endpoints and cell.plan.endpoint:
-                found[cell.plan.endpoint] = states[-1]
+                found[cell.plan.endpoint] = states[-1].value
             if self.plan.aux and index == self.plan.aux.cell and "AuxLogits" in endpoints:
-                found["AuxLogits"] = self._aux(states[-1])
-        found["global_pool"] = self._pool(states[-1])
+                found["AuxLogits"] = states[-1].through(self._aux)
+        found["global_pool"] = states[-1].through(self._pool)
         if {"Logits", "Predictions"} & set(endpoints):
             kept = functional.dropout(found["global_pool"], 1 - self.plan.spec.dropout_keep, self.training)
             found["Logits"] = self._classifier(kept)
@@ -128,10 +127,12 @@ class Network(nn.Module):
             if name not in known:
                 raise UnknownNameError.of("endpoint", name, known)
 
-    def _run_cell(self, cell: "Cell", current: Tensor, previous: Tensor) -> Tensor:
+    def _run_cell(self, cell: "Cell", current: "State", previous: "State") -> Tensor:
         if not (self.checkpoint_cells and self.training):
             return cell(current, previous, self.drop_path_progress)  # type: ignore[no-any-return]
-        run = partial(checkpoint, cell, current, previous, self.drop_path_progress, use_reentrant=False)
+        # Values alone: what a state has computed once would not be computed again.
+        values = current.value, previous.value
+        run = partial(checkpoint, cell, *values, self.drop_path_progress, use_reentrant=False)
         # A compiled graph recomputes without side effects, and its compiler knows no contexts of others.
         output: Tensor = run() if torch.compiler.is_compiling() else run(context_fn=partial(_checkpoint_contexts, cell))
         return output
@@ -203,14 +204,15 @@ class Cell(nn.Module):
         self.blocks: list[tuple[_Branch, _Branch]]
         self.output: list[_Branch]
 
-    def forward(self, current: Tensor, previous: Tensor, progress: Tensor) -> Tensor:
+    def forward(self, current: "Tensor | State", previous: "Tensor | State", progress: Tensor) -> Tensor:
         """Return the cell's output [batch, channels, height, width]."""
-        states = [_State(self.entry[0](current)), _State(self.entry[1](previous))]
+        inputs = [x if isinstance(x, State) else State(x) for x in (current, previous)]
+        states = [State(x.through(entry)) for x, entry in zip(inputs, self.entry, strict=True)]
         for left, right in self.blocks:
-            states.append(_State(self._path(left, states, progress) + self._path(right, states, progress)))
+            states.append(State(self._path(left, states, progress) + self._path(right, states, progress)))
         return torch.cat([branch(states) for branch in self.output], 1)
 
-    def _path(self, branch: "_Branch", states: "list[_State]", progress: Tensor) -> Tensor:
+    def _path(self, branch: "_Branch", states: "list[State]", progress: Tensor) -> Tensor:
         out = branch(states)
         if not (self.training and branch.drop_path and self.plan.keep_probability < 1):
             return out
@@ -230,31 +232,38 @@ def drop_examples(path: Tensor, keep: Tensor) -> Tensor:
     return path * (kept / keep).to(path.dtype)
 
 
-class _State:
-    """A state of a cell, and its rectified form: computed when first asked for, shared by all that read it."""
+class State:
+    """A tensor that several chains read; what they begin with alike is computed once, when first asked for.
+
+    Mostly that is its rectified form, in reducing cells also the padded one. Cells share their inputs' states too.
+    """
 
     def __init__(self, value: Tensor) -> None:
+        """Hold a value [batch, channels, height, width], which nothing may overwrite."""
         self.value = value
-        self._rectified: Tensor | None = None
+        self._forms: dict[tuple[Step, ...], Tensor] = {(): value}
 
-    @property
-    def rectified(self) -> Tensor:
-        if self._rectified is None:
-            self._rectified = functional.relu(self.value)
-        return self._rectified
+    def through(self, chain: Chain) -> Tensor:
+        """Return what the chain makes of the value."""
+        x = self._after(chain.lead)
+        for step in chain.rest:
+            x = step(x)
+        return x
+
+    def _after(self, lead: tuple[Step, ...]) -> Tensor:
+        if lead not in self._forms:
+            self._forms[lead] = lead[-1](self._after(lead[:-1]))
+        return self._forms[lead]
 
 
 class _Branch:
-    """A chain that reads one state of a cell, rectified if that is the chain's first step."""
+    """A chain that reads one state of a cell."""
 
     def __init__(self, branch: Branch, chain: Chain) -> None:
-        self.source, self.drop_path = branch.source, branch.drop_path
-        self._rectifies = bool(branch.layers) and isinstance(branch.layers[0], Relu)
-        self._chain = Chain(chain.steps[1:]) if self._rectifies else chain
+        self.source, self.drop_path, self._chain = branch.source, branch.drop_path, chain
 
-    def __call__(self, states: list[_State]) -> Tensor:
-        state = states[self.source]
-        return self._chain(state.rectified if self._rectifies else state.value)
+    def __call__(self, states: list[State]) -> Tensor:
+        return states[self.source].through(self._chain)
 
 
 def _build_cell(builder: LayerBuilder, plan: CellPlan) -> Cell:

@@ -1,10 +1,14 @@
 """The layers of a plan as torch's modules, registered where TF-Slim's scopes put them, and chained.
 
-The modules are torch's own (`Conv2d`, `BatchNorm2d`, `Linear`), or such that pad or flatten first.
+The modules are torch's own (`Conv2d`, `BatchNorm2d`), or such that flatten first (`Linear`). Steps without parameters
+are values, equal where they do the same, so that what several chains begin with can be computed once.
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import takewhile
 from math import prod, sqrt
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -31,15 +35,21 @@ class Slot:
 
 
 class Chain:
-    """Steps one after the other. Not a module: its modules are registered where TF-Slim's scopes put them."""
+    """Steps one after the other. Not a module: its modules are registered where TF-Slim's scopes put them.
+
+    Attributes:
+        lead: the steps before the first one with parameters.
+        rest: that one and what follows.
+    """
 
     def __init__(self, steps: Sequence[Step]) -> None:
         """Chain `steps`; without any, the chain returns what it is given."""
-        self.steps = list(steps)
+        self.lead = tuple(takewhile(lambda step: not _has_parameters(step), steps))
+        self.rest = tuple(steps[len(self.lead) :])
 
     def __call__(self, x: Tensor) -> Tensor:
         """Run the steps."""
-        for step in self.steps:
+        for step in (*self.lead, *self.rest):
             x = step(x)
         return x
 
@@ -53,7 +63,10 @@ class LayerBuilder:
 
     def chain(self, layers: Sequence[Layer]) -> Chain:
         """Return the layers as a chain."""
-        return Chain([self._step(layer) for layer in layers])
+        steps: list[Step] = []
+        for layer in layers:
+            steps += self._steps(layer, owned=any(map(_has_parameters, steps)))
+        return Chain(steps)
 
     def register(self, scope: str, module: nn.Module) -> Slot:
         """Put a module where the scope says."""
@@ -66,40 +79,80 @@ class LayerBuilder:
         parent.add_module(name, module)
         return Slot(parent, name)
 
-    def _step(self, layer: Layer) -> Step:
+    def _steps(self, layer: Layer, *, owned: bool) -> list[Step]:
+        """Return a layer's steps. `owned`: nothing else reads what it is given, which may be overwritten."""
         match layer:
             case Relu():
-                return functional.relu
+                return [functional.relu_ if owned else functional.relu]
             case Pool():
-                return _pool(layer)
+                return [_pool(layer)]
             case GlobalPool():
-                return _global_pool
+                return [_global_pool]
             case FactorizedReduction():
-                return self._halving(layer)
-            case Conv() | SeparableConv() | BatchNorm() | Dense():
-                return self.register(layer.scope, _module(layer))
+                return [self._halving(layer)]
+            case Conv() | SeparableConv():
+                return [*_surplus(layer.padding), self.register(layer.scope, _module(layer))]
+            case BatchNorm() | Dense():
+                return [self.register(layer.scope, _module(layer))]
         raise TypeError(f"unknown layer {layer}")
 
     def _halving(self, layer: FactorizedReduction) -> Step:
         channels, (even_width, odd_width) = layer.input.channels, layer.widths
-        even = _conv(channels, even_width, (1, 1), 2, Padding())
+        even = _conv(channels, even_width, (1, 1), 1, Padding())
         odd = _conv(channels, odd_width, (1, 1), 1, Padding())
         return _Halving(
             self.register(f"{layer.scope}/path1_conv", even),
             self.register(f"{layer.scope}/path2_conv", odd),
-            missing=(0, layer.input.width % 2, 0, layer.input.height % 2),
+            missing=_Pad(0, layer.input.width % 2, 0, layer.input.height % 2),
         )
 
 
 class _Halving:
     """`FactorizedReduction`. Not a module: TF-Slim's scope for it may be the cell itself."""
 
-    def __init__(self, even: Step, odd: Step, missing: tuple[int, int, int, int]) -> None:
+    def __init__(self, even: Step, odd: Step, missing: "_Pad") -> None:
         self._even, self._odd, self._missing = even, odd, missing
 
     def __call__(self, x: Tensor) -> Tensor:
-        odd = functional.pad(x[:, :, 1::2, 1::2], self._missing)
-        return torch.cat([self._even(x), self._odd(odd)], 1)
+        # A compiler sees through slices, and makes one loop of them.
+        even, odd = _slices(x) if torch.compiler.is_compiling() else _EveryOther.apply(x)  # type: ignore[no-untyped-call]
+        return torch.cat([self._even(even), self._odd(self._missing(odd))], 1)
+
+
+class _EveryOther(torch.autograd.Function):
+    """The pixels with even coordinates, and those with odd ones.
+
+    Slices alone give the same, but their backward pass takes longer: each writes a gradient of the whole map, mostly
+    zeros, for autograd to add up.
+    """
+
+    @staticmethod
+    def forward(x: Tensor) -> tuple[Tensor, Tensor]:
+        even, odd = (pixels.contiguous(memory_format=_memory_format(x)) for pixels in _slices(x))
+        return even, odd
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor], output: tuple[Tensor, Tensor]) -> None:
+        ctx.shape, ctx.layout = inputs[0].shape, _memory_format(inputs[0])
+
+    @staticmethod
+    def backward(ctx: Any, even: Tensor, odd: Tensor) -> Tensor:
+        whole = torch.empty(ctx.shape, dtype=even.dtype, device=even.device, memory_format=ctx.layout).zero_()
+        for pixels, gradient in zip(_slices(whole), (even, odd), strict=True):
+            pixels.copy_(gradient)
+        return whole
+
+
+def _slices(x: Tensor) -> tuple[Tensor, Tensor]:
+    return x[:, :, ::2, ::2], x[:, :, 1::2, 1::2]
+
+
+def _memory_format(x: Tensor) -> torch.memory_format:
+    return torch.contiguous_format if x.is_contiguous() else torch.channels_last
+
+
+def _has_parameters(step: Step) -> bool:
+    return isinstance(step, Slot | _Halving)
 
 
 def _module(layer: Conv | SeparableConv | BatchNorm | Dense) -> nn.Module:
@@ -115,35 +168,33 @@ def _module(layer: Conv | SeparableConv | BatchNorm | Dense) -> nn.Module:
             return _dense(layer)
 
 
-class _Conv2d(nn.Conv2d):
-    """A convolution that pads as the plan says, which may be more at the end, as TensorFlow's SAME does."""
+@dataclass(frozen=True)
+class _Pad:
+    """Zeros around a map."""
 
-    def __init__(
-        self,
-        inputs: int,
-        outputs: int,
-        kernel: tuple[int, int],
-        stride: int,
-        padding: Padding,
-        dilation: int,
-        groups: int,
-    ) -> None:
-        # What both ends share is left to the convolution; only the surplus at the end costs a copy.
-        start = (padding.top, padding.left)
-        super().__init__(inputs, outputs, kernel, stride, start, dilation, groups, bias=False)
-        surplus = (0, padding.right - padding.left, 0, padding.bottom - padding.top)
-        self.surplus = surplus if any(surplus) else None
+    left: int
+    right: int
+    top: int
+    bottom: int
 
-    def forward(self, input: Tensor) -> Tensor:  # noqa: A002 - torch's name
-        return super().forward(functional.pad(input, self.surplus) if self.surplus else input)
+    def __call__(self, x: Tensor) -> Tensor:
+        return functional.pad(x, (self.left, self.right, self.top, self.bottom))
+
+
+def _surplus(padding: Padding) -> list[Step]:
+    """Return the padding that a convolution of torch cannot do: where TensorFlow's SAME pads more at the end."""
+    # What both ends share is left to the convolution; only the surplus costs a copy.
+    right, bottom = padding.right - padding.left, padding.bottom - padding.top
+    return [_Pad(0, right, 0, bottom)] if right or bottom else []
 
 
 def _conv(
     inputs: int, outputs: int, kernel: tuple[int, int], stride: int, padding: Padding,
     dilation: int = 1, groups: int = 1,
 ) -> nn.Conv2d:  # fmt: skip
-    """Return a convolution without bias, with He's initialization by fan-out as in TF-Slim."""
-    module = _Conv2d(inputs, outputs, kernel, stride, padding, dilation, groups)
+    """Return a convolution without bias, to follow `_surplus`, with He's initialization by fan-out as in TF-Slim."""
+    start = (padding.top, padding.left)
+    module = nn.Conv2d(inputs, outputs, kernel, stride, start, dilation, groups, bias=False)
     nn.init.normal_(module.weight, std=sqrt(2 / (prod(kernel) * outputs / groups)))
     return module
 
@@ -170,13 +221,26 @@ def _dense(layer: Dense) -> nn.Linear:
     return module
 
 
+@dataclass(frozen=True)
+class _Pool:
+    kind: str
+    size: int
+    stride: int
+    start: tuple[int, int]
+    reaches_over: bool
+
+    def __call__(self, x: Tensor) -> Tensor:
+        window = (self.size, self.stride, self.start)
+        if self.kind == "max":
+            return functional.max_pool2d(x, *window, ceil_mode=self.reaches_over)
+        return functional.avg_pool2d(x, *window, self.reaches_over, count_include_pad=False)
+
+
 def _pool(layer: Pool) -> Step:
     start = (layer.padding.top, layer.padding.left)
     # Where TensorFlow pads one more at the end, the last window reaches over the edge: torch's ceil mode.
     reaches_over = (layer.padding.bottom, layer.padding.right) != start
-    if layer.kind == "max":
-        return nn.MaxPool2d(layer.kernel, layer.stride, start, ceil_mode=reaches_over)
-    return nn.AvgPool2d(layer.kernel, layer.stride, start, ceil_mode=reaches_over, count_include_pad=False)
+    return _Pool(layer.kind, layer.kernel, layer.stride, start, reaches_over)
 
 
 def _global_pool(x: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ from ..recipe import Cosine, Recipe, Sgd, ShiftAndFlip
 
 RECIPE = Recipe(
     spec=find("pnasnet_tiny").spec,
-    stages=((16, 4), (24, 8), (32, 11)),
+    stages=((24, 9), (32, 18)),
     batch_size=64,
     schedule=Cosine(peak=0.1, warm_up=0.15),
     optimizer=Sgd(momentum=0.9, nesterov=True),
