@@ -123,6 +123,7 @@ def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
 def test_the_whole_network_is_trained_from_there(tmp_path: Path) -> None:
     outcome = finetune("pnasnet_tiny", coloured(20), tmp_path, FULL, machine=QUIET)
     assert 1 <= len(outcome.history) <= FULL.epochs
+    assert json.loads((tmp_path / "metrics.json").read_text())["tuned"] is outcome.tuned is True
     assert outcome.test.top(1).value == 1.0
     tuned, base = Module(tmp_path).variables, Module("pnasnet_tiny").variables
     assert (tuned["cell_0/1x1/weights"] != base["cell_0/1x1/weights"]).any()
@@ -144,34 +145,58 @@ def test_what_makes_it_worse_is_not_kept(tmp_path: Path, monkeypatch: pytest.Mon
 
     monkeypatch.setattr("pnasnet.finetune.run.fine_tune", spoil)
     ears = Ears()
-    finetune("pnasnet_tiny", coloured(20), tmp_path, replace(FULL, epochs=1), machine=QUIET, listener=ears)
+    one = replace(FULL, epochs=1)
+    assert not finetune("pnasnet_tiny", coloured(20), tmp_path, one, machine=QUIET, listener=ears).tuned
     assert "came to 40.00% of the validation pictures" in ears.notes[-1]
     assert "the classifier alone was kept" in ears.notes[-1]
     tuned, base = (Module(model).variables["cell_0/1x1/weights"] for model in (tmp_path, "pnasnet_tiny"))
     np.testing.assert_array_equal(tuned, base)
 
 
-@pytest.mark.slow
-def test_kill_9_and_the_same_command_again(tmp_path: Path) -> None:
-    pictures, output = folder_of(tmp_path / "pictures", 12), tmp_path / "model"
+ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
+
+
+def full_command(pictures: Path, output: Path) -> list[str]:
     command = [sys.executable, "-m", "pnasnet", "finetune", str(pictures), "-o", str(output), "-m", "pnasnet_tiny"]
-    command += ["--full", "--epochs", "6", "--patience", "6", "--training-batch", "4", "--workers", "0"]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    process = subprocess.Popen(command, stderr=subprocess.DEVNULL, env=environment)
+    return [*command, "--full", "--epochs", "6", "--patience", "6", "--training-batch", "4", "--workers", "0"]
+
+
+def signal_in_training(command: list[str], output: Path, number: signal.Signals) -> subprocess.CompletedProcess[str]:
+    """Run a command, and send it a signal once it has trained an epoch."""
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT)
     deadline = time.monotonic() + 100
     while not list(output.glob("training/checkpoints/newest*")):
         assert time.monotonic() < deadline
         assert process.poll() is None
         time.sleep(0.02)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    process.send_signal(number)
+    stderr = process.communicate()[1]
+    return subprocess.CompletedProcess(command, process.returncode, None, stderr)
+
+
+@pytest.mark.slow
+def test_ctrl_c_ends_with_a_line(tmp_path: Path) -> None:
+    output = tmp_path / "model"
+    command = full_command(folder_of(tmp_path / "pictures", 12), output)
+    stopped = signal_in_training(command, output, signal.SIGINT)
+    assert stopped.returncode == 128 + signal.SIGINT
+    assert stopped.stderr.splitlines()[-1].startswith("error: interrupted")
+    assert "Traceback" not in stopped.stderr
+    assert not (output / MODEL).exists()
+
+
+@pytest.mark.slow
+def test_kill_9_and_the_same_command_again(tmp_path: Path) -> None:
+    pictures, output = folder_of(tmp_path / "pictures", 12), tmp_path / "model"
+    command = full_command(pictures, output)
+    signal_in_training(command, output, signal.SIGKILL)
     assert not (output / MODEL).exists()
     before = (output / "features.parquet").stat().st_mtime_ns
     other = [*command, "--learning-rate", "0.5"]
-    refused = subprocess.run(other, capture_output=True, text=True, check=False, env=environment)
+    refused = subprocess.run(other, capture_output=True, text=True, check=False, env=ENVIRONMENT)
     assert refused.returncode == 1
     assert "another recipe" in refused.stderr
-    again = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    again = subprocess.run(command, capture_output=True, text=True, check=False, env=ENVIRONMENT)
     assert again.returncode == 0, again.stderr
     assert "going on from" in again.stderr
     assert (output / "features.parquet").stat().st_mtime_ns == before

@@ -54,6 +54,7 @@ def metrics(outcome: Outcome) -> dict[str, Any]:
         "top5": top5.to_dict() if top5 else None,
         "balanced_accuracy": tally.balanced_accuracy(),
         "head_top1": outcome.head_top1,
+        "tuned": outcome.tuned,
         "per_class": [_class_figures(outcome, label) for label in range(len(names))],
         "confusions": [
             {"true": names[true], "predicted": names[taken], "images": count}

@@ -41,6 +41,7 @@ class Outcome:
             pictures where there are no test pictures.
         test_part: "test" or "validation", by what `test` counts.
         head_top1: the share of right answers of the head on fixed features, on the same pictures.
+        tuned: whether the model that was written is the network trained as a whole, not the classifier alone.
         history: the figures of each epoch of training the whole network; empty without.
         mistakes: the surest mistakes, first the surest.
         skipped: pictures that could not be read, a line each.
@@ -61,6 +62,7 @@ class Outcome:
     test: Tally
     test_part: str
     head_top1: float
+    tuned: bool = False
     history: list[dict[str, float]] = field(default_factory=list)
     mistakes: list[Mistake] = field(default_factory=list)
     skipped: list[str] = field(default_factory=list)

@@ -285,6 +285,7 @@ def _outcome(
         test=result.tally,
         test_part=part,
         head_top1=result.head_top1,
+        tuned=result.tuned,
         history=result.history,
         mistakes=_mistakes(run, result.tally, part),
         skipped=run.features.errors,
