@@ -16,7 +16,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 
 from pnasnet import Module
-from pnasnet.extract import ExtractOptions, extract_to_parquet
+from pnasnet.extract import ExtractOptions, Sources, columns_for, extract_to, list_units
 from pnasnet.images import preprocess
 from pnasnet.plan import resolve
 from pnasnet.zoo import find
@@ -52,7 +52,8 @@ def main() -> None:
         allowed = cores / (engine + decoding)
         start = time.perf_counter()
         chosen = ExtractOptions(batch_size=options.batch)
-        extract_to_parquet(module, [str(photo) for photo in photos], Path(folder) / "features.parquet", chosen)
+        columns = columns_for([module], ["global_pool"], chosen)
+        extract_to(Path(folder) / "features", Sources(lambda: list_units(photos), ("photos",)), columns, chosen)
         rate = len(photos) / (time.perf_counter() - start)
     print(f"{options.model}, {len(photos)} JPEG photos of {options.megapixels:g} megapixels, {machine()}")
     print(f"CPU seconds per photo: engine {engine:.4f}, decoding {decoding:.4f}; {cores} cores allow {allowed:.2f}/s")

@@ -1,12 +1,9 @@
 """`pnasnet embed`: rows, failures, exit codes, and what interruptions leave."""
 
-import errno
 import os
 import shutil
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +13,6 @@ from PIL import ExifTags, Image
 
 from cli_runs import MODEL, PHOTOS, error_of, run
 from pnasnet import Module, images
-from pnasnet.extract import sink
 
 ENVIRONMENT = {**os.environ, "PNASNET_OFFLINE": "1"}
 
@@ -74,16 +70,20 @@ def test_metadata_say_what_the_vectors_are(tmp_path: Path, photos: Path) -> None
     result = run("embed", photos, *MODEL, "-o", output, "--preset", "slim", "--exif")
     assert result.exit_code == 0, result.output
     metadata = {key.decode(): value.decode() for key, value in pq.read_schema(output).metadata.items()}
-    del metadata["pnasnet.version"]
+    for name in ("version", "unit", "first", "last"):
+        metadata.pop(f"pnasnet.{name}", None)
     assert metadata == {
         "pnasnet.model": "tiny_hub_tf1",
         "pnasnet.weights": MODEL[1],
         "pnasnet.weights_sha256": Module(MODEL[1], engine="fake").model.checksum,
         "pnasnet.endpoint": "global_pool",
+        "pnasnet.shape": "160",
         "pnasnet.preset": "slim",
         "pnasnet.image_size": "64x64",
         "pnasnet.exif": "true",
         "pnasnet.precision": "float32",
+        "pnasnet.vectors": "float32",
+        "pnasnet.normalized": "false",
         "pnasnet.engine": "fake engine: mean colours instead of features",
     }
 
@@ -129,12 +129,16 @@ def test_of_many_failures_some_are_shown_and_all_counted(tmp_path: Path) -> None
         (["nowhere.jpg", *MODEL], "'nowhere.jpg' does not exist"),
         (["empty", *MODEL], "'empty' holds no picture, and neither do its folders: looked for .bmp"),
         (["photos", *MODEL, "-o", "none/f.parquet"], "cannot write none/f.parquet: there is no folder none; create"),
-        (["photos", *MODEL, "-o", "photos"], "cannot write photos: it is a folder"),
+        (["photos", *MODEL, "-o", "photos"], "photos holds other things (astronaut.jpg): name a new folder"),
+        (["photos", *MODEL, "--files-from", "none.txt"], "'none.txt' cannot be read"),
+        (["photos", *MODEL, "--vectors", "float8"], "unknown kind of vectors 'float8'"),
+        (["photos", *MODEL, "--with", "pnasnet_larg"], "unknown model 'pnasnet_larg'"),
+        (["photos", *MODEL, "--with", MODEL[1]], "two of the models or endpoints have the same name"),
+        (["photos.zip", *MODEL], "'photos.zip' does not exist"),
         (["photos", *MODEL, "-o", "there.parquet"], "there.parquet exists: "),
         (["photos", "-m", "pnasnet_larg"], "unknown model 'pnasnet_larg': did you mean pnasnet_large"),
         (["photos", "-m", "pnasnet_large"], "pnasnet-5_large_2017_12_13"),
         (["photos", *MODEL, "--preset", "slym"], "unknown preset 'slym': did you mean slim"),
-        (["photos", *MODEL, "--endpoint", "Cell_1"], "endpoint Cell_1 is a map of "),
         (["photos", *MODEL, "--endpoint", "Cell_99"], "unknown endpoint 'Cell_99'"),
         (["photos", *MODEL[:2], "--engine", "openwino"], "unknown engine 'openwino': did you mean openvino"),
         (["photos", *MODEL, "--precision", "float8"], "unknown precision 'float8'"),
@@ -173,42 +177,26 @@ def test_overwrite(tmp_path: Path, photos: Path) -> None:
     assert len(pq.read_table(output)) == 4
 
 
-def test_full_disk_is_one_line_and_one_that_says_what_is_left(
-    tmp_path: Path, photos: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    reserve = os.posix_fallocate
-
-    def limited(descriptor: int, start: int, length: int) -> None:
-        if start > 1000:
-            raise OSError(errno.ENOSPC, "No space left on device")
-        reserve(descriptor, start, length)
-
-    monkeypatch.setattr(os, "posix_fallocate", limited)
-    monkeypatch.setattr(sink, "_GROUP_BYTES", 1)
-    result = run("embed", photos, photos, *MODEL, "-o", tmp_path / "f.parquet", "--batch-size", "2")
-    partial = tmp_path / "f.partial.parquet"
-    assert error_of(result) == f"cannot write {partial}: No space left on device; free some space, or write elsewhere"
-    rows = len(pq.read_table(partial))
-    assert rows == 6
-    assert result.stderr.splitlines()[-1] == f"the first {rows} rows are in {partial}"
+def test_a_list_on_standard_input_and_a_folder(tmp_path: Path, photos: Path) -> None:
+    odd = photos / "new\nline.jpg"
+    (photos / "coffee.jpg").rename(odd)
+    listed = b"\0".join(os.fsencode(path) for path in sorted(photos.iterdir()))
+    command = [sys.executable, "-m", "pnasnet", "embed", "--files-from", "-", "-0", *MODEL, "-o", str(tmp_path / "out")]
+    done = subprocess.run(command, input=listed, capture_output=True, env=ENVIRONMENT, check=False)
+    assert done.returncode == 0, done.stderr
+    assert pq.read_table(tmp_path / "out")["path"].to_pylist() == [str(path) for path in sorted(photos.iterdir())]
+    again = subprocess.run(command, input=b"", capture_output=True, text=False, env=ENVIRONMENT, check=False)
+    assert b"complete already, with 4 rows" in again.stdout
 
 
-@pytest.mark.parametrize(("number", "exit_code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_signal_keeps_the_rows_done(tmp_path: Path, photos: Path, number: signal.Signals, exit_code: int) -> None:
-    many = [str(photos / "chelsea.jpg")] * 20_000
-    output = tmp_path / "f.parquet"
-    command = [sys.executable, "-m", "pnasnet", "embed", *many, *MODEL, "-o", str(output)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT)
-    partial = tmp_path / "f.partial.parquet"
-    while not partial.exists():
-        assert process.poll() is None
-        time.sleep(0.01)
-    time.sleep(0.5)
-    process.send_signal(number)
-    out, err = process.communicate(timeout=30)
-    assert process.returncode == exit_code, err
-    assert out == ""
-    table = pq.read_table(partial)
-    assert 0 < len(table) < 20_000
-    assert err.splitlines()[-2:] == ["error: interrupted", f"the first {len(table):,} rows are in {partial}"]
-    assert not output.exists()
+def test_no_source_at_all(tmp_path: Path) -> None:
+    assert run("embed", *MODEL, "-o", tmp_path / "out").exit_code == 2
+
+
+def test_several_endpoints_as_numbers_of_half_the_size(tmp_path: Path, photos: Path) -> None:
+    chosen = ["--endpoint", "Cell_0", "--endpoint", "global_pool", "--vectors", "float16", "--normalize"]
+    assert run("embed", photos, *MODEL, "-o", tmp_path / "out", *chosen).exit_code == 0
+    schema = pq.read_schema(next((tmp_path / "out").glob("part-*")))
+    assert schema.names[1:3] == ["embedding_Cell_0", "embedding_global_pool"]
+    assert "halffloat" in str(schema.field("embedding_Cell_0").type)
+    assert schema.metadata[b"pnasnet.embedding_Cell_0.normalized"] == b"true"

@@ -2,7 +2,7 @@
 
 import errno
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +12,13 @@ import pytest
 
 from pnasnet.errors import OutputError
 from pnasnet.extract import Batch, ParquetSink, Row, sink
+from pnasnet.extract.schema import VectorType
 
 from disks import small_disk_at
+
+
+def vectors(length: int, metadata: Mapping[str, str] | None = None) -> VectorType:
+    return VectorType({"embedding": pa.list_(pa.float32(), length)}, metadata or {})
 
 
 def batch(start: int, rows: int = 4, features: int = 3) -> Batch:
@@ -22,22 +27,22 @@ def batch(start: int, rows: int = 4, features: int = 3) -> Batch:
         Row(f"{i}.jpg", error="bad") if i % 3 == 2 else Row(f"{i}.jpg", 10 + i, 20) for i in range(start, start + rows)
     )
     good = [i for i, row in enumerate(made, start) if row.error is None]
-    return Batch(made, np.repeat(np.array(good, np.float32)[:, None], features, axis=1))
+    return Batch(made, {"embedding": np.repeat(np.array(good, np.float32)[:, None], features, axis=1)})
 
 
 @pytest.fixture
 def small_groups(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let each batch be a row group."""
-    monkeypatch.setattr(sink, "_GROUP_BYTES", 1)
+    monkeypatch.setattr(sink, "GROUP_BYTES", 1)
 
 
 def test_file_holds_rows_types_and_metadata(tmp_path: Path) -> None:
     path = tmp_path / "features.parquet"
-    with ParquetSink(path, features=3, metadata={"pnasnet.model": "m"}) as out:
+    with ParquetSink(path, vectors(3, {"pnasnet.model": "m"})) as out:
         out.write(
             Batch(
                 (Row("0.jpg", 640, 480), Row("1\udcff.jpg", error="bad \udcfe"), Row("ü.jpg", 1, 2)),
-                np.eye(2, 3, dtype=np.float32),
+                {"embedding": np.eye(2, 3, dtype=np.float32)},
             )
         )
     table = pq.read_table(path)
@@ -65,9 +70,9 @@ def test_file_holds_rows_types_and_metadata(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [path]
 
 
-@pytest.mark.parametrize("batches", [[], [Batch((Row("0.jpg", error="bad"),) * 5, np.empty((0, 0), np.float32))]])
+@pytest.mark.parametrize("batches", [[], [Batch((Row("0.jpg", error="bad"),) * 5, {})]])
 def test_file_without_any_vector(tmp_path: Path, batches: list[Batch]) -> None:
-    with ParquetSink(tmp_path / "f.parquet", features=3, metadata={}) as out:
+    with ParquetSink(tmp_path / "f.parquet", vectors(3)) as out:
         for each in batches:
             out.write(each)
     table = pq.read_table(tmp_path / "f.parquet")
@@ -77,7 +82,7 @@ def test_file_without_any_vector(tmp_path: Path, batches: list[Batch]) -> None:
 
 def test_row_groups_are_written_as_it_goes(tmp_path: Path) -> None:
     path, features = tmp_path / "f.parquet", 4320
-    with ParquetSink(path, features=features, metadata={}) as out:
+    with ParquetSink(path, vectors(features)) as out:
         for start in range(0, 2000, 8):
             out.write(batch(start, 8, features))
         assert out.rows >= 1200
@@ -87,10 +92,10 @@ def test_row_groups_are_written_as_it_goes(tmp_path: Path) -> None:
     embedding = file.metadata.row_group(0).column(1)
     assert embedding.statistics is None
     assert "BYTE_STREAM_SPLIT" in embedding.encodings
-    vectors = file.read()["embedding"].combine_chunks()
-    assert len(vectors) == 2000
-    assert vectors[1999].as_py() == [1999.0] * features
-    assert vectors[2].as_py() is None
+    column = file.read()["embedding"].combine_chunks()
+    assert len(column) == 2000
+    assert column[1999].as_py() == [1999.0] * features
+    assert column[2].as_py() is None
 
 
 @pytest.mark.usefixtures("small_groups")
@@ -99,7 +104,7 @@ def test_error_leaves_a_partial_file_with_all_rows_done(tmp_path: Path, kind: ty
     path = tmp_path / "features.parquet"
 
     def run() -> None:
-        with ParquetSink(path, features=3, metadata={"k": "v"}) as out:
+        with ParquetSink(path, vectors(3, {"k": "v"})) as out:
             for start in range(0, 12, 4):
                 out.write(batch(start))
             raise kind
@@ -114,7 +119,7 @@ def test_error_leaves_a_partial_file_with_all_rows_done(tmp_path: Path, kind: ty
 
 def test_rows_that_wait_for_their_row_group_are_kept_too(tmp_path: Path) -> None:
     def run() -> None:
-        with ParquetSink(tmp_path / "f.parquet", features=3, metadata={}) as out:
+        with ParquetSink(tmp_path / "f.parquet", vectors(3)) as out:
             out.write(batch(0))
             raise KeyboardInterrupt
 
@@ -125,7 +130,7 @@ def test_rows_that_wait_for_their_row_group_are_kept_too(tmp_path: Path) -> None
 
 def test_error_before_the_first_row_leaves_nothing(tmp_path: Path) -> None:
     def run() -> None:
-        with ParquetSink(tmp_path / "f.parquet", features=3, metadata={}):
+        with ParquetSink(tmp_path / "f.parquet", vectors(3)):
             raise RuntimeError("early")
 
     with pytest.raises(RuntimeError, match="early") as caught:
@@ -135,11 +140,11 @@ def test_error_before_the_first_row_leaves_nothing(tmp_path: Path) -> None:
 
 
 def fill(path: Path, features: int = 512) -> None:
-    with ParquetSink(path, features=features, metadata={}) as out:
+    with ParquetSink(path, vectors(features)) as out:
         rng = np.random.default_rng(0)
         for start in range(0, 10_000, 64):
             rows = tuple(Row(f"{i}.jpg", 1, 1) for i in range(start, start + 64))
-            out.write(Batch(rows, rng.random((64, features), np.float32)))
+            out.write(Batch(rows, {"embedding": rng.random((64, features), np.float32)}))
 
 
 def check_partial(error: OutputError, folder: Path) -> None:
@@ -190,7 +195,7 @@ def test_really_full_disk_keeps_what_was_written(
 def test_disk_that_is_full_at_once_leaves_nothing(small_disk: Path) -> None:
     (small_disk / "filler").write_bytes(bytes(4 * 2**20 - 4096))
     with pytest.raises(OutputError, match="No space left on device"):
-        ParquetSink(small_disk / "f.parquet", features=3, metadata={})
+        ParquetSink(small_disk / "f.parquet", vectors(3))
     assert not (small_disk / "f.partial.parquet").exists()
 
 
@@ -199,9 +204,9 @@ def test_what_is_there_is_replaced_only_on_request(tmp_path: Path, name: str) ->
     path = tmp_path / "f.parquet"
     (tmp_path / name).write_text("precious")
     with pytest.raises(OutputError, match=f"{name} exists: "):
-        ParquetSink(path, features=3, metadata={})
+        ParquetSink(path, vectors(3))
     assert (tmp_path / name).read_text() == "precious"
-    with ParquetSink(path, features=3, metadata={}, overwrite=True) as out:
+    with ParquetSink(path, vectors(3), overwrite=True) as out:
         out.write(batch(0))
         assert name != "f.parquet" or path.read_text() == "precious"  # until the new one is complete
     assert len(pq.read_table(path)) == 4
@@ -210,26 +215,26 @@ def test_what_is_there_is_replaced_only_on_request(tmp_path: Path, name: str) ->
 
 def test_places_that_cannot_be_written(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match=r"there is no folder .*nowhere; create it first"):
-        ParquetSink(tmp_path / "nowhere/f.parquet", features=3, metadata={})
+        ParquetSink(tmp_path / "nowhere/f.parquet", vectors(3))
     with pytest.raises(OutputError, match="it is a folder; name a file"):
-        ParquetSink(tmp_path, features=3, metadata={}, overwrite=True)
+        ParquetSink(tmp_path, vectors(3), overwrite=True)
     with pytest.raises(OutputError, match="File name too long"):
-        ParquetSink(tmp_path / ("x" * 300), features=3, metadata={}, overwrite=True)
+        ParquetSink(tmp_path / ("x" * 300), vectors(3), overwrite=True)
     assert not list(tmp_path.iterdir())
 
 
 def test_a_second_run_does_not_touch_the_first_ones_file(tmp_path: Path) -> None:
-    with ParquetSink(tmp_path / "f.parquet", features=3, metadata={}) as first:
+    with ParquetSink(tmp_path / "f.parquet", vectors(3)) as first:
         with pytest.raises(OutputError, match="another run is writing it"):
-            ParquetSink(tmp_path / "f.parquet", features=3, metadata={})
+            ParquetSink(tmp_path / "f.parquet", vectors(3))
         first.write(batch(0))
     assert pq.read_table(tmp_path / "f.parquet", schema=pa.schema([("path", pa.string())])).num_rows == 4
 
 
 def test_a_second_run_that_starts_at_the_same_moment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with ParquetSink(tmp_path / "f.parquet", features=3, metadata={}) as first:
+    with ParquetSink(tmp_path / "f.parquet", vectors(3)) as first:
         monkeypatch.setattr(ParquetSink, "_check", lambda sink, overwrite: None)  # it looked before the first began
         with pytest.raises(OutputError, match="File exists"):
-            ParquetSink(tmp_path / "f.parquet", features=3, metadata={})
+            ParquetSink(tmp_path / "f.parquet", vectors(3))
         first.write(batch(0))
     assert len(pq.read_table(tmp_path / "f.parquet")) == 4

@@ -9,6 +9,7 @@
     │   ├── WeightsNotFoundError     nowhere on this machine, and not to be downloaded
     │   ├── CorruptWeightsError      damaged or dishonest bytes
     │   └── WeightsMismatchError     names or shapes differ from the network's
+    ├── EngineMemoryError     a device without the memory for a batch
     ├── OutputError           something could not be written
     └── MissingExtraError     an optional dependency is not installed (also ImportError)
 
@@ -59,6 +60,10 @@ class CorruptWeightsError(WeightsError):
 
 class WeightsMismatchError(WeightsError):
     """Weights whose names or shapes are not those of the network."""
+
+
+class EngineMemoryError(PnasnetError):
+    """A device has not enough memory for a batch; a smaller one may fit."""
 
 
 class OutputError(PnasnetError):

@@ -1,72 +1,146 @@
 """`pnasnet embed`."""
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from .errors import EXIT_IMAGES_FAILED, stop_on_signal
+from .errors import EXIT_IMAGES_FAILED, Stop, stop_on_signal
 from .options import ModelOptions, extract_options, model_options
 
 if TYPE_CHECKING:
     from ..extract import ExtractOptions, Report
+    from ..extract.sources import Unit
 
 
 @click.command()
-@click.argument("sources", nargs=-1, required=True)
-@click.option("-o", "--output", required=True, metavar="FILE", help="The Parquet file to write.")
+@click.argument("sources", nargs=-1)
+@click.option("-o", "--output", required=True, metavar="PATH", help="A folder, or a file whose name ends in .parquet.")
 @model_options
-@click.option("--endpoint", default="global_pool", show_default=True, metavar="NAME", help="Or Logits, or Predictions.")
+@click.option(
+    "--with", "others", multiple=True, metavar="MODEL", help="Another model in the same pass; may be repeated."
+)
+@click.option(
+    "--endpoint",
+    "endpoints",
+    multiple=True,
+    default=("global_pool",),
+    show_default=True,
+    metavar="NAME",
+    help="Which vectors: also Logits, Predictions, Cell_7 and so on; may be repeated.",
+)
+@click.option(
+    "--whole-maps", is_flag=True, help="Write endpoints that are maps as such, not averaged over their pixels."
+)
+@click.option(
+    "--vectors", metavar="NAME", help="How numbers are written: float32, float16 or bfloat16.  [default: float32]"
+)
+@click.option("--normalize", is_flag=True, help="Scale vectors to length 1.")
 @extract_options
-@click.option("--overwrite", is_flag=True, help="Replace the output where it exists.")
+@click.option(
+    "--files-from", metavar="FILE", help="Take the sources that FILE lists, a line each; - is standard input."
+)
+@click.option("-0", "--null", is_flag=True, help="The list's entries end with a zero byte, as of find -print0.")
+@click.option(
+    "--give-up",
+    type=click.IntRange(0),
+    metavar="N",
+    help="End after N pictures in a row that cannot be reached.  [default: 32; 0: never]",
+)
+@click.option("--overwrite", is_flag=True, help="Begin anew where the output exists.")
 @click.option("-q", "--quiet", is_flag=True, help="No progress bar and no word about the engine.")
 def embed(
     sources: tuple[str, ...],
     output: str,
     model: ModelOptions,
+    others: tuple[str, ...],
+    endpoints: tuple[str, ...],
     options: "ExtractOptions",
+    files_from: str | None,
+    null: bool,
     overwrite: bool,
     quiet: bool,
 ) -> None:
-    """Write the feature vectors of photos to a Parquet file.
+    """Write the feature vectors of photos to Parquet.
 
-    SOURCES are files, folders, with all the folders in them, and patterns such as 'photos/**/*.jpg'. Each photo becomes
-    a row, in the order given and by name within a folder: path, embedding, width, height, status, error. A photo that
-    cannot be read keeps its row, with the error, and the exit code is then 3.
+    SOURCES are files, folders with all the folders in them, patterns such as 'photos/**/*.jpg', tars and WebDataset
+    shards, zip and Parquet files, on disk or behind a URL (https://, s3://, gs://), and Hugging Face datasets
+    (hf:NAME). Each photo becomes a row, in the order given and by name within a folder: path, embedding, width, height,
+    status, error. A photo that cannot be read keeps its row, with the error, and the exit code is then 3.
 
-    Until the end the file is called FILE's name with .partial; interrupted, or on a full disk, the rows done are there.
+    Interrupted, killed or on a full disk, the same command goes on where it was.
 
     \b
       pnasnet embed photos/ -o features.parquet
-      pnasnet embed a.jpg 'more/*.png' --model pnasnet_tiny -o features.parquet
+      pnasnet embed 'shards/*.tar' s3://bucket/photos -o features/
+      pnasnet embed photos/ --model pnasnet_tiny --endpoint Cell_3 --normalize -o features/
+      find / -name '*.jpg' -print0 | pnasnet embed --files-from - -0 -o features/
       pnasnet embed photos/ --weights pnasnet-5_large_2017_12_13.tar.gz -o features.parquet
     """
-    from tqdm import tqdm
+    from ..extract import Sources, check_sources, columns_for, extract_to, list_units, read_list
 
-    from ..extract import extract_to_parquet, find_images
+    if not sources and files_from is None:
+        raise click.UsageError("name at least one source, or a list with --files-from")
+    check_sources(sources)  # before a model is fetched
+    listed = () if files_from is None else (f"--files-from={files_from}",)
 
-    paths = find_images(sources)
-    module = model.open(quiet=quiet)
-    # Disabled by None: where standard error is no terminal. The delay: not before the first batch.
-    bar = tqdm(total=len(paths), unit="image", disable=quiet or None, delay=1e-9)
-    with bar, stop_on_signal() as stop:
+    def units() -> "Iterator[Unit]":
+        yield from list_units(sources)
+        if files_from is not None:
+            yield from list_units(read_list(files_from, null=null))
 
-        def progress(rows: int) -> None:
-            bar.update(rows)
-            stop.check()
-
-        report = extract_to_parquet(module, paths, output, options, overwrite=overwrite, progress=progress)
-    _print(report)
+    modules = [
+        model.open(quiet=quiet),
+        *(replace(model, model=name, weights=None).open(quiet=quiet) for name in others),
+    ]
+    columns = columns_for(modules, endpoints, options)
+    with stop_on_signal() as stop, closing(_progress(quiet, stop)) as progress:
+        report = extract_to(
+            output, Sources(units, (*sources, *listed)), columns, options, overwrite=overwrite, listener=progress
+        )
+    _print(report, output)
     if report.failed:
         raise SystemExit(EXIT_IMAGES_FAILED)
 
 
-def _print(report: "Report") -> None:
+def _progress(quiet: bool, stop: Stop) -> Any:
+    """Return what shows a progress bar on standard error, and ends the run when a signal asks for it."""
+    from tqdm import tqdm
+
+    from ..extract import Listener
+
+    class Shown(Listener):
+        bar: Any = None
+
+        def begin(self, total: int | None, kept: int) -> None:
+            if kept and not quiet:
+                click.echo(f"going on after the {kept:,} rows that are there", err=True)
+            # Disabled by None: where standard error is no terminal. The delay: not before the first batch.
+            self.bar = tqdm(total=total, initial=kept, unit="image", disable=quiet or None, delay=1e-9)
+
+        def progress(self, rows: int) -> None:
+            self.bar.update(rows)
+            stop.check()
+
+        def close(self) -> None:
+            if self.bar is not None:
+                self.bar.close()
+
+    return Shown()
+
+
+def _print(report: "Report", output: str) -> None:
     for line in report.errors:
         click.echo(f"failed: {line}", err=True)
     if report.failed > len(report.errors):
         click.echo(f"failed: {report.failed - len(report.errors):,} more; their rows say why", err=True)
-    rate = report.rows / report.seconds
+    if not report.rows:
+        click.echo(f"{output}: complete already, with {report.kept:,} rows")
+        return
     click.echo(
-        f"{report.path}: {report.rows - report.failed:,} embedded, {report.failed:,} failed, "
-        f"in {report.seconds:.1f} s ({rate:.1f} images/s)"
+        f"{output}: {report.rows - report.failed:,} embedded, {report.failed:,} failed, "
+        f"in {report.seconds:.1f} s ({report.rows / report.seconds:.1f} images/s)"
+        + (f"; {report.kept:,} rows were there before" if report.kept else "")
     )

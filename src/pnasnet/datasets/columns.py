@@ -29,16 +29,22 @@ class Columns:
     @classmethod
     def of(cls, schema: pa.Schema, where: str) -> "Columns":
         """Find them in a schema. Raises `InputError` where there are none, or of other types."""
-        image, label = _find(schema, IMAGE_COLUMNS, where), _find(schema, LABEL_COLUMNS, where)
-        if not _holds_pictures(schema.field(image).type):
-            raise InputError(
-                f"{where!r} has in column {image!r} {schema.field(image).type}: "
-                "pictures are the bytes of image files, their paths, or a struct of both"
-            )
+        image, label = find_pictures(schema, where), _find(schema, LABEL_COLUMNS, where)
         kind = _plain(schema.field(label).type)
         if not (pa.types.is_integer(kind) or _is_string(kind)):
             raise InputError(f"{where!r} has in column {label!r} {kind}: labels are whole numbers or strings")
         return cls(image, label, _class_names(schema, label, where))
+
+
+def find_pictures(schema: pa.Schema, where: str) -> str:
+    """Return the name of the column that holds the pictures. Raises `InputError` where none does."""
+    image = _find(schema, IMAGE_COLUMNS, where)
+    if not _holds_pictures(schema.field(image).type):
+        raise InputError(
+            f"{where!r} has in column {image!r} {schema.field(image).type}: "
+            "pictures are the bytes of image files, their paths, or a struct of both"
+        )
+    return image
 
 
 def plain_labels(column: pa.ChunkedArray, where: str) -> pa.ChunkedArray:

@@ -24,12 +24,7 @@ def open_hub(source: str, split: str | None) -> LabelledImages:
         InputError: there is no such dataset, configuration or split, several splits and none is chosen, or it holds no
             labelled pictures.
     """
-    name, _, config = source.removeprefix(PREFIX).partition(":")
-    if not name:
-        raise InputError(f"{source!r} names no dataset: write hf:NAME, such as hf:uoft-cs/cifar10")
-    library = _library()
-    found = _call(source, lambda: library.load_dataset(name, config or None))
-    return _labelled(found, source, split)
+    return _labelled(_load(source), source, split)
 
 
 def is_saved(folder: str) -> bool:
@@ -41,8 +36,26 @@ def is_saved(folder: str) -> bool:
 
 def open_saved(folder: str, split: str | None) -> LabelledImages:
     """Return the dataset that `save_to_disk` wrote to `folder`, as `open_hub` does."""
+    return _labelled(_load(folder), folder, split)
+
+
+def load_splits(source: str) -> dict[str, Any]:
+    """Return the library's own datasets by the names of their splits; `source` and errors as for the functions above.
+
+    What has no splits is one that is called as its `split` says, or `all`.
+    """
+    found = _load(source)
+    return dict(found) if isinstance(found, dict) else {str(found.split or "all"): found}
+
+
+def _load(source: str) -> Any:
     library = _library()
-    return _labelled(_call(folder, lambda: library.load_from_disk(folder)), folder, split)
+    if not source.startswith(PREFIX):
+        return _call(source, lambda: library.load_from_disk(source))
+    name, _, config = source.removeprefix(PREFIX).partition(":")
+    if not name:
+        raise InputError(f"{source!r} names no dataset: write hf:NAME, such as hf:uoft-cs/cifar10")
+    return _call(source, lambda: library.load_dataset(name, config or None))
 
 
 def _library() -> Any:

@@ -7,7 +7,7 @@ that leads out of the file.
 import io
 import os
 import tarfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,7 +20,8 @@ from ..images import LIMITS
 _BLOCK = tarfile.BLOCKSIZE
 _MAX_HEADER = 2**14  # tarfile takes a header's word for how long its long name is, and takes quadratic time for it
 _MAX_OPEN = 256  # many systems allow a process 1024 files
-_DAMAGE = (tarfile.TarError, ValueError, OverflowError, LookupError, RecursionError)
+DAMAGE = (tarfile.TarError, ValueError, OverflowError, LookupError, RecursionError)
+"""What reading a tar raises that is none, or a damaged one."""
 _COMPRESSED = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ": "xz", b"\x28\xb5\x2f\xfd": "zstd"}
 
 
@@ -33,17 +34,21 @@ class Member:
     size: int
 
 
-class _Region(io.RawIOBase):
-    """`size` bytes of an open file, from `start` on, as tarfile reads them; few at a time."""
+ReadAt = Callable[[int, int], bytes]
+"""From a place and a size to the bytes there, fewer at the end of the file."""
 
-    def __init__(self, descriptor: int, start: int, size: int) -> None:
-        self._descriptor, self._start, self._size, self._position = descriptor, start, size, 0
+
+class _Region(io.RawIOBase):
+    """`size` bytes of a file, from `start` on, as tarfile reads them; few at a time."""
+
+    def __init__(self, read_at: ReadAt, start: int, size: int) -> None:
+        self._read_at, self._start, self._size, self._position = read_at, start, size, 0
 
     def read(self, size: int = -1, /) -> bytes:
         if not 0 <= size <= _MAX_HEADER:
             raise ValueError(f"a header of {size} bytes")
         size = max(0, min(size, self._size - self._position))
-        data = os.pread(self._descriptor, size, self._start + self._position)
+        data = self._read_at(self._start + self._position, size)
         self._position += len(data)
         return data
 
@@ -69,21 +74,31 @@ def find_members(path: str, place: Member | None = None) -> list[Member]:
     try:
         with Path(path).open("rb", buffering=0) as file:
             start, size = (place.offset, place.size) if place else (0, os.fstat(file.fileno()).st_size)
-            region = _Region(file.fileno(), start, size)
-            _refuse_compressed(region.read(_BLOCK), where)
-            region.seek(0)
-            members = [Member(name, start + offset, length) for name, offset, length in _scan(region, size)]
+            read_at = read_from(file.fileno())
+            _refuse_compressed(read_at(start, _BLOCK), where)
+            found = [member for member, is_file in scan_tar(read_at, start, size) if is_file]
     except InputError:
         raise
     except OSError as error:
         raise InputError(f"{where} cannot be read ({error.strerror}): check the path and the disk") from error
-    except _DAMAGE as error:
+    except DAMAGE as error:
         raise InputError(f"{where} is no tar, or a damaged one ({error}): get it again") from error
-    _refuse_twice(members, where)
-    return members
+    _refuse_twice(found, where)
+    return found
 
 
-def _scan(region: _Region, size: int) -> Iterator[tuple[str, int, int]]:
+def read_from(descriptor: int) -> ReadAt:
+    """Return what reads an open file at any place."""
+    return lambda place, size: os.pread(descriptor, size, place)
+
+
+def scan_tar(read_at: ReadAt, start: int, size: int, *, marked: bool = False) -> Iterator[tuple[Member, bool]]:
+    """Yield the members of a tar of `size` bytes that begins at `start`, and whether each is a regular file.
+
+    It is read from one end to the other, a header at a time. Raises one of `DAMAGE` where it is damaged or no tar;
+    with `marked`, also where the mark at the end is missing, as in one that was cut short between two members.
+    """
+    region = _Region(read_at, start, size)
     with tarfile.open(fileobj=region, mode="r:") as archive:
         position = 0
         while (member := archive.next()) is not None:
@@ -91,12 +106,15 @@ def _scan(region: _Region, size: int) -> Iterator[tuple[str, int, int]]:
             if member.size < 0 or archive.offset <= position or member.offset_data + member.size > size:
                 raise ValueError(f"{member.name!r} has an impossible size")
             position = archive.offset
-            if member.isreg() and not member.issparse():
-                yield member.name, member.offset_data, member.size
+            plain = Member(member.name, start + member.offset_data, member.size)
+            yield plain, member.isreg() and not member.issparse()
         # tarfile takes a damaged header for the end; the end is a block of zeros, or that of the file.
         region.seek(position)
-        if any(region.read(_BLOCK)):
+        end = region.read(_BLOCK)
+        if any(end):
             raise ValueError(f"a damaged header at byte {position}")
+        if marked and not end:
+            raise ValueError(f"it ends at byte {position} without the mark of an end")
 
 
 def _refuse_compressed(head: bytes, where: str) -> None:

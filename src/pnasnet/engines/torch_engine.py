@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from ..errors import MissingExtraError, PnasnetError, UnknownNameError
+from ..errors import EngineMemoryError, MissingExtraError, PnasnetError, UnknownNameError
 from .base import Engine, Floats, Job
 
 if TYPE_CHECKING:
@@ -78,6 +78,6 @@ def _telling_failures(action: str) -> Iterator[None]:
     try:
         yield
     except torch.OutOfMemoryError as error:
-        raise PnasnetError(f"not enough memory on the device to {action}; use a smaller batch") from error
+        raise EngineMemoryError(f"not enough memory on the device to {action}; use a smaller batch") from error
     except RuntimeError as error:
         raise PnasnetError(f"torch cannot {action}: {str(error).splitlines()[0]}") from error

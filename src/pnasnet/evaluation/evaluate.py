@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import InputError
-from ..extract.embed import DEFAULTS, ExtractOptions
 from ..extract.labelled import extract_labelled
+from ..extract.options import DEFAULTS, ExtractOptions
 from ..extract.pipeline import Batch
 from ..images import get_preset
 from ..zoo import NETWORKS, PublishedWeights

@@ -1,26 +1,43 @@
-"""From many pictures to a Parquet file of vectors: what is taken, the pipeline, and the file.
+"""From many pictures to Parquet: what is taken, the pipeline, and a folder of parts that any run can go on with.
 
-sources ─ find_images ─► paths ─ extract ─► batches of rows ─ ParquetSink ─► features.parquet
+sources ─ list_units ─► units ─ Feed ─► pictures ─ extract_columns ─► batches of rows ─ Keeper ─► parts in a folder
 """
 
 from .classify import Classification, classify
-from .embed import ExtractOptions, Report, extract, extract_to_parquet
+from .columns import Column, columns_for
+from .embed import extract, extract_columns
 from .labelled import extract_labelled
-from .pipeline import Batch, Row, run_pipeline
+from .options import ExtractOptions
+from .output import extract_to
+from .parts import FeatureFolder
+from .pipeline import Batch, Prepared, Row, Stages, run_pipeline
+from .run import Listener, Report, Sources, extract_to_folder
 from .sink import ParquetSink
-from .sources import find_images
+from .sources import check_sources, find_images, list_units, read_list
 
 __all__ = [
     "Batch",
     "Classification",
+    "Column",
     "ExtractOptions",
+    "FeatureFolder",
+    "Listener",
     "ParquetSink",
+    "Prepared",
     "Report",
     "Row",
+    "Sources",
+    "Stages",
+    "check_sources",
     "classify",
+    "columns_for",
     "extract",
+    "extract_columns",
     "extract_labelled",
-    "extract_to_parquet",
+    "extract_to",
+    "extract_to_folder",
     "find_images",
+    "list_units",
+    "read_list",
     "run_pipeline",
 ]

@@ -2,11 +2,12 @@
 
 from collections.abc import Generator, Sequence
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ..errors import InputError
-from .embed import DEFAULTS, ExtractOptions, extract
+from .embed import extract
+from .options import DEFAULTS, ExtractOptions
 
 if TYPE_CHECKING:
     from ..module import Module
@@ -24,7 +25,7 @@ class Classification:
 def classify(
     module: "Module", paths: Sequence[str], options: ExtractOptions = DEFAULTS, *, top: int = 5
 ) -> Generator[Classification, None, None]:
-    """Yield the `top` classes of the pictures at `paths`, in their order. The options' endpoint does not matter.
+    """Yield the `top` classes of the pictures at `paths`, in their order.
 
     A class without a known name is called `class N`, by its place among the logits.
 
@@ -35,7 +36,7 @@ def classify(
     if classes is None:
         raise InputError(f"{module.model.name} has no classifier: its weights only make feature vectors")
     names = module.model.labels or tuple(f"class {index}" for index in range(classes))
-    with closing(extract(module, paths, replace(options, endpoint="Predictions"))) as batches:
+    with closing(extract(module, paths, options, endpoint="Predictions")) as batches:
         for batch in batches:
             vectors = iter(batch.vectors)
             for row in batch.rows:

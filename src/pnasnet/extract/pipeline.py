@@ -1,30 +1,41 @@
 """Pictures through decoders and an engine, in order, with a bounded number of them on their way.
 
-    paths ─► decoder threads ─► batches, filled across files ─► engine ─► batches of rows
+    pictures ─► decoder threads ─► batches, filled across files and shards ─► engine ─► batches of rows
 
 Decoding runs ahead of the engine by two batches, however long the input is, so that the memory in use does not grow
 with it. A picture that cannot be decoded keeps its row and stops nothing.
 """
 
+import time
 from collections import deque
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import ImageError
-from ..images import Loaded
+from ..errors import EngineMemoryError, ImageError
 
 T = TypeVar("T")
 R = TypeVar("R")
+Floats = NDArray[np.float32]
 
-Load = Callable[[T], Loaded]
-"""From a path to a float32 [h, w, 3] image in [0, 1]; raises `ImageError`. Called from several threads."""
-Infer = Callable[[NDArray[np.float32]], NDArray[np.float32]]
-"""From float32 images [B, h, w, 3] to float32 vectors [B, F]."""
+
+@dataclass(frozen=True)
+class Prepared:
+    """A picture as the networks take it: float32 [h, w, 3] in [0, 1] for each; and its size as decoded."""
+
+    images: tuple[Floats, ...]
+    width: int
+    height: int
+
+
+Load = Callable[[T], Prepared]
+"""From whatever stands for a picture to network input; raises `ImageError`. Called from several threads."""
+Infer = Callable[[tuple[Floats, ...]], Mapping[str, NDArray[np.floating]]]
+"""From batches [B, h, w, 3], one for each network, to vectors [B, F] by column."""
 
 
 @dataclass(frozen=True)
@@ -39,68 +50,136 @@ class Row:
 
 @dataclass(frozen=True)
 class Batch:
-    """Consecutive pictures of the input; `vectors`, float32 [n, F], are those of the rows without error, in order."""
+    """Consecutive pictures of the input; `columns` has the vectors [n, F] of the rows without error, in order."""
 
     rows: tuple[Row, ...]
-    vectors: NDArray[np.float32]
+    columns: Mapping[str, NDArray[np.floating]]
+
+    @property
+    def vectors(self) -> NDArray[np.floating]:
+        """The vectors, where there is one column; of a batch in which every picture failed, [0, 0]."""
+        return next(iter(self.columns.values()), np.empty((0, 0), np.float32))
+
+
+@dataclass
+class Stages:
+    """Seconds that the stages took. The first is summed over the decoders; the others follow one upon the other."""
+
+    decoding: float = 0.0
+    """Reading, decoding and preprocessing, by all threads together."""
+    waiting: float = 0.0
+    """For the next picture: what decoding took beyond what the other stages hid."""
+    engine: float = 0.0
+    writing: float = 0.0
+    memory_splits: int = field(default=0)
+    """How often a batch was halved because the device had not enough memory."""
+
+    @property
+    def bottleneck(self) -> str:
+        """Which stage the others waited for: decoding, engine or writing."""
+        seconds = {"decoding": self.waiting, "engine": self.engine, "writing": self.writing}
+        return max(seconds, key=lambda name: seconds[name])
 
 
 def run_pipeline(
-    paths: Iterable[T],
+    pictures: Iterable[T],
     load: Load[T],
     infer: Infer,
     *,
     batch_size: int,
     decoders: int,
     name: Callable[[T], str] = str,
+    stages: Stages | None = None,
 ) -> Generator[Batch, None, None]:
-    """Yield a row for each of `paths`, in their order.
+    """Yield a row for each of `pictures`, in their order.
 
     Args:
-        paths: the pictures, by path or by whatever `load` takes; read as they are needed.
+        pictures: paths, or whatever else `load` takes; read as they are needed.
         load: decodes and preprocesses one of them.
         infer: gives the vectors of a batch; called in the caller's thread.
-        batch_size: how many images `infer` gets: fewer at the end, and where most pictures fail.
+        batch_size: how many images `infer` gets: fewer at the end, where most pictures fail, and where the device has
+            not enough memory for as many.
         decoders: how many threads decode.
         name: what a picture's row calls it.
+        stages: where to count the seconds.
     """
-    ahead = 2 * batch_size + decoders
-    rows: list[Row] = []
-    images: list[NDArray[np.float32]] = []
-    for row, image in _map_ahead(lambda path: _load_row(name(path), path, load), paths, workers=decoders, ahead=ahead):
-        rows.append(row)
-        if image is not None:
-            images.append(image)
-        if len(images) == batch_size or len(rows) == 4 * batch_size:
-            yield _infer_batch(rows, images, infer)
-            rows, images = [], []
-    if rows:
-        yield _infer_batch(rows, images, infer)
+    run = _Run(infer, stages or Stages())
+    loaded = _map_ahead(
+        lambda picture: _load_row(name(picture), picture, load),
+        pictures,
+        workers=decoders,
+        ahead=2 * batch_size + decoders,
+        stages=run.stages,
+    )
+    for row, images, seconds in loaded:
+        run.stages.decoding += seconds
+        run.rows.append(row)
+        if images is not None:
+            run.images.append(images)
+        if len(run.images) == batch_size or len(run.rows) == 4 * batch_size:
+            yield run.batch()
+    if run.rows:
+        yield run.batch()
 
 
-def _load_row(name: str, path: T, load: Load[T]) -> tuple[Row, NDArray[np.float32] | None]:
+@dataclass
+class _Run:
+    """What a run of the pipeline has gathered for its next batch."""
+
+    infer: Infer
+    stages: Stages
+    rows: list[Row] = field(default_factory=list)
+    images: list[tuple[Floats, ...]] = field(default_factory=list)
+
+    def batch(self) -> Batch:
+        """Return the next batch."""
+        rows, images = self.rows, self.images
+        self.rows, self.images = [], []
+        started = time.perf_counter()
+        columns = self._infer(images) if images else {}
+        self.stages.engine += time.perf_counter() - started
+        return Batch(tuple(rows), columns)
+
+    def _infer(self, images: list[tuple[Floats, ...]]) -> Mapping[str, NDArray[np.floating]]:
+        try:
+            return self.infer(tuple(np.stack(batch) for batch in zip(*images, strict=True)))
+        except EngineMemoryError:
+            if len(images) == 1:
+                raise
+        self.stages.memory_splits += 1
+        halves = [self._infer(images[: len(images) // 2]), self._infer(images[len(images) // 2 :])]
+        return {name: np.concatenate([half[name] for half in halves]) for name in halves[0]}
+
+
+def _load_row(name: str, picture: T, load: Load[T]) -> tuple[Row, tuple[Floats, ...] | None, float]:
+    started = time.perf_counter()
     try:
-        loaded = load(path)
+        loaded = load(picture)
     except ImageError as error:
-        return Row(name, error=str(error)), None
-    return Row(name, loaded.width, loaded.height), loaded.image
+        return Row(name, error=str(error)), None, time.perf_counter() - started
+    return Row(name, loaded.width, loaded.height), loaded.images, time.perf_counter() - started
 
 
-def _infer_batch(rows: list[Row], images: list[NDArray[np.float32]], infer: Infer) -> Batch:
-    return Batch(tuple(rows), infer(np.stack(images)) if images else np.empty((0, 0), np.float32))
-
-
-def _map_ahead(function: Callable[[T], R], items: Iterable[T], *, workers: int, ahead: int) -> Generator[R, None, None]:
+def _map_ahead(
+    function: Callable[[T], R], items: Iterable[T], *, workers: int, ahead: int, stages: Stages
+) -> Generator[R, None, None]:
     """Yield `function(item)` for each of `items`, in order, while threads work at up to `ahead` items to come."""
     pending: deque[Future[R]] = deque()
+
+    def next_result() -> R:
+        started = time.perf_counter()
+        result = pending.popleft().result()
+        stages.waiting += time.perf_counter() - started
+        return result
+
     with ThreadPoolExecutor(workers, "pnasnet-decoder") as pool:
         try:
             for item in items:
                 pending.append(pool.submit(function, item))
                 if len(pending) > ahead:
-                    yield pending.popleft().result()
+                    yield next_result()
             while pending:
-                yield pending.popleft().result()
+                yield next_result()
         finally:  # the caller may stop early: start nothing more
             for future in pending:
                 future.cancel()

@@ -2,43 +2,33 @@
 
 import errno
 import os
-from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 
-import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from ..errors import OutputError
 from .pipeline import Batch
+from .schema import GROUP_BYTES, VectorType, nbytes, writer
 
-_GROUP_BYTES = 8 << 20  # of a row group before encoding
 _FOOTER_BYTES = 128 << 10
 _FOOTER_BYTES_PER_GROUP = 4 << 10
 
 
 class ParquetSink:
-    r"""Writes rows to a Parquet file; use it in a `with` statement.
-
-    One row for each picture: `path` (string), `embedding` (fixed-size list of F float32), `width` and `height` (int32,
-    as decoded), `status` ("ok" or "error") and `error` (string). Where the status is "error", the embedding and the
-    size are null; where it is "ok", the error is. Bytes of a path that are not UTF-8 are written as `\xNN`.
+    """Writes rows to a Parquet file, as `schema` describes; use it in a `with` statement.
 
     While it is written, `features.parquet` is called `features.partial.parquet`. It takes its name when the `with`
     block ends well, at once and in place of whatever had it. When the block ends with an error, a full disk included,
     the partial file is completed with the rows done so far, and a note on the error says so.
     """
 
-    def __init__(
-        self, path: str | os.PathLike[str], *, features: int, metadata: Mapping[str, str], overwrite: bool = False
-    ) -> None:
+    def __init__(self, path: str | os.PathLike[str], vectors: VectorType, *, overwrite: bool = False) -> None:
         """Create the partial file.
 
         Args:
             path: where the complete file is to be.
-            features: F, the length of the vectors.
-            metadata: what the schema's metadata say.
+            vectors: the columns of vectors, and the metadata.
             overwrite: whether to replace what is there.
 
         Raises:
@@ -49,8 +39,7 @@ class ParquetSink:
         self.partial = self.path.with_name(f"{self.path.stem}.partial{self.path.suffix}")
         self.rows = 0
         """How many rows are in the file."""
-        self._features = features
-        self._schema = _schema(features, metadata)
+        self._vectors = vectors
         self._pending: list[Batch] = []
         self._groups = 0
         try:
@@ -58,20 +47,18 @@ class ParquetSink:
             self._create(overwrite)
         except OSError as error:
             raise self._failed(error) from error
-        self._writer = pq.ParquetWriter(
-            self._stream,
-            self._schema,
-            compression="zstd",
-            use_dictionary=False,
-            use_byte_stream_split=["embedding.list.element"],  # a fifth smaller, in the same time
-            write_statistics=["width", "height", "status"],
-        )
+        self._writer = writer(self._stream, vectors.schema(), vectors.columns)
 
     def write(self, batch: Batch) -> None:
         """Take a batch; it reaches the file once a row group is full. Raises `OutputError` where it cannot."""
         self._pending.append(batch)
-        if sum(batch.vectors.nbytes + 256 * len(batch.rows) for batch in self._pending) >= _GROUP_BYTES:
+        if nbytes(self._pending) >= GROUP_BYTES:
             self._flush()
+
+    def write_table(self, table: pa.Table) -> None:
+        """Write the rows of a table of the same columns. Raises `OutputError` where they cannot be written."""
+        self._flush()
+        self._write(table)
 
     def __enter__(self) -> "ParquetSink":
         """Return the sink."""
@@ -106,10 +93,14 @@ class ParquetSink:
         batches, self._pending = self._pending, []
         if not batches:
             return
-        table = _table(batches, self._features, self._schema)
+        self._write(self._vectors.table(batches))
+
+    def _write(self, table: pa.Table) -> None:
+        if not len(table):
+            return
         try:
             self._reserve(table.nbytes)
-            self._writer.write_table(table, row_group_size=len(table))
+            self._writer.write_table(table.cast(self._vectors.schema()), row_group_size=len(table))
         except OSError as error:
             raise self._failed(error) from error
         self.rows += len(table)
@@ -164,35 +155,3 @@ class ParquetSink:
     def _failed(self, error: OSError) -> OutputError:
         hint = "free some space, or " if error.errno in (errno.ENOSPC, errno.EDQUOT) else ""
         return OutputError(f"cannot write {self.partial}: {error.strerror or error}; {hint}write elsewhere")
-
-
-def _schema(features: int, metadata: Mapping[str, str]) -> pa.Schema:
-    fields = [
-        pa.field("path", pa.string(), nullable=False),
-        pa.field("embedding", pa.list_(pa.float32(), features)),
-        pa.field("width", pa.int32()),
-        pa.field("height", pa.int32()),
-        pa.field("status", pa.string(), nullable=False),
-        pa.field("error", pa.string()),
-    ]
-    return pa.schema(fields, dict(metadata))
-
-
-def _table(batches: list[Batch], features: int, schema: pa.Schema) -> pa.Table:
-    rows = [row for batch in batches for row in batch.rows]
-    failed = np.array([row.error is not None for row in rows])
-    values = np.zeros((len(rows), features), np.float32)
-    values[~failed] = np.concatenate([batch.vectors for batch in batches if len(batch.vectors)] or [values[:0]])
-    columns = [
-        [_utf8(row.path) for row in rows],
-        pa.FixedSizeListArray.from_arrays(pa.array(values.reshape(-1)), features, mask=pa.array(failed)),
-        [row.width for row in rows],
-        [row.height for row in rows],
-        ["ok" if row.error is None else "error" for row in rows],
-        [row.error and _utf8(row.error) for row in rows],
-    ]
-    return pa.table(columns, schema)
-
-
-def _utf8(text: str) -> str:
-    return os.fsencode(text).decode("utf-8", "backslashreplace")

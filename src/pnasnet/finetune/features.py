@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from ..datasets import LabelledImages
 from ..errors import ImageError, InputError
 from ..extract import ExtractOptions, ParquetSink, extract_labelled
-from ..extract.embed import metadata
+from ..extract.columns import columns_for
+from ..extract.schema import VectorType
 from ..images import decode
 from ..module import Module
 
@@ -60,13 +61,14 @@ def features_of(
 
     Raises `OutputError` where the file cannot be written.
     """
-    said = metadata(module, options)
+    columns = columns_for([module], [_ENDPOINT], options)
+    said = columns[0].metadata()
     if (kept := _kept(path, data, said)) is not None:
         return _features(kept, module.model.plan.num_features, 0)
     length = module.model.plan.num_features
     with (
         closing(extract_labelled(module, data, _ENDPOINT, options)) as batches,
-        ParquetSink(path, features=length, metadata=said, overwrite=True) as sink,
+        ParquetSink(path, VectorType.of(columns), overwrite=True) as sink,
     ):
         for batch in batches:
             sink.write(batch)

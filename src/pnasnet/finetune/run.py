@@ -16,7 +16,7 @@ from ..datasets import LabelledImages
 from ..errors import InputError, OutputError
 from ..evaluation import Tally, confident_mistakes
 from ..extract import ExtractOptions, extract_labelled
-from ..extract.embed import DEFAULTS
+from ..extract.options import DEFAULTS
 from ..model import Model, ModelName, WeightsName, metadata
 from ..module import Module
 from ..plan import resolve

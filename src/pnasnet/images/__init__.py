@@ -6,7 +6,7 @@
 """
 
 from pnasnet.images.decoding import decode
-from pnasnet.images.loading import Loaded, load, preprocess
+from pnasnet.images.loading import Loaded, Target, load, load_each, preprocess
 from pnasnet.images.presets import PRESETS, Preset, get_preset, transform
 from pnasnet.images.resize import central_crop, resize_bilinear, resize_crop_bicubic
 from pnasnet.images.source import EXTENSIONS, LIMITS, Limits, Source, is_image_path
@@ -20,6 +20,7 @@ __all__ = [
     "Loaded",
     "Preset",
     "Source",
+    "Target",
     "central_crop",
     "decode",
     "folder_id",
@@ -27,6 +28,7 @@ __all__ = [
     "is_image_path",
     "list_folder",
     "load",
+    "load_each",
     "preprocess",
     "resize_bilinear",
     "resize_crop_bicubic",

@@ -1,5 +1,6 @@
 """A picture from anywhere to network input in one call."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,6 +28,14 @@ class Loaded:
     height: int
 
 
+@dataclass(frozen=True)
+class Target:
+    """What a network takes: height and width, and the preprocessing."""
+
+    size: Size
+    preset: Preset
+
+
 def load(
     source: Source,
     size: Size,
@@ -49,15 +58,28 @@ def load(
         InputError: `size` is no pair of positive integers, or `source` is of another type.
         UnknownNameError: there is no preset of that name.
     """
-    chosen = get_preset(preset)
-    size = check_size(size)  # before the costly part
-    pixels = decode(source, exif=chosen.exif if exif is None else exif, fast_dct=chosen.fast_dct, limits=limits)
-    height, width = pixels.shape[:2]
-    try:
-        image = transform(pixels, size, chosen)
-    except ImageError as error:
-        raise ImageError(f"{name_of(source)}: {error}") from None
-    return Loaded(image, width, height)
+    return load_each(source, [Target(size, get_preset(preset))], exif=exif, limits=limits)[0]
+
+
+def load_each(
+    source: Source, targets: Sequence[Target], *, exif: bool | None = None, limits: Limits = LIMITS
+) -> list[Loaded]:
+    """Decode a picture once, and preprocess it for each of several networks; errors and the rest as for `load`."""
+    sizes = [check_size(target.size) for target in targets]  # before the costly part
+    decoded: dict[tuple[bool, bool], NDArray[np.uint8]] = {}
+    loaded = []
+    for size, target in zip(sizes, targets, strict=True):
+        preset = target.preset
+        way = (preset.exif if exif is None else exif, preset.fast_dct)
+        if way not in decoded:
+            decoded[way] = decode(source, exif=way[0], fast_dct=way[1], limits=limits)
+        pixels = decoded[way]
+        try:
+            image = transform(pixels, size, preset)
+        except ImageError as error:
+            raise ImageError(f"{name_of(source)}: {error}") from None
+        loaded.append(Loaded(image, pixels.shape[1], pixels.shape[0]))
+    return loaded
 
 
 def preprocess(

@@ -1,0 +1,118 @@
+"""Where the rows end: a folder of parts that stays, or one file that a folder of parts is joined into."""
+
+import os
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from ..errors import OutputError
+from .columns import Column
+from .options import DEFAULTS, ExtractOptions
+from .parts import FeatureFolder
+from .run import Listener, Report, Sources, extract_to_folder, mark_complete, settings_of
+from .schema import VectorType
+from .sink import ParquetSink
+
+FILE_SUFFIX = ".parquet"
+
+
+def extract_to(
+    output: str | os.PathLike[str],
+    sources: Sources,
+    columns: Sequence[Column],
+    options: ExtractOptions = DEFAULTS,
+    *,
+    overwrite: bool = False,
+    listener: Listener | None = None,
+) -> Report:
+    """Write the vectors of all pictures, a row for each, in their order.
+
+    Args:
+        output: a folder, which gets parts, a mark once it is complete, and a report; or a file whose name ends in
+            `.parquet`, beside which the folder `NAME.partial` lies until its parts are joined.
+        sources: the pictures.
+        columns: which vectors.
+        options: how they are made.
+        overwrite: whether to begin anew where something is there. Without, a run goes on with what another one with the
+            same settings has left, and a complete folder is left as it is.
+        listener: hears how it goes. An exception that it raises ends the run; what is done is kept.
+
+    Raises:
+        OutputError: it cannot be written, exists already, is being written by another run, or was begun with other
+            settings. InputError: a source is not there, or cannot be reached any more.
+    """
+    path = Path(output)
+    file = path if path.suffix == FILE_SUFFIX else None
+    if file:
+        _check_file(file, overwrite)
+    settings = settings_of(sources, columns)
+    folder = FeatureFolder(file.with_suffix(".partial") if file else path)
+    with folder.locked():
+        if overwrite:
+            folder.clear()
+        report = _fill(folder, settings, sources, columns, options, listener)
+        if file:
+            _join(folder, file, VectorType.of(columns))
+    if file:
+        shutil.rmtree(folder.path, ignore_errors=True)
+    return report
+
+
+def _fill(
+    folder: FeatureFolder,
+    settings: dict[str, Any],
+    sources: Sources,
+    columns: Sequence[Column],
+    options: ExtractOptions,
+    listener: Listener | None,
+) -> Report:
+    folder.check_settings(settings)
+    if folder.is_complete:
+        return Report(kept=folder.rows())
+    try:
+        report = extract_to_folder(sources, columns, folder, options, listener=listener)
+    except BaseException as error:
+        _say_what_is_kept(folder, error)
+        raise
+    mark_complete(folder, settings, report.kept + report.rows, _failures(folder))
+    return report
+
+
+def _say_what_is_kept(folder: FeatureFolder, error: BaseException) -> None:
+    """Add a note to an error that ended a run; remove a folder in which nothing was begun."""
+    if rows := folder.rows():
+        error.add_note(f"{rows:,} rows are kept in {folder.path}; the same command goes on from there")
+    elif not folder.has_inputs:
+        folder.discard()
+
+
+def _check_file(file: Path, overwrite: bool) -> None:
+    if not file.parent.is_dir():
+        raise OutputError(f"cannot write {file}: there is no folder {file.parent}; create it first")
+    if file.is_dir():
+        raise OutputError(f"cannot write {file}: it is a folder; name a file, or a folder without {FILE_SUFFIX}")
+    if file.exists() and not overwrite:
+        raise OutputError(f"{file} exists: choose another name, or overwrite it")
+
+
+def _join(folder: FeatureFolder, file: Path, vectors: VectorType) -> None:
+    """Write all parts into one file; a row group at a time."""
+    with ParquetSink(file, vectors, overwrite=True) as sink:
+        for path in folder.parts():
+            with pq.ParquetFile(path) as part:
+                for group in range(part.num_row_groups):
+                    sink.write_table(part.read_row_group(group))
+
+
+def _failures(folder: FeatureFolder) -> int:
+    """Return how many rows have failed, of all parts."""
+    failed = 0
+    for path in folder.parts():
+        status: pa.ChunkedArray = pq.read_table(path, columns=["status"])["status"]
+        failed += pc.sum(pc.equal(status, "error")).as_py() or 0
+    return failed

@@ -1,0 +1,235 @@
+"""The folder of features: parts that are whole or not there, what made them, and a mark when all is done.
+
+    _settings.json   what made the vectors, and from which sources; other settings are refused
+    _inputs.jsonl    the units, listed once, so that a run that goes on meets the same inputs
+    part-00000012-000000.parquet   rows of unit 12, from its picture 0 on
+    _complete.json   written last: counts, and the hash of the settings
+    _report.json, _report.html   how it went
+
+Names that begin with `_` are passed over by Arrow, Spark and others that read the folder as one table.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from filelock import FileLock, Timeout
+
+from ..errors import OutputError
+from .schema import GROUP_BYTES, VectorType, writer
+from .sources import Unit
+
+SETTINGS, INPUTS, COMPLETE, LOCK = "_settings.json", "_inputs.jsonl", "_complete.json", "_lock"
+_UNIT, _FIRST, _LAST = b"pnasnet.unit", b"pnasnet.first", b"pnasnet.last"
+
+
+@dataclass(frozen=True)
+class Part:
+    """A part: which rows of which unit it holds."""
+
+    unit: int
+    first: int
+    rows: int
+    last: bool
+    """Whether the unit ends with it."""
+
+    @property
+    def name(self) -> str:
+        """The file's name; names in order are rows in order."""
+        return f"part-{self.unit:08d}-{self.first:06d}.parquet"
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a unit has come: its rows that are kept, and whether these are all."""
+
+    rows: int = 0
+    finished: bool = False
+
+
+class FeatureFolder:
+    """A folder of features, on its way or complete."""
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        """Name the folder; nothing is read or written yet."""
+        self.path = Path(path)
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether everything is there."""
+        return (self.path / COMPLETE).is_file()
+
+    @property
+    def has_inputs(self) -> bool:
+        """Whether the inputs have been listed."""
+        return (self.path / INPUTS).is_file()
+
+    def rows(self) -> int:
+        """Return how many rows are kept."""
+        return sum(progress.rows for progress in self.progress().values())
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Create the folder, and keep others from writing to it. Raises `OutputError` where that cannot be."""
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            lock = FileLock(self.path / LOCK)
+            lock.acquire(timeout=0)
+        except Timeout:
+            raise OutputError(f"{self.path}: another run is writing to it; wait, or write elsewhere") from None
+        except OSError as error:
+            raise self._failed(error) from error
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def check_settings(self, settings: Mapping[str, Any]) -> None:
+        """Write the settings into a new folder; compare them in one that has some.
+
+        Raises:
+            OutputError: they differ, the folder holds something else, or cannot be written to.
+        """
+        try:
+            text = (self.path / SETTINGS).read_text(encoding="utf-8")
+        except FileNotFoundError:
+            self._check_empty()
+            self.write_json(SETTINGS, settings)
+            return
+        except OSError as error:
+            raise self._failed(error) from error
+        try:
+            known = json.loads(text)
+        except ValueError as error:
+            raise OutputError(f"{self.path / SETTINGS} is damaged ({error}): write elsewhere") from error
+        plain = json.loads(json.dumps(settings))
+        differences = [
+            f"{key} was {known.get(key)!r} and is now {plain.get(key)!r}"
+            for key in sorted({*known, *plain})
+            if known.get(key) != plain.get(key)
+        ]
+        if differences:
+            raise OutputError(
+                f"{self.path} was begun with other settings: {'; '.join(differences)}; "
+                "take the same ones, write elsewhere, or overwrite it"
+            )
+
+    def list_inputs(self, units: Iterable[Unit]) -> int:
+        """Keep the list of units, unless there is one; return how many they are."""
+        path = self.path / INPUTS
+        if not self.has_inputs:
+            with self._replacing(path) as temporary, temporary.open("w", encoding="utf-8") as file:
+                for unit in units:
+                    file.write(json.dumps(unit.to_dict()) + "\n")
+                file.flush()
+                os.fsync(file.fileno())
+        with path.open("rb") as file:
+            return sum(1 for _ in file)
+
+    def inputs(self) -> Iterator[Unit]:
+        """Yield the units."""
+        with (self.path / INPUTS).open(encoding="utf-8") as file:
+            for line in file:
+                yield Unit.from_dict(json.loads(line))
+
+    def parts(self) -> Iterator[Path]:
+        """Yield the paths of the parts, in order."""
+        yield from sorted(self.path.glob("part-*.parquet"))
+
+    def progress(self) -> dict[int, Progress]:
+        """Return how far each unit has come that was begun. Raises `OutputError` where a part is damaged."""
+        known: dict[int, Progress] = {}
+        for path in self.parts():
+            try:
+                metadata = pq.read_metadata(path)
+            except (OSError, pa.ArrowException) as error:
+                raise OutputError(f"{path} is damaged ({error}): remove it, and run again") from error
+            said = metadata.metadata or {}
+            unit, first, last = (int(said.get(key, -1)) for key in (_UNIT, _FIRST, _LAST))
+            before = known.get(unit, Progress())
+            if first == before.rows:  # one that does not join on was left by a part before it that is gone
+                known[unit] = Progress(first + metadata.num_rows, bool(last))
+        return known
+
+    def write_part(self, part: Part, table: pa.Table, vectors: VectorType) -> None:
+        """Write a part, which is there whole or not at all. Raises `OutputError` where it cannot be."""
+        said = {_UNIT: str(part.unit), _FIRST: str(part.first), _LAST: str(int(part.last))}
+        schema = table.schema.with_metadata({**(table.schema.metadata or {}), **said})
+        group = max(1, GROUP_BYTES // max(1, table.nbytes // max(1, len(table))))
+        with self._replacing(self.path / part.name) as temporary, temporary.open("wb") as file:
+            with writer(file, schema, vectors.columns) as out:
+                out.write_table(table.replace_schema_metadata(schema.metadata), row_group_size=group)
+            file.flush()
+            os.fsync(file.fileno())
+
+    def write_json(self, name: str, value: Any) -> None:
+        """Write a file of JSON, whole or not at all."""
+        self.write_text(name, json.dumps(value, indent=1) + "\n")
+
+    def write_text(self, name: str, text: str) -> None:
+        """Write a file of text, whole or not at all."""
+        with self._replacing(self.path / name) as temporary, temporary.open("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+
+    def clear(self) -> None:
+        """Remove what an earlier run has written; other files stay, and are an error for the next one."""
+        names = (SETTINGS, INPUTS, COMPLETE, "_report.json", "_report.html")
+        for path in [self.path / COMPLETE, *self.parts(), *(self.path / name for name in names)]:
+            path.unlink(missing_ok=True)
+
+    def discard(self) -> None:
+        """Remove the folder, if there is nothing in it but what this class has written before any part."""
+        (self.path / SETTINGS).unlink(missing_ok=True)
+        if [path.name for path in self.path.iterdir()] == [LOCK]:
+            (self.path / LOCK).unlink()
+            self.path.rmdir()
+
+    def _check_empty(self) -> None:
+        left = sorted(path.name for path in self.path.iterdir() if path.name != LOCK and not path.name.endswith(".tmp"))
+        if left:
+            raise OutputError(f"{self.path} holds other things ({left[0]}): name a new folder, or an empty one")
+
+    @contextmanager
+    def _replacing(self, path: Path) -> Iterator[Path]:
+        """Let a file be written under another name, then give it its own; clean up where it cannot be written."""
+        temporary = path.with_name(f"{path.name}.tmp")
+        try:
+            yield temporary
+            temporary.replace(path)
+            _sync_folder(path.parent)
+        except BaseException as error:
+            with suppress(OSError):
+                temporary.unlink(missing_ok=True)
+            if isinstance(error, OSError):
+                raise self._failed(error) from error
+            raise
+
+    def _failed(self, error: OSError) -> OutputError:
+        return OutputError(
+            f"cannot write to {self.path}: {error.strerror or error}; make room for it, or write elsewhere; "
+            "the same command goes on with what is there"
+        )
+
+
+def settings_hash(settings: Mapping[str, Any]) -> str:
+    """Return the SHA-256 of settings, in hexadecimal."""
+    return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
+
+
+def _sync_folder(path: Path) -> None:
+    """Let a new name outlive a power cut, where the system can."""
+    if hasattr(os, "O_DIRECTORY"):
+        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

@@ -1,0 +1,141 @@
+"""From sources to a folder of features: what is left to do, done unit by unit, kept part by part."""
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from typing import Any
+
+from .columns import Column
+from .embed import extract_columns
+from .feed import AHEAD, Feed, Reader, read_ahead
+from .keeper import Keeper
+from .options import ExtractOptions
+from .parts import COMPLETE, FeatureFolder, Progress, settings_hash
+from .pipeline import Batch, Stages
+from .sample import Sample
+from .schema import VectorType
+from .sources import Picture, Unit
+
+_EXAMPLES = 5
+_MAY_DIFFER = ("pnasnet.version", "pnasnet.engine")  # which round differently at most
+
+
+@dataclass
+class Report:
+    """What came of an extraction.
+
+    Attributes:
+        rows: how many rows this run has written.
+        failed: how many of them are failures.
+        kept: how many rows earlier runs had left.
+        errors: what the first few failures were, a line each.
+        seconds: how long the run took.
+        stages: what took them.
+        sample: some of the pictures.
+    """
+
+    rows: int = 0
+    failed: int = 0
+    kept: int = 0
+    errors: list[str] = field(default_factory=list)
+    seconds: float = 0.0
+    stages: Stages = field(default_factory=Stages)
+    sample: Sample = field(default_factory=Sample)
+
+    def add(self, batch: Batch) -> None:
+        """Count a batch's rows."""
+        failures = [row.error for row in batch.rows if row.error is not None]
+        self.rows += len(batch.rows)
+        self.failed += len(failures)
+        self.errors += failures[: _EXAMPLES - len(self.errors)]
+
+
+@dataclass(frozen=True)
+class Sources:
+    """What is extracted: the units, listed when they are needed, and the words that the user named them by."""
+
+    units: Callable[[], Iterable[Unit]]
+    names: Sequence[str]
+
+
+class Listener:
+    """Hears how a run goes; this one does not listen."""
+
+    def begin(self, total: int | None, kept: int) -> None:
+        """Take how many rows there will be, if that is known, and how many of them earlier runs have left."""
+
+    def progress(self, rows: int) -> None:
+        """Take how many rows are new. An exception raised here ends the run; what is done is kept."""
+
+
+def extract_to_folder(
+    sources: Sources,
+    columns: Sequence[Column],
+    folder: FeatureFolder,
+    options: ExtractOptions,
+    *,
+    listener: Listener | None = None,
+) -> Report:
+    """Write the vectors of all pictures to a folder of parts, or go on with what is left of it.
+
+    The caller holds the folder's lock, and has checked its settings.
+
+    Raises:
+        OutputError: the folder cannot be written to. InputError: a source is not there, or cannot be reached any more.
+    """
+    started = time.perf_counter()
+    listener = listener or Listener()
+    folder.list_inputs(sources.units())
+    known = folder.progress()
+    report = Report(kept=folder.rows())
+    listener.begin(_total(folder.inputs(), known), report.kept)
+    feed, reader = Feed(folder.inputs(), known), Reader(options.give_up)
+    keeper = Keeper(folder, VectorType.of(columns), feed)
+    pictures = read_ahead(feed, AHEAD)
+    batches = extract_columns(pictures, reader, _name, columns, options, report.stages, report.sample.offer)
+    with closing(pictures), closing(batches):
+        try:
+            for batch in batches:
+                keeper.add(batch)
+                report.add(batch)
+                listener.progress(len(batch.rows))
+        finally:
+            keeper.flush(without=reader.missed)
+    report.stages.writing = keeper.seconds
+    report.seconds = time.perf_counter() - started
+    return report
+
+
+def settings_of(sources: Sources, columns: Sequence[Column]) -> dict[str, Any]:
+    """Return what has to be equal for a run to go on with what another one has left."""
+    said = {column.name: column.metadata() for column in columns}
+    return {
+        "sources": list(sources.names),
+        **{
+            f"{name}.{key.removeprefix('pnasnet.')}": value
+            for name, metadata in said.items()
+            for key, value in metadata.items()
+            if key not in _MAY_DIFFER
+        },
+    }
+
+
+def mark_complete(folder: FeatureFolder, settings: dict[str, Any], rows: int, failed: int) -> None:
+    """Say that everything is there."""
+    folder.write_json(COMPLETE, {"rows": rows, "failed": failed, "settings_sha256": settings_hash(settings)})
+
+
+def _total(units: Iterator[Unit], known: dict[int, Progress]) -> int | None:
+    """Return how many rows there will be, or None where that would mean to open every shard."""
+    total = 0
+    for number, unit in enumerate(units):
+        size = known[number].rows if number in known and known[number].finished else unit.size
+        if size is None:
+            return None
+        total += size
+    return total
+
+
+def _name(picture: Picture) -> str:
+    return picture.name

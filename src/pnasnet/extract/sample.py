@@ -1,0 +1,55 @@
+"""Some of the pictures of a run, each as likely as any other, as small as a contact sheet shows them."""
+
+import io
+import random
+import threading
+
+import numpy as np
+from PIL import Image
+
+from .pipeline import Prepared
+from .sources import Picture
+
+_PICTURES, _PIXELS = 48, 112
+
+
+class Sample:
+    """A sample without replacement of a stream of unknown length (Vitter's algorithm R); takes little memory.
+
+    Attributes:
+        thumbnails: pictures by name, as JPEG files.
+    """
+
+    def __init__(self, size: int = _PICTURES, seed: int = 0) -> None:
+        """Keep up to `size` pictures."""
+        self._size, self._random, self._lock = size, random.Random(seed), threading.Lock()
+        self._seen = 0
+        self._kept: list[tuple[str, bytes]] = []
+
+    @property
+    def thumbnails(self) -> list[tuple[str, bytes]]:
+        """The names and the small JPEGs of the pictures kept."""
+        return list(self._kept)
+
+    def offer(self, picture: Picture, prepared: Prepared) -> None:
+        """Take a picture into account; called by several threads."""
+        with self._lock:
+            self._seen += 1
+            place = len(self._kept) if len(self._kept) < self._size else self._random.randrange(self._seen)
+            if place >= self._size:
+                return
+            if place == len(self._kept):
+                self._kept.append((picture.name, b""))  # the place is taken
+        thumbnail = _thumbnail(prepared)
+        with self._lock:
+            self._kept[place] = (picture.name, thumbnail)
+
+
+def _thumbnail(prepared: Prepared) -> bytes:
+    """Return the picture as the network sees it, with the sides' ratio that it had."""
+    pixels = np.clip(prepared.images[0] * 255 + 0.5, 0, 255).astype(np.uint8)
+    scale = _PIXELS / max(prepared.width, prepared.height)
+    size = (max(1, round(prepared.width * scale)), max(1, round(prepared.height * scale)))
+    file = io.BytesIO()
+    Image.fromarray(pixels).resize(size, Image.Resampling.BILINEAR).save(file, "JPEG", quality=80)
+    return file.getvalue()

@@ -1,0 +1,11 @@
+"""Where pictures come from: files, folders, patterns, shards, archives and tables, on disk or behind a URL.
+
+what the user named ─ list_units ─► units ─ unit.pictures() ─► pictures that are read when a decoder is free
+"""
+
+from .files import Files, find_images
+from .listing import check_sources, list_units, read_list
+from .storage import UnreachableError
+from .unit import Picture, Unit
+
+__all__ = ["Files", "Picture", "Unit", "UnreachableError", "check_sources", "find_images", "list_units", "read_list"]

@@ -1,0 +1,63 @@
+"""What sources are made of: pictures that are read later, in units that are worked off, kept and resumed one by one."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from typing import Any, ClassVar
+
+from ...images import Source
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture that has not been read yet.
+
+    Attributes:
+        name: what its row calls it.
+        read: returns its bytes or its path; raises `ImageError`. Called once, from any thread.
+    """
+
+    name: str
+    read: Callable[[], Source]
+
+
+class Unit(ABC):
+    """Pictures that belong together: some files, a shard, a row group. A small value, to be pickled or kept as JSON.
+
+    Every run that opens it meets the same pictures in the same order, as long as nobody changes what lies there.
+    """
+
+    kind: ClassVar[str]
+    kinds: ClassVar[dict[str, type["Unit"]]] = {}
+
+    def __init_subclass__(cls) -> None:
+        """Remember the subclass by its kind."""
+        Unit.kinds[cls.kind] = cls
+
+    @property
+    @abstractmethod
+    def name(self) -> str:
+        """What it is called where it fails as a whole."""
+
+    @property
+    def size(self) -> int | None:
+        """How many pictures it has; None where only opening it would tell."""
+        return None
+
+    @abstractmethod
+    def pictures(self, start: int = 0) -> Iterator[Picture]:
+        """Yield the pictures from number `start` on.
+
+        Raises:
+            ImageError: the unit cannot be opened, or is damaged from here on.
+        """
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the unit as plain values, for JSON."""
+        return {"kind": self.kind, **asdict(self)}  # type: ignore[call-overload]  # all are dataclasses
+
+    @staticmethod
+    def from_dict(values: dict[str, Any]) -> "Unit":
+        """Return the unit that `to_dict` was called on."""
+        plain = {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
+        return Unit.kinds[str(plain.pop("kind"))](**plain)
