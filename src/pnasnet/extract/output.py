@@ -6,14 +6,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from ..errors import OutputError
 from .columns import Column
 from .options import DEFAULTS, ExtractOptions
 from .parts import FeatureFolder
+from .report import failures_in, write_report
 from .run import Listener, Report, Sources, extract_to_folder, mark_complete, settings_of
 from .schema import VectorType
 from .sink import ParquetSink
@@ -79,7 +78,9 @@ def _fill(
     except BaseException as error:
         _say_what_is_kept(folder, error)
         raise
-    mark_complete(folder, settings, report.kept + report.rows, _failures(folder))
+    failures = failures_in(folder)
+    write_report(folder, settings, report, failures)
+    mark_complete(folder, settings, report.kept + report.rows, failures.count)
     return report
 
 
@@ -107,12 +108,3 @@ def _join(folder: FeatureFolder, file: Path, vectors: VectorType) -> None:
             with pq.ParquetFile(path) as part:
                 for group in range(part.num_row_groups):
                     sink.write_table(part.read_row_group(group))
-
-
-def _failures(folder: FeatureFolder) -> int:
-    """Return how many rows have failed, of all parts."""
-    failed = 0
-    for path in folder.parts():
-        status: pa.ChunkedArray = pq.read_table(path, columns=["status"])["status"]
-        failed += pc.sum(pc.equal(status, "error")).as_py() or 0
-    return failed

@@ -14,21 +14,10 @@ from .._version import __version__
 from ..errors import ImageError, InputError, MissingExtraError
 from ..evaluation import Tally
 from ..images import decode, get_preset
+from ..wording import NOTHING, clean, counted, duration, percent
 from .charts import Chart, Line, draw
 from .outcome import Mistake, Outcome
-from .wording import (
-    NOTHING,
-    best_epoch,
-    clean,
-    counted,
-    duration,
-    figures,
-    interval,
-    measured_on,
-    percent,
-    worst_first,
-    write_whole,
-)
+from .wording import best_epoch, figures, interval, measured_on, worst_first, write_whole
 
 MATRIX_CLASSES = 20
 """Up to so many classes have a confusion matrix that can be taken in at a glance."""

@@ -1,0 +1,101 @@
+"""How an extraction went, as JSON and as an HTML page: counts, rates, the bottleneck, failures, some pictures."""
+
+import base64
+import re
+from collections import Counter
+from dataclasses import asdict
+from importlib.resources import files
+from typing import Any
+
+import pyarrow.parquet as pq
+
+from .._version import __version__
+from ..wording import clean, counted, duration, percent
+from .parts import FeatureFolder
+from .run import Report
+
+REPORT_JSON, REPORT_HTML = "_report.json", "_report.html"
+_KINDS, _EXAMPLES = 100, 5
+
+
+class Failures:
+    """Failed rows, grouped by what their errors say beside the picture's name and its numbers."""
+
+    def __init__(self) -> None:
+        """Begin with none."""
+        self.count = 0
+        self._counts: Counter[str] = Counter()
+        self._examples: dict[str, list[dict[str, str]]] = {}
+
+    def add(self, path: str, error: str) -> None:
+        """Count a row. What is kept is bounded, however many kinds there are."""
+        self.count += 1
+        kind = _kind(path, error)
+        if kind not in self._counts and len(self._counts) >= _KINDS:
+            kind = "other"
+        self._counts[kind] += 1
+        examples = self._examples.setdefault(kind, [])
+        if len(examples) < _EXAMPLES:
+            examples.append({"path": path, "error": error})
+
+    def groups(self) -> list[dict[str, Any]]:
+        """Return the kinds, the most frequent first, each with its count and a few examples."""
+        return [
+            {"kind": kind, "count": count, "examples": self._examples[kind]}
+            for kind, count in self._counts.most_common()
+        ]
+
+
+def _kind(path: str, error: str) -> str:
+    return re.sub(r"\d[\d,]*", "N", error.removeprefix(f"{path}: "))
+
+
+def failures_in(folder: FeatureFolder) -> Failures:
+    """Return the failures of all rows, read a row group at a time."""
+    failures = Failures()
+    for path in folder.parts():
+        with pq.ParquetFile(path) as part:
+            for batch in part.iter_batches(columns=["path", "error"]):
+                for name, error in zip(batch["path"].to_pylist(), batch["error"].to_pylist(), strict=True):
+                    if error is not None:
+                        failures.add(name, error)
+    return failures
+
+
+def write_report(folder: FeatureFolder, settings: dict[str, Any], report: Report, failures: Failures) -> None:
+    """Write `_report.json` and `_report.html` into the folder. Raises `OutputError` where they cannot be written."""
+    said = _values(settings, report, failures)
+    folder.write_json(REPORT_JSON, said)
+    folder.write_text(REPORT_HTML, _page(said, report))
+
+
+def _values(settings: dict[str, Any], report: Report, failures: Failures) -> dict[str, Any]:
+    stages = report.stages
+    alone = {"decoding": stages.waiting, "engine": stages.engine, "writing": stages.writing}
+    return {
+        "pnasnet_version": __version__,
+        "settings": settings,
+        "rows": report.kept + report.rows,
+        "failed": failures.count,
+        "this_run": {
+            "rows": report.rows,
+            "seconds": report.seconds,
+            "rows_per_second": report.rows / report.seconds if report.seconds else None,
+            "stages": asdict(stages),
+            "shares": {name: seconds / report.seconds if report.seconds else 0 for name, seconds in alone.items()},
+            "bottleneck": stages.bottleneck,
+        },
+        "failures": failures.groups(),
+    }
+
+
+def _page(said: dict[str, Any], report: Report) -> str:
+    from jinja2 import Environment, StrictUndefined
+
+    # Autoescape: names of files and what is wrong with them are anybody's.
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment.filters |= {"clean": clean, "percent": percent, "duration": duration}
+    environment.globals |= {"counted": counted}
+    source = files("pnasnet").joinpath("data", "extract_report.html").read_text("utf-8")
+    pictures = [(name, base64.b64encode(jpeg).decode()) for name, jpeg in report.sample.thumbnails if jpeg]
+    return environment.from_string(source).render(**said, pictures=pictures, stages=report.stages)
