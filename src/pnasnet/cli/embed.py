@@ -3,11 +3,14 @@
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from ..cluster import LOCAL
 from .errors import EXIT_IMAGES_FAILED, Stop, stop_on_signal
+from .logs import show_logs
 from .options import ModelOptions, extract_options, model_options
 
 if TYPE_CHECKING:
@@ -49,6 +52,11 @@ if TYPE_CHECKING:
     metavar="N",
     help="End after N pictures in a row that cannot be reached.  [default: 32; 0: never]",
 )
+@click.option("--ray", is_flag=True, help="Extract by workers on a Ray cluster, of this machine unless told otherwise.")
+@click.option("--engine-address", metavar="ADDRESS", help="The Ray cluster: auto, HOST:PORT or ray://HOST:PORT.")
+@click.option("--workers", type=click.IntRange(1), metavar="N", help="Workers there.  [default: as many as fit]")
+@click.option("--cpus", type=click.IntRange(1), default=1, show_default=True, metavar="N", help="Processors of each.")
+@click.option("--gpus", type=click.FloatRange(0), default=0.0, show_default=True, metavar="N", help="GPUs of each.")
 @click.option("--overwrite", is_flag=True, help="Begin anew where the output exists.")
 @click.option("-q", "--quiet", is_flag=True, help="No progress bar and no word about the engine.")
 def embed(
@@ -60,6 +68,11 @@ def embed(
     options: "ExtractOptions",
     files_from: str | None,
     null: bool,
+    ray: bool,
+    engine_address: str | None,
+    workers: int | None,
+    cpus: int,
+    gpus: float,
     overwrite: bool,
     quiet: bool,
 ) -> None:
@@ -78,8 +91,9 @@ def embed(
       pnasnet embed photos/ --model pnasnet_tiny --endpoint Cell_3 --normalize -o features/
       find / -name '*.jpg' -print0 | pnasnet embed --files-from - -0 -o features/
       pnasnet embed photos/ --weights pnasnet-5_large_2017_12_13.tar.gz -o features.parquet
+      pnasnet embed 's3://bucket/*.tar' --engine-address ray://head:10001 --cpus 4 -o /shared/features
     """
-    from ..extract import Sources, check_sources, columns_for, extract_to, list_units, read_list
+    from ..extract import ColumnsOf, Sources, check_sources, extract_to, extract_to_folder, list_units, read_list
 
     if not sources and files_from is None:
         raise click.UsageError("name at least one source, or a list with --files-from")
@@ -91,14 +105,24 @@ def embed(
         if files_from is not None:
             yield from list_units(read_list(files_from, null=null))
 
-    modules = [
-        model.open(quiet=quiet),
-        *(replace(model, model=name, weights=None).open(quiet=quiet) for name in others),
-    ]
-    columns = columns_for(modules, endpoints, options)
+    show_logs(quiet=quiet)
+    choices = (model.choice(), *(replace(model, model=name, weights=None).choice() for name in others))
+    build = ColumnsOf(choices, endpoints, options)
+    extract: Any = extract_to_folder
+    if ray or engine_address is not None:
+        from ..extract.on_ray import RayOptions, extract_on_ray
+
+        cluster = RayOptions(engine_address or LOCAL, workers, cpus, gpus)
+        extract = partial(extract_on_ray, build=build.on_workers(cpus), ray_options=cluster)
     with stop_on_signal() as stop, closing(_progress(quiet, stop)) as progress:
         report = extract_to(
-            output, Sources(units, (*sources, *listed)), columns, options, overwrite=overwrite, listener=progress
+            output,
+            Sources(units, (*sources, *listed)),
+            build(),
+            options,
+            extract=extract,
+            overwrite=overwrite,
+            listener=progress,
         )
     _print(report, output)
     if report.failed:

@@ -1,7 +1,7 @@
 """Options that several commands share, each declared once and handed over as one value."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from functools import wraps
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +11,7 @@ from .logs import show_logs
 
 if TYPE_CHECKING:
     from ..extract import ExtractOptions
+    from ..extract.columns import ModelChoice
     from ..module import Module
     from ..train.machine import Machine
 
@@ -100,10 +101,14 @@ class ModelOptions:
 
     def open(self, *, quiet: bool) -> "Module":
         """Open the module; unless `quiet`, what the library says about its choices goes to standard error."""
-        from ..module import Module
-
         show_logs(quiet=quiet)
-        return Module(self.model, self.weights, engine=self.engine, precision=self.precision, threads=self.threads)
+        return self.choice().open()
+
+    def choice(self) -> "ModelChoice":
+        """Return the same for other machines."""
+        from ..extract.columns import ModelChoice
+
+        return ModelChoice(**asdict(self))
 
 
 def model_options(command: Command) -> Command:

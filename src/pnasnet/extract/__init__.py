@@ -4,7 +4,7 @@ sources ─ list_units ─► units ─ Feed ─► pictures ─ extract_columns
 """
 
 from .classify import Classification, classify
-from .columns import Column, columns_for
+from .columns import Column, ColumnsOf, ModelChoice, columns_for
 from .embed import extract, extract_columns
 from .labelled import extract_labelled
 from .options import ExtractOptions
@@ -19,9 +19,11 @@ __all__ = [
     "Batch",
     "Classification",
     "Column",
+    "ColumnsOf",
     "ExtractOptions",
     "FeatureFolder",
     "Listener",
+    "ModelChoice",
     "ParquetSink",
     "Prepared",
     "Report",

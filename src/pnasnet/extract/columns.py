@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -117,6 +117,42 @@ def columns_for(modules: Sequence["Module"], endpoints: Sequence[str], options: 
     if len(set(names)) < len(names):
         raise InputError("two of the models or endpoints have the same name: take each once, in a run of its own")
     return tuple(columns)
+
+
+@dataclass(frozen=True)
+class ModelChoice:
+    """A model and how it runs: what `Module` takes, as values that can be pickled."""
+
+    model: str
+    weights: str | None = None
+    engine: str = "auto"
+    precision: str = "float32"
+    threads: int | None = None
+
+    def open(self) -> "Module":
+        """Open the model."""
+        from ..module import Module
+
+        return Module(self.model, self.weights, engine=self.engine, precision=self.precision, threads=self.threads)
+
+
+@dataclass(frozen=True)
+class ColumnsOf:
+    """Builds the columns of models and endpoints on any machine: called, it opens the models."""
+
+    models: tuple[ModelChoice, ...]
+    endpoints: tuple[str, ...]
+    options: ExtractOptions
+
+    def on_workers(self, cpus: int) -> "ColumnsOf":
+        """Return the same for workers of `cpus` processors, whose engines and decoders take no more than these."""
+        models = tuple(replace(choice, threads=choice.threads or cpus) for choice in self.models)
+        options = replace(self.options, decoders=self.options.decoders or cpus)
+        return replace(self, models=models, options=options)
+
+    def __call__(self) -> tuple[Column, ...]:
+        """Open the models, and return a column for each of them and each endpoint."""
+        return columns_for([choice.open() for choice in self.models], self.endpoints, self.options)
 
 
 def _rounded_to_bfloat16(vectors: Floats) -> Floats:

@@ -29,8 +29,8 @@ class Feed:
         ends: the rows of the stream before which a unit ends; known before the row that follows is yielded.
     """
 
-    def __init__(self, units: Iterable[Unit], known: Mapping[int, Progress]) -> None:
-        """Take the units, and how far each has come."""
+    def __init__(self, units: Iterable[tuple[int, Unit]], known: Mapping[int, Progress]) -> None:
+        """Take the units with their numbers, and how far each has come."""
         self._units, self._known = units, known
         self.starts: deque[tuple[int, int]] = deque()
         self.ends: deque[int] = deque()
@@ -38,9 +38,9 @@ class Feed:
 
     def __iter__(self) -> Iterator[Picture]:
         """Yield the pictures; what keeps a unit from being read is a picture that fails."""
-        for number, unit in enumerate(self._units):
+        for number, unit in self._units:
             progress = self._known.get(number, Progress())
-            if progress.finished or (unit.size is not None and progress.rows >= unit.size):
+            if progress.covers(unit):
                 continue
             self.starts.append((number, progress.rows))
             yield from self._unit(unit, progress.rows)

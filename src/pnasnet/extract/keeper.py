@@ -25,9 +25,12 @@ class _Open:
 class Keeper:
     """Takes batches in the order of a feed, and writes them to a folder."""
 
-    def __init__(self, folder: FeatureFolder, vectors: VectorType, feed: Feed) -> None:
-        """Write to `folder` what comes of `feed`."""
+    def __init__(
+        self, folder: FeatureFolder, vectors: VectorType, feed: Feed, part_seconds: float | None = None
+    ) -> None:
+        """Write to `folder` what comes of `feed`, each part after so many seconds at most."""
         self._folder, self._vectors, self._feed = folder, vectors, feed
+        self._part_seconds = PART_SECONDS if part_seconds is None else part_seconds
         self._pending: list[Batch] = []
         self._open: _Open | None = None
         self._row = 0  # of the stream
@@ -46,7 +49,7 @@ class Keeper:
             self._row += stop - start
             start = stop
         self._close_ended()
-        if nbytes(self._pending) >= PART_BYTES or time.monotonic() - self._written >= PART_SECONDS:
+        if nbytes(self._pending) >= PART_BYTES or time.monotonic() - self._written >= self._part_seconds:
             self.flush()
 
     def flush(self, *, without: frozenset[str] = frozenset()) -> None:

@@ -2,7 +2,7 @@
 
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,9 @@ from .run import Listener, Report, Sources, extract_to_folder, mark_complete, se
 from .schema import VectorType
 from .sink import ParquetSink
 
+Extract = Callable[..., Report]
+"""What fills a folder; called as `extract_to_folder` is."""
+
 FILE_SUFFIX = ".parquet"
 
 
@@ -26,6 +29,7 @@ def extract_to(
     columns: Sequence[Column],
     options: ExtractOptions = DEFAULTS,
     *,
+    extract: Extract = extract_to_folder,
     overwrite: bool = False,
     listener: Listener | None = None,
 ) -> Report:
@@ -37,6 +41,7 @@ def extract_to(
         sources: the pictures.
         columns: which vectors.
         options: how they are made.
+        extract: what does the work: `extract_to_folder`, or another one that keeps its promises.
         overwrite: whether to begin anew where something is there. Without, a run goes on with what another one with the
             same settings has left, and a complete folder is left as it is.
         listener: hears how it goes. An exception that it raises ends the run; what is done is kept.
@@ -54,7 +59,7 @@ def extract_to(
     with folder.locked():
         if overwrite:
             folder.clear()
-        report = _fill(folder, settings, sources, columns, options, listener)
+        report = _fill(folder, settings, sources, columns, options, extract, listener)
         if file:
             _join(folder, file, VectorType.of(columns))
     if file:
@@ -68,13 +73,14 @@ def _fill(
     sources: Sources,
     columns: Sequence[Column],
     options: ExtractOptions,
+    extract: Extract,
     listener: Listener | None,
 ) -> Report:
     folder.check_settings(settings)
     if folder.is_complete:
         return Report(kept=folder.rows())
     try:
-        report = extract_to_folder(sources, columns, folder, options, listener=listener)
+        report = extract(sources, columns, folder, options, listener=listener)
     except BaseException as error:
         _say_what_is_kept(folder, error)
         raise

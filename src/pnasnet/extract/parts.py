@@ -12,6 +12,7 @@ Names that begin with `_` are passed over by Arrow, Spark and others that read t
 import hashlib
 import json
 import os
+import platform
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -52,6 +53,10 @@ class Progress:
 
     rows: int = 0
     finished: bool = False
+
+    def covers(self, unit: Unit) -> bool:
+        """Whether nothing of the unit is left to do."""
+        return self.finished or (unit.size is not None and self.rows >= unit.size)
 
 
 class FeatureFolder:
@@ -139,23 +144,23 @@ class FeatureFolder:
             for line in file:
                 yield Unit.from_dict(json.loads(line))
 
-    def parts(self) -> Iterator[Path]:
-        """Yield the paths of the parts, in order."""
-        yield from sorted(self.path.glob("part-*.parquet"))
+    def parts(self, unit: int | None = None) -> Iterator[Path]:
+        """Yield the paths of the parts, of one unit or of all, in order."""
+        yield from sorted(self.path.glob("part-*.parquet" if unit is None else f"part-{unit:08d}-*.parquet"))
 
-    def progress(self) -> dict[int, Progress]:
-        """Return how far each unit has come that was begun. Raises `OutputError` where a part is damaged."""
+    def progress(self, unit: int | None = None) -> dict[int, Progress]:
+        """Return how far each unit, or that one, has come that was begun. Raises `OutputError` for a damaged part."""
         known: dict[int, Progress] = {}
-        for path in self.parts():
+        for path in self.parts(unit):
             try:
                 metadata = pq.read_metadata(path)
             except (OSError, pa.ArrowException) as error:
                 raise OutputError(f"{path} is damaged ({error}): remove it, and run again") from error
             said = metadata.metadata or {}
-            unit, first, last = (int(said.get(key, -1)) for key in (_UNIT, _FIRST, _LAST))
-            before = known.get(unit, Progress())
+            number, first, last = (int(said.get(key, -1)) for key in (_UNIT, _FIRST, _LAST))
+            before = known.get(number, Progress())
             if first == before.rows:  # one that does not join on was left by a part before it that is gone
-                known[unit] = Progress(first + metadata.num_rows, bool(last))
+                known[number] = Progress(first + metadata.num_rows, bool(last))
         return known
 
     def write_part(self, part: Part, table: pa.Table, vectors: VectorType) -> None:
@@ -183,7 +188,8 @@ class FeatureFolder:
     def clear(self) -> None:
         """Remove what an earlier run has written; other files stay, and are an error for the next one."""
         names = (SETTINGS, INPUTS, COMPLETE, "_report.json", "_report.html")
-        for path in [self.path / COMPLETE, *self.parts(), *(self.path / name for name in names)]:
+        left = (self.path / name for name in names)
+        for path in [self.path / COMPLETE, *self.parts(), *self.path.glob("*.tmp"), *left]:
             path.unlink(missing_ok=True)
 
     def discard(self) -> None:
@@ -201,7 +207,8 @@ class FeatureFolder:
     @contextmanager
     def _replacing(self, path: Path) -> Iterator[Path]:
         """Let a file be written under another name, then give it its own; clean up where it cannot be written."""
-        temporary = path.with_name(f"{path.name}.tmp")
+        # Its own for each process on each machine: two workers may write the same part.
+        temporary = path.with_name(f"{path.name}.{platform.node()}-{os.getpid()}.tmp")
         try:
             yield temporary
             temporary.replace(path)

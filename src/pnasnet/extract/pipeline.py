@@ -74,6 +74,11 @@ class Stages:
     memory_splits: int = field(default=0)
     """How often a batch was halved because the device had not enough memory."""
 
+    def add(self, other: "Stages") -> None:
+        """Count what another machine took."""
+        for name in ("decoding", "waiting", "engine", "writing", "memory_splits"):
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+
     @property
     def bottleneck(self) -> str:
         """Which stage the others waited for: decoding, engine or writing."""

@@ -1,7 +1,7 @@
 """From sources to a folder of features: what is left to do, done unit by unit, kept part by part."""
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any
@@ -46,9 +46,18 @@ class Report:
     def add(self, batch: Batch) -> None:
         """Count a batch's rows."""
         failures = [row.error for row in batch.rows if row.error is not None]
-        self.rows += len(batch.rows)
-        self.failed += len(failures)
-        self.errors += failures[: _EXAMPLES - len(self.errors)]
+        self._count(len(batch.rows), len(failures), failures)
+
+    def merge(self, other: "Report") -> None:
+        """Count what another machine has done."""
+        self._count(other.rows, other.failed, other.errors)
+        self.stages.add(other.stages)
+        self.sample.merge(other.sample)
+
+    def _count(self, rows: int, failed: int, errors: list[str]) -> None:
+        self.rows += rows
+        self.failed += failed
+        self.errors += errors[: _EXAMPLES - len(self.errors)]
 
 
 @dataclass(frozen=True)
@@ -86,12 +95,47 @@ def extract_to_folder(
     """
     started = time.perf_counter()
     listener = listener or Listener()
+    report, known = begin_run(sources, folder, listener)
+    fill_folder(folder, enumerate(folder.inputs()), known, columns, options, report, listener)
+    report.seconds = time.perf_counter() - started
+    return report
+
+
+def begin_run(sources: Sources, folder: FeatureFolder, listener: Listener) -> tuple[Report, dict[int, Progress]]:
+    """List the inputs, unless that is done; return a report of no rows yet, and how far each unit has come."""
     folder.list_inputs(sources.units())
     known = folder.progress()
-    report = Report(kept=folder.rows())
+    report = Report(kept=sum(progress.rows for progress in known.values()))
     listener.begin(_total(folder.inputs(), known), report.kept)
-    feed, reader = Feed(folder.inputs(), known), Reader(options.give_up)
-    keeper = Keeper(folder, VectorType.of(columns), feed)
+    return report, known
+
+
+def fill_folder(
+    folder: FeatureFolder,
+    units: Iterable[tuple[int, Unit]],
+    known: Mapping[int, Progress],
+    columns: Sequence[Column],
+    options: ExtractOptions,
+    report: Report,
+    listener: Listener | None = None,
+    *,
+    part_seconds: float | None = None,
+) -> None:
+    """Write what is left of some units, and count it in `report`.
+
+    Args:
+        folder: where to.
+        units: with their numbers.
+        known: how far each of them has come.
+        columns: which vectors.
+        options: how they are made.
+        report: where to count.
+        listener: hears of the rows.
+        part_seconds: after how long a part is written, however little there is.
+    """
+    listener = listener or Listener()
+    feed, reader = Feed(units, known), Reader(options.give_up)
+    keeper = Keeper(folder, VectorType.of(columns), feed, part_seconds)
     pictures = read_ahead(feed, AHEAD)
     batches = extract_columns(pictures, reader, _name, columns, options, report.stages, report.sample.offer)
     with closing(pictures), closing(batches):
@@ -102,9 +146,7 @@ def extract_to_folder(
                 listener.progress(len(batch.rows))
         finally:
             keeper.flush(without=reader.missed)
-    report.stages.writing = keeper.seconds
-    report.seconds = time.perf_counter() - started
-    return report
+            report.stages.writing += keeper.seconds
 
 
 def settings_of(sources: Sources, columns: Sequence[Column]) -> dict[str, Any]:
@@ -130,7 +172,7 @@ def _total(units: Iterator[Unit], known: dict[int, Progress]) -> int | None:
     """Return how many rows there will be, or None where that would mean to open every shard."""
     total = 0
     for number, unit in enumerate(units):
-        size = known[number].rows if number in known and known[number].finished else unit.size
+        size = known[number].rows if number in known and known[number].covers(unit) else unit.size
         if size is None:
             return None
         total += size

@@ -3,6 +3,7 @@
 import io
 import random
 import threading
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -43,6 +44,24 @@ class Sample:
         thumbnail = _thumbnail(prepared)
         with self._lock:
             self._kept[place] = (picture.name, thumbnail)
+
+    def merge(self, other: "Sample") -> None:
+        """Take into account what another machine has sampled: each of the two shares as likely as it is large."""
+        with self._lock:
+            both = [(self._seen, self._kept), (other._seen, list(other._kept))]
+            kept: list[tuple[str, bytes]] = []
+            while len(kept) < self._size and (left := [(seen, own) for seen, own in both if own]):
+                own = self._random.choices([own for _, own in left], [max(seen, 1) for seen, _ in left])[0]
+                kept.append(own.pop(self._random.randrange(len(own))))
+            self._kept, self._seen = kept, self._seen + other._seen
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what is pickled: all but the lock."""
+        return {**self.__dict__, "_lock": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Take what was pickled, with a lock of its own."""
+        self.__dict__ |= {**state, "_lock": threading.Lock()}
 
 
 def _thumbnail(prepared: Prepared) -> bytes:
