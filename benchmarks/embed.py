@@ -1,8 +1,11 @@
-"""How close `embed` comes to the rate that the CPU seconds of decoding and of the engine allow on the same cores.
+"""How close `embed` comes to the rate that decoding and the engine allow, and how far it is from the obvious loop.
 
-Command:  python benchmarks/embed.py [--model pnasnet_large] [--photos 60] [--threads 2]
+Command:  python benchmarks/embed.py [--model pnasnet_large] [--photos 48] [--ray] [--loop]
+Needs:    the torch extra for --loop, the ray extra for --ray.
 Method:   each stage alone on the same photos gives its CPU seconds per photo; cores / (their sum) is the rate that
-          nothing can beat; the whole command's loop is then timed in the same process.
+          nothing can beat. `embed`, the obvious loop (Pillow, batches of 8, eager torch) and `embed` on a local Ray
+          cluster then run in the same process, in turn. Each runs on the photos and on twice as many, and its rate is
+          that of the second half: what opening a network or a cluster takes is left out.
 Result:   see docs/benchmarks.md.
 """
 
@@ -10,18 +13,24 @@ import argparse
 import os
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
+from PIL import Image
 
 from pnasnet import Module
-from pnasnet.extract import ExtractOptions, Sources, columns_for, extract_to, list_units
+from pnasnet.extract import ColumnsOf, ExtractOptions, ModelChoice, Sources, columns_for, extract_to, list_units
+from pnasnet.extract.sources import listing
 from pnasnet.images import preprocess
 from pnasnet.plan import resolve
 from pnasnet.zoo import find
 
 from common import enlarged_photos, machine, random_weights
+
+Extraction = Callable[[list[Path]], object]
+CORES = len(os.sched_getaffinity(0))
 
 
 def cpu_seconds(work: Callable[[], object], count: int) -> float:
@@ -31,33 +40,102 @@ def cpu_seconds(work: Callable[[], object], count: int) -> float:
     return (time.process_time() - start) / count
 
 
+def rate(extraction: Extraction, photos: list[Path]) -> float:
+    """Return photos per second, of the second half of twice the photos."""
+    seconds = []
+    for chosen in (photos, [*photos, *photos]):
+        start = time.perf_counter()
+        extraction(chosen)
+        seconds.append(time.perf_counter() - start)
+    return len(photos) / (seconds[1] - seconds[0])
+
+
+def embed(photos: list[Path], module: Module, batch: int) -> None:
+    """Run what `pnasnet embed` runs."""
+    options = ExtractOptions(batch_size=batch)
+    with TemporaryDirectory() as folder:
+        sources = Sources(lambda: list_units(photos), ("photos",))
+        extract_to(Path(folder) / "out", sources, columns_for([module], ["global_pool"], options), options)
+
+
+def embed_on_ray(photos: list[Path], module: Module, weights: Path, batch: int) -> None:
+    """Run what `pnasnet embed --ray --cpus N` runs: one worker with all cores."""
+    from pnasnet.extract.on_ray import RayOptions, extract_on_ray
+
+    options = ExtractOptions(batch_size=batch)
+    build = ColumnsOf((ModelChoice(str(weights)),), ("global_pool",), options).on_workers(CORES)
+    extract = partial(extract_on_ray, build=build, ray_options=RayOptions("auto", workers=1, cpus=CORES))
+    with TemporaryDirectory() as folder:
+        sources = Sources(lambda: list_units(photos), ("photos",))
+        columns = columns_for([module], ["global_pool"], options)
+        extract_to(Path(folder) / "out", sources, columns, options, extract=extract)
+
+
+class Loop:
+    """What one writes first: open, resize, stack, run."""
+
+    def __init__(self, module: Module, batch: int) -> None:
+        """Make the torch network."""
+        import torch
+
+        from pnasnet.network import Network
+
+        self._size, self._batch = module.image_size, batch
+        self._network = Network(module.model.plan).eval()
+        self._network.load_variables(dict(module.model.arrays()))
+        self._network.use_memory_format(torch.contiguous_format)
+
+    def __call__(self, photos: list[Path]) -> None:
+        """Extract."""
+        import torch
+
+        vectors, height_width = [], self._size
+        for start in range(0, len(photos), self._batch):
+            images = []
+            for photo in photos[start : start + self._batch]:
+                picture = Image.open(photo).convert("RGB").resize(height_width[::-1], Image.Resampling.BILINEAR)
+                images.append(np.asarray(picture, np.float32) / 255)
+            with torch.inference_mode():
+                vectors.append(self._network(torch.from_numpy(np.stack(images)))["global_pool"].numpy())
+        np.concatenate(vectors)
+
+
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="pnasnet_large")
-    parser.add_argument("--photos", type=int, default=60)
+    parser.add_argument("--photos", type=int, default=48)
     parser.add_argument("--megapixels", type=float, default=4.0)
     parser.add_argument("--batch", type=int, default=8)
+    parser.add_argument("--ray", action="store_true", help="also on a local Ray cluster")
+    parser.add_argument("--loop", action="store_true", help="also the obvious loop")
     options = parser.parse_args()
-    cores = len(os.sched_getaffinity(0))
+    listing.FILES_IN_UNIT = options.photos // 2  # that a small run has several units
     examples = Path(__file__).parent.parent / "examples" / "photos"
-    module = Module(options.model, weights=random_weights(resolve(find(options.model).spec)))
     with TemporaryDirectory() as folder:
         photos = enlarged_photos(examples, Path(folder), options.photos, options.megapixels)
+        module = Module(options.model, weights=random_weights(resolve(find(options.model).spec)))
         images = np.stack([preprocess(photo, module.image_size) for photo in photos[: options.batch]])
         module(images)
         batches = max(len(photos) // len(images), 1)
         engine = cpu_seconds(lambda: [module(images) for _ in range(batches)], batches * len(images))
         decoding = cpu_seconds(lambda: [preprocess(photo, module.image_size) for photo in photos], len(photos))
-        allowed = cores / (engine + decoding)
-        start = time.perf_counter()
-        chosen = ExtractOptions(batch_size=options.batch)
-        columns = columns_for([module], ["global_pool"], chosen)
-        extract_to(Path(folder) / "features", Sources(lambda: list_units(photos), ("photos",)), columns, chosen)
-        rate = len(photos) / (time.perf_counter() - start)
-    print(f"{options.model}, {len(photos)} JPEG photos of {options.megapixels:g} megapixels, {machine()}")
-    print(f"CPU seconds per photo: engine {engine:.4f}, decoding {decoding:.4f}; {cores} cores allow {allowed:.2f}/s")
-    print(f"embed: {rate:.2f} photos/s, {rate / allowed:.1%} of that")
+        allowed = CORES / (engine + decoding)
+        print(f"{options.model}, {len(photos)} JPEG photos of {options.megapixels:g} megapixels, {machine()}")
+        print(f"CPU seconds per photo: engine {engine:.4f}, decoding {decoding:.4f}; allowed {allowed:.2f}/s")
+        own = rate(lambda chosen: embed(chosen, module, options.batch), photos)
+        print(f"embed:            {own:8.2f} photos/s, {own / allowed:.1%} of what is allowed")
+        if options.loop:
+            loop = rate(Loop(module, options.batch), photos)
+            print(f"the obvious loop: {loop:8.2f} photos/s; embed is {own / loop:.2f} times as fast")
+        if options.ray:
+            import ray
+
+            weights = Path(folder) / "weights.safetensors"
+            module.export(weights)
+            ray.init(num_cpus=CORES, log_to_driver=False)
+            on_ray = rate(lambda chosen: embed_on_ray(chosen, module, weights, options.batch), photos)
+            print(f"embed on Ray:     {on_ray:8.2f} photos/s, {on_ray / own:.1%} of embed alone")
 
 
 if __name__ == "__main__":
