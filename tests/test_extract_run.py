@@ -7,12 +7,15 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from numpy.typing import NDArray
 
 from corpus import MODEL, jpeg, parquet, pictures, rows_of, tar, write_folder, zipped
 from pnasnet import Module
@@ -24,6 +27,7 @@ from pnasnet.extract import (
     Report,
     Sources,
     columns_for,
+    contents,
     extract_to,
     keeper,
     list_units,
@@ -302,6 +306,37 @@ def test_several_models_in_one_pass(module: Module, tmp_path: Path) -> None:
         expected = np.concatenate([each.embed(folder / picture) for picture in pictures(3)])
         np.testing.assert_array_equal(np.array(table[f"embedding_{name}"].to_pylist(), np.float32), expected)
         assert table.schema.metadata[f"pnasnet.embedding_{name}.model".encode()].decode() == each.model.name
+
+
+def with_copies(tmp_path: Path) -> Path:
+    """A folder of 40 pictures with 10 contents."""
+    return write_folder(tmp_path / "copies", {f"{number:03d}.jpg": jpeg(number * 7 % 10) for number in range(40)})
+
+
+@pytest.mark.parametrize("recent", [contents._RECENT_BYTES, 0])
+def test_equal_pictures_are_computed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, recent: int) -> None:
+    monkeypatch.setattr(contents, "_RECENT_BYTES", recent)
+    own, seen = Module(MODEL, engine="fake"), 0
+    infer = own.run
+
+    def count(images: NDArray[np.float32], endpoints: Sequence[str]) -> dict[str, NDArray[np.float32]]:
+        nonlocal seen
+        seen += len(images)
+        return infer(images, endpoints)
+
+    monkeypatch.setattr(own, "run", count)
+    folder = with_copies(tmp_path)
+    run(own, tmp_path / "whole", folder)
+    assert seen == 40
+    seen = 0
+    options = replace(THREE, deduplicate=True)
+    with pytest.raises(KeyboardInterrupt):
+        run(own, tmp_path / "out", folder, options=options, listener=StopAfter(17))
+    report = run(own, tmp_path / "out", folder, options=options)
+    assert seen == 10 or recent == 0  # without a memory, what is not in a part yet is computed again
+    assert seen < 30
+    assert report.copies > 20
+    assert rows_of(tmp_path / "out") == rows_of(tmp_path / "whole")
 
 
 # Real signals, to processes of their own.

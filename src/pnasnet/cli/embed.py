@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     "--files-from", metavar="FILE", help="Take the sources that FILE lists, a line each; - is standard input."
 )
 @click.option("-0", "--null", is_flag=True, help="The list's entries end with a zero byte, as of find -print0.")
+@click.option("--deduplicate", is_flag=True, help="Compute photos that are equal byte for byte once.")
 @click.option(
     "--give-up",
     type=click.IntRange(0),
@@ -167,5 +168,6 @@ def _print(report: "Report", output: str) -> None:
         f"{output}: {report.rows - report.failed:,} embedded, {report.failed:,} failed, "
         f"in {report.seconds:.1f} s ({report.rows / report.seconds:.1f} images/s)"
         + (f"; {report.kept:,} rows were there before" if report.kept else "")
+        + (f"; {report.copies:,} vectors are copies" if report.copies else "")
         + ("" if output.endswith(".parquet") else "; see _report.html")
     )

@@ -9,10 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import ImageError, PnasnetError
-from ..images import Source, Target, load_each
+from ..images import Source, Target, load_each, read_file
 from .columns import Column, Floats, columns_for
+from .contents import digest_of
 from .options import DEFAULTS, ExtractOptions
-from .pipeline import Batch, Prepared, Stages, run_pipeline
+from .pipeline import Batch, Known, Prepared, Stages, run_pipeline
 
 if TYPE_CHECKING:
     from ..module import Module
@@ -40,6 +41,7 @@ def extract_columns(
     options: ExtractOptions,
     stages: Stages | None = None,
     watch: Callable[[T, Prepared], None] = lambda picture, prepared: None,
+    known: Known | None = None,
 ) -> Generator[Batch, None, None]:
     """Yield the vectors of all `columns`, in the order of `pictures`, a row for each; each picture is decoded once.
 
@@ -51,12 +53,13 @@ def extract_columns(
         options: batch size and decoders.
         stages: where to count the seconds.
         watch: called with each picture that could be prepared, by several threads.
+        known: vectors of contents that were computed before, and are not computed again.
     """
     networks = {id(column.module): column for column in columns}  # one input for each
     targets = tuple(Target(column.module.image_size, column.preset) for column in networks.values())
 
     def load(picture: T) -> Prepared:
-        prepared = _load(picture, read, name, targets, options.exif)
+        prepared = _load(picture, read, name, targets, options.exif, digest=known is not None)
         watch(picture, prepared)
         return prepared
 
@@ -68,14 +71,24 @@ def extract_columns(
         decoders=options.decoders or os.cpu_count() or 1,
         name=name,
         stages=stages,
+        known=known,
     )
 
 
 def _load(
-    picture: T, read: Callable[[T], Source], name: Callable[[T], str], targets: Sequence[Target], exif: bool | None
+    picture: T,
+    read: Callable[[T], Source],
+    name: Callable[[T], str],
+    targets: Sequence[Target],
+    exif: bool | None,
+    *,
+    digest: bool,
 ) -> Prepared:
     try:
-        loaded = load_each(read(picture), targets, exif=exif)
+        source = read(picture)
+        if digest and isinstance(source, str | os.PathLike):
+            source = read_file(source)
+        loaded = load_each(source, targets, exif=exif)
     except ImageError as error:  # bytes do not know their name
         raise type(error)(str(error).replace("image bytes", _printable(name(picture)), 1)) from error
     except PnasnetError:
@@ -83,7 +96,8 @@ def _load(
     except OSError as error:
         reason = error.strerror or error
         raise ImageError(f"{_printable(name(picture))}: cannot be read ({reason}): check the disk") from error
-    return Prepared(tuple(one.image for one in loaded), loaded[0].width, loaded[0].height)
+    content = digest_of(source) if digest and isinstance(source, bytes | bytearray | memoryview) else None
+    return Prepared(tuple(one.image for one in loaded), loaded[0].width, loaded[0].height, content)
 
 
 def _printable(name: str) -> str:

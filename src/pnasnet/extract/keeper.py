@@ -3,6 +3,7 @@
 import time
 from dataclasses import dataclass
 
+from .contents import Contents
 from .feed import Feed
 from .parts import FeatureFolder, Part
 from .pipeline import Batch
@@ -26,9 +27,15 @@ class Keeper:
     """Takes batches in the order of a feed, and writes them to a folder."""
 
     def __init__(
-        self, folder: FeatureFolder, vectors: VectorType, feed: Feed, part_seconds: float | None = None
+        self,
+        folder: FeatureFolder,
+        vectors: VectorType,
+        feed: Feed,
+        part_seconds: float | None = None,
+        contents: Contents | None = None,
     ) -> None:
-        """Write to `folder` what comes of `feed`, each part after so many seconds at most."""
+        """Write to `folder` what comes of `feed`, each part after so many seconds at most; tell `contents` of it."""
+        self._contents = contents
         self._folder, self._vectors, self._feed = folder, vectors, feed
         self._part_seconds = PART_SECONDS if part_seconds is None else part_seconds
         self._pending: list[Batch] = []
@@ -84,6 +91,8 @@ class Keeper:
         started = time.perf_counter()
         part = Part(self._open.unit, self._open.next, rows, last)
         self._folder.write_part(part, self._vectors.table(self._pending), self._vectors)
+        if self._contents:
+            self._contents.keep(part, [row for batch in self._pending for row in batch.rows])
         self._pending = []
         self._open.next += rows
         self.seconds += time.perf_counter() - started

@@ -72,6 +72,10 @@ def extract_on_ray(
     Raises:
         MissingExtraError: Ray is not installed. InputError: no cluster answers, or it has no room for a worker.
     """
+    if options.deduplicate:
+        raise InputError(
+            "workers on a cluster do not know each other's pictures: leave out --deduplicate, or the cluster"
+        )
     started = time.perf_counter()
     listener = listener or Listener()
     report, known = begin_run(sources, folder, listener)

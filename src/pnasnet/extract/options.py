@@ -25,6 +25,8 @@ class ExtractOptions:
     """How many images the engine gets at once; more make no network faster on CPUs, and take memory."""
     decoders: int | None = None
     """How many threads decode; None takes as many as there are processors."""
+    deduplicate: bool = False
+    """Whether pictures that are equal byte for byte are computed once; not on clusters."""
     give_up: int = 32
     """After how many pictures in a row that cannot be reached, such as on a disk that is gone, a run ends; 0: never."""
 

@@ -188,7 +188,7 @@ class FeatureFolder:
     def clear(self) -> None:
         """Remove what an earlier run has written; other files stay, and are an error for the next one."""
         names = (SETTINGS, INPUTS, COMPLETE, "_report.json", "_report.html")
-        left = (self.path / name for name in names)
+        left = [*(self.path / name for name in names), *self.path.glob("_contents.sqlite*")]
         for path in [self.path / COMPLETE, *self.parts(), *self.path.glob("*.tmp"), *left]:
             path.unlink(missing_ok=True)
 

@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +30,8 @@ class Prepared:
     images: tuple[Floats, ...]
     width: int
     height: int
+    digest: bytes | None = None
+    """Of its content, where pictures that are equal are computed once."""
 
 
 Load = Callable[[T], Prepared]
@@ -46,6 +48,17 @@ class Row:
     width: int | None = None
     height: int | None = None
     error: str | None = None
+    digest: bytes | None = None
+
+
+class Known(Protocol):
+    """Vectors [F] by column of contents that were computed before."""
+
+    def find(self, digest: bytes) -> Mapping[str, NDArray[np.floating]] | None:
+        """Return a content's vectors."""
+
+    def add(self, digest: bytes, vectors: Mapping[str, NDArray[np.floating]]) -> None:
+        """Take the vectors of a content that was not known."""
 
 
 @dataclass(frozen=True)
@@ -95,6 +108,7 @@ def run_pipeline(
     decoders: int,
     name: Callable[[T], str] = str,
     stages: Stages | None = None,
+    known: Known | None = None,
 ) -> Generator[Batch, None, None]:
     """Yield a row for each of `pictures`, in their order.
 
@@ -107,8 +121,9 @@ def run_pipeline(
         decoders: how many threads decode.
         name: what a picture's row calls it.
         stages: where to count the seconds.
+        known: what was computed before; pictures with the digest of one of these are not computed again.
     """
-    run = _Run(infer, stages or Stages())
+    run = _Run(infer, stages or Stages(), known)
     loaded = _map_ahead(
         lambda picture: _load_row(name(picture), picture, load),
         pictures,
@@ -118,9 +133,7 @@ def run_pipeline(
     )
     for row, images, seconds in loaded:
         run.stages.decoding += seconds
-        run.rows.append(row)
-        if images is not None:
-            run.images.append(images)
+        run.take(row, images)
         if len(run.images) == batch_size or len(run.rows) == 4 * batch_size:
             yield run.batch()
     if run.rows:
@@ -133,17 +146,47 @@ class _Run:
 
     infer: Infer
     stages: Stages
+    known: Known | None
     rows: list[Row] = field(default_factory=list)
     images: list[tuple[Floats, ...]] = field(default_factory=list)
+    vectors: list["int | Mapping[str, NDArray[np.floating]]"] = field(default_factory=list)
+    """Of each row without error: which of the images it is, or its vectors, if they are known."""
+    places: dict[bytes, int] = field(default_factory=dict)
+    """Of the images, by digest."""
+
+    def take(self, row: Row, images: tuple[Floats, ...] | None) -> None:
+        """Take a row; what has to be computed for it becomes part of the batch."""
+        self.rows.append(row)
+        if images is None:
+            return
+        if self.known and row.digest:
+            place = self.places.get(row.digest)
+            found = self.known.find(row.digest) if place is None else place
+            if found is not None:
+                self.vectors.append(found)
+                return
+            self.places[row.digest] = len(self.images)
+        self.vectors.append(len(self.images))
+        self.images.append(images)
 
     def batch(self) -> Batch:
         """Return the next batch."""
-        rows, images = self.rows, self.images
-        self.rows, self.images = [], []
         started = time.perf_counter()
-        columns = self._infer(images) if images else {}
+        columns = self._infer(self.images) if self.images else {}
         self.stages.engine += time.perf_counter() - started
-        return Batch(tuple(rows), columns)
+        if self.known:
+            columns = self._filled(columns, self.known)
+        batch = Batch(tuple(self.rows), columns)
+        self.rows, self.images, self.vectors, self.places = [], [], [], {}
+        return batch
+
+    def _filled(self, columns: Mapping[str, NDArray[np.floating]], known: Known) -> Mapping[str, NDArray[np.floating]]:
+        """Return the vectors of all rows, known ones included, and let those that are new be known."""
+        computed = [{name: vectors[place] for name, vectors in columns.items()} for place in range(len(self.images))]
+        for digest, place in self.places.items():
+            known.add(digest, computed[place])
+        each = [computed[found] if isinstance(found, int) else found for found in self.vectors]
+        return {name: np.stack([vectors[name] for vectors in each]) for name in (each[0] if each else ())}
 
     def _infer(self, images: list[tuple[Floats, ...]]) -> Mapping[str, NDArray[np.floating]]:
         try:
@@ -162,7 +205,8 @@ def _load_row(name: str, picture: T, load: Load[T]) -> tuple[Row, tuple[Floats, 
         loaded = load(picture)
     except ImageError as error:
         return Row(name, error=str(error)), None, time.perf_counter() - started
-    return Row(name, loaded.width, loaded.height), loaded.images, time.perf_counter() - started
+    row = Row(name, loaded.width, loaded.height, digest=loaded.digest)
+    return row, loaded.images, time.perf_counter() - started
 
 
 def _map_ahead(

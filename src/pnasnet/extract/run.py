@@ -2,11 +2,12 @@
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
 from .columns import Column
+from .contents import Contents
 from .embed import extract_columns
 from .feed import AHEAD, Feed, Reader, read_ahead
 from .keeper import Keeper
@@ -29,6 +30,7 @@ class Report:
         rows: how many rows this run has written.
         failed: how many of them are failures.
         kept: how many rows earlier runs had left.
+        copies: how many vectors were taken from pictures of the same content.
         errors: what the first few failures were, a line each.
         seconds: how long the run took.
         stages: what took them.
@@ -38,6 +40,7 @@ class Report:
     rows: int = 0
     failed: int = 0
     kept: int = 0
+    copies: int = 0
     errors: list[str] = field(default_factory=list)
     seconds: float = 0.0
     stages: Stages = field(default_factory=Stages)
@@ -51,6 +54,7 @@ class Report:
     def merge(self, other: "Report") -> None:
         """Count what another machine has done."""
         self._count(other.rows, other.failed, other.errors)
+        self.copies += other.copies
         self.stages.add(other.stages)
         self.sample.merge(other.sample)
 
@@ -135,10 +139,11 @@ def fill_folder(
     """
     listener = listener or Listener()
     feed, reader = Feed(units, known), Reader(options.give_up)
-    keeper = Keeper(folder, VectorType.of(columns), feed, part_seconds)
+    contents = Contents(folder) if options.deduplicate else None
+    keeper = Keeper(folder, VectorType.of(columns), feed, part_seconds, contents)
     pictures = read_ahead(feed, AHEAD)
-    batches = extract_columns(pictures, reader, _name, columns, options, report.stages, report.sample.offer)
-    with closing(pictures), closing(batches):
+    batches = extract_columns(pictures, reader, _name, columns, options, report.stages, report.sample.offer, contents)
+    with closing(pictures), closing(batches), closing(contents) if contents else nullcontext():
         try:
             for batch in batches:
                 keeper.add(batch)
@@ -147,6 +152,7 @@ def fill_folder(
         finally:
             keeper.flush(without=reader.missed)
             report.stages.writing += keeper.seconds
+            report.copies += contents.copies if contents else 0
 
 
 def settings_of(sources: Sources, columns: Sequence[Column]) -> dict[str, Any]:

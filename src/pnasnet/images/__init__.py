@@ -9,7 +9,7 @@ from pnasnet.images.decoding import decode
 from pnasnet.images.loading import Loaded, Target, load, load_each, preprocess
 from pnasnet.images.presets import PRESETS, Preset, get_preset, transform
 from pnasnet.images.resize import central_crop, resize_bilinear, resize_crop_bicubic
-from pnasnet.images.source import EXTENSIONS, LIMITS, Limits, Source, is_image_path
+from pnasnet.images.source import EXTENSIONS, LIMITS, Limits, Source, is_image_path, read_file
 from pnasnet.images.walking import folder_id, list_folder, walk
 
 __all__ = [
@@ -30,6 +30,7 @@ __all__ = [
     "load",
     "load_each",
     "preprocess",
+    "read_file",
     "resize_bilinear",
     "resize_crop_bicubic",
     "transform",

@@ -1,0 +1,105 @@
+"""Which contents have been seen, so that pictures that are equal byte for byte are computed once.
+
+The last ones are kept with their vectors. Of the others a database in the folder says in which part they are, and the
+vectors are read from there: memory does not grow with the number of pictures.
+"""
+
+import sqlite3
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from hashlib import blake2b
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from ..errors import OutputError
+from .parts import FeatureFolder, Part
+from .pipeline import Row
+
+Vectors = Mapping[str, NDArray[np.floating]]
+"""A vector [F] of each column."""
+
+DATABASE = "_contents.sqlite"
+_RECENT_BYTES = 96 << 20  # more than a part holds: what is not in memory is on disk
+
+
+def digest_of(content: bytes | bytearray | memoryview) -> bytes:
+    """Return 16 bytes that no two contents share."""
+    return blake2b(content, digest_size=16).digest()
+
+
+class Contents:
+    """The contents of a folder's rows, by their digests."""
+
+    def __init__(self, folder: FeatureFolder) -> None:
+        """Open the folder's database. Raises `OutputError` where it cannot be."""
+        self._folder = folder
+        self._recent: OrderedDict[bytes, Vectors] = OrderedDict()
+        self._recent_bytes = 0
+        self.copies = 0
+        """How many vectors were taken from others."""
+        try:
+            self._database = sqlite3.connect(folder.path / DATABASE)
+            self._database.execute("PRAGMA journal_mode = WAL")
+            self._database.execute(
+                "CREATE TABLE IF NOT EXISTS contents "
+                "(digest BLOB PRIMARY KEY, part TEXT NOT NULL, row INTEGER NOT NULL) WITHOUT ROWID"
+            )
+        except sqlite3.Error as error:
+            raise self._failed(error) from error
+
+    def find(self, digest: bytes) -> Vectors | None:
+        """Return the vectors of a content, if it was seen."""
+        found = self._recent.get(digest) or self._from_part(digest)
+        self.copies += found is not None
+        return found
+
+    def add(self, digest: bytes, vectors: Vectors) -> None:
+        """Take the vectors of a content into account."""
+        self._recent[digest] = vectors
+        self._recent_bytes += sum(vector.nbytes for vector in vectors.values())
+        while self._recent_bytes > _RECENT_BYTES and len(self._recent) > 1:
+            _, oldest = self._recent.popitem(last=False)
+            self._recent_bytes -= sum(vector.nbytes for vector in oldest.values())
+
+    def keep(self, part: Part, rows: Sequence[Row]) -> None:
+        """Remember in which part, which has been written, contents are. Raises `OutputError` where it cannot."""
+        places = [(row.digest, part.name, place) for place, row in enumerate(rows) if row.digest and row.error is None]
+        try:
+            with self._database:
+                self._database.executemany("INSERT OR IGNORE INTO contents VALUES (?, ?, ?)", places)
+        except sqlite3.Error as error:
+            raise self._failed(error) from error
+
+    def close(self) -> None:
+        """Close the database."""
+        self._database.close()
+
+    def _from_part(self, digest: bytes) -> Vectors | None:
+        try:
+            place = self._database.execute("SELECT part, row FROM contents WHERE digest = ?", (digest,)).fetchone()
+        except sqlite3.Error as error:
+            raise self._failed(error) from error
+        if place is None or not (self._folder.path / place[0]).is_file():
+            return None
+        vectors = _read_row(self._folder.path / place[0], place[1])
+        self.add(digest, vectors)
+        return vectors
+
+    def _failed(self, error: sqlite3.Error) -> OutputError:
+        return OutputError(f"{self._folder.path / DATABASE}: {error}; make room for it, or leave out --deduplicate")
+
+
+def _read_row(path: Path, row: int) -> Vectors:
+    """Return the vectors of a row, reading no more than its row group."""
+    with pq.ParquetFile(path) as part:
+        names = [name for name in part.schema_arrow.names if name.startswith("embedding")]
+        for group in range(part.num_row_groups):
+            rows = part.metadata.row_group(group).num_rows
+            if row < rows:
+                table = part.read_row_group(group, columns=names).slice(row, 1)
+                return {name: table[name].combine_chunks().flatten().to_numpy() for name in names}
+            row -= rows
+    raise OutputError(f"{path} has fewer rows than it had: remove the folder, and begin anew")
