@@ -335,7 +335,7 @@ def test_equal_pictures_are_computed_once(tmp_path: Path, monkeypatch: pytest.Mo
     report = run(own, tmp_path / "out", folder, options=options)
     assert seen == 10 or recent == 0  # without a memory, what is not in a part yet is computed again
     assert seen < 30
-    assert report.copies > 20
+    assert report.stages.copies == report.rows or recent == 0
     assert rows_of(tmp_path / "out") == rows_of(tmp_path / "whole")
 
 

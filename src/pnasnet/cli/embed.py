@@ -168,6 +168,6 @@ def _print(report: "Report", output: str) -> None:
         f"{output}: {report.rows - report.failed:,} embedded, {report.failed:,} failed, "
         f"in {report.seconds:.1f} s ({report.rows / report.seconds:.1f} images/s)"
         + (f"; {report.kept:,} rows were there before" if report.kept else "")
-        + (f"; {report.copies:,} vectors are copies" if report.copies else "")
+        + (f"; {report.stages.copies:,} vectors are copies" if report.stages.copies else "")
         + ("" if output.endswith(".parquet") else "; see _report.html")
     )

@@ -38,8 +38,6 @@ class Contents:
         self._folder = folder
         self._recent: OrderedDict[bytes, Vectors] = OrderedDict()
         self._recent_bytes = 0
-        self.copies = 0
-        """How many vectors were taken from others."""
         try:
             self._database = sqlite3.connect(folder.path / DATABASE)
             self._database.execute("PRAGMA journal_mode = WAL")
@@ -52,9 +50,7 @@ class Contents:
 
     def find(self, digest: bytes) -> Vectors | None:
         """Return the vectors of a content, if it was seen."""
-        found = self._recent.get(digest) or self._from_part(digest)
-        self.copies += found is not None
-        return found
+        return self._recent.get(digest) or self._from_part(digest)
 
     def add(self, digest: bytes, vectors: Vectors) -> None:
         """Take the vectors of a content into account."""

@@ -84,12 +84,14 @@ class Stages:
     """For the next picture: what decoding took beyond what the other stages hid."""
     engine: float = 0.0
     writing: float = 0.0
-    memory_splits: int = field(default=0)
+    memory_splits: int = 0
     """How often a batch was halved because the device had not enough memory."""
+    copies: int = 0
+    """How many vectors were taken from pictures of the same content."""
 
     def add(self, other: "Stages") -> None:
         """Count what another machine took."""
-        for name in ("decoding", "waiting", "engine", "writing", "memory_splits"):
+        for name in ("decoding", "waiting", "engine", "writing", "memory_splits", "copies"):
             setattr(self, name, getattr(self, name) + getattr(other, name))
 
     @property
@@ -164,6 +166,7 @@ class _Run:
             found = self.known.find(row.digest) if place is None else place
             if found is not None:
                 self.vectors.append(found)
+                self.stages.copies += 1
                 return
             self.places[row.digest] = len(self.images)
         self.vectors.append(len(self.images))

@@ -79,7 +79,6 @@ def _values(settings: dict[str, Any], report: Report, failures: Failures) -> dic
         "failed": failures.count,
         "this_run": {
             "rows": report.rows,
-            "copies": report.copies,
             "seconds": report.seconds,
             "rows_per_second": report.rows / report.seconds if report.seconds else None,
             "stages": asdict(stages),

@@ -30,7 +30,6 @@ class Report:
         rows: how many rows this run has written.
         failed: how many of them are failures.
         kept: how many rows earlier runs had left.
-        copies: how many vectors were taken from pictures of the same content.
         errors: what the first few failures were, a line each.
         seconds: how long the run took.
         stages: what took them.
@@ -40,7 +39,6 @@ class Report:
     rows: int = 0
     failed: int = 0
     kept: int = 0
-    copies: int = 0
     errors: list[str] = field(default_factory=list)
     seconds: float = 0.0
     stages: Stages = field(default_factory=Stages)
@@ -54,7 +52,6 @@ class Report:
     def merge(self, other: "Report") -> None:
         """Count what another machine has done."""
         self._count(other.rows, other.failed, other.errors)
-        self.copies += other.copies
         self.stages.add(other.stages)
         self.sample.merge(other.sample)
 
@@ -152,7 +149,6 @@ def fill_folder(
         finally:
             keeper.flush(without=reader.missed)
             report.stages.writing += keeper.seconds
-            report.copies += contents.copies if contents else 0
 
 
 def settings_of(sources: Sources, columns: Sequence[Column]) -> dict[str, Any]:
