@@ -241,7 +241,7 @@ def test_a_full_disk_keeps_what_was_written(module: Module, tmp_path: Path) -> N
         kept = len(rows_of(disk / "out"))
         assert f"{kept} rows are kept" in caught.value.__notes__[0]
         assert 0 < kept < 200
-        assert not list(disk.glob("out/*.tmp"))
+        assert not list(disk.glob("out/.*"))
         shutil.copytree(disk / "out", tmp_path / "out")  # to where there is room
     run(module, tmp_path / "out", folder)
     assert rows_of(tmp_path / "out") == rows_of(tmp_path / "whole")
@@ -381,6 +381,7 @@ def test_kill_9_at_20_random_moments(tmp_path: Path) -> None:
             shutil.rmtree(tmp_path / "out")
     subprocess.run(command(tmp_path / "out", *sources), env=ENVIRONMENT, check=False)
     assert FeatureFolder(tmp_path / "out").is_complete
+    assert not list(tmp_path.glob("out/.*"))
     assert rows_of(tmp_path / "out") == rows_of(tmp_path / "whole")
     assert len(rows_of(tmp_path / "out")) == 1000
 

@@ -12,9 +12,8 @@ Names that begin with `_` are passed over by Arrow, Spark and others that read t
 import hashlib
 import json
 import os
-import platform
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +22,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from filelock import FileLock, Timeout
 
+from ..atomic import replacing
 from ..errors import OutputError
 from .schema import GROUP_BYTES, VectorType, writer
 from .sources import Unit
@@ -133,8 +133,6 @@ class FeatureFolder:
             with self._replacing(path) as temporary, temporary.open("w", encoding="utf-8") as file:
                 for unit in units:
                     file.write(json.dumps(unit.to_dict()) + "\n")
-                file.flush()
-                os.fsync(file.fileno())
         with path.open("rb") as file:
             return sum(1 for _ in file)
 
@@ -168,11 +166,11 @@ class FeatureFolder:
         said = {_UNIT: str(part.unit), _FIRST: str(part.first), _LAST: str(int(part.last))}
         schema = table.schema.with_metadata({**(table.schema.metadata or {}), **said})
         group = max(1, GROUP_BYTES // max(1, table.nbytes // max(1, len(table))))
-        with self._replacing(self.path / part.name) as temporary, temporary.open("wb") as file:
-            with writer(file, schema, vectors.columns) as out:
-                out.write_table(table.replace_schema_metadata(schema.metadata), row_group_size=group)
-            file.flush()
-            os.fsync(file.fileno())
+        table, names = table.replace_schema_metadata(schema.metadata), vectors.columns
+        path = self.path / part.name
+        # Through a file of our own, which is closed also where the writer fails to.
+        with self._replacing(path) as temporary, temporary.open("wb") as file, writer(file, schema, names) as out:
+            out.write_table(table, row_group_size=group)
 
     def write_json(self, name: str, value: Any) -> None:
         """Write a file of JSON, whole or not at all."""
@@ -180,16 +178,19 @@ class FeatureFolder:
 
     def write_text(self, name: str, text: str) -> None:
         """Write a file of text, whole or not at all."""
-        with self._replacing(self.path / name) as temporary, temporary.open("w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
+        with self._replacing(self.path / name) as temporary:
+            temporary.write_text(text, encoding="utf-8")
+
+    def remove_leftovers(self) -> None:
+        """Remove what killed runs were about to write."""
+        for path in self._leftovers():
+            path.unlink(missing_ok=True)
 
     def clear(self) -> None:
         """Remove what an earlier run has written; other files stay, and are an error for the next one."""
         names = (SETTINGS, INPUTS, COMPLETE, "_report.json", "_report.html")
         left = [*(self.path / name for name in names), *self.path.glob("_contents.sqlite*")]
-        for path in [self.path / COMPLETE, *self.parts(), *self.path.glob("*.tmp"), *left]:
+        for path in [self.path / COMPLETE, *self.parts(), *self._leftovers(), *left]:
             path.unlink(missing_ok=True)
 
     def discard(self) -> None:
@@ -199,26 +200,24 @@ class FeatureFolder:
             (self.path / LOCK).unlink()
             self.path.rmdir()
 
+    def _leftovers(self) -> Iterator[Path]:
+        yield from self.path.glob(".*.*.parquet")
+        yield from self.path.glob(".*._*")
+
     def _check_empty(self) -> None:
-        left = sorted(path.name for path in self.path.iterdir() if path.name != LOCK and not path.name.endswith(".tmp"))
+        left = sorted(path.name for path in self.path.iterdir() if path.name != LOCK and path.name[0] != ".")
         if left:
             raise OutputError(f"{self.path} holds other things ({left[0]}): name a new folder, or an empty one")
 
     @contextmanager
     def _replacing(self, path: Path) -> Iterator[Path]:
         """Let a file be written under another name, then give it its own; clean up where it cannot be written."""
-        # Its own for each process on each machine: two workers may write the same part.
-        temporary = path.with_name(f"{path.name}.{platform.node()}-{os.getpid()}.tmp")
         try:
-            yield temporary
-            temporary.replace(path)
+            with replacing(path) as temporary:
+                yield temporary
             _sync_folder(path.parent)
-        except BaseException as error:
-            with suppress(OSError):
-                temporary.unlink(missing_ok=True)
-            if isinstance(error, OSError):
-                raise self._failed(error) from error
-            raise
+        except OSError as error:
+            raise self._failed(error) from error
 
     def _failed(self, error: OSError) -> OutputError:
         return OutputError(

@@ -104,6 +104,7 @@ def extract_to_folder(
 
 def begin_run(sources: Sources, folder: FeatureFolder, listener: Listener) -> tuple[Report, dict[int, Progress]]:
     """List the inputs, unless that is done; return a report of no rows yet, and how far each unit has come."""
+    folder.remove_leftovers()
     folder.list_inputs(sources.units())
     known = folder.progress()
     report = Report(kept=sum(progress.rows for progress in known.values()))
