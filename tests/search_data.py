@@ -2,10 +2,22 @@
 
 import hashlib
 import json
+import os
+import signal
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from pnasnet.cells import CellSpec
+from pnasnet.errors import InputError
+from pnasnet.search.config import SearchConfig, Strategy
+from pnasnet.search.evaluator import Train
+from pnasnet.search.journal import Child
 from pnasnet.search.predictors import Floats, Observed
 from pnasnet.search.space import Rows, SearchSpace
 
@@ -28,3 +40,74 @@ def accuracies(space: SearchSpace, rows: Rows) -> Floats:
 
 def observed(space: SearchSpace, rows: Rows) -> Observed:
     return Observed(space.tokens(rows), accuracies(space, rows))
+
+
+CONFIG = SearchConfig(
+    SPACE,
+    search=Strategy(
+        algorithms=("progressive", "random", "evolution"), beam=8, predictor="linear",
+        models=40, population=10, sample=3, ahead=3,
+    ),
+)  # fmt: skip
+DATA = {"pictures": 3, "classes": ["a", "b"]}
+
+
+def child_of(cell: CellSpec, **changes: Any) -> Child:
+    accuracy = accuracy_of(cell)
+    return replace(Child(accuracy, (accuracy / 2, accuracy), "ok", "", 0, 2.0, "here", 1, "2026-01-01"), **changes)
+
+
+class FakeEvaluator:
+    """Makes up children in threads, in an order of its own; remembers which."""
+
+    def __init__(self, workers: int = 1, delays: bool = False, stop_after: int | None = None) -> None:
+        self.workers, self.trained = workers, list[CellSpec]()
+        self._delays, self._stop_after = delays, stop_after
+
+    def train(self, cell: CellSpec) -> Child:
+        if self._stop_after is not None and len(self.trained) >= self._stop_after:
+            raise InputError("pulled the plug")
+        self.trained.append(cell)
+        if self._delays:
+            time.sleep(0.004 * (hash(cell) % 5))
+        return child_of(cell)
+
+    def close(self) -> None:
+        pass
+
+
+@dataclass(frozen=True)
+class FakeJob:
+    """A job for other processes. Each cell that is trained leaves a file in `folder`.
+
+    Attributes:
+        hang: cells with this operation take forever.
+        die: the first so many children kill their process.
+        bad: what to complain about.
+    """
+
+    folder: Path
+    hang: str = ""
+    die: int = 0
+    bad: str = ""
+    seconds: float = 0.0
+    chance: float = 0.5
+
+    def prepare(self) -> Train:
+        if self.bad == "data":
+            raise InputError("no such pictures")
+
+        def train(cell: CellSpec, check: Callable[[], None]) -> Child:
+            check()
+            with tempfile.NamedTemporaryFile(dir=self.folder, delete=False) as file:
+                file.write(json.dumps(cell.canonical().to_dict()).encode())
+            if len(list(self.folder.iterdir())) <= self.die:
+                os.kill(os.getpid(), signal.SIGKILL)
+            if self.bad == "crash":
+                raise RuntimeError("a bug")
+            if self.hang and any(self.hang in block for block in cell.blocks):
+                time.sleep(600)
+            time.sleep(self.seconds)
+            return child_of(cell)
+
+        return train

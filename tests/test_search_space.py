@@ -113,5 +113,5 @@ def test_spaces_that_make_no_sense() -> None:
     with pytest.raises(UnknownNameError, match="unknown operation 'sep9': did you mean sep"):
         SearchSpace(("sep9",))
     for operations, blocks in (((), 2), (("sep3", "sep3"), 2), (("sep3",), 0), (("sep3",), 11)):
-        with pytest.raises(InputError, match="operations must be|blocks must be"):
+        with pytest.raises(InputError, match=r"(operations|blocks) must be"):
             SearchSpace(operations, blocks)

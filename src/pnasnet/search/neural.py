@@ -1,11 +1,11 @@
-"""The paper's predictors in torch: an LSTM over a cell's tokens, an MLP over its averaged blocks; alone or five of each.
+"""The paper's predictors in torch: an LSTM over a cell's tokens, an MLP over its averaged blocks; alone or as five.
 
 The members of an ensemble are one model with one more axis, so that they are fitted at the same time.
 
-As reported of Liu et al., 2018 (its text was not at hand to check): embeddings and hidden layers of 100, L1 loss, Adam at
-0.01 where all cells have one block and 0.002 later, first weights from [-0.1, 0.1], an output bias that gives the mean
-accuracy (1.8, where that is 0.86), and each member fitted from scratch to 4/5 of the data. Chosen here: batches of up to
-64 cells of one number of blocks, and how many epochs.
+As reported of Liu et al., 2018 (its text was not at hand to check): embeddings and hidden layers of 100, L1 loss, Adam
+at 0.01 where all cells have one block and 0.002 later, first weights from [-0.1, 0.1], an output bias that gives the
+mean accuracy (1.8, where that is 0.86), and each member fitted from scratch to 4/5 of the data. Chosen here: batches of
+up to 64 cells of one number of blocks, and how many epochs.
 """
 
 from collections.abc import Iterator, Sequence
@@ -114,7 +114,7 @@ def _step(gates: Tensor, memory: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _prefixes(ids: NDArray[np.int64], vocabulary: int) -> tuple[list[tuple[Tensor, Tensor]], NDArray[np.intp]]:
-    """Return the tree of what sequences [N, T] begin with: for each place (parent, token) of each node; and each leaf."""
+    """Return the tree of what sequences [N, T] begin with: each place's nodes as (parent, token), each row's leaf."""
     node, levels = np.zeros(len(ids), np.int64), []
     for place in range(ids.shape[1]):
         keys, node = np.unique(node * vocabulary + ids[:, place], return_inverse=True)
@@ -210,7 +210,7 @@ def _epochs(shares: Shares) -> int:
 
 
 def _batches(shares: Shares, generator: torch.Generator) -> Iterator[tuple[int, Tensor, Tensor]]:
-    """Yield an epoch, in random order: number of blocks, indices [members, n], weights of 0 where a member has fewer."""
+    """Yield an epoch in random order: which of `shares`, indices [members, n], weights (0 where a member has fewer)."""
     batches = []
     for level, members in enumerate(shares):
         longest = max(map(len, members))
