@@ -18,7 +18,8 @@ from html_page import Page
 from pnasnet.errors import MissingExtraError, OutputError
 from pnasnet.finetune.head import Head
 from pnasnet.finetune.outcome import Outcome
-from pnasnet.finetune.report import MATRIX_CLASSES, check_packages, write_report
+from pnasnet.finetune.report import MATRIX_CLASSES, write_report
+from pnasnet.pages import check_packages
 
 NAMES = ("<script>alert(1)</script>", "R&D &amp;", "a\"b' onload=x", "ورد الجوري", "x" * 200, "$a_b^{c", "{{ 7 * 7 }}")
 """Class names that would break a page, a chart or a template that is careless."""
@@ -230,7 +231,7 @@ def test_nothing_from_outside(report: Report, tmp_path: Path) -> None:
     assert set(re.findall(r"url\((.)", text)) <= {"#"}
 
 
-def test_accessible(report: Report) -> None:
+def test_accessible(report: Report, tmp_path: Path) -> None:
     page = report(outcome(history=HISTORY, mistakes=[mistake()]))
     identities = page.values("id")
     assert len(identities) == len(set(identities))
@@ -240,14 +241,8 @@ def test_accessible(report: Report) -> None:
     assert len([name for tag, name, value in page.attributes if tag == "svg" and name == "aria-label" and value]) == 4
     assert len(page.values("scope")) == page.tags["th"]
     assert ("html", "lang", "en") in page.attributes
-    assert "prefers-color-scheme: dark" in Path(_template()).read_text("utf-8")
+    assert "prefers-color-scheme: dark" in (tmp_path / "report.html").read_text("utf-8")
     assert "width=device-width, initial-scale=1" in page.values("content")
-
-
-def _template() -> str:
-    import pnasnet
-
-    return str(Path(pnasnet.__file__).parent / "data" / "finetune_report.html")
 
 
 def test_validation_pictures_are_called_so(report: Report) -> None:

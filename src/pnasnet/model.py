@@ -138,7 +138,9 @@ def _find(model: ModelName, weights: WeightsName | None, offline: bool | None) -
         assert weights is not None
         if not isinstance(weights, Mapping) and not _is_path(str(weights)):
             known = ", ".join(published) or "it has none"
-            raise WeightsNotFoundError(f"{weights} is neither a file nor a published set of weights of {name} ({known})")
+            raise WeightsNotFoundError(
+                f"{weights} is neither a file nor a published set of weights of {name} ({known})"
+            )
         found = _opened(name, network.spec, weights)
     found.signature = handle[1] if handle else None
     return found

@@ -19,6 +19,7 @@ from ..extract import ExtractOptions, extract_labelled
 from ..extract.embed import DEFAULTS
 from ..model import Model, ModelName, WeightsName, metadata
 from ..module import Module
+from ..pages import check_packages
 from ..plan import resolve
 from ..train.machine import DEFAULTS as ANY_MACHINE
 from ..train.machine import Machine
@@ -29,7 +30,7 @@ from .full import fine_tune
 from .head import Head, Labelled, train_head
 from .options import FinetuneOptions
 from .outcome import Mistake, Outcome
-from .report import check_packages, write_report
+from .report import write_report
 from .splits import PARTS, kept_split
 
 MODEL = "model.safetensors"

@@ -174,9 +174,8 @@ class _Drawing:
         path = [f"M{x:.1f} {self._y(up):.1f}"]
         for to_x, to_up in rest:
             half = (to_up - up) / 2
-            path.append(
-                f"C{x:.1f} {self._y(up + half):.1f} {to_x:.1f} {self._y(to_up - half):.1f} {to_x:.1f} {self._y(to_up):.1f}"
-            )
+            below, above = self._y(up + half), self._y(to_up - half)
+            path.append(f"C{x:.1f} {below:.1f} {to_x:.1f} {above:.1f} {to_x:.1f} {self._y(to_up):.1f}")
             x, up = to_x, to_up
         self._lines.append(f'<path class="cell-line" d="{" ".join(path)}" fill="none" stroke="{_LINE}"/>')
         if arrow:

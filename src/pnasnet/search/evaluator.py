@@ -130,7 +130,7 @@ class _Worker:
             connection.recv()
             if not connection.poll(timeout):
                 raise TooLongError(f"not done in {timeout:g} s")
-            answer = connection.recv()
+            given = connection.recv()
         except TooLongError:
             self._end()
             raise
@@ -139,10 +139,7 @@ class _Worker:
             raise (
                 InputError("the search was ended") if self._closed else LostError(f"its process died ({code})")
             ) from error
-        if isinstance(answer, Child):
-            return answer
-        kind, text = answer
-        raise InputError(text) if kind == "refused" else LostError(text)
+        return child_or_error(given)
 
     def _start(self) -> Connection:
         if self._closed:
@@ -183,19 +180,44 @@ def _work(connection: Connection, job: Job, parent: int) -> None:
     try:
         while True:
             cell = connection.recv()
-            try:
-                train = train or job.prepare()
-                connection.send("begins")
-                connection.send(train(cell, check))
-            except PnasnetError as error:
-                _answer(connection, ("refused", str(error)), begun=train is not None)
-            except Exception as error:
-                _answer(connection, ("crashed", f"{type(error).__name__}: {error}"), begun=train is not None)
+            if train is None:
+                train = prepare(job)
+            connection.send("begins")
+            connection.send(answer(train, cell, check))
     except (EOFError, OSError):
         return  # the search has ended
 
 
-def _answer(connection: Connection, answer: tuple[str, str], *, begun: bool) -> None:
-    if not begun:
-        connection.send("begins")
-    connection.send(answer)
+Answer = Child | tuple[str, str]
+"""A child, or (`refused` or `crashed`, why): an exception on its way from another process may not arrive."""
+
+
+def prepare(job: Job) -> Train:
+    """Prepare a job; if it cannot be, return what says so of every cell."""
+    try:
+        return job.prepare()
+    except PnasnetError as error:
+        refusal = InputError(str(error))
+
+        def refuse(cell: CellSpec, check: Callable[[], None]) -> Child:
+            raise refusal
+
+        return refuse
+
+
+def answer(train: Train, cell: CellSpec, check: Callable[[], None]) -> Answer:
+    """Train a cell and return what is sent back."""
+    try:
+        return train(cell, check)
+    except PnasnetError as error:
+        return "refused", str(error)
+    except Exception as error:
+        return "crashed", f"{type(error).__name__}: {error}"
+
+
+def child_or_error(given: Answer) -> Child:
+    """Return the child that was sent back; raise what was, `InputError` for a refusal and `LostError` otherwise."""
+    if isinstance(given, Child):
+        return given
+    kind, text = given
+    raise InputError(text) if kind == "refused" else LostError(text)

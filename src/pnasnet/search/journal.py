@@ -146,6 +146,12 @@ class Journal:
             raise InputError(f"{self.path} is of no search yet: give the folder of one")
         return found
 
+    def classes(self) -> tuple[str, ...]:
+        """Return the names of the pictures' classes; none where the journal does not say."""
+        with self._row("the settings"):
+            found = (self._setting("settings") or {}).get("data", {}).get("classes", [])
+            return tuple(str(name) for name in found)
+
     def _setting(self, name: str) -> dict[str, Any] | None:
         rows = self._read("SELECT value FROM settings WHERE name = ?", (name,))
         with self._row(f"the {name}"):

@@ -46,7 +46,7 @@ class _Members(nn.Module):
 
     def ids(self, tokens: Tokens) -> NDArray[np.int64]:
         """Return rows of the table for tokens [..., 4]: the states' come first, then the operations'."""
-        return tokens.astype(np.int64) + np.array([0, 0, self.states, self.states])
+        return np.asarray(tokens.astype(np.int64) + np.array([0, 0, self.states, self.states]))
 
     def forward(self, ids: Tensor) -> Tensor:
         """Return each member's prediction, [members, N], for its own cells, [members, N, blocks, 4]."""
@@ -180,7 +180,7 @@ class Neural:
                 # Summed over the members, which have nothing in common: each has the gradient of its own mean.
                 loss = (errors.sum(1) / weights.sum(1).clamp(min=1)).sum()
                 optimizer.zero_grad()
-                loss.backward()  # type: ignore[no-untyped-call]
+                loss.backward()
                 optimizer.step()
         self._fitted = network
 

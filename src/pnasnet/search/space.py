@@ -124,6 +124,8 @@ class SearchSpace:
         """
         index, side = rng.integers(len(row)), rng.integers(2)
         ends = [int(table[row[index]]) for table in self._ends]
+        operation: Any
+        state: Any
         operation, state = divmod(ends[side], self.num_states)
         if rng.integers(2) and len(self.operations) > 1:
             operation = (operation + 1 + rng.integers(len(self.operations) - 1)) % len(self.operations)
