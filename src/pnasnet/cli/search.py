@@ -49,9 +49,8 @@ def _print_configs(context: click.Context, parameter: click.Parameter, wanted: b
         from ..search.config import CONFIGS, find_config
     width = max(map(len, CONFIGS))
     for name in CONFIGS:
-        click.echo(
-            f"{name:{width}}  {find_config(name).notes.strip().partition('. ')[0].partition('Command')[0].strip()}"
-        )
+        first = find_config(name).notes.partition("\n\n")[0]
+        click.echo(f"{name:{width}}  {' '.join(first.split()).partition('. ')[0].rstrip('.')}")
     context.exit()
 
 

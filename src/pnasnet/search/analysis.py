@@ -190,13 +190,14 @@ def place_pnasnet5(findings: Findings, sampled: int = 10_000) -> Placed | None:
     space, which leaves that one out.
     """
     cell, runs = CellSpec.of(PNASNET5.blocks), findings.steps.get("progressive", {})
+    needed = {name for left, _, right, _ in cell.blocks for name in (left, right)}
+    if not needed <= set(findings.config.space.operations):
+        return None
     seed, steps = next(iter(runs.items()), (0, []))
     # A space that reaches as far as the cell; what the search has not seen of it is extrapolated.
     space = replace(findings.config.space, blocks=max(findings.config.space.blocks, len(cell.blocks)))
     observed = _levels(space, steps)
-    if not observed or not set(space.operations) >= {
-        name for left, _, right, _ in cell.blocks for name in (left, right)
-    }:
+    if not observed:
         return None
     predictor = make_predictor(findings.config.search.predictor, space, seed)
     predictor.fit(observed)

@@ -11,7 +11,7 @@ from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 import numpy as np
 
 from ..cells import CellSpec
-from ..errors import InputError, UnknownNameError
+from ..errors import InputError, SpecError, UnknownNameError
 from ..spec import NetworkSpec
 from ..train.recipe import Cosine, Recipe, ShiftAndFlip
 from .predictors import NAMES as PREDICTORS
@@ -220,20 +220,25 @@ def parse_config(text: str, origin: str) -> SearchConfig:
         value = tomllib.loads(text)
     except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise InputError(f"{origin} is not TOML: {error}") from error
-    space = value.get("space")
-    if isinstance(space, dict) and isinstance(name := space.get("operations"), str):
-        if name not in OPERATION_SETS:
-            raise UnknownNameError.of("set of operations", name, list(OPERATION_SETS))
-        value["space"] = {**space, "operations": list(OPERATION_SETS[name])}
     return config_from_dict(value, origin)
 
 
 def config_from_dict(value: Mapping[str, Any], origin: str) -> SearchConfig:
     """Return the configuration of plain values, as `SearchConfig.to_dict` gives them. Raises as `parse_config`."""
     try:
-        return _build(SearchConfig, value, "")
-    except (InputError, UnknownNameError) as error:
+        return _build(SearchConfig, _named_operations(value), "")
+    except (InputError, UnknownNameError, SpecError) as error:
         raise type(error)(f"{origin}: {error}") from error
+
+
+def _named_operations(value: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the same with the operations themselves in place of the name of a set."""
+    space = value.get("space")
+    if not isinstance(space, dict) or not isinstance(name := space.get("operations"), str):
+        return value
+    if name not in OPERATION_SETS:
+        raise UnknownNameError.of("set of operations", name, list(OPERATION_SETS))
+    return {**value, "space": {**space, "operations": list(OPERATION_SETS[name])}}
 
 
 def _build(kind: type[_T], value: Any, where: str) -> _T:
@@ -259,7 +264,7 @@ def _convert(kind: Any, value: Any, where: str) -> Any:
             return None
         return _convert(next(each for each in get_args(kind) if each is not type(None)), value, where)
     if get_origin(kind) is tuple:
-        if not isinstance(value, list):
+        if not isinstance(value, list | tuple):
             raise InputError(f"{where} must be a list, not {value!r}")
         return tuple(_convert(get_args(kind)[0], each, where) for each in value)
     if kind is float and isinstance(value, int) and not isinstance(value, bool):

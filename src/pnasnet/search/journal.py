@@ -239,7 +239,7 @@ class Journal:
     def _row(self, what: str) -> Iterator[None]:
         try:
             yield
-        except (SpecError, ValueError, TypeError, KeyError, RecursionError) as error:
+        except (SpecError, ValueError, TypeError, LookupError, RecursionError) as error:
             raise InputError(self._damaged(f"{what}: {error}")) from error
 
     def _damaged(self, reason: str) -> str:

@@ -1,7 +1,9 @@
 """Training children as Ray tasks: on one machine or on many, which all must reach the pictures by the same name."""
 
 import logging
+import sys
 import threading
+from contextlib import redirect_stdout
 from functools import lru_cache
 from typing import Any
 
@@ -35,9 +37,13 @@ class RayEvaluator:
         except ImportError as error:
             raise MissingExtraError.of("ray", "ray", "searching on a cluster") from error
         self._ray: Any = ray
+        # Ray prints messages of its own to standard output, where only results belong.
+        self._redirected = redirect_stdout(sys.stderr)
+        self._redirected.__enter__()
         try:
             ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, ignore_reinit_error=True)
         except (ConnectionError, ValueError, RuntimeError) as error:
+            self._redirected.__exit__(None, None, None)
             reason = " ".join(str(error).split())
             raise InputError(f"no Ray cluster answers at {address!r} ({reason}): start one with `ray start`") from error
         # A lost child is begun again here, where the tries are counted.
@@ -78,6 +84,7 @@ class RayEvaluator:
         for task in running:
             self._ray.cancel(task, force=True)
         self._ray.shutdown()
+        self._redirected.__exit__(None, None, None)
 
 
 def _train(job: Job, cell: CellSpec) -> Answer:
