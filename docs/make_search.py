@@ -50,9 +50,11 @@ def comparison_lines(findings: Findings) -> Iterator[str]:
     children, child = findings.children.values(), findings.config.child
     machines = "; ".join(sorted({each.machine for each in children}))
     seconds = sum(each.seconds for each in children)
+    noise = percent(0.5 / child.validation_images**0.5)
     yield (
-        f"{len(children):,} cells were trained in {duration(seconds)} of one worker's time ({machines}); chance is {percent(1 / len(findings.classes))}, and a figure of {child.validation_images:,} "
-        f"pictures has a standard deviation of up to {percent(0.5 / child.validation_images**0.5)} of its own."
+        f"{len(children):,} cells were trained in {duration(seconds)} of one worker's time ({machines}). Chance is "
+        f"{percent(1 / len(findings.classes))}; measured on {child.validation_images:,} pictures, an accuracy has a "
+        f"standard deviation of up to {noise} of its own."
     )
     yield from ("", f"| algorithm | seeds | models | best | mean of the {TOP} best |", "|---|---|---|---|---|")
     for name, seeds, models, one, one_deviation, five, five_deviation in equal_models(findings):

@@ -1,5 +1,6 @@
 """Searches with made-up accuracies: what they choose, that it lasts, and when they end."""
 
+import sqlite3
 import subprocess
 import sys
 from dataclasses import replace
@@ -15,9 +16,9 @@ from pnasnet.errors import InputError
 from pnasnet.search.algorithms import run_algorithm
 from pnasnet.search.config import SearchConfig
 from pnasnet.search.journal import Journal
-from pnasnet.search.run import budget, locked
+from pnasnet.search.run import Workers, budget, locked, search
 from pnasnet.search.session import Children, Session, Step
-from search_data import CONFIG, SPACE, FakeEvaluator, accuracy_of
+from search_data import CONFIG, DATA, SPACE, FakeEvaluator, FakeJob, accuracy_of
 
 
 def configured(**changes: Any) -> SearchConfig:
@@ -196,3 +197,34 @@ def test_killed_by_the_system_it_goes_on(tmp_path: Path) -> None:
     assert trained < count - 59
     begun = [file.read_text() for file in seen.iterdir()]
     assert len(begun) <= count + 2 * 2  # of each kill, at most what the two workers had begun
+
+
+def test_a_wish_to_stop_is_heard_while_children_are_trained(tmp_path: Path) -> None:
+    class StoppedError(Exception):
+        pass
+
+    seen = tmp_path / "seen"
+    seen.mkdir()
+
+    def check() -> None:
+        if list(seen.iterdir()):
+            raise StoppedError
+
+    job = FakeJob(seen, hang="sep3")  # the first cell of this seed, or one soon after, never ends
+    with pytest.raises(StoppedError):
+        search(configured(algorithms=("progressive",)), job, DATA, tmp_path / "out", Workers(2), check=check)
+    assert search(configured(models=1), FakeJob(seen), DATA, tmp_path / "out", Workers(1)).trained >= 0
+
+
+def test_a_damaged_row_is_an_error_before_anything_is_trained(tmp_path: Path) -> None:
+    seen = tmp_path / "seen"
+    seen.mkdir()
+    arguments = (configured(models=3), FakeJob(seen), DATA, tmp_path / "out", Workers(1))
+    search(*arguments)
+    with sqlite3.connect(tmp_path / "out/journal.sqlite") as connection:
+        connection.execute("UPDATE children SET accuracy = 7")
+    connection.close()
+    count = len(list(seen.iterdir()))
+    with pytest.raises(InputError, match=r"is damaged \(.*accuracy 7\.0 is no share\): nothing was changed"):
+        search(*arguments)
+    assert len(list(seen.iterdir())) == count

@@ -55,12 +55,13 @@ def test_scores_are_those_of_the_plain_forward_pass(network: type[Lstm] | type[M
 def test_lstm_is_torchs() -> None:
     model = Lstm(1, SPACE, 0.5, torch.Generator().manual_seed(0))
     plain = torch.nn.LSTM(100, 100)
+    its = dict(plain.named_parameters())
     order = [0, 1, 3, 2]  # torch has the cell's gate before the output's
     with torch.no_grad():
-        for own, its in ((model.to_gates[0], plain.weight_ih_l0), (model.recurrent[0], plain.weight_hh_l0)):
-            its.copy_(torch.cat([own.chunk(4, 1)[i] for i in order], 1).T)
-        plain.bias_ih_l0.copy_(torch.cat([model.bias[0, 0].chunk(4)[i] for i in order]))
-        plain.bias_hh_l0.zero_()
+        for own, name in ((model.to_gates, "weight_ih_l0"), (model.recurrent, "weight_hh_l0")):
+            its[name].copy_(torch.cat([own[0].chunk(4, 1)[i] for i in order], 1).T)
+        its["bias_ih_l0"].copy_(torch.cat([model.bias[0, 0].chunk(4)[i] for i in order]))
+        its["bias_hh_l0"].zero_()
         ids = torch.from_numpy(model.ids(cells(7, 3).tokens))
         state, _ = plain(model.embeddings[0][ids.flatten(1)].transpose(0, 1))
         torch.testing.assert_close(model.hidden(ids[None])[0], state[-1])
@@ -75,8 +76,8 @@ def test_first_predictions_are_the_mean_accuracy() -> None:
 def test_members_share_the_cells_as_the_paper_says() -> None:
     generator = torch.Generator().manual_seed(0)
     shares = _shares([20, 3, 11], 5, generator)
-    for count, level in ((20, shares[0]), (11, shares[2])):
-        left_out = [set(range(count)) - set(own.tolist()) for own in level]
+    for count, members in ((20, shares[0]), (11, shares[2])):
+        left_out = [set(range(count)) - set(own.tolist()) for own in members]
         assert sorted(index for out in left_out for index in out) == list(range(count))
     assert [own.tolist() for own in shares[1]] == [[0, 1, 2]] * 5  # too few to leave one out
     assert [own.tolist() for own in _shares([4], 1, generator)[0]] == [[0, 1, 2, 3]]

@@ -27,11 +27,11 @@ _SEARCH = """if True:
 """
 
 
-def run(folder: Path) -> subprocess.CompletedProcess[str]:
+def run(folder: Path, script: str = _SEARCH) -> subprocess.CompletedProcess[str]:
     seen = folder / "seen"
     seen.mkdir()
     return subprocess.run(
-        [sys.executable, "-c", _SEARCH, str(folder / "out"), str(seen)],
+        [sys.executable, "-c", script, str(folder / "out"), str(seen)],
         env={"PYTHONPATH": ":".join([*sys.path, str(HERE)]), "PATH": "/usr/bin:/bin", "RAY_USAGE_STATS_ENABLED": "0"},
         capture_output=True, text=True, check=False,
     )  # fmt: skip
@@ -50,6 +50,34 @@ def test_workers_killed_in_the_middle(tmp_path: Path) -> None:
     assert sum(child.tries - 1 for child in children.values()) == 2
     assert {child.status for child in children.values()} == {"ok"}
     assert len(list((tmp_path / "seen").iterdir())) == 14 + 2
+
+
+_ALONE = """if True:
+    import sys
+    from pathlib import Path
+    from pnasnet.cells import CellSpec
+    from pnasnet.errors import InputError
+    from pnasnet.search.evaluator import Patience
+    from pnasnet.search.ray_evaluator import RayEvaluator
+    from search_data import FakeJob
+    job = FakeJob(Path(sys.argv[2]), hang="sep5")
+    try:
+        RayEvaluator(job, "auto", None, Patience())
+    except InputError as error:
+        print(error)
+    evaluator = RayEvaluator(job, "local", 1, Patience(timeout=6, retries=0))
+    children = [evaluator.train(CellSpec.of([(name, 0, "max3", 1)])) for name in ("sep3", "sep5", "identity")]
+    evaluator.close()
+    print(*[(child.status, child.error) for child in children], sep="; ")
+"""
+
+
+@pytest.mark.slow
+def test_no_cluster_and_a_child_that_takes_too_long(tmp_path: Path) -> None:
+    done = run(tmp_path, _ALONE)
+    first, second = done.stdout.splitlines()
+    assert first.startswith("no Ray cluster answers at 'auto' ("), done.stderr
+    assert second == "('ok', ''); ('timeout', 'not done in 6 s'); ('ok', '')", done.stderr
 
 
 def test_without_ray(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -149,7 +149,8 @@ def _share(total: int, data: LabelledImages, label: int) -> int:
 
 
 def describe_data(data: LabelledImages) -> dict[str, Any]:
-    """Return what tells one set of pictures from another."""
-    digest = hashlib.sha256("\n".join(map(str, data.names)).encode("utf-8", "surrogateescape"))
+    """Return what tells one set of pictures from another, wherever it lies: names without folders, and labels."""
+    names = "\n".join(str(name).rpartition("/")[2] for name in data.names)
+    digest = hashlib.sha256(names.encode("utf-8", "surrogateescape"))
     digest.update(data.labels.tobytes())
     return {"pictures": len(data), "classes": list(data.classes), "names_and_labels_sha256": digest.hexdigest()}

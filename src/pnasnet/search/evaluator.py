@@ -10,6 +10,7 @@ import os
 import platform
 import queue
 import signal
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -32,6 +33,10 @@ class Job(Protocol):
     @property
     def chance(self) -> float:
         """Accuracy of guessing, for a child that cannot be trained."""
+        ...
+
+    def __hash__(self) -> int:
+        """Return a hash; of equal jobs one is prepared."""
         ...
 
     def prepare(self) -> Train:
@@ -117,7 +122,7 @@ class _Worker:
     """A process, and how to talk to it."""
 
     def __init__(self, job: Job) -> None:
-        self._job, self._closed = job, False
+        self._job, self._closed, self._starting = job, False, threading.Lock()
         self._process: multiprocessing.process.BaseProcess | None = None
         self._connection: Connection | None = None
 
@@ -142,15 +147,16 @@ class _Worker:
         return child_or_error(given)
 
     def _start(self) -> Connection:
-        if self._closed:
-            raise EOFError
-        if self._process is None or self._connection is None:
-            context = multiprocessing.get_context("spawn")  # a fork would inherit threads' locks, and torch's
-            self._connection, theirs = context.Pipe()
-            self._process = context.Process(target=_work, args=(theirs, self._job, os.getpid()), daemon=True)
-            self._process.start()
-            theirs.close()  # so that its death is an end of file here
-        return self._connection
+        with self._starting:
+            if self._closed:
+                raise EOFError
+            if self._process is None or self._connection is None:
+                context = multiprocessing.get_context("spawn")  # a fork would inherit threads' locks, and torch's
+                self._connection, theirs = context.Pipe()
+                self._process = context.Process(target=_work, args=(theirs, self._job, os.getpid()), daemon=True)
+                self._process.start()
+                theirs.close()  # so that its death is an end of file here
+            return self._connection
 
     def _end(self) -> int | None:
         """End the process, and return its exit code."""
@@ -163,9 +169,10 @@ class _Worker:
 
     def close(self) -> None:
         """End it for good. Its thread finds the pipe at its end."""
-        self._closed = True
-        if self._process is not None:
-            self._process.kill()
+        with self._starting:
+            self._closed = True
+            if self._process is not None:
+                self._process.kill()
 
 
 def _work(connection: Connection, job: Job, parent: int) -> None:

@@ -77,6 +77,7 @@ def search(
     workers = workers or Workers()
     with locked(folder), Journal(folder / JOURNAL) as journal:
         journal.claim(identity(config, data), config.to_dict())
+        journal.children()  # a damaged row is an error now, not after hours
         children = Children(journal, _evaluator(job, workers, config.child.seed), check)
         try:
             steps = {
