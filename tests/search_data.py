@@ -15,10 +15,13 @@ import numpy as np
 
 from pnasnet.cells import CellSpec
 from pnasnet.errors import InputError
+from pnasnet.search.algorithms import run_algorithm
 from pnasnet.search.config import SearchConfig, Strategy
 from pnasnet.search.evaluator import Train
-from pnasnet.search.journal import Child
+from pnasnet.search.journal import JOURNAL, Child, Journal
 from pnasnet.search.predictors import Floats, Observed
+from pnasnet.search.run import budget, identity, search_name
+from pnasnet.search.session import Children, Session
 from pnasnet.search.space import Rows, SearchSpace
 
 SPACE = SearchSpace(("identity", "max3", "sep3", "sep5"), 3)
@@ -111,3 +114,18 @@ class FakeJob:
             return child_of(cell)
 
         return train
+
+
+def fill(folder: Path, config: SearchConfig) -> Path:
+    """Run a configuration's searches with made-up children."""
+    folder.mkdir()
+    with Journal(folder / JOURNAL) as journal:
+        journal.claim(identity(config, DATA), config.to_dict())
+        children = Children(journal, FakeEvaluator())
+        for algorithm in config.search.algorithms:
+            for seed in config.search.seeds:
+                name = search_name(algorithm, seed)
+                session = Session(name, config.space, children, journal, budget(config), config.search.ahead)
+                run_algorithm(algorithm, config, seed, session)
+        children.close()
+    return folder

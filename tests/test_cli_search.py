@@ -9,7 +9,7 @@ from cli_runs import error_of, run
 from pnasnet import Module
 from pnasnet.search.journal import JOURNAL, Journal
 from pnasnet.search.run import locked
-from test_cli_train import write
+from train_data import write
 
 CONFIG = """
 [space]

@@ -19,7 +19,7 @@ from pnasnet.train.folder import read_history
 from pnasnet.train.recipe import CropAndFlip
 from pnasnet.train.recipes import NAMES
 from pnasnet.zoo import NamedNetwork
-from train_data import RECIPE, stripes, to_png
+from train_data import RECIPE, write
 
 OPTIONS = ("--accelerator", "cpu", "-q")
 
@@ -33,15 +33,6 @@ def use_recipe(monkeypatch: pytest.MonkeyPatch, **changes: Any) -> None:
 @pytest.fixture
 def recipe(monkeypatch: pytest.MonkeyPatch) -> None:
     use_recipe(monkeypatch)
-
-
-def write(root: Path, count: int = 32, names: tuple[str, ...] = ("lying", "standing")) -> Path:
-    images, labels = stripes(count)
-    for index in range(count):
-        path = root / names[labels[index]] / f"{index:03}.png"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(to_png(images[index]))
-    return root
 
 
 @pytest.fixture

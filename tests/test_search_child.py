@@ -11,8 +11,7 @@ from pnasnet.datasets import LabelledImages
 from pnasnet.errors import InputError
 from pnasnet.search.child import TrainingJob, describe_data, split_pictures
 from pnasnet.search.config import Proxy
-from test_cli_train import write
-from train_data import encoded
+from train_data import encoded, write
 
 CELL = CellSpec.of([("sep3", 1, "max3", 0)])
 PROXY = Proxy(

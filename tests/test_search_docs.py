@@ -6,8 +6,7 @@ from pathlib import Path
 
 from pnasnet.search.analysis import Ranks, read_findings
 from pnasnet.search.journal import JOURNAL
-from search_data import CONFIG
-from test_search_outputs import fill
+from search_data import CONFIG, fill
 
 DOCS = Path(__file__).parent.parent / "docs"
 sys.path.append(str(DOCS))

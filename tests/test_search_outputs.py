@@ -14,7 +14,6 @@ from pnasnet.cells import NASNET_A_NORMAL, NASNET_A_REDUCTION, PNASNET5, CellSpe
 from pnasnet.charts import Chart, Line, as_file, draw
 from pnasnet.errors import InputError
 from pnasnet.network_file import read_network
-from pnasnet.search.algorithms import run_algorithm
 from pnasnet.search.analysis import (
     best_so_far,
     curves,
@@ -24,33 +23,17 @@ from pnasnet.search.analysis import (
     read_findings,
     steps_within,
 )
-from pnasnet.search.config import SearchConfig
 from pnasnet.search.drawing import describe_cell, draw_cell
 from pnasnet.search.journal import JOURNAL, Choice, Journal
 from pnasnet.search.outputs import write_outputs
 from pnasnet.search.report import comparison_file, equal_models
-from pnasnet.search.run import budget, identity, search_name
-from pnasnet.search.session import Budget, Children, Session, Step
+from pnasnet.search.run import identity
+from pnasnet.search.session import Budget, Step
 from pnasnet.search.space import SearchSpace
-from search_data import CONFIG, DATA, FakeEvaluator, child_of
+from search_data import CONFIG, DATA, child_of, fill
 
 CELLS = [CellSpec.of([(op, 0, "max3", 1)]) for op in ("sep3", "sep5", "identity")]
 OF_PNASNET5 = ("identity", "max3", "sep3", "sep5", "sep7")
-
-
-def fill(folder: Path, config: SearchConfig) -> Path:
-    """Run a configuration's searches with made-up children."""
-    folder.mkdir()
-    with Journal(folder / JOURNAL) as journal:
-        journal.claim(identity(config, DATA), config.to_dict())
-        children = Children(journal, FakeEvaluator())
-        for algorithm in config.search.algorithms:
-            for seed in config.search.seeds:
-                name = search_name(algorithm, seed)
-                session = Session(name, config.space, children, journal, budget(config), config.search.ahead)
-                run_algorithm(algorithm, config, seed, session)
-        children.close()
-    return folder
 
 
 @pytest.fixture(scope="module")
