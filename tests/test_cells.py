@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from pnasnet.cells import NASNET_A_NORMAL, NASNET_A_REDUCTION, OPERATIONS, PNASNET5, CellSpec
+from pnasnet.cells import NASNET_A_NORMAL, NASNET_A_REDUCTION, PNAS_OPERATIONS, PNASNET5, CellSpec
 from pnasnet.errors import SpecError
 
 NAMED = [PNASNET5, NASNET_A_NORMAL, NASNET_A_REDUCTION]
@@ -46,7 +46,7 @@ def test_unused_block_outputs_are_concatenated() -> None:
 
 
 def test_256_one_block_cells_of_which_136_differ() -> None:
-    ends = list(itertools.product(OPERATIONS, range(2)))
+    ends = list(itertools.product(PNAS_OPERATIONS, range(2)))
     cells = [CellSpec.of([(*left, *right)]) for left, right in itertools.product(ends, repeat=2)]
     assert len(cells) == 256
     assert len({cell.canonical() for cell in cells}) == 136

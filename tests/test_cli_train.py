@@ -13,10 +13,13 @@ import pytest
 
 from cli_runs import HERE, error_of, run
 from pnasnet import Module
+from pnasnet.cells import CellSpec
+from pnasnet.network_file import write_network
 from pnasnet.train.folder import read_history
 from pnasnet.train.recipe import CropAndFlip
 from pnasnet.train.recipes import NAMES
-from train_data import RECIPE, stripes, to_png
+from pnasnet.zoo import NamedNetwork
+from train_data import RECIPE, write
 
 OPTIONS = ("--accelerator", "cpu", "-q")
 
@@ -30,15 +33,6 @@ def use_recipe(monkeypatch: pytest.MonkeyPatch, **changes: Any) -> None:
 @pytest.fixture
 def recipe(monkeypatch: pytest.MonkeyPatch) -> None:
     use_recipe(monkeypatch)
-
-
-def write(root: Path, count: int = 32, names: tuple[str, ...] = ("lying", "standing")) -> Path:
-    images, labels = stripes(count)
-    for index in range(count):
-        path = root / names[labels[index]] / f"{index:03}.png"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(to_png(images[index]))
-    return root
 
 
 @pytest.fixture
@@ -183,6 +177,20 @@ def test_full_disk_leaves_no_model(data: Path, tmp_path: Path, monkeypatch: pyte
     assert (tmp_path / "out/model.safetensors").exists()
 
 
+@pytest.mark.usefixtures("recipe")
+def test_cell_of_a_file(data: Path, tmp_path: Path) -> None:
+    cell = CellSpec.of([("conv3", 1, "max5", 0)])
+    file = tmp_path / "best.json"
+    write_network(file, NamedNetwork("found", replace(RECIPE.spec, cell=cell, filters=99)))
+    arguments = ("train", "tiny", data / "train", "-o", tmp_path / "out", *OPTIONS)
+    assert run(*arguments, "--cells", "3").exit_code == 2
+    result = run(*arguments, "--cell", file, "--cells", "3", "--filters", "6")
+    assert result.exit_code == 0, result.output
+    model = Module(tmp_path / "out/model.safetensors").model
+    assert model.name == "found"
+    assert model.spec == replace(RECIPE.spec, cell=cell, num_cells=3, filters=6)
+
+
 @pytest.mark.parametrize("missing", ["pytorch_lightning", "torch"])
 def test_without_lightning(missing: str) -> None:
     code = """if True:
@@ -209,7 +217,8 @@ _RUN = """if True:
     import os, sys
     from dataclasses import replace
     import pnasnet.train.recipes, pnasnet.train.task as task
-    from train_data import RECIPE
+    from pnasnet.zoo import NamedNetwork
+from train_data import RECIPE
     pnasnet.train.recipes.find_recipe = lambda name: replace(RECIPE, stages=((8, 1), (16, 40)))
     step = task.ClassifierTask.training_step
     def counted(self, batch, index):
@@ -239,7 +248,8 @@ _DEVICES = """if True:
     import sys
     sys.path[:0] = {path!r}.split(":")
     import pnasnet.train.recipes
-    from train_data import RECIPE
+    from pnasnet.zoo import NamedNetwork
+from train_data import RECIPE
     pnasnet.train.recipes.find_recipe = lambda name: RECIPE
     from pnasnet.cli import main
     main(sys.argv[1:])

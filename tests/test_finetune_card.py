@@ -11,7 +11,7 @@ from finetune_outcomes import HISTORY, mistake, outcome
 from pnasnet.errors import OutputError
 from pnasnet.finetune.card import metrics, write_card
 from pnasnet.finetune.outcome import Outcome
-from pnasnet.wording import duration
+from pnasnet.pages import duration
 
 
 def card(folder: Path, result: Outcome) -> str:

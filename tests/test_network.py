@@ -127,7 +127,9 @@ def test_only_the_computed_is_computed() -> None:
 
 
 @pytest.mark.parametrize("size", [31, 32, 45])
-@pytest.mark.parametrize("operation", ["conv1x7_7x1", "dil3", "avg3", "max3", "sep7", "identity"])
+@pytest.mark.parametrize(
+    "operation", ["conv1x7_7x1", "dil3", "avg3", "max3", "sep7", "identity", "conv3", "conv1x3_3x1", "max7"]
+)
 def test_every_operation_runs_at_every_size(operation: str, size: int) -> None:
     cell = CellSpec.of([(operation, 0, operation, 1), ("sep3", 2, operation, 2)])
     plan = resolve(NetworkSpec(cell, 3, 4, (size, size + 1), 3, cell, "cifar"))

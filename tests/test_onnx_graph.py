@@ -28,6 +28,7 @@ EVERY_OPERATION = CellSpec.of(
         ("sep5", 0, "avg3", 4),
     ]
 )
+NASNETS_OTHERS = CellSpec.of([("conv1", 0, "conv3", 1), ("max5", 1, "conv1x3_3x1", 0), ("max7", 0, "conv3", 2)])
 ONE_INPUT = CellSpec.of([("sep3", 0, "identity", 0)])
 
 
@@ -77,6 +78,7 @@ def test_every_endpoint_equals_tensorflows(name: str) -> None:
         tiny(EVERY_OPERATION),
         tiny(EVERY_OPERATION, (16, 18)),
         tiny(EVERY_OPERATION, (15, 20)),
+        tiny(NASNETS_OTHERS, (15, 20)),
         tiny(ONE_INPUT),
         tiny(size=(32, 33), stem_stride=2),
         tiny(size=(65, 70), stem="imagenet"),

@@ -1,6 +1,7 @@
 """What the tests of the train room share: a tiny network's recipe, and pictures that it can learn."""
 
 import io
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -58,3 +59,13 @@ def to_png(image: Tensor) -> bytes:
     buffer = io.BytesIO()
     Image.fromarray(image.numpy()).save(buffer, "PNG")
     return buffer.getvalue()
+
+
+def write(root: Path, count: int = 32, names: tuple[str, ...] = ("lying", "standing")) -> Path:
+    """Write the pictures of `stripes` as PNG files, in a folder for each name."""
+    images, labels = stripes(count)
+    for index in range(count):
+        path = root / names[labels[index]] / f"{index:03}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(to_png(images[index]))
+    return root

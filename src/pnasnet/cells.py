@@ -19,8 +19,16 @@ OPERATIONS: Mapping[str, str] = {
     "avg3": "3x3 average pooling",
     "max3": "3x3 max pooling",
     "dil3": "3x3 convolution, dilated by 2",
+    "conv1": "1x1 convolution",
+    "conv3": "3x3 convolution",
+    "conv1x3_3x1": "1x3 convolution followed by a 3x1 convolution",
+    "max5": "5x5 max pooling",
+    "max7": "7x7 max pooling",
 }
-"""The eight operations of the PNAS search space (Liu et al., 2018, section 3.1), by the names used here."""
+"""All operations, by the names used here: the thirteen of NASNet's search space (Zoph et al., 2018, section 3)."""
+
+PNAS_OPERATIONS = tuple(OPERATIONS)[:8]
+"""The eight operations of the PNAS search space (Liu et al., 2018, section 3.1)."""
 
 Block = tuple[str, int, str, int]
 """(left operation, left input state, right operation, right input state); the two results are added."""

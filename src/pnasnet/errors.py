@@ -4,6 +4,7 @@
     ├── SpecError             a cell or network that cannot exist (also ValueError)
     ├── UnknownNameError      a model, handle, signature, endpoint or preset that is not there (also ValueError)
     ├── InputError            an argument of the wrong rank, size, dtype or range (also ValueError)
+    │   └── DivergedError            a training whose loss is no longer finite
     ├── ImageError            bytes that are no image, a damaged or an oversized one
     ├── WeightsError          weights that cannot be used
     │   ├── WeightsNotFoundError     nowhere on this machine, and not to be downloaded
@@ -40,6 +41,10 @@ class UnknownNameError(PnasnetError, ValueError):
 
 class InputError(PnasnetError, ValueError):
     """An argument of the wrong rank, size, dtype or range."""
+
+
+class DivergedError(InputError):
+    """A training whose loss is no longer finite."""
 
 
 class ImageError(PnasnetError):

@@ -10,6 +10,7 @@ from typing import Any
 from .errors import CorruptWeightsError, InputError, UnknownNameError, WeightsNotFoundError
 from .identify import identify
 from .labels import labels as label_names
+from .network_file import is_network_file, read_network
 from .plan import Plan, resolve
 from .spec import NetworkSpec, resized
 from .weights import AUXILIARY_HEAD, CLASSIFIER, WeightsSource, check_weights, open_weights
@@ -68,7 +69,8 @@ def open_model(
     """Find a network and its weights, and check that they belong together; no array is read yet.
 
     Args:
-        model: the name of a network, a TF-Hub handle or URL, a file or folder with weights, or a network's description.
+        model: the name of a network, a TF-Hub handle or URL, a file or folder with weights, or a network's description:
+            a `NetworkSpec`, or the `.json` file of one.
         weights: where the weights are, if not where the zoo says: the name of another published set, anything that
             `open_weights` takes, or a mapping from TF-Slim's variable names to arrays in TensorFlow's layout.
         image_size: height and width, if not the network's own.
@@ -117,11 +119,15 @@ def _find(model: ModelName, weights: WeightsName | None, offline: bool | None) -
         return _opened("network", model, weights) if weights is not None else _Found("network", model, None)
     handle = parse_handle(str(model)) if isinstance(model, str) else None
     name = handle[0] if handle else str(model)
-    if name not in NETWORKS:
-        if weights is not None or not _is_path(name):
-            raise UnknownNameError.of("model", name, list(NETWORKS))
+    if is_network_file(name):
+        network = read_network(Path(name))
+        name = network.name
+    elif name in NETWORKS:
+        network = find(name)
+    elif weights is not None or not _is_path(name):
+        raise UnknownNameError.of("model", name, list(NETWORKS))
+    else:
         return _opened(Path(name).stem, None, name)
-    network = find(name)
     published = {record.id: record for record in network.weights}
     if weights is None and not published:
         return _Found(name, network.spec, None)
@@ -131,8 +137,9 @@ def _find(model: ModelName, weights: WeightsName | None, offline: bool | None) -
     else:
         assert weights is not None
         if not isinstance(weights, Mapping) and not _is_path(str(weights)):
+            known = ", ".join(published) or "it has none"
             raise WeightsNotFoundError(
-                f"{weights} is neither a file nor a published set of weights of {name} ({', '.join(published)})"
+                f"{weights} is neither a file nor a published set of weights of {name} ({known})"
             )
         found = _opened(name, network.spec, weights)
     found.signature = handle[1] if handle else None

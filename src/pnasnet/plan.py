@@ -230,16 +230,20 @@ def _operation(scope: str, operation: str, source: int, shape: Shape, place: _Pl
             for turn in (1, 2):
                 stack.relu().separable(f"separable_{size}x{size}_{turn}", filters, size, stride if turn == 1 else 1)
                 stack.batch_norm(f"bn_sep_{size}x{size}_{turn}")
-        case "max3" | "avg3":
-            stack.pool(operation[:3], 3, stride)
+        case "max3" | "max5" | "max7" | "avg3":
+            stack.pool(operation[:3], int(operation[3:]), stride)
             if shape.channels != filters:
                 stack.conv("1x1", filters).batch_norm("bn_1")
         case "identity":
             if stride > 1 or shape.channels != filters:
                 stack.relu().conv("1x1", filters, stride=stride).batch_norm("bn_1")
-        case "conv1x7_7x1":
-            stack.relu().conv("1x7", filters, (1, 7), stride).batch_norm("bn_1x7")
-            stack.relu().conv("7x1", filters, (7, 1)).batch_norm("bn_7x1")
+        case "conv1x7_7x1" | "conv1x3_3x1":
+            size = int(operation[-3])
+            stack.relu().conv(f"1x{size}", filters, (1, size), stride).batch_norm(f"bn_1x{size}")
+            stack.relu().conv(f"{size}x1", filters, (size, 1)).batch_norm(f"bn_{size}x1")
+        case "conv1" | "conv3":
+            size = int(operation[4:])
+            stack.relu().conv(f"conv_{size}x{size}", filters, (size, size), stride).batch_norm(f"bn_{size}x{size}")
         case "dil3":
             stack.relu().conv("dilated_3x3", filters, (3, 3), stride, dilation=2).batch_norm("bn_dilated_3x3")
     return Branch(source, stack.done(), drop_path=operation != "identity")

@@ -14,6 +14,7 @@ from .evaluate import evaluate
 from .export import export
 from .finetune import finetune
 from .models import models
+from .search import search
 from .train import train
 
 _EPILOG = """\b
@@ -58,5 +59,5 @@ def main() -> None:
     """
 
 
-for command in (embed, classify, finetune, evaluate, train, models, convert, export):
+for command in (embed, classify, finetune, evaluate, train, search, models, convert, export):
     main.add_command(command)

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -14,21 +15,28 @@ _WEIGHTS = ("weights", "model", "by", "classes", "top-1", "top-5", "is")
 
 
 @click.command()
+@click.argument("networks", nargs=-1, metavar="[FILE]...")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON list.")
-def models(as_json: bool) -> None:
-    """List the networks that have names, and the weights that exist for them.
+def models(networks: tuple[str, ...], as_json: bool) -> None:
+    """List the networks that have names, and the weights that exist for them; or the networks of FILEs.
 
     Parameters and mult-adds (multiplications with their additions, for one image) are counted with the classifier and
     without the auxiliary head, which only training uses. Weights are shipped with the package, cached on this machine,
     or downloadable: --weights takes their names, and a model takes the first set unless told otherwise.
+
+    A FILE holds a network that somebody described, such as a search's best.json.
     """
+    from ..network_file import read_network
     from ..zoo import NETWORKS
 
-    described = [_describe(network) for network in NETWORKS.values()]
+    chosen = [read_network(Path(name)) for name in networks] or list(NETWORKS.values())
+    described = [_describe(network) for network in chosen]
     if as_json:
         click.echo(json.dumps(described, indent=2))
         return
     _print_table(_NETWORK, [_network_cells(network) for network in described])
+    if networks:
+        return
     click.echo()
     _print_table(_WEIGHTS, [_weights_cells(network, record) for network in described for record in network["weights"]])
 

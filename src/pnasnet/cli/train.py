@@ -12,6 +12,7 @@ from .options import training_options
 if TYPE_CHECKING:
     from ..datasets import LabelledImages
     from ..train.machine import Machine
+    from ..train.recipe import Recipe
     from ..train.run import Trained
 
 _SHOWN = 5
@@ -37,6 +38,9 @@ def _print_recipes(context: click.Context, parameter: click.Parameter, wanted: b
 @click.option(
     "--validation-split", metavar="NAME", help="Which part of VALIDATION, or, without VALIDATION, of TRAINING."
 )
+@click.option("--cell", metavar="FILE", help="Take the cell of a network's file, such as a search's best.json.")
+@click.option("--cells", type=click.IntRange(1), metavar="N", help="With --cell: how many cells, if not the recipe's.")
+@click.option("--filters", type=click.IntRange(1), metavar="F", help="With --cell: how wide, if not as the recipe.")
 @training_options
 @click.option("--list", is_eager=True, is_flag=True, expose_value=False, callback=_print_recipes, help="List recipes.")
 def train(
@@ -46,6 +50,9 @@ def train(
     output: Path,
     split: str | None,
     validation_split: str | None,
+    cell: str | None,
+    cells: int | None,
+    filters: int | None,
     machine: "Machine",
 ) -> None:
     """Train a network from scratch, by a recipe that comes with the package.
@@ -61,11 +68,10 @@ def train(
       pnasnet train --list
       pnasnet train cifar10_short train.parquet test.parquet -o runs/short
       pnasnet train imagenet_mobile imagenet/ --split train --validation-split val -o runs/mobile
+      pnasnet train cifar10 train.parquet test.parquet -o runs/found --cell runs/search/best.json --filters 36
     """
-    from ..train.recipes import find_recipe
-
     show_logs(quiet=not machine.progress)
-    chosen = find_recipe(recipe)
+    chosen, name = _choose(recipe, cell, cells, filters)
     from ..train.run import finished
     from ..train.run import train as train_recipe
 
@@ -81,11 +87,25 @@ def train(
                     "interrupted; the same command goes on from the last whole epoch", EXIT_SIGNAL + stop.signal
                 )
 
-        trained = train_recipe(chosen, recipe, data, seen, output, machine, check=check)
+        trained = train_recipe(chosen, name, data, seen, output, machine, check=check)
     if trained.fitted.rank == 0:
         _print(trained)
     if trained.skipped:
         raise SystemExit(EXIT_IMAGES_FAILED)
+
+
+def _choose(recipe: str, cell: str | None, cells: int | None, filters: int | None) -> "tuple[Recipe, str]":
+    """Return the recipe, and what the model will be called."""
+    from ..network_file import read_network
+    from ..train.recipes import find_recipe
+
+    chosen = find_recipe(recipe)
+    if cell is None:
+        if cells or filters:
+            raise click.UsageError("--cells and --filters go with --cell; without it, the recipe says them.")
+        return chosen, recipe
+    network = read_network(Path(cell))
+    return chosen.with_cell(network.spec.cell, cells, filters), network.name
 
 
 def _open(source: str, split: str | None) -> "LabelledImages":

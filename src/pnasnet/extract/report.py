@@ -4,13 +4,12 @@ import base64
 import re
 from collections import Counter
 from dataclasses import asdict
-from importlib.resources import files
 from typing import Any
 
 import pyarrow.parquet as pq
 
 from .._version import __version__
-from ..wording import clean, counted, duration, percent
+from ..pages import environment
 from .parts import FeatureFolder
 from .run import Report
 
@@ -90,12 +89,6 @@ def _values(settings: dict[str, Any], report: Report, failures: Failures) -> dic
 
 
 def _page(said: dict[str, Any], report: Report) -> str:
-    from jinja2 import Environment, StrictUndefined
-
-    # Autoescape: names of files and what is wrong with them are anybody's.
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters |= {"clean": clean, "percent": percent, "duration": duration}
-    environment.globals |= {"counted": counted}
-    source = files("pnasnet").joinpath("data", "extract_report.html").read_text("utf-8")
     pictures = [(name, base64.b64encode(jpeg).decode()) for name, jpeg in report.sample.thumbnails if jpeg]
-    return environment.from_string(source).render(**said, pictures=pictures, stages=report.stages)
+    template = environment().get_template("extract_report.html")
+    return template.render(**said, pictures=pictures, stages=report.stages)

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from .._version import __version__
-from ..wording import clean, counted, duration, percent
+from ..pages import clean, counted, duration, percent, write_whole
 from .outcome import Mistake, Outcome
-from .wording import best_epoch, figures, interval, measured_on, worst_first, write_whole
+from .wording import best_epoch, figures, interval, measured_on, worst_first
 
 _NAMES, _ROWS = 100, 50
 """How many classes are named in a sentence, and in a table."""

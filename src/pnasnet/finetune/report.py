@@ -3,7 +3,6 @@
 import base64
 import io
 from collections.abc import Iterator
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +10,13 @@ import numpy as np
 from PIL import Image
 
 from .._version import __version__
-from ..errors import ImageError, InputError, MissingExtraError
+from ..charts import Chart, Line, draw
+from ..errors import ImageError, InputError
 from ..evaluation import Tally
 from ..images import decode, get_preset
-from ..wording import NOTHING, clean, counted, duration, percent
-from .charts import Chart, Line, draw
+from ..pages import NOTHING, counted, environment, percent, tight, write_whole
 from .outcome import Mistake, Outcome
-from .wording import best_epoch, figures, interval, measured_on, worst_first, write_whole
+from .wording import best_epoch, figures, interval, measured_on, worst_first
 
 MATRIX_CLASSES = 20
 """Up to so many classes have a confusion matrix that can be taken in at a glance."""
@@ -28,15 +27,6 @@ _THUMBNAIL, _NAME = 256, 60
 """Pixels of a picture's longer side, and characters of its name, at most."""
 
 
-def check_packages() -> None:
-    """Raise `MissingExtraError` if the report's packages are missing: before hours of work, not after."""
-    for package in ("matplotlib", "jinja2"):
-        try:
-            __import__(package)
-        except ImportError as error:
-            raise MissingExtraError.of(package, "train", "the report") from error
-
-
 def write_report(path: Path, outcome: Outcome) -> None:
     """Write the report, one self-contained HTML file.
 
@@ -44,16 +34,10 @@ def write_report(path: Path, outcome: Outcome) -> None:
         OutputError: it cannot be written.
         MissingExtraError: matplotlib or Jinja2 is not installed.
     """
-    check_packages()
-    from jinja2 import Environment, StrictUndefined
-
-    # Autoescape: names of classes and files are anybody's.
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters |= {"clean": clean, "percent": percent, "duration": duration, "strength": _strength}
-    environment.filters |= {"tail": _tail, "tight": _tight}
-    environment.globals |= {"counted": counted, "interval": interval}
-    source = files("pnasnet").joinpath("data", "finetune_report.html").read_text("utf-8")
-    write_whole(path, environment.from_string(source).render(_values(outcome)))
+    made = environment()
+    made.filters |= {"strength": _strength, "tail": _tail}
+    made.globals |= {"interval": interval}
+    write_whole(path, made.get_template("finetune_report.html").render(_values(outcome)))
 
 
 def _values(outcome: Outcome) -> dict[str, Any]:
@@ -64,7 +48,6 @@ def _values(outcome: Outcome) -> dict[str, Any]:
     return {
         "outcome": outcome,
         "version": __version__,
-        "nothing": NOTHING,
         "title": _title(outcome),
         "figures": figures(outcome),
         "worth": measured_on(outcome),
@@ -87,12 +70,7 @@ def _title(outcome: Outcome) -> str:
     pictures = counted(rate.count, f"{outcome.test_part} picture")
     if not rate.count:
         return f"Top-1 {NOTHING} on {pictures}"
-    return _tight(f"Top-1 {percent(rate.value)} (95 % interval {interval(rate)}) on {pictures}")
-
-
-def _tight(text: str) -> str:
-    """Return figures with spaces where no line breaks."""
-    return text.replace(" %", "\N{NO-BREAK SPACE}%").replace(" of ", "\N{NO-BREAK SPACE}of\N{NO-BREAK SPACE}")
+    return tight(f"Top-1 {percent(rate.value)} (95 % interval {interval(rate)}) on {pictures}")
 
 
 def _tail(name: str) -> str:

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..atomic import replacing
+from ..charts import check_packages
 from ..datasets import LabelledImages
 from ..errors import InputError, OutputError
 from ..evaluation import Tally, confident_mistakes
@@ -29,7 +30,7 @@ from .full import fine_tune
 from .head import Head, Labelled, train_head
 from .options import FinetuneOptions
 from .outcome import Mistake, Outcome
-from .report import check_packages, write_report
+from .report import write_report
 from .splits import PARTS, kept_split
 
 MODEL = "model.safetensors"

@@ -1,14 +1,11 @@
 """Figures and names as the card and the report print them."""
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 
-from ..atomic import replacing
-from ..errors import OutputError
 from ..evaluation import Rate, Tally
-from ..wording import NOTHING, percent
+from ..pages import NOTHING, percent
 from .outcome import Outcome
 
 
@@ -57,12 +54,3 @@ def best_epoch(history: Sequence[dict[str, float]]) -> dict[str, float] | None:
     """Return the epoch with the lowest validation loss; None where none was validated."""
     seen = [epoch for epoch in history if np.isfinite(epoch.get("validation_loss", np.nan))]
     return min(seen, key=lambda epoch: epoch["validation_loss"], default=None)
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Write a file, whole or not at all. Raises `OutputError`."""
-    try:
-        with replacing(path) as temporary:
-            temporary.write_text(text, "utf-8", newline="\n")
-    except OSError as error:
-        raise OutputError(f"cannot write {path}: {error.strerror or error}") from error

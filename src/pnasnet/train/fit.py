@@ -81,8 +81,9 @@ def fit(
         check: called after each step; what it raises ends the training.
 
     Raises:
-        InputError: the folder holds another recipe's training, the loss is not finite, the batch is too large for the
-            memory, or the machine has no such devices.
+        DivergedError: the loss is not finite.
+        InputError: the folder holds another recipe's training, the batch is too large for the memory, or the machine
+            has no such devices.
         ImageError: a picture can no longer be read.
         OutputError: a checkpoint cannot be written.
         KeyboardInterrupt: the user interrupted it. The same call goes on from the last epoch that was completed.

@@ -32,12 +32,12 @@ def claim(folder: Path, recipe: Recipe) -> None:
             write_json(path, own)
         elif found != own:
             raise InputError(
-                f"{folder} holds a training with another recipe ({_differences(found, own)}): give another folder"
+                f"{folder} holds a training with another recipe ({differences(found, own)}): give another folder"
             )
 
 
-def _differences(found: Any, own: Any) -> str:
-    """Return which fields differ, and how."""
+def differences(found: Any, own: Any) -> str:
+    """Return which fields of two values from JSON differ, and how: `seed 0, now 1; ...`."""
     flat = [dict(_flatten(value)) for value in (found, own)]
     names = [name for name in {**flat[0], **flat[1]} if flat[0].get(name) != flat[1].get(name)]
     shown = [f"{name} {_short(flat[0].get(name))}, now {_short(flat[1].get(name))}" for name in names[:_SHOWN]]

@@ -1,9 +1,10 @@
 """Recipes as values: everything that decides the outcome of a training, but for the data and the machine."""
 
 import math
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Protocol
 
+from ..cells import CellSpec
 from ..errors import InputError
 from ..spec import NetworkSpec
 
@@ -157,6 +158,21 @@ class Recipe:
             raise InputError(f"average_decay must be in [0, 1), not {self.average_decay}")
         if len({size for size, _ in self.stages}) > 1 and self.spec.aux_head:
             raise InputError("an auxiliary head has one size of map; train with one image size, or aux_head=False")
+
+    def with_cell(self, cell: CellSpec, num_cells: int | None = None, filters: int | None = None) -> "Recipe":
+        """Return the recipe for a network of another cell, and, where they are given, of other depth and width.
+
+        A reduction cell makes way: the one cell then reduces, too. Raises `SpecError`.
+        """
+        spec = replace(
+            self.spec,
+            cell=cell,
+            reduction_cell=None,
+            skip_reduction_input=True,
+            num_cells=num_cells or self.spec.num_cells,
+            filters=filters or self.spec.filters,
+        )
+        return replace(self, spec=spec)
 
     @property
     def sizes(self) -> list[int]:

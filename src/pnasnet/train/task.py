@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional
 from torch.optim.lr_scheduler import LambdaLR
 
-from ..errors import InputError
+from ..errors import DivergedError, InputError
 from ..network import Network
 from ..plan import resolve
 from .batches import Batch, seed_of
@@ -86,13 +86,13 @@ class ClassifierTask(pl.LightningModule):
         # All devices look at the mean of all, so that none goes on alone and waits for the others forever.
         value = float(self.trainer.strategy.reduce(loss.detach(), reduce_op="mean"))
         if not math.isfinite(value):
-            raise InputError(_not_finite(value, f"in step {self.global_step + 1:,}"))
+            raise DivergedError(_not_finite(value, f"in step {self.global_step + 1:,}"))
 
     def on_train_epoch_end(self) -> None:
-        """Raise `InputError`, before a checkpoint is written, if the epoch's loss is not finite; log the last rate."""
+        """Raise `DivergedError`, before a checkpoint is written, if the loss is not finite; log the last rate."""
         value = float(self.trainer.callback_metrics["loss"])
         if not math.isfinite(value):
-            raise InputError(_not_finite(value, f"in epoch {self.current_epoch + 1}"))
+            raise DivergedError(_not_finite(value, f"in epoch {self.current_epoch + 1}"))
         rate = self.recipe.schedule(self.progress(max(self.global_step - 1, 0)))
         self.log("learning_rate", rate)
 

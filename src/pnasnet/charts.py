@@ -1,18 +1,19 @@
-"""Line charts as SVG for a page in light or dark: drawn by matplotlib, coloured by the page's style sheet."""
+"""Charts as SVG for a page in light or dark: drawn by matplotlib, coloured by the page's style sheet."""
 
 import io
 import itertools
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, Literal
 
-from ..errors import MissingExtraError
+from .errors import MissingExtraError
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-Colour = Literal["ink", "muted", "line", "one", "two"]
+Colour = Literal["ink", "muted", "line", "one", "two", "three"]
 
 # matplotlib knows no CSS variables: it is given colours that nobody would choose, which are replaced afterwards.
 _COLOURS: dict[Colour, str] = {
@@ -21,7 +22,18 @@ _COLOURS: dict[Colour, str] = {
     "line": "#010203",
     "one": "#010204",
     "two": "#010205",
+    "three": "#010206",
 }
+
+_ON_WHITE: dict[Colour, str] = {
+    "ink": "#1b1f24",
+    "muted": "#57606a",
+    "line": "#d0d7de",
+    "one": "#1f5fbf",
+    "two": "#ad4e00",
+    "three": "#2a7a3b",
+}
+"""As in `data/page.css`."""
 
 _SIZE = (5.0, 3.1)
 """Inches of 72 units. Small, so that 11 units of text can still be read on a phone, where this fills the width."""
@@ -49,13 +61,31 @@ _STYLE: dict[str, Any] = {
 }
 
 
+def check_packages() -> None:
+    """Raise `MissingExtraError` if what draws is missing: before hours of work, not after."""
+    try:
+        import_module("matplotlib")
+    except ImportError as error:
+        raise MissingExtraError.of("matplotlib", "train", "the report") from error
+
+
 @dataclass(frozen=True)
 class Line:
-    """A line of a chart: a name for the legend, and its points."""
+    """A line of a chart, or a cloud of points: a name for the legend, and its points.
+
+    Attributes:
+        name: for the legend.
+        points: (across, up).
+        colour: of all of it.
+        kind: `marked`, a line with a mark at each point; `plain`, without; `points`, the marks alone.
+        band: (across, low, high), shaded in the same colour.
+    """
 
     name: str
     points: Sequence[tuple[float, float]]
     colour: Colour = "one"
+    kind: Literal["marked", "plain", "points"] = "marked"
+    band: Sequence[tuple[float, float, float]] = ()
 
 
 @dataclass(frozen=True)
@@ -63,10 +93,10 @@ class Chart:
     """What to draw.
 
     Attributes:
-        lines: at most two, told apart by colour, dashes and marks alike.
+        lines: at most three, told apart by colour, dashes and marks alike.
         across: what the horizontal axis is.
         log: whether that axis is logarithmic; otherwise it counts in whole numbers.
-        shares: whether the values are shares, to be shown in percent.
+        shares: whether the values are shares, to be shown in percent: `both` axes, or the vertical one.
         marked: the name and the horizontal place of what is marked.
         level: the name and the value of a horizontal line.
     """
@@ -74,9 +104,11 @@ class Chart:
     lines: Sequence[Line]
     across: str
     log: bool = False
-    shares: bool = False
+    shares: bool | Literal["both"] = False
     marked: tuple[str, float] | None = None
     level: tuple[str, float] | None = None
+    up: str = ""
+    """What the vertical axis is, where the legend does not say it."""
 
 
 def draw(chart: Chart, label: str, identity: str) -> str:
@@ -90,11 +122,10 @@ def draw(chart: Chart, label: str, identity: str) -> str:
     Raises:
         MissingExtraError: matplotlib is not installed.
     """
-    try:
-        from matplotlib import style
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise MissingExtraError.of("matplotlib", "train", "the report") from error
+    check_packages()
+    from matplotlib import style
+    from matplotlib.figure import Figure
+
     # A figure of its own leaves pyplot alone, and with it the windows of a notebook; "default" undoes what a
     # matplotlibrc may say.
     with style.context(["default", _STYLE]):
@@ -105,12 +136,30 @@ def draw(chart: Chart, label: str, identity: str) -> str:
     return _for_page(out.getvalue(), label, identity)
 
 
+def as_file(svg: str) -> str:
+    """Return what `draw` returned as a file of its own, on white, in the colours that a light page has."""
+    for name, colour in _ON_WHITE.items():
+        svg = svg.replace(f"var(--{name})", colour)
+    head, rest = svg.split(">", 1)
+    namespace = 'xmlns="http://www.w3.org/2000/svg" font-family="system-ui, sans-serif"'
+    paper = '<rect width="100%" height="100%" fill="#ffffff"/>'
+    return f"{head.replace('<svg', f'<svg {namespace}', 1)}>{paper}{rest}\n"
+
+
 def _fill(axes: "Axes", chart: Chart) -> None:
     from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-    for line, (dashes, mark) in zip(chart.lines, (("-", "o"), ("--", "s")), strict=False):
+    percents = FuncFormatter(lambda value, _: f"{100 * value:.4g} %")
+    for line, (dashes, mark) in zip(chart.lines, (("-", "o"), ("--", "s"), (":", "^")), strict=False):
         across, up = zip(*line.points, strict=True) if line.points else ((), ())
-        axes.plot(across, up, label=line.name, color=_COLOURS[line.colour], linestyle=dashes, marker=mark)
+        style: dict[str, Any] = {
+            "linestyle": "none" if line.kind == "points" else dashes,
+            "marker": "none" if line.kind == "plain" else mark,
+        }
+        axes.plot(across, up, label=line.name, color=_COLOURS[line.colour], **style)
+        if line.band:
+            across, low, high = zip(*line.band, strict=True)
+            axes.fill_between(across, low, high, color=_COLOURS[line.colour], alpha=0.15, linewidth=0)
     if chart.level:
         name, value = chart.level
         axes.axhline(value, label=name, color=_COLOURS["muted"], linestyle="-.", linewidth=1.2)
@@ -121,11 +170,15 @@ def _fill(axes: "Axes", chart: Chart) -> None:
         axes.set_xscale("log")
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         axes.minorticks_off()
+    elif chart.shares == "both":
+        axes.xaxis.set_major_locator(MaxNLocator(5))
+        axes.xaxis.set_major_formatter(percents)
     else:
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     if chart.shares:
-        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:.4g} %"))
+        axes.yaxis.set_major_formatter(percents)
     axes.set_xlabel(chart.across)
+    axes.set_ylabel(chart.up)
     axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, borderaxespad=0.2, handlelength=2.6)
 
 

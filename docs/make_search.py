@@ -1,0 +1,85 @@
+"""Write the figures of docs/search.md from a search's journal: tables between its marks, and pictures beside it.
+
+Command:  pnasnet search two_cores train.parquet -o runs/two_cores --workers 2
+          python docs/make_search.py runs/two_cores
+
+copies the journal to docs/search/journal.sqlite, writes docs/search/*.svg, and replaces what is between the marks. With
+no argument it does the same from the journal that is there.
+"""
+
+import shutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from pnasnet.charts import as_file
+from pnasnet.pages import duration, percent
+from pnasnet.search.analysis import TOP, Findings, Ranks, rank_table, read_findings
+from pnasnet.search.drawing import draw_cell
+from pnasnet.search.journal import JOURNAL
+from pnasnet.search.report import PAPERS_RANKS, equal_models, progress_charts
+
+DOCS = Path(__file__).parent
+KEPT = DOCS / "search"
+BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
+
+
+def main() -> None:
+    """Write everything."""
+    if len(sys.argv) > 1:
+        KEPT.mkdir(exist_ok=True)
+        shutil.copy(Path(sys.argv[1]) / JOURNAL, KEPT / JOURNAL)
+    findings = read_findings(KEPT)
+    for name, chart in zip(("best", "top"), progress_charts(findings), strict=True):
+        (KEPT / f"{name}.svg").write_text(as_file(chart), "utf-8")
+    (KEPT / "cell.svg").write_text(draw_cell(findings.best[0][0]), "utf-8")
+    lines = [*comparison_lines(findings), "", *rank_lines(rank_table(findings))]
+    page = DOCS / "search.md"
+    page.write_text(replaced(page.read_text("utf-8"), "\n".join(lines)), "utf-8")
+
+
+def replaced(page: str, text: str) -> str:
+    """Return the page with another text between its marks."""
+    before, _, rest = page.partition(BEGIN)
+    _, _, after = rest.partition(END)
+    return f"{before}{BEGIN}\n{text}\n{END}{after}"
+
+
+def comparison_lines(findings: Findings) -> Iterator[str]:
+    """Yield what follows from the journal alone: cost, and the searches after equally many models."""
+    children, child = findings.children.values(), findings.config.child
+    machines = "; ".join(sorted({each.machine for each in children}))
+    seconds = sum(each.seconds for each in children)
+    noise = percent(0.5 / child.validation_images**0.5)
+    yield (
+        f"{len(children):,} cells were trained in {duration(seconds)} of one worker's time ({machines}). Chance is "
+        f"{percent(1 / len(findings.classes))}; measured on {child.validation_images:,} pictures, an accuracy has a "
+        f"standard deviation of up to {noise} of its own."
+    )
+    yield from ("", f"| algorithm | seeds | models | best | mean of the {TOP} best |", "|---|---|---|---|---|")
+    for name, seeds, models, one, one_deviation, five, five_deviation in equal_models(findings):
+        best, top = (
+            f"{percent(mean)} ± {percent(deviation)}"
+            for mean, deviation in ((one, one_deviation), (five, five_deviation))
+        )
+        yield f"| {name} | {seeds} | {models} | {best} | {top} |"
+    yield from ("", "![Best accuracy against models trained](search/best.svg)")
+    yield f"![Mean of the {TOP} best against models trained](search/top.svg)"
+    yield f"![The best cell, {percent(findings.best[0][1].accuracy)}](search/cell.svg)"
+
+
+def rank_lines(ranks: list[Ranks]) -> Iterator[str]:
+    """Yield the table of rank correlations, beside the paper's."""
+    yield "| predictor | blocks | fitted | next size | paper: fitted | paper: next size |"
+    yield "|---|---|---|---|---|---|"
+    for row in ranks:
+        papers = PAPERS_RANKS.get(row.predictor)
+        quoted = [f"{value:.3f}" for value in papers[row.level - 1]] if papers else ["", ""]
+        yield (
+            f"| {row.predictor} | {row.level} | {row.fitted:.3f} | {row.next:.3f} ± {row.deviation:.3f} | "
+            f"{quoted[0]} | {quoted[1]} |"
+        )
+
+
+if __name__ == "__main__":
+    main()

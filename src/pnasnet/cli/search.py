@@ -1,0 +1,187 @@
+"""`pnasnet search`."""
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+import click
+
+from ..errors import InputError
+from .errors import EXIT_SIGNAL, Failure, needing, stop_on_signal
+from .logs import show_logs
+from .options import Command, bundle
+
+if TYPE_CHECKING:
+    from ..search.evaluator import Patience
+    from ..search.run import Searched
+
+_T = TypeVar("_T")
+
+_PATIENCE = (
+    click.option(
+        "--timeout",
+        type=float,
+        metavar="SECONDS",
+        help="That a child may take; then it is begun again.  [default: any]",
+    ),
+    click.option(
+        "--retries", type=click.IntRange(0), metavar="N", help="Of a child that died or took too long.  [default: 2]"
+    ),
+)
+
+
+def patience_options(command: Command) -> Command:
+    """Give a command the options of `Patience`, as its argument `patience`."""
+
+    def load() -> "type[Patience]":
+        with needing("search", "searching"):
+            from ..search.evaluator import Patience
+
+        return Patience
+
+    return bundle(command, "patience", load, _PATIENCE)
+
+
+def _print_configs(context: click.Context, parameter: click.Parameter, wanted: bool) -> None:
+    if not wanted or context.resilient_parsing:
+        return
+    with needing("search", "searching"):
+        from ..search.config import CONFIGS, find_config
+    width = max(map(len, CONFIGS))
+    for name in CONFIGS:
+        first = find_config(name).notes.partition("\n\n")[0]
+        click.echo(f"{name:{width}}  {' '.join(first.split()).partition('. ')[0].rstrip('.')}")
+    context.exit()
+
+
+@click.command()
+@click.argument("config", required=False)
+@click.argument("data", required=False)
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path), metavar="DIR", help="Output folder, or --compare's file."
+)
+@click.option("--split", metavar="NAME", help="Which part of DATA: train, ...")
+@click.option("--workers", type=click.IntRange(1), metavar="N", help="Children at a time.  [default: processors]")
+@click.option("--address", metavar="ADDRESS", help="Of a Ray cluster, such as auto: children are its tasks.")
+@click.option("--accelerator", default="auto", show_default=True, metavar="NAME", help="cpu, gpu or auto.")
+@patience_options
+@click.option("--describe", is_flag=True, help="Say what CONFIG means, by default the paper's, and train nothing.")
+@click.option(
+    "--compare",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Draw the curves of a finished search, or of several, into the SVG file of -o.",
+)
+@click.option("--top", type=click.IntRange(1), default=1, show_default=True, metavar="N", help="--compare the N best.")
+@click.option("-q", "--quiet", is_flag=True, help="No word about each child.")
+@click.option("--list", is_eager=True, is_flag=True, expose_value=False, callback=_print_configs, help="List CONFIGs.")
+def search(
+    config: str | None,
+    data: str | None,
+    output: Path | None,
+    split: str | None,
+    workers: int | None,
+    address: str | None,
+    accelerator: str,
+    patience: "Patience",
+    describe: bool,
+    compare: tuple[Path, ...],
+    top: int,
+    quiet: bool,
+) -> None:
+    """Find cells by Progressive Neural Architecture Search, and by random search and evolution to compare.
+
+    CONFIG is the name of a configuration that comes with the package, or a .toml file. DATA are labelled images, as
+    `pnasnet train` takes them; those that measure are split off. Each cell is trained in a small network, on this
+    machine or on a Ray cluster.
+
+    DIR gets journal.sqlite, with a row for each cell that was trained; best.json, a network that `pnasnet train`,
+    `pnasnet models` and pnasnet.Module take, and best.svg, its cell; and report.html. Interrupted or killed, the same
+    command goes on and trains nothing twice.
+
+    \b
+      pnasnet search --list
+      pnasnet search --describe paper
+      pnasnet search two_cores train.parquet -o runs/search --workers 2
+      pnasnet search mine.toml train.parquet -o runs/search --address auto
+      pnasnet search --compare runs/search -o curves.svg --top 5
+      pnasnet train cifar10 train.parquet test.parquet -o runs/found --cell runs/search/best.json
+    """
+    if describe:
+        _describe(config or "paper")
+    elif compare:
+        _compare(compare, _needed(output, "-o FILE.svg"), top)
+    else:
+        show_logs(quiet=quiet)
+        places = _needed(config, "CONFIG"), _needed(data, "DATA"), _needed(output, "-o DIR")
+        _search(*places, split, workers, address, accelerator, patience)
+
+
+def _needed(value: _T | None, name: str) -> _T:
+    if value is None:
+        raise click.UsageError(f"Missing {name}.")
+    return value
+
+
+def _describe(name: str) -> None:
+    with needing("search", "searching"):
+        from ..search.config import find_config
+        from ..search.describe import describe
+    for line in describe(find_config(name)):
+        click.echo(line)
+
+
+def _compare(folders: tuple[Path, ...], output: Path, top: int) -> None:
+    with needing("search", "comparing searches"):
+        from ..pages import write_whole
+        from ..search.analysis import read_findings
+        from ..search.report import comparison_file
+
+    if output.suffix != ".svg":
+        raise InputError(f"the picture is SVG: give -o a name such as {output.with_suffix('.svg')}")
+    write_whole(output, comparison_file([(folder.name, read_findings(folder)) for folder in folders], top))
+    click.echo(str(output))
+
+
+def _search(
+    name: str, data: str, output: Path, split: str | None, workers: int | None, address: str | None, accelerator: str,
+    patience: "Patience",
+) -> None:  # fmt: skip
+    from ..datasets import open_dataset
+
+    with needing("search", "searching"):
+        from ..charts import check_packages
+        from ..search.child import TrainingJob, describe_data, split_pictures
+        from ..search.config import find_config
+        from ..search.outputs import write_outputs
+        from ..search.run import UNFINISHED, Workers
+        from ..search.run import search as run_search
+
+    check_packages()
+    config = find_config(name)
+    pictures = open_dataset(data, split=split)
+    split_pictures(pictures, config.child)  # fails now, not in other processes
+    unfinished = None if address else str((output / UNFINISHED).absolute())
+    job = TrainingJob(config.child, data, split, len(pictures.classes), unfinished, accelerator)
+    started = time.monotonic()
+    with stop_on_signal() as stop:
+
+        def check() -> None:
+            if stop.signal is not None:
+                raise Failure("interrupted; the same command goes on", EXIT_SIGNAL + stop.signal)
+
+        done = run_search(
+            config, job, describe_data(pictures), output, Workers(workers, address, patience), check=check
+        )
+    written = write_outputs(output)
+    _print(done, output, time.monotonic() - started)
+    for path, child in written:
+        click.echo(f"{path}: {child.accuracy:.2%}")
+
+
+def _print(done: "Searched", output: Path, seconds: float) -> None:
+    for name, steps in done.steps.items():
+        best = max((step.child.accuracy for step in steps), default=0.0)
+        click.echo(f"{name}: {len(steps):,} models, best {best:.2%}")
+    click.echo(f"{output}: {done.trained:,} children trained in {seconds:,.0f} s; see report.html")

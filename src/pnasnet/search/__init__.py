@@ -1,0 +1,6 @@
+"""Progressive Neural Architecture Search: from labelled pictures to cells.
+
+space ──► predictors ─┐
+                      ├─ algorithms ─ session ─► evaluator (processes, Ray) ─► journal ─► analysis ─► report
+config ───────────────┘
+"""

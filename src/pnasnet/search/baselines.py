@@ -1,0 +1,66 @@
+"""Simple predictors that the paper's must beat."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from ..errors import MissingExtraError
+from .predictors import Floats, Observed
+from .space import SearchSpace, Tokens
+
+
+class Random:
+    """Knows nothing: a number in [0, 1) for each cell."""
+
+    def __init__(self, seed: int) -> None:
+        """Take the seed that the numbers follow from."""
+        self._rng = np.random.default_rng(seed)
+
+    def fit(self, observed: Sequence[Observed]) -> None:
+        """Do nothing."""
+
+    def predict(self, tokens: Tokens) -> Floats:
+        """Return random numbers, [N]."""
+        return self._rng.random(len(tokens), np.float32)
+
+
+class Linear:
+    """Ridge regression (scikit-learn's, alpha 1) on counts, each brought to mean 0 and deviation 1."""
+
+    def __init__(self, space: SearchSpace) -> None:
+        """Take the space of the cells. Raises `MissingExtraError` without scikit-learn."""
+        try:
+            from sklearn.linear_model import Ridge
+            from sklearn.pipeline import make_pipeline
+            from sklearn.preprocessing import StandardScaler
+        except ImportError as error:
+            raise MissingExtraError.of("scikit-learn", "search", "the predictor 'linear'") from error
+        self._space = space
+        self._model = make_pipeline(StandardScaler(), Ridge(alpha=1.0))
+
+    def fit(self, observed: Sequence[Observed]) -> None:
+        """Fit to all that was observed."""
+        features = np.concatenate([counts(each.tokens, self._space) for each in observed])
+        self._model.fit(features, np.concatenate([each.accuracies for each in observed]))
+
+    def predict(self, tokens: Tokens) -> Floats:
+        """Return the predicted accuracies, [N]."""
+        return np.asarray(self._model.predict(counts(tokens, self._space)), np.float32)
+
+
+def counts(tokens: Tokens, space: SearchSpace) -> Floats:
+    """Return what is counted of each cell, [N, operations + 5] float32.
+
+    How often each operation is there, and the current input, the previous one, and other blocks are read; how many
+    states are concatenated; and how many blocks lie on the longest path.
+    """
+    operations = (tokens[:, :, 2:, None] == np.arange(len(space.operations))).sum(axis=(1, 2))
+    inputs = tokens[:, :, :2]
+    read = [(inputs == 0).sum(axis=(1, 2)), (inputs == 1).sum(axis=(1, 2)), (inputs > 1).sum(axis=(1, 2))]
+    blocks = tokens.shape[1]
+    unread = [~(inputs == 2 + index).any(axis=(1, 2)) for index in range(blocks)]
+    depth = np.zeros((len(tokens), 2 + blocks), np.int64)
+    for index in range(blocks):
+        depth[:, 2 + index] = 1 + np.take_along_axis(depth, inputs[:, index].astype(np.intp), axis=1).max(axis=1)
+    rest = np.stack([*read, np.sum(unread, axis=0), depth.max(axis=1)], axis=1)
+    return np.concatenate([operations, rest], axis=1).astype(np.float32)

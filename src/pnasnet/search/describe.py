@@ -1,0 +1,55 @@
+"""What a configuration means, in words and numbers, before anything is trained."""
+
+from collections.abc import Iterator
+
+from ..cells import CellSpec
+from ..plan import resolve
+from .config import SearchConfig, count_distinct
+
+
+def describe(config: SearchConfig) -> Iterator[str]:
+    """Yield the lines of a description: the space and its sizes, the children, the searches and their budgets."""
+    if config.notes:
+        yield from (*config.notes.strip().splitlines(), "")
+    yield from (*_space(config), "", *_child(config), "", *_searches(config))
+
+
+def _space(config: SearchConfig) -> Iterator[str]:
+    space = config.space
+    yield f"space     {len(space.operations)} operations: {', '.join(space.operations)}"
+    yield f"          {'blocks':>6}  {'sequences':>24}  {'sums unordered':>24}  {'different':>12}"
+    for blocks in range(1, space.blocks + 1):
+        distinct = count_distinct(space, blocks)
+        different = "not counted" if distinct is None else f"{distinct:,}"
+        sequences, unordered = _number(space.sequences(blocks)), _number(space.unordered(blocks))
+        yield f"          {blocks:>6}  {sequences:>24}  {unordered:>24}  {different:>12}"
+
+
+def _number(count: int) -> str:
+    return f"{count:,}" if count < 10**9 else f"{count:,} ({count:.1e})" if count < 10**13 else f"{count:.3g}"
+
+
+def _child(config: SearchConfig) -> Iterator[str]:
+    child = config.child
+    spec = child.recipe(CellSpec.of([("sep3", 0, "sep3", 1)]), 10).spec
+    images = "all images but those" if child.images is None else f"{child.images:,} images, and"
+    yield (
+        f"child     {child.num_cells} cells, {child.filters} filters, {child.image_size}x{child.image_size} pixels, "
+        f"{child.epochs} epochs of {images} {child.validation_images:,} to measure with"
+    )
+    plan = resolve(spec)
+    yield f"          of sep3 + sep3: {plan.parameters:,} parameters, {plan.mult_adds:,} mult-adds an image"
+
+
+def _searches(config: SearchConfig) -> Iterator[str]:
+    search = config.search
+    hours = "" if search.hours is None else f", or {search.hours:g} hours of training"
+    for algorithm in search.algorithms:
+        yield f"{algorithm:<12} seeds {', '.join(map(str, search.seeds))}; {config.models:,} models each{hours}"
+        if algorithm == "progressive":
+            levels = " + ".join(f"{count:,}" for count in config.levels)
+            yield f"{'':12} {levels} = {sum(config.levels):,} where no budget ends it; chosen by {search.predictor}"
+        if algorithm == "evolution":
+            yield f"{'':12} population {search.population}, the best of {search.sample} is changed"
+    most = config.models * len(search.seeds) * len(search.algorithms)
+    yield f"{'at most':<12} {most:,} children; one that several searches choose is trained once"

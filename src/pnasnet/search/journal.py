@@ -1,0 +1,250 @@
+"""The journal of a search: one durable row for each cell that was trained, and one for each that was chosen.
+
+It is one SQLite file. A Parquet file is written as a whole; here a row must be safe as soon as it is known, whatever
+happens to the machine, and SQLite is made for that, comes with Python, and can be read by anybody. Every row is a
+transaction of its own that is flushed to the disk (`synchronous=FULL`). The rollback journal is kept, not WAL: a row
+comes once in a minute at most, and between rows the search is one file that may be copied.
+"""
+
+import json
+import math
+import sqlite3
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, cast, get_args
+
+from ..cells import CellSpec
+from ..errors import InputError, OutputError, SpecError
+from ..train.folder import differences
+
+JOURNAL = "journal.sqlite"
+"""The journal's name in a search's folder."""
+
+Status = Literal["ok", "diverged", "timeout", "failed"]
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS settings (name TEXT PRIMARY KEY, value TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS children (
+    cell TEXT PRIMARY KEY,  -- canonical
+    accuracy REAL NOT NULL, curve TEXT NOT NULL, status TEXT NOT NULL, error TEXT NOT NULL,
+    seed INTEGER NOT NULL, seconds REAL NOT NULL, machine TEXT NOT NULL, tries INTEGER NOT NULL, finished TEXT NOT NULL
+);
+CREATE TABLE IF NOT EXISTS chosen (
+    search TEXT NOT NULL, position INTEGER NOT NULL, level INTEGER NOT NULL,
+    cell TEXT NOT NULL,  -- as it was built
+    predicted REAL,
+    PRIMARY KEY (search, position)
+);
+"""
+_CHILD = "accuracy, curve, status, error, seed, seconds, machine, tries, finished"
+
+
+@dataclass(frozen=True)
+class Child:
+    """A cell that was trained.
+
+    Attributes:
+        accuracy: share of right answers on the validation pictures after the last epoch, in [0, 1]; of a child that
+            diverged the last that was measured, and where none was, chance.
+        curve: the same after each epoch that was validated.
+        status: `ok`; `diverged`; or, after the last try, `timeout` or `failed`.
+        error: what went wrong, in a line; empty if nothing did.
+        seed: of the training.
+        seconds: that the training took.
+        machine: where it ran.
+        tries: how often it was begun.
+        finished: when, in ISO 8601 and UTC.
+    """
+
+    accuracy: float
+    curve: tuple[float, ...]
+    status: Status
+    error: str
+    seed: int
+    seconds: float
+    machine: str
+    tries: int
+    finished: str
+
+    def __post_init__(self) -> None:
+        """Check what a damaged file could have made of it. Raises `InputError`."""
+        if not (isinstance(self.accuracy, float) and 0 <= self.accuracy <= 1):
+            raise InputError(f"accuracy {self.accuracy!r} is no share")
+        if not all(isinstance(value, float | int) and 0 <= value <= 1 for value in self.curve):
+            raise InputError("the curve holds what is no share")
+        if self.status not in get_args(Status):
+            raise InputError(f"status {self.status!r} is none of {', '.join(get_args(Status))}")
+        if not isinstance(self.seconds, float | int) or not 0 <= self.seconds < math.inf:
+            raise InputError(f"seconds {self.seconds!r} is no time")
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A cell that a search chose: as it was built, with how many blocks, and what the predictor expected of it."""
+
+    cell: CellSpec
+    level: int
+    predicted: float | None = None
+
+
+class Journal:
+    """An open journal. Safe to use from several threads; of processes, one writes.
+
+    Every method raises `InputError` where the file is damaged, `OutputError` where it cannot be written.
+    """
+
+    def __init__(self, path: Path, *, readonly: bool = False) -> None:
+        """Open it, and make it if it is not there. Read-only, it must be there."""
+        self.path, self._lock = path, threading.Lock()
+        if readonly and not path.exists():
+            raise InputError(f"{path} is not there: give the folder of a search")
+        with self._errors():
+            # From a URI, since only that can say read-only.
+            address = f"{path.absolute().as_uri()}{'?mode=ro' if readonly else ''}"
+            self._connection = sqlite3.connect(address, uri=True, check_same_thread=False, isolation_level=None)
+            self._connection.execute("PRAGMA synchronous=FULL")
+            if not readonly:
+                self._connection.executescript(_SCHEMA)
+            self._connection.execute("SELECT * FROM children, chosen, settings LIMIT 1")
+
+    def close(self) -> None:
+        """Close the file."""
+        with self._lock:
+            self._connection.close()
+
+    def __enter__(self) -> "Journal":
+        """Return itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close the file."""
+        self.close()
+
+    # Settings.
+
+    def claim(self, settings: dict[str, Any], config: dict[str, Any]) -> None:
+        """Make the journal that of `settings`, or see that it is; and note the whole configuration that is run.
+
+        Raises `InputError` where it is of other settings.
+        """
+        own, found = json.loads(json.dumps(settings)), self._setting("settings")
+        if found is not None and found != own:
+            raise InputError(
+                f"{self.path} is of another configuration ({differences(found, own)}): give another folder, or that "
+                "configuration"
+            )
+        for name, value in (("settings", own), ("config", config)):
+            self._write("INSERT OR REPLACE INTO settings VALUES (?, ?)", (name, json.dumps(value)))
+
+    def config(self) -> dict[str, Any]:
+        """Return the configuration that was run last."""
+        found = self._setting("config")
+        if found is None:
+            raise InputError(f"{self.path} is of no search yet: give the folder of one")
+        return found
+
+    def classes(self) -> tuple[str, ...]:
+        """Return the names of the pictures' classes; none where the journal does not say."""
+        with self._row("the settings"):
+            found = (self._setting("settings") or {}).get("data", {}).get("classes", [])
+            return tuple(str(name) for name in found)
+
+    def _setting(self, name: str) -> dict[str, Any] | None:
+        rows = self._read("SELECT value FROM settings WHERE name = ?", (name,))
+        with self._row(f"the {name}"):
+            return dict(json.loads(rows[0][0])) if rows else None
+
+    # Children.
+
+    def child(self, cell: CellSpec) -> Child | None:
+        """Return the trained child of a cell, however its blocks are ordered; None if it was not trained."""
+        rows = self._read(f"SELECT {_CHILD} FROM children WHERE cell = ?", (_text(cell.canonical()),))
+        return self._child(rows[0], _text(cell)) if rows else None
+
+    def children(self) -> dict[CellSpec, Child]:
+        """Return all trained children by the canonical form of their cells, in the order in which they came."""
+        rows = self._read(f"SELECT cell, {_CHILD} FROM children ORDER BY rowid")
+        return {self._cell(text): self._child(rest, text) for text, *rest in rows}
+
+    def add(self, cell: CellSpec, child: Child) -> None:
+        """Write a trained child; once this returns, it is safe. A cell that is there already stays as it is."""
+        values = (*(getattr(child, name) for name in _CHILD.split(", ")),)
+        values = (values[0], json.dumps(child.curve), *values[2:])
+        marks = ", ".join("?" * (1 + len(values)))
+        self._write(f"INSERT OR IGNORE INTO children VALUES ({marks})", (_text(cell.canonical()), *values))
+
+    def _child(self, row: Sequence[Any], cell: str) -> Child:
+        with self._row(f"the row of cell {cell}"):
+            accuracy, curve, *rest = row
+            return Child(accuracy, tuple(json.loads(curve)), *rest)
+
+    # Choices.
+
+    def searches(self) -> list[str]:
+        """Return the names of all searches."""
+        return [name for (name,) in self._read("SELECT search FROM chosen GROUP BY search ORDER BY min(rowid)")]
+
+    def chosen(self, search: str) -> list[Choice]:
+        """Return what a search has chosen so far, in its order."""
+        rows = self._read(
+            "SELECT position, level, cell, predicted FROM chosen WHERE search = ? ORDER BY position", (search,)
+        )
+        if [row[0] for row in rows] != list(range(len(rows))):
+            raise InputError(self._damaged(f"search {search} lacks choices"))
+        choices = []
+        for _, level, text, predicted in rows:
+            with self._row(f"a choice of search {search}"):
+                choices.append(Choice(self._cell(text), int(level), None if predicted is None else float(predicted)))
+        return choices
+
+    def choose(self, search: str, position: int, choices: Sequence[Choice]) -> None:
+        """Write choices from `position` on: all of them or none."""
+        rows = [
+            (search, position + index, choice.level, _text(choice.cell), choice.predicted)
+            for index, choice in enumerate(choices)
+        ]
+        with self._lock, self._errors(), self._connection:
+            self._connection.execute("BEGIN")
+            self._connection.executemany("INSERT INTO chosen VALUES (?, ?, ?, ?, ?)", rows)
+
+    # The file.
+
+    def _cell(self, text: Any) -> CellSpec:
+        with self._row(f"the cell {text!r}"):
+            return CellSpec.of(tuple(cast(Any, tuple(block)) for block in json.loads(text)))
+
+    def _read(self, query: str, values: Sequence[Any] = ()) -> list[Any]:
+        with self._lock, self._errors(), closing(self._connection.execute(query, values)) as cursor:
+            return cursor.fetchall()
+
+    def _write(self, query: str, values: Sequence[Any]) -> None:
+        with self._lock, self._errors():
+            self._connection.execute(query, values)
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.OperationalError as error:
+            if "no such table" in str(error):
+                raise InputError(f"{self.path} is no journal of a search: give another folder") from error
+            raise OutputError(f"cannot use {self.path}: {error}; what was written before is kept") from error
+        except sqlite3.DatabaseError as error:
+            raise InputError(self._damaged(str(error))) from error
+
+    @contextmanager
+    def _row(self, what: str) -> Iterator[None]:
+        try:
+            yield
+        except (SpecError, ValueError, TypeError, LookupError, RecursionError) as error:
+            raise InputError(self._damaged(f"{what}: {error}")) from error
+
+    def _damaged(self, reason: str) -> str:
+        return f"{self.path} is damaged ({reason}): nothing was changed; restore it, or delete what is wrong in it"
+
+
+def _text(cell: CellSpec) -> str:
+    return json.dumps([list(block) for block in cell.blocks], separators=(",", ":"))

@@ -1,0 +1,62 @@
+"""What a search leaves beside its journal: the best cells as networks and pictures, and the report."""
+
+from pathlib import Path
+from typing import Any
+
+from ..cells import CellSpec
+from ..network_file import write_network
+from ..pages import write_whole
+from ..plan import resolve
+from ..spec import NetworkSpec
+from ..zoo import NamedNetwork, find
+from .analysis import place_pnasnet5, rank_table, read_findings
+from .config import SearchConfig
+from .drawing import draw_cell
+from .journal import Child
+from .report import write_report
+
+KEPT = 5
+"""How many of the best cells are written."""
+
+
+def write_outputs(folder: Path) -> list[tuple[Path, Child]]:
+    """Write what the folder's journal says, and return the files of the best cells, best first.
+
+    `best.json` and `best-2.json` to `best-5.json` are networks, `best.svg` and so on are their cells' pictures;
+    `report.html` has all figures. Raises `OutputError`, and `InputError` where the journal is damaged.
+    """
+    findings = read_findings(folder)
+    written = []
+    for rank, (cell, child) in enumerate(findings.best[:KEPT], 1):
+        path = folder / ("best.json" if rank == 1 else f"best-{rank}.json")
+        write_network(
+            path, scaled_up(cell, findings.config, len(findings.classes), f"{folder.name}-{rank}"), about(child)
+        )
+        write_whole(path.with_suffix(".svg"), draw_cell(cell))
+        written.append((path, child))
+    write_report(folder / "report.html", findings, rank_table(findings), place_pnasnet5(findings))
+    return written
+
+
+def scaled_up(cell: CellSpec, config: SearchConfig, classes: int, name: str) -> NamedNetwork:
+    """Return the network that a cell is scaled up to: as `pnasnet_cifar`, with the configuration's depth and width."""
+    usual, child = find("pnasnet_cifar").spec, config.child
+    spec = NetworkSpec(
+        cell, config.network.num_cells, config.network.filters, (child.image_size, child.image_size), classes or None,
+        stem="cifar", stem_stride=child.stem_stride, stem_multiplier=child.stem_multiplier,
+        reductions=child.reductions, epsilon=usual.epsilon, drop_path_keep=usual.drop_path_keep,
+        weight_decay=usual.weight_decay,
+    )  # fmt: skip
+    resolve(spec)
+    return NamedNetwork(name, spec)
+
+
+def about(child: Child) -> dict[str, Any]:
+    """Return what a network's file says of where its cell comes from."""
+    return {
+        "found by": "pnasnet search",
+        "accuracy of the child": child.accuracy,
+        "status": child.status,
+        "trained on": child.machine,
+        "finished": child.finished,
+    }

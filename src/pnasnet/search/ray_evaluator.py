@@ -1,0 +1,97 @@
+"""Training children as Ray tasks: on one machine or on many, which all must reach the pictures by the same name."""
+
+import logging
+import sys
+import threading
+from contextlib import redirect_stdout
+from functools import lru_cache
+from typing import Any
+
+from ..cells import CellSpec
+from ..errors import InputError, MissingExtraError
+from .evaluator import (
+    Answer,
+    Job,
+    LostError,
+    Patience,
+    TooLongError,
+    Train,
+    answer,
+    child_or_error,
+    prepare,
+    with_patience,
+)
+from .journal import Child
+
+
+class RayEvaluator:
+    """Trains children as tasks of a Ray cluster, one processor each."""
+
+    def __init__(self, job: Job, address: str, workers: int | None, patience: Patience, seed: int = 0) -> None:
+        """Connect to a cluster: `auto`, its address, or `local` for one of this machine that ends with the search.
+
+        Raises `InputError` where there is none, `MissingExtraError` without Ray.
+        """
+        try:
+            import ray
+        except ImportError as error:
+            raise MissingExtraError.of("ray", "ray", "searching on a cluster") from error
+        self._ray: Any = ray
+        # Ray prints messages of its own to standard output, where only results belong.
+        self._redirected = redirect_stdout(sys.stderr)
+        self._redirected.__enter__()
+        try:
+            ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, ignore_reinit_error=True)
+        except (ConnectionError, ValueError, RuntimeError) as error:
+            self._redirected.__exit__(None, None, None)
+            reason = " ".join(str(error).split())
+            raise InputError(f"no Ray cluster answers at {address!r} ({reason}): start one with `ray start`") from error
+        # A lost child is begun again here, where the tries are counted.
+        self._task = ray.remote(num_cpus=1, max_retries=0)(_train)
+        self.workers = workers or max(int(ray.cluster_resources().get("CPU", 1)), 1)
+        self._job, self._patience, self._seed = job, patience, seed
+        self._running: set[Any] = set()
+        self._lock, self._closed = threading.Lock(), False
+
+    def train(self, cell: CellSpec) -> Child:
+        """Train a cell as a task, and wait for it."""
+        return with_patience(lambda: self._once(cell), self._patience, self._job.chance, self._seed)
+
+    def _once(self, cell: CellSpec) -> Child:
+        with self._lock:
+            if self._closed:
+                raise InputError("the search was ended")
+            task = self._task.remote(self._job, cell)
+            self._running.add(task)
+        try:
+            return child_or_error(self._ray.get(task, timeout=self._patience.timeout))
+        except self._ray.exceptions.GetTimeoutError as error:
+            self._ray.cancel(task, force=True)
+            raise TooLongError(f"not done in {self._patience.timeout:g} s") from error
+        except self._ray.exceptions.RayError as error:
+            if self._closed:
+                raise InputError("the search was ended") from error
+            raise LostError(str(error).partition("\n")[0]) from error
+        finally:
+            with self._lock:
+                self._running.discard(task)
+
+    def close(self) -> None:
+        """End all tasks, and leave the cluster."""
+        with self._lock:
+            self._closed = True
+            running = list(self._running)
+        for task in running:
+            self._ray.cancel(task, force=True)
+        self._ray.shutdown()
+        self._redirected.__exit__(None, None, None)
+
+
+def _train(job: Job, cell: CellSpec) -> Answer:
+    return answer(_prepared(job), cell, lambda: None)
+
+
+@lru_cache(maxsize=1)
+def _prepared(job: Job) -> Train:
+    """Return what trains cells: prepared once in each of the cluster's processes, which live on."""
+    return prepare(job)
