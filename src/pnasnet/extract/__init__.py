@@ -4,7 +4,7 @@ sources ─ find_images ─► paths ─ extract ─► batches of rows ─ Parq
 """
 
 from .classify import Classification, classify
-from .embed import ExtractOptions, Report, extract, extract_to_parquet
+from .embed import ExtractOptions, Report, extract, extract_to_parquet, metadata
 from .labelled import extract_labelled
 from .pipeline import Batch, Row, run_pipeline
 from .sink import ParquetSink
@@ -22,5 +22,6 @@ __all__ = [
     "extract_labelled",
     "extract_to_parquet",
     "find_images",
+    "metadata",
     "run_pipeline",
 ]

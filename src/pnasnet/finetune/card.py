@@ -9,19 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from .._version import __version__
+from ..pages import clean, counted, write_whole
 from .outcome import Mistake, Outcome
-from .wording import (
-    best_epoch,
-    clean,
-    counted,
-    duration,
-    figures,
-    interval,
-    measured_on,
-    percent,
-    worst_first,
-    write_whole,
-)
+from .wording import best_epoch, duration, figures, interval, measured_on, percent, worst_first
 
 _NAMES, _ROWS = 100, 50
 """How many classes are named in a sentence, and in a table."""

@@ -1,51 +1,35 @@
 """The report of a fine-tuning: one HTML file with everything in it, which asks nothing of a network or of scripts."""
 
-import base64
-import io
 from collections.abc import Iterator
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
 from .._version import __version__
-from ..errors import ImageError, InputError, MissingExtraError
+from ..errors import MissingExtraError
 from ..evaluation import Tally
-from ..images import decode, get_preset
+from ..images import get_preset
+from ..pages import counted, data_url, render, thumbnail, write_whole
 from .charts import Chart, Line, draw
 from .outcome import Mistake, Outcome
-from .wording import (
-    NOTHING,
-    best_epoch,
-    clean,
-    counted,
-    duration,
-    figures,
-    interval,
-    measured_on,
-    percent,
-    worst_first,
-    write_whole,
-)
+from .wording import NOTHING, best_epoch, duration, figures, interval, measured_on, percent, worst_first
 
 MATRIX_CLASSES = 20
 """Up to so many classes have a confusion matrix that can be taken in at a glance."""
 
 _CONFUSIONS, _SKIPPED = 40, 500
 """How many rows and lines are shown at most."""
-_THUMBNAIL, _NAME = 256, 60
-"""Pixels of a picture's longer side, and characters of its name, at most."""
+_THUMBNAIL = 256
+"""Pixels of a picture's longer side at most."""
 
 
 def check_packages() -> None:
-    """Raise `MissingExtraError` if the report's packages are missing: before hours of work, not after."""
-    for package in ("matplotlib", "jinja2"):
-        try:
-            __import__(package)
-        except ImportError as error:
-            raise MissingExtraError.of(package, "train", "the report") from error
+    """Raise `MissingExtraError` if a package of the report is missing: before hours of work, not after."""
+    try:
+        import matplotlib  # noqa: F401
+    except ImportError as error:
+        raise MissingExtraError.of("matplotlib", "train", "the report") from error
 
 
 def write_report(path: Path, outcome: Outcome) -> None:
@@ -53,18 +37,11 @@ def write_report(path: Path, outcome: Outcome) -> None:
 
     Raises:
         OutputError: it cannot be written.
-        MissingExtraError: matplotlib or Jinja2 is not installed.
+        MissingExtraError: matplotlib is not installed.
     """
     check_packages()
-    from jinja2 import Environment, StrictUndefined
-
-    # Autoescape: names of classes and files are anybody's.
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters |= {"clean": clean, "percent": percent, "duration": duration, "strength": _strength}
-    environment.filters |= {"tail": _tail, "tight": _tight}
-    environment.globals |= {"counted": counted, "interval": interval}
-    source = files("pnasnet").joinpath("data", "finetune_report.html").read_text("utf-8")
-    write_whole(path, environment.from_string(source).render(_values(outcome)))
+    filters = {"percent": percent, "duration": duration, "strength": _strength, "tight": _tight}
+    write_whole(path, render("finetune_report.html", _values(outcome), filters))
 
 
 def _values(outcome: Outcome) -> dict[str, Any]:
@@ -75,6 +52,7 @@ def _values(outcome: Outcome) -> dict[str, Any]:
     return {
         "outcome": outcome,
         "version": __version__,
+        "interval": interval,
         "nothing": NOTHING,
         "title": _title(outcome),
         "figures": figures(outcome),
@@ -89,7 +67,7 @@ def _values(outcome: Outcome) -> dict[str, Any]:
         "confusions": tally.confusions()[:_CONFUSIONS],
         "tally": tally,
         "order": worst_first(tally),
-        "mistakes": [(mistake, _thumbnail(mistake, outcome.preset)) for mistake in outcome.mistakes],
+        "mistakes": [(mistake, _picture(mistake, outcome.preset)) for mistake in outcome.mistakes],
     }
 
 
@@ -104,11 +82,6 @@ def _title(outcome: Outcome) -> str:
 def _tight(text: str) -> str:
     """Return figures with spaces where no line breaks."""
     return text.replace(" %", "\N{NO-BREAK SPACE}%").replace(" of ", "\N{NO-BREAK SPACE}of\N{NO-BREAK SPACE}")
-
-
-def _tail(name: str) -> str:
-    """Return the end of a long path, which tells more than its beginning."""
-    return name if len(name) <= _NAME else f"…{name[1 - _NAME :]}"
 
 
 def _strength(value: float) -> str:
@@ -161,18 +134,10 @@ def _matrix(tally: Tally) -> list[list[tuple[int, float]]]:
     ]
 
 
-def _thumbnail(mistake: Mistake, preset: str) -> str | None:
+def _picture(mistake: Mistake, preset: str) -> str | None:
     """Return a picture as a data URL; None where it cannot be decoded any more.
 
     It is turned upright only where the model's preprocessing does so: one that lies on its side here did so for the
     model, too, which may be why it was mistaken.
     """
-    try:
-        pixels = decode(mistake.picture, exif=get_preset(preset).exif)
-    except (ImageError, InputError):
-        return None
-    picture = Image.fromarray(pixels)
-    picture.thumbnail((_THUMBNAIL, _THUMBNAIL))
-    out = io.BytesIO()
-    picture.save(out, "JPEG", quality=80)
-    return f"data:image/jpeg;base64,{base64.b64encode(out.getvalue()).decode()}"
+    return data_url(thumbnail(mistake.picture, _THUMBNAIL, exif=get_preset(preset).exif))

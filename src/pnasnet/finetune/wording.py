@@ -1,27 +1,14 @@
 """Figures and names as the card and the report print them."""
 
-import re
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 
-from ..atomic import replacing
-from ..errors import OutputError
 from ..evaluation import Rate, Tally
 from .outcome import Outcome
 
 NOTHING = "\N{EN DASH}"
 """Stands for the share of no pictures."""
-
-# Control characters, which HTML and YAML forbid and which would break a line; and halves of surrogate pairs, which
-# stand for the bytes of file names that are not UTF-8, and which UTF-8 cannot write.
-_UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
-
-
-def clean(text: str) -> str:
-    r"""Return `text` on one line, with escapes such as \x00 in place of what cannot be printed."""
-    return _UNPRINTABLE.sub(lambda found: ascii(found[0])[1:-1], text)
 
 
 def percent(share: float | None, digits: int = 2) -> str:
@@ -33,11 +20,6 @@ def interval(rate: Rate, digits: int = 2) -> str:
     """Return a rate's 95 % interval as `91.02 to 94.90 %`."""
     low, high = rate.interval
     return f"{100 * low:.{digits}f} to {100 * high:.{digits}f} %" if rate.count else NOTHING
-
-
-def counted(count: int, thing: str, things: str = "") -> str:
-    """Return `1 picture` or `1,200 pictures`."""
-    return f"{count:,} {thing if count == 1 else things or f'{thing}s'}"
 
 
 def duration(seconds: float) -> str:
@@ -87,12 +69,3 @@ def best_epoch(history: Sequence[dict[str, float]]) -> dict[str, float] | None:
     """Return the epoch with the lowest validation loss; None where none was validated."""
     seen = [epoch for epoch in history if np.isfinite(epoch.get("validation_loss", np.nan))]
     return min(seen, key=lambda epoch: epoch["validation_loss"], default=None)
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Write a file, whole or not at all. Raises `OutputError`."""
-    try:
-        with replacing(path) as temporary:
-            temporary.write_text(text, "utf-8", newline="\n")
-    except OSError as error:
-        raise OutputError(f"cannot write {path}: {error.strerror or error}") from error
