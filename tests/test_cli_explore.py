@@ -1,8 +1,8 @@
 """`pnasnet explore`: the page and embedding-atlas in a real browser."""
 
 import importlib.util
+import io
 import os
-import re
 import shutil
 import socket
 import subprocess
@@ -12,15 +12,20 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pyarrow.parquet as pq
 import pytest
+from PIL import Image
 
-from chromium import attribute, dump_page
 from cli_runs import PHOTOS, error_of, run
 from pnasnet.vectors import explore
 
+from chromium import browser_page
 from vectors_data import clustered, write_features
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
 
 
 @pytest.fixture
@@ -33,29 +38,44 @@ def features(tmp_path: Path) -> Path:
 
 
 def test_page_in_a_browser(features: Path, tmp_path: Path) -> None:
-    """It shows the pictures, and asks nothing of the network."""
+    """It draws the pictures; the wheel zooms to where they lie apart; the pointer names them; a search dims others."""
     (tmp_path / "photos/rocket.jpg").unlink()
-    page = tmp_path / "map.html"
-    result = run("explore", features, "--html", page, "--projection", "pca")
+    path = tmp_path / "map.html"
+    result = run("explore", features, "--html", path, "--projection", "pca")
     assert result.exit_code == 0, result.output
-    assert result.stdout == f"{page}: 12 pictures\n"
+    assert result.stdout == f"{path}: 12 pictures\n"
     assert result.stderr == "projection pca\n"
-    dom = dump_page(page.as_uri(), tmp_path / "profile")
-    assert 3 <= int(attribute(dom, "data-drawn")) <= 9
-    assert "12 pictures" in dom
-    assert "3 pictures could not be opened." in dom
+    with browser_page() as page:
+        page.goto(path.as_uri())
+        page.wait_for_function("document.body.dataset.drawn >= 3")
+        first = drawn(page)
+        assert first <= 9
+        assert "3 pictures could not be opened." in page.inner_text("#about")
+        assert colours(page.locator("#map").screenshot()) > 40  # of photos; dots alone have few
+        x, y = page.evaluate("[drawn[0][1], drawn[0][2]]")
+        page.hover("#map", position={"x": x, "y": y})
+        assert page.inner_text("#shown figcaption").endswith(".jpg")
+        assert page.locator("#shown img").is_visible()
+        page.mouse.wheel(0, -1500)
+        page.wait_for_function(f"document.body.dataset.drawn != {first}")
+        page.keyboard.press("Tab")
+        page.focus("#map")
+        page.keyboard.press("0")
+        page.wait_for_function(f"document.body.dataset.drawn == {first}")
+        page.fill("#find", "CHELSEA")
+        page.wait_for_function("document.body.dataset.drawn <= 3")
+        assert page.evaluate("drawn.every(([i]) => data.names[i].includes('chelsea'))")
 
 
-def test_the_map_is_drawn(features: Path, tmp_path: Path) -> None:
-    from PIL import Image
+def drawn(page: "Page") -> int:
+    """Return how many thumbnails are on the map."""
+    return int(page.evaluate("document.body.dataset.drawn"))
 
-    page, picture = tmp_path / "map.html", tmp_path / "map.png"
-    run("explore", features, "--html", page, "--projection", "pca")
-    dump_page(page.as_uri(), tmp_path / "profile", screenshot=picture)
-    with Image.open(picture) as shot:
-        colours = shot.convert("RGB").quantize(64).getcolors()
-    assert colours is not None
-    assert len(colours) > 40  # of photos; text and dots alone have few
+
+def colours(png: bytes) -> int:
+    """Return how many colours of 64 a picture needs."""
+    with Image.open(io.BytesIO(png)) as shot:
+        return len(shot.convert("RGB").quantize(64).getcolors() or ())
 
 
 def test_a_sample_is_said(features: Path, tmp_path: Path) -> None:
@@ -102,10 +122,12 @@ def served(features: Path, folder: Path) -> Iterator[str]:
 def test_embedding_atlas_in_a_browser(features: Path, tmp_path: Path) -> None:
     """Its table shows the pictures, and it counts the points. (Its scatter plot needs WebGPU.)"""
     pytest.importorskip("embedding_atlas", reason="the extra explore is not installed")
-    with served(features, tmp_path) as address:
-        dom = dump_page(address, tmp_path / "profile", wait_ms=15_000)
-    assert len(re.findall(r'<img[^>]*src="(?:data:image/jpeg|blob:)', dom)) >= 4
-    assert re.search(r"\b12\b[^<]{0,40}(?:points|rows|items)", re.sub(r"<[^>]*>", " ", dom))
+    with served(features, tmp_path) as address, browser_page() as page:
+        page.goto(address)
+        page.get_by_text("12 / 12 points").wait_for(timeout=60_000)
+        page.wait_for_function("[...document.images].filter((i) => i.naturalWidth == 96).length >= 12", timeout=60_000)
+        for name in ("chelsea.jpg", "rocket.jpg"):
+            assert page.get_by_text(name).count() >= 1
 
 
 def test_without_the_explorer(features: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -122,7 +122,7 @@ def _search(
     from ..vectors import build_index, open_index, search_exactly
 
     usable = [query for query in asked if query.vector is not None]
-    vectors = np.array([query.vector for query in usable], np.float32).reshape(len(usable), features.length)
+    vectors = np.array([query.vector for query in usable], np.float32)
     own = [query.id for query in usable]
     if build:
         with rows_bar("index", features.rows, quiet) as advance:
