@@ -19,7 +19,8 @@ from vectors_data import clustered, cosines, write_features
 def test_the_nearest_are_found(tmp_path: Path, kind: str, indexed: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(index_module, "_FIRST", 8)
     monkeypatch.setattr(index_module, "_AT_ONCE", 16)
-    monkeypatch.setattr(index_module, "_BOUNDS_BYTES", 2 * 4 * 800)  # two queries at a time
+    monkeypatch.setattr(index_module, "_ROUNDS", 100)
+    monkeypatch.setattr(index_module, "_BOUNDS_BYTES", 2 * 8 * 800)  # two queries at a time
     rng = np.random.default_rng(5)
     vectors = clustered(800, 400) if kind == "clustered" else rng.standard_normal((800, 400)).astype(np.float32)
     vectors *= rng.uniform(0.1, 1e5, (800, 1)).astype(np.float32)
@@ -34,8 +35,24 @@ def test_the_nearest_are_found(tmp_path: Path, kind: str, indexed: bool, monkeyp
     for row, found in zip(expected, results, strict=True):
         np.testing.assert_allclose(found.similarities, np.sort(row)[::-1][:9], atol=3e-5)
         np.testing.assert_allclose(row[found.ids], found.similarities, atol=3e-5)
+        assert found.proved
     assert results[5].ids[0] == 0
     assert results[5].similarities[0] == pytest.approx(1, abs=1e-6)
+
+
+def test_an_answer_that_is_not_proved_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Vectors in all directions are all about as far; what is looked at is bounded."""
+    monkeypatch.setattr(index_module, "_FIRST", 8)
+    monkeypatch.setattr(index_module, "_AT_ONCE", 16)
+    vectors = np.random.default_rng(5).standard_normal((800, 400)).astype(np.float32)
+    with build_index(open_features(write_features(tmp_path / "f.parquet", vectors, group=800))) as index:
+        looked = []
+        read = index.vectors
+        monkeypatch.setattr(index, "vectors", lambda places: looked.append(len(places)) or read(places))
+        (found,) = index.search(vectors[:1] + 0.5 * vectors[1:2], 2)
+    assert not found.proved
+    assert sum(looked) <= 12 + 4 * 16
+    assert found.ids.tolist() == [0, 1]
 
 
 @pytest.mark.parametrize("indexed", [False, True])

@@ -10,11 +10,13 @@ from collections.abc import Callable, Mapping
 from importlib.resources import files
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .atomic import replacing
 from .errors import ImageError, InputError, OutputError
-from .images import Source, decode
+
+if TYPE_CHECKING:
+    from .images import Source
 
 NAME = 60
 """Characters of a long name that are shown."""
@@ -47,7 +49,7 @@ def render(
     return environment.get_template(template).render(values)
 
 
-def thumbnail(source: Source, side: int, *, exif: bool = True, quality: int = 80) -> bytes | None:
+def thumbnail(source: "Source", side: int, *, exif: bool = True, quality: int = 80) -> bytes | None:
     """Return a picture as a small JPEG; None where it cannot be opened or decoded.
 
     Args:
@@ -57,6 +59,8 @@ def thumbnail(source: Source, side: int, *, exif: bool = True, quality: int = 80
         quality: of the JPEG.
     """
     from PIL import Image
+
+    from .images import decode
 
     try:
         pixels = decode(source, exif=exif)

@@ -52,15 +52,15 @@ def similar(
     in FEATURES, which needs no model; or a photo, a folder or a pattern, whose vectors are computed as those of
     FEATURES were, or it is an error. Similarity is the cosine of two vectors: 1 is the same.
 
-    Without an index all of FEATURES is read. With one, which --index keeps beside them, the answer is the same in a
-    fraction of a second. Photos that cannot be read are named, and the exit code is then 3.
+    Without an index all of FEATURES is read. With one, which --index keeps beside them, an answer takes a fraction of a
+    second, and a line says where it is not proved to be the same. Photos that cannot be read are named, and the exit
+    code is then 3.
 
     \b
       pnasnet similar photo.jpg features.parquet --html similar.html
       pnasnet similar --index features/
       pnasnet similar photos/a.jpg 'new/*.jpg' features/ -k 5
     """
-    from ..extract import find_images
     from ..vectors import find_queries, open_features
 
     if not queries and not build:
@@ -69,7 +69,7 @@ def similar(
         raise InputError(f"-k {k}: ask for at least 1 neighbour")
     opened = open_features(features, column)
     chosen = _model(opened, model, weights, engine, threads)
-    asked = find_queries(opened, queries, find_images, lambda paths: _embed(opened, chosen, paths, quiet))
+    asked = find_queries(opened, queries, _expand, lambda paths: _embed(opened, chosen, paths, quiet))
     answers = _search(opened, asked, k, build=build, exact=exact, quiet=quiet)
     results = [(query, _described(opened, nearest)) for query, nearest in zip(asked, answers, strict=True)]
     for query, found in results:
@@ -78,6 +78,12 @@ def similar(
         _write_page(Path(html), opened, results)
     if any(query.error for query in asked):
         raise SystemExit(EXIT_IMAGES_FAILED)
+
+
+def _expand(names: list[str]) -> list[str]:
+    from ..extract import find_images
+
+    return find_images(names)
 
 
 def _model(
@@ -140,6 +146,13 @@ def _search(
         found = index.search(vectors, k, own)
     if index is not None:
         index.close()
+    open_still = sum(not one.proved for one in found)
+    if open_still and not quiet:
+        click.echo(
+            f"{open_still:,} of {len(found):,} answers are not proved to be the nearest: too many are about as near; "
+            "--exact reads all",
+            err=True,
+        )
     nearest = iter(found)
     return [None if query.vector is None else next(nearest) for query in asked]
 

@@ -7,12 +7,13 @@
     index.json          what is in it, and how much of the files counts; replaced last
 
 A search reads all sketches, a small part of the whole, and those vectors that their bounds do not rule out (see
-`sketch`): it is exact, but for the rounding to float16. Files only grow at their ends, and what `index.json` does not
-count is not there: new parts are added to what was there, and an interrupted run is gone on with.
+`sketch`): then it is exact, but for the rounding to float16. Files only grow at their ends, and what `index.json` does
+not count is not there: new parts are added to what was there, and an interrupted run is gone on with.
 """
 
 import os
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 
@@ -28,6 +29,8 @@ _FIRST = 256
 """How many vectors are looked at, at least, before bounds rule out others."""
 _AT_ONCE = 1024
 """How many vectors are in memory at a time."""
+_ROUNDS = 5
+"""How often so many are looked at, at most, the first time included: what an answer may take is bounded."""
 _BOUNDS_BYTES = 128 << 20
 
 
@@ -79,15 +82,20 @@ class VectorIndex:
         return unit(self._vectors[positions].astype(np.float32))
 
     def search(self, queries: Vectors, k: int, without: Sequence[int | None] = ()) -> list[Nearest]:
-        """Return the `k` nearest rows of each query by cosine; arguments and errors are those of `search_exactly`."""
+        """Return the `k` nearest rows of each query by cosine; arguments and errors are those of `search_exactly`.
+
+        Where bounds leave more than some thousand vectors open, the likeliest of these are looked at, and the answer is
+        not `proved`.
+        """
         check_queries(self._length, queries, k)
         wanted, results = unit(queries), list[Nearest]()
-        at_once = max(1, _BOUNDS_BYTES // (4 * self.count))
+        at_once = max(1, _BOUNDS_BYTES // (8 * self.count))
         for start in range(0, len(wanted), at_once):
             some = wanted[start : start + at_once]
-            for query, bounds in zip(some, self._bounds(some), strict=True):
-                found = self._refine(query, bounds, min(k + 1, self.count))
-                results.append(Nearest(self.ids(found.ids), np.minimum(found.similarities, 1)))
+            for query, estimates, bounds in zip(some, *self._estimate(some), strict=True):
+                found = self._look(query, estimates, bounds, min(k + 1, self.count))
+                similarities = np.minimum(found.similarities, 1)
+                results.append(replace(found, ids=self.ids(found.ids), similarities=similarities))
         return [leave_out(one, own, k) for one, own in zip(results, without or [None] * len(results), strict=True)]
 
     def blocks(self, rows: int) -> Iterator[slice]:
@@ -95,28 +103,29 @@ class VectorIndex:
         for start in range(0, self.count, rows):
             yield slice(start, min(start + rows, self.count))
 
-    def _bounds(self, queries: Vectors) -> Vectors:
-        """Return what the similarities [Q, N] cannot exceed."""
+    def _estimate(self, queries: Vectors) -> tuple[Vectors, Vectors]:
+        """Return about what the similarities [Q, N] are, within the subspace, and what they cannot exceed."""
         wanted = sketch(queries, self._basis)
-        bounds = np.empty((len(queries), self.count), np.float32)
+        estimates = np.empty((len(queries), self.count), np.float32)
+        bounds = np.empty_like(estimates)
         for block in self.blocks(1 << 15):
-            bounds[:, block] = wanted @ self.sketches[block].T
-        return bounds
+            sketches = self.sketches[block]
+            estimates[:, block] = wanted[:, :-1] @ sketches[:, :-1].T
+            bounds[:, block] = estimates[:, block] + wanted[:, -1:] * sketches[:, -1]
+        return estimates, bounds
 
-    def _refine(self, query: Vectors, bounds: Vectors, k: int) -> Nearest:
-        """Return the places of the `k` nearest, after looking at all whose bounds leave it open."""
-        count = min(self.count, max(4 * k, _FIRST))
-        first = np.argpartition(-bounds, count - 1)[:count]
-        best = self._keep(NOTHING, first, query, k)
-        open_still = bounds >= best.similarities[-1] - MARGIN
-        open_still[first] = False
-        others = np.flatnonzero(open_still)
-        others = others[np.argsort(-bounds[others], kind="stable")]
-        for start in range(0, len(others), _AT_ONCE):
-            if bounds[others[start]] < best.similarities[-1] - MARGIN:
-                break
-            best = self._keep(best, others[start : start + _AT_ONCE], query, k)
-        return best
+    def _look(self, query: Vectors, estimates: Vectors, bounds: Vectors, k: int) -> Nearest:
+        """Return the places of the `k` nearest: looks at the likeliest, and goes on while bounds leave others open."""
+        chosen = _largest(estimates, np.arange(self.count), max(4 * k, _FIRST))
+        best = NOTHING
+        for _ in range(_ROUNDS):
+            best = self._keep(best, chosen, query, k)
+            bounds[chosen] = -np.inf
+            still_open = np.flatnonzero(bounds >= best.similarities[-1] - MARGIN)
+            if not len(still_open):
+                return best
+            chosen = _largest(estimates, still_open, _AT_ONCE)
+        return replace(best, proved=False)
 
     def _keep(self, best: Nearest, positions: NDArray[np.int64], query: Vectors, k: int) -> Nearest:
         for start in range(0, len(positions), _AT_ONCE):
@@ -130,6 +139,13 @@ class VectorIndex:
             size = 2 * self._length
             for position in positions.tolist():
                 os.posix_fadvise(self._file.fileno(), position * size, size, os.POSIX_FADV_WILLNEED)
+
+
+def _largest(estimates: Vectors, places: NDArray[np.int64], count: int) -> NDArray[np.int64]:
+    """Return those `count` of the places where the estimates are largest; all if there are no more."""
+    if len(places) <= count:
+        return places
+    return places[np.argpartition(-estimates[places], count - 1)[:count]]
 
 
 def index_folder(features: Path) -> Path:

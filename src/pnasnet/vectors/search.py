@@ -1,7 +1,7 @@
 """The nearest vectors, by reading all of them: what needs no index."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -12,10 +12,17 @@ from .sketch import Vectors, unit
 
 @dataclass(frozen=True)
 class Nearest:
-    """The rows most similar to a query, the most similar first: ids [k] and cosine similarities float32 [k]."""
+    """The rows most similar to a query, the most similar first.
+
+    Attributes:
+        ids: which they are, [k].
+        similarities: cosines, float32 [k].
+        proved: whether nothing nearer can have been missed.
+    """
 
     ids: Ids
     similarities: Vectors
+    proved: bool = True
 
 
 NOTHING = Nearest(np.empty(0, np.int64), np.empty(0, np.float32))
@@ -71,7 +78,7 @@ def keep_best(best: Nearest, ids: Ids, similarities: Vectors, k: int) -> Nearest
 def leave_out(found: Nearest, own: int | None, k: int) -> Nearest:
     """Return at most `k` of what was found, without the row `own`."""
     kept = np.flatnonzero(found.ids != own)[:k] if own is not None else np.arange(min(k, len(found.ids)))
-    return Nearest(found.ids[kept], found.similarities[kept])
+    return replace(found, ids=found.ids[kept], similarities=found.similarities[kept])
 
 
 def check_queries(length: int, queries: Vectors, k: int) -> None:
