@@ -13,6 +13,7 @@ from cli_runs import MODEL, PHOTOS, error_of, run
 from html_page import Page
 from pnasnet.vectors import index_folder
 
+from chromium import browser_page
 from vectors_data import clustered, write_features
 
 ENGINE = MODEL[2:]
@@ -135,6 +136,23 @@ def test_page_of_pictures(tmp_path: Path, photos: Path, features: Path) -> None:
     assert "rocket.jpg" in shown.text
     assert "vectors of tiny_hub_tf1" in shown.text
     assert all(value.startswith("data:image/jpeg;base64,") for value in shown.values("src"))
+
+
+def test_page_in_a_browser(tmp_path: Path, photos: Path, features: Path) -> None:
+    """It shows the pictures, in rows of their own, and asks nothing of the network."""
+    path = tmp_path / "similar.html"
+    run("similar", photos / "chelsea.jpg", photos / "rocket.jpg", features, "-k", "2", "--html", path)
+    with browser_page() as page:
+        page.goto(path.as_uri())
+        page.wait_for_function("[...document.images].filter((i) => i.complete && i.naturalWidth > 100).length == 6")
+        boxes = [image.bounding_box() for image in page.locator("img").all()]
+        assert [page.locator("h2").nth(row).inner_text() for row in range(2)] == [
+            f"{photos}/chelsea.jpg",
+            f"{photos}/rocket.jpg",
+        ]
+    tops = [box["y"] for box in boxes if box and box["width"] > 100]
+    assert len(tops) == 6
+    assert tops[0] == tops[1] == tops[2] < tops[3] == tops[4] == tops[5]
 
 
 def test_unreadable_photos_are_named(tmp_path: Path, photos: Path, features: Path) -> None:

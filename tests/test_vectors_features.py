@@ -10,7 +10,7 @@ import pytest
 from pnasnet.errors import InputError, UnknownNameError
 from pnasnet.extract import Batch, ParquetSink, Row
 from pnasnet.vectors import Picture, features, open_features
-from pnasnet.vectors.features import make_id, split_id
+from pnasnet.vectors.features import make_id, split_ids
 
 from vectors_data import METADATA, clustered, write_features
 
@@ -49,7 +49,7 @@ def test_folder_of_parts(tmp_path: Path) -> None:
     assert [part.path.name for part in opened.parts] == ["part-00000.parquet", "part-00001.parquet"]
     assert opened.rows == 15
     ids = np.concatenate([block.ids for block in opened.blocks()])
-    numbers, rows = split_id(ids)
+    numbers, rows = split_ids(ids)
     assert numbers.tolist() == [0] * 9 + [1] * 5
     assert rows.tolist() == [0, 1, 2, 4, 5, 6, 7, 8, 9, 0, 1, 2, 3, 4]
 

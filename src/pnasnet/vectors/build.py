@@ -10,7 +10,7 @@ import numpy as np
 from filelock import FileLock, Timeout
 
 from ..errors import OutputError
-from .features import Features, make_id, split_id
+from .features import Features, make_id, split_ids
 from .index import VectorIndex, index_folder
 from .index_files import IndexFiles, State, crc32c
 from .sketch import Vectors, principal_basis, sketch, unit
@@ -70,7 +70,7 @@ def _add_parts(files: IndexFiles, features: Features, progress: Progress) -> Non
         ):
             for block in features.blocks(number):
                 vectors.write(unit(block.vectors).astype(np.float16).tobytes())
-                ids.write((make_id(index_number, 0) + split_id(block.ids)[1]).tobytes())
+                ids.write((make_id(index_number, 0) + split_ids(block.ids)[1]).tobytes())
                 count += len(block.ids)
                 progress(len(block.ids))
             _flush(vectors, ids)

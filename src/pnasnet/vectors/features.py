@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -108,30 +109,31 @@ class Features:
 
     def find(self, paths: Sequence[str]) -> dict[str, int]:
         """Return the row of each of the paths that have one with the status "ok"; the first, if there are several."""
-        wanted, found = pa.array(sorted(set(paths)), pa.string()), dict[str, int]()
+        ok = _strings(["ok"])[0]
+        wanted, found = _strings(sorted(set(paths))), dict[str, int]()
         for number, part in enumerate(self.parts):
             start = 0
             for batch in _batches(part.path, ["path", "status"], 1 << 16):
-                hits = np.flatnonzero(pc.and_(pc.is_in(batch["path"], wanted), pc.equal(batch["status"], "ok")))
+                hits = np.flatnonzero(pc.and_(pc.is_in(batch["path"], wanted), pc.equal(batch["status"], ok)))
                 for row in hits.tolist():
                     found.setdefault(batch["path"][row].as_py(), make_id(number, start + row))
                 start += len(batch)
         return found
 
     def _blocks_of(self, number: int) -> Iterator[Block]:
-        start = 0
+        start, ok = 0, _strings(["ok"])[0]
         rows_at_once = max(1, _BLOCK_BYTES // (4 * self.length))
         for batch in _batches(self.parts[number].path, [self.column, "status"], rows_at_once):
-            usable = pc.and_(pc.equal(batch["status"], "ok"), pc.is_valid(batch[self.column]))
+            usable = pc.and_(pc.equal(batch["status"], ok), pc.is_valid(batch[self.column]))
             rows = np.flatnonzero(usable)
             if len(rows):
-                vectors = _to_numpy(batch[self.column].take(pa.array(rows)), self.length)
+                vectors = _to_numpy(batch[self.column].take(_indices(rows)), self.length)
                 yield Block(make_id(number, start) + rows.astype(np.int64), vectors)
             start += len(batch)
 
     def _take(self, ids: Ids, columns: list[str]) -> Iterator[tuple[NDArray[np.intp], pa.Table]]:
         """Yield, for each row group that holds some of the rows, their places in `ids` and the rows."""
-        numbers, rows = split_id(ids)
+        numbers, rows = split_ids(ids)
         for number in np.unique(numbers).tolist():
             with _open(self.parts[number].path) as file:
                 present = [name for name in columns if name in file.schema_arrow.names]
@@ -141,7 +143,7 @@ class Features:
                 for group in np.unique(group_of[numbers == number]).tolist():
                     places = np.flatnonzero((numbers == number) & (group_of == group))
                     table = _read_group(file, group, present, self.parts[number].path)
-                    yield places, table.take(pa.array(rows[places] - starts[group]))
+                    yield places, table.take(_indices(rows[places] - starts[group]))
 
 
 def open_features(path: str | Path, column: str | None = None) -> Features:
@@ -190,7 +192,12 @@ def make_id(part: int, row: int) -> int:
     return (part << _ROW_BITS) + row
 
 
-def split_id(ids: Ids) -> tuple[Ids, Ids]:
+def make_ids(parts: Ids, rows: Ids) -> Ids:
+    """Return the ids of rows of several parts."""
+    return (parts << _ROW_BITS) + rows
+
+
+def split_ids(ids: Ids) -> tuple[Ids, Ids]:
     """Return the numbers of the parts, and of the rows in them."""
     return ids >> _ROW_BITS, ids & ((1 << _ROW_BITS) - 1)
 
@@ -271,3 +278,18 @@ def _unreadable(path: Path, error: Exception) -> InputError:
 def _to_numpy(vectors: pa.FixedSizeListArray, length: int) -> NDArray[np.float32]:
     values = vectors.flatten().to_numpy(zero_copy_only=False)
     return np.ascontiguousarray(values.reshape(-1, length), np.float32)
+
+
+# Not by pa.array, which imports pandas where it is installed: that takes longer than the answer to a question.
+
+
+def _indices(values: NDArray[np.integer[Any]]) -> pa.Array:
+    return pa.Array.from_buffers(pa.int64(), len(values), [None, pa.py_buffer(values.astype(np.int64))])
+
+
+def _strings(values: Sequence[str]) -> pa.Array:
+    encoded = [value.encode("utf-8", "backslashreplace") for value in values]
+    ends = np.array([0, *accumulate(map(len, encoded))], np.int64)
+    return pa.LargeStringArray.from_buffers(len(values), pa.py_buffer(ends), pa.py_buffer(b"".join(encoded))).cast(
+        pa.string()
+    )

@@ -14,13 +14,14 @@ not count is not there: new parts are added to what was there, and an interrupte
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from io import FileIO
 from pathlib import Path
 from types import TracebackType
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .features import Features, Ids, split_id
+from .features import Features, Ids, make_ids, split_ids
 from .index_files import IndexFiles
 from .search import NOTHING, Nearest, check_queries, keep_best, leave_out, no_vectors
 from .sketch import MARGIN, Vectors, sketch, unit
@@ -45,10 +46,12 @@ class VectorIndex:
         """N, how many vectors there are."""
         if not self.count:
             raise no_vectors(features)
-        self._file = files.vectors.open("rb")
-        self._vectors = np.asarray(np.memmap(self._file, np.float16, "r", shape=(self.count, self._length)))
+        # Read, not mapped: the system maps what lies around each vector, too, and that counts as memory.
+        self._file = files.vectors.open("rb", buffering=0)
         self._basis = files.load_basis()
         rank = len(self._basis)
+        with files.sketches().open("rb", buffering=0) as sketches:
+            _prefetch(sketches, 0, 0)
         self.sketches = np.asarray(np.memmap(files.sketches(), np.float32, "r", shape=(self.count, rank + 1)))
         """Float32 [N, rank + 1]: inner products bound similarities from above."""
         self._ids = np.asarray(np.memmap(files.ids, np.int64, "r", shape=(self.count,)))
@@ -71,15 +74,21 @@ class VectorIndex:
 
     def ids(self, positions: NDArray[np.int64]) -> Ids:
         """Return the rows of the features that the vectors at these places are of. Raises `InputError`."""
-        numbers, rows = split_id(self._ids[positions])
+        numbers, rows = split_ids(self._ids[positions])
         if not ((numbers >= 0) & (numbers < len(self._parts))).all():
             raise IndexFiles.damaged(self.features.path)
-        return (self._parts[numbers] << 32) + rows
+        return make_ids(self._parts[numbers], rows)
 
     def vectors(self, positions: NDArray[np.int64]) -> Vectors:
         """Return the unit vectors at these places, [n, F]."""
-        self._prefetch(positions)
-        return unit(self._vectors[positions].astype(np.float32))
+        starts = (2 * self._length * positions).tolist()
+        for start in starts:  # let the disk fetch all of them at once, and not one after the other
+            _prefetch(self._file, start, 2 * self._length)
+        vectors = np.empty((len(starts), self._length), np.float16)
+        for vector, start in zip(vectors, starts, strict=True):
+            self._file.seek(start)
+            self._file.readinto(vector)
+        return unit(vectors.astype(np.float32))
 
     def search(self, queries: Vectors, k: int, without: Sequence[int | None] = ()) -> list[Nearest]:
         """Return the `k` nearest rows of each query by cosine; arguments and errors are those of `search_exactly`.
@@ -133,12 +142,11 @@ class VectorIndex:
             best = keep_best(best, some, self.vectors(some) @ query, k)
         return best
 
-    def _prefetch(self, positions: NDArray[np.int64]) -> None:
-        """Let the disk fetch all of them at once, and not one after the other as they are touched."""
-        if hasattr(os, "posix_fadvise"):
-            size = 2 * self._length
-            for position in positions.tolist():
-                os.posix_fadvise(self._file.fileno(), position * size, size, os.POSIX_FADV_WILLNEED)
+
+def _prefetch(file: FileIO, start: int, size: int) -> None:
+    """Let the system fetch a part of a file, all from `start` on where the size is 0, without waiting for it."""
+    if hasattr(os, "posix_fadvise"):
+        os.posix_fadvise(file.fileno(), start, size, os.POSIX_FADV_WILLNEED)
 
 
 def _largest(estimates: Vectors, places: NDArray[np.int64], count: int) -> NDArray[np.int64]:
