@@ -57,7 +57,8 @@ def _draw(
     vectors = places @ directions - np.float32(0.5)
     vectors += np.float32(0.5) * rng.standard_normal(vectors.shape, np.float32)
     # Means over many places are hardly ever zero.
-    return np.maximum(vectors, np.float32(0.05) * rng.random(vectors.shape, np.float32), out=vectors)
+    result: NDArray[np.float32] = np.maximum(vectors, np.float32(0.05) * rng.random(vectors.shape, np.float32))
+    return result
 
 
 def run(*arguments: object) -> tuple[float, float]:

@@ -96,7 +96,7 @@ def test_one_of_several_columns(tmp_path: Path) -> None:
 @pytest.mark.parametrize("key", ["model", "weights_sha256", "endpoint", "preset", "image_size", "exif", "precision"])
 def test_parts_that_cannot_be_compared(tmp_path: Path, key: str) -> None:
     write_features(tmp_path / "part-0.parquet", clustered(3))
-    write_features(tmp_path / "part-1.parquet", clustered(3), **{key: "other"})
+    write_features(tmp_path / "part-1.parquet", clustered(3), metadata={key: "other"})
     with pytest.raises(
         InputError, match=rf"part-1.*part-0.*cannot be compared: {key} is other against {METADATA[key]}$"
     ):
@@ -104,8 +104,9 @@ def test_parts_that_cannot_be_compared(tmp_path: Path, key: str) -> None:
 
 
 def test_parts_may_differ_in_what_does_not_matter(tmp_path: Path) -> None:
+    different = {"version": "0.2.0", "engine": "another", "weights": "/moved"}
     write_features(tmp_path / "part-0.parquet", clustered(3))
-    write_features(tmp_path / "part-1.parquet", clustered(3), version="0.2.0", engine="another", weights="/moved")
+    write_features(tmp_path / "part-1.parquet", clustered(3), metadata=different)
     assert open_features(tmp_path).rows == 6
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from pnasnet.errors import InputError, OutputError
 from pnasnet.vectors import Features, build, build_index, index_folder, open_features, open_index, search_exactly
+from pnasnet.vectors.features import Block
 
 from disks import small_disk_at
 from vectors_data import clustered, cosines, write_features
@@ -59,10 +60,15 @@ def test_only_new_parts_are_read(parts: Path, monkeypatch: pytest.MonkeyPatch) -
     features = open_features(parts)
     with pytest.raises(InputError, match=r"features\.index lacks 1 of 3 parts: go on building it with --index"):
         open_index(features)
-    read = []
+    read: list[int | None] = []
+    copied: list[int] = []
     blocks = Features.blocks
-    monkeypatch.setattr(Features, "blocks", lambda self, part=None: read.append(part) or blocks(self, part))
-    copied = []
+
+    def reading(self: Features, part: int | None = None) -> Iterator[Block]:
+        read.append(part)
+        return blocks(self, part)
+
+    monkeypatch.setattr(Features, "blocks", reading)
     with build_index(features, progress=copied.append) as index:
         assert index.count == 118 + 30
     assert read == [1]
@@ -169,7 +175,7 @@ def test_other_features_are_refused(parts: Path, tmp_path: Path) -> None:
     write_features(parts / "part-2.parquet", clustered(60, seed=9), failed=[5], group=25)
     refused(r"part-2\.parquet is another one now")
     for number in (0, 2):
-        write_features(parts / f"part-{number}.parquet", clustered(60, seed=number), preset="slim")
+        write_features(parts / f"part-{number}.parquet", clustered(60, seed=number), metadata={"preset": "slim"})
     refused(r"cannot be compared: preset is slim against hub")
     for number in (0, 2):
         write_features(parts / f"part-{number}.parquet", clustered(60, 41), columns=["other"])

@@ -4,11 +4,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from pnasnet.errors import InputError
 from pnasnet.vectors import build_index, open_features, search_exactly
 from pnasnet.vectors import index as index_module
-from pnasnet.vectors.search import NOTHING, Nearest, keep_best
+from pnasnet.vectors.search import NOTHING, keep_best
 from pnasnet.vectors.sketch import MARGIN, principal_basis, sketch, unit
 
 from vectors_data import clustered, cosines, write_features
@@ -46,9 +47,14 @@ def test_an_answer_that_is_not_proved_says_so(tmp_path: Path, monkeypatch: pytes
     monkeypatch.setattr(index_module, "_AT_ONCE", 16)
     vectors = np.random.default_rng(5).standard_normal((800, 400)).astype(np.float32)
     with build_index(open_features(write_features(tmp_path / "f.parquet", vectors, group=800))) as index:
-        looked = []
+        looked: list[int] = []
         read = index.vectors
-        monkeypatch.setattr(index, "vectors", lambda places: looked.append(len(places)) or read(places))
+
+        def counting(places: NDArray[np.int64]) -> NDArray[np.float32]:
+            looked.append(len(places))
+            return read(places)
+
+        monkeypatch.setattr(index, "vectors", counting)
         (found,) = index.search(vectors[:1] + 0.5 * vectors[1:2], 2)
     assert not found.proved
     assert sum(looked) <= 12 + 4 * 16
@@ -108,7 +114,7 @@ def test_of_equal_ones_the_first_is_ahead() -> None:
     assert best.ids.tolist() == [1, 2, 3]
     best = keep_best(best, np.array([6, 7]), np.array([2, 3], np.float32), 3)
     assert best.ids.tolist() == [7, 1, 2]
-    assert keep_best(Nearest(*(a[:0] for a in (best.ids, best.similarities))), best.ids, best.similarities, 1).ids == 7
+    assert keep_best(NOTHING, best.ids, best.similarities, 1).ids.tolist() == [7]
 
 
 @pytest.mark.parametrize("rank", [1, 16, 40])

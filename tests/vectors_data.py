@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 import pyarrow as pa
@@ -30,7 +31,7 @@ def write_features(
     kind: pa.DataType | None = None,
     columns: Sequence[str] = ("embedding",),
     group: int = 7,
-    **metadata: str,
+    metadata: Mapping[str, str] = MappingProxyType({}),
 ) -> Path:
     """Write vectors [N, F] with the pictures' paths; rows in `failed` have none. Returns the path."""
     count, length = vectors.shape
@@ -45,7 +46,7 @@ def write_features(
     data["height"] = pa.array([None if bad else 480 for bad in lost], pa.int32())
     data["status"] = ["error" if bad else "ok" for bad in lost]
     data["error"] = pa.array(["damaged" if bad else None for bad in lost], pa.string())
-    stated: Mapping[str, str] = {f"pnasnet.{key}": value for key, value in (METADATA | metadata).items()}
+    stated: Mapping[str, str] = {f"pnasnet.{key}": value for key, value in (METADATA | dict(metadata)).items()}
     pq.write_table(pa.table(data).replace_schema_metadata(stated), path, row_group_size=group)
     return path
 

@@ -130,11 +130,10 @@ def _search(
     usable = [query for query in asked if query.vector is not None]
     vectors = np.array([query.vector for query in usable], np.float32)
     own = [query.id for query in usable]
+    index = None if build or exact or not usable else open_index(features)
     if build:
         with rows_bar("index", features.rows, quiet) as advance:
             index = build_index(features, progress=advance)
-    else:
-        index = None if exact or not usable else open_index(features)
     if not usable:
         found = []
     elif index is None or exact:

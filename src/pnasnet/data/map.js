@@ -9,7 +9,8 @@ const shown = document.getElementById("shown");
 const find = document.getElementById("find");
 const context = canvas.getContext("2d");
 const images = new Map();
-const SIDE = 64; // of a thumbnail on the screen, in CSS pixels
+const [SMALLEST, LARGEST] = [32, 80]; // sides of thumbnails on the screen, in CSS pixels
+let side = LARGEST; // the more points are on the screen, the smaller
 const view = { x: 0.5, y: 0.5, scale: 1 }; // the map's middle, and CSS pixels for its unit
 let matching = null; // which points the search found; null without a search
 let drawn = []; // thumbnails on the screen: [place, x, y]
@@ -21,7 +22,7 @@ function fit() {
     right = Math.max(right, points[2 * i]);
     bottom = Math.max(bottom, points[2 * i + 1]);
   }
-  const room = 1.5 * SIDE;
+  const room = LARGEST;
   view.x = right / 2;
   view.y = bottom / 2;
   view.scale = Math.min(
@@ -56,15 +57,18 @@ function draw() {
   const style = getComputedStyle(document.documentElement);
   context.fillStyle = style.getPropertyValue("--one");
   const candidates = [];
+  let visible = 0;
   for (let i = 0; i < count; i++) {
     const [x, y] = place(i);
-    if (x < -SIDE || y < -SIDE || x > width + SIDE || y > height + SIDE) continue;
+    if (x < -LARGEST || y < -LARGEST || x > width + LARGEST || y > height + LARGEST) continue;
+    visible++;
     context.globalAlpha = matching && !matching[i] ? 0.1 : 0.6;
     context.fillRect(x - 1.5, y - 1.5, 3, 3);
     const image = images.get(i);
     if (image && image.complete && image.naturalWidth && !(matching && !matching[i])) candidates.push([i, x, y]);
   }
   context.globalAlpha = 1;
+  side = Math.min(Math.max(Math.sqrt((width * height) / (4 * visible + 1)), SMALLEST), LARGEST);
   drawThumbnails(candidates);
   document.body.dataset.drawn = String(drawn.length);
 }
@@ -74,11 +78,11 @@ function drawThumbnails(candidates) {
   drawn = [];
   for (const candidate of candidates) {
     const [i, x, y] = candidate;
-    const [column, row] = [Math.floor(x / SIDE), Math.floor(y / SIDE)];
+    const [column, row] = [Math.floor(x / side), Math.floor(y / side)];
     if (isCovered(taken, column, row, x, y)) continue;
     taken.set(`${column},${row}`, candidate);
     const image = images.get(i);
-    const factor = (SIDE - 4) / Math.max(image.naturalWidth, image.naturalHeight);
+    const factor = (side - 4) / Math.max(image.naturalWidth, image.naturalHeight);
     const [w, h] = [image.naturalWidth * factor, image.naturalHeight * factor];
     context.drawImage(image, x - w / 2, y - h / 2, w, h);
     drawn.push(candidate);
@@ -89,7 +93,7 @@ function isCovered(taken, column, row, x, y) {
   for (let c = column - 1; c <= column + 1; c++) {
     for (let r = row - 1; r <= row + 1; r++) {
       const other = taken.get(`${c},${r}`);
-      if (other && Math.abs(other[1] - x) < SIDE && Math.abs(other[2] - y) < SIDE) return true;
+      if (other && Math.abs(other[1] - x) < side && Math.abs(other[2] - y) < side) return true;
     }
   }
   return false;
@@ -97,7 +101,7 @@ function isCovered(taken, column, row, x, y) {
 
 function pointAt(x, y) {
   for (const [i, left, top] of drawn) {
-    if (Math.abs(left - x) < SIDE / 2 && Math.abs(top - y) < SIDE / 2) return i;
+    if (Math.abs(left - x) < side / 2 && Math.abs(top - y) < side / 2) return i;
   }
   let [best, nearest] = [-1, 144];
   for (let i = 0; i < count; i++) {

@@ -1,6 +1,6 @@
 """The report of a fine-tuning: one HTML file with everything in it, which asks nothing of a network or of scripts."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +40,8 @@ def write_report(path: Path, outcome: Outcome) -> None:
         MissingExtraError: matplotlib is not installed.
     """
     check_packages()
-    filters = {"percent": percent, "duration": duration, "strength": _strength, "tight": _tight}
+    filters: dict[str, Callable[..., Any]] = {"percent": percent, "duration": duration}
+    filters |= {"strength": _strength, "tight": _tight}
     write_whole(path, render("finetune_report.html", _values(outcome), filters))
 
 

@@ -87,7 +87,7 @@ class VectorIndex:
         vectors = np.empty((len(starts), self._length), np.float16)
         for vector, start in zip(vectors, starts, strict=True):
             self._file.seek(start)
-            self._file.readinto(vector)
+            self._file.readinto(vector.data)
         return unit(vectors.astype(np.float32))
 
     def search(self, queries: Vectors, k: int, without: Sequence[int | None] = ()) -> list[Nearest]:
