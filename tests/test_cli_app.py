@@ -10,7 +10,10 @@ from pnasnet import __version__
 from pnasnet.cli.errors import to_failure
 from pnasnet.errors import OutputError
 
-COMMANDS = ("embed", "classify", "finetune", "evaluate", "train", "models", "convert", "export")
+COMMANDS = (
+    *("embed", "classify", "similar", "duplicates", "explore", "finetune", "evaluate", "train"),
+    *("models", "convert", "export"),
+)
 
 
 def test_help_lists_commands_and_exit_codes() -> None:

@@ -199,4 +199,5 @@ def test_several_endpoints_as_numbers_of_half_the_size(tmp_path: Path, photos: P
     schema = pq.read_schema(next((tmp_path / "out").glob("part-*")))
     assert schema.names[1:3] == ["embedding_Cell_0", "embedding_global_pool"]
     assert "halffloat" in str(schema.field("embedding_Cell_0").type)
-    assert schema.metadata[b"pnasnet.embedding_Cell_0.normalized"] == b"true"
+    assert schema.metadata[b"pnasnet.normalized"] == b"true"
+    assert schema.field("embedding_Cell_0").metadata[b"pnasnet.endpoint"] == b"Cell_0"

@@ -305,7 +305,8 @@ def test_several_models_in_one_pass(module: Module, tmp_path: Path) -> None:
     for name, each in (("tiny_hub_tf1", module), ("pnasnet_tiny", real)):
         expected = np.concatenate([each.embed(folder / picture) for picture in pictures(3)])
         np.testing.assert_array_equal(np.array(table[f"embedding_{name}"].to_pylist(), np.float32), expected)
-        assert table.schema.metadata[f"pnasnet.embedding_{name}.model".encode()].decode() == each.model.name
+        assert table.schema.field(f"embedding_{name}").metadata[b"pnasnet.model"].decode() == each.model.name
+    assert table.schema.metadata[b"pnasnet.endpoint"] == b"global_pool"
 
 
 def with_copies(tmp_path: Path) -> Path:

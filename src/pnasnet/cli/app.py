@@ -8,13 +8,16 @@ import click
 from .._version import __version__
 from .classify import classify
 from .convert import convert
+from .duplicates import duplicates
 from .embed import embed
 from .errors import Failure, to_failure
 from .evaluate import evaluate
+from .explore import explore
 from .export import export
 from .finetune import finetune
 from .models import models
 from .search import search
+from .similar import similar
 from .train import train
 
 _EPILOG = """\b
@@ -53,11 +56,15 @@ def main() -> None:
     \b
       pnasnet embed photos/ --model pnasnet_tiny -o features.parquet
       pnasnet classify photo.jpg
+      pnasnet similar photo.jpg features.parquet
       pnasnet models
 
     Each command has a --help of its own.
     """
 
 
-for command in (embed, classify, finetune, evaluate, train, search, models, convert, export):
+COMMANDS = (
+    embed, classify, similar, duplicates, explore, finetune, evaluate, train, search, models, convert, export,
+)  # fmt: skip
+for command in COMMANDS:
     main.add_command(command)

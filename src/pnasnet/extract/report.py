@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from .._version import __version__
-from ..pages import environment
+from ..pages import render
 from .parts import FeatureFolder
 from .run import Report
 
@@ -90,5 +90,4 @@ def _values(settings: dict[str, Any], report: Report, failures: Failures) -> dic
 
 def _page(said: dict[str, Any], report: Report) -> str:
     pictures = [(name, base64.b64encode(jpeg).decode()) for name, jpeg in report.sample.thumbnails if jpeg]
-    template = environment().get_template("extract_report.html")
-    return template.render(**said, pictures=pictures, stages=report.stages)
+    return render("extract_report.html", {**said, "pictures": pictures, "stages": report.stages})

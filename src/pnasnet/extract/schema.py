@@ -8,7 +8,7 @@ of a path that are not UTF-8 are written as `\xNN`.
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import pyarrow as pa
@@ -28,27 +28,25 @@ class VectorType:
 
     columns: Mapping[str, pa.DataType]
     metadata: Mapping[str, str]
+    """Of the schema: what holds for all columns."""
+    fields: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    """Of each column's field: what holds for it alone."""
 
     @classmethod
     def of(cls, columns: Sequence[Column]) -> "VectorType":
-        """Describe columns: one in the schema's metadata, several each under its own name, `pnasnet.NAME.model`."""
+        """Describe columns: what is true of all of them in the schema's metadata, the rest in those of their fields."""
         types = {column.name: column.type for column in columns}
-        if len(columns) == 1:
-            return cls(types, columns[0].metadata())
-        return cls(
-            types,
-            {
-                key.replace("pnasnet.", f"pnasnet.{column.name}.", 1): value
-                for column in columns
-                for key, value in column.metadata().items()
-            },
-        )
+        said = {column.name: column.metadata() for column in columns}
+        first = next(iter(said.values()))
+        common = {key: value for key, value in first.items() if all(one.get(key) == value for one in said.values())}
+        own = {name: {k: v for k, v in one.items() if k not in common} for name, one in said.items()}
+        return cls(types, common, own)
 
     def schema(self) -> pa.Schema:
         """Return the schema of all files."""
         fields = [
             pa.field("path", pa.string(), nullable=False),
-            *(pa.field(name, kind) for name, kind in self.columns.items()),
+            *(pa.field(name, kind, metadata=self.fields.get(name) or None) for name, kind in self.columns.items()),
             pa.field("width", pa.int32()),
             pa.field("height", pa.int32()),
             pa.field("status", pa.string(), nullable=False),

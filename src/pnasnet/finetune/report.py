@@ -1,20 +1,16 @@
 """The report of a fine-tuning: one HTML file with everything in it, which asks nothing of a network or of scripts."""
 
-import base64
-import io
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
 from .._version import __version__
-from ..charts import Chart, Line, draw
-from ..errors import ImageError, InputError
+from ..charts import Chart, Line, check_packages, draw
 from ..evaluation import Tally
-from ..images import decode, get_preset
-from ..pages import NOTHING, counted, environment, percent, tight, write_whole
+from ..images import get_preset
+from ..pages import NOTHING, counted, data_url, percent, render, thumbnail, tight, write_whole
 from .outcome import Mistake, Outcome
 from .wording import best_epoch, figures, interval, measured_on, worst_first
 
@@ -23,8 +19,8 @@ MATRIX_CLASSES = 20
 
 _CONFUSIONS, _SKIPPED = 40, 500
 """How many rows and lines are shown at most."""
-_THUMBNAIL, _NAME = 256, 60
-"""Pixels of a picture's longer side, and characters of its name, at most."""
+_THUMBNAIL = 256
+"""Pixels of a picture's longer side at most."""
 
 
 def write_report(path: Path, outcome: Outcome) -> None:
@@ -32,12 +28,10 @@ def write_report(path: Path, outcome: Outcome) -> None:
 
     Raises:
         OutputError: it cannot be written.
-        MissingExtraError: matplotlib or Jinja2 is not installed.
+        MissingExtraError: matplotlib is not installed.
     """
-    made = environment()
-    made.filters |= {"strength": _strength, "tail": _tail}
-    made.globals |= {"interval": interval}
-    write_whole(path, made.get_template("finetune_report.html").render(_values(outcome)))
+    check_packages()
+    write_whole(path, render("finetune_report.html", _values(outcome), {"strength": _strength}))
 
 
 def _values(outcome: Outcome) -> dict[str, Any]:
@@ -48,6 +42,7 @@ def _values(outcome: Outcome) -> dict[str, Any]:
     return {
         "outcome": outcome,
         "version": __version__,
+        "interval": interval,
         "title": _title(outcome),
         "figures": figures(outcome),
         "worth": measured_on(outcome),
@@ -61,7 +56,7 @@ def _values(outcome: Outcome) -> dict[str, Any]:
         "confusions": tally.confusions()[:_CONFUSIONS],
         "tally": tally,
         "order": worst_first(tally),
-        "mistakes": [(mistake, _thumbnail(mistake, outcome.preset)) for mistake in outcome.mistakes],
+        "mistakes": [(mistake, _picture(mistake, outcome.preset)) for mistake in outcome.mistakes],
     }
 
 
@@ -71,11 +66,6 @@ def _title(outcome: Outcome) -> str:
     if not rate.count:
         return f"Top-1 {NOTHING} on {pictures}"
     return tight(f"Top-1 {percent(rate.value)} (95 % interval {interval(rate)}) on {pictures}")
-
-
-def _tail(name: str) -> str:
-    """Return the end of a long path, which tells more than its beginning."""
-    return name if len(name) <= _NAME else f"…{name[1 - _NAME :]}"
 
 
 def _strength(value: float) -> str:
@@ -128,18 +118,10 @@ def _matrix(tally: Tally) -> list[list[tuple[int, float]]]:
     ]
 
 
-def _thumbnail(mistake: Mistake, preset: str) -> str | None:
+def _picture(mistake: Mistake, preset: str) -> str | None:
     """Return a picture as a data URL; None where it cannot be decoded any more.
 
     It is turned upright only where the model's preprocessing does so: one that lies on its side here did so for the
     model, too, which may be why it was mistaken.
     """
-    try:
-        pixels = decode(mistake.picture, exif=get_preset(preset).exif)
-    except (ImageError, InputError):
-        return None
-    picture = Image.fromarray(pixels)
-    picture.thumbnail((_THUMBNAIL, _THUMBNAIL))
-    out = io.BytesIO()
-    picture.save(out, "JPEG", quality=80)
-    return f"data:image/jpeg;base64,{base64.b64encode(out.getvalue()).decode()}"
+    return data_url(thumbnail(mistake.picture, _THUMBNAIL, exif=get_preset(preset).exif))

@@ -1,14 +1,13 @@
 """Training children as Ray tasks: on one machine or on many, which all must reach the pictures by the same name."""
 
-import logging
-import sys
 import threading
-from contextlib import redirect_stdout
+from contextlib import ExitStack
 from functools import lru_cache
 from typing import Any
 
 from ..cells import CellSpec
-from ..errors import InputError, MissingExtraError
+from ..cluster import cluster
+from ..errors import InputError
 from .evaluator import (
     Answer,
     Job,
@@ -32,20 +31,8 @@ class RayEvaluator:
 
         Raises `InputError` where there is none, `MissingExtraError` without Ray.
         """
-        try:
-            import ray
-        except ImportError as error:
-            raise MissingExtraError.of("ray", "ray", "searching on a cluster") from error
-        self._ray: Any = ray
-        # Ray prints messages of its own to standard output, where only results belong.
-        self._redirected = redirect_stdout(sys.stderr)
-        self._redirected.__enter__()
-        try:
-            ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, ignore_reinit_error=True)
-        except (ConnectionError, ValueError, RuntimeError) as error:
-            self._redirected.__exit__(None, None, None)
-            reason = " ".join(str(error).split())
-            raise InputError(f"no Ray cluster answers at {address!r} ({reason}): start one with `ray start`") from error
+        self._cluster = ExitStack()
+        self._ray = ray = self._cluster.enter_context(cluster(address, "searching on a cluster"))
         # A lost child is begun again here, where the tries are counted.
         self._task = ray.remote(num_cpus=1, max_retries=0)(_train)
         self.workers = workers or max(int(ray.cluster_resources().get("CPU", 1)), 1)
@@ -83,8 +70,7 @@ class RayEvaluator:
             running = list(self._running)
         for task in running:
             self._ray.cancel(task, force=True)
-        self._ray.shutdown()
-        self._redirected.__exit__(None, None, None)
+        self._cluster.close()
 
 
 def _train(job: Job, cell: CellSpec) -> Answer:

@@ -1,0 +1,122 @@
+"""`pnasnet explore`."""
+
+import importlib.util
+import subprocess
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
+
+import click
+
+from ..errors import MissingExtraError, OutputError
+from .errors import EXIT_SIGNAL, Failure
+from .options import Command, bundle
+from .progress import stages_bar
+from .vectors import opened_index
+
+if TYPE_CHECKING:
+    from ..vectors import ExploreOptions, Features, PictureMap
+    from ..vectors.explore import Progress
+
+_EXPLORE = (
+    click.option(
+        "--points", type=int, metavar="N", help="Take N pictures, spread evenly.  [default: all; 50000 with --html]"
+    ),
+    click.option("--projection", metavar="NAME", help="pca or umap.  [default: umap where it is installed]"),
+    click.option("--neighbours", type=int, metavar="N", help="Nearest neighbours kept for each.  [default: 15]"),
+    click.option("--thumbnail", type=int, metavar="N", help="Pixels of thumbnails, 8 to 512.  [default: 96]"),
+)
+
+
+def explore_options(command: Command) -> Command:
+    """Give a command the options of `ExploreOptions`, as its argument `options`."""
+
+    def load() -> "type[ExploreOptions]":
+        from ..vectors import ExploreOptions
+
+        return ExploreOptions
+
+    return bundle(command, "options", load, _EXPLORE)
+
+
+@click.command()
+@click.argument("features")
+@click.option("--html", metavar="FILE", help="Write a page with the map instead; replaced where it exists.")
+@click.option("--table", metavar="FILE", help="Write the table for embedding-atlas instead; replaced where it exists.")
+@click.option("--column", metavar="NAME", help="The column of vectors, where FEATURES has several.")
+@explore_options
+@click.option("--port", type=click.IntRange(1, 65535), default=5055, show_default=True, metavar="N")
+@click.option("-q", "--quiet", is_flag=True, help="No progress bar, and no word about choices.")
+def explore(
+    features: str,
+    html: str | None,
+    table: str | None,
+    column: str | None,
+    options: "ExploreOptions",
+    port: int,
+    quiet: bool,
+) -> None:
+    """Show pictures on a map, similar ones close together.
+
+    FEATURES is a Parquet file, or a folder of part-*.parquet, as `pnasnet embed` writes them. Without --html or --table
+    the map opens in Apple's embedding-atlas, at a port of this machine, until Ctrl-C; it computes nothing again and
+    asks nothing of the network. --html writes one page that needs nothing but a browser.
+
+    \b
+      pnasnet explore features.parquet --html map.html
+      pnasnet explore features.parquet
+      pnasnet explore features/ --points 20000 --projection umap --html map.html
+    """
+    from dataclasses import replace
+
+    from ..vectors import PAGE_POINTS, make_map, open_features, write_atlas
+
+    if not html and not table and importlib.util.find_spec("embedding_atlas") is None:
+        raise MissingExtraError.of("embedding-atlas", "explore", "the explorer (without --html or --table)")
+    opened = open_features(features, column)
+    if html:
+        options = replace(options, points=min(options.points or PAGE_POINTS, PAGE_POINTS))
+    with stages_bar(quiet) as progress:
+        with opened_index(opened, quiet) as index:
+            shown = make_map(index, options, progress)
+        if not quiet:
+            _tell(shown)
+        if html:
+            _write_page(Path(html), opened, shown, options, progress)
+        if table:
+            write_atlas(Path(table), shown, options, progress)
+            click.echo(f"{table}: {len(shown.pictures):,} pictures")
+        if html or table:
+            return
+        with TemporaryDirectory(prefix="pnasnet-") as folder:
+            write_atlas(Path(folder) / "atlas.parquet", shown, options, progress)
+            _serve(Path(folder) / "atlas.parquet", port)
+
+
+def _tell(shown: "PictureMap") -> None:
+    if len(shown.pictures) < shown.total:
+        click.echo(f"{len(shown.pictures):,} of {shown.total:,} pictures are taken, spread evenly", err=True)
+    click.echo(f"projection {shown.projection}", err=True)
+
+
+def _write_page(
+    path: Path, features: "Features", shown: "PictureMap", options: "ExploreOptions", progress: "Progress"
+) -> None:
+    from ..pages import write_whole
+    from ..vectors import map_page
+
+    page = map_page(shown, f"Map of {features.path.name}", options, progress)
+    write_whole(path, page)
+    click.echo(f"{path}: {len(shown.pictures):,} pictures")
+
+
+def _serve(table: Path, port: int) -> None:
+    """Run embedding-atlas until it ends or is interrupted."""
+    from ..vectors import atlas_command
+
+    try:
+        done = subprocess.run(atlas_command(table, port), check=False)
+    except KeyboardInterrupt:
+        raise Failure("interrupted", EXIT_SIGNAL + 2) from None
+    if done.returncode:
+        raise OutputError(f"embedding-atlas ended with exit code {done.returncode}; its own lines above say why")

@@ -1,0 +1,197 @@
+"""`pnasnet similar`."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from ..errors import InputError
+from .errors import EXIT_IMAGES_FAILED
+from .options import ModelOptions
+from .progress import rows_bar
+
+if TYPE_CHECKING:
+    from ..vectors import Features, Nearest, Picture, Query
+    from ..vectors.sketch import Vectors
+
+
+@click.command()
+@click.argument("queries", nargs=-1, metavar="[QUERY]...")
+@click.argument("features")
+@click.option("-k", "--top", "k", type=int, default=10, show_default=True, metavar="N", help="How many for each query.")
+@click.option("--index", "build", is_flag=True, help="First build FEATURES.index, or add new parts to it.")
+@click.option("--exact", is_flag=True, help="Read all of FEATURES, whether there is an index or not.")
+@click.option("--column", metavar="NAME", help="The column of vectors, where FEATURES has several.")
+@click.option("-m", "--model", metavar="MODEL", help="The model of FEATURES.  [default: the one they name]")
+@click.option("-w", "--weights", metavar="SOURCE", help="Its weights, if they are not where they were.")
+@click.option("--engine", default="auto", show_default=True, metavar="NAME", help="openvino, torch, or auto.")
+@click.option("--threads", type=click.IntRange(1), metavar="N", help="Threads of the engine, if not all.")
+@click.option("--html", metavar="FILE", help="Also write a page with the pictures; replaced where it exists.")
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON object for each query, a line each.")
+@click.option("-q", "--quiet", is_flag=True, help="No progress bar, and no word about choices.")
+def similar(
+    queries: tuple[str, ...],
+    features: str,
+    k: int,
+    build: bool,
+    exact: bool,
+    column: str | None,
+    model: str | None,
+    weights: str | None,
+    engine: str,
+    threads: int | None,
+    html: str | None,
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    """Print the pictures most similar to some.
+
+    FEATURES is a Parquet file, or a folder of part-*.parquet, as `pnasnet embed` writes them. A QUERY is a path that is
+    in FEATURES, which needs no model; or a photo, a folder or a pattern, whose vectors are computed as those of
+    FEATURES were, or it is an error. Similarity is the cosine of two vectors: 1 is the same.
+
+    Without an index all of FEATURES is read. With one, which --index keeps beside them, an answer takes a fraction of a
+    second, and a line says where it is not proved to be the same. Photos that cannot be read are named, and the exit
+    code is then 3.
+
+    \b
+      pnasnet similar photo.jpg features.parquet --html similar.html
+      pnasnet similar --index features/
+      pnasnet similar photos/a.jpg 'new/*.jpg' features/ -k 5
+    """
+    from ..vectors import find_queries, open_features
+
+    if not queries and not build:
+        raise click.UsageError("name a picture to search for, or build an index with --index")
+    if k < 1:
+        raise InputError(f"-k {k}: ask for at least 1 neighbour")
+    opened = open_features(features, column)
+    chosen = _model(opened, model, weights, engine, threads)
+    asked = find_queries(opened, queries, _expand, lambda paths: _embed(opened, chosen, paths, quiet))
+    answers = _search(opened, asked, k, build=build, exact=exact, quiet=quiet)
+    results = [(query, _described(opened, nearest)) for query, nearest in zip(asked, answers, strict=True)]
+    for query, found in results:
+        (_print_json if as_json else _print)(query, found)
+    if html:
+        _write_page(Path(html), opened, results)
+    if any(query.error for query in asked):
+        raise SystemExit(EXIT_IMAGES_FAILED)
+
+
+def _expand(names: list[str]) -> list[str]:
+    from ..extract import find_images
+
+    return find_images(names)
+
+
+def _model(
+    features: "Features", model: str | None, weights: str | None, engine: str, threads: int | None
+) -> ModelOptions:
+    """Return the model that is named, or the one that the features name."""
+    from ..zoo import NETWORKS
+
+    stated, origin = features.metadata["model"], features.metadata.get("weights")
+    precision = features.metadata.get("precision", "float32")
+    if model is None and stated in NETWORKS:
+        return ModelOptions(stated, engine, precision, weights or origin, threads)
+    return ModelOptions(model or weights or origin or stated, engine, precision, weights if model else None, threads)
+
+
+def _embed(
+    features: "Features", model: ModelOptions, paths: list[str], quiet: bool
+) -> Iterator[tuple[str, "Vectors | None", str | None]]:
+    """Yield the vectors of photos, computed as those of the features were."""
+    from ..extract import ExtractOptions, columns_for, extract
+    from ..vectors import check_comparable
+
+    told = features.metadata
+    endpoint = told.get("endpoint", "global_pool")
+    options = ExtractOptions(
+        preset=told.get("preset"),
+        exif=told.get("exif") == "true",
+        vectors=told.get("vectors", "float32"),
+        normalize=told.get("normalized") == "true",
+        whole_maps="x" in told.get("shape", ""),
+    )
+    module = model.open(quiet=quiet)
+    (column,) = columns_for([module], [endpoint], options)
+    ours = {key.removeprefix("pnasnet."): value for key, value in column.metadata().items()}
+    check_comparable(ours, told, what=f"{module.model.name} ({module.model.origin})", where=str(features.path))
+    for batch in extract(module, paths, options, endpoint=endpoint):
+        vectors = iter(batch.vectors)
+        for row in batch.rows:
+            yield row.path, None if row.error else next(vectors), row.error
+
+
+def _search(
+    features: "Features", asked: "list[Query]", k: int, *, build: bool, exact: bool, quiet: bool
+) -> "list[Nearest | None]":
+    """Return what is nearest to each query that has a vector."""
+    import numpy as np
+
+    from ..vectors import build_index, open_index, search_exactly
+
+    usable = [query for query in asked if query.vector is not None]
+    vectors = np.array([query.vector for query in usable], np.float32)
+    own = [query.id for query in usable]
+    index = None if build or exact or not usable else open_index(features)
+    if build:
+        with rows_bar("index", features.rows, quiet) as advance:
+            index = build_index(features, progress=advance)
+    if not usable:
+        found = []
+    elif index is None or exact:
+        if not quiet and not exact:
+            click.echo(f"there is no index: all {features.rows:,} rows are read; --index builds one", err=True)
+        with rows_bar("search", features.rows, quiet) as advance:
+            found = search_exactly(features, vectors, k, without=own, progress=advance)
+    else:
+        found = index.search(vectors, k, own)
+    if index is not None:
+        index.close()
+    open_still = sum(not one.proved for one in found)
+    if open_still and not quiet:
+        click.echo(
+            f"{open_still:,} of {len(found):,} answers are not proved to be the nearest: too many are about as near; "
+            "--exact reads all",
+            err=True,
+        )
+    nearest = iter(found)
+    return [None if query.vector is None else next(nearest) for query in asked]
+
+
+def _described(features: "Features", nearest: "Nearest | None") -> "list[tuple[Picture, float]]":
+    if nearest is None:
+        return []
+    return list(zip(features.pictures(nearest.ids), nearest.similarities.tolist(), strict=True))
+
+
+def _print(query: "Query", found: "list[tuple[Picture, float]]") -> None:
+    from ..pages import clean
+
+    if query.error:
+        click.echo(f"failed: {query.error}", err=True)
+        return
+    click.echo(clean(query.path))
+    for picture, similarity in found:
+        click.echo(f"  {similarity:7.4f}  {clean(picture.path)}")
+
+
+def _print_json(query: "Query", found: "list[tuple[Picture, float]]") -> None:
+    listed = [{"path": picture.path, "similarity": similarity} for picture, similarity in found]
+    click.echo(json.dumps({"path": query.path, "similar": listed, "error": query.error}))
+
+
+def _write_page(path: Path, features: "Features", results: "list[tuple[Query, list[tuple[Picture, float]]]]") -> None:
+    from ..pages import counted, write_whole
+    from ..vectors import Picture, Row, Shown, gallery_page
+
+    rows = [
+        Row(query.path, [Shown(Picture(query.path)), *(Shown(picture, similarity) for picture, similarity in found)])
+        for query, found in results
+        if query.error is None
+    ]
+    about = f"The most similar of {counted(features.rows, 'picture')}, the most similar first."
+    write_whole(path, gallery_page("Similar pictures", about, features, rows))

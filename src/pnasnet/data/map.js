@@ -1,0 +1,210 @@
+"use strict";
+// Draws the map of map.html: dots, and over them as many thumbnails as fit without covering one another.
+
+const data = JSON.parse(document.getElementById("data").textContent);
+const points = new Float32Array(Uint8Array.from(atob(data.points), (c) => c.charCodeAt(0)).buffer);
+const count = data.names.length;
+const canvas = document.getElementById("map");
+const shown = document.getElementById("shown");
+const find = document.getElementById("find");
+const context = canvas.getContext("2d");
+const images = new Map();
+const [SMALLEST, LARGEST] = [32, 80]; // sides of thumbnails on the screen, in CSS pixels
+let side = LARGEST; // the more points are on the screen, the smaller
+const view = { x: 0.5, y: 0.5, scale: 1 }; // the map's middle, and CSS pixels for its unit
+let matching = null; // which points the search found; null without a search
+let drawn = []; // thumbnails on the screen: [place, x, y]
+let waiting = false;
+
+function fit() {
+  let [right, bottom] = [0, 0];
+  for (let i = 0; i < count; i++) {
+    right = Math.max(right, points[2 * i]);
+    bottom = Math.max(bottom, points[2 * i + 1]);
+  }
+  const room = LARGEST;
+  view.x = right / 2;
+  view.y = bottom / 2;
+  view.scale = Math.min(
+    (canvas.clientWidth - room) / Math.max(right, 1e-6),
+    (canvas.clientHeight - room) / Math.max(bottom, 1e-6),
+    1e5,
+  );
+  redraw();
+}
+
+function place(i) {
+  return [
+    (points[2 * i] - view.x) * view.scale + canvas.clientWidth / 2,
+    (points[2 * i + 1] - view.y) * view.scale + canvas.clientHeight / 2,
+  ];
+}
+
+function redraw() {
+  if (!waiting) {
+    waiting = true;
+    requestAnimationFrame(draw);
+  }
+}
+
+function draw() {
+  waiting = false;
+  const ratio = window.devicePixelRatio || 1;
+  const [width, height] = [canvas.clientWidth, canvas.clientHeight];
+  canvas.width = width * ratio;
+  canvas.height = height * ratio;
+  context.scale(ratio, ratio);
+  const style = getComputedStyle(document.documentElement);
+  context.fillStyle = style.getPropertyValue("--one");
+  const candidates = [];
+  let visible = 0;
+  for (let i = 0; i < count; i++) {
+    const [x, y] = place(i);
+    if (x < -LARGEST || y < -LARGEST || x > width + LARGEST || y > height + LARGEST) continue;
+    visible++;
+    context.globalAlpha = matching && !matching[i] ? 0.1 : 0.6;
+    context.fillRect(x - 1.5, y - 1.5, 3, 3);
+    const image = images.get(i);
+    if (image && image.complete && image.naturalWidth && !(matching && !matching[i])) candidates.push([i, x, y]);
+  }
+  context.globalAlpha = 1;
+  side = Math.min(Math.max(Math.sqrt((width * height) / (4 * visible + 1)), SMALLEST), LARGEST);
+  drawThumbnails(candidates);
+  document.body.dataset.drawn = String(drawn.length);
+}
+
+function drawThumbnails(candidates) {
+  const taken = new Map(); // cells as large as a thumbnail, with the one in each
+  drawn = [];
+  for (const candidate of candidates) {
+    const [i, x, y] = candidate;
+    const [column, row] = [Math.floor(x / side), Math.floor(y / side)];
+    if (isCovered(taken, column, row, x, y)) continue;
+    taken.set(`${column},${row}`, candidate);
+    const image = images.get(i);
+    const factor = (side - 4) / Math.max(image.naturalWidth, image.naturalHeight);
+    const [w, h] = [image.naturalWidth * factor, image.naturalHeight * factor];
+    context.drawImage(image, x - w / 2, y - h / 2, w, h);
+    drawn.push(candidate);
+  }
+}
+
+function isCovered(taken, column, row, x, y) {
+  for (let c = column - 1; c <= column + 1; c++) {
+    for (let r = row - 1; r <= row + 1; r++) {
+      const other = taken.get(`${c},${r}`);
+      if (other && Math.abs(other[1] - x) < side && Math.abs(other[2] - y) < side) return true;
+    }
+  }
+  return false;
+}
+
+function pointAt(x, y) {
+  for (const [i, left, top] of drawn) {
+    if (Math.abs(left - x) < side / 2 && Math.abs(top - y) < side / 2) return i;
+  }
+  let [best, nearest] = [-1, 144];
+  for (let i = 0; i < count; i++) {
+    const [left, top] = place(i);
+    const distance = (left - x) ** 2 + (top - y) ** 2;
+    if (distance < nearest) [best, nearest] = [i, distance];
+  }
+  return best;
+}
+
+function show(i) {
+  shown.hidden = i < 0;
+  if (i < 0) return;
+  const image = shown.querySelector("img");
+  image.hidden = !data.images[i];
+  if (data.images[i]) image.src = data.images[i];
+  shown.querySelector("figcaption").textContent = data.names[i];
+}
+
+function zoom(factor, x, y) {
+  const [dx, dy] = [x - canvas.clientWidth / 2, y - canvas.clientHeight / 2];
+  const scale = Math.min(Math.max(view.scale * factor, 10), 1e7);
+  view.x += dx / view.scale - dx / scale;
+  view.y += dy / view.scale - dy / scale;
+  view.scale = scale;
+  redraw();
+}
+
+function move(dx, dy) {
+  view.x -= dx / view.scale;
+  view.y -= dy / view.scale;
+  redraw();
+}
+
+const pointers = new Map();
+
+canvas.addEventListener("pointerdown", (event) => {
+  canvas.setPointerCapture(event.pointerId);
+  pointers.set(event.pointerId, [event.offsetX, event.offsetY]);
+});
+
+canvas.addEventListener("pointermove", (event) => {
+  const before = pointers.get(event.pointerId);
+  const now = [event.offsetX, event.offsetY];
+  if (!before) {
+    show(pointAt(...now));
+    return;
+  }
+  if (pointers.size === 2) {
+    const other = [...pointers].find(([id]) => id !== event.pointerId)[1];
+    const spread = ([x, y]) => Math.hypot(x - other[0], y - other[1]) || 1;
+    zoom(spread(now) / spread(before), (now[0] + other[0]) / 2, (now[1] + other[1]) / 2);
+  } else {
+    move(now[0] - before[0], now[1] - before[1]);
+  }
+  pointers.set(event.pointerId, now);
+});
+
+for (const name of ["pointerup", "pointercancel"]) {
+  canvas.addEventListener(name, (event) => pointers.delete(event.pointerId));
+}
+
+canvas.addEventListener("click", (event) => show(pointAt(event.offsetX, event.offsetY)));
+
+canvas.addEventListener(
+  "wheel",
+  (event) => {
+    event.preventDefault();
+    zoom(Math.exp(-event.deltaY / 400), event.offsetX, event.offsetY);
+  },
+  { passive: false },
+);
+
+canvas.addEventListener("keydown", (event) => {
+  const middle = [canvas.clientWidth / 2, canvas.clientHeight / 2];
+  const actions = {
+    "+": () => zoom(1.3, ...middle),
+    "-": () => zoom(1 / 1.3, ...middle),
+    0: fit,
+    ArrowLeft: () => move(60, 0),
+    ArrowRight: () => move(-60, 0),
+    ArrowUp: () => move(0, 60),
+    ArrowDown: () => move(0, -60),
+  };
+  if (actions[event.key]) {
+    event.preventDefault();
+    actions[event.key]();
+  }
+});
+
+find.addEventListener("input", () => {
+  const text = find.value.toLowerCase();
+  matching = text ? data.names.map((name) => name.toLowerCase().includes(text)) : null;
+  redraw();
+});
+
+for (const [i, address] of Object.entries(data.images)) {
+  const image = new Image();
+  image.onload = redraw;
+  image.src = address;
+  images.set(Number(i), image);
+}
+
+window.addEventListener("resize", redraw);
+matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw);
+fit();

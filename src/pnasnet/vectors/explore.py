@@ -1,0 +1,186 @@
+"""Features for looking at: a table for Apple's embedding-atlas, and a page with a map of the pictures."""
+
+import base64
+import os
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from ..atomic import replacing
+from ..errors import InputError, OutputError
+from ..pages import clean, data_url, render, thumbnail
+from .features import Picture
+from .index import VectorIndex
+from .projection import Projection, choose_projection, nearest_of_all, project
+from .sketch import Vectors
+
+PAGE_POINTS = 50_000
+"""So many points a page takes: their names are in it."""
+
+PAGE_THUMBNAILS = 2_000
+"""So many of a page's points have a picture in it."""
+
+_ROWS = 1000
+"""Rows whose thumbnails are in memory at a time."""
+
+Progress = Callable[[str, int, int], None]
+
+
+def _silent(stage: str, done: int, total: int) -> None:
+    """Report nothing."""
+
+
+@dataclass(frozen=True)
+class ExploreOptions:
+    """What may be chosen about a map of pictures."""
+
+    points: int | None = None
+    """How many pictures at most, spread evenly over the features; None for all."""
+    projection: str | None = None
+    """`pca` or `umap`; None for UMAP where it is installed, else PCA."""
+    neighbours: int = 15
+    """How many nearest neighbours of each picture are kept."""
+    thumbnail: int = 96
+    """Pixels of a thumbnail's longer side."""
+
+    def __post_init__(self) -> None:
+        """Check the numbers."""
+        if self.neighbours < 1 or (self.points is not None and self.points < 1) or not 8 <= self.thumbnail <= 512:
+            raise InputError(
+                f"points {self.points}, neighbours {self.neighbours}, thumbnail {self.thumbnail}: "
+                "at least 1, at least 1, and 8 to 512 pixels"
+            )
+
+
+@dataclass(frozen=True)
+class PictureMap:
+    """Pictures with their places on a map.
+
+    Attributes:
+        pictures: what the features say of them.
+        points: float32 [M, 2], between 0 and 1.
+        neighbours: [M, k], by their place among the pictures.
+        distances: float32 [M, k], cosine distances of these.
+        total: how many vectors there are of which these M were taken.
+        projection: how the points were found.
+    """
+
+    pictures: list[Picture]
+    points: Vectors
+    neighbours: NDArray[np.int64]
+    distances: Vectors
+    total: int
+    projection: Projection
+
+
+def make_map(index: VectorIndex, options: ExploreOptions, progress: Progress = _silent) -> PictureMap:
+    """Place the pictures of an index on a map. Raises `UnknownNameError`, `MissingExtraError`."""
+    projection = choose_projection(options.projection)
+    count = min(index.count, options.points or index.count)
+    positions = np.linspace(0, index.count - 1, count).astype(np.int64)
+    done = 0
+
+    def advance(vectors: int) -> None:
+        nonlocal done
+        done += vectors
+        progress("neighbours", done, count)
+
+    neighbours = nearest_of_all(index, positions, options.neighbours, progress=advance)
+    return PictureMap(
+        index.features.pictures(index.ids(positions)),
+        project(index, positions, neighbours, projection),
+        neighbours.places,
+        neighbours.distances,
+        index.count,
+        projection,
+    )
+
+
+def write_atlas(path: Path, shown: PictureMap, options: ExploreOptions, progress: Progress = _silent) -> None:
+    """Write the table that embedding-atlas opens.
+
+    A row for each picture: `path` (string), `image` (struct of the JPEG thumbnail's `bytes`, null where the picture
+    cannot be opened, and its `path`), `width` and `height`, `x` and `y` (float32), `neighbors` (struct of `ids`, row
+    numbers, and `distances`, the nearest first). Raises `OutputError`.
+    """
+    try:
+        with replacing(path) as temporary, pq.ParquetWriter(temporary, _atlas_schema()) as writer:
+            for start in range(0, len(shown.pictures), _ROWS):
+                rows = range(start, min(start + _ROWS, len(shown.pictures)))
+                writer.write_table(pa.Table.from_pylist(list(_atlas_rows(shown, rows, options)), _atlas_schema()))
+                progress("thumbnails", rows.stop, len(shown.pictures))
+    except OSError as error:
+        raise OutputError(f"cannot write {path}: {error.strerror or error}") from error
+
+
+def atlas_command(table: Path, port: int) -> list[str]:
+    """Return the command that serves the table by embedding-atlas at a port of this machine, offline."""
+    return [
+        *(sys.executable, "-m", "embedding_atlas.cli", os.fspath(table)),
+        *("--image", "image", "--x", "x", "--y", "y", "--neighbors", "neighbors"),
+        *("--host", "localhost", "--port", str(port)),
+    ]
+
+
+def map_page(shown: PictureMap, title: str, options: ExploreOptions, progress: Progress = _silent) -> str:
+    """Return a page with the map: canvas, zoom, names, and the thumbnails of up to `PAGE_THUMBNAILS` pictures."""
+    count = len(shown.pictures)
+    pictured = np.unique(np.linspace(0, count - 1, min(count, PAGE_THUMBNAILS)).astype(np.int64)).tolist()
+    images: dict[int, str | None] = {}
+    for done, place in enumerate(pictured, 1):
+        images[place] = data_url(thumbnail(shown.pictures[place].path, options.thumbnail, quality=70))
+        progress("thumbnails", done, len(pictured))
+    found = {place: image for place, image in images.items() if image}
+    data: dict[str, Any] = {
+        "points": base64.b64encode(np.ascontiguousarray(shown.points, "<f4").tobytes()).decode(),
+        "names": [clean(picture.path) for picture in shown.pictures],
+        "images": found,
+    }
+    return render(
+        "map.html",
+        {
+            "title": title,
+            "data": data,
+            "count": count,
+            "total": shown.total,
+            "projection": shown.projection,
+            "pictured": len(found),
+            "lost": len(images) - len(found),
+            "listed": [(shown.pictures[place].path, images[place]) for place in pictured[:100]],
+        },
+    )
+
+
+def _atlas_schema() -> pa.Schema:
+    return pa.schema(
+        [
+            pa.field("path", pa.string()),
+            pa.field("image", pa.struct([("bytes", pa.binary()), ("path", pa.string())])),
+            pa.field("width", pa.int32()),
+            pa.field("height", pa.int32()),
+            pa.field("x", pa.float32()),
+            pa.field("y", pa.float32()),
+            pa.field("neighbors", pa.struct([("ids", pa.list_(pa.int64())), ("distances", pa.list_(pa.float32()))])),
+        ]
+    )
+
+
+def _atlas_rows(shown: PictureMap, rows: range, options: ExploreOptions) -> Iterator[dict[str, Any]]:
+    for row in rows:
+        picture = shown.pictures[row]
+        yield {
+            "path": picture.path,
+            "image": {"bytes": thumbnail(picture.path, options.thumbnail), "path": picture.path},
+            "width": picture.width,
+            "height": picture.height,
+            "x": float(shown.points[row, 0]),
+            "y": float(shown.points[row, 1]),
+            "neighbors": {"ids": shown.neighbours[row].tolist(), "distances": shown.distances[row].tolist()},
+        }

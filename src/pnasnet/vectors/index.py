@@ -1,0 +1,176 @@
+"""An index: a folder beside the features from which the nearest vectors are found without reading all of them.
+
+    vectors.f16         unit vectors, float16 [N, F], of all rows that have one
+    ids.i64             their rows, int64 [N]: the number of the part as the index counts, and of the row in it
+    sketches-G.f32      their sketches, float32 [N, 256]; generation G of them
+    basis-G.npy         the subspace of the sketches, float32 [255, F]
+    index.json          what is in it, and how much of the files counts; replaced last
+
+A search reads all sketches, a small part of the whole, and those vectors that their bounds do not rule out (see
+`sketch`): then it is exact, but for the rounding to float16. Files only grow at their ends, and what `index.json` does
+not count is not there: new parts are added to what was there, and an interrupted run is gone on with.
+"""
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from io import FileIO
+from pathlib import Path
+from types import TracebackType
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .features import Features, Ids, make_ids, split_ids
+from .index_files import IndexFiles
+from .search import NOTHING, Nearest, check_queries, keep_best, leave_out, no_vectors
+from .sketch import MARGIN, Vectors, sketch, unit
+
+_FIRST = 256
+"""How many vectors are looked at, at least, before bounds rule out others."""
+_AT_ONCE = 1024
+"""How many vectors are in memory at a time."""
+_ROUNDS = 5
+"""How often so many are looked at, at most, the first time included: what an answer may take is bounded."""
+_BOUNDS_BYTES = 128 << 20
+
+
+class VectorIndex:
+    """The index of some features, opened for searching; use it in a `with` statement."""
+
+    def __init__(self, files: IndexFiles, features: Features) -> None:
+        """Map the files; see `open_index`."""
+        self.features, self._length = features, features.length
+        state = files.state
+        self.count = state.vectors
+        """N, how many vectors there are."""
+        if not self.count:
+            raise no_vectors(features)
+        # Read, not mapped: the system maps what lies around each vector, too, and that counts as memory.
+        self._file = files.vectors.open("rb", buffering=0)
+        self._basis = files.load_basis()
+        rank = len(self._basis)
+        with files.sketches().open("rb", buffering=0) as sketches:
+            _prefetch(sketches, 0, 0)
+        self.sketches = np.asarray(np.memmap(files.sketches(), np.float32, "r", shape=(self.count, rank + 1)))
+        """Float32 [N, rank + 1]: inner products bound similarities from above."""
+        self._ids = np.asarray(np.memmap(files.ids, np.int64, "r", shape=(self.count,)))
+        numbers = {part.path.name: number for number, part in enumerate(features.parts)}
+        self._parts = np.array([numbers[name] for name, *_ in state.parts], np.int64)
+
+    def __enter__(self) -> "VectorIndex":
+        """Return the index."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close the files."""
+        self.close()
+
+    def close(self) -> None:
+        """Close the files."""
+        self._file.close()
+
+    def ids(self, positions: NDArray[np.int64]) -> Ids:
+        """Return the rows of the features that the vectors at these places are of. Raises `InputError`."""
+        numbers, rows = split_ids(self._ids[positions])
+        if not ((numbers >= 0) & (numbers < len(self._parts))).all():
+            raise IndexFiles.damaged(self.features.path)
+        return make_ids(self._parts[numbers], rows)
+
+    def vectors(self, positions: NDArray[np.int64]) -> Vectors:
+        """Return the unit vectors at these places, [n, F]."""
+        starts = (2 * self._length * positions).tolist()
+        for start in starts:  # let the disk fetch all of them at once, and not one after the other
+            _prefetch(self._file, start, 2 * self._length)
+        vectors = np.empty((len(starts), self._length), np.float16)
+        for vector, start in zip(vectors, starts, strict=True):
+            self._file.seek(start)
+            self._file.readinto(vector.data)
+        return unit(vectors.astype(np.float32))
+
+    def search(self, queries: Vectors, k: int, without: Sequence[int | None] = ()) -> list[Nearest]:
+        """Return the `k` nearest rows of each query by cosine; arguments and errors are those of `search_exactly`.
+
+        Where bounds leave more than some thousand vectors open, the likeliest of these are looked at, and the answer is
+        not `proved`.
+        """
+        check_queries(self._length, queries, k)
+        wanted, results = unit(queries), list[Nearest]()
+        at_once = max(1, _BOUNDS_BYTES // (8 * self.count))
+        for start in range(0, len(wanted), at_once):
+            some = wanted[start : start + at_once]
+            for query, estimates, bounds in zip(some, *self._estimate(some), strict=True):
+                found = self._look(query, estimates, bounds, min(k + 1, self.count))
+                similarities = np.minimum(found.similarities, 1)
+                results.append(replace(found, ids=self.ids(found.ids), similarities=similarities))
+        return [leave_out(one, own, k) for one, own in zip(results, without or [None] * len(results), strict=True)]
+
+    def blocks(self, rows: int) -> Iterator[slice]:
+        """Yield the places of all vectors in blocks of so many."""
+        for start in range(0, self.count, rows):
+            yield slice(start, min(start + rows, self.count))
+
+    def _estimate(self, queries: Vectors) -> tuple[Vectors, Vectors]:
+        """Return about what the similarities [Q, N] are, within the subspace, and what they cannot exceed."""
+        wanted = sketch(queries, self._basis)
+        estimates = np.empty((len(queries), self.count), np.float32)
+        bounds = np.empty_like(estimates)
+        for block in self.blocks(1 << 15):
+            sketches = self.sketches[block]
+            estimates[:, block] = wanted[:, :-1] @ sketches[:, :-1].T
+            bounds[:, block] = estimates[:, block] + wanted[:, -1:] * sketches[:, -1]
+        return estimates, bounds
+
+    def _look(self, query: Vectors, estimates: Vectors, bounds: Vectors, k: int) -> Nearest:
+        """Return the places of the `k` nearest: looks at the likeliest, and goes on while bounds leave others open."""
+        chosen = _largest(estimates, np.arange(self.count), max(4 * k, _FIRST))
+        best = NOTHING
+        for _ in range(_ROUNDS):
+            best = self._keep(best, chosen, query, k)
+            bounds[chosen] = -np.inf
+            still_open = np.flatnonzero(bounds >= best.similarities[-1] - MARGIN)
+            if not len(still_open):
+                return best
+            chosen = _largest(estimates, still_open, _AT_ONCE)
+        return replace(best, proved=False)
+
+    def _keep(self, best: Nearest, positions: NDArray[np.int64], query: Vectors, k: int) -> Nearest:
+        for start in range(0, len(positions), _AT_ONCE):
+            some = np.sort(positions[start : start + _AT_ONCE])
+            best = keep_best(best, some, self.vectors(some) @ query, k)
+        return best
+
+
+def _prefetch(file: FileIO, start: int, size: int) -> None:
+    """Let the system fetch a part of a file, all from `start` on where the size is 0, without waiting for it."""
+    if hasattr(os, "posix_fadvise"):
+        os.posix_fadvise(file.fileno(), start, size, os.POSIX_FADV_WILLNEED)
+
+
+def _largest(estimates: Vectors, places: NDArray[np.int64], count: int) -> NDArray[np.int64]:
+    """Return those `count` of the places where the estimates are largest; all if there are no more."""
+    if len(places) <= count:
+        return places
+    return places[np.argpartition(-estimates[places], count - 1)[:count]]
+
+
+def index_folder(features: Path) -> Path:
+    """Return where the index of features is: beside them, called as they are with `.index` at the end."""
+    return features.with_name(f"{features.name}.index")
+
+
+def open_index(features: Features, folder: Path | None = None) -> VectorIndex | None:
+    """Open the index of the features, or the one in `folder`; None where there is none.
+
+    Raises:
+        InputError: it is damaged, unfinished, of other features, or lacks some of their parts.
+    """
+    folder = folder or index_folder(features.path)
+    if not folder.exists():
+        return None
+    files = IndexFiles(folder)
+    files.check_belongs(features)
+    files.check_complete(features)
+    return VectorIndex(files, features)

@@ -1,0 +1,120 @@
+"""A map of vectors: for each of them two coordinates, and its nearest neighbours."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.util import find_spec
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import MissingExtraError, UnknownNameError
+from .index import VectorIndex
+from .sketch import Vectors, principal_basis
+
+Projection = Literal["pca", "umap"]
+PROJECTIONS: tuple[Projection, ...] = ("pca", "umap")
+
+_ROWS, _COLUMNS = 512, 16384
+"""So many similarities are in memory at a time, 32 MiB."""
+
+
+@dataclass(frozen=True)
+class Neighbours:
+    """The nearest neighbours of M vectors: their places among these M [M, k], and cosine distances float32 [M, k]."""
+
+    places: NDArray[np.int64]
+    distances: Vectors
+
+
+def choose_projection(name: str | None) -> Projection:
+    """Return the projection of that name; without one UMAP where it is installed, else principal components.
+
+    Raises:
+        UnknownNameError: there is no such projection. MissingExtraError: it is not installed.
+    """
+    installed = find_spec("umap") is not None
+    if name is None:
+        return "umap" if installed else "pca"
+    if name not in PROJECTIONS:
+        raise UnknownNameError.of("projection", name, PROJECTIONS)
+    if name == "umap" and not installed:
+        raise MissingExtraError.of("umap-learn", "explore", "the projection umap")
+    return "umap" if name == "umap" else "pca"
+
+
+def project(
+    index: VectorIndex, positions: NDArray[np.int64], neighbours: Neighbours, projection: Projection
+) -> Vectors:
+    """Return coordinates [M, 2] of the vectors at these places of an index, between 0 and 1 on the longer axis."""
+    within = index.sketches[positions, :-1]
+    if projection == "umap" and len(positions) > neighbours.places.shape[1] + 2:
+        points = _umap(within, neighbours)
+    else:
+        centred = within - within.mean(0)
+        points = centred @ principal_basis(centred, 2).T
+    points = np.pad(points, ((0, 0), (0, 2 - points.shape[1])))
+    low = points.min(0)
+    scaled: Vectors = ((points - low) / max(float((points.max(0) - low).max()), 1e-12)).astype(np.float32)
+    return scaled
+
+
+def nearest_of_all(
+    index: VectorIndex,
+    positions: NDArray[np.int64],
+    k: int,
+    *,
+    progress: Callable[[int], None] = lambda vectors: None,
+) -> Neighbours:
+    """Return the `k` nearest neighbours of each of M vectors among them, or as many as there are.
+
+    They are chosen by their parts within the subspace of the sketches, which is not exact; their distances are.
+    Time grows with the square of M.
+    """
+    within = np.ascontiguousarray(index.sketches[positions, :-1])
+    count = len(positions)
+    k = min(k, count - 1)
+    places, distances = np.empty((count, k), np.int64), np.empty((count, k), np.float32)
+    for start in range(0, count, _ROWS):
+        rows = np.arange(start, min(start + _ROWS, count))
+        chosen = _nearest(within, rows, min(2 * k, count - 1))
+        for row, some in zip(rows.tolist(), chosen, strict=True):
+            vectors = index.vectors(positions[np.append(row, some)])
+            similarities = vectors[1:] @ vectors[0]
+            order = np.argsort(-similarities, kind="stable")[:k]
+            places[row], distances[row] = some[order], np.clip(1 - similarities[order], 0, 2)
+        progress(len(rows))
+    return Neighbours(places, distances)
+
+
+def _nearest(within: Vectors, rows: NDArray[np.int64], k: int) -> NDArray[np.int64]:
+    """Return the places of the `k` largest inner products of each row with the others; a block at a time."""
+    best = np.full((len(rows), k), -np.inf, np.float32)
+    places = np.zeros((len(rows), k), np.int64)
+    for start in range(0, len(within), _COLUMNS):
+        columns = np.arange(start, min(start + _COLUMNS, len(within)))
+        products = within[rows] @ within[columns].T
+        products[rows[:, None] == columns] = -np.inf
+        products = np.concatenate([best, products], axis=1)
+        known = np.concatenate([places, np.broadcast_to(columns, (len(rows), len(columns)))], axis=1)
+        chosen = np.argpartition(-products, k - 1, axis=1)[:, :k] if k < products.shape[1] else np.argsort(-products)
+        best, places = np.take_along_axis(products, chosen, 1), np.take_along_axis(known, chosen, 1)
+    return places
+
+
+def _umap(within: Vectors, neighbours: Neighbours) -> Vectors:
+    import warnings
+
+    from umap import UMAP
+
+    count = len(within)
+    # UMAP counts each vector as its own nearest neighbour.
+    places = np.column_stack([np.arange(count), neighbours.places]).astype(np.int32)
+    distances = np.column_stack([np.zeros(count, np.float32), neighbours.distances])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that a seed means one thread, and that no new points can be added later
+        model = UMAP(
+            n_neighbors=places.shape[1], metric="cosine", random_state=0, precomputed_knn=(places, distances, None)
+        )
+        points: Vectors = model.fit_transform(within)
+    return points
