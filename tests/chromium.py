@@ -1,6 +1,7 @@
 """A real browser without a screen, for tests of pages."""
 
 import shutil
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -38,3 +39,11 @@ def browser_page() -> Iterator["Page"]:
         yield page
         browser.close()
     assert outside == []
+
+
+def wait_until(page: "Page", expression: str, seconds: float = 60) -> None:
+    """Wait until an expression is true. Asked from outside: the pages' security policy allows no `eval` within."""
+    deadline = time.monotonic() + seconds
+    while not page.evaluate(expression):
+        assert time.monotonic() < deadline, f"never: {expression}"
+        time.sleep(0.05)

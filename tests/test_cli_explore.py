@@ -21,7 +21,7 @@ from PIL import Image
 from cli_runs import PHOTOS, error_of, run
 from pnasnet.vectors import explore
 
-from chromium import browser_page
+from chromium import browser_page, wait_until
 from vectors_data import clustered, write_features
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def test_page_in_a_browser(features: Path, tmp_path: Path) -> None:
     assert result.stderr == "projection pca\n"
     with browser_page() as page:
         page.goto(path.as_uri())
-        page.wait_for_function("document.body.dataset.drawn >= 3")
+        wait_until(page, "document.body.dataset.drawn >= 3")
         first = drawn(page)
         assert first <= 9
         assert "3 pictures could not be opened." in page.inner_text("#about")
@@ -57,13 +57,13 @@ def test_page_in_a_browser(features: Path, tmp_path: Path) -> None:
         assert page.inner_text("#shown figcaption").endswith(".jpg")
         assert page.locator("#shown img").is_visible()
         page.mouse.wheel(0, -1500)
-        page.wait_for_function(f"document.body.dataset.drawn != {first}")
+        wait_until(page, f"document.body.dataset.drawn != {first}")
         page.keyboard.press("Tab")
         page.focus("#map")
         page.keyboard.press("0")
-        page.wait_for_function(f"document.body.dataset.drawn == {first}")
+        wait_until(page, f"document.body.dataset.drawn == {first}")
         page.fill("#find", "CHELSEA")
-        page.wait_for_function("document.body.dataset.drawn <= 3")
+        wait_until(page, "document.body.dataset.drawn <= 3")
         assert page.evaluate("drawn.every(([i]) => data.names[i].includes('chelsea'))")
 
 
@@ -125,7 +125,7 @@ def test_embedding_atlas_in_a_browser(features: Path, tmp_path: Path) -> None:
     with served(features, tmp_path) as address, browser_page() as page:
         page.goto(address)
         page.get_by_text("12 / 12 points").wait_for(timeout=60_000)
-        page.wait_for_function("[...document.images].filter((i) => i.naturalWidth == 96).length >= 12", timeout=60_000)
+        wait_until(page, "[...document.images].filter((i) => i.naturalWidth == 96).length >= 12")
         for name in ("chelsea.jpg", "rocket.jpg"):
             assert page.get_by_text(name).count() >= 1
 

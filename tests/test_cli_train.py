@@ -217,8 +217,7 @@ _RUN = """if True:
     import os, sys
     from dataclasses import replace
     import pnasnet.train.recipes, pnasnet.train.task as task
-    from pnasnet.zoo import NamedNetwork
-from train_data import RECIPE
+    from train_data import RECIPE
     pnasnet.train.recipes.find_recipe = lambda name: replace(RECIPE, stages=((8, 1), (16, 40)))
     step = task.ClassifierTask.training_step
     def counted(self, batch, index):
@@ -248,8 +247,7 @@ _DEVICES = """if True:
     import sys
     sys.path[:0] = {path!r}.split(":")
     import pnasnet.train.recipes
-    from pnasnet.zoo import NamedNetwork
-from train_data import RECIPE
+    from train_data import RECIPE
     pnasnet.train.recipes.find_recipe = lambda name: RECIPE
     from pnasnet.cli import main
     main(sys.argv[1:])

@@ -68,7 +68,7 @@ def train(
       pnasnet train --list
       pnasnet train cifar10_short train.parquet test.parquet -o runs/short
       pnasnet train imagenet_mobile imagenet/ --split train --validation-split val -o runs/mobile
-      pnasnet train cifar10 train.parquet test.parquet -o runs/found --cell runs/search/best.json --filters 36
+      pnasnet train cifar10 train.parquet test.parquet -o runs/found --cell best.json --filters 36
     """
     show_logs(quiet=not machine.progress)
     chosen, name = _choose(recipe, cell, cells, filters)

@@ -206,7 +206,7 @@ def _open_part(path: Path, column: str | None) -> tuple[Part, int, str, dict[str
     with _open(path) as file:
         schema, rows = file.schema_arrow, file.metadata.num_rows
     metadata = _stated(schema.metadata)
-    if "version" not in metadata or not {"path", "status"} <= set(schema.names):
+    if not metadata or not {"path", "status"} <= set(schema.names):
         raise InputError(f"{path} holds no features: it is Parquet, but not as pnasnet embed writes it")
     names = [field.name for field in schema if _is_vector(field.type)]
     if not names:
