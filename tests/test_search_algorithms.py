@@ -166,7 +166,7 @@ _KILLED = """if True:
         add = Journal.add
         def counted(self, cell, child):
             add(self, cell, child)
-            if len(self.children()) == after:
+            if 0 < after <= len(self.children()):
                 os.kill(os.getpid(), signal.SIGKILL)
         Journal.add = counted
         done = search(CONFIG, FakeJob(seen), DATA, folder, Workers(2))

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -30,11 +31,14 @@ _SEARCH = """if True:
 def run(folder: Path, script: str = _SEARCH) -> subprocess.CompletedProcess[str]:
     seen = folder / "seen"
     seen.mkdir()
-    return subprocess.run(
-        [sys.executable, "-c", script, str(folder / "out"), str(seen)],
-        env={"PYTHONPATH": ":".join([*sys.path, str(HERE)]), "PATH": "/usr/bin:/bin", "RAY_USAGE_STATS_ENABLED": "0"},
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
+    environment = {"PYTHONPATH": ":".join([*sys.path, str(HERE)]), "PATH": "/usr/bin:/bin"}
+    # Ray's own folder, where `auto` looks for a cluster: not that of other tests. Short, for there are sockets in it.
+    with TemporaryDirectory(prefix="ray") as own:
+        return subprocess.run(
+            [sys.executable, "-c", script, str(folder / "out"), str(seen)],
+            env=environment | {"RAY_USAGE_STATS_ENABLED": "0", "RAY_TMPDIR": own},
+            capture_output=True, text=True, check=False,
+        )  # fmt: skip
 
 
 @pytest.mark.slow

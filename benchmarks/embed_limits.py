@@ -1,0 +1,108 @@
+"""What of `pnasnet embed` grows with the number of files, parts and units, whatever the network.
+
+Command:  python benchmarks/embed_limits.py [--files 20000] [--parts 2000] [--units 400] [--ray]
+Needs:    the ray extra for --ray.
+Method:   a folder of empty files is listed; a folder of parts of one row each is looked through, as a run does that
+          goes on; and units of one small picture each are extracted with an engine that does next to nothing.
+Result:   see docs/benchmarks.md.
+"""
+
+import argparse
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from PIL import Image
+
+from pnasnet.extract import (
+    Batch,
+    ColumnsOf,
+    ExtractOptions,
+    FeatureFolder,
+    ModelChoice,
+    Row,
+    Sources,
+    extract_to,
+    extract_to_folder,
+    list_units,
+)
+from pnasnet.extract.parts import Part
+from pnasnet.extract.schema import VectorType
+from pnasnet.extract.sources import Files
+
+from common import machine
+
+OPTIONS = ExtractOptions(decoders=1)
+BUILD = ColumnsOf((ModelChoice("pnasnet_tiny", engine="fake"),), ("global_pool",), OPTIONS)
+
+
+def seconds(work: Callable[[], object]) -> float:
+    """Return how long something takes."""
+    start = time.perf_counter()
+    work()
+    return time.perf_counter() - start
+
+
+def listing(folder: Path, count: int) -> float:
+    """Return files per second."""
+    for number in range(count):
+        path = folder / f"{number // 1000:04d}" / f"{number:08d}.jpg"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    features = FeatureFolder(folder / "out")
+    with features.locked():
+        return count / seconds(lambda: features.list_inputs(list_units([folder])))
+
+
+def looking(folder: Path, count: int) -> float:
+    """Return parts per second."""
+    features, vectors = FeatureFolder(folder), VectorType.of(BUILD())
+    table = vectors.table([Batch((Row("a.jpg", error="none"),), {})])
+    for number in range(count):
+        features.write_part(Part(number, 0, 1, True), table, vectors)
+    return count / seconds(features.progress)
+
+
+def working(folder: Path, count: int, extract: Any) -> float:
+    """Return units per second, of the second half of twice as many."""
+    folder.mkdir()
+    Image.new("RGB", (32, 32)).save(folder / "a.png")
+    took = []
+    for times in (1, 2):
+        units = [Files((str(folder / "a.png"),)) for _ in range(count * times)]
+        sources = Sources(lambda units=units: units, ["units"])  # type: ignore[misc]
+        took.append(seconds(partial(extract_to, folder / f"out{times}", sources, BUILD(), OPTIONS, extract=extract)))
+    return count / (took[1] - took[0])
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--files", type=int, default=20_000)
+    parser.add_argument("--parts", type=int, default=2000)
+    parser.add_argument("--units", type=int, default=400)
+    parser.add_argument("--ray", action="store_true", help="also on a local Ray cluster")
+    options = parser.parse_args()
+    print(machine())
+    with TemporaryDirectory() as name:
+        folder = Path(name)
+        (folder / "files").mkdir()
+        print(f"listing: {listing(folder / 'files', options.files):10,.0f} files/s")
+        (folder / "parts").mkdir()
+        print(f"looking: {looking(folder / 'parts', options.parts):10,.0f} parts/s")
+        print(f"alone:   {working(folder / 'alone', options.units, extract_to_folder):10,.1f} units/s")
+        if options.ray:
+            import ray
+
+            from pnasnet.extract.on_ray import RayOptions, extract_on_ray
+
+            ray.init(num_cpus=2, log_to_driver=False)
+            extract = partial(extract_on_ray, build=BUILD, ray_options=RayOptions("auto", workers=2))
+            print(f"on Ray:  {working(folder / 'ray', options.units, extract):10,.1f} units/s")
+
+
+if __name__ == "__main__":
+    main()
