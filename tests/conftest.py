@@ -1,10 +1,12 @@
 """What all tests share."""
 
 import os
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 # One thread each: the networks are small, and threads of several processes that wait for one another stand still. Set
 # before torch is imported, and inherited by the processes that tests start.
@@ -19,3 +21,10 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         patch.setenv("PNASNET_CACHE", str(folder))
         patch.setenv("PNASNET_OFFLINE", "1")
         yield folder
+
+
+@pytest.fixture(scope="module")
+def only_cluster() -> Iterator[None]:
+    """Let no other module that is tested at the same time have a Ray cluster: `auto` finds any on the machine."""
+    with FileLock(Path(tempfile.gettempdir()) / "pnasnet-tests-ray.lock"):
+        yield

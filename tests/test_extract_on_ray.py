@@ -51,7 +51,7 @@ class Ears(Listener):
 
 
 @pytest.fixture(scope="module")
-def cluster() -> Iterator[str]:
+def cluster(only_cluster: None) -> Iterator[str]:
     """A cluster of two nodes with a processor each."""
     from ray.cluster_utils import Cluster
 

@@ -3,7 +3,6 @@
 import subprocess
 import sys
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -13,6 +12,8 @@ from pnasnet.search.evaluator import Patience
 from pnasnet.search.journal import Journal
 from pnasnet.search.ray_evaluator import RayEvaluator
 from search_data import FakeJob, child_of
+
+pytestmark = pytest.mark.usefixtures("only_cluster")
 
 _SEARCH = """if True:
     import sys
@@ -31,14 +32,11 @@ _SEARCH = """if True:
 def run(folder: Path, script: str = _SEARCH) -> subprocess.CompletedProcess[str]:
     seen = folder / "seen"
     seen.mkdir()
-    environment = {"PYTHONPATH": ":".join([*sys.path, str(HERE)]), "PATH": "/usr/bin:/bin"}
-    # Ray's own folder, where `auto` looks for a cluster: not that of other tests. Short, for there are sockets in it.
-    with TemporaryDirectory(prefix="ray") as own:
-        return subprocess.run(
-            [sys.executable, "-c", script, str(folder / "out"), str(seen)],
-            env=environment | {"RAY_USAGE_STATS_ENABLED": "0", "RAY_TMPDIR": own},
-            capture_output=True, text=True, check=False,
-        )  # fmt: skip
+    return subprocess.run(
+        [sys.executable, "-c", script, str(folder / "out"), str(seen)],
+        env={"PYTHONPATH": ":".join([*sys.path, str(HERE)]), "PATH": "/usr/bin:/bin", "RAY_USAGE_STATS_ENABLED": "0"},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
 
 
 @pytest.mark.slow
