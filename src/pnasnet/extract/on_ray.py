@@ -121,8 +121,6 @@ def _results(
         num_cpus=options.cpus,
         num_gpus=options.gpus or None,
         compute=ray.data.ActorPoolStrategy(size=workers),
-        max_restarts=-1,
-        max_task_retries=-1,
     )
     try:
         for row in done.iter_rows():
