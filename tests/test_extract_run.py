@@ -32,6 +32,7 @@ from pnasnet.extract import (
     keeper,
     list_units,
 )
+from pnasnet.extract.parts import Part
 from pnasnet.extract.sources import listing
 
 from disks import small_disk_at
@@ -141,7 +142,7 @@ def test_parts_are_written_in_time(module: Module, tmp_path: Path, monkeypatch: 
     monkeypatch.setattr(keeper, "PART_SECONDS", 0.0)
     run(module, tmp_path / "out", write_folder(tmp_path / "folder", pictures(10)))
     assert [path.name for path in FeatureFolder(tmp_path / "out").parts()] == [
-        f"part-00000000-{first:06d}.parquet" for first in (0, 3, 6, 9)
+        f"part-00000000-{first:09d}.parquet" for first in (0, 3, 6, 9)
     ]
     assert len(rows_of(tmp_path / "out")) == 10
 
@@ -170,6 +171,20 @@ def test_what_is_in_the_way_stays(module: Module, tmp_path: Path) -> None:
     assert not (tmp_path / "new").exists()
 
 
+def test_parts_of_other_programs_are_not_overwritten(module: Module, tmp_path: Path) -> None:
+    folder = write_folder(tmp_path / "folder", pictures(3))
+    others = write_folder(
+        tmp_path / "spark", {"part-00000-c4.snappy.parquet": b"precious", ".x.y.parquet": b"precious"}
+    )
+    with pytest.raises(OutputError, match="spark holds other things"):
+        run(module, others, folder, overwrite=True)
+    assert {path.read_bytes() for path in others.iterdir() if path.name != "_lock"} == {b"precious"}
+
+
+def test_a_part_far_into_a_unit_keeps_its_place() -> None:
+    assert Part(3, 999_999, 1, False).name < Part(3, 1_000_000, 1, False).name < Part(4, 0, 1, False).name
+
+
 def test_two_runs_at_once(module: Module, tmp_path: Path) -> None:
     folder = write_folder(tmp_path / "folder", pictures(3))
     with FeatureFolder(tmp_path / "out").locked(), pytest.raises(OutputError, match="another run is writing to it"):
@@ -183,7 +198,7 @@ def test_a_damaged_part_is_told_of(module: Module, tmp_path: Path) -> None:
         run(module, tmp_path / "out", folder, listener=StopAfter(6))
     part = next(FeatureFolder(tmp_path / "out").parts())
     part.write_bytes(part.read_bytes()[:-10])
-    with pytest.raises(OutputError, match=r"part-00000000-000000.parquet is damaged .*: remove it, and run again"):
+    with pytest.raises(OutputError, match=r"part-00000000-000000000.parquet is damaged .*: remove it, and run again"):
         run(module, tmp_path / "out", folder)
     part.unlink()
     run(module, tmp_path / "out", folder)

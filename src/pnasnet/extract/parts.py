@@ -2,7 +2,7 @@
 
     _settings.json   what made the vectors, and from which sources; other settings are refused
     _inputs.jsonl    the units, listed once, so that a run that goes on meets the same inputs
-    part-00000012-000000.parquet   rows of unit 12, from its picture 0 on
+    part-00000012-000000000.parquet   rows of unit 12, from its picture 0 on
     _complete.json   written last: counts, and the hash of the settings
     _report.json, _report.html   how it went
 
@@ -44,7 +44,7 @@ class Part:
     @property
     def name(self) -> str:
         """The file's name; names in order are rows in order."""
-        return f"part-{self.unit:08d}-{self.first:06d}.parquet"
+        return f"part-{self.unit:08d}-{self.first:09d}.parquet"
 
 
 @dataclass(frozen=True)
@@ -187,7 +187,9 @@ class FeatureFolder:
             path.unlink(missing_ok=True)
 
     def clear(self) -> None:
-        """Remove what an earlier run has written; other files stay, and are an error for the next one."""
+        """Remove what an earlier run has written; other files, and folders of others, stay, and are an error."""
+        if not (self.path / SETTINGS).is_file():
+            return  # parts are called so by other programs, too
         names = (SETTINGS, INPUTS, COMPLETE, "_report.json", "_report.html")
         left = [*(self.path / name for name in names), *self.path.glob("_contents.sqlite*")]
         for path in [self.path / COMPLETE, *self.parts(), *self._leftovers(), *left]:
