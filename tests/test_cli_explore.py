@@ -4,6 +4,7 @@ import importlib.util
 import io
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -128,6 +129,38 @@ def test_embedding_atlas_in_a_browser(features: Path, tmp_path: Path) -> None:
         wait_until(page, "[...document.images].filter((i) => i.naturalWidth == 96).length >= 12")
         for name in ("chelsea.jpg", "rocket.jpg"):
             assert page.get_by_text(name).count() >= 1
+
+
+_SERVE = """if True:
+    import sys
+    import pnasnet.vectors
+    serve = "import os, time; print(os.getpid(), flush=True); time.sleep(100)"
+    pnasnet.vectors.atlas_command = lambda table, port: [sys.executable, "-c", serve]
+    from pnasnet.cli import main
+    main(sys.argv[1:])
+"""
+
+
+@pytest.mark.parametrize(("number", "exit_code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_ended_it_leaves_neither_files_nor_a_server(
+    features: Path, tmp_path: Path, number: signal.Signals, exit_code: int
+) -> None:
+    pytest.importorskip("embedding_atlas", reason="the extra explore is not installed")
+    (tmp_path / "temporary").mkdir()
+    environment = {**os.environ, "TMPDIR": str(tmp_path / "temporary")}
+    command = [sys.executable, "-c", _SERVE, "explore", str(features), "--projection", "pca"]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdout=pipe, stderr=pipe, env=environment, text=True) as process:
+        assert process.stdout is not None
+        server = int(process.stdout.readline())
+        assert list((tmp_path / "temporary").glob("pnasnet-*/atlas.parquet"))
+        process.send_signal(number)
+        _, told = process.communicate(timeout=30)
+    assert process.returncode == exit_code
+    assert told.splitlines()[-1] == "error: interrupted"
+    assert list((tmp_path / "temporary").glob("pnasnet-*")) == []
+    with pytest.raises(ProcessLookupError):
+        os.kill(server, 0)
 
 
 def test_without_the_explorer(features: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -94,3 +94,18 @@ def stop_on_signal() -> Iterator[Stop]:
         yield stop
     finally:
         restore()
+
+
+@contextmanager
+def end_on_signal() -> Iterator[None]:
+    """Within the block, let SIGINT and SIGTERM raise `Failure` at once, so that files and processes are cleaned up."""
+
+    def end(number: int, frame: FrameType | None) -> None:
+        raise Failure("interrupted", EXIT_SIGNAL + number)
+
+    previous = {number: signal.signal(number, end) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ..errors import MissingExtraError, OutputError
-from .errors import EXIT_SIGNAL, Failure
+from .errors import end_on_signal
 from .options import Command, bundle
 from .progress import stages_bar
 from .vectors import opened_index
@@ -88,7 +88,7 @@ def explore(
             click.echo(f"{table}: {len(shown.pictures):,} pictures")
         if html or table:
             return
-        with TemporaryDirectory(prefix="pnasnet-") as folder:
+        with end_on_signal(), TemporaryDirectory(prefix="pnasnet-") as folder:
             write_atlas(Path(folder) / "atlas.parquet", shown, options, progress)
             _serve(Path(folder) / "atlas.parquet", port)
 
@@ -114,9 +114,6 @@ def _serve(table: Path, port: int) -> None:
     """Run embedding-atlas until it ends or is interrupted."""
     from ..vectors import atlas_command
 
-    try:
-        done = subprocess.run(atlas_command(table, port), check=False)
-    except KeyboardInterrupt:
-        raise Failure("interrupted", EXIT_SIGNAL + 2) from None
+    done = subprocess.run(atlas_command(table, port), check=False)
     if done.returncode:
         raise OutputError(f"embedding-atlas ended with exit code {done.returncode}; its own lines above say why")
