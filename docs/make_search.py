@@ -3,8 +3,8 @@
 Command:  pnasnet search two_cores train.parquet -o runs/two_cores --workers 2
           python docs/make_search.py runs/two_cores
 
-copies the journal to docs/search/journal.sqlite, writes docs/search/*.svg, and replaces what is between the marks. With
-no argument it does the same from the journal that is there.
+copies the journal to docs/search/journal.sqlite, writes its report and pictures beside it, and replaces what is between
+the marks. With no argument it does the same from the journal that is there.
 """
 
 import shutil
@@ -14,10 +14,11 @@ from pathlib import Path
 
 from pnasnet.charts import as_file
 from pnasnet.pages import duration, percent
-from pnasnet.search.analysis import TOP, Findings, Ranks, rank_table, read_findings
+from pnasnet.search.analysis import TOP, Findings, Ranks, place_pnasnet5, rank_table, read_findings
 from pnasnet.search.drawing import draw_cell
 from pnasnet.search.journal import JOURNAL
-from pnasnet.search.report import PAPERS_RANKS, equal_models, progress_charts
+from pnasnet.search.outputs import REPORT
+from pnasnet.search.report import PAPERS_RANKS, equal_models, progress_charts, write_report
 
 DOCS = Path(__file__).parent
 KEPT = DOCS / "search"
@@ -33,7 +34,9 @@ def main() -> None:
     for name, chart in zip(("best", "top"), progress_charts(findings), strict=True):
         (KEPT / f"{name}.svg").write_text(as_file(chart), "utf-8")
     (KEPT / "cell.svg").write_text(draw_cell(findings.best[0][0]), "utf-8")
-    lines = [*comparison_lines(findings), "", *rank_lines(rank_table(findings))]
+    ranks = rank_table(findings)
+    write_report(KEPT / REPORT, findings, ranks, place_pnasnet5(findings))
+    lines = [*comparison_lines(findings), "", *rank_lines(ranks)]
     page = DOCS / "search.md"
     page.write_text(replaced(page.read_text("utf-8"), "\n".join(lines)), "utf-8")
 

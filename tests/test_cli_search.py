@@ -1,6 +1,10 @@
 """`pnasnet search`: from pictures to a cell, and everything that can be wrong."""
 
+import os
+import signal
 import sqlite3
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -80,6 +84,34 @@ def test_from_pictures_to_a_network(config: Path, data: Path, tmp_path: Path) ->
     config.write_text(CONFIG)
     write(data, 34)
     assert "is of another configuration (data.pictures 32, now 34" in error_of(run(*arguments))
+
+
+@pytest.mark.slow
+def test_ctrl_c_ends_with_a_line_and_a_report_can_be_had(config: Path, data: Path, tmp_path: Path) -> None:
+    output = tmp_path / "out"
+    arguments = ["search", str(config), str(data), "-o", str(output), "--workers", "2", "--accelerator", "cpu"]
+    command = [sys.executable, "-m", "pnasnet", *arguments]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True) as process:
+        assert process.stderr is not None
+        told = [process.stderr.readline(), process.stderr.readline()]
+        os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to all processes
+        told += process.stderr.readlines()
+    assert process.returncode == 128 + signal.SIGINT, told
+    assert all(line.startswith("progressive seed 0: model ") for line in told[:-1]), told
+    hint = f"the same command goes on, and --report {output} shows what there is so far"
+    assert told[-1] == f"error: interrupted; {hint}\n"
+    with Journal(output / JOURNAL, readonly=True) as journal:
+        trained = len(journal.children())
+    assert 2 <= trained < 12
+    reported = run("search", "--report", output)
+    assert reported.exit_code == 0, reported.output
+    assert reported.stdout.splitlines()[-1] == str(output / "report.html")
+    assert f"{trained} cells trained" in (output / "report.html").read_text("utf-8")
+
+
+def test_report_of_what_is_not_there(tmp_path: Path) -> None:
+    message = error_of(run("search", "--report", tmp_path))
+    assert message == f"{tmp_path / JOURNAL} is not there: give the folder of a search"
 
 
 def test_describe() -> None:

@@ -13,6 +13,7 @@ from .options import Command, bundle
 
 if TYPE_CHECKING:
     from ..search.evaluator import Patience
+    from ..search.journal import Child
     from ..search.run import Searched
 
 _T = TypeVar("_T")
@@ -73,6 +74,12 @@ def _print_configs(context: click.Context, parameter: click.Parameter, wanted: b
     metavar="DIR",
     help="Draw the curves of a finished search, or of several, into the SVG file of -o.",
 )
+@click.option(
+    "--report",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Write the outputs of what DIR's journal has so far, and train nothing.",
+)
 @click.option("--top", type=click.IntRange(1), default=1, show_default=True, metavar="N", help="--compare the N best.")
 @click.option("-q", "--quiet", is_flag=True, help="No word about each child.")
 @click.option("--list", is_eager=True, is_flag=True, expose_value=False, callback=_print_configs, help="List CONFIGs.")
@@ -87,6 +94,7 @@ def search(
     patience: "Patience",
     describe: bool,
     compare: tuple[Path, ...],
+    report: Path | None,
     top: int,
     quiet: bool,
 ) -> None:
@@ -105,6 +113,7 @@ def search(
       pnasnet search --describe paper
       pnasnet search two_cores train.parquet -o runs/search --workers 2
       pnasnet search mine.toml train.parquet -o runs/search --address auto
+      pnasnet search --report runs/search
       pnasnet search --compare runs/search -o curves.svg --top 5
       pnasnet train cifar10 train.parquet test.parquet -o runs/found --cell runs/search/best.json
     """
@@ -112,6 +121,8 @@ def search(
         _describe(config or "paper")
     elif compare:
         _compare(compare, _needed(output, "-o FILE.svg"), top)
+    elif report:
+        _report(report)
     else:
         show_logs(quiet=quiet)
         places = _needed(config, "CONFIG"), _needed(data, "DATA"), _needed(output, "-o DIR")
@@ -144,6 +155,16 @@ def _compare(folders: tuple[Path, ...], output: Path, top: int) -> None:
     click.echo(str(output))
 
 
+def _report(folder: Path) -> None:
+    with needing("search", "a search's report"):
+        from ..charts import check_packages
+        from ..search.outputs import REPORT, write_outputs
+
+    check_packages()
+    _print_networks(write_outputs(folder))
+    click.echo(str(folder / REPORT))
+
+
 def _search(
     name: str, data: str, output: Path, split: str | None, workers: int | None, address: str | None, accelerator: str,
     patience: "Patience",
@@ -169,15 +190,15 @@ def _search(
 
         def check() -> None:
             if stop.signal is not None:
-                raise Failure("interrupted; the same command goes on", EXIT_SIGNAL + stop.signal)
+                message = f"interrupted; the same command goes on, and --report {output} shows what there is so far"
+                raise Failure(message, EXIT_SIGNAL + stop.signal)
 
         done = run_search(
             config, job, describe_data(pictures), output, Workers(workers, address, patience), check=check
         )
     written = write_outputs(output)
     _print(done, output, time.monotonic() - started)
-    for path, child in written:
-        click.echo(f"{path}: {child.accuracy:.2%}")
+    _print_networks(written)
 
 
 def _print(done: "Searched", output: Path, seconds: float) -> None:
@@ -185,3 +206,8 @@ def _print(done: "Searched", output: Path, seconds: float) -> None:
         best = max((step.child.accuracy for step in steps), default=0.0)
         click.echo(f"{name}: {len(steps):,} models, best {best:.2%}")
     click.echo(f"{output}: {done.trained:,} children trained in {seconds:,.0f} s; see report.html")
+
+
+def _print_networks(written: "list[tuple[Path, Child]]") -> None:
+    for path, child in written:
+        click.echo(f"{path}: {child.accuracy:.2%}")

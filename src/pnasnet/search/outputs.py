@@ -15,6 +15,7 @@ from .drawing import draw_cell
 from .journal import Child
 from .report import write_report
 
+REPORT = "report.html"
 KEPT = 5
 """How many of the best cells are written."""
 
@@ -34,7 +35,7 @@ def write_outputs(folder: Path) -> list[tuple[Path, Child]]:
         )
         write_whole(path.with_suffix(".svg"), draw_cell(cell))
         written.append((path, child))
-    write_report(folder / "report.html", findings, rank_table(findings), place_pnasnet5(findings))
+    write_report(folder / REPORT, findings, rank_table(findings), place_pnasnet5(findings))
     return written
 
 
