@@ -1,0 +1,112 @@
+"""Make the pictures of similar.md and transfer-learning.md by their commands, and print what these print.
+
+Command:  python docs/make_screenshots.py CIFAR10_TEST.parquet FOLDER
+Needs:    the extras train and explore, playwright and Chromium.
+
+`FOLDER` gets the first 2,000 test images as `pictures/CLASS/NUMBER.png`, 2,000 of five classes as `animals/CLASS/`, and
+what the commands write; docs/similar.png, map.png, atlas.png and report.png are replaced.
+"""
+
+import shutil
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from io import BytesIO
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pyarrow.parquet as pq
+from PIL import Image
+
+from pnasnet.labels import labels
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
+
+DOCS = Path(__file__).absolute().parent
+PHOTOS = Path("examples", "photos")
+ANIMALS, OF_EACH, ALL = ("bird", "cat", "deer", "dog", "frog"), 400, 2000
+PORT = 5055
+
+
+def main() -> None:
+    """Write the folders, run the commands, and take the pictures."""
+    folder = Path(sys.argv[2])
+    write_pictures(Path(sys.argv[1]), folder)
+    shutil.copytree(DOCS.parent / PHOTOS, folder / PHOTOS, dirs_exist_ok=True)
+    for name, source in (("features", PHOTOS), ("cifar", "pictures")):
+        run(folder, "embed", source, "--model", "pnasnet_tiny", "-o", f"{name}.parquet")
+    run(folder, "similar", PHOTOS / "chelsea.jpg", "features.parquet", "--html", "similar.html")
+    run(folder, "similar", "pictures/cat/0103.png", "cifar.parquet", "-k", 5, "--quiet")
+    run(folder, "duplicates", "cifar.parquet")
+    run(folder, "explore", "cifar.parquet", "--html", "map.html")
+    run(folder, "finetune", "animals/", "-o", "model/", "--model", "pnasnet_tiny")
+    some = ("animals/cat/0001.jpg", "animals/frog/0007.jpg")
+    run(folder, "classify", *some, "--model", "model/", "--top", 2, "--quiet")
+    shoot(folder / "similar.html", "similar.png", 900, 480)
+    shoot(folder / "map.html", "map.png", 1000, 760)
+    shoot(folder / "model/report.html", "report.png", 900, 2400)
+    with explorer(folder) as address:
+        shoot(address, "atlas.png", 1100, 760, wait_for=f"{len(list((folder / PHOTOS).iterdir()))} / ")
+
+
+def write_pictures(table: Path, folder: Path) -> None:
+    """Write pictures as files."""
+    names, rows = labels("cifar10"), pq.read_table(table, columns=["image", "label"]).to_pylist()
+    for number, row in enumerate(rows[:ALL]):
+        path = folder / "pictures" / names[row["label"]] / f"{number:04}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.open(BytesIO(row["image"]["bytes"])).save(path)
+    for name in ANIMALS:
+        own = [row for row in rows if names[row["label"]] == name]
+        (folder / "animals" / name).mkdir(parents=True, exist_ok=True)
+        for number, row in enumerate(own[:OF_EACH], 1):
+            (folder / "animals" / name / f"{number:04}.jpg").write_bytes(row["image"]["bytes"])
+
+
+def run(folder: Path, *arguments: object) -> None:
+    """Run a command in the folder, after a line that says which."""
+    print("\n$ pnasnet", *arguments, flush=True)
+    subprocess.run([sys.executable, "-m", "pnasnet", *map(str, arguments)], cwd=folder, check=True)
+
+
+@contextmanager
+def explorer(folder: Path) -> Iterator[str]:
+    """Run embedding-atlas on the photos until the block ends."""
+    command = [sys.executable, "-m", "pnasnet", "explore", "features.parquet", "--port", str(PORT)]
+    with subprocess.Popen(command, cwd=folder) as process:
+        try:
+            for _ in range(300):
+                try:
+                    urllib.request.urlopen(f"http://localhost:{PORT}/data/metadata.json", timeout=5).close()
+                    break
+                except OSError:
+                    time.sleep(0.2)
+            yield f"http://localhost:{PORT}/"
+        finally:
+            process.terminate()
+
+
+def shoot(address: Path | str, name: str, width: int, height: int, *, wait_for: str = "") -> None:
+    """Replace a picture of the docs by one of a page."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
+        page: Page = browser.new_page(viewport={"width": width, "height": height}, color_scheme="light")
+        page.goto(address if isinstance(address, str) else address.absolute().as_uri())
+        if wait_for:
+            page.get_by_text(wait_for).first.wait_for(timeout=60_000)
+        page.wait_for_timeout(3000)  # charts and thumbnails come a little later
+        page.screenshot(path=DOCS / name)
+        browser.close()
+    with Image.open(DOCS / name) as picture:
+        small = picture.convert("RGB").quantize(256, dither=Image.Dither.NONE)
+    small.save(DOCS / name, optimize=True)
+
+
+if __name__ == "__main__":
+    main()
