@@ -17,6 +17,8 @@ PROJECTIONS: tuple[Projection, ...] = ("pca", "umap")
 
 _ROWS, _COLUMNS = 512, 16384
 """So many similarities are in memory at a time, 32 MiB."""
+_MIN_DISTANCE = 0.5
+"""How close UMAP puts points. More than its own 0.1: pictures need room, and clumps of dots would cover one another."""
 
 
 @dataclass(frozen=True)
@@ -114,7 +116,8 @@ def _umap(within: Vectors, neighbours: Neighbours) -> Vectors:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that a seed means one thread, and that no new points can be added later
         model = UMAP(
-            n_neighbors=places.shape[1], metric="cosine", random_state=0, precomputed_knn=(places, distances, None)
-        )
+            n_neighbors=places.shape[1], min_dist=_MIN_DISTANCE, metric="cosine", random_state=0,
+            precomputed_knn=(places, distances, None),
+        )  # fmt: skip
         points: Vectors = model.fit_transform(within)
     return points
