@@ -7,7 +7,7 @@ copies the journal to docs/search/journal.sqlite, writes its report and pictures
 the marks. With no argument it does the same from the journal that is there.
 """
 
-import shutil
+import math
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,9 +16,9 @@ from pnasnet.charts import as_file
 from pnasnet.pages import duration, percent
 from pnasnet.search.analysis import TOP, Findings, Ranks, place_pnasnet5, rank_table, read_findings
 from pnasnet.search.drawing import draw_cell
-from pnasnet.search.journal import JOURNAL
+from pnasnet.search.journal import JOURNAL, Journal
 from pnasnet.search.outputs import REPORT
-from pnasnet.search.report import PAPERS_RANKS, equal_models, progress_charts, write_report
+from pnasnet.search.report import equal_models, papers_ranks, progress_charts, rank_text, write_report
 
 DOCS = Path(__file__).parent
 KEPT = DOCS / "search"
@@ -29,7 +29,8 @@ def main() -> None:
     """Write everything."""
     if len(sys.argv) > 1:
         KEPT.mkdir(exist_ok=True)
-        shutil.copy(Path(sys.argv[1]) / JOURNAL, KEPT / JOURNAL)
+        with Journal(Path(sys.argv[1]) / JOURNAL, readonly=True) as journal:
+            journal.copy_to(KEPT / JOURNAL)
     findings = read_findings(KEPT)
     for name, chart in zip(("best", "top"), progress_charts(findings), strict=True):
         (KEPT / f"{name}.svg").write_text(as_file(chart), "utf-8")
@@ -60,12 +61,8 @@ def comparison_lines(findings: Findings) -> Iterator[str]:
         f"standard deviation of up to {noise} of its own."
     )
     yield from ("", f"| algorithm | seeds | models | best | mean of the {TOP} best |", "|---|---|---|---|---|")
-    for name, seeds, models, one, one_deviation, five, five_deviation in equal_models(findings):
-        best, top = (
-            f"{percent(mean)} ± {percent(deviation)}"
-            for mean, deviation in ((one, one_deviation), (five, five_deviation))
-        )
-        yield f"| {name} | {seeds} | {models} | {best} | {top} |"
+    for row in equal_models(findings):
+        yield f"| {' | '.join(map(str, row))} |"
     yield from ("", "![Best accuracy against models trained](search/best.svg)")
     yield f"![Mean of the {TOP} best against models trained](search/top.svg)"
     yield f"![The best cell, {percent(findings.best[0][1].accuracy)}](search/cell.svg)"
@@ -76,11 +73,10 @@ def rank_lines(ranks: list[Ranks]) -> Iterator[str]:
     yield "| predictor | blocks | fitted | next size | paper: fitted | paper: next size |"
     yield "|---|---|---|---|---|---|"
     for row in ranks:
-        papers = PAPERS_RANKS.get(row.predictor)
-        quoted = [f"{value:.3f}" for value in papers[row.level - 1]] if papers else ["", ""]
+        fitted, after = map(rank_text, papers_ranks(row) or (math.nan, math.nan))
         yield (
-            f"| {row.predictor} | {row.level} | {row.fitted:.3f} | {row.next:.3f} ± {row.deviation:.3f} | "
-            f"{quoted[0]} | {quoted[1]} |"
+            f"| {row.predictor} | {row.level} | {rank_text(row.fitted)} | {rank_text(row.next)} ± "
+            f"{rank_text(row.deviation)} | {fitted} | {after} |"
         )
 
 

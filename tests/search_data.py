@@ -99,6 +99,8 @@ class FakeJob:
     def prepare(self) -> Train:
         if self.bad == "data":
             raise InputError("no such pictures")
+        if self.bad == "disk":
+            raise OSError("no disk")
 
         def train(cell: CellSpec, check: Callable[[], None]) -> Child:
             check()
@@ -114,6 +116,9 @@ class FakeJob:
             return child_of(cell)
 
         return train
+
+    def forget(self, cell: CellSpec) -> None:
+        pass
 
 
 def fill(folder: Path, config: SearchConfig) -> Path:

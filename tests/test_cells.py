@@ -75,3 +75,9 @@ def test_equal_blocks_with_different_readers_have_one_canonical_form() -> None:
     first = CellSpec((twin, twin, ("max3", 2, "identity", 2)), (3, 4))
     second = CellSpec((twin, twin, ("max3", 3, "identity", 3)), (2, 4))
     assert first.canonical() == second.canonical()
+
+
+def test_many_blocks_that_are_alike_are_ordered_at_once() -> None:
+    """As many orders as there are would take minutes."""
+    cell = CellSpec.of([("sep3", 0, "max3", 1)] * 12)
+    assert cell.canonical() == CellSpec.of([("max3", 1, "sep3", 0)] * 12)

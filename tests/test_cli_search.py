@@ -185,6 +185,22 @@ def test_options_that_make_no_sense(config: Path, data: Path, tmp_path: Path) ->
     assert "No such file" in error_of(run("search", tmp_path / "a.toml", data, "-o", tmp_path / "out"))
 
 
+def test_modes_take_no_arguments_of_others(config: Path, tmp_path: Path) -> None:
+    a, b = tmp_path / "a", tmp_path / "b"
+    for arguments in (
+        ("--compare", a, b, "-o", tmp_path / "c.svg"),
+        ("--report", a, b),
+        ("--report", a, "-o", b),
+        ("--describe", "paper", b),
+        ("--describe", "--report", a),
+        (config, b, "-o", a, "--top", "5"),
+        (config, b, "-o", a, "--gpus", "1"),
+    ):
+        assert run("search", *arguments).exit_code == 2, arguments
+    message = error_of(run("search", "--compare", a, "--algorithm", "randon", "-o", tmp_path / "c.svg"))
+    assert message == "unknown algorithm 'randon': did you mean random?"
+
+
 def test_compare_what_is_not_there(tmp_path: Path) -> None:
     message = error_of(run("search", "--compare", tmp_path, "-o", tmp_path / "a.svg"))
     assert message == f"{tmp_path / JOURNAL} is not there: give the folder of a search"

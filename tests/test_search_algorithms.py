@@ -13,8 +13,10 @@ import pytest
 from cli_runs import HERE
 from pnasnet.cells import CellSpec
 from pnasnet.errors import InputError
-from pnasnet.search.algorithms import run_algorithm
+from pnasnet.search.algorithms import observe, run_algorithm
+from pnasnet.search.analysis import steps_within
 from pnasnet.search.config import SearchConfig
+from pnasnet.search.evaluator import Patience
 from pnasnet.search.journal import Journal
 from pnasnet.search.run import Workers, budget, locked, search
 from pnasnet.search.session import Children, Session, Step
@@ -99,6 +101,46 @@ def test_a_budget_of_hours_counts_what_is_in_the_journal(path: Path, algorithm: 
     steps = run(path, algorithm, config, evaluator=evaluator)
     assert len(steps) == len(evaluator.trained) == 12
     assert cells(run(path, algorithm, config)) == cells(steps)
+
+
+def test_a_budget_of_hours_ends_between_levels_as_it_is_read_afterwards(path: Path) -> None:
+    """71 s are 36 cells of one block of 2 s each, and known when the second level would begin: it is not chosen."""
+    config = configured(hours=71 / 3600, models=None)
+    steps = run(path, "progressive", config)
+    with Journal(path) as journal:
+        chosen, children = journal.chosen("progressive"), journal.children()
+    assert steps_within(budget(config), config.search.ahead, chosen, children) == steps
+    assert len(steps) == len(chosen) == 36
+    some = configured(hours=75 / 3600, models=None)
+    steps = run(path, "progressive", some)
+    assert len(steps) > 36
+    with Journal(path) as journal:
+        chosen, children = journal.chosen("progressive"), journal.children()
+    assert steps_within(budget(some), some.search.ahead, chosen, children) == steps
+
+
+def test_if_nothing_can_be_trained_the_search_ends(tmp_path: Path) -> None:
+    (tmp_path / "seen").mkdir()
+    arguments = (configured(models=20, algorithms=("progressive",)), DATA, tmp_path / "out")
+    config, data, folder = arguments
+    patience = Workers(1, patience=Patience(retries=0))
+    with pytest.raises(
+        InputError, match=r"5 children one after the other could not be trained, the last: .*a bug; once"
+    ):
+        search(config, FakeJob(tmp_path / "seen", bad="crash"), data, folder, patience)
+    done = search(config, FakeJob(tmp_path / "seen"), data, folder, patience, retry_failed=True)
+    assert done.trained == 20
+    with Journal(folder / "journal.sqlite", readonly=True) as journal:
+        assert {child.status for child in journal.children().values()} == {"ok"}
+
+
+@pytest.mark.parametrize("lost", [1, 3])
+def test_what_could_not_be_trained_teaches_nothing(path: Path, lost: int) -> None:
+    steps = run(path, "progressive", configured(models=36))
+    failed = [replace(step, child=replace(step.child, status="failed")) for step in steps[:lost]]
+    assert len(observe(SPACE, [*failed, *steps[lost:]]).accuracies) == 36 - lost
+    with pytest.raises(InputError, match=r"none of . cells could be trained: --retry-failed"):
+        observe(SPACE, failed)
 
 
 @ALGORITHMS
@@ -213,7 +255,8 @@ def test_a_wish_to_stop_is_heard_while_children_are_trained(tmp_path: Path) -> N
     job = FakeJob(seen, hang="sep3")  # the first cell of this seed, or one soon after, never ends
     with pytest.raises(StoppedError):
         search(configured(algorithms=("progressive",)), job, DATA, tmp_path / "out", Workers(2), check=check)
-    assert search(configured(models=1), FakeJob(seen), DATA, tmp_path / "out", Workers(1)).trained >= 0
+    done = search(configured(models=1), FakeJob(seen), DATA, tmp_path / "out", Workers(1))
+    assert [len(steps) for steps in done.steps.values()] == [1, 1, 1]
 
 
 def test_a_damaged_row_is_an_error_before_anything_is_trained(tmp_path: Path) -> None:

@@ -72,6 +72,9 @@ def test_a_child_and_its_curve(tmp_path: Path) -> None:
     assert child.accuracy == child.curve[-1] > 0.5
     assert child.seconds > 0
     assert child.machine
+    again, calls = job(tmp_path).prepare()(CELL, lambda: calls.append(1)), list[int]()
+    assert (again.curve, calls) == (child.curve, [])  # what was not yet written down is not lost
+    job(tmp_path).forget(CELL)
     assert list((tmp_path / "unfinished").iterdir()) == []
 
 
@@ -99,6 +102,13 @@ def test_a_child_that_was_ended_goes_on_from_its_last_epoch(tmp_path: Path) -> N
     child = ended.prepare()(CELL, lambda: calls.append(1))
     assert len(calls) < 8
     assert child.curve == whole.curve
+
+
+def test_the_time_of_earlier_tries_counts(tmp_path: Path) -> None:
+    (folder,) = [job(tmp_path)._folder_of(CELL, str(tmp_path / "unfinished"))]
+    folder.mkdir(parents=True)
+    (folder / "seconds").write_text("1000.5")
+    assert 1000.5 < job(tmp_path).prepare()(CELL, lambda: None).seconds < 1300
 
 
 def test_a_picture_that_cannot_be_read_ends_the_search(tmp_path: Path) -> None:

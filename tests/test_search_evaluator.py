@@ -45,7 +45,8 @@ def test_at_last_it_counts_as_trained_at_chance(seen: Path) -> None:
 def test_a_child_that_takes_too_long(seen: Path) -> None:
     started = time.monotonic()
     slow, fine = evaluate(FakeJob(seen, hang="sep5"), SLOW, CELL, patience=Patience(timeout=0.3, retries=0))
-    assert (slow.status, slow.seconds, slow.error) == ("timeout", 0.3, "not done in 0.3 s")  # type: ignore[attr-defined]
+    assert (slow.status, slow.error) == ("timeout", "not done in 0.3 s")  # type: ignore[attr-defined]
+    assert slow.seconds >= 0.3  # type: ignore[attr-defined]
     assert fine == child_of(CELL)
     assert time.monotonic() - started < 60
 
@@ -55,6 +56,8 @@ def test_a_bug_is_a_failed_child_and_an_error_for_the_user_ends_the_search(seen:
     assert (failed.status, failed.error) == ("failed", "RuntimeError: a bug")  # type: ignore[attr-defined]
     with pytest.raises(InputError, match="no such pictures"):
         evaluate(FakeJob(seen, bad="data"), CELL)
+    with pytest.raises(InputError, match="OSError: no disk"):
+        evaluate(FakeJob(seen, bad="disk"), CELL)
 
 
 def test_closing_ends_what_runs(seen: Path) -> None:
@@ -76,7 +79,7 @@ def test_closing_ends_what_runs(seen: Path) -> None:
     assert errors == ["the search was ended"]
 
 
-@pytest.mark.parametrize("values", [{"timeout": 0.0}, {"timeout": float("nan")}, {"retries": -1}])
+@pytest.mark.parametrize("values", [{"timeout": 0.0}, {"timeout": float("nan")}, {"timeout": 1e10}, {"retries": -1}])
 def test_patience_that_makes_no_sense(values: dict[str, float]) -> None:
     with pytest.raises(InputError, match=r"time-out of|retries must"):
         Patience(**values)  # type: ignore[arg-type]

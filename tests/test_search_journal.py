@@ -1,6 +1,8 @@
 """The journal: rows that last, rows that are damaged, and whose it is."""
 
 import sqlite3
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -120,3 +122,33 @@ def test_a_row_is_on_the_disk_before_the_call_returns(journal: Journal) -> None:
         assert other.child(CELL) == child_of(CELL)
         assert [path.name for path in journal.path.parent.iterdir()] == ["journal.sqlite"]
     journal.close()
+
+
+def test_what_a_killed_search_left_half_written_does_not_keep_others_from_reading(journal: Journal) -> None:
+    """A transaction that is neither done nor undone: its journal lies beside the file."""
+    journal.add(CELL, child_of(CELL))
+    script = f"""if True:
+        import os, sqlite3
+        connection = sqlite3.connect({str(journal.path)!r}, isolation_level=None)
+        connection.execute("PRAGMA cache_size=1")  # so that pages are written before the end
+        connection.execute("BEGIN")
+        connection.execute("UPDATE children SET accuracy = 0.9")
+        rows = [("x", number, 1, "y" * 500, None) for number in range(5000)]
+        connection.executemany("INSERT INTO chosen VALUES (?, ?, ?, ?, ?)", rows)
+        os._exit(9)
+    """
+    journal.close()
+    subprocess.run([sys.executable, "-c", script], check=False)
+    assert Path(f"{journal.path}-journal").exists()
+    with Journal(journal.path, readonly=True) as again:
+        assert again.children() == {CELL.canonical(): child_of(CELL)}
+        assert again.searches() == []
+        with pytest.raises(OutputError, match="readonly"):
+            again.add(OTHER, child_of(OTHER))
+
+
+def test_a_copy_is_whole(journal: Journal, tmp_path: Path) -> None:
+    journal.add(CELL, child_of(CELL))
+    journal.copy_to(tmp_path / "copy.sqlite")
+    with Journal(tmp_path / "copy.sqlite", readonly=True) as copy:
+        assert copy.children() == journal.children()

@@ -145,16 +145,38 @@ def test_report_of_a_search_that_has_just_begun(tmp_path: Path) -> None:
 
 def test_comparison(folder: Path) -> None:
     findings = read_findings(folder)
-    svg = comparison_file([("run", findings)], 5)
+    svg = comparison_file([("run", findings)])
     root = ET.fromstring(svg)
     assert root.tag.endswith("svg")
     assert "var(" not in svg
-    for word in (*CONFIG.search.algorithms, "models trained", "mean of the 5 best"):
+    for word in (*CONFIG.search.algorithms, "models trained", "best accuracy", "mean of the 5 best"):
         assert word in svg
-    with pytest.raises(InputError, match="6 curves cannot be told apart in one picture: give at most 3"):
-        comparison_file([("a", findings), ("b", findings)], 1)
-    with pytest.raises(InputError, match="no model was trained yet"):
-        comparison_file([("a", replace(findings, steps={}))], 1)
+    both = [("a", findings), ("b", findings)]
+    with pytest.raises(InputError, match="6 curves cannot be told apart in one picture: choose at most 3"):
+        comparison_file(both)
+    svg = comparison_file(both, (5,), ("random",))
+    assert "a random" in svg
+    assert "b random" in svg
+    assert "best accuracy" not in svg
+    with pytest.raises(InputError, match="no 1 models were trained yet"):
+        comparison_file([("a", replace(findings, steps={}))])
+    with pytest.raises(InputError, match="no 2000 models were trained yet"):
+        comparison_file([("a", findings)], (2000,))
+
+
+def test_few_models_have_no_figures_that_are_none(tmp_path: Path) -> None:
+    config = replace(CONFIG, search=replace(CONFIG.search, models=2, algorithms=("random",)))
+    write_outputs(fill(tmp_path / "run", config))
+    page = (tmp_path / "run/report.html").read_text("utf-8")
+    assert "nan" not in page.replace("NaN", "")
+    assert [row[1:3] for row in equal_models(read_findings(tmp_path / "run"))] == [(1, 2)]
+
+
+def test_a_seed_that_has_hardly_begun_does_not_cut_the_others(folder: Path) -> None:
+    findings = read_findings(folder)
+    begun = {0: findings.steps["random"][0], 1: findings.steps["random"][1][:3]}
+    (curve,) = curves(replace(findings, steps={"random": begun}))
+    assert (curve.seeds, len(curve.mean)) == (1, len(begun[0]))
 
 
 def test_charts_with_bands_and_points() -> None:

@@ -123,10 +123,13 @@ def _smallest_order(
             (op_a, a), (op_b, b) = sorted([(op_a, states.index(a)), (op_b, states.index(b))])
             ready[index] = (op_a, a, op_b, b)
     first = min(ready.values())
+    equal = [index for index, block in ready.items() if block == first]
+    # Of those that no block reads it does not matter which comes first.
+    ends = [index for index in equal if INPUTS + index not in cell.inputs_of_blocks()]
     return min(
         _smallest_order(cell, (*done, first), (*states, INPUTS + index), left - {index})
-        for index, block in ready.items()
-        if block == first
+        for index in equal
+        if index not in ends[1:]
     )
 
 

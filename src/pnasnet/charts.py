@@ -146,6 +146,15 @@ def as_file(svg: str) -> str:
     return f"{head.replace('<svg', f'<svg {namespace}', 1)}>{paper}{rest}\n"
 
 
+def stack(svgs: Sequence[str]) -> str:
+    """Return several `<svg>` elements of `draw`, which are of one size, as one, each below the one before."""
+    width, height = map(float, re.findall(r'viewBox="0 0 ([\d.]+) ([\d.]+)"', svgs[0])[0])
+    placed = [
+        svg.replace("<svg", f'<svg y="{place * height:g}" height="{height:g}"', 1) for place, svg in enumerate(svgs)
+    ]
+    return f'<svg viewBox="0 0 {width:g} {len(svgs) * height:g}" role="group">{"".join(placed)}</svg>'
+
+
 def _fill(axes: "Axes", chart: Chart) -> None:
     from matplotlib.ticker import FuncFormatter, MaxNLocator
 

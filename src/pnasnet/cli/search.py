@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import click
 
-from ..errors import InputError
+from ..errors import InputError, UnknownNameError
 from .errors import EXIT_SIGNAL, Failure, needing, stop_on_signal
 from .logs import show_logs
 from .options import Command, bundle
@@ -14,7 +14,7 @@ from .options import Command, bundle
 if TYPE_CHECKING:
     from ..search.evaluator import Patience
     from ..search.journal import Child
-    from ..search.run import Searched
+    from ..search.run import Searched, Workers
 
 _T = TypeVar("_T")
 
@@ -23,10 +23,13 @@ _PATIENCE = (
         "--timeout",
         type=float,
         metavar="SECONDS",
-        help="That a child may take; then it is begun again.  [default: any]",
+        help="That each try of a child may take.  [default: any]",
     ),
     click.option(
-        "--retries", type=click.IntRange(0), metavar="N", help="Of a child that died or took too long.  [default: 2]"
+        "--retries",
+        type=click.IntRange(0),
+        metavar="N",
+        help="More tries of a child that died or took too long.  [default: 2]",
     ),
 )
 
@@ -64,8 +67,10 @@ def _print_configs(context: click.Context, parameter: click.Parameter, wanted: b
 @click.option("--split", metavar="NAME", help="Which part of DATA: train, ...")
 @click.option("--workers", type=click.IntRange(1), metavar="N", help="Children at a time.  [default: processors]")
 @click.option("--address", metavar="ADDRESS", help="Of a Ray cluster, such as auto: children are its tasks.")
+@click.option("--gpus", type=float, metavar="N", help="With --address: share of a GPU for each child.  [default: 0]")
 @click.option("--accelerator", default="auto", show_default=True, metavar="NAME", help="cpu, gpu or auto.")
 @patience_options
+@click.option("--retry-failed", is_flag=True, help="Try children again that could not be trained or took too long.")
 @click.option("--describe", is_flag=True, help="Say what CONFIG means, by default the paper's, and train nothing.")
 @click.option(
     "--compare",
@@ -80,7 +85,16 @@ def _print_configs(context: click.Context, parameter: click.Parameter, wanted: b
     metavar="DIR",
     help="Write the outputs of what DIR's journal has so far, and train nothing.",
 )
-@click.option("--top", type=click.IntRange(1), default=1, show_default=True, metavar="N", help="--compare the N best.")
+@click.option(
+    "--top",
+    type=click.IntRange(1),
+    multiple=True,
+    metavar="N",
+    help="With --compare: the mean of the N best; repeatable.  [default: 1 and 5]",
+)
+@click.option(
+    "--algorithm", "algorithms", multiple=True, metavar="NAME", help="With --compare: only this one; repeatable."
+)
 @click.option("-q", "--quiet", is_flag=True, help="No word about each child.")
 @click.option("--list", is_eager=True, is_flag=True, expose_value=False, callback=_print_configs, help="List CONFIGs.")
 def search(
@@ -90,12 +104,15 @@ def search(
     split: str | None,
     workers: int | None,
     address: str | None,
+    gpus: float | None,
     accelerator: str,
     patience: "Patience",
+    retry_failed: bool,
     describe: bool,
     compare: tuple[Path, ...],
     report: Path | None,
-    top: int,
+    top: tuple[int, ...],
+    algorithms: tuple[str, ...],
     quiet: bool,
 ) -> None:
     """Find cells by Progressive Neural Architecture Search, and by random search and evolution to compare.
@@ -114,25 +131,45 @@ def search(
       pnasnet search two_cores train.parquet -o runs/search --workers 2
       pnasnet search mine.toml train.parquet -o runs/search --address auto
       pnasnet search --report runs/search
-      pnasnet search --compare runs/search -o curves.svg --top 5
+      pnasnet search --compare runs/search -o curves.svg
+      pnasnet search --compare runs/a --compare runs/b --algorithm progressive -o curves.svg
       pnasnet train cifar10 train.parquet test.parquet -o runs/found --cell runs/search/best.json
     """
+    if sum(map(bool, (describe, compare, report))) > 1:
+        raise click.UsageError("--describe, --compare and --report exclude one another")
+    if (top or algorithms) and not compare:
+        raise click.UsageError("--top and --algorithm are of --compare")
     if describe:
+        _unwanted("--describe", DATA=data, o=output)
         _describe(config or "paper")
     elif compare:
-        _compare(compare, _needed(output, "-o FILE.svg"), top)
+        _unwanted("--compare, which is repeated for several folders,", CONFIG=config, DATA=data)
+        _compare(compare, _needed(output, "-o FILE.svg"), top, algorithms)
     elif report:
+        _unwanted("--report", CONFIG=config, DATA=data, o=output)
         _report(report)
     else:
+        with needing("search", "searching"):
+            from ..search.run import Workers
+
         show_logs(quiet=quiet)
         places = _needed(config, "CONFIG"), _needed(data, "DATA"), _needed(output, "-o DIR")
-        _search(*places, split, workers, address, accelerator, patience)
+        if gpus is not None and (address is None or not 0 <= gpus <= 8):
+            raise click.UsageError("--gpus goes with --address, and is a number from 0 to 8")
+        where = Workers(workers, address, gpus or 0.0, patience)
+        _search(*places, split, where, accelerator, retry_failed)
 
 
 def _needed(value: _T | None, name: str) -> _T:
     if value is None:
         raise click.UsageError(f"Missing {name}.")
     return value
+
+
+def _unwanted(option: str, **given: object) -> None:
+    for name, value in given.items():
+        if value is not None:
+            raise click.UsageError(f"{option} takes no {name if name.isupper() else f'-{name}'}: {value}")
 
 
 def _describe(name: str) -> None:
@@ -143,15 +180,20 @@ def _describe(name: str) -> None:
         click.echo(line)
 
 
-def _compare(folders: tuple[Path, ...], output: Path, top: int) -> None:
+def _compare(folders: tuple[Path, ...], output: Path, top: tuple[int, ...], algorithms: tuple[str, ...]) -> None:
     with needing("search", "comparing searches"):
         from ..pages import write_whole
-        from ..search.analysis import read_findings
+        from ..search.analysis import TOP, read_findings
+        from ..search.config import ALGORITHMS
         from ..search.report import comparison_file
 
     if output.suffix != ".svg":
         raise InputError(f"the picture is SVG: give -o a name such as {output.with_suffix('.svg')}")
-    write_whole(output, comparison_file([(folder.name, read_findings(folder)) for folder in folders], top))
+    for name in algorithms:
+        if name not in ALGORITHMS:
+            raise UnknownNameError.of("algorithm", name, ALGORITHMS)
+    found = [(folder.name, read_findings(folder)) for folder in folders]
+    write_whole(output, comparison_file(found, top or (1, TOP), algorithms or ALGORITHMS))
     click.echo(str(output))
 
 
@@ -166,8 +208,7 @@ def _report(folder: Path) -> None:
 
 
 def _search(
-    name: str, data: str, output: Path, split: str | None, workers: int | None, address: str | None, accelerator: str,
-    patience: "Patience",
+    name: str, data: str, output: Path, split: str | None, workers: "Workers", accelerator: str, retry_failed: bool
 ) -> None:  # fmt: skip
     from ..datasets import open_dataset
 
@@ -176,14 +217,16 @@ def _search(
         from ..search.child import TrainingJob, describe_data, split_pictures
         from ..search.config import find_config
         from ..search.outputs import write_outputs
-        from ..search.run import UNFINISHED, Workers
+        from ..search.run import UNFINISHED
         from ..search.run import search as run_search
 
     check_packages()
     config = find_config(name)
     pictures = open_dataset(data, split=split)
     split_pictures(pictures, config.child)  # fails now, not in other processes
-    unfinished = None if address else str((output / UNFINISHED).absolute())
+    unfinished = None if workers.address else str((output / UNFINISHED).absolute())
+    if Path(data).exists():
+        data = str(Path(data).absolute())  # other processes need not run where this one does
     job = TrainingJob(config.child, data, split, len(pictures.classes), unfinished, accelerator)
     started = time.monotonic()
     with stop_on_signal() as stop:
@@ -194,8 +237,9 @@ def _search(
                 raise Failure(message, EXIT_SIGNAL + stop.signal)
 
         done = run_search(
-            config, job, describe_data(pictures), output, Workers(workers, address, patience), check=check
-        )
+            config, job, describe_data(pictures), output, workers,
+            retry_failed=retry_failed, check=check,
+        )  # fmt: skip
     written = write_outputs(output)
     _print(done, output, time.monotonic() - started)
     _print_networks(written)

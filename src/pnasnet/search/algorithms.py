@@ -6,6 +6,7 @@ from contextlib import suppress
 
 import numpy as np
 
+from ..errors import InputError
 from .config import SearchConfig
 from .journal import Choice
 from .predictors import Observed, make_predictor
@@ -36,6 +37,7 @@ def progressive_search(config: SearchConfig, seed: int, session: Session) -> Non
     rows = np.random.default_rng(seed).permutation(space.one_block())
     choices = [Choice(space.decode(row), 1) for row in rows]
     for level in range(1, space.blocks + 1):
+        session.check_budget()  # before time goes into choosing
         if level > 1:
             choices = session.recorded_level(level) or _best_expansions(config, seed, level, rows, observed)
         elif recorded := session.recorded_level(1):
@@ -60,9 +62,15 @@ def _best_expansions(
 
 
 def observe(space: SearchSpace, steps: list[Step]) -> Observed:
-    """Return what a predictor learns from steps of one number of blocks."""
-    rows = np.stack([space.encode(step.choice.cell) for step in steps])
-    return Observed(space.tokens(rows), np.array([step.child.accuracy for step in steps], np.float32))
+    """Return what a predictor learns from steps of one number of blocks: from all but those that could not be trained.
+
+    Raises `InputError` where that leaves none.
+    """
+    usable = [step for step in steps if step.child.status != "failed"]
+    if not usable:
+        raise InputError(f"none of {len(steps)} cells could be trained: --retry-failed tries them again")
+    rows = np.stack([space.encode(step.choice.cell) for step in usable])
+    return Observed(space.tokens(rows), np.array([step.child.accuracy for step in usable], np.float32))
 
 
 def random_search(config: SearchConfig, seed: int, session: Session) -> None:

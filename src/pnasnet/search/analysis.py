@@ -61,8 +61,12 @@ def read_findings(folder: Path) -> Findings:
 def steps_within(limit: Budget, ahead: int, chosen: Sequence[Choice], children: dict[CellSpec, Child]) -> list[Step]:
     """Return the steps of a search as it took them: until its budget is spent, or up to where it was ended."""
     steps: list[Step] = []
+    level = first = 0
     for choice in chosen[: limit.models]:
-        known = sum(step.child.seconds for step in steps[: max(len(steps) - ahead + 1, 0)])
+        if choice.level != level:
+            level, first = choice.level, len(steps)
+        # What was before a level was known when it began; within it, all but the last.
+        known = sum(step.child.seconds for step in steps[: max(len(steps) - ahead + 1, first)])
         child = children.get(choice.cell.canonical())
         if child is None or (limit.seconds is not None and known >= limit.seconds):
             break
@@ -93,10 +97,11 @@ class Curve:
 
 
 def curves(findings: Findings, top: int = 1) -> list[Curve]:
-    """Return the curve of each algorithm, as far as all its seeds have come."""
+    """Return the curve of each algorithm as far as its seeds have come, but for those not half as far as the first."""
     made = []
     for algorithm in ALGORITHMS:
         runs = [best_so_far(steps, top) for steps in findings.steps.get(algorithm, {}).values() if steps]
+        runs = [run for run in runs if 2 * len(run) >= max(map(len, runs))]
         if runs:
             values = np.stack([run[: min(map(len, runs))] for run in runs])
             deviation = values.std(axis=0, ddof=1) if len(runs) > 1 else np.zeros(values.shape[1])
@@ -149,7 +154,8 @@ def rank_table(findings: Findings) -> list[Ranks]:
 
 def _levels(space: SearchSpace, steps: Sequence[Step]) -> list[Observed]:
     """Return what progressive search observed, by number of blocks; a level of less than three cells is left out."""
-    levels = [[step for step in steps if step.choice.level == level] for level in range(1, space.blocks + 1)]
+    usable = [step for step in steps if step.child.status != "failed"]
+    levels = [[step for step in usable if step.choice.level == level] for level in range(1, space.blocks + 1)]
     return [observe(space, level) for level in levels if len(level) > 2]
 
 

@@ -7,14 +7,14 @@ import platform
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from ..atomic import replacing
 from ..cells import CellSpec
 from ..datasets import LabelledImages, open_dataset
 from ..errors import DivergedError, InputError
@@ -70,10 +70,21 @@ class TrainingJob:
         validation = InMemory(*parts[1], None)
 
         def train(cell: CellSpec, check: Callable[[], None]) -> Child:
-            with _folder(self.folder, cell) as folder:
-                return _train(self, cell, training, validation, folder, check)
+            if self.folder is not None:
+                return _train(self, cell, training, validation, self._folder_of(cell, self.folder), check)
+            with tempfile.TemporaryDirectory() as name:
+                return _train(self, cell, training, validation, Path(name), check)
 
         return train
+
+    def forget(self, cell: CellSpec) -> None:
+        """Remove the folder of a cell's training."""
+        if self.folder is not None:
+            shutil.rmtree(self._folder_of(cell, self.folder), ignore_errors=True)
+
+    def _folder_of(self, cell: CellSpec, parent: str) -> Path:
+        digest = hashlib.sha256(json.dumps(cell.canonical().to_dict()).encode()).hexdigest()
+        return Path(parent) / digest[:16]
 
 
 def _train(
@@ -86,34 +97,44 @@ def _train(
 
     recipe = job.proxy.recipe(cell, job.classes)
     machine = Machine(job.accelerator, devices=1, workers=0, validate_every=job.proxy.validate_every, progress=False)
-    started = time.monotonic()
+    clock = _Clock(folder / "seconds")
     status: Status = "ok"
     error = ""
+
+    def keep_time() -> None:
+        clock.keep()
+        check()
+
     try:
-        fit(recipe, initial_network(recipe), training, validation, folder, machine, check=check)
+        fit(recipe, initial_network(recipe), training, validation, folder, machine, check=keep_time)
     except DivergedError as caught:
         status, error = "diverged", str(caught)
     curve = tuple(epoch["validation_top1"] for epoch in read_history(folder) if "validation_top1" in epoch)
     accuracy = curve[-1] if curve else job.chance
-    seconds = time.monotonic() - started
-    return Child(accuracy, curve, status, error, job.proxy.seed, seconds, _machine(), 1, now())
+    return Child(accuracy, curve, status, error, job.proxy.seed, clock.seconds(), _machine(), 1, now())
+
+
+class _Clock:
+    """The seconds that a training takes, those of earlier tries included: a file keeps them, to the last few."""
+
+    _EACH = 5.0
+
+    def __init__(self, path: Path) -> None:
+        self._path, self._started = path, time.monotonic()
+        self._kept = self._before = float(path.read_text()) if path.exists() else 0.0
+
+    def seconds(self) -> float:
+        return self._before + time.monotonic() - self._started
+
+    def keep(self) -> None:
+        if self.seconds() - self._kept >= self._EACH:
+            self._kept = self.seconds()
+            with replacing(self._path) as temporary:
+                temporary.write_text(str(self._kept))
 
 
 def _machine() -> str:
     return f"{platform.node()}, {platform.machine()}, {os.cpu_count()} processors"
-
-
-@contextmanager
-def _folder(parent: str | None, cell: CellSpec) -> Iterator[Path]:
-    """Give a folder that is removed once the child is done, and stays if it is ended before."""
-    if parent is None:
-        with tempfile.TemporaryDirectory() as name:
-            yield Path(name)
-        return
-    digest = hashlib.sha256(json.dumps(cell.to_dict()).encode()).hexdigest()
-    folder = Path(parent) / digest[:16]
-    yield folder
-    shutil.rmtree(folder, ignore_errors=True)
 
 
 # Pictures.

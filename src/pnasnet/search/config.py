@@ -1,5 +1,6 @@
 """A search's configuration: a TOML file of plain values, checked and turned into dataclasses; nothing in it is run."""
 
+import math
 import tomllib
 import types
 from collections.abc import Mapping
@@ -12,8 +13,10 @@ import numpy as np
 
 from ..cells import CellSpec
 from ..errors import InputError, SpecError, UnknownNameError
+from ..plan import resolve
 from ..spec import NetworkSpec
 from ..train.recipe import Cosine, Recipe, ShiftAndFlip
+from ..zoo import find
 from .predictors import NAMES as PREDICTORS
 from .space import OPERATION_SETS, SearchSpace
 
@@ -23,6 +26,7 @@ CONFIGS = ("paper", "nasnet_operations", "two_cores", "minutes")
 ALGORITHMS = ("progressive", "random", "evolution")
 
 _ENUMERABLE = 1_000_000
+_ANY_CELL = CellSpec.of([("sep3", 0, "sep3", 1)])
 _T = TypeVar("_T")
 
 
@@ -65,9 +69,17 @@ class Proxy:
         for name in ("epochs", "validation_images", "validate_every"):
             if getattr(self, name) < 1:
                 raise InputError(f"[child] {name} must be at least 1, not {getattr(self, name)}")
+        for name, low, high in (
+            ("learning_rate", 0.0, math.inf), ("weight_decay", 0.0, math.inf), ("warm_up", 0.0, 1.0),
+            ("label_smoothing", 0.0, 1.0),
+        ):  # fmt: skip
+            if not low <= getattr(self, name) < high:
+                raise InputError(f"[child] {name} must be from {low:g} to below {high:g}, not {getattr(self, name)}")
+        if self.seed < 0:
+            raise InputError(f"[child] seed must be 0 or more, not {self.seed}")
         if self.images is not None and self.images < self.batch_size:
             raise InputError(f"[child] {self.images} images do not fill a batch of {self.batch_size}")
-        self.recipe(CellSpec.of([("sep3", 0, "sep3", 1)]), 2)
+        self.recipe(_ANY_CELL, 2)
 
     def recipe(self, cell: CellSpec, num_classes: int) -> Recipe:
         """Return the training room's recipe for a cell."""
@@ -140,10 +152,16 @@ class Strategy:
 
 @dataclass(frozen=True)
 class Scale:
-    """What the best cells are scaled up to in the files that are written."""
+    """What the best cells are scaled up to in the files that are written. Raises `InputError`."""
 
     num_cells: int = 9
     filters: int = 48
+
+    def __post_init__(self) -> None:
+        """Check the numbers."""
+        for name in ("num_cells", "filters"):
+            if getattr(self, name) < 1:
+                raise InputError(f"[network] {name} must be at least 1, not {getattr(self, name)}")
 
 
 @dataclass(frozen=True)
@@ -168,6 +186,10 @@ class SearchConfig:
                 raise InputError(
                     f"[search] beam {self.search.beam} is larger than the space, which has {count:,} cells of 2 blocks"
                 )
+        try:
+            self.scaled_up(_ANY_CELL, 2)
+        except SpecError as error:
+            raise InputError(f"[network] {error}") from error
 
     @property
     def levels(self) -> list[int]:
@@ -178,6 +200,18 @@ class SearchConfig:
     def models(self) -> int:
         """The budget of each search in models."""
         return self.search.models or sum(self.levels)
+
+    def scaled_up(self, cell: CellSpec, classes: int) -> NetworkSpec:
+        """Return the network of a cell: as `pnasnet_cifar`, with this depth and width. Raises `SpecError`."""
+        usual, child = find("pnasnet_cifar").spec, self.child
+        spec = NetworkSpec(
+            cell, self.network.num_cells, self.network.filters, (child.image_size, child.image_size), classes or None,
+            stem="cifar", stem_stride=child.stem_stride, stem_multiplier=child.stem_multiplier,
+            reductions=child.reductions, epsilon=usual.epsilon, drop_path_keep=usual.drop_path_keep,
+            weight_decay=usual.weight_decay,
+        )  # fmt: skip
+        resolve(spec)
+        return spec
 
     def to_dict(self) -> dict[str, Any]:
         """Return it as plain values, fit for JSON and for comparing."""

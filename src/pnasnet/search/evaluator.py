@@ -11,6 +11,7 @@ import platform
 import queue
 import signal
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -22,6 +23,9 @@ from ..errors import InputError, PnasnetError
 from .journal import Child
 
 log = logging.getLogger(__name__)
+
+_LONGEST = 30 * 86400.0
+"""The longest time-out in seconds; far longer ones overflow what the system waits with."""
 
 Train = Callable[[CellSpec, Callable[[], None]], Child]
 """Trains a cell, calling the second argument now and then; what that raises ends it."""
@@ -43,13 +47,17 @@ class Job(Protocol):
         """Do what is done once in each process, such as to read the pictures, and return what trains a cell."""
         ...
 
+    def forget(self, cell: CellSpec) -> None:
+        """Remove what is left of a cell's training: its result is safe."""
+        ...
+
 
 @dataclass(frozen=True)
 class Patience:
     """How much is put up with. Raises `InputError`."""
 
     timeout: float | None = None
-    """Seconds that a child may take; None for as long as it likes."""
+    """Seconds that each try of a child may take; None for as long as it likes."""
     retries: int = 2
     """How often a child whose process died or took too long is begun again."""
 
@@ -57,6 +65,8 @@ class Patience:
         """Check the numbers."""
         if self.timeout is not None and not self.timeout > 0:
             raise InputError(f"a time-out of {self.timeout} s leaves no time to train; give more, or none")
+        if self.timeout is not None and self.timeout > _LONGEST:
+            raise InputError(f"a time-out of {self.timeout} s is none: leave it out")
         if self.retries < 0:
             raise InputError(f"retries must be 0 or more, not {self.retries}")
 
@@ -72,6 +82,7 @@ class TooLongError(Exception):
 def with_patience(once: Callable[[], Child], patience: Patience, chance: float, seed: int) -> Child:
     """Train a child; again where its process was lost or it took too long; at last count it as trained, at chance."""
     reason: Exception = LostError("never begun")
+    started = time.monotonic()
     for attempt in range(1, patience.retries + 2):
         try:
             return replace(once(), tries=attempt)
@@ -79,8 +90,8 @@ def with_patience(once: Callable[[], Child], patience: Patience, chance: float, 
             reason = error
             log.warning("a child was lost in try %s of %s: %s", attempt, patience.retries + 1, error)
     status = "timeout" if isinstance(reason, TooLongError) else "failed"
-    seconds = (patience.timeout or 0.0) if status == "timeout" else 0.0
     text = " ".join(str(reason).split())
+    seconds = time.monotonic() - started
     return Child(chance, (), status, text, seed, seconds, platform.node(), patience.retries + 1, now())  # type: ignore[arg-type]
 
 
@@ -203,8 +214,8 @@ def prepare(job: Job) -> Train:
     """Prepare a job; if it cannot be, return what says so of every cell."""
     try:
         return job.prepare()
-    except PnasnetError as error:
-        refusal = InputError(str(error))
+    except Exception as error:
+        refusal = InputError(str(error) if isinstance(error, PnasnetError) else f"{type(error).__name__}: {error}")
 
         def refuse(cell: CellSpec, check: Callable[[], None]) -> Child:
             raise refusal

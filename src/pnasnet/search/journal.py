@@ -53,7 +53,7 @@ class Child:
         status: `ok`; `diverged`; or, after the last try, `timeout` or `failed`.
         error: what went wrong, in a line; empty if nothing did.
         seed: of the training.
-        seconds: that the training took.
+        seconds: that the training took, over all its tries.
         machine: where it ran.
         tries: how often it was begun.
         finished: when, in ISO 8601 and UTC.
@@ -102,9 +102,10 @@ class Journal:
         if readonly and not path.exists():
             raise InputError(f"{path} is not there: give the folder of a search")
         with self._errors():
-            # From a URI, since only that can say read-only.
-            address = f"{path.absolute().as_uri()}{'?mode=ro' if readonly else ''}"
+            # Not "ro": what a killed search left half written must be undone before anything can be read.
+            address = f"{path.absolute().as_uri()}{'?mode=rw' if readonly else ''}"
             self._connection = sqlite3.connect(address, uri=True, check_same_thread=False, isolation_level=None)
+            self._connection.execute(f"PRAGMA query_only={int(readonly)}")
             self._connection.execute("PRAGMA synchronous=FULL")
             if not readonly:
                 self._connection.executescript(_SCHEMA)
@@ -175,6 +176,16 @@ class Journal:
         values = (values[0], json.dumps(child.curve), *values[2:])
         marks = ", ".join("?" * (1 + len(values)))
         self._write(f"INSERT OR IGNORE INTO children VALUES ({marks})", (_text(cell.canonical()), *values))
+
+    def forget_lost(self) -> int:
+        """Delete the children that could not be trained, so that they are tried again; return how many there were."""
+        with self._lock, self._errors():
+            return self._connection.execute("DELETE FROM children WHERE status IN ('failed', 'timeout')").rowcount
+
+    def copy_to(self, path: Path) -> None:
+        """Write what is in the journal to another file, also while a search runs."""
+        with self._lock, self._errors(), closing(sqlite3.connect(path)) as copy:
+            self._connection.backup(copy)
 
     def _child(self, row: Sequence[Any], cell: str) -> Child:
         with self._row(f"the row of cell {cell}"):

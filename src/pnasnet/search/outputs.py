@@ -3,14 +3,10 @@
 from pathlib import Path
 from typing import Any
 
-from ..cells import CellSpec
 from ..network_file import write_network
 from ..pages import write_whole
-from ..plan import resolve
-from ..spec import NetworkSpec
-from ..zoo import NamedNetwork, find
+from ..zoo import NamedNetwork
 from .analysis import place_pnasnet5, rank_table, read_findings
-from .config import SearchConfig
 from .drawing import draw_cell
 from .journal import Child
 from .report import write_report
@@ -30,26 +26,12 @@ def write_outputs(folder: Path) -> list[tuple[Path, Child]]:
     written = []
     for rank, (cell, child) in enumerate(findings.best[:KEPT], 1):
         path = folder / ("best.json" if rank == 1 else f"best-{rank}.json")
-        write_network(
-            path, scaled_up(cell, findings.config, len(findings.classes), f"{folder.name}-{rank}"), about(child)
-        )
+        spec = findings.config.scaled_up(cell, len(findings.classes))
+        write_network(path, NamedNetwork(f"{folder.name}-{rank}", spec), about(child))
         write_whole(path.with_suffix(".svg"), draw_cell(cell))
         written.append((path, child))
     write_report(folder / REPORT, findings, rank_table(findings), place_pnasnet5(findings))
     return written
-
-
-def scaled_up(cell: CellSpec, config: SearchConfig, classes: int, name: str) -> NamedNetwork:
-    """Return the network that a cell is scaled up to: as `pnasnet_cifar`, with the configuration's depth and width."""
-    usual, child = find("pnasnet_cifar").spec, config.child
-    spec = NetworkSpec(
-        cell, config.network.num_cells, config.network.filters, (child.image_size, child.image_size), classes or None,
-        stem="cifar", stem_stride=child.stem_stride, stem_multiplier=child.stem_multiplier,
-        reductions=child.reductions, epsilon=usual.epsilon, drop_path_keep=usual.drop_path_keep,
-        weight_decay=usual.weight_decay,
-    )  # fmt: skip
-    resolve(spec)
-    return NamedNetwork(name, spec)
 
 
 def about(child: Child) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """Training children as Ray tasks: on one machine or on many, which all must reach the pictures by the same name."""
 
 import threading
+from collections.abc import Iterator
 from contextlib import ExitStack
 from functools import lru_cache
 from typing import Any
@@ -26,16 +27,21 @@ from .journal import Child
 class RayEvaluator:
     """Trains children as tasks of a Ray cluster, one processor each."""
 
-    def __init__(self, job: Job, address: str, workers: int | None, patience: Patience, seed: int = 0) -> None:
+    def __init__(
+        self, job: Job, address: str, workers: int | None, patience: Patience, seed: int = 0, gpus: float = 0.0
+    ) -> None:
         """Connect to a cluster: `auto`, its address, or `local` for one of this machine that ends with the search.
 
-        Raises `InputError` where there is none, `MissingExtraError` without Ray.
+        `gpus` is the share of a GPU that each child has. Raises `InputError` where no cluster is, `MissingExtraError`
+        without Ray.
         """
         self._cluster = ExitStack()
         self._ray = ray = self._cluster.enter_context(cluster(address, "searching on a cluster"))
         # A lost child is begun again here, where the tries are counted.
-        self._task = ray.remote(num_cpus=1, max_retries=0)(_train)
-        self.workers = workers or max(int(ray.cluster_resources().get("CPU", 1)), 1)
+        self._task = ray.remote(num_cpus=1, num_gpus=gpus, max_retries=0)(_train)
+        has = ray.cluster_resources()
+        fit = int(has.get("GPU", 0) / gpus) if gpus else int(has.get("CPU", 1))
+        self.workers = workers or max(fit, 1)
         self._job, self._patience, self._seed = job, patience, seed
         self._running: set[Any] = set()
         self._lock, self._closed = threading.Lock(), False
@@ -51,10 +57,12 @@ class RayEvaluator:
             task = self._task.remote(self._job, cell)
             self._running.add(task)
         try:
-            return child_or_error(self._ray.get(task, timeout=self._patience.timeout))
-        except self._ray.exceptions.GetTimeoutError as error:
-            self._ray.cancel(task, force=True)
-            raise TooLongError(f"not done in {self._patience.timeout:g} s") from error
+            self._ray.get(next(task))  # it waits for a processor, starts and reads the pictures: none of that counts
+            done, _ = self._ray.wait([task], timeout=self._patience.timeout)
+            if not done:
+                self._ray.cancel(task, force=True)
+                raise TooLongError(f"not done in {self._patience.timeout:g} s")
+            return child_or_error(self._ray.get(next(task)))
         except self._ray.exceptions.RayError as error:
             if self._closed:
                 raise InputError("the search was ended") from error
@@ -73,8 +81,11 @@ class RayEvaluator:
         self._cluster.close()
 
 
-def _train(job: Job, cell: CellSpec) -> Answer:
-    return answer(_prepared(job), cell, lambda: None)
+def _train(job: Job, cell: CellSpec) -> Iterator[Answer | None]:
+    """Yield nothing when the training begins, and then what came of it."""
+    train = _prepared(job)
+    yield None
+    yield answer(train, cell, lambda: None)
 
 
 @lru_cache(maxsize=1)

@@ -7,9 +7,9 @@ from typing import Any
 
 from .._version import __version__
 from ..cells import PNASNET5
-from ..charts import Chart, Colour, Line, as_file, draw
+from ..charts import Chart, Colour, Line, as_file, draw, stack
 from ..errors import InputError
-from ..pages import environment, write_whole
+from ..pages import NOTHING, environment, percent, write_whole
 from .analysis import TOP, Curve, Findings, Placed, Ranks, curves, predicted_and_measured
 from .config import ALGORITHMS
 from .drawing import describe_cell, draw_cell
@@ -33,7 +33,7 @@ not at hand to check them against. Of random cells, 256 for each number of block
 def write_report(path: Path, findings: Findings, ranks: Sequence[Ranks], placed: Placed | None) -> None:
     """Write the report. Raises `OutputError`, and `MissingExtraError` without matplotlib or Jinja2."""
     made = environment()
-    made.filters |= {"rank": _rank}
+    made.filters |= {"rank": rank_text}
     write_whole(path, made.get_template("search_report.html").render(_values(findings, ranks, placed)))
 
 
@@ -54,7 +54,7 @@ def _values(findings: Findings, ranks: Sequence[Ranks], placed: Placed | None) -
         # Not escaped: our own, and no names in them.
         "progress": [Markup(svg) for svg in progress_charts(findings)],
         "scatters": [(title, Markup(svg)) for title, svg in _scatters(findings)],
-        "ranks": [(each, _papers(each)) for each in ranks],
+        "ranks": [(each, papers_ranks(each)) for each in ranks],
         "cells": [(cell, child, Markup(draw_cell(cell)), describe_cell(cell)) for cell, child in best[:_SHOWN]],
         "placed": placed,
         "top": TOP,
@@ -66,11 +66,13 @@ def _count(values: Sequence[str]) -> dict[str, int]:
     return {value: values.count(value) for value in sorted(set(values))}
 
 
-def _rank(value: float) -> str:
-    return "\N{EN DASH}" if math.isnan(value) else f"{value:.3f}".replace("-", "\N{MINUS SIGN}")
+def rank_text(value: float) -> str:
+    """Return a rank correlation as it is printed; a dash where there is none."""
+    return NOTHING if math.isnan(value) else f"{value:.3f}".replace("-", "\N{MINUS SIGN}")
 
 
-def _papers(ranks: Ranks) -> tuple[float, float] | None:
+def papers_ranks(ranks: Ranks) -> tuple[float, float] | None:
+    """Return what the paper gives for the same predictor and number of blocks."""
     rows = PAPERS_RANKS.get(ranks.predictor, ())
     return rows[ranks.level - 1] if ranks.level <= len(rows) else None
 
@@ -82,19 +84,22 @@ def _searches(findings: Findings) -> Iterator[tuple[str, int, list[Step], float]
             yield algorithm, seed, steps, sum(step.child.seconds for step in steps)
 
 
-def equal_models(findings: Findings) -> list[tuple[str, int, int, float, float, float, float]]:
+def equal_models(findings: Findings) -> list[tuple[str, int, int, str, str]]:
     """Return algorithm, seeds, models, best and top-5 mean, each with its deviation: after as many models for all."""
     best, top = curves(findings), curves(findings, TOP)
     count = min((len(curve.mean) for curve in best), default=0)
     return [
-        (one.algorithm, one.seeds, count, *_at(one, count), *_at(five, count))
+        (one.algorithm, one.seeds, count, _at(one, count), _at(five, count))
         for one, five in zip(best, top, strict=True)
         if count
     ]
 
 
-def _at(curve: Curve, count: int) -> tuple[float, float]:
-    return float(curve.mean[count - 1]), float(curve.deviation[count - 1])
+def _at(curve: Curve, count: int) -> str:
+    mean, deviation = float(curve.mean[count - 1]), float(curve.deviation[count - 1])
+    if math.isnan(mean):
+        return NOTHING  # there are fewer models than it is the mean of
+    return f"{percent(mean)} ± {percent(deviation)}" if curve.seeds > 1 else percent(mean)
 
 
 # Charts.
@@ -104,10 +109,10 @@ def progress_charts(findings: Findings) -> Iterator[str]:
     """Yield the curves of the best and of the mean of the five best against models trained."""
     for top, what in ((1, "best"), (TOP, f"mean of the {TOP} best")):
         made = curves(findings, top)
-        lines = [_line(curve) for curve in made]
-        if lines:
+        if made := [curve for curve in made if not math.isnan(curve.mean[-1])]:
             words = "; ".join(f"{curve.algorithm} ends at {100 * curve.mean[-1]:.2f} %" for curve in made)
             label = f"Accuracy of the {what} against models trained. {words}."
+            lines = [_line(curve) for curve in made]
             yield draw(Chart(lines, "models trained", shares=True, up=what), label, f"progress-{top}")
 
 
@@ -122,7 +127,7 @@ def _scatters(findings: Findings) -> Iterator[tuple[str, str]]:
     _, steps = next(iter(findings.steps.get("progressive", {}).items()), (0, []))
     for level, pairs in predicted_and_measured(steps):
         rho = rank_correlation([p for p, _ in pairs], [m for _, m in pairs])
-        title = f"{level} blocks: {len(pairs)} cells, rank correlation {_rank(rho)}"
+        title = f"{level} blocks: {len(pairs)} cells, rank correlation {rank_text(rho)}"
         chart = Chart([Line("cells", pairs, "one", "points")], "predicted", shares="both", up="measured")
         yield title, draw(chart, f"Predicted and measured accuracy of cells of {title}.", f"scatter-{level}")
 
@@ -130,24 +135,40 @@ def _scatters(findings: Findings) -> Iterator[tuple[str, str]]:
 # Comparing folders.
 
 
-def comparison_file(named: Sequence[tuple[str, Findings]], top: int) -> str:
+def comparison_file(
+    named: Sequence[tuple[str, Findings]], tops: Sequence[int] = (1, TOP), algorithms: Sequence[str] = ALGORITHMS
+) -> str:
     """Return an SVG file with the curves of several searches, one line for each folder and algorithm, at most three.
 
-    Raises `InputError` for more lines than can be told apart, or none.
+    Args:
+        named: what the folders are called, and what is in them.
+        tops: a picture for each, of the mean of so many best; one below the other.
+        algorithms: those that are drawn.
+
+    Raises:
+        InputError: there are more lines than can be told apart, or none.
     """
+    return as_file(stack([_comparison(named, top, algorithms) for top in tops]))
+
+
+def _comparison(named: Sequence[tuple[str, Findings]], top: int, algorithms: Sequence[str]) -> str:
     lines = [
-        (f"{name} {curve.algorithm}" if len(named) > 1 else curve.algorithm, curve)
+        (f"{name} {curve.algorithm}" if len(named) > 1 else curve.algorithm, _line(curve))
         for name, findings in named
         for curve in curves(findings, top)
+        if curve.algorithm in algorithms
     ]
-    if not lines:
-        raise InputError("no model was trained yet: there is nothing to compare")
+    if not any(line.points for _, line in lines):
+        raise InputError(f"no {top} models were trained yet: there is nothing to compare")
     if len(lines) > len(_COLOURS):
-        raise InputError(f"{len(lines)} curves cannot be told apart in one picture: give at most {len(_COLOURS)}")
-    drawn = []
-    for (name, curve), colour in zip(lines, _COLOURS.values(), strict=False):
-        line = _line(curve)
-        drawn.append(Line(name, line.points, colour, "plain", line.band))
+        raise InputError(
+            f"{len(lines)} curves cannot be told apart in one picture: choose at most {len(_COLOURS)}, such as with "
+            "--algorithm"
+        )
+    drawn = [
+        Line(name, line.points, colour, "plain", line.band)
+        for (name, line), colour in zip(lines, _COLOURS.values(), strict=False)
+    ]
     what = "best accuracy" if top == 1 else f"mean of the {top} best"
-    svg = draw(Chart(drawn, "models trained", shares=True, up=what), f"{what} against models trained", "compare")
-    return as_file(svg)
+    chart = Chart(drawn, "models trained", shares=True, up=what)
+    return draw(chart, f"{what} against models trained", f"compare-{top}")

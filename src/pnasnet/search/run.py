@@ -30,6 +30,8 @@ class Workers:
     """Children at a time; None for as many as there are processors, or, on Ray, as the cluster has."""
     address: str | None = None
     """Of a Ray cluster, or `auto`; None for processes of this machine."""
+    gpus: float = 0.0
+    """Share of a GPU that each child has on a Ray cluster."""
     patience: Patience = field(default_factory=Patience)
 
 
@@ -58,6 +60,7 @@ def search(
     folder: Path,
     workers: Workers | None = None,
     *,
+    retry_failed: bool = False,
     check: Callable[[], None] = lambda: None,
 ) -> Searched:
     """Run all searches of a configuration, one after the other, or go on where an earlier call was ended.
@@ -68,6 +71,7 @@ def search(
         data: what tells the pictures from others, as `child.describe_data` returns it.
         folder: where the journal is.
         workers: where children are trained.
+        retry_failed: whether children that could not be trained, or took too long, are tried again.
         check: called now and then; what it raises ends everything.
 
     Raises:
@@ -77,8 +81,13 @@ def search(
     workers = workers or Workers()
     with locked(folder), Journal(folder / JOURNAL) as journal:
         journal.claim(identity(config, data), config.to_dict())
-        journal.children()  # a damaged row is an error now, not after hours
-        children = Children(journal, _evaluator(job, workers, config.child.seed), check)
+        if retry_failed:
+            log.info("%s children are tried again", journal.forget_lost())
+        for name in journal.searches():  # a damaged row is an error now, not after hours
+            journal.chosen(name)
+        for cell in journal.children():
+            job.forget(cell)  # of which a run was killed that had just written the row
+        children = Children(journal, _evaluator(job, workers, config.child.seed), check, job.forget)
         try:
             steps = {
                 search_name(algorithm, seed): _run(config, algorithm, seed, children, journal)
@@ -114,7 +123,7 @@ def _evaluator(job: Job, workers: Workers, seed: int) -> Evaluator:
     if workers.address is not None:
         from .ray_evaluator import RayEvaluator
 
-        return RayEvaluator(job, workers.address, workers.count, workers.patience, seed)
+        return RayEvaluator(job, workers.address, workers.count, workers.patience, seed, workers.gpus)
     from ..train.machine import processors
 
     return LocalEvaluator(job, workers.count or processors(), workers.patience, seed)

@@ -15,11 +15,14 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from ..cells import CellSpec
+from ..errors import InputError
 from .journal import Child, Choice, Journal
 from .space import Rows, SearchSpace
 
 log = logging.getLogger(__name__)
 
+_FAILED = 5
+"""So many children in a row that could not be trained are the fault of something else."""
 _ASK = 0.2
 """Seconds after which it is asked again whether to stop."""
 
@@ -42,12 +45,22 @@ class Evaluator(Protocol):
 class Children:
     """All children, each trained once: those of the journal, those that are being trained, those still to be."""
 
-    def __init__(self, journal: Journal, evaluator: Evaluator, check: Callable[[], None] = lambda: None) -> None:
-        """Take where rows go, what trains, and what is called now and then to raise if all should end."""
-        self._journal, self._evaluator, self.check = journal, evaluator, check
+    def __init__(
+        self,
+        journal: Journal,
+        evaluator: Evaluator,
+        check: Callable[[], None] = lambda: None,
+        forget: Callable[[CellSpec], None] = lambda cell: None,
+    ) -> None:
+        """Take where rows go, and what trains.
+
+        `check` is called now and then to raise if all should end; `forget` for each child whose row is safe.
+        """
+        self._journal, self._evaluator, self.check, self._forget = journal, evaluator, check, forget
         self._pool = ThreadPoolExecutor(evaluator.workers, "child")
         self._futures: dict[CellSpec, Future[Child]] = {}
         self._counting = threading.Lock()
+        self._failed = 0
         self.trained = 0
         """Children that were trained since this was made."""
 
@@ -65,8 +78,16 @@ class Children:
     def _train(self, cell: CellSpec) -> Child:
         child = self._evaluator.train(cell)
         self._journal.add(cell, child)  # before anybody hears of it
+        self._forget(cell)
         with self._counting:
             self.trained += 1
+            self._failed = self._failed + 1 if child.status == "failed" else 0
+            failed = self._failed
+        if failed >= _FAILED:
+            raise InputError(
+                f"{failed} children one after the other could not be trained, the last: {child.error}; once that is "
+                "mended, --retry-failed tries them again"
+            )
         return child
 
     def wait(self, future: Future[Child]) -> Child:
@@ -143,6 +164,7 @@ class Session:
 
     def train(self, choices: Sequence[Choice]) -> list[Step]:
         """Let all of these be trained, and return what came of them. Raises `Spent` once the budget is."""
+        self.check_budget()
         if self._chosen == len(self._recorded):
             self._record(choices)  # at once: a level is decided as a whole
         first = len(self.steps)
