@@ -3,13 +3,17 @@
 import json
 import subprocess
 import sys
+from dataclasses import fields
 from pathlib import Path
 
+import click
 import pytest
 
 from cli_runs import error_of, run
 from finetune_data import folder_of, png
+from pnasnet.cli.finetune import finetune
 from pnasnet.finetune import MODEL
+from pnasnet.train.machine import Machine
 
 TINY = ("-m", "pnasnet_tiny")
 
@@ -75,7 +79,10 @@ def test_a_finished_model_is_replaced_only_on_request(pictures: Path, tmp_path: 
         (("{none}", "-o", "{out}"), "none"),
         (("{data}", "-o", "{out}", "-m", "pnasnet_tyny"), "did you mean pnasnet_tiny"),
         (("{data}", "-o", "{out}", *TINY, "--validation", "0.9", "--test", "0.2"), "must be shares"),
-        (("{data}", "-o", "{out}", *TINY, "--layer-decay", "1.5"), "layer decay 1.5 in"),
+        (("{data}", "-o", "{out}", *TINY, "--full", "--layer-decay", "1.5"), "layer decay 1.5 in"),
+        (("{data}", "-o", "{out}", *TINY, "--validation", "nan"), "must be shares"),
+        (("{data}", "-o", "{out}", *TINY, "--seed", "-1"), "seed -1 must not be negative"),
+        (("{data}", "-o", "{out}", *TINY, "--full", "--learning-rate", "nan"), "learning rate nan above 0"),
         (("{data}", "-o", "{out}", *TINY, "--split", "train"), "train"),
     ],
 )
@@ -85,6 +92,33 @@ def test_one_line_for_what_cannot_be_done(
     places = {"none": str(tmp_path / "none"), "data": str(pictures), "out": str(tmp_path / "model")}
     assert words in error_of(run("finetune", *(argument.format(**places) for argument in arguments)))
     assert not (tmp_path / "model" / MODEL).exists()
+
+
+def test_options_of_the_whole_network_need_it(pictures: Path, tmp_path: Path) -> None:
+    machine = {field.name for field in fields(Machine)}
+    tuning = {"epochs", "patience", "learning_rate", "layer_decay", "training_batch", "train_batch_norm"}
+    options = [option for option in finetune.params if option.name in (machine | tuning) - {"precision"}]
+    assert len(options) == 14
+    for option in options:
+        assert isinstance(option, click.Option)
+        assert (option.help or "").startswith("With --full: ")
+        given = [option.opts[0]] if option.is_flag else [option.opts[0], "2"]
+        result = run("finetune", pictures, "-o", tmp_path, *TINY, *given)
+        assert result.exit_code == 2, option.name
+        assert f"{option.opts[0]} goes with --full" in result.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_kept_split_is_stated_as_it_is(pictures: Path, tmp_path: Path) -> None:
+    assert run("finetune", pictures, "-o", tmp_path, *TINY, "--validation", "0.3", "-q").exit_code == 0
+    again = ("finetune", pictures, "-o", tmp_path, *TINY, "--overwrite")
+    assert "splits.parquet" not in run(*again, "--validation", "0.3").stderr
+    result = run(*again, "--validation", "0.4", "--test", "0.3", "--seed", "5")
+    told = "splits.parquet was made with validation 0.3, test 0.15 and seed 0, and is kept: remove it to split anew"
+    assert told in result.stderr.splitlines()
+    said = json.loads((tmp_path / "metrics.json").read_text())
+    assert [said["settings"][name] for name in ("validation", "test", "split_seed")] == ["0.3", "0.15", "0"]
+    assert told in said["notes"]
 
 
 @pytest.mark.parametrize("missing", ["torch", "pytorch_lightning"])

@@ -244,11 +244,16 @@ def test_interrupted(data: Path, tmp_path: Path, number: int, code: int) -> None
 
 
 _DEVICES = """if True:
-    import sys
+    import os, sys, time
     sys.path[:0] = {path!r}.split(":")
-    import pnasnet.train.recipes
+    import pnasnet.train.recipes, pnasnet.train.run as run
     from train_data import RECIPE
     pnasnet.train.recipes.find_recipe = lambda name: RECIPE
+    write = run.write_weights
+    def slowly(*arguments, **options):
+        time.sleep({seconds})  # Lightning looks after the other processes every five seconds
+        write(*arguments, **options)
+    run.write_weights = slowly
     from pnasnet.cli import main
     main(sys.argv[1:])
 """
@@ -258,7 +263,7 @@ _DEVICES = """if True:
 def test_two_processes_share_the_batches(tmp_path: Path) -> None:
     """33 pictures for validation, so that the two have different numbers."""
     data, script = write(tmp_path / "data", 33), tmp_path / "script.py"
-    script.write_text(_DEVICES.format(path=str(Path(__file__).parent)))
+    script.write_text(_DEVICES.format(path=str(HERE), seconds=0))
     command = [sys.executable, str(script), "train", "tiny", str(data), str(data), "-o", str(tmp_path / "out")]
     done = subprocess.run([*command, *OPTIONS, "--devices", "2"], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
@@ -268,3 +273,18 @@ def test_two_processes_share_the_batches(tmp_path: Path) -> None:
     hits = [33 * each["validation_top1"] for each in figures]
     assert hits == pytest.approx([round(number) for number in hits], abs=1e-4)
     assert done.stderr == ""
+
+
+@pytest.mark.slow
+def test_two_processes_and_an_image_that_cannot_be_read(tmp_path: Path) -> None:
+    """The second process ends first, and must not pass for one that failed."""
+    data, script = write(tmp_path / "data", 33), tmp_path / "script.py"
+    (data / "lying/bad.png").write_text("no")
+    script.write_text(_DEVICES.format(path=str(HERE), seconds=11))
+    command = [sys.executable, str(script), "train", "tiny", str(data), "-o", str(tmp_path / "out"), *OPTIONS[:2]]
+    done = subprocess.run([*command, "--devices", "2"], capture_output=True, text=True, check=False)
+    assert done.returncode == 3, done.stderr
+    assert done.stdout.count("model.safetensors: 3 epochs") == 1
+    lines = done.stderr.splitlines()
+    assert sorted(lines) == sorted(set(lines))
+    assert lines[-1].startswith("1 of 34 images could not be read")

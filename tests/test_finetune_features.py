@@ -68,7 +68,7 @@ def test_what_cannot_be_read_is_listed(module: Module, tmp_path: Path) -> None:
 
 
 def test_a_class_that_loses_all(module: Module, tmp_path: Path) -> None:
-    data = coloured(2, broken=(2, 3))
+    data = coloured(2, broken=(0, 2, 3))
     features = extract(module, data, tmp_path)
     with pytest.raises(InputError, match=r"none of the 2 pictures of class 'green' can be read, such as green/0\.png"):
         features.check_classes(data)

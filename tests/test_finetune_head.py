@@ -71,6 +71,18 @@ def test_balanced_classes_help_the_rare_one() -> None:
     assert recalls[1] > recalls[0] + 0.1
 
 
+def test_balanced_classes_weigh_the_same_in_what_it_is_chosen_by() -> None:
+    shares = (0.9, 0.1)
+    training, validation = (blobs(400, seed, distance=0.6, classes=2, shares=shares) for seed in range(2))
+    head = train_head(training, validation, 2, balanced=True)
+    logits = head.logits(validation.features).astype(np.float64)
+    losses = np.log(np.exp(logits).sum(1)) - logits[np.arange(400), validation.labels]
+    counts = np.bincount(training.labels)
+    weights = (200 / counts)[validation.labels]
+    assert (weights.max() / weights.min()) == pytest.approx((training.labels == 0).sum() / (training.labels == 1).sum())
+    assert head.chosen.validation_loss == pytest.approx((losses * weights).sum() / weights.sum(), rel=1e-3)
+
+
 def test_the_same_again_is_the_same() -> None:
     first, second = (train_head(blobs(100, 0), blobs(100, 1), 3) for _ in range(2))
     np.testing.assert_array_equal(first.weights, second.weights)

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+import torch
 
 from finetune_data import COLOURS, coloured, folder_of, png
 from pnasnet import Module
@@ -20,7 +21,12 @@ from pnasnet.datasets import LabelledImages
 from pnasnet.errors import InputError, OutputError
 from pnasnet.finetune import MODEL, FinetuneOptions, Listener, Outcome, finetune
 from pnasnet.finetune.full import fine_tune
+from pnasnet.model import Model, metadata
+from pnasnet.network import Network
+from pnasnet.plan import resolve
 from pnasnet.train.machine import Machine
+from pnasnet.weights import write_weights
+from train_data import SPEC
 
 FULL = FinetuneOptions(full=True, epochs=3, training_batch=8, learning_rate=0.005)
 QUIET = Machine(accelerator="cpu", devices=1, progress=False, workers=0)
@@ -119,9 +125,31 @@ def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
         finetune("pnasnet_tiny", coloured(3), tmp_path / "file" / "model", FinetuneOptions())
 
 
+def test_what_a_full_run_would_go_on_from_outlives_a_classifier_alone(tmp_path: Path) -> None:
+    (tmp_path / "training").mkdir()
+    finetune("pnasnet_tiny", coloured(6), tmp_path, FinetuneOptions())
+    assert (tmp_path / "training").exists()
+
+
+def test_new_figures_never_lie_beside_an_old_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    finetune("pnasnet_tiny", coloured(6), tmp_path, FinetuneOptions())
+
+    def full(path: Path, outcome: Outcome) -> None:
+        assert not (tmp_path / MODEL).exists()
+        raise OutputError(f"cannot write {path}: No space left on device")
+
+    monkeypatch.setattr("pnasnet.finetune.output.write_card", full)
+    with pytest.raises(OutputError, match="No space left"):
+        finetune("pnasnet_tiny", coloured(6), tmp_path, FinetuneOptions(balanced=True))
+    assert not (tmp_path / MODEL).exists()
+
+
 @pytest.mark.slow
 def test_the_whole_network_is_trained_from_there(tmp_path: Path) -> None:
-    outcome = finetune("pnasnet_tiny", coloured(20), tmp_path, FULL, machine=QUIET)
+    def check() -> None:
+        assert not list(tmp_path.rglob(MODEL))  # nothing looks finished that is not
+
+    outcome = finetune("pnasnet_tiny", coloured(20), tmp_path, FULL, machine=QUIET, check=check)
     assert 1 <= len(outcome.history) <= FULL.epochs
     assert json.loads((tmp_path / "metrics.json").read_text())["tuned"] is outcome.tuned is True
     assert outcome.test.top(1).value == 1.0
@@ -138,19 +166,92 @@ def test_the_whole_network_is_trained_from_there(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_what_makes_it_worse_is_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("balanced", "figure", "words"),
+    [
+        (False, "validation_top1", "came to 40.00% of the validation pictures"),
+        (True, "validation_recall", "came to a mean recall of 40.00% on the validation pictures"),
+    ],
+)
+def test_what_makes_it_worse_is_not_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, balanced: bool, figure: str, words: str
+) -> None:
     def spoil(*arguments: Any) -> Any:
-        variables, history = fine_tune(*arguments)
-        return variables, [{**epoch, "validation_top1": 0.4} for epoch in history]
+        tuned = fine_tune(*arguments)
+        assert all(figure in epoch for epoch in tuned.history)
+        return replace(tuned, history=[{**epoch, figure: 0.4} for epoch in tuned.history])
 
     monkeypatch.setattr("pnasnet.finetune.run.fine_tune", spoil)
     ears = Ears()
-    one = replace(FULL, epochs=1)
+    one = replace(FULL, epochs=1, balanced=balanced)
     assert not finetune("pnasnet_tiny", coloured(20), tmp_path, one, machine=QUIET, listener=ears).tuned
-    assert "came to 40.00% of the validation pictures" in ears.notes[-1]
+    assert words in ears.notes[-1]
     assert "the classifier alone was kept" in ears.notes[-1]
     tuned, base = (Module(model).variables["cell_0/1x1/weights"] for model in (tmp_path, "pnasnet_tiny"))
     np.testing.assert_array_equal(tuned, base)
+
+
+def small_network(path: Path, classes: int) -> Path:
+    """Write a network with an auxiliary head, for pictures large enough to be cropped, with random weights."""
+    spec = replace(
+        SPEC, stem="imagenet", image_size=(72, 72), num_cells=3, reductions=2, num_classes=classes, aux_head=True
+    )
+    model = Model("small", resolve(spec), None, (), "random", None)
+    write_weights(path, Network(model.plan, aux_head=True).to_variables(), **metadata(model))
+    return path
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("classes", [3, 4])
+def test_an_auxiliary_head_of_other_classes_is_told_and_follows_from_the_seed(tmp_path: Path, classes: int) -> None:
+    base, ears = small_network(tmp_path / "base.safetensors", classes), Ears()
+    assert any(name.startswith("aux_") for name in Module(base).model.arrays())
+    tuned = []
+    for disturbed in (1, 2):
+        torch.manual_seed(disturbed)
+        folder = tmp_path / str(disturbed)
+        outcome = finetune(base, coloured(8), folder, replace(FULL, epochs=2), machine=QUIET, listener=ears)
+        tuned.append(outcome.history)
+    told = "the weights have no auxiliary head for these classes; a new one is trained along"
+    assert ears.notes.count(told) == 2 * (classes != len(COLOURS))
+    assert tuned[0] == tuned[1]
+    assert all(np.isfinite(epoch["validation_loss"]) for epoch in tuned[0])
+
+
+class StoppedError(Exception):
+    """What a test ends a training with."""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("change", ["nothing", "pictures", "weights", "settings"])
+def test_only_the_same_training_is_gone_on_with(tmp_path: Path, caplog: pytest.LogCaptureFixture, change: str) -> None:
+    """All three changes leave the number of steps, by which the checkpoint alone would pass for finished."""
+
+    def run(data: LabelledImages, options: FinetuneOptions, **others: Any) -> Outcome:
+        return finetune("pnasnet_tiny", data, tmp_path, options, machine=QUIET, **others)
+
+    def stop() -> None:
+        if list(tmp_path.glob("training/checkpoints/newest*")):
+            raise StoppedError
+
+    one = replace(FULL, epochs=1)
+    with pytest.raises(StoppedError):
+        run(coloured(12), one, check=stop)
+    data, others = coloured(12), {}
+    if change == "pictures":
+        data = replace(data, labels=(data.labels + 1) % 3)
+    if change == "weights":
+        base = Module("pnasnet_tiny").variables
+        others["weights"] = {**base, "cell_0/1x1/weights": base["cell_0/1x1/weights"] * 1.1}
+    if change == "settings":
+        one = replace(one, learning_rate=0.001)
+    with caplog.at_level("INFO", "pnasnet"):
+        outcome = run(data, one, **others)
+    said = [record.getMessage().rpartition(": ")[2] for record in caplog.records]
+    assert ("this one begins anew" in said) == (change != "nothing")
+    assert any(line.startswith("going on from") for line in said) == (change == "nothing")
+    assert len(outcome.history) == 1
+    assert not (tmp_path / "training").exists()
 
 
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
@@ -175,11 +276,12 @@ def signal_in_training(command: list[str], output: Path, number: signal.Signals)
 
 
 @pytest.mark.slow
-def test_ctrl_c_ends_with_a_line(tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_with_a_line(tmp_path: Path, number: signal.Signals) -> None:
     output = tmp_path / "model"
     command = full_command(folder_of(tmp_path / "pictures", 12), output)
-    stopped = signal_in_training(command, output, signal.SIGINT)
-    assert stopped.returncode == 128 + signal.SIGINT
+    stopped = signal_in_training(command, output, number)
+    assert stopped.returncode == 128 + number
     assert stopped.stderr.splitlines()[-1].startswith("error: interrupted")
     assert "Traceback" not in stopped.stderr
     assert not (output / MODEL).exists()
@@ -192,13 +294,41 @@ def test_kill_9_and_the_same_command_again(tmp_path: Path) -> None:
     signal_in_training(command, output, signal.SIGKILL)
     assert not (output / MODEL).exists()
     before = (output / "features.parquet").stat().st_mtime_ns
-    other = [*command, "--learning-rate", "0.5"]
-    refused = subprocess.run(other, capture_output=True, text=True, check=False, env=ENVIRONMENT)
-    assert refused.returncode == 1
-    assert "another recipe" in refused.stderr
     again = subprocess.run(command, capture_output=True, text=True, check=False, env=ENVIRONMENT)
     assert again.returncode == 0, again.stderr
     assert "going on from" in again.stderr
     assert (output / "features.parquet").stat().st_mtime_ns == before
     assert len(json.loads((output / "metrics.json").read_text())["history"]) == 6
     assert Module(output).labels == ("blue", "green", "red")
+    assert not (output / "training").exists()
+
+
+_DEVICES = """if True:
+    import os, sys, time
+    import pnasnet.finetune.output as output
+    write = output.write_card
+    def slowly(*arguments):
+        assert os.environ["LOCAL_RANK"] == "0", "the second process writes, too"
+        time.sleep(7)  # Lightning looks after the other processes every five seconds
+        write(*arguments)
+    output.write_card = slowly
+    from pnasnet.cli import main
+    main(sys.argv[1:])
+"""
+
+
+@pytest.mark.slow
+def test_two_processes_and_a_picture_that_cannot_be_read(tmp_path: Path) -> None:
+    """The second process ends first, and must not pass for one that failed."""
+    pictures, script = folder_of(tmp_path / "pictures", 12, broken=("red/0.png",)), tmp_path / "script.py"
+    script.write_text(_DEVICES)
+    command = [sys.executable, str(script), *full_command(pictures, tmp_path / "model")[3:], "--epochs", "1"]
+    devices = ("--devices", "2", "--accelerator", "cpu")
+    done = subprocess.run([*command, *devices], capture_output=True, text=True, check=False, env=ENVIRONMENT)
+    assert done.returncode == 3, done.stderr
+    assert done.stdout.count("3 classes, top-1") == 1
+    lines = done.stderr.splitlines()
+    counts = [sum(line.startswith(words) for line in lines) for words in ("engine ", "the classifier for ", "epoch ")]
+    assert counts == [2, 1, 1]  # an engine for the features, and one to measure what was trained
+    assert lines[-1].startswith("skipped: ")
+    assert Module(tmp_path / "model").labels == ("blue", "green", "red")

@@ -1,5 +1,6 @@
 """Splits: by names alone, by class, kept, and never without a picture to train and one to validate."""
 
+from math import inf, nan
 from pathlib import Path
 
 import numpy as np
@@ -53,7 +54,7 @@ def test_a_class_of_two_has_none_to_test() -> None:
     assert sorted(split(data(2), Fractions(0.15, 0.15))) == ["training", "validation"]
 
 
-@pytest.mark.parametrize("shares", [(0, 0.1), (0.5, 0.5), (-0.1, 0.1), (0.2, -0.1)])
+@pytest.mark.parametrize("shares", [(0, 0.1), (0.5, 0.5), (-0.1, 0.1), (0.2, -0.1), (nan, 0.1), (0.1, nan), (inf, 0)])
 def test_shares_that_leave_nothing(shares: tuple[float, float]) -> None:
     with pytest.raises(InputError, match="must be shares"):
         Fractions(*shares)
@@ -61,17 +62,18 @@ def test_shares_that_leave_nothing(shares: tuple[float, float]) -> None:
 
 def test_what_was_split_stays_so_and_new_pictures_join(tmp_path: Path) -> None:
     path, fewer = tmp_path / "splits.parquet", data(20, 20)
-    first = kept_split(path, fewer, Fractions())
+    first = kept_split(path, fewer, Fractions()).parts
     again = kept_split(path, fewer, Fractions(0.4, 0.4), seed=9)
-    np.testing.assert_array_equal(first, again)
+    np.testing.assert_array_equal(first, again.parts)
+    assert (again.fractions, again.seed) == (Fractions(), 0)
     more = data(20, 20)
     added = LabelledImages(
         [*more.names, *(f"new/{i}.jpg" for i in range(40))], np.tile(more.labels, 2), more.classes, more.read
     )
-    third = kept_split(path, added, Fractions())
-    np.testing.assert_array_equal(third[:40], first)
-    assert set(third[40:]) == {"training", "validation", "test"}
-    np.testing.assert_array_equal(kept_split(path, added, Fractions()), third)
+    third = kept_split(path, added, Fractions(0.4, 0.4), seed=9)
+    np.testing.assert_array_equal(third.parts[:40], first)
+    np.testing.assert_array_equal(third.parts[40:], split(added, Fractions())[40:])  # as the others were
+    np.testing.assert_array_equal(kept_split(path, added, Fractions()).parts, third.parts)
 
 
 def test_a_file_that_is_none(tmp_path: Path) -> None:

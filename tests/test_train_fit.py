@@ -15,6 +15,7 @@ import pytest
 import pytorch_lightning as pl
 import torch
 from numpy.typing import NDArray
+from pytorch_lightning.utilities.exceptions import SIGTERMException
 from torch import Tensor
 
 from pnasnet.errors import ImageError, InputError, OutputError
@@ -178,6 +179,18 @@ def test_interrupt_leaves_the_keyboard_to_others(tmp_path: Path, undisturbed: Fi
             check=stop_after(12, lambda: signal.default_int_handler(signal.SIGINT, None)),
         )
     assert signal.signal(signal.SIGINT, before) is signal.default_int_handler
+    assert_same(weights(run(tmp_path, validation=validation_pictures())), weights(undisturbed))
+
+
+def test_termination_that_nobody_asked_about_is_no_success(tmp_path: Path, undisturbed: Fitted) -> None:
+    """Lightning answers SIGTERM with an exit that has no code, which a shell would take for success."""
+
+    def end() -> None:
+        raise SIGTERMException
+
+    with pytest.raises(SystemExit) as caught:
+        run(tmp_path, validation=validation_pictures(), check=stop_after(12, end))
+    assert caught.value.code == 128 + signal.SIGTERM
     assert_same(weights(run(tmp_path, validation=validation_pictures())), weights(undisturbed))
 
 

@@ -49,6 +49,7 @@ def test_staircase_falls_every_so_many_epochs() -> None:
         ({"augmentation": ShiftAndFlip(shift=16)}, "a shift of 16 pixels"),
         ({"schedule": Cosine(1.0, 1.0)}, "warm_up is a share"),
         ({"spec": replace(SPEC, aux_head=True)}, "auxiliary head has one size"),
+        ({"class_weights": (1.0, 2.0, 0.5)}, "3 class_weights do not fit 2 classes"),
     ],
 )
 def test_contradictions_are_refused(changes: dict[str, Any], message: str) -> None:
@@ -64,10 +65,12 @@ def test_plain_values_tell_all_recipes_apart() -> None:
         replace(RECIPE, augmentation=CropAndFlip()),
         replace(RECIPE, spec=replace(SPEC, filters=8)),
         replace(RECIPE, seed=1),
+        replace(RECIPE, class_weights=(1.0, 2.0)),
     ]
     plain = [json.dumps(recipe.to_dict()) for recipe in (RECIPE, *others)]
     assert plain[0] == plain[1]
-    assert len(set(plain)) == 6
+    assert len(set(plain)) == 7
+    assert "class_weights" not in plain[0]  # folders from before there were any are still of the same recipe
 
 
 def test_machine_refuses_what_is_not_there() -> None:

@@ -49,6 +49,29 @@ def test_loss_is_cross_entropy_with_smoothing_and_l2(monkeypatch: pytest.MonkeyP
     assert logged["loss"] == pytest.approx(entropy.item(), rel=1e-5)  # what is shown is without the L2 terms
 
 
+def test_class_weights_weigh_the_loss_and_the_validation(monkeypatch: pytest.MonkeyPatch) -> None:
+    weights = torch.tensor([0.5, 3.0])
+    task, logged = parts(replace(PLAIN, class_weights=(0.5, 3.0)), monkeypatch)
+    monkeypatch.setattr(ClassifierTask, "trainer", SimpleNamespace(strategy=SimpleNamespace(reduce=lambda t, **_: t)))
+    images, labels = batch()
+    losses = functional.cross_entropy(
+        initial_network(PLAIN).train()(images, ("Logits",))["Logits"], labels, reduction="none"
+    )
+    task.training_step((images, labels), 0)
+    assert logged["loss"] == pytest.approx((losses * weights[labels]).mean().item(), rel=1e-5)
+    logits = task.eval().network(images, ("Logits",))["Logits"]
+    labels[:3] = -1
+    task.on_validation_epoch_start()
+    task.validation_step((images, labels), 0)
+    task.on_validation_epoch_end()
+    expected = functional.cross_entropy(logits[3:], labels[3:], weights).item()
+    assert logged["validation_loss"] == pytest.approx(expected, rel=1e-5)
+    right = (logits.argmax(1) == labels)[3:]
+    recalls = [right[labels[3:] == label].float().mean().item() for label in (0, 1)]
+    assert logged["validation_recall"] == pytest.approx(sum(recalls) / 2)
+    assert not any("class_weights" in name for name in task.state_dict())
+
+
 def test_auxiliary_loss_has_its_weight(monkeypatch: pytest.MonkeyPatch) -> None:
     spec = replace(PLAIN.spec, image_size=(32, 32), num_cells=3, reductions=2, aux_head=True)
     recipe = replace(PLAIN, spec=spec, stages=((32, 1),), aux_weight=0.3)

@@ -4,13 +4,15 @@ import shlex
 import sys
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from ..errors import OutputError
-from .errors import EXIT_IMAGES_FAILED, needing
+from .errors import EXIT_IMAGES_FAILED, EXIT_SIGNAL, Failure, Stop, needing, stop_on_signal
 from .logs import show_logs
 from .options import Command, ModelOptions, bundle, extract_options, machine_options, model_options
 
@@ -24,17 +26,24 @@ _TUNING = (
     click.option("--validation", type=float, metavar="SHARE", help="Of each class, to choose by.  [default: 0.15]"),
     click.option("--test", type=float, metavar="SHARE", help="Of each class, to measure by.  [default: 0.15]"),
     click.option("--balanced", is_flag=True, help="Let each class weigh the same, however many pictures it has."),
-    click.option("--seed", type=int, metavar="N", help="Decides the split and all randomness.  [default: 0]"),
-    click.option("--full", is_flag=True, help="Train the whole network after the classifier."),
-    click.option("--epochs", type=click.IntRange(1), metavar="N", help="With --full, at most.  [default: 20]"),
+    click.option("--seed", type=int, metavar="N", help="Decides a new split, and all randomness.  [default: 0]"),
+    click.option("--full", is_flag=True, is_eager=True, help="Train the whole network after the classifier."),
+    click.option("--epochs", type=click.IntRange(1), metavar="N", help="How many at most.  [default: 20]"),
     click.option(
         "--patience", type=click.IntRange(1), metavar="N", help="Epochs without improvement that end it.  [default: 5]"
     ),
-    click.option("--learning-rate", type=float, metavar="RATE", help="Of the classifier.  [default: 0.01]"),
+    click.option(
+        "--learning-rate", type=float, metavar="RATE", help="Of the last layer, at its peak.  [default: 0.01]"
+    ),
     click.option("--layer-decay", type=float, metavar="X", help="Factor from cell to earlier cell.  [default: 0.8]"),
     click.option("--training-batch", type=click.IntRange(2), metavar="N", help="Pictures a step.  [default: 32]"),
     click.option("--train-batch-norm", is_flag=True, help="Let batch normalization adapt to the pictures."),
 )
+_FULL = (
+    *("epochs", "patience", "learning_rate", "layer_decay", "training_batch", "train_batch_norm"),
+    *("accelerator", "devices", "nodes", "channels_last", "compile", "checkpoint_cells", "parts", "workers"),
+)
+"""What does nothing without --full: options of its own, and the machine's."""
 
 
 def finetune_options(command: Command) -> Command:
@@ -81,35 +90,60 @@ def finetune(
     exit code is then 3.
 
     \b
-      pnasnet finetune flowers/ -o model/
-      pnasnet finetune flowers/ -o model/ --full --overwrite
+      pnasnet finetune flowers/ -o model/ -m pnasnet_tiny
+      pnasnet finetune flowers/ -o model/ -m pnasnet_tiny --full --overwrite
       pnasnet classify photo.jpg --model model/
     """
     from ..datasets import open_dataset
     from ..finetune import MODEL
     from ..finetune import finetune as run
+    from ..train.fit import own_rank
 
+    quiet = quiet or own_rank() > 0
     folder = Path(output)
     if (folder / MODEL).exists() and not overwrite:
         raise OutputError(f"{folder} holds a finished model: name another folder, or --overwrite it")
     pictures = open_dataset(data, split=split)
     show_logs(quiet=quiet)
-    outcome = run(
-        model.model,
-        pictures,
-        folder,
-        tuning,
-        weights=model.weights,
-        extract=options,
-        engine={"engine": model.engine, "precision": model.precision, "threads": model.threads},
-        machine=replace(machine, precision=model.precision, progress=not quiet),
-        listener=_listener(quiet),
-        source=data,
-        command=shlex.join(["pnasnet", *sys.argv[1:]]),
-    )
+    with stop_on_signal() as stop:
+        outcome = run(
+            model.model,
+            pictures,
+            folder,
+            tuning,
+            weights=model.weights,
+            extract=options,
+            engine={"engine": model.engine, "precision": model.precision, "threads": model.threads},
+            machine=replace(machine, precision=model.precision, progress=not quiet),
+            listener=_listener(quiet),
+            check=partial(_check, stop),
+            source=data,
+            command=shlex.join(["pnasnet", *sys.argv[1:]]),
+        )
+    if outcome.rank > 0:
+        return  # Lightning would take another exit code for a failure, and kill the first process
     _print(outcome, folder)
     if outcome.skipped:
         raise SystemExit(EXIT_IMAGES_FAILED)
+
+
+def _needs_full(context: click.Context, option: click.Parameter, value: Any) -> Any:
+    """Refuse an option that would do nothing; --full is eager, and so known before."""
+    given = context.get_parameter_source(option.name or "") is ParameterSource.COMMANDLINE
+    if given and not context.params["full"]:
+        raise click.UsageError(f"{option.opts[0]} goes with --full; the classifier alone does not ask for it.")
+    return value
+
+
+for _option in finetune.params:
+    if isinstance(_option, click.Option) and _option.name in _FULL:
+        _option.help = f"With --full: {_option.help}"
+        _option.callback = _needs_full
+
+
+def _check(stop: Stop) -> None:
+    if stop.signal is not None:
+        raise Failure("interrupted; the same command goes on from where it was", EXIT_SIGNAL + stop.signal)
 
 
 def _listener(quiet: bool) -> "Listener":

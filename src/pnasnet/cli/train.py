@@ -70,7 +70,9 @@ def train(
       pnasnet train imagenet_mobile imagenet/ --split train --validation-split val -o runs/mobile
       pnasnet train cifar10 train.parquet test.parquet -o runs/found --cell best.json --filters 36
     """
-    show_logs(quiet=not machine.progress)
+    from ..train.fit import own_rank
+
+    show_logs(quiet=not machine.progress or own_rank() > 0)
     chosen, name = _choose(recipe, cell, cells, filters)
     from ..train.run import finished
     from ..train.run import train as train_recipe
@@ -88,8 +90,9 @@ def train(
                 )
 
         trained = train_recipe(chosen, name, data, seen, output, machine, check=check)
-    if trained.fitted.rank == 0:
-        _print(trained)
+    if trained.fitted.rank > 0:
+        return  # Lightning would take another exit code for a failure, and kill the first process
+    _print(trained)
     if trained.skipped:
         raise SystemExit(EXIT_IMAGES_FAILED)
 

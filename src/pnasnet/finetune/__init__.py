@@ -5,6 +5,7 @@ pictures ─ split ─ features (once) ─ classifier ─ [whole network] ─►
 
 from .options import FinetuneOptions
 from .outcome import Outcome
-from .run import MODEL, Listener, finetune
+from .output import MODEL
+from .run import Listener, finetune
 
 __all__ = ["MODEL", "FinetuneOptions", "Listener", "Outcome", "finetune"]

@@ -40,9 +40,10 @@ class Features:
     def check_classes(self, data: LabelledImages) -> None:
         """Raise `InputError` where a class has pictures, of which none can be read."""
         left = np.bincount(data.labels[self.readable], minlength=len(data.classes))
-        for name, count, readable in zip(data.classes, data.counts(), left, strict=True):
+        failed = data.labels[~self.readable]
+        for label, (name, count, readable) in enumerate(zip(data.classes, data.counts(), left, strict=True)):
             if count and not readable:
-                first = next(line for line in self.errors if line)
+                first = self.errors[int(np.argmax(failed == label))]
                 raise InputError(f"none of the {count:,} pictures of class {name!r} can be read, such as {first}")
 
 

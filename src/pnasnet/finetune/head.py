@@ -1,6 +1,7 @@
 """A linear classifier on features: seconds to train, its regularization chosen by the validation pictures."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -70,7 +71,20 @@ class Head:
         return features @ self.weights + self.biases
 
 
-def train_head(training: Labelled, validation: Labelled, classes: int, *, balanced: bool = False) -> Head:
+def class_weights(labels: NDArray[np.int64], classes: int) -> Floats:
+    """Return what a picture of each class counts for [classes], so that all classes weigh the same; the mean is 1."""
+    counts = np.bincount(labels, minlength=classes)
+    return (len(labels) / (classes * np.maximum(counts, 1))).astype(np.float32)
+
+
+def train_head(
+    training: Labelled,
+    validation: Labelled,
+    classes: int,
+    *,
+    balanced: bool = False,
+    check: Callable[[], None] = lambda: None,
+) -> Head:
     """Fit multinomial logistic regression, and choose its L2 strength by the loss on the validation pictures.
 
     Strengths are tried from strong to weak, each from where the one before ended (a regularization path), by L-BFGS on
@@ -82,6 +96,7 @@ def train_head(training: Labelled, validation: Labelled, classes: int, *, balanc
         validation: what to choose by.
         classes: how many there are.
         balanced: whether each class weighs the same, however many pictures it has.
+        check: called before each strength; what it raises ends the training.
 
     Raises:
         InputError: features that are not finite.
@@ -95,6 +110,7 @@ def train_head(training: Labelled, validation: Labelled, classes: int, *, balanc
     best: tuple[Trial, Tensor] | None = None
     worse = 0
     for strength in STRENGTHS:
+        check()
         trial, parameters = fit.run(strength, *seen)
         trials.append(trial)
         if best is None or trial.validation_loss < best[0].validation_loss:
@@ -138,8 +154,7 @@ class _Fit:
     def __init__(self, features: Tensor, labels: NDArray[np.int64], classes: int, balanced: bool) -> None:
         self._features, self._labels = features, torch.from_numpy(labels)
         self._parameters = torch.zeros(features.shape[1] + 1, classes, requires_grad=True)
-        counts = torch.from_numpy(np.bincount(labels, minlength=classes)).float()
-        self._class_weights = len(labels) / (classes * counts.clamp_min(1)) if balanced else None
+        self._class_weights = torch.from_numpy(class_weights(labels, classes)) if balanced else None
 
     def run(self, strength: float, features: Tensor, labels: Tensor) -> tuple[Trial, Tensor]:
         """Return the best look at the validation pictures, and the parameters at that point."""
@@ -168,7 +183,7 @@ class _Fit:
     @torch.no_grad()
     def _look(self, strength: float, iterations: int, features: Tensor, labels: Tensor) -> Trial:
         logits = _logits(self._parameters, features)
-        loss = functional.cross_entropy(logits, labels).item()
+        loss = functional.cross_entropy(logits, labels, self._class_weights).item()
         top1 = (logits.argmax(1) == labels).float().mean().item()
         return Trial(strength, iterations, self._loss().item(), loss, top1)
 

@@ -1,5 +1,6 @@
 """What may be chosen about a fine-tuning beside the model and the pictures."""
 
+import math
 from dataclasses import dataclass, field
 
 from ..errors import InputError
@@ -18,9 +19,9 @@ class FinetuneOptions:
     test: float = 0.15
     """Share of each class's pictures that only measure the result."""
     balanced: bool = False
-    """Whether each class weighs the same, however many pictures it has."""
+    """Whether each class weighs the same, in losses and in choices, however many pictures it has."""
     seed: int = 0
-    """Decides the split and all randomness."""
+    """Decides a new split, and all randomness."""
     full: bool = False
     """Whether to train the whole network after the classifier."""
     epochs: int = 20
@@ -41,9 +42,11 @@ class FinetuneOptions:
     def __post_init__(self) -> None:
         """Check the numbers."""
         object.__setattr__(self, "fractions", Fractions(self.validation, self.test))
+        if self.seed < 0:
+            raise InputError(f"seed {self.seed} must not be negative")
         if self.epochs < 1 or self.patience < 1:
             raise InputError(f"epochs {self.epochs} and patience {self.patience} must be at least 1")
-        if self.training_batch < 2 or self.learning_rate <= 0 or not 0 < self.layer_decay <= 1:
+        if self.training_batch < 2 or not 0 < self.learning_rate < math.inf or not 0 < self.layer_decay <= 1:
             raise InputError(
                 f"training batch {self.training_batch} must be at least 2, learning rate {self.learning_rate} above 0, "
                 f"and layer decay {self.layer_decay} in (0, 1]"

@@ -48,6 +48,8 @@ class Outcome:
         notes: sentences about choices that were made, such as a classifier that was replaced.
         settings: the options, by name.
         seconds: how long each stage took.
+        rank: of this process; with several devices, those from 1 up have neither measured nor written the model, and
+            should be silent.
     """
 
     base: str
@@ -69,3 +71,4 @@ class Outcome:
     notes: list[str] = field(default_factory=list)
     settings: Mapping[str, str] = field(default_factory=dict)
     seconds: Mapping[str, float] = field(default_factory=dict)
+    rank: int = 0

@@ -1,9 +1,9 @@
 """Transfer learning from pictures to a model's folder: split, features, classifier, network, report."""
 
-import json
+import shutil
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -11,32 +11,29 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..atomic import replacing
 from ..charts import check_packages
 from ..datasets import LabelledImages
 from ..errors import InputError, OutputError
 from ..evaluation import Tally, confident_mistakes
 from ..extract import ExtractOptions, extract_labelled
 from ..extract.options import DEFAULTS
-from ..model import Model, ModelName, WeightsName, metadata
+from ..model import ModelName, WeightsName
 from ..module import Module
-from ..plan import resolve
 from ..train.machine import DEFAULTS as ANY_MACHINE
 from ..train.machine import Machine
-from ..weights import write_weights
-from .card import metrics, write_card
 from .features import Features, features_of
-from .full import fine_tune
+from .full import fine_tune, lacks_aux_head, trainable
 from .head import Head, Labelled, train_head
 from .options import FinetuneOptions
 from .outcome import Mistake, Outcome
-from .report import write_report
-from .splits import PARTS, kept_split
+from .output import write_folder, write_model
+from .splits import PARTS, Split, kept_split
 
-MODEL = "model.safetensors"
-"""The file that makes the folder a model; written last."""
-
+_UNMEASURED = "unmeasured.safetensors"
+"""What the model is called until it has been measured, so that nothing takes it for finished."""
 _MISTAKES = 24
+_ROUNDING = 1e-6
+"""What equal shares may differ by: torch counts in float32."""
 Floats = NDArray[np.float32]
 
 
@@ -57,17 +54,24 @@ class _Run:
 
     module: Module
     data: LabelledImages
-    parts: NDArray[np.str_]
+    split: Split
     features: Features
     folder: Path
     preset: str
     """The preprocessing, which the model then asks for."""
+    check: Callable[[], None]
+    """Raises to end the run."""
     notes: list[str] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)
 
+    @property
+    def training(self) -> Path:
+        """Where training the whole network has what it can go on from."""
+        return self.folder / "training"
+
     def indices(self, part: str) -> NDArray[np.int64]:
         """Return the readable pictures of a part."""
-        return np.flatnonzero((self.parts == part) & self.features.readable)
+        return np.flatnonzero((self.split.parts == part) & self.features.readable)
 
     def labelled(self, part: str) -> Labelled:
         """Return the features and labels of a part."""
@@ -93,6 +97,7 @@ def finetune(
     engine: dict[str, Any] | None = None,
     machine: Machine = ANY_MACHINE,
     listener: Listener | None = None,
+    check: Callable[[], None] = lambda: None,
     source: str = "",
     command: str = "",
 ) -> Outcome:
@@ -112,6 +117,8 @@ def finetune(
         engine: `Module`'s options of the engine.
         machine: what training the whole network runs on.
         listener: hears notes and progress.
+        check: called between the steps of all that takes long; what it raises ends the run. What is written at the end
+            is not cut in two.
         source: what the user called the pictures.
         command: what to run for the same again.
 
@@ -120,11 +127,10 @@ def finetune(
         MissingExtraError: a package of the training extra is not installed.
     """
     listener = listener or Listener()
-    run = _prepare(model, weights, data, folder, options, extract, engine or {}, listener)
+    run = _prepare(model, weights, data, folder, options, extract, engine or {}, listener, check)
     with run.timed("classifier"):
-        head = train_head(
-            run.labelled("training"), run.labelled("validation"), len(data.classes), balanced=options.balanced
-        )
+        training, validation = run.labelled("training"), run.labelled("validation")
+        head = train_head(training, validation, len(data.classes), balanced=options.balanced, check=check)
     _note(run, listener, _classifier_note(run.module, len(data.classes)))
     part = "test" if len(run.indices("test")) else "validation"
     tally = _tally(head.logits(run.labelled(part).features), run, part)
@@ -132,10 +138,14 @@ def finetune(
     if options.full:
         with run.timed("network"):
             result = _tune(run, result, head, (model, weights), options, machine, listener)
+        if result.rank > 0:
+            return _outcome(run, head, result, part, options, source, command)
         if result.tuned:
             result.tally = _tally(_logits(run, result.variables, extract, part), run, part)
     outcome = _outcome(run, head, result, part, options, source, command)
-    _write(run, result.variables, outcome)
+    write_folder(folder, outcome, run.module.model, result.variables)
+    if options.full:
+        shutil.rmtree(run.training, ignore_errors=True)  # it is only good for going on
     return outcome
 
 
@@ -148,19 +158,29 @@ def _prepare(
     extract: ExtractOptions,
     engine: dict[str, Any],
     listener: Listener,
+    check: Callable[[], None],
 ) -> _Run:
     """Split the pictures and extract their features, or take what the folder has of both."""
     check_packages()
     _make_folder(folder)
     if len(data.classes) < 2:
         raise InputError(f"a classifier tells at least two classes apart; the data has {len(data.classes)}")
-    parts = kept_split(folder / "splits.parquet", data, options.fractions, options.seed)
+    split = kept_split(folder / "splits.parquet", data, options.fractions, options.seed)
+    if kept := split.note(options.fractions, options.seed):
+        listener.note(kept)
     module = Module(model, weights, **engine)
     started = time.perf_counter()
-    features = features_of(module, data, folder / "features.parquet", extract, listener.extracting(len(data)))
+    advance = listener.extracting(len(data))
+
+    def progress(rows: int) -> None:
+        advance(rows)
+        check()
+
+    features = features_of(module, data, folder / "features.parquet", extract, progress)
     features.check_classes(data)
     seconds = {"features": time.perf_counter() - started}
-    run = _Run(module, data, parts, features, folder, extract.preset or module.preset, seconds=seconds)
+    preset = extract.preset or module.preset
+    run = _Run(module, data, split, features, folder, preset, check, [kept] if kept else [], seconds)
     _check_parts(run)
     return run
 
@@ -205,6 +225,7 @@ class _Result:
     head_top1: float
     tuned: bool = False
     history: list[dict[str, float]] = field(default_factory=list)
+    rank: int = 0
 
 
 def _tune(
@@ -217,22 +238,35 @@ def _tune(
     listener: Listener,
 ) -> _Result:
     """Train the whole network from `result` on; return it as it was where the classifier alone validates better."""
-    aux = run.module.model.plan.aux
-    if aux and not any(name.startswith(aux.scope) for name in run.module.model.arrays()):
-        _note(run, listener, "the auxiliary head is not in the weights; a new one is trained along")
+    module = trainable(*start, len(run.data.classes), options.seed)
+    if lacks_aux_head(module):
+        _note(run, listener, "the weights have no auxiliary head for these classes; a new one is trained along")
     training, validation = (run.data.take(run.indices(part)) for part in ("training", "validation"))
-    tuned, history = fine_tune(
-        *start, result.variables, training, validation, run.folder / "training", options, machine, run.preset
+    tuned = fine_tune(
+        module, result.variables, training, validation, run.training, options, machine, run.preset, run.check
     )
+    if tuned.rank > 0:
+        return replace(result, rank=tuned.rank)
+    if text := _worse(run, head, tuned.history, balanced=options.balanced):
+        _note(run, listener, f"{text}: the classifier alone was kept")
+        return replace(result, history=tuned.history)
+    return replace(result, variables=tuned.variables, tuned=True, history=tuned.history)
+
+
+def _worse(run: _Run, head: Head, history: list[dict[str, float]], *, balanced: bool) -> str | None:
+    """Return what the whole network came to, if it validates worse than the classifier alone."""
     best = min(history, key=lambda epoch: epoch.get("validation_loss", np.inf))
-    if best["validation_top1"] < head.chosen.validation_top1:
-        note = (
-            f"training the whole network came to {best['validation_top1']:.2%} of the validation pictures, the "
-            f"classifier alone to {head.chosen.validation_top1:.2%}: the classifier alone was kept"
-        )
-        _note(run, listener, note)
-        return replace(result, history=history)
-    return replace(result, variables=tuned, tuned=True, history=history)
+    if balanced:
+        whole = best["validation_recall"]
+        tally = _tally(head.logits(run.labelled("validation").features), run, "validation")
+        alone = tally.balanced_accuracy() or 0.0
+        came = f"a mean recall of {whole:.2%} on the validation pictures"
+    else:
+        whole, alone = best["validation_top1"], head.chosen.validation_top1
+        came = f"{whole:.2%} of the validation pictures"
+    if whole > alone - _ROUNDING:
+        return None
+    return f"training the whole network came to {came}, the classifier alone to {alone:.2%}"
 
 
 # Measuring.
@@ -245,11 +279,18 @@ def _tally(logits: Floats, run: _Run, part: str) -> Tally:
 
 
 def _logits(run: _Run, variables: dict[str, Floats], extract: ExtractOptions, part: str) -> Floats:
-    """Return the logits of the trained network, from the very file that is handed over in the end."""
-    path = run.folder / "training" / MODEL
-    _write_model(run, variables, path)
-    batches = extract_labelled(Module(path), run.data.take(run.indices(part)), "Logits", extract)
-    return np.concatenate([batch.vectors for batch in batches if len(batch.vectors)])
+    """Return the logits of the trained network, from a file like the one that is handed over in the end."""
+    path = run.training / _UNMEASURED
+    vectors = []
+    try:
+        write_model(path, run.module.model, variables, run.data.classes, run.preset)
+        with closing(extract_labelled(Module(path), run.data.take(run.indices(part)), "Logits", extract)) as batches:
+            for batch in batches:
+                vectors += [batch.vectors] if len(batch.vectors) else []
+                run.check()
+    finally:
+        path.unlink(missing_ok=True)
+    return np.concatenate(vectors)
 
 
 def _mistakes(run: _Run, tally: Tally, part: str) -> list[Mistake]:
@@ -266,7 +307,7 @@ def _mistakes(run: _Run, tally: Tally, part: str) -> list[Mistake]:
     ]
 
 
-# Writing.
+# Telling.
 
 
 def _outcome(
@@ -291,28 +332,13 @@ def _outcome(
         mistakes=_mistakes(run, result.tally, part),
         skipped=run.features.errors,
         notes=run.notes,
-        settings={name: str(value) for name, value in asdict(options).items() if name != "fractions"},
+        settings=_settings(run.split, options),
         seconds=run.seconds,
+        rank=result.rank,
     )
 
 
-def _write(run: _Run, variables: dict[str, Floats], outcome: Outcome) -> None:
-    """Write the folder's files, the model last."""
-    folder = run.folder
-    try:
-        with replacing(folder / "metrics.json") as temporary:
-            temporary.write_text(json.dumps(metrics(outcome), indent=1, allow_nan=False) + "\n", "utf-8")
-    except OSError as error:
-        raise OutputError(f"cannot write {folder / 'metrics.json'}: {error.strerror or error}") from error
-    write_card(folder / "README.md", outcome)
-    write_report(folder / "report.html", outcome)
-    _write_model(run, variables, folder / MODEL)
-
-
-def _write_model(run: _Run, variables: dict[str, Floats], path: Path) -> None:
-    """Write the base model's variables with those in `variables` in their place."""
-    base, classes = run.module.model, run.data.classes
-    plan = resolve(replace(base.spec, num_classes=len(classes)))
-    kept = {name: base.arrays()[name] for name in plan.variables() if name not in variables}
-    model = Model(base.name, plan, None, (), f"{base.origin}, fine-tuned", classes, run.preset)
-    write_weights(path, {**kept, **variables}, **metadata(model))
+def _settings(split: Split, options: FinetuneOptions) -> dict[str, str]:
+    """Return the options, by name; of the split, what it was really made with."""
+    stated = {**asdict(options), **asdict(split.fractions), "split_seed": split.seed}
+    return {name: str(value) for name, value in stated.items() if name != "fractions"}

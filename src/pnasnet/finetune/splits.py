@@ -1,7 +1,7 @@
 """Which pictures train, validate and test: decided once by their names, then kept."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +15,8 @@ from ..datasets import LabelledImages
 from ..errors import InputError, OutputError
 
 PARTS = ("training", "validation", "test")
+_MADE = ("pnasnet.validation", "pnasnet.test", "pnasnet.seed")
+"""What the file says of how it was made."""
 
 
 @dataclass(frozen=True)
@@ -26,11 +28,33 @@ class Fractions:
 
     def __post_init__(self) -> None:
         """Check the shares."""
-        if min(self.validation, self.test) < 0 or self.validation == 0 or self.validation + self.test >= 1:
+        if not (self.validation > 0 and self.test >= 0 and self.validation + self.test < 1):  # nor where one is NaN
             raise InputError(
                 f"validation {self.validation} and test {self.test} must be shares that leave some for training, "
                 "and validation more than 0"
             )
+
+
+@dataclass(frozen=True)
+class Split:
+    """Which picture is in which part, and how that was decided.
+
+    Attributes:
+        parts: the part of each picture, [N] of `PARTS`.
+        fractions: the shares by which it was split.
+        seed: what else decided it.
+    """
+
+    parts: NDArray[np.str_]
+    fractions: Fractions
+    seed: int
+
+    def note(self, fractions: Fractions, seed: int) -> str | None:
+        """Return a sentence for a user who asked for other shares or another seed; None where it was these."""
+        if (self.fractions, self.seed) == (fractions, seed):
+            return None
+        made = f"validation {self.fractions.validation}, test {self.fractions.test} and seed {self.seed}"
+        return f"splits.parquet was made with {made}, and is kept: remove it to split anew"
 
 
 def split(data: LabelledImages, fractions: Fractions, seed: int = 0) -> NDArray[np.str_]:
@@ -68,34 +92,44 @@ def _hash(seed: int, name: str) -> bytes:
     return hashlib.sha256(f"{seed}:{name}".encode("utf-8", "surrogateescape")).digest()
 
 
-def kept_split(path: Path, data: LabelledImages, fractions: Fractions, seed: int = 0) -> NDArray[np.str_]:
-    """Return the part of each picture as `path` says; pictures that are new are split anew and added to it.
+def kept_split(path: Path, data: LabelledImages, fractions: Fractions, seed: int = 0) -> Split:
+    """Return the part of each picture as `path` says; pictures that are new are added to it.
+
+    They are split by the shares and the seed of those that are there; `fractions` and `seed` are for a new file.
 
     Raises:
         InputError: what `split` raises, or the file is none of these. OutputError: it cannot be written.
     """
-    known = _read(path) if path.exists() else {}
+    known, stated = _read(path) if path.exists() else ({}, None)
+    fractions, seed = stated or (fractions, seed)
     new = [index for index, name in enumerate(data.names) if name not in known]
     fresh = split(data, fractions, seed) if new else np.empty(0, "<U10")
     parts = np.array([known.get(name, fresh[i] if len(fresh) else "") for i, name in enumerate(data.names)])
     if new:
-        _write(path, data.names, parts, [data.classes[label] for label in data.labels])
-    return parts
+        table = pa.table(
+            {"name": list(data.names), "class": [data.classes[label] for label in data.labels], "part": parts.tolist()}
+        )
+        made = fractions.validation, fractions.test, seed
+        _write(path, table.replace_schema_metadata(dict(zip(_MADE, map(str, made), strict=True))))
+    return Split(parts, fractions, seed)
 
 
-def _read(path: Path) -> Mapping[str, str]:
+def _read(path: Path) -> tuple[Mapping[str, str], tuple[Fractions, int] | None]:
+    """Return the part of each name, and by what they were decided, if the file says so."""
     try:
         table = pq.read_table(path, columns=["name", "part"])
         parts = dict(zip(table["name"].to_pylist(), table["part"].to_pylist(), strict=True))
-    except (OSError, pa.ArrowException, KeyError) as error:
+        said = table.schema.metadata or {}
+        validation, test, seed = (said.get(key.encode()) for key in _MADE)
+        made = (Fractions(float(validation), float(test)), int(seed)) if validation and test and seed else None
+    except (OSError, pa.ArrowException, KeyError, ValueError) as error:
         raise InputError(f"{path} is no list of splits ({error}): remove it to split anew") from error
     if not set(parts.values()) <= set(PARTS):
         raise InputError(f"{path} has parts other than {', '.join(PARTS)}: remove it to split anew")
-    return parts
+    return parts, made
 
 
-def _write(path: Path, names: Sequence[str], parts: NDArray[np.str_], classes: Sequence[str]) -> None:
-    table = pa.table({"name": list(names), "class": list(classes), "part": parts.tolist()})
+def _write(path: Path, table: pa.Table) -> None:
     try:
         with replacing(path) as temporary:
             pq.write_table(table, temporary)

@@ -21,6 +21,7 @@ except ImportError as error:  # also without torch
 
 import torch
 from lightning_fabric.utilities.exceptions import MisconfigurationException
+from lightning_fabric.utilities.rank_zero import rank_zero_only
 from pytorch_lightning.callbacks import Callback, WeightAveraging
 from pytorch_lightning.loggers import CSVLogger
 from torch.optim.swa_utils import get_ema_multi_avg_fn
@@ -56,6 +57,14 @@ class Fitted:
     rank: int = 0
 
 
+def own_rank() -> int:
+    """Return which of the processes of a training this is, 0 for the only one, also before the training has begun.
+
+    For each further device Lightning starts the same command again.
+    """
+    return int(getattr(rank_zero_only, "rank", 0))
+
+
 def fit(
     recipe: Recipe,
     network: Network,
@@ -87,6 +96,7 @@ def fit(
         ImageError: a picture can no longer be read.
         OutputError: a checkpoint cannot be written.
         KeyboardInterrupt: the user interrupted it. The same call goes on from the last epoch that was completed.
+        SystemExit: the process was told to terminate, and `check` let it pass; its code is never that of success.
     """
     claim(folder, recipe)
     steps = steps_per_epoch(recipe, len(training.labels))
@@ -151,7 +161,8 @@ def _run(
         check()
         if isinstance(error.__context__, KeyboardInterrupt):
             raise KeyboardInterrupt from error
-        raise
+        # SIGTERM's has no code, which would be taken for success.
+        raise SystemExit(error.code or 128 + signal.SIGTERM) from error
     except BaseException:
         # The processes of the other devices would wait for this one forever.
         if kill := getattr(trainer.strategy.launcher, "kill", None):

@@ -122,7 +122,7 @@ def read_history(folder: Path) -> list[dict[str, float]]:
     """Return the figures of each epoch, those of a run that was killed and of the one that went on put together.
 
     Each has `epoch`, from 0, the mean `loss` without L2 terms, the last `learning_rate`, and, where it was validated,
-    `validation_loss` and `validation_top1`, in [0, 1].
+    `validation_loss` and `validation_top1`, in [0, 1], and with class weights `validation_recall`, the classes' mean.
     """
     epochs: dict[int, dict[str, float]] = {}
     for file in sorted((folder / LOGS).glob("version_*/metrics.csv"), key=_version):

@@ -121,6 +121,8 @@ class Recipe:
     optimizer: Sgd | RmsProp = Sgd()
     augmentation: ShiftAndFlip | CropAndFlip = ShiftAndFlip()
     label_smoothing: float = 0.0
+    class_weights: tuple[float, ...] | None = None
+    """What a picture of each class counts for in the losses; None for all alike."""
     aux_weight: float = 0.4
     """Weight of the auxiliary classifier's loss, where the network has that head."""
     clip_norm: float | None = None
@@ -154,6 +156,8 @@ class Recipe:
             raise InputError(f"a shift of {self.augmentation.shift} pixels is not within images of {height}")
         if isinstance(self.schedule, Cosine) and not 0 <= self.schedule.warm_up < 1:
             raise InputError(f"warm_up is a share of all steps, in [0, 1), not {self.schedule.warm_up}")
+        if self.class_weights is not None and len(self.class_weights) != self.spec.num_classes:
+            raise InputError(f"{len(self.class_weights)} class_weights do not fit {self.spec.num_classes} classes")
         if not 0 <= self.average_decay < 1:
             raise InputError(f"average_decay must be in [0, 1), not {self.average_decay}")
         if len({size for size, _ in self.stages}) > 1 and self.spec.aux_head:
@@ -184,4 +188,6 @@ class Recipe:
         parts = {name: type(getattr(self, name)).__name__ for name in ("schedule", "optimizer", "augmentation")}
         plain = {**asdict(self), "spec": self.spec.to_dict(), "kinds": parts}
         del plain["notes"]
+        if self.class_weights is None:  # so that trainings which began before there were any can go on
+            del plain["class_weights"]
         return plain

@@ -33,13 +33,17 @@ class ClassifierTask(pl.LightningModule):
         recipe: what decides the outcome.
     """
 
+    class_weights: Tensor | None
+
     def __init__(self, network: Network, recipe: Recipe, steps_per_epoch: int) -> None:
         """Take the network with its first weights."""
         super().__init__()
         self.network = network
         self.recipe = recipe
         self._steps = steps_per_epoch
-        self._counted = torch.zeros(3)  # of the validation: losses, right answers, pictures
+        weights = torch.tensor(recipe.class_weights) if recipe.class_weights else None
+        self.register_buffer("class_weights", weights, persistent=False)
+        self._counted = torch.zeros(0)  # of the validation: losses, right answers and pictures of each class
         self._sizes = NetworkSizes(network, freeze_batch_norm=recipe.freeze_batch_norm)
         network.set_batch_norm_momentum(recipe.batch_norm_momentum)
         if recipe.freeze_batch_norm:
@@ -77,7 +81,14 @@ class ClassifierTask(pl.LightningModule):
         return total
 
     def _cross_entropy(self, logits: Tensor, labels: Tensor) -> Tensor:
-        return functional.cross_entropy(logits.float(), labels, label_smoothing=self.recipe.label_smoothing)
+        smoothing = self.recipe.label_smoothing
+        if self.class_weights is None:
+            return functional.cross_entropy(logits.float(), labels, label_smoothing=smoothing)
+        # Torch's own mean would divide by the weights of a batch, so that a class weighed less where it is frequent.
+        losses = functional.cross_entropy(
+            logits.float(), labels, self.class_weights, label_smoothing=smoothing, reduction="none"
+        )
+        return losses.mean()
 
     def _check(self, loss: Tensor) -> None:
         # On a GPU, looking at each value would make it wait.
@@ -98,21 +109,29 @@ class ClassifierTask(pl.LightningModule):
 
     def on_validation_epoch_start(self) -> None:
         """Begin to count."""
-        self._counted = torch.zeros(3, device=self.device)
+        assert self.recipe.spec.num_classes is not None  # the recipe sees to it
+        self._counted = torch.zeros(1 + 2 * self.recipe.spec.num_classes, device=self.device)
 
     def validation_step(self, batch: Batch, index: int) -> None:
         """Count the right answers, and sum the losses, of the averaged weights; pictures labelled -1 do not count."""
         images, labels = batch
         logits = self.network(images, ("Logits",))["Logits"].float()
-        losses = functional.cross_entropy(logits, labels, ignore_index=-1, reduction="sum")
-        hits = (logits.argmax(1) == labels).sum()
-        self._counted += torch.stack([losses.detach(), hits.float(), (labels >= 0).sum().float()])
+        losses = functional.cross_entropy(logits, labels, self.class_weights, ignore_index=-1, reduction="sum")
+        pictures = functional.one_hot(labels.clamp_min(0), logits.shape[1]) * (labels >= 0)[:, None]
+        hits = pictures * (logits.argmax(1) == labels)[:, None]
+        self._counted += torch.cat([losses.detach()[None], hits.sum(0), pictures.sum(0)])
 
     def on_validation_epoch_end(self) -> None:
         """Log the means over all devices. Lightning's own would round the number of pictures of a device."""
-        losses, hits, count = self.trainer.strategy.reduce(self._counted, reduce_op="sum")
-        self.log("validation_loss", losses / count)
-        self.log("validation_top1", hits / count)
+        counted = self.trainer.strategy.reduce(self._counted, reduce_op="sum")
+        assert isinstance(counted, Tensor)
+        losses, (hits, count) = counted[0], counted[1:].reshape(2, -1)
+        weighed = count if self.class_weights is None else count * self.class_weights
+        self.log("validation_loss", losses / weighed.sum())
+        self.log("validation_top1", hits.sum() / count.sum())
+        if self.class_weights is not None:
+            there = count > 0
+            self.log("validation_recall", (hits[there] / count[there]).mean())
 
     # What Lightning asks for.
 

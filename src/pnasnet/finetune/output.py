@@ -1,0 +1,45 @@
+"""The files of a fine-tuned model's folder, and their order."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..atomic import replacing
+from ..errors import OutputError
+from ..model import Model, metadata
+from ..plan import resolve
+from ..weights import write_weights
+from .card import metrics, write_card
+from .outcome import Outcome
+from .report import write_report
+
+MODEL = "model.safetensors"
+"""The file that makes the folder a model; written last."""
+
+Variables = Mapping[str, NDArray[np.float32]]
+
+
+def write_folder(folder: Path, outcome: Outcome, base: Model, variables: Variables) -> None:
+    """Write figures, card and report, and the model last. Raises `OutputError`."""
+    try:
+        # An old model must not be found beside new figures, should the writing be cut short.
+        (folder / MODEL).unlink(missing_ok=True)
+        with replacing(folder / "metrics.json") as temporary:
+            temporary.write_text(json.dumps(metrics(outcome), indent=1, allow_nan=False) + "\n", "utf-8")
+    except OSError as error:
+        raise OutputError(f"cannot write to {folder}: {error.strerror or error}") from error
+    write_card(folder / "README.md", outcome)
+    write_report(folder / "report.html", outcome)
+    write_model(folder / MODEL, base, variables, outcome.classes, outcome.preset)
+
+
+def write_model(path: Path, base: Model, variables: Variables, classes: tuple[str, ...], preset: str) -> None:
+    """Write the base model's variables with those in `variables` in their place. Raises `OutputError`."""
+    plan = resolve(replace(base.spec, num_classes=len(classes)))
+    kept = {name: base.arrays()[name] for name in plan.variables() if name not in variables}
+    model = Model(base.name, plan, None, (), f"{base.origin}, fine-tuned", classes, preset)
+    write_weights(path, {**kept, **variables}, **metadata(model))
