@@ -153,6 +153,16 @@ def test_batch_norm_momentum_is_settable_in_a_call() -> None:
     x = torch.from_numpy(images(32)).permute(0, 3, 1, 2) * 2 - 1
     x = torch.nn.functional.pad(x, (0, 1, 0, 1))  # the cell pads, not the module
     torch.testing.assert_close(state["l1_stem_bn.running_mean"], stem(x).mean((0, 2, 3)).detach())
+    norms = [norm for norm in module.network.modules() if isinstance(norm, torch.nn.BatchNorm2d)]
+    assert [norm.momentum for norm in norms] == pytest.approx([0.01] * len(norms))  # it was that call's alone
+
+
+@pytest.mark.parametrize(
+    ("option", "value"), [("engine", "openvino"), ("engine", "nonsense"), ("precision", "bfloat16"), ("threads", 1)]
+)
+def test_what_a_network_to_train_does_not_heed_is_refused(option: str, value: Any) -> None:
+    with pytest.raises(InputError, match=rf"^{option}.* is for inference"):
+        tiny(trainable=True, **{option: value})
 
 
 def test_pictures_are_embedded_and_classified() -> None:

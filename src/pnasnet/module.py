@@ -77,6 +77,8 @@ class Module:
         torch_needed = self._train or trainable
         if freeze_batch_norm and not torch_needed:
             raise InputError("freeze_batch_norm=True is for training; give trainable=True as well")
+        if torch_needed:
+            _check_for_training(engine, precision, threads)
         self.model = open_model(
             model, weights, image_size=image_size, num_classes=num_classes, training=torch_needed, offline=offline
         )
@@ -262,12 +264,14 @@ class Module:
     def _run_network(self, images: Any, endpoints: tuple[str, ...], momentum: float | None) -> dict[str, Any]:
         import torch
 
-        if momentum is not None and self._trainable:
-            self.network.set_batch_norm_momentum(momentum)
-        if not isinstance(images, np.ndarray):
-            return dict(self.network(images, endpoints))
-        device = next(self.network.parameters()).device
-        outputs = self.network(torch.from_numpy(np.ascontiguousarray(images)).to(device), endpoints)
+        given = not isinstance(images, np.ndarray)
+        if not given:
+            device = next(self.network.parameters()).device
+            images = torch.from_numpy(np.ascontiguousarray(images)).to(device)
+        with self.network.batch_norm_momentum(momentum if self._trainable else None):
+            outputs = self.network(images, endpoints)
+        if given:
+            return dict(outputs)
         return {name: value.detach().float().cpu().numpy() for name, value in outputs.items()}
 
     @property
@@ -301,6 +305,16 @@ class Module:
         from .model import metadata
 
         write_weights(path, self.variables, **metadata(self.model), float16=float16)
+
+
+def _check_for_training(engine: str, precision: str, threads: int | None) -> None:
+    """Raise `InputError` for what a torch network would not heed."""
+    if engine not in ("auto", "torch"):
+        raise InputError(f"engine={engine!r} is for inference: a network to train, or tagged so, runs on torch")
+    if precision != "float32":
+        raise InputError(f"precision={precision!r} is for inference: a network to train computes under torch.autocast")
+    if threads is not None:
+        raise InputError("threads is for inference: of a network to train torch.set_num_threads decides")
 
 
 def get_expected_image_size(module: Module, signature: str | None = None, input_name: str | None = None) -> list[int]:

@@ -165,6 +165,18 @@ class Network(nn.Module):
         for norm in _batch_norms(self):
             norm.momentum = 1 - momentum
 
+    @contextmanager
+    def batch_norm_momentum(self, momentum: float | None) -> Iterator[None]:
+        """Within the block, use another momentum, if one is given."""
+        kept = [(norm, norm.momentum) for norm in _batch_norms(self)]
+        if momentum is not None:
+            self.set_batch_norm_momentum(momentum)
+        try:
+            yield
+        finally:
+            for norm, value in kept:
+                norm.momentum = value
+
     def use_memory_format(self, memory_format: torch.memory_format) -> None:
         """Let activations and kernels lie in memory in this way: `torch.channels_last` or `torch.contiguous_format`."""
         self.memory_format = memory_format
