@@ -28,3 +28,10 @@ def only_cluster() -> Iterator[None]:
     """Let no other module that is tested at the same time have a Ray cluster: `auto` finds any on the machine."""
     with FileLock(Path(tempfile.gettempdir()) / "pnasnet-tests-ray.lock"):
         yield
+
+
+@pytest.fixture(scope="module")
+def ray_folder(only_cluster: None) -> Iterator[str]:
+    """A folder for what Ray remembers, so that `auto` finds no cluster that is gone; short, as names of sockets are."""
+    with tempfile.TemporaryDirectory(prefix="ray-", ignore_cleanup_errors=True) as folder:
+        yield folder

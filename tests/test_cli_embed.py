@@ -1,5 +1,6 @@
 """`pnasnet embed`: rows, failures, exit codes, and what interruptions leave."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -191,6 +192,58 @@ def test_a_list_on_standard_input_and_a_folder(tmp_path: Path, photos: Path) -> 
 
 def test_no_source_at_all(tmp_path: Path) -> None:
     assert run("embed", *MODEL, "-o", tmp_path / "out").exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--gpus", "1"], "--gpus: of workers on a cluster; add --ray, or --engine-address"),
+        (["--workers", "2", "--cpus", "1"], "--workers and --cpus: of workers on a cluster; add --ray"),
+        (["-0"], "--null is about a list: name one with --files-from"),
+        (["--resume", "--overwrite"], "--resume and --overwrite exclude one another"),
+    ],
+)
+def test_options_that_would_have_no_effect(tmp_path: Path, options: list[str], message: str) -> None:
+    result = run("embed", PHOTOS, *MODEL, "-o", tmp_path / "out", *options)
+    assert result.exit_code == 2
+    assert message in result.stderr
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("name", ["out", "f.parquet"])
+def test_resume_goes_on_and_begins_nothing(tmp_path: Path, photos: Path, name: str) -> None:
+    command = ("embed", photos, *MODEL, "-o", tmp_path / name, "--resume")
+    folder = tmp_path / ("out" if name == "out" else "f.partial")
+    assert f"nothing to resume: no run has begun to write to {folder}" in error_of(run(*command))
+    assert not folder.exists()
+    unfinished = tmp_path / "unfinished"
+    assert run("embed", photos, *MODEL, "-o", unfinished).exit_code == 0
+    (unfinished / "_complete.json").unlink()
+    next(unfinished.glob("part-*")).unlink()
+    unfinished.rename(folder)
+    result = run(*command)
+    assert result.exit_code == 0, result.output
+    assert result.stdout.startswith(f"{tmp_path / name}: 4 embedded, 0 failed")
+    assert len(pq.read_table(tmp_path / name)) == 4
+
+
+def test_resume_leaves_a_folder_of_others_alone(tmp_path: Path, photos: Path) -> None:
+    others = tmp_path / "others"
+    others.mkdir()
+    (others / "a.txt").write_text("precious")
+    assert "nothing to resume" in error_of(run("embed", photos, *MODEL, "-o", others, "--resume"))
+    assert [path.name for path in others.iterdir()] == ["a.txt"]
+
+
+def test_the_report_stays_beside_a_file(tmp_path: Path, photos: Path) -> None:
+    output = tmp_path / "f.parquet"
+    for again in ((), ("--overwrite",)):
+        result = run("embed", photos, *MODEL, "-o", output, *again)
+        assert result.stdout.rstrip().endswith("; see f.report.html")
+        assert "4 rows: 4 vectors" in (tmp_path / "f.report.html").read_text()
+        assert json.loads((tmp_path / "f.report.json").read_text())["rows"] == 4
+        names = sorted(path.name for path in tmp_path.iterdir() if path.is_file())
+        assert names == ["f.parquet", "f.report.html", "f.report.json"]
 
 
 def test_several_endpoints_as_numbers_of_half_the_size(tmp_path: Path, photos: Path) -> None:

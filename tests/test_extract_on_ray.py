@@ -25,7 +25,7 @@ from pnasnet.extract import (
     extract_to_folder,
     list_units,
 )
-from pnasnet.extract.on_ray import RayOptions, extract_on_ray
+from pnasnet.extract.on_ray import RayOptions, enter, extract_on_ray
 from pnasnet.extract.sources import listing
 
 ray = pytest.importorskip("ray")
@@ -149,3 +149,12 @@ def test_places_that_are_not_there(cluster: str, tmp_path: Path, sources: Source
         extract_to(tmp_path / "out", sources, build(), OPTIONS, extract=extract)
     with pytest.raises(InputError, match="at least one worker"):
         RayOptions(workers=0)
+
+
+def test_relative_names_are_the_users(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "there").mkdir()
+    enter(str(tmp_path / "there"))
+    assert Path.cwd() == tmp_path / "there"
+    enter(str(tmp_path / "elsewhere"))  # where nothing has such names by accident
+    assert Path.cwd() == Path("/")

@@ -2,6 +2,8 @@
 
 import io
 import json
+import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +12,18 @@ from PIL import Image
 
 from corpus import MODEL, pictures, write_folder
 from pnasnet import Module
-from pnasnet.extract import ExtractOptions, Prepared, Sources, columns_for, extract_to, list_units
-from pnasnet.extract.report import Failures
+from pnasnet.extract import (
+    ExtractOptions,
+    FeatureFolder,
+    Prepared,
+    Report,
+    Sources,
+    Stages,
+    columns_for,
+    extract_to,
+    list_units,
+)
+from pnasnet.extract.report import Failures, write_report
 from pnasnet.extract.sample import Sample
 from pnasnet.extract.sources import Picture
 
@@ -34,8 +46,13 @@ def test_figures(report: Path) -> None:
     assert said["failures"][0]["kind"].startswith("empty (N bytes)")
     assert [Path(example["path"]).name for example in said["failures"][0]["examples"]] == ["<b>&.jpg", "empty.jpg"]
     assert said["this_run"]["bottleneck"] in ("decoding", "engine", "writing")
-    assert 0 < sum(said["this_run"]["shares"].values()) <= 1.01
+    assert sum(said["this_run"]["shares"].values()) == pytest.approx(1)
     assert said["settings"]["embedding.preset"] == "hub"
+    assert said["engines"] == ["fake engine: mean colours instead of features"]
+    seconds, rates = said["this_run"]["stages"], said["this_run"]["images_per_second"]
+    assert {name: rates[name] * seconds[name] for name in rates} == pytest.approx(
+        {"decoding": 63, "engine": 60, "writing": 63}
+    )
 
 
 def test_page(report: Path) -> None:
@@ -43,9 +60,34 @@ def test_page(report: Path) -> None:
     assert "<h1>63 rows: 60 vectors, 3 failures</h1>" in page
     assert page.count('<img src="data:image/jpeg;base64,') == 48
     assert "&lt;b&gt;&amp;.jpg" in page
+    assert "The networks ran on fake engine: mean colours instead of features." in page
+    assert len(re.findall(r"[\d,]+\.\d images a second", page)) == 3
     assert "<script" not in page
     assert "<b>&" not in page
     assert "http" not in page.replace("http-equiv", "")  # asks nothing of a network
+
+
+def test_shares_of_many_workers_are_of_their_time(tmp_path: Path) -> None:
+    """Ten workers spend more seconds than pass."""
+    folder = FeatureFolder(tmp_path)
+    done = Report(rows=100, failed=10, seconds=3.0, stages=Stages(40.0, 4.0, 12.0, 4.0, copies=30))
+    write_report(folder, {"sources": []}, done, Failures())
+    said = json.loads((tmp_path / "_report.json").read_text())["this_run"]
+    assert said["shares"] == {"decoding": 0.2, "engine": 0.6, "writing": 0.2}
+    assert said["images_per_second"] == {"decoding": 2.5, "engine": 5.0, "writing": 25.0}
+
+
+def test_engines_of_several_columns_and_runs(tmp_path: Path) -> None:
+    photos, options = write_folder(tmp_path / "photos", pictures(3)), ExtractOptions()
+    modules = [Module(MODEL, engine="fake"), Module(MODEL, engine="fake")]
+    modules[1].engine_for(("global_pool",)).description = "another engine"
+    columns = [
+        replace(columns_for([module], ["global_pool"], options)[0], name=f"embedding_{number}")
+        for number, module in enumerate(modules)
+    ]
+    extract_to(tmp_path / "out", Sources(lambda: list_units([photos]), [str(photos)]), columns, options)
+    said = json.loads((tmp_path / "out/_report.json").read_text())
+    assert said["engines"] == ["fake engine: mean colours instead of features", "another engine"]
 
 
 def test_failures_are_grouped_without_names_and_numbers_and_bounded() -> None:

@@ -205,6 +205,48 @@ def test_a_damaged_part_is_told_of(module: Module, tmp_path: Path) -> None:
     assert len(rows_of(tmp_path / "out")) == 9
 
 
+def test_a_damaged_part_in_the_middle_of_a_unit(
+    module: Module, tmp_path: Path, everything: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(listing, "FILES_IN_UNIT", 1000)
+    monkeypatch.setattr(keeper, "PART_SECONDS", 0.0)
+    run(module, tmp_path / "whole", *everything)
+    with pytest.raises(KeyboardInterrupt):
+        run(module, tmp_path / "out", *everything, listener=StopAfter(15))
+    part = tmp_path / "out/part-00000000-000000003.parquet"
+    part.write_bytes(part.read_bytes()[:-10])
+    with pytest.raises(OutputError, match="remove it, and run again"):
+        run(module, tmp_path / "out", *everything)
+    part.unlink()
+    monkeypatch.setattr(keeper, "PART_SECONDS", 60.0)  # other parts than those that are left
+    run(module, tmp_path / "out", *everything)
+    assert rows_of(tmp_path / "out") == rows_of(tmp_path / "whole")
+
+
+def test_a_damaged_part_of_a_complete_folder(module: Module, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(keeper, "PART_SECONDS", 0.0)
+    folder = write_folder(tmp_path / "folder", pictures(9))
+    run(module, tmp_path / "out", folder)
+    before = rows_of(tmp_path / "out")
+    (tmp_path / "out/part-00000000-000000000.parquet").unlink()
+    run(module, tmp_path / "out", folder)
+    assert rows_of(tmp_path / "out") == before
+
+
+def test_copies_of_a_part_that_is_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(contents, "_RECENT_BYTES", 0)
+    own, folder, options = Module(MODEL, engine="fake"), with_copies(tmp_path), replace(THREE, deduplicate=True)
+    run(own, tmp_path / "whole", folder)
+    with pytest.raises(KeyboardInterrupt):
+        run(own, tmp_path / "out", folder, options=options, listener=StopAfter(17))
+    first = next(FeatureFolder(tmp_path / "out").parts())
+    first.unlink()
+    with pytest.raises(KeyboardInterrupt):  # a shorter one takes its place
+        run(own, tmp_path / "out", folder, options=replace(options, batch_size=1), listener=StopAfter(1))
+    run(own, tmp_path / "out", folder, options=options)
+    assert rows_of(tmp_path / "out") == rows_of(tmp_path / "whole")
+
+
 def test_a_source_that_goes_away_ends_the_run_and_may_come_back(module: Module, tmp_path: Path) -> None:
     folder = write_folder(tmp_path / "folder", pictures(30))
     options = ExtractOptions(batch_size=3, give_up=8)
@@ -214,7 +256,7 @@ def test_a_source_that_goes_away_ends_the_run_and_may_come_back(module: Module, 
             if folder.exists():
                 folder.rename(tmp_path / "away")
 
-    with pytest.raises(InputError, match="8 pictures one after the other cannot be reached") as caught:
+    with pytest.raises(InputError, match="8 pictures or shards one after the other cannot be reached") as caught:
         run(module, tmp_path / "out", folder, options=options, listener=Unmount())
     assert "the same command goes on from there" in caught.value.__notes__[0]
     assert {row["status"] for row in rows_of(tmp_path / "out")} == {"ok"}
@@ -232,6 +274,49 @@ def test_who_does_not_give_up_gets_errors(module: Module, tmp_path: Path) -> Non
     report = extract_to(tmp_path / "out", Sources(lambda: [unit], ["gone"]), columns, options)
     assert (report.rows, report.failed) == (4, 4)
     assert "its folder is gone" in report.errors[0]
+
+
+def test_failures_of_earlier_runs_are_counted(module: Module, tmp_path: Path, everything: list[Path]) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        run(module, tmp_path / "out", *everything, listener=StopAfter(12))
+    report = run(module, tmp_path / "out", *everything)
+    assert (report.failed, report.failed_before) == (5, 2)
+    again = run(module, tmp_path / "out", *everything)
+    assert (again.rows, again.failed, again.failed_before) == (0, 5, 5)
+
+
+@pytest.mark.parametrize("name", ["out", "f.parquet"])
+def test_a_run_that_overwrites_goes_on_where_it_was(module: Module, tmp_path: Path, name: str) -> None:
+    folder, slim = write_folder(tmp_path / "folder", pictures(10)), ExtractOptions(preset="slim", batch_size=3)
+    run(module, tmp_path / name, folder)
+    with pytest.raises(KeyboardInterrupt) as caught:
+        run(module, tmp_path / name, folder, options=slim, overwrite=True, listener=StopAfter(6))
+    assert "the same command goes on from there" in caught.value.__notes__[0]
+    report = run(module, tmp_path / name, folder, options=slim, overwrite=True)
+    assert report.kept + report.rows == 10
+    assert report.kept >= 6
+    anew = run(module, tmp_path / name, folder, options=slim, overwrite=True)
+    assert (anew.kept, anew.rows) == (0, 10)
+    with pytest.raises(KeyboardInterrupt):
+        run(module, tmp_path / name, folder, options=slim, overwrite=True, listener=StopAfter(6))
+    other = run(module, tmp_path / name, folder, overwrite=True)
+    assert (other.kept, other.rows) == (0, 10)
+
+
+def test_a_kill_while_a_folder_is_cleared(module: Module, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = write_folder(tmp_path / "folder", pictures(10))
+    run(module, tmp_path / "out", folder)
+    removed: list[str] = []
+    unlink = Path.unlink
+
+    def note(path: Path, missing_ok: bool = False) -> None:
+        removed.extend([path.name] if path.exists() else [])
+        unlink(path, missing_ok)
+
+    monkeypatch.setattr(Path, "unlink", note)
+    with FeatureFolder(tmp_path / "out").locked():
+        FeatureFolder(tmp_path / "out").clear()
+    assert (removed[0], removed[-1]) == ("_complete.json", "_settings.json")
 
 
 def test_one_file(module: Module, tmp_path: Path, everything: list[Path]) -> None:

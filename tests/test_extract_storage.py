@@ -169,14 +169,19 @@ def test_all_kinds_of_sources_over_http(tmp_path: Path) -> None:
 def test_a_server_that_breaks_off_a_tar(tmp_path: Path) -> None:
     whole = tar(pictures(40))
     module, options = Module(MODEL, engine="fake"), ExtractOptions()
-    with http_server({"/a.tar": body(whole[: len(whole) // 2], len(whole))}) as url:
+    served = {"/a.tar": body(whole[: len(whole) // 2], len(whole))}
+    with http_server(served) as url:
         sources = Sources(lambda: list_units([f"{url}/a.tar"]), ["x"])
-        report = extract_to(tmp_path / "out", sources, columns_for([module], ["global_pool"], options), options)
-    rows = rows_of(tmp_path / "out")
-    assert report.failed == 1
-    assert len(rows) > 10
-    assert [row["status"] for row in rows] == ["ok"] * (len(rows) - 1) + ["error"]
-    assert rows[-1]["path"] == f"{url}/a.tar"
+        columns = columns_for([module], ["global_pool"], options)
+        with pytest.raises(InputError, match=r"1 of the shards could not be reached, .*a\.tar.*: cannot be read"):
+            extract_to(tmp_path / "out", sources, columns, options)
+        kept = rows_of(tmp_path / "out")
+        assert len(kept) > 10
+        assert {row["status"] for row in kept} == {"ok"}
+        served["/a.tar"] = body(whole)
+        report = extract_to(tmp_path / "out", sources, columns, options)
+    assert (report.kept, report.rows, report.failed) == (len(kept), 40 - len(kept), 0)
+    assert [str(row["path"]).rpartition("/")[2] for row in rows_of(tmp_path / "out")] == list(pictures(40))
 
 
 @pytest.mark.usefixtures("impatient")
@@ -187,7 +192,7 @@ def test_a_server_that_goes_away_ends_the_run(tmp_path: Path) -> None:
     with http_server(served) as url:
         urls = [f"{url}/{number}.jpg" for number in range(40)]
         columns = columns_for([module], ["global_pool"], options)
-        with pytest.raises(InputError, match="4 pictures one after the other cannot be reached"):
+        with pytest.raises(InputError, match="4 pictures or shards one after the other cannot be reached"):
             extract_to(tmp_path / "out", Sources(lambda: list_units(urls), ["x"]), columns, options)
         assert [row["status"] for row in rows_of(tmp_path / "out")] == ["ok"] * 10
         for number in range(10, 40):

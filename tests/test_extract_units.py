@@ -6,11 +6,14 @@ import os
 import tarfile
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from corpus import jpeg, parquet, pictures, tar, write_folder, zipped
 from pnasnet.errors import ImageError, InputError
 from pnasnet.extract.sources import Files, Unit, check_sources, list_units, listing, read_list
+from pnasnet.extract.sources import parquet as parquet_files
 
 
 def names(*sources: Path | str) -> list[str]:
@@ -165,6 +168,44 @@ def test_a_list_may_hold_any_name(tmp_path: Path) -> None:
     assert list(read_list(str(lines))) == ["a.jpg", "  b.jpg", "x" * 200_000, "c.jpg"]
     with pytest.raises(InputError, match="give a file with a path on each line"):
         list(read_list(str(tmp_path / "none")))
+
+
+def test_what_a_list_names_and_is_not_there_is_a_picture_that_fails(tmp_path: Path) -> None:
+    there = write_folder(tmp_path / "folder", pictures(1)) / "00000.jpg"
+    gone = [
+        f"{tmp_path}/gone.jpg",
+        f"{tmp_path}/gone[1].jpg",
+        f"{tmp_path}/gone.tar",
+        "x" * 5000,
+        f"{tmp_path}/no/a.jpg",
+    ]
+    units = list(list_units([*gone, str(there)], listed=True))
+    assert [picture.name for unit in units for picture in unit.pictures()] == [*gone, str(there)]
+    with pytest.raises(InputError, match="does not exist"):
+        list(list_units(gone))
+
+
+@pytest.mark.parametrize(
+    ("folder", "path", "read"),
+    [
+        ("https://host/d/a.parquet?key=1", "sub/a b.jpg", "https://host/d/sub/a%20b.jpg"),
+        ("s3://bucket/d/a.parquet", "sub/a b.jpg", "s3://bucket/d/sub/a b.jpg"),
+        ("s3://bucket/d/a.parquet", "https://other/a.jpg", "https://other/a.jpg"),
+    ],
+)
+def test_paths_in_a_remote_parquet_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, folder: str, path: str, read: str
+) -> None:
+    table = pa.table({"image": [{"bytes": None, "path": path}, {"bytes": None, "path": f"{tmp_path}/a.jpg"}]})
+    table = table.cast(pa.schema({"image": pa.struct({"bytes": pa.binary(), "path": pa.string()})}))
+    pq.write_table(table, tmp_path / "a.parquet")
+    write_folder(tmp_path, {"a.jpg": jpeg(0)})
+    monkeypatch.setattr(parquet_files, "open_url", lambda url: io.BytesIO((tmp_path / "a.parquet").read_bytes()))
+    monkeypatch.setattr(parquet_files, "read_url", str.encode)
+    found = list(parquet_files.RowGroup(folder, "image", 0, 0, 2).pictures())
+    assert found[0].read() == read.encode()
+    with pytest.raises(ImageError, match=r"a\.parquet.*#1: '/.*/a\.jpg' is a path on the machine that wrote the file"):
+        found[1].read()
 
 
 def test_what_is_not_there_is_known_at_once(tmp_path: Path) -> None:

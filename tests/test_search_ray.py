@@ -29,20 +29,21 @@ _SEARCH = """if True:
 """
 
 
-def run(folder: Path, script: str = _SEARCH) -> subprocess.CompletedProcess[str]:
+def run(folder: Path, ray_folder: str, script: str = _SEARCH) -> subprocess.CompletedProcess[str]:
     seen = folder / "seen"
     seen.mkdir()
+    environment = {"PYTHONPATH": ":".join([*sys.path, str(HERE)]), "PATH": "/usr/bin:/bin"}
     return subprocess.run(
         [sys.executable, "-c", script, str(folder / "out"), str(seen)],
-        env={"PYTHONPATH": ":".join([*sys.path, str(HERE)]), "PATH": "/usr/bin:/bin", "RAY_USAGE_STATS_ENABLED": "0"},
+        env={**environment, "RAY_USAGE_STATS_ENABLED": "0", "RAY_TMPDIR": ray_folder},
         capture_output=True, text=True, check=False,
     )  # fmt: skip
 
 
 @pytest.mark.slow
-def test_workers_killed_in_the_middle(tmp_path: Path) -> None:
+def test_workers_killed_in_the_middle(tmp_path: Path, ray_folder: str) -> None:
     """The first two children kill their worker: they are begun again elsewhere, and the outcome is the same."""
-    done = run(tmp_path)
+    done = run(tmp_path, ray_folder)
     assert done.stdout == "14 14\n", done.stderr
     with Journal(tmp_path / "out/journal.sqlite", readonly=True) as journal:
         children = journal.children()
@@ -75,8 +76,8 @@ _ALONE = """if True:
 
 
 @pytest.mark.slow
-def test_no_cluster_and_a_child_that_takes_too_long(tmp_path: Path) -> None:
-    done = run(tmp_path, _ALONE)
+def test_no_cluster_and_a_child_that_takes_too_long(tmp_path: Path, ray_folder: str) -> None:
+    done = run(tmp_path, ray_folder, _ALONE)
     first, second = done.stdout.splitlines()
     assert first.startswith("no Ray cluster answers at 'auto' ("), done.stderr
     assert second == "('ok', ''); ('timeout', 'not done in 6 s'); ('ok', '')", done.stderr

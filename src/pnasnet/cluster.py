@@ -1,5 +1,6 @@
 """A Ray cluster: one that is there, or one of this machine that ends with the program."""
 
+import importlib.util
 import logging
 import sys
 from collections.abc import Iterator
@@ -10,6 +11,12 @@ from .errors import InputError, MissingExtraError
 
 LOCAL = "local"
 """Stands for a cluster of this machine alone, begun for the purpose."""
+_CLIENT = "ray://"
+
+
+def is_client(address: str) -> bool:
+    """Whether an address is that of a server for clients, which take no part in the cluster themselves."""
+    return address.startswith(_CLIENT)
 
 
 @contextmanager
@@ -21,19 +28,27 @@ def cluster(address: str, purpose: str) -> Iterator[Any]:
         purpose: what it is for, in words.
 
     Raises:
-        MissingExtraError: Ray is not installed. InputError: no cluster answers.
+        MissingExtraError: Ray is not installed, or not its client. InputError: no cluster answers.
     """
     try:
         import ray
     except ImportError as error:
         raise MissingExtraError.of("ray", "ray", purpose) from error
+    if is_client(address) and importlib.util.find_spec("grpc") is None:
+        raise MissingExtraError(
+            f"{address} needs Ray's client, which is not installed: pip install 'ray[client]', or run the command on a "
+            "machine of the cluster with the address `auto`"
+        )
     begun = not ray.is_initialized()
     with redirect_stdout(sys.stderr):  # Ray prints messages of its own to where only results belong
         try:
             ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, ignore_reinit_error=True)
         except (ConnectionError, ValueError, RuntimeError) as error:
-            reason = " ".join(str(error).split())
-            raise InputError(f"no Ray cluster answers at {address!r} ({reason}): start one with `ray start`") from error
+            reason = (str(error).strip() or type(error).__name__).splitlines()[-1]
+            raise InputError(
+                f"no Ray cluster answers at {address!r} ({reason}): start one with `ray start`; for one that asks for "
+                "a token, set RAY_AUTH_MODE=token"
+            ) from error
         try:
             yield ray
         finally:

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -15,6 +16,7 @@ from .options import ModelOptions, extract_options, model_options
 
 if TYPE_CHECKING:
     from ..extract import ExtractOptions, Report
+    from ..extract.on_ray import RayOptions
     from ..extract.sources import Unit
 
 
@@ -51,13 +53,14 @@ if TYPE_CHECKING:
     "--give-up",
     type=click.IntRange(0),
     metavar="N",
-    help="End after N pictures in a row that cannot be reached.  [default: 32; 0: never]",
+    help="End after N pictures or shards in a row that cannot be reached.  [default: 32; 0: never]",
 )
 @click.option("--ray", is_flag=True, help="Extract by workers on a Ray cluster, of this machine unless told otherwise.")
 @click.option("--engine-address", metavar="ADDRESS", help="The Ray cluster: auto, HOST:PORT or ray://HOST:PORT.")
 @click.option("--workers", type=click.IntRange(1), metavar="N", help="Workers there.  [default: as many as fit]")
-@click.option("--cpus", type=click.IntRange(1), default=1, show_default=True, metavar="N", help="Processors of each.")
-@click.option("--gpus", type=click.FloatRange(0), default=0.0, show_default=True, metavar="N", help="GPUs of each.")
+@click.option("--cpus", type=click.IntRange(1), metavar="N", help="Processors of each.  [default: 1]")
+@click.option("--gpus", type=click.FloatRange(0), metavar="N", help="GPUs of each.  [default: 0]")
+@click.option("--resume", is_flag=True, help="Only go on where a run has stopped; without, a new one may begin, too.")
 @click.option("--overwrite", is_flag=True, help="Begin anew where the output exists.")
 @click.option("-q", "--quiet", is_flag=True, help="No progress bar and no word about the engine.")
 def embed(
@@ -72,8 +75,9 @@ def embed(
     ray: bool,
     engine_address: str | None,
     workers: int | None,
-    cpus: int,
-    gpus: float,
+    cpus: int | None,
+    gpus: float | None,
+    resume: bool,
     overwrite: bool,
     quiet: bool,
 ) -> None:
@@ -84,7 +88,7 @@ def embed(
     (hf:NAME). Each photo becomes a row, in the order given and by name within a folder: path, embedding, width, height,
     status, error. A photo that cannot be read keeps its row, with the error, and the exit code is then 3.
 
-    Interrupted, killed or on a full disk, the same command goes on where it was.
+    Interrupted, killed or on a full disk, the same command goes on where it was; with --resume, it does nothing else.
 
     \b
       pnasnet embed photos/ -o features.parquet
@@ -98,23 +102,27 @@ def embed(
 
     if not sources and files_from is None:
         raise click.UsageError("name at least one source, or a list with --files-from")
+    if null and files_from is None:
+        raise click.UsageError("--null is about a list: name one with --files-from")
+    if resume and overwrite:
+        raise click.UsageError("--resume and --overwrite exclude one another")
+    cluster = _cluster(ray, engine_address, workers=workers, cpus=cpus, gpus=gpus)
     check_sources(sources)  # before a model is fetched
     listed = () if files_from is None else (f"--files-from={files_from}",)
 
     def units() -> "Iterator[Unit]":
         yield from list_units(sources)
         if files_from is not None:
-            yield from list_units(read_list(files_from, null=null))
+            yield from list_units(read_list(files_from, null=null), listed=True)
 
     show_logs(quiet=quiet)
     choices = (model.choice(), *(replace(model, model=name, weights=None).choice() for name in others))
     build = ColumnsOf(choices, endpoints, options)
     extract: Any = extract_to_folder
-    if ray or engine_address is not None:
-        from ..extract.on_ray import RayOptions, extract_on_ray
+    if cluster:
+        from ..extract.on_ray import extract_on_ray
 
-        cluster = RayOptions(engine_address or LOCAL, workers, cpus, gpus)
-        extract = partial(extract_on_ray, build=build.on_workers(cpus), ray_options=cluster)
+        extract = partial(extract_on_ray, build=build.on_workers(cluster.cpus), ray_options=cluster)
     with stop_on_signal() as stop, closing(_progress(quiet, stop)) as progress:
         report = extract_to(
             output,
@@ -122,12 +130,26 @@ def embed(
             build(),
             options,
             extract=extract,
+            resume=resume,
             overwrite=overwrite,
             listener=progress,
         )
     _print(report, output)
     if report.failed:
         raise SystemExit(EXIT_IMAGES_FAILED)
+
+
+def _cluster(ray: bool, address: str | None, **workers: Any) -> "RayOptions | None":
+    """Return how a cluster is used, if one is; raise `click.UsageError` for options that are of no use without."""
+    given = {name: value for name, value in workers.items() if value is not None}
+    if ray or address is not None:
+        from ..extract.on_ray import RayOptions
+
+        return RayOptions(address or LOCAL, **given)
+    if given:
+        names = " and ".join(f"--{name}" for name in given)
+        raise click.UsageError(f"{names}: of workers on a cluster; add --ray, or --engine-address")
+    return None
 
 
 def _progress(quiet: bool, stop: Stop) -> Any:
@@ -159,15 +181,18 @@ def _progress(quiet: bool, stop: Stop) -> Any:
 def _print(report: "Report", output: str) -> None:
     for line in report.errors:
         click.echo(f"failed: {line}", err=True)
-    if report.failed > len(report.errors):
-        click.echo(f"failed: {report.failed - len(report.errors):,} more; their rows say why", err=True)
+    new = report.failed - report.failed_before
+    if new > len(report.errors):
+        click.echo(f"failed: {new - len(report.errors):,} more; their rows say why", err=True)
+    if report.failed_before:
+        click.echo(f"failed: {report.failed_before:,} in earlier runs; their rows say why", err=True)
     if not report.rows:
         click.echo(f"{output}: complete already, with {report.kept:,} rows")
         return
     click.echo(
-        f"{output}: {report.rows - report.failed:,} embedded, {report.failed:,} failed, "
+        f"{output}: {report.rows - new:,} embedded, {new:,} failed, "
         f"in {report.seconds:.1f} s ({report.rows / report.seconds:.1f} images/s)"
         + (f"; {report.kept:,} rows were there before" if report.kept else "")
         + (f"; {report.stages.copies:,} vectors are copies" if report.stages.copies else "")
-        + ("" if output.endswith(".parquet") else "; see _report.html")
+        + f"; see {Path(output).stem + '.report.html' if output.endswith('.parquet') else '_report.html'}"
     )

@@ -65,7 +65,7 @@ class Contents:
         places = [(row.digest, part.name, place) for place, row in enumerate(rows) if row.digest and row.error is None]
         try:
             with self._database:
-                self._database.executemany("INSERT OR IGNORE INTO contents VALUES (?, ?, ?)", places)
+                self._database.executemany("INSERT OR REPLACE INTO contents VALUES (?, ?, ?)", places)
         except sqlite3.Error as error:
             raise self._failed(error) from error
 
@@ -81,21 +81,24 @@ class Contents:
         if place is None or not (self._folder.path / place[0]).is_file():
             return None
         vectors = _read_row(self._folder.path / place[0], place[1])
-        self.add(digest, vectors)
+        if vectors is not None:
+            self.add(digest, vectors)
         return vectors
 
     def _failed(self, error: sqlite3.Error) -> OutputError:
         return OutputError(f"{self._folder.path / DATABASE}: {error}; make room for it, or leave out --deduplicate")
 
 
-def _read_row(path: Path, row: int) -> Vectors:
-    """Return the vectors of a row, reading no more than its row group."""
+def _read_row(path: Path, row: int) -> Vectors | None:
+    """Return the vectors of a row, reading no more than its row group; None where another part has taken its place."""
     with pq.ParquetFile(path) as part:
         names = [name for name in part.schema_arrow.names if name.startswith("embedding")]
         for group in range(part.num_row_groups):
             rows = part.metadata.row_group(group).num_rows
             if row < rows:
                 table = part.read_row_group(group, columns=names).slice(row, 1)
+                if table[names[0]].null_count:
+                    return None
                 return {name: table[name].combine_chunks().flatten().to_numpy() for name in names}
             row -= rows
-    raise OutputError(f"{path} has fewer rows than it had: remove the folder, and begin anew")
+    return None

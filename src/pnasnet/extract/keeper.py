@@ -1,7 +1,10 @@
 """The rows of a run, cut where units end and written as parts before a kill could cost much."""
 
 import time
+from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 
 from .contents import Contents
 from .feed import Feed
@@ -17,14 +20,27 @@ PART_SECONDS = 60.0
 
 @dataclass
 class _Open:
-    """The unit whose rows are coming: its number, and the number of its next row."""
+    """The unit whose rows are coming.
+
+    Attributes:
+        unit: its number.
+        next: the number of its next row.
+        is_one_file: whether where one of its pictures is out of reach the others are.
+        unreached: why its next row and those after it are out of reach, if they are.
+    """
 
     unit: int
     next: int
+    is_one_file: bool
+    unreached: str | None = None
 
 
 class Keeper:
-    """Takes batches in the order of a feed, and writes them to a folder."""
+    """Takes batches in the order of a feed, and writes them to a folder.
+
+    Rows of pictures that could not be reached are not written before a later picture was reached: until then all of
+    them may be out of reach, and are left to another run. A unit that is one file is left to it from the first on.
+    """
 
     def __init__(
         self,
@@ -39,63 +55,120 @@ class Keeper:
         self._folder, self._vectors, self._feed = folder, vectors, feed
         self._part_seconds = PART_SECONDS if part_seconds is None else part_seconds
         self._pending: list[Batch] = []
+        self._waiting: deque[tuple[Part, list[Batch]]] = deque()  # the last rows of units that are over
         self._open: _Open | None = None
         self._row = 0  # of the stream
         self._written = time.monotonic()
         self.seconds = 0.0
         """Spent on writing."""
+        self.unreached: list[str] = []
+        """Why units are left to another run, a line each."""
 
     def add(self, batch: Batch) -> None:
         """Take the next rows. Raises `OutputError` where they cannot be written."""
         start = 0
         while start < len(batch.rows):
             self._close_ended()
-            room = self._feed.ends[0] - self._row if self._feed.ends else len(batch.rows)
+            room = self._feed.ends[0].row - self._row if self._feed.ends else len(batch.rows)
             stop = min(len(batch.rows), start + room)
-            self._pending.append(_slice(batch, start, stop))
+            self._take(_slice(batch, start, stop))
             self._row += stop - start
             start = stop
         self._close_ended()
         if nbytes(self._pending) >= PART_BYTES or time.monotonic() - self._written >= self._part_seconds:
             self.flush()
 
-    def flush(self, *, without: frozenset[str] = frozenset()) -> None:
-        """Write what is pending, but for the last rows if their pictures are among `without`."""
-        while self._pending and without:
-            last = self._pending[-1]
-            kept = len(last.rows)
-            while kept and last.rows[kept - 1].error is not None and last.rows[kept - 1].path in without:
-                kept -= 1
-            self._pending[-1:] = [_slice(last, 0, kept)] if kept else []
-            if kept:
-                break
+    def flush(self) -> None:
+        """Write what is pending, but for rows that wait."""
         self._write(last=False)
 
+    def finish(self) -> None:
+        """Write all there is: nothing more will come."""
+        self._close_ended()
+        self._write_waiting()
+
+    def _take(self, batch: Batch) -> None:
+        """Take rows of the open unit."""
+        if any(not row.missed for row in batch.rows):
+            self._write_waiting()
+        if self._open is not None and self._open.is_one_file:
+            batch = self._within_reach(batch, self._open)
+        if batch.rows:
+            self._pending.append(batch)
+
+    def _within_reach(self, batch: Batch, unit: _Open) -> Batch:
+        """Return the rows before the first that could not be reached."""
+        if unit.unreached is not None:
+            return _slice(batch, 0, 0)
+        for place, row in enumerate(batch.rows):
+            if row.missed:
+                unit.unreached = row.error
+                return _slice(batch, 0, place)
+        return batch
+
     def _close_ended(self) -> None:
-        while self._feed.ends and self._feed.ends[0] <= self._row:
-            self._feed.ends.popleft()
-            self._write(last=True)
-            self._open = None
+        while self._feed.ends and self._feed.ends[0].row <= self._row:
             self._begin()
+            unreached = self._feed.ends.popleft().unreached
+            if self._open is not None:
+                unreached = unreached or self._open.unreached
+            self._write(last=unreached is None)
+            if unreached is not None:
+                self.unreached.append(unreached)
+                self._pending = []
+            self._open = None
+        self._begin()
 
     def _begin(self) -> None:
         if self._open is None and self._feed.starts:
-            self._open = _Open(*self._feed.starts.popleft())
+            start = self._feed.starts.popleft()
+            self._open = _Open(start.unit, start.first, start.is_one_file)
 
     def _write(self, *, last: bool) -> None:
-        self._begin()
-        rows = sum(len(batch.rows) for batch in self._pending)
+        """Write what is pending of the open unit, but for the rows at its end that wait."""
         self._written = time.monotonic()
-        if not rows or self._open is None:
+        if self._open is None:
             return
+        kept = sum(len(batch.rows) for batch in self._pending) - _missed_at_end(self._pending)
+        ready, waiting = _split(self._pending, kept)
+        if ready:
+            part = Part(self._open.unit, self._open.next, kept, last and not waiting)
+            self._write_part(part, ready)
+            self._open.next += kept
+        self._pending = waiting
+        if last and waiting:
+            rows = sum(len(batch.rows) for batch in waiting)
+            self._waiting.append((Part(self._open.unit, self._open.next, rows, last), waiting))
+            self._pending = []
+
+    def _write_waiting(self) -> None:
+        while self._waiting:
+            self._write_part(*self._waiting[0])
+            self._waiting.popleft()
+
+    def _write_part(self, part: Part, batches: list[Batch]) -> None:
         started = time.perf_counter()
-        part = Part(self._open.unit, self._open.next, rows, last)
-        self._folder.write_part(part, self._vectors.table(self._pending), self._vectors)
+        self._folder.write_part(part, self._vectors.table(batches), self._vectors)
         if self._contents:
-            self._contents.keep(part, [row for batch in self._pending for row in batch.rows])
-        self._pending = []
-        self._open.next += rows
+            self._contents.keep(part, [row for batch in batches for row in batch.rows])
         self.seconds += time.perf_counter() - started
+
+
+def _missed_at_end(batches: Sequence[Batch]) -> int:
+    """Return how many rows at the end could not be reached."""
+    rows = (row for batch in reversed(batches) for row in reversed(batch.rows))
+    return sum(1 for _ in takewhile(lambda row: row.missed, rows))
+
+
+def _split(batches: Sequence[Batch], count: int) -> tuple[list[Batch], list[Batch]]:
+    """Return the first `count` rows, and the others."""
+    first, others = [], []
+    for batch in batches:
+        stop = max(0, min(count, len(batch.rows)))
+        first.append(_slice(batch, 0, stop))
+        others.append(_slice(batch, stop, len(batch.rows)))
+        count -= stop
+    return [batch for batch in first if batch.rows], [batch for batch in others if batch.rows]
 
 
 def _slice(batch: Batch, start: int, stop: int) -> Batch:

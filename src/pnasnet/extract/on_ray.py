@@ -9,12 +9,14 @@ part, such as one that was taken for dead, write the same thing.
 
 import logging
 import math
+import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-from ..cluster import LOCAL, cluster
+from ..cluster import LOCAL, cluster, is_client
 from ..errors import InputError, PnasnetError
 from .columns import Column
 from .options import ExtractOptions
@@ -86,8 +88,9 @@ def extract_on_ray(
     ]
     if jobs:
         with cluster(ray_options.address, "extraction on a cluster") as ray:
-            workers = ray_options.workers or _room(ray.cluster_resources(), ray_options)
-            for said in _results(jobs, _Worker.settings(build, folder, options), ray_options, min(workers, len(jobs))):
+            workers = min(ray_options.workers or _room(ray.cluster_resources(), ray_options), len(jobs))
+            results = _results_for_client if is_client(ray_options.address) else _results
+            for said in results(jobs, _Worker.settings(build, folder, options), ray_options, workers):
                 report.merge(said)
                 listener.progress(said.rows)
     report.seconds = time.perf_counter() - started
@@ -129,6 +132,37 @@ def _results(
         raise _own(error) from error
 
 
+def _results_for_client(
+    jobs: list[dict[str, Any]], settings: dict[str, Any], options: RayOptions, workers: int
+) -> Iterator[Report]:
+    """Yield the same to a client, which Ray Data does not run in, from an actor on the cluster, where it does."""
+    import ray
+    from ray.exceptions import RayError
+
+    try:
+        driver = ray.remote(num_cpus=0)(_Driver).remote(jobs, settings, options, workers)
+        while (said := ray.get(driver.next.remote())) is not None:
+            if isinstance(said, PnasnetError):
+                raise said
+            yield said
+    except (RayError, ConnectionError) as error:
+        raise _own(error) from error
+
+
+class _Driver:
+    """An actor: hands out units, and says what came of them."""
+
+    def __init__(self, *arguments: Any) -> None:
+        self._results = _results(*arguments)
+
+    def next(self) -> Report | PnasnetError | None:
+        """Return what came of the next unit, or what ended the run; None after the last."""
+        try:
+            return next(self._results, None)
+        except PnasnetError as error:
+            return error
+
+
 def _own(error: BaseException) -> BaseException:
     """Return the error of ours that a worker ended with, if it is one."""
     cause: BaseException | None = error
@@ -145,9 +179,11 @@ class _Worker:
     @staticmethod
     def settings(build: BuildColumns, folder: FeatureFolder, options: ExtractOptions) -> dict[str, Any]:
         """Return the arguments of a worker."""
-        return {"build": build, "folder": str(folder.path.absolute()), "options": options}
+        places = {"folder": str(folder.path.absolute()), "directory": str(Path.cwd())}
+        return {"build": build, "options": options, **places}
 
-    def __init__(self, build: BuildColumns, folder: str, options: ExtractOptions) -> None:
+    def __init__(self, build: BuildColumns, folder: str, options: ExtractOptions, directory: str) -> None:
+        enter(directory)
         self._columns, self._folder, self._options = build(), FeatureFolder(folder), options
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, list[Report]]:
@@ -160,3 +196,11 @@ class _Worker:
         units = [(number, Unit.from_dict(values))]
         fill_folder(self._folder, units, known, self._columns, self._options, report, part_seconds=math.inf)
         return report
+
+
+def enter(directory: str) -> None:
+    """Read relative paths as the user meant them, though Ray starts workers elsewhere."""
+    try:
+        os.chdir(directory)
+    except OSError:
+        os.chdir(os.sep)  # what they name is not on this machine, and nothing else is to be taken for it

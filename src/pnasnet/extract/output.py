@@ -8,11 +8,11 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from ..errors import OutputError
+from ..errors import InputError, OutputError
 from .columns import Column
 from .options import DEFAULTS, ExtractOptions
 from .parts import FeatureFolder
-from .report import failures_in, write_report
+from .report import failures_in, move_report, write_report
 from .run import Listener, Report, Sources, extract_to_folder, mark_complete, settings_of
 from .schema import VectorType
 from .sink import ParquetSink
@@ -30,6 +30,7 @@ def extract_to(
     options: ExtractOptions = DEFAULTS,
     *,
     extract: Extract = extract_to_folder,
+    resume: bool = False,
     overwrite: bool = False,
     listener: Listener | None = None,
 ) -> Report:
@@ -37,18 +38,21 @@ def extract_to(
 
     Args:
         output: a folder, which gets parts, a mark once it is complete, and a report; or a file whose name ends in
-            `.parquet`, beside which the folder `NAME.partial` lies until its parts are joined.
+            `.parquet`, beside which the folder `NAME.partial` lies until its parts are joined, and its report stays, as
+            `NAME.report.json` and `NAME.report.html`.
         sources: the pictures.
         columns: which vectors.
         options: how they are made.
         extract: what does the work: `extract_to_folder`, or another one that keeps its promises.
-        overwrite: whether to begin anew where something is there. Without, a run goes on with what another one with the
-            same settings has left, and a complete folder is left as it is.
+        resume: whether to do no more than to go on with what another run has left.
+        overwrite: whether to begin anew where something is there, but what another run that overwrites has left with
+            the same settings. Without, a run goes on with what any other one with the same settings has left, and a
+            complete folder is left as it is.
         listener: hears how it goes. An exception that it raises ends the run; what is done is kept.
 
     Raises:
-        OutputError: it cannot be written, exists already, is being written by another run, or was begun with other
-            settings. InputError: a source is not there, or cannot be reached any more.
+        OutputError: it cannot be written, exists already, is being written by another run, was begun with other
+            settings, or there is nothing to resume. InputError: a source is not there, or cannot be reached any more.
     """
     path = Path(output)
     file = path if path.suffix == FILE_SUFFIX else None
@@ -56,12 +60,19 @@ def extract_to(
         _check_file(file, overwrite)
     settings = settings_of(sources, columns)
     folder = FeatureFolder(file.with_suffix(".partial") if file else path)
+    if resume and not folder.has_inputs:
+        raise OutputError(f"nothing to resume: no run has begun to write to {folder.path}; leave out --resume")
     with folder.locked():
-        if overwrite:
+        if overwrite and not folder.was_overwritten(settings):
             folder.clear()
+            folder.check_settings(settings)
+            folder.begin_to_overwrite(settings)
         report = _fill(folder, settings, sources, columns, options, extract, listener)
         if file:
             _join(folder, file, VectorType.of(columns))
+            move_report(folder, file)
+        else:
+            folder.end_overwriting()
     if file:
         shutil.rmtree(folder.path, ignore_errors=True)
     return report
@@ -77,17 +88,27 @@ def _fill(
     listener: Listener | None,
 ) -> Report:
     folder.check_settings(settings)
-    if folder.is_complete:
-        return Report(kept=folder.rows())
+    if mark := folder.mark:
+        return Report(kept=mark["rows"], failed=mark["failed"], failed_before=mark["failed"])
     try:
         report = extract(sources, columns, folder, options, listener=listener)
+        _check_reached(report)
     except BaseException as error:
         _say_what_is_kept(folder, error)
         raise
     failures = failures_in(folder)
     write_report(folder, settings, report, failures)
-    mark_complete(folder, settings, report.kept + report.rows, failures.count)
+    report.failed, report.failed_before = failures.count, failures.count - report.failed
+    mark_complete(folder, settings, folder.rows(), failures.count)
     return report
+
+
+def _check_reached(report: Report) -> None:
+    if report.unreached:
+        raise InputError(
+            f"{len(report.unreached):,} of the shards could not be reached, the last one because of "
+            f"{report.unreached[-1]}; the same command tries them again, and --give-up 0 takes them for failures"
+        )
 
 
 def _say_what_is_kept(folder: FeatureFolder, error: BaseException) -> None:

@@ -3,6 +3,7 @@
     _settings.json   what made the vectors, and from which sources; other settings are refused
     _inputs.jsonl    the units, listed once, so that a run that goes on meets the same inputs
     part-00000012-000000000.parquet   rows of unit 12, from its picture 0 on
+    _overwriting.json   the hash of the settings where the folder was begun anew, until it is complete
     _complete.json   written last: counts, and the hash of the settings
     _report.json, _report.html   how it went
 
@@ -28,6 +29,7 @@ from .schema import GROUP_BYTES, VectorType, writer
 from .sources import Unit
 
 SETTINGS, INPUTS, COMPLETE, LOCK = "_settings.json", "_inputs.jsonl", "_complete.json", "_lock"
+OVERWRITING = "_overwriting.json"
 _UNIT, _FIRST, _LAST = b"pnasnet.unit", b"pnasnet.first", b"pnasnet.last"
 
 
@@ -70,6 +72,15 @@ class FeatureFolder:
     def is_complete(self) -> bool:
         """Whether everything is there."""
         return (self.path / COMPLETE).is_file()
+
+    @property
+    def mark(self) -> dict[str, Any]:
+        """What was said of the rows when everything was there; nothing before, or where parts are gone since."""
+        try:
+            said: dict[str, Any] = json.loads((self.path / COMPLETE).read_text(encoding="utf-8"))
+            return said if said["rows"] == self.rows() else {}
+        except (OSError, ValueError, TypeError, KeyError):
+            return {}
 
     @property
     def has_inputs(self) -> bool:
@@ -148,7 +159,26 @@ class FeatureFolder:
 
     def progress(self, unit: int | None = None) -> dict[int, Progress]:
         """Return how far each unit, or that one, has come that was begun. Raises `OutputError` for a damaged part."""
+        return self._survey(unit)[0]
+
+    def resume(self) -> dict[int, Progress]:
+        """Return the progress of all units, and remove what would contradict the rows to come: others of the same.
+
+        That is the mark of completeness, and parts that do not join on, since a part before them is gone. Raises
+        `OutputError` for a damaged part, and where something cannot be removed.
+        """
+        known, apart = self._survey(None)
+        try:
+            for path in [self.path / COMPLETE, *apart]:
+                path.unlink(missing_ok=True)
+        except OSError as error:
+            raise self._failed(error) from error
+        return known
+
+    def _survey(self, unit: int | None) -> tuple[dict[int, Progress], list[Path]]:
+        """Return how far units have come, and the parts that do not join on."""
         known: dict[int, Progress] = {}
+        apart: list[Path] = []
         for path in self.parts(unit):
             try:
                 metadata = pq.read_metadata(path)
@@ -157,9 +187,11 @@ class FeatureFolder:
             said = metadata.metadata or {}
             number, first, last = (int(said.get(key, -1)) for key in (_UNIT, _FIRST, _LAST))
             before = known.get(number, Progress())
-            if first == before.rows:  # one that does not join on was left by a part before it that is gone
+            if first == before.rows:
                 known[number] = Progress(first + metadata.num_rows, bool(last))
-        return known
+            elif number >= 0:  # of other programs' files there is nothing to say
+                apart.append(path)
+        return known, apart
 
     def write_part(self, part: Part, table: pa.Table, vectors: VectorType) -> None:
         """Write a part, which is there whole or not at all. Raises `OutputError` where it cannot be."""
@@ -190,14 +222,33 @@ class FeatureFolder:
         """Remove what an earlier run has written; other files, and folders of others, stay, and are an error."""
         if not (self.path / SETTINGS).is_file():
             return  # parts are called so by other programs, too
-        names = (SETTINGS, INPUTS, COMPLETE, "_report.json", "_report.html")
+        names = (INPUTS, "_report.json", "_report.html")
         left = [*(self.path / name for name in names), *self.path.glob("_contents.sqlite*")]
-        for path in [self.path / COMPLETE, *self.parts(), *self._leftovers(), *left]:
+        first = [self.path / COMPLETE, self.path / OVERWRITING]
+        # The settings last, for they are what shows that the folder is ours.
+        for path in [*first, *self.parts(), *self._leftovers(), *left, self.path / SETTINGS]:
             path.unlink(missing_ok=True)
+
+    def begin_to_overwrite(self, settings: Mapping[str, Any]) -> None:
+        """Remember, until `end_overwriting`, that the folder was begun anew, so that the same command can go on."""
+        self.write_json(OVERWRITING, settings_hash(settings))
+
+    def end_overwriting(self) -> None:
+        """Let the next run that overwrites begin anew."""
+        (self.path / OVERWRITING).unlink(missing_ok=True)
+
+    def was_overwritten(self, settings: Mapping[str, Any]) -> bool:
+        """Whether the folder was begun anew with the same settings, by a run that has not come to its end."""
+        try:
+            known = json.loads((self.path / OVERWRITING).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return False
+        return bool(known == settings_hash(settings))
 
     def discard(self) -> None:
         """Remove the folder, if there is nothing in it but what this class has written before any part."""
-        (self.path / SETTINGS).unlink(missing_ok=True)
+        for name in (OVERWRITING, SETTINGS):
+            (self.path / name).unlink(missing_ok=True)
         if [path.name for path in self.path.iterdir()] == [LOCK]:
             (self.path / LOCK).unlink()
             self.path.rmdir()

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import EngineMemoryError, ImageError
+from .sources import UnreachableError
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -49,6 +50,8 @@ class Row:
     height: int | None = None
     error: str | None = None
     digest: bytes | None = None
+    missed: bool = False
+    """Whether it failed because it cannot be reached, which may pass."""
 
 
 class Known(Protocol):
@@ -207,7 +210,8 @@ def _load_row(name: str, picture: T, load: Load[T]) -> tuple[Row, tuple[Floats, 
     try:
         loaded = load(picture)
     except ImageError as error:
-        return Row(name, error=str(error)), None, time.perf_counter() - started
+        row = Row(name, error=str(error), missed=isinstance(error, UnreachableError))
+        return row, None, time.perf_counter() - started
     row = Row(name, loaded.width, loaded.height, digest=loaded.digest)
     return row, loaded.images, time.perf_counter() - started
 

@@ -9,7 +9,7 @@ from typing import Any
 from .columns import Column
 from .contents import Contents
 from .embed import extract_columns
-from .feed import AHEAD, Feed, Reader, read_ahead
+from .feed import AHEAD, Feed, Misses, Reader, read_ahead
 from .keeper import Keeper
 from .options import ExtractOptions
 from .parts import COMPLETE, FeatureFolder, Progress, settings_hash
@@ -28,9 +28,11 @@ class Report:
 
     Attributes:
         rows: how many rows this run has written.
-        failed: how many of them are failures.
+        failed: how many rows are failures; once all is done, those that earlier runs had left among them.
+        failed_before: how many of these earlier runs had left.
         kept: how many rows earlier runs had left.
         errors: what the first few failures were, a line each.
+        unreached: why units are left to another run, a line each: they could not be reached, or not to their end.
         seconds: how long the run took.
         stages: what took them.
         sample: some of the pictures.
@@ -38,8 +40,10 @@ class Report:
 
     rows: int = 0
     failed: int = 0
+    failed_before: int = 0
     kept: int = 0
     errors: list[str] = field(default_factory=list)
+    unreached: list[str] = field(default_factory=list)
     seconds: float = 0.0
     stages: Stages = field(default_factory=Stages)
     sample: Sample = field(default_factory=Sample)
@@ -52,6 +56,7 @@ class Report:
     def merge(self, other: "Report") -> None:
         """Count what another machine has done."""
         self._count(other.rows, other.failed, other.errors)
+        self.unreached += other.unreached
         self.stages.add(other.stages)
         self.sample.merge(other.sample)
 
@@ -106,7 +111,7 @@ def begin_run(sources: Sources, folder: FeatureFolder, listener: Listener) -> tu
     """List the inputs, unless that is done; return a report of no rows yet, and how far each unit has come."""
     folder.remove_leftovers()
     folder.list_inputs(sources.units())
-    known = folder.progress()
+    known = folder.resume()
     report = Report(kept=sum(progress.rows for progress in known.values()))
     listener.begin(_total(folder.inputs(), known), report.kept)
     return report, known
@@ -136,7 +141,8 @@ def fill_folder(
         part_seconds: after how long a part is written, however little there is.
     """
     listener = listener or Listener()
-    feed, reader = Feed(units, known), Reader(options.give_up)
+    misses = Misses(options.give_up)
+    feed, reader = Feed(units, known, misses), Reader(misses)
     contents = Contents(folder) if options.deduplicate else None
     keeper = Keeper(folder, VectorType.of(columns), feed, part_seconds, contents)
     pictures = read_ahead(feed, AHEAD)
@@ -147,9 +153,11 @@ def fill_folder(
                 keeper.add(batch)
                 report.add(batch)
                 listener.progress(len(batch.rows))
+            keeper.finish()
         finally:
-            keeper.flush(without=reader.missed)
+            keeper.flush()
             report.stages.writing += keeper.seconds
+            report.unreached += keeper.unreached
 
 
 def settings_of(sources: Sources, columns: Sequence[Column]) -> dict[str, Any]:

@@ -7,8 +7,9 @@ from typing import Any
 
 from ...datasets.columns import find_pictures
 from ...datasets.huggingface import load_splits
-from ...errors import ImageError, PnasnetError
+from ...errors import PnasnetError
 from .parquet import read_cell
+from .storage import UnreachableError
 from .unit import Picture, Unit
 
 _ROWS = 1024
@@ -28,7 +29,11 @@ class Rows(Unit):
     @property
     def name(self) -> str:
         """The split and its first row."""
-        return f"{self.dataset}/{self.split}#{self.first}"
+        return self.name_at(0)
+
+    def name_at(self, number: int) -> str:
+        """The split and its row."""
+        return f"{self.dataset}/{self.split}#{self.first + number}"
 
     @property
     def size(self) -> int:
@@ -40,9 +45,9 @@ class Rows(Unit):
         try:
             table = _splits(self.dataset)[self.split].select_columns([self.column]).with_format("arrow")
         except PnasnetError as error:
-            raise ImageError(str(error)) from error
+            raise UnreachableError(str(error)) from error  # it was there when it was listed
         for row in range(self.first + start, self.first + self.rows):
-            name = f"{self.dataset}/{self.split}#{row}"
+            name = self.name_at(row - self.first)
             yield Picture(name, partial(_read, table, row, name))
 
 

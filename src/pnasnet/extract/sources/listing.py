@@ -24,7 +24,7 @@ _TARS = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 _CONTAINERS = (*_TARS, ".zip", ".parquet")
 
 
-def list_units(sources: Iterable[str | os.PathLike[str]]) -> Iterator[Unit]:
+def list_units(sources: Iterable[str | os.PathLike[str]], *, listed: bool = False) -> Iterator[Unit]:
     """Yield the units of all sources, in their order; within a folder or pattern, sorted by name.
 
     Args:
@@ -34,13 +34,14 @@ def list_units(sources: Iterable[str | os.PathLike[str]]) -> Iterator[Unit]:
             a folder or its URL, of which all files with a suffix of a picture are taken, as by `find_images`;
             a pattern, which stands for such files, containers and folders;
             `hf:NAME`, `hf:NAME:CONFIG`, or a folder that `save_to_disk` wrote, for a Hugging Face dataset.
+        listed: whether they stand in a list of many, where a path that is not there any more is a picture that fails.
 
     Raises:
-        InputError: a source is not there, cannot be listed or holds no picture.
+        InputError: a source is not there, unless it is `listed`; cannot be listed, or holds no picture.
         MissingExtraError: what reads it is not installed.
     """
     paths: list[str] = []
-    for found in (found for source in sources for found in _expand(os.fspath(source))):
+    for found in (found for source in sources for found in _expand(os.fspath(source), listed=listed)):
         if isinstance(found, str):
             paths.append(found)
         if paths and (len(paths) == FILES_IN_UNIT or not isinstance(found, str)):
@@ -87,12 +88,14 @@ def _decoded(entries: Sequence[bytes], null: bool) -> Iterator[str]:
             yield os.fsdecode(plain)
 
 
-def _expand(source: str) -> Iterator[str | Unit]:
+def _expand(source: str, *, listed: bool) -> Iterator[str | Unit]:
     """Yield the pictures that are files, by path or URL, and the units."""
     if source.startswith(PREFIX):
         yield from dataset_rows(source)
     elif is_url(source):
         yield from _expand_url(source)
+    elif listed and not os.path.lexists(source) and not match(source):
+        yield source
     elif Path(source).is_dir():
         yield from dataset_rows(source) if is_saved(source) else find_in(source)
     elif os.path.lexists(source):

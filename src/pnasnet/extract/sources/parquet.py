@@ -7,14 +7,16 @@ from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ...datasets.columns import find_pictures, picture_in
+from ...datasets.columns import find_pictures
 from ...errors import ImageError, InputError
 from ...images import Source
-from .storage import is_url, open_url, read_url, reason
+from .container import reading
+from .storage import UnreachableError, is_url, open_url, read_url
 from .unit import Picture, Unit
 
 _BATCH = 64  # rows decoded at a time: they are whole pictures
@@ -35,7 +37,11 @@ class RowGroup(Unit):
     @property
     def name(self) -> str:
         """The file and its first row."""
-        return f"{self.path}#{self.first}"
+        return self.name_at(0)
+
+    def name_at(self, number: int) -> str:
+        """The file and its row."""
+        return f"{self.path}#{self.first + number}"
 
     @property
     def size(self) -> int:
@@ -44,52 +50,92 @@ class RowGroup(Unit):
 
     def pictures(self, start: int = 0) -> Iterator[Picture]:
         """Yield the rows from number `start` on, called `file.parquet#17` by their number in the file."""
-        folder = "" if is_url(self.path) else str(Path(self.path).parent)
+        folder = _folder_of(self.path)
         with _opened(self.path) as file:
             batches = file.iter_batches(_BATCH, row_groups=[self.group], columns=[self.column])
             cells = (cell for batch in batches for cell in batch.column(0))
-            for number, cell in enumerate(islice(cells, start, None), self.first + start):
-                name = f"{self.path}#{number}"
+            for number, cell in enumerate(islice(cells, start, None), start):
+                name = self.name_at(number)
                 yield Picture(name, partial(read_cell, cell, folder, name))
 
 
-def row_groups(path: str) -> Iterator[RowGroup]:
-    """Yield the row groups of a file. Raises `InputError` where it is no Parquet file, or holds no pictures."""
+@dataclass(frozen=True)
+class Damaged(Unit):
+    """A Parquet file whose row groups cannot be known: one picture that fails."""
+
+    kind = "damaged"
+    path: str
+    error: str
+
+    @property
+    def name(self) -> str:
+        """Its path."""
+        return self.path
+
+    def pictures(self, start: int = 0) -> Iterator[Picture]:
+        """Raise `ImageError`."""
+        raise ImageError(self.error)
+
+
+def row_groups(path: str) -> Iterator[Unit]:
+    """Yield the row groups of a file, or that it is damaged.
+
+    Raises `InputError` where it cannot be reached, or holds no pictures.
+    """
     first = 0
     try:
         with _opened(path) as file:
             column = find_pictures(file.schema_arrow, path)
             counts = [file.metadata.row_group(group).num_rows for group in range(file.num_row_groups)]
-    except ImageError as error:
+    except UnreachableError as error:
         raise InputError(str(error)) from error
+    except ImageError as error:
+        yield Damaged(path, str(error))
+        return
     for group, rows in enumerate(counts):
         yield RowGroup(path, column, group, first, rows)
         first += rows
 
 
 def read_cell(cell: pa.Scalar, folder: str, name: str) -> Source:
-    """Return the picture in a cell: its bytes, or its path, which may begin at `folder`, or what is at its URL."""
-    if not _has_value(cell):
+    """Return the picture in a cell: its bytes, or its path, which may begin at `folder`, or what is at its URL.
+
+    Raises:
+        ImageError: there is none; or it is at an absolute path where `folder` is a URL.
+    """
+    found = _content(cell)
+    if found is None:
         raise ImageError(f"{name}: no picture: the row has neither bytes nor a path")
-    found = picture_in(cell)
-    if isinstance(found, str):
-        return read_url(found) if is_url(found) else str(Path(folder, found))
-    return found
+    if not isinstance(found, str):
+        return found
+    if is_url(found):
+        return read_url(found)
+    if not is_url(folder):
+        return str(Path(folder, found))
+    if found.startswith("/"):
+        raise ImageError(f"{name}: {found!r} is a path on the machine that wrote the file: write pictures into it")
+    return read_url(f"{folder}/{quote(found) if folder.startswith('http') else found}")
 
 
-def _has_value(cell: pa.Scalar) -> bool:
-    if not cell.is_valid:
-        return False
-    if not pa.types.is_struct(cell.type):
-        return True
-    return any(cell[field.name].is_valid for field in cell.type if field.name in ("bytes", "path"))
+def _folder_of(path: str) -> str:
+    """Return the folder of a file, or the URL of one, without what follows a question mark."""
+    return path.partition("?")[0].rpartition("/")[0] if is_url(path) else str(Path(path).parent)
+
+
+def _content(cell: pa.Scalar) -> str | bytes | None:
+    """Return the bytes in a cell, or else its path or URL."""
+    if not cell.is_valid or not pa.types.is_struct(cell.type):
+        content: str | bytes | None = cell.as_py()
+        return content
+    fields = [cell[name] for name in ("bytes", "path") if cell.type.get_field_index(name) >= 0]
+    return next((field.as_py() for field in fields if field.is_valid), None)
 
 
 @contextmanager
 def _opened(path: str) -> Iterator[Any]:
     """Open a Parquet file; tell in a line what is wrong with it, now or later."""
-    try:
-        with pq.ParquetFile(open_url(path) if is_url(path) else path) as file:
-            yield file
-    except (OSError, pa.ArrowException) as error:
-        raise ImageError(f"{path}: no Parquet file, or a damaged one ({reason(error)}): get it again") from error
+    with (
+        reading(path, "no Parquet file, or a damaged one"),
+        pq.ParquetFile(open_url(path) if is_url(path) else path) as file,
+    ):
+        yield file

@@ -44,24 +44,20 @@ def read_url(url: str) -> bytes:
         ImageError: there is nothing, it is not to be read, empty, or too large.
         MissingExtraError: what reads such URLs is not installed.
     """
-    with telling(url):
-        data = _trying(lambda: _read(url, LIMITS.bytes + 1))
+    with _telling(url):
+        data = trying(lambda: _read(url, LIMITS.bytes + 1))
     LIMITS.check_bytes(len(data), url)
     return data
 
 
 def open_url(url: str) -> BinaryIO:
-    """Open what is at `url` for reading at any place."""
-    with telling(url):
-        return cast("BinaryIO", _trying(lambda: _system(url).open(url, "rb")))
+    """Open what is at `url` for reading at any place; what it raises is for `reading` to tell."""
+    return cast("BinaryIO", trying(lambda: _system(url).open(url, "rb")))
 
 
 def open_stream(url: str) -> BinaryIO:
-    """Open what is at `url` for reading from one end to the other; reading has to be `telling`."""
-    if not _is_http(url):
-        return open_url(url)
-    with telling(url):
-        return cast("BinaryIO", _trying(lambda: _get(url)))
+    """Open what is at `url` for reading from one end to the other; what it raises is for `reading` to tell."""
+    return cast("BinaryIO", trying(lambda: _get(url))) if _is_http(url) else open_url(url)
 
 
 def expand_url(url: str) -> list[str]:
@@ -137,18 +133,18 @@ def _pool(process: int) -> "PoolManager":
     from urllib3 import PoolManager, Retry, Timeout
 
     patience = Timeout(connect=_CONNECT_SECONDS, read=_SILENT_SECONDS)
-    retries = Retry(total=None, connect=0, read=0, status=0, other=0, redirect=5)  # `_trying` counts the tries
+    retries = Retry(total=None, connect=0, read=0, status=0, other=0, redirect=5)  # `trying` counts the tries
     headers = {"User-Agent": f"pnasnet/{__version__}", "Accept-Encoding": "identity"}
     return PoolManager(maxsize=32, timeout=patience, retries=retries, headers=headers)
 
 
-def _trying(call: Callable[[], T]) -> T:
+def trying(call: Callable[[], T], is_final: Callable[[Exception], bool] = lambda error: False) -> T:
     """Call, and call again where the failure may be a passing one."""
     for turn in range(_TRIES):
         try:
             return call()
         except Exception as error:
-            if turn == _TRIES - 1 or not _may_pass(error):
+            if turn == _TRIES - 1 or is_final(error) or not _may_pass(error):
                 raise
             time.sleep(_PAUSE * 2**turn)
     raise AssertionError
@@ -162,7 +158,7 @@ def _may_pass(error: Exception) -> bool:
 
 
 @contextmanager
-def telling(url: str) -> Iterator[None]:
+def _telling(url: str) -> Iterator[None]:
     """Turn what file systems raise, each in its own way, into `ImageError` or `UnreachableError`, of one line."""
     try:
         yield

@@ -16,10 +16,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
-from ...datasets.tar import DAMAGE, Member, ReadAt, read_from, scan_tar
+from ...datasets.tar import Member, ReadAt, read_from, scan_tar
 from ...errors import ImageError
 from ...images import LIMITS, is_image_path
-from .storage import is_url, open_stream, telling
+from .container import reading
+from .storage import is_url, open_stream
 from .unit import Picture, Unit
 
 _MAGIC = 6
@@ -37,6 +38,7 @@ class Tar(Unit):
     """A tar; its members with a suffix of a picture."""
 
     kind = "tar"
+    is_one_file = True
     path: str
 
     @property
@@ -47,19 +49,13 @@ class Tar(Unit):
     def pictures(self, start: int = 0) -> Iterator[Picture]:
         """Yield the members from number `start` on, called `shard.tar/name`; links and devices fail when read."""
         number = 0
-        with telling(self.path), closing(_open(self.path)) as tar:
-            for member, is_file in self._members(tar):
+        with reading(self.path, "no tar, or damaged from here on"), closing(_open(self.path)) as tar:
+            for member, is_file in scan_tar(tar.read_at, 0, tar.size, marked=True):
                 if is_image_path(member.name):
                     number += 1
                     if number > start:
                         name = f"{self.path}/{member.name}"
                         yield Picture(name, tar.reader(member, name) if is_file else partial(_refuse, name))
-
-    def _members(self, tar: "_OpenTar") -> Iterator[tuple[Member, bool]]:
-        try:
-            yield from scan_tar(tar.read_at, 0, tar.size, marked=True)
-        except (*DAMAGE, EOFError, lzma.LZMAError) as error:
-            raise ImageError(f"{self.path}: no tar, or damaged from here on ({error}): get it again") from error
 
 
 def _refuse(name: str) -> bytes:
@@ -81,13 +77,7 @@ class _OpenTar(ABC):
 
 
 def _open(path: str) -> _OpenTar:
-    if is_url(path):
-        file = open_stream(path)
-    else:
-        try:
-            file = Path(path).open("rb")  # noqa: SIM115 - the tar closes it
-        except OSError as error:
-            raise ImageError(f"{path}: cannot be read ({error.strerror}): check the path") from error
+    file = open_stream(path) if is_url(path) else Path(path).open("rb")  # noqa: SIM115 - the tar closes it
     head = file.read(_MAGIC)
     rest = cast("BinaryIO", io.BufferedReader(_Joined(head, file), _STEP))
     for magic, unpack in _UNPACK.items():
@@ -151,10 +141,8 @@ class _StreamedTar(_OpenTar):
 def _read_member(read_at: ReadAt, member: Member, name: str, owner: object = None) -> bytes:
     """Return a member's bytes; `owner` is what must not be closed before."""
     LIMITS.check_bytes(member.size, name)
-    try:
+    with reading(name, "cannot be unpacked"):
         data = read_at(member.offset, member.size)
-    except OSError as error:
-        raise ImageError(f"{name}: cannot be read ({error.strerror or error}): check the disk") from error
     if len(data) != member.size:
         raise ImageError(f"{name}: cut short: the tar ends before it; get it again")
     return data

@@ -28,6 +28,8 @@ class Unit(ABC):
     """
 
     kind: ClassVar[str]
+    is_one_file: ClassVar[bool] = False
+    """Whether its pictures lie in one file, so that where one is out of reach the others are."""
     kinds: ClassVar[dict[str, type["Unit"]]] = {}
 
     def __init_subclass__(cls) -> None:
@@ -39,6 +41,10 @@ class Unit(ABC):
     def name(self) -> str:
         """What it is called where it fails as a whole."""
 
+    def name_at(self, number: int) -> str:
+        """What picture `number` is called where the unit fails before it, as far as can be known."""
+        return self.name
+
     @property
     def size(self) -> int | None:
         """How many pictures it has; None where only opening it would tell."""
@@ -49,7 +55,7 @@ class Unit(ABC):
         """Yield the pictures from number `start` on.
 
         Raises:
-            ImageError: the unit cannot be opened, or is damaged from here on.
+            ImageError: the unit is damaged from here on. UnreachableError: it cannot be opened or read, for now.
         """
 
     def to_dict(self) -> dict[str, Any]:
