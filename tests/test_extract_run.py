@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from random import Random
+from threading import Event
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -29,11 +30,12 @@ from pnasnet.extract import (
     columns_for,
     contents,
     extract_to,
+    feed,
     keeper,
     list_units,
 )
 from pnasnet.extract.parts import Part
-from pnasnet.extract.sources import listing
+from pnasnet.extract.sources import UnreachableError, listing
 
 from disks import small_disk_at
 
@@ -247,6 +249,35 @@ def test_copies_of_a_part_that_is_gone(tmp_path: Path, monkeypatch: pytest.Monke
     assert rows_of(tmp_path / "out") == rows_of(tmp_path / "whole")
 
 
+def test_what_was_read_before_a_source_went_away_does_not_settle_what_was_read_after(
+    module: Module, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two decoders: the fifth picture comes from before the outage, and is done after the fourth has missed."""
+    folder = write_folder(tmp_path / "folder", pictures(30))
+    names, begun, missed, read = sorted(map(str, folder.iterdir())), Event(), Event(), feed._read_listed
+
+    def failing(path: str) -> bytes:
+        place = names.index(path)
+        if place == 3:
+            begun.wait(10)
+        if place == 4:
+            begun.set()
+            missed.wait(10)
+            time.sleep(0.1)
+        if place < 3 or place == 4:
+            return read(path)
+        missed.set()
+        raise UnreachableError(f"{path}: gone")
+
+    monkeypatch.setattr(feed, "_read_listed", failing)
+    with pytest.raises(InputError, match="cannot be reached"):
+        run(module, tmp_path / "out", folder, options=ExtractOptions(batch_size=1, give_up=8))
+    assert {row["status"] for row in rows_of(tmp_path / "out")} == {"ok"}
+    monkeypatch.setattr(feed, "_read_listed", read)
+    run(module, tmp_path / "out", folder, options=ExtractOptions(batch_size=1, give_up=8))
+    assert [row["status"] for row in rows_of(tmp_path / "out")] == ["ok"] * 30
+
+
 def test_a_source_that_goes_away_ends_the_run_and_may_come_back(module: Module, tmp_path: Path) -> None:
     folder = write_folder(tmp_path / "folder", pictures(30))
     options = ExtractOptions(batch_size=3, give_up=8)
@@ -445,7 +476,7 @@ def test_equal_pictures_are_computed_once(tmp_path: Path, monkeypatch: pytest.Mo
 PROGRAM = """
 import sys
 from pnasnet.extract import keeper
-from pnasnet.extract.sources import listing
+from pnasnet.extract.sources import UnreachableError, listing
 listing.FILES_IN_UNIT, keeper.PART_SECONDS = 8, 0.05
 from pnasnet.cli import main
 main(sys.argv[1:])

@@ -1,9 +1,11 @@
 """The pictures of many units as one stream, read ahead by a thread, and where in it each unit ends."""
 
 import errno
+import math
 import os
 import queue
 import threading
+import time
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -33,6 +35,8 @@ class Misses:
         self._give_up, self._count = give_up, 0
         self._last: UnreachableError | None = None
         self._lock = threading.Lock()
+        self.reached = -math.inf
+        """When the reading of a picture last began that could be reached, by `time.monotonic`."""
 
     @property
     def are_failures(self) -> bool:
@@ -50,10 +54,11 @@ class Misses:
                     f"of {error}; --give-up 0 takes such for failures"
                 ) from error
 
-    def clear(self) -> None:
-        """Begin to count anew, for something was reached."""
+    def clear(self, began: float) -> None:
+        """Begin to count anew, for something was reached, whose reading began then."""
         with self._lock:
             self._count = 0
+            self.reached = max(self.reached, began)
 
 
 @dataclass(frozen=True)
@@ -87,6 +92,11 @@ class Feed:
         self.starts: deque[Start] = deque()
         self.ends: deque[End] = deque()
         self._row = 0
+
+    @property
+    def reached(self) -> float:
+        """As of `Misses`."""
+        return self._misses.reached
 
     def __iter__(self) -> Iterator[Picture]:
         """Yield the pictures; where a unit is damaged, what is left of it is pictures that fail."""
@@ -163,6 +173,7 @@ class Reader:
 
     def __call__(self, picture: Picture) -> Source:
         """Return a picture's bytes. Raises `ImageError`; `InputError` to give up."""
+        began = time.monotonic()
         try:
             found = picture.read()
             found = _read_listed(found) if isinstance(found, str) else found
@@ -172,9 +183,9 @@ class Reader:
             self._misses.add(error)
             raise
         except ImageError:
-            self._misses.clear()
+            self._misses.clear(began)
             raise
-        self._misses.clear()
+        self._misses.clear(began)
         return found
 
 

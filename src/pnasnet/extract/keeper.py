@@ -38,8 +38,9 @@ class _Open:
 class Keeper:
     """Takes batches in the order of a feed, and writes them to a folder.
 
-    Rows of pictures that could not be reached are not written before a later picture was reached: until then all of
-    them may be out of reach, and are left to another run. A unit that is one file is left to it from the first on.
+    A row of a picture that could not be reached is not written, and what follows it neither, before the reading of
+    another has begun later that could be reached: until then all of them may be out of reach, and are left to another
+    run. A unit that is one file is left to it from the first on.
     """
 
     def __init__(
@@ -85,12 +86,11 @@ class Keeper:
     def finish(self) -> None:
         """Write all there is: nothing more will come."""
         self._close_ended()
-        self._write_waiting()
+        self._write_waiting(all_of_it=True)
 
     def _take(self, batch: Batch) -> None:
         """Take rows of the open unit."""
-        if any(not row.missed for row in batch.rows):
-            self._write_waiting()
+        self._write_waiting()
         if self._open is not None and self._open.is_one_file:
             batch = self._within_reach(batch, self._open)
         if batch.rows:
@@ -101,7 +101,7 @@ class Keeper:
         if unit.unreached is not None:
             return _slice(batch, 0, 0)
         for place, row in enumerate(batch.rows):
-            if row.missed:
+            if row.missed is not None:
                 unit.unreached = row.error
                 return _slice(batch, 0, place)
         return batch
@@ -125,11 +125,11 @@ class Keeper:
             self._open = _Open(start.unit, start.first, start.is_one_file)
 
     def _write(self, *, last: bool) -> None:
-        """Write what is pending of the open unit, but for the rows at its end that wait."""
+        """Write what is pending of the open unit, but for the rows that wait."""
         self._written = time.monotonic()
         if self._open is None:
             return
-        kept = sum(len(batch.rows) for batch in self._pending) - _missed_at_end(self._pending)
+        kept = _settled(self._pending, self._feed.reached)
         ready, waiting = _split(self._pending, kept)
         if ready:
             part = Part(self._open.unit, self._open.next, kept, last and not waiting)
@@ -141,9 +141,12 @@ class Keeper:
             self._waiting.append((Part(self._open.unit, self._open.next, rows, last), waiting))
             self._pending = []
 
-    def _write_waiting(self) -> None:
+    def _write_waiting(self, *, all_of_it: bool = False) -> None:
         while self._waiting:
-            self._write_part(*self._waiting[0])
+            part, batches = self._waiting[0]
+            if not all_of_it and _settled(batches, self._feed.reached) < part.rows:
+                return
+            self._write_part(part, batches)
             self._waiting.popleft()
 
     def _write_part(self, part: Part, batches: list[Batch]) -> None:
@@ -154,10 +157,10 @@ class Keeper:
         self.seconds += time.perf_counter() - started
 
 
-def _missed_at_end(batches: Sequence[Batch]) -> int:
-    """Return how many rows at the end could not be reached."""
-    rows = (row for batch in reversed(batches) for row in reversed(batch.rows))
-    return sum(1 for _ in takewhile(lambda row: row.missed, rows))
+def _settled(batches: Sequence[Batch], reached: float) -> int:
+    """Return how many rows there are before the first that nothing was reached after."""
+    rows = (row for batch in batches for row in batch.rows)
+    return sum(1 for _ in takewhile(lambda row: row.missed is None or row.missed < reached, rows))
 
 
 def _split(batches: Sequence[Batch], count: int) -> tuple[list[Batch], list[Batch]]:

@@ -50,8 +50,8 @@ class Row:
     height: int | None = None
     error: str | None = None
     digest: bytes | None = None
-    missed: bool = False
-    """Whether it failed because it cannot be reached, which may pass."""
+    missed: float | None = None
+    """When it was found that it cannot be reached, which may pass, by `time.monotonic`; None where it was reached."""
 
 
 class Known(Protocol):
@@ -210,7 +210,7 @@ def _load_row(name: str, picture: T, load: Load[T]) -> tuple[Row, tuple[Floats, 
     try:
         loaded = load(picture)
     except ImageError as error:
-        row = Row(name, error=str(error), missed=isinstance(error, UnreachableError))
+        row = Row(name, error=str(error), missed=time.monotonic() if isinstance(error, UnreachableError) else None)
         return row, None, time.perf_counter() - started
     row = Row(name, loaded.width, loaded.height, digest=loaded.digest)
     return row, loaded.images, time.perf_counter() - started
