@@ -90,9 +90,10 @@ def test_figures_of_each_epoch(undisturbed: Fitted) -> None:
     assert [figures["learning_rate"] for figures in undisturbed.history] == pytest.approx(expected, rel=1e-6)
 
 
-def test_the_network_has_the_averaged_weights(tmp_path: Path) -> None:
-    """0.5 of the old average and 0.5 of the new weights after each of two steps; the first average is a copy."""
-    recipe = replace(RECIPE, stages=((16, 1),), average_decay=0.5, schedule=Cosine(0.05))
+@pytest.mark.parametrize(("average_decay", "decay"), [(0.1, 0.1), (0.9, 2 / 11)])
+def test_the_network_has_the_averaged_weights(tmp_path: Path, average_decay: float, decay: float) -> None:
+    """The first average is a copy; the second step's decay is the recipe's, but 2/11 at most."""
+    recipe = replace(RECIPE, stages=((16, 1),), average_decay=average_decay, schedule=Cosine(0.05))
     seen: list[Tensor] = []
     network = initial_network(recipe)
     kernel = network.get_parameter("final_layer.FC.weight")
@@ -107,7 +108,7 @@ def test_the_network_has_the_averaged_weights(tmp_path: Path) -> None:
     )
     assert len(seen) == 2
     averaged = fitted.network.get_parameter("final_layer.FC.weight")
-    torch.testing.assert_close(averaged, (seen[0] + seen[1]) / 2)
+    torch.testing.assert_close(averaged, decay * seen[0] + (1 - decay) * seen[1])
     assert not torch.equal(averaged, seen[1])
     assert fitted.network.drop_path_progress.item() == 1
 

@@ -22,28 +22,35 @@ if TYPE_CHECKING:
     from ..train.machine import Machine
 
 
+class _WithFull(click.Option):
+    """An option that does nothing without --full: it says so, and is refused."""
+
+    def __init__(self, *names: Any, **settings: Any) -> None:
+        super().__init__(*names, **{**settings, "help": f"With --full: {settings['help']}"})
+
+    def process_value(self, ctx: click.Context, value: Any) -> Any:
+        given = ctx.get_parameter_source(self.name or "") is ParameterSource.COMMANDLINE
+        if given and not ctx.params["full"]:  # which is eager, and so known before
+            raise click.UsageError(f"{self.opts[0]} goes with --full; the classifier alone does not ask for it.")
+        return super().process_value(ctx, value)
+
+
+_with_full = partial(click.option, cls=_WithFull)
 _TUNING = (
     click.option("--validation", type=float, metavar="SHARE", help="Of each class, to choose by.  [default: 0.15]"),
     click.option("--test", type=float, metavar="SHARE", help="Of each class, to measure by.  [default: 0.15]"),
     click.option("--balanced", is_flag=True, help="Let each class weigh the same, however many pictures it has."),
     click.option("--seed", type=int, metavar="N", help="Decides a new split, and all randomness.  [default: 0]"),
     click.option("--full", is_flag=True, is_eager=True, help="Train the whole network after the classifier."),
-    click.option("--epochs", type=click.IntRange(1), metavar="N", help="How many at most.  [default: 20]"),
-    click.option(
+    _with_full("--epochs", type=click.IntRange(1), metavar="N", help="How many at most.  [default: 20]"),
+    _with_full(
         "--patience", type=click.IntRange(1), metavar="N", help="Epochs without improvement that end it.  [default: 5]"
     ),
-    click.option(
-        "--learning-rate", type=float, metavar="RATE", help="Of the last layer, at its peak.  [default: 0.01]"
-    ),
-    click.option("--layer-decay", type=float, metavar="X", help="Factor from cell to earlier cell.  [default: 0.8]"),
-    click.option("--training-batch", type=click.IntRange(2), metavar="N", help="Pictures a step.  [default: 32]"),
-    click.option("--train-batch-norm", is_flag=True, help="Let batch normalization adapt to the pictures."),
+    _with_full("--learning-rate", type=float, metavar="RATE", help="Of the last layer, at its peak.  [default: 0.01]"),
+    _with_full("--layer-decay", type=float, metavar="X", help="Factor from cell to earlier cell.  [default: 0.8]"),
+    _with_full("--training-batch", type=click.IntRange(2), metavar="N", help="Pictures a step.  [default: 32]"),
+    _with_full("--train-batch-norm", is_flag=True, help="Let batch normalization adapt to the pictures."),
 )
-_FULL = (
-    *("epochs", "patience", "learning_rate", "layer_decay", "training_batch", "train_batch_norm"),
-    *("accelerator", "devices", "nodes", "channels_last", "compile", "checkpoint_cells", "parts", "workers"),
-)
-"""What does nothing without --full: options of its own, and the machine's."""
 
 
 def finetune_options(command: Command) -> Command:
@@ -65,7 +72,7 @@ def finetune_options(command: Command) -> Command:
 @model_options
 @finetune_options
 @extract_options
-@machine_options
+@machine_options(_WithFull)
 @click.option("--overwrite", is_flag=True, help="Replace a finished model in DIR; its split and features are kept.")
 @click.option("-q", "--quiet", is_flag=True, help="No progress bars and no word about choices.")
 def finetune(
@@ -125,20 +132,6 @@ def finetune(
     _print(outcome, folder)
     if outcome.skipped:
         raise SystemExit(EXIT_IMAGES_FAILED)
-
-
-def _needs_full(context: click.Context, option: click.Parameter, value: Any) -> Any:
-    """Refuse an option that would do nothing; --full is eager, and so known before."""
-    given = context.get_parameter_source(option.name or "") is ParameterSource.COMMANDLINE
-    if given and not context.params["full"]:
-        raise click.UsageError(f"{option.opts[0]} goes with --full; the classifier alone does not ask for it.")
-    return value
-
-
-for _option in finetune.params:
-    if isinstance(_option, click.Option) and _option.name in _FULL:
-        _option.help = f"With --full: {_option.help}"
-        _option.callback = _needs_full
 
 
 def _check(stop: Stop) -> None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields
-from functools import wraps
+from functools import partial, wraps
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -63,22 +63,33 @@ class _Devices(click.ParamType):  # type: ignore[type-arg] # generic in new rele
         return number
 
 
-_MACHINE = (
-    click.option("--accelerator", metavar="NAME", help="cpu, gpu or auto.  [default: auto]"),
-    click.option(
-        "--devices", type=_Devices(), metavar="N", help="GPUs, or CPU processes, that share each batch; or auto."
-    ),
-    click.option("--nodes", type=click.IntRange(1), metavar="N", help="Machines, each of which runs the same command."),
-    click.option("--channels-last/--channels-first", default=None, help="Memory layout.  [default: channels last]"),
-    click.option("--compile", is_flag=True, default=None, help="Run steps through torch.compile."),
-    click.option(
-        "--checkpoint-cells", is_flag=True, default=None, help="Recompute cells: less memory, a third more time."
-    ),
-    click.option("--parts", type=click.IntRange(1), metavar="N", help="Take a batch in N parts: less memory."),
-    click.option("--workers", type=click.IntRange(0), metavar="N", help="Processes that decode, for each device."),
-)
+def _machine(kind: type[click.Option]) -> tuple[Callable[[Command], Command], ...]:
+    option = partial(click.option, cls=kind)
+    return (
+        option("--accelerator", metavar="NAME", help="cpu, gpu or auto.  [default: auto]"),
+        option(
+            "--devices", type=_Devices(), metavar="N", help="GPUs, or CPU processes, that share each batch; or auto."
+        ),
+        option("--nodes", type=click.IntRange(1), metavar="N", help="Machines, each of which runs the same command."),
+        option("--channels-last/--channels-first", default=None, help="Memory layout.  [default: channels last]"),
+        option("--compile", is_flag=True, default=None, help="Run steps through torch.compile."),
+        option(
+            "--checkpoint-cells", is_flag=True, default=None, help="Recompute cells: less memory, a third more time."
+        ),
+        option("--parts", type=click.IntRange(1), metavar="N", help="Take a batch in N parts: less memory."),
+        option("--workers", type=click.IntRange(0), metavar="N", help="Processes that decode, for each device."),
+        option(
+            "--logger",
+            "loggers",
+            multiple=True,
+            metavar="NAME",
+            help="Send the figures to tensorboard or wandb, too; more than one --logger may be given.",
+        ),
+    )
+
+
 _TRAINING = (
-    *_MACHINE,
+    *_machine(click.Option),
     click.option("--precision", metavar="NAME", help="float32 or bfloat16; weights stay float32.  [default: float32]"),
     click.option(
         "--validate-every", type=click.IntRange(1), metavar="N", help="Validate every N epochs, and at the end."
@@ -137,9 +148,9 @@ def training_options(command: Command) -> Command:
     return bundle(command, "machine", _load_machine, _TRAINING)
 
 
-def machine_options(command: Command) -> Command:
-    """Give a command that has a precision and a quiet of its own the other options of `Machine`."""
-    return bundle(command, "machine", _load_machine, _MACHINE)
+def machine_options(kind: type[click.Option]) -> Callable[[Command], Command]:
+    """Give a command that has a precision and a quiet of its own the other options of `Machine`, as `machine`."""
+    return lambda command: bundle(command, "machine", _load_machine, _machine(kind))
 
 
 def _load_machine() -> "type[Machine]":

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from pytorch_lightning.callbacks import Callback, Checkpoint
+from pytorch_lightning.callbacks import Callback, Checkpoint, WeightAveraging
 from pytorch_lightning.plugins.io import TorchCheckpointIO
+from torch import Tensor
 
 from ..atomic import replacing
 from ..errors import OutputError
@@ -32,6 +33,31 @@ class WholeFiles(TorchCheckpointIO):
             raise OutputError(
                 f"cannot write {target}: {reason}; the checkpoint before is kept: free some space, and run it again"
             ) from error
+
+
+class MovingAverage(WeightAveraging):
+    """Keeps the exponential moving average of the weights, with a decay that begins low.
+
+    In step t, counted from 0, it is min(decay, (1 + t) / (10 + t)), so that the first weights are soon forgotten: what
+    TensorFlow's `ExponentialMovingAverage` does with a number of steps, and TF-Slim gives it one.
+    """
+
+    def __init__(self, decay: float) -> None:
+        """Take the final decay."""
+        super().__init__(multi_avg_fn=self._update)
+        self._decay, self._step = decay, 0
+
+    def should_update(self, step_idx: int | None = None, epoch_idx: int | None = None) -> bool:
+        """Return True after each step, and note which one it was."""
+        self._step = self._step if step_idx is None else step_idx
+        return step_idx is not None
+
+    @torch.no_grad()
+    def _update(self, averages: list[Tensor], weights: list[Tensor], _: Any) -> None:
+        if averages[0].is_floating_point():
+            torch._foreach_lerp_(averages, weights, 1 - min(self._decay, (1 + self._step) / (10 + self._step)))
+        else:  # how many batches have been counted
+            torch._foreach_copy_(averages, weights)
 
 
 class KeepCheckpoints(Checkpoint):

@@ -22,15 +22,15 @@ except ImportError as error:  # also without torch
 import torch
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 from lightning_fabric.utilities.rank_zero import rank_zero_only
-from pytorch_lightning.callbacks import Callback, WeightAveraging
+from pytorch_lightning.callbacks import Callback
 from pytorch_lightning.loggers import CSVLogger
-from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from ..network import Network
 from .batches import Pictures, steps_per_epoch
-from .callbacks import EachStep, KeepCheckpoints, WholeFiles
+from .callbacks import EachStep, KeepCheckpoints, MovingAverage, WholeFiles
 from .epochs import RecipeData
 from .folder import LOGS, best_path, claim, newest, read_history
+from .loggers import open_loggers
 from .machine import DEFAULTS, PRECISIONS, Machine
 from .memory import check_memory
 from .progress import EpochBar
@@ -94,6 +94,7 @@ def fit(
         InputError: the folder holds another recipe's training, the batch is too large for the memory, or the machine
             has no such devices.
         ImageError: a picture can no longer be read.
+        MissingExtraError: the package of one of the machine's loggers is not installed.
         OutputError: a checkpoint cannot be written.
         KeyboardInterrupt: the user interrupted it. The same call goes on from the last epoch that was completed.
         SystemExit: the process was told to terminate, and `check` let it pass; its code is never that of success.
@@ -118,7 +119,7 @@ def _trainer(
     recipe: Recipe, folder: Path, machine: Machine, patience: int | None, check: Callable[[], None]
 ) -> pl.Trainer:
     callbacks: list[Callback] = [
-        WeightAveraging(multi_avg_fn=get_ema_multi_avg_fn(recipe.average_decay)),  # type: ignore[no-untyped-call]
+        MovingAverage(recipe.average_decay),
         EachStep(check),
         KeepCheckpoints(folder, patience),
     ]
@@ -135,7 +136,7 @@ def _trainer(
         callbacks=callbacks,
         plugins=[WholeFiles()],
         # Once an epoch is all there is to log, and a killed run must not lose it.
-        logger=CSVLogger(folder, name=LOGS, flush_logs_every_n_steps=1),
+        logger=[CSVLogger(folder, name=LOGS, flush_logs_every_n_steps=1), *open_loggers(machine, recipe, folder)],
         enable_progress_bar=False,
         enable_model_summary=False,
         num_sanity_val_steps=0,

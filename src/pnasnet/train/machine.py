@@ -2,12 +2,14 @@
 
 import os
 from dataclasses import dataclass
+from typing import Any
 
 from ..errors import InputError, UnknownNameError
 
 PRECISIONS = {"float32": "32-true", "bfloat16": "bf16-mixed"}
 """Our names of precisions to Lightning's; in bfloat16 the weights stay float32."""
 ACCELERATORS = ("auto", "cpu", "gpu")
+LOGGERS = ("tensorboard", "wandb")
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,8 @@ class Machine:
     """Processes that decode pictures, for each device; None shares out the processors, 0 decodes where it trains."""
     validate_every: int = 1
     """After how many epochs each the validation pictures are looked at; after the last one they always are."""
+    loggers: tuple[Any, ...] = ()
+    """Where figures go beside the folder's own CSV: names (`tensorboard`, `wandb`), or Lightning's `Logger`s."""
     progress: bool = True
     """Whether to show progress bars, on standard error."""
 
@@ -47,6 +51,9 @@ class Machine:
             raise UnknownNameError.of("accelerator", self.accelerator, ACCELERATORS)
         if self.precision not in PRECISIONS:
             raise UnknownNameError.of("precision", self.precision, list(PRECISIONS))
+        for logger in self.loggers:
+            if isinstance(logger, str) and logger not in LOGGERS:
+                raise UnknownNameError.of("logger", logger, LOGGERS)
         for name in ("nodes", "parts", "validate_every"):
             if getattr(self, name) < 1:
                 raise InputError(f"{name} must be at least 1, not {getattr(self, name)}")

@@ -128,7 +128,7 @@ class Recipe:
     clip_norm: float | None = None
     """Largest norm of all gradients together, those of the L2 terms included."""
     average_decay: float = 0.9999
-    """Decay of the exponential moving average of the weights, which is what is kept."""
+    """Decay of the exponential moving average of the weights, which is what is kept; in the first steps it is less."""
     batch_norm_momentum: float = 0.99
     """Share of the old value in each update of a moving average of batch normalization, as in TensorFlow."""
     layer_decay: float = 1.0

@@ -6,7 +6,8 @@ Hardware: one GPU; on two CPU cores an epoch takes hours.
 Result:   published: 3.41 +- 0.09 % errors (Liu et al., 2018, table 1). Not run by this project.
 
 600 epochs (937,500 steps of 32 images), one cosine from 0.025, clipping at 5, L2 5e-4, path keep probability 0.6,
-auxiliary weight 0.4, momentum of the moving averages 0.9; cutout of 16 pixels, as the paper's final training.
+auxiliary weight 0.4, momentum of the moving averages 0.9; cutout of 16 pixels, as the paper's final training. The notes
+name neither Nesterov's momentum nor an average of the weights (0.999): both are this project's choice.
 """
 
 from ...zoo import find

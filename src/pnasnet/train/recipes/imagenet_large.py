@@ -7,10 +7,10 @@ Hardware: TF-Slim's notes: 100 replicas with 16 images each, synchronous. Here a
           `--devices 8 --parts 10`, with 20 images at a time.
 Result:   published for TF-Slim's checkpoint: 82.9 % top-1, 96.2 % top-5. Not run by this project.
 
-From the comments and defaults of TF-Slim's `nasnet.py` and `pnasnet.py`: 250,000 steps (312 epochs), learning rate
-0.015 x 100 replicas, 0.97 per 2.4 epochs, label smoothing 0.1, auxiliary weight 0.4, clipping at 10, L2 4e-5, momentum
-of the moving averages 0.9997, path keep probability 0.6, dropout 0.5. RMSProp's constants and the averaging of weights
-(0.9999) are those of TF-Slim's Inception recipes; the notes do not state them.
+From the comments and defaults of TF-Slim's `nasnet.py` and `pnasnet.py`: 250,000 steps (312 whole epochs: 249,600),
+learning rate 0.015 x 100 replicas, 0.97 per 2.4 epochs, label smoothing 0.1, auxiliary weight 0.4, clipping at 10, L2
+4e-5, momentum of the moving averages 0.9997, path keep probability 0.6, dropout 0.5. RMSProp's constants and the
+averaging of weights (0.9999) are those of TF-Slim's Inception recipes; the notes do not state them.
 """
 
 from ...zoo import find
