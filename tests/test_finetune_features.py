@@ -1,5 +1,6 @@
 """Features are extracted once, kept, and only for the same pictures, network and preprocessing taken again."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,9 +10,13 @@ import pytest
 from finetune_data import coloured, png
 from pnasnet import Module, images
 from pnasnet.datasets import LabelledImages
-from pnasnet.errors import InputError
+from pnasnet.errors import InputError, OutputError
 from pnasnet.extract import ExtractOptions
+from pnasnet.finetune import features as finetune_features
+from pnasnet.finetune import kept
 from pnasnet.finetune.features import Features, features_of
+
+from disks import small_disk_at
 
 
 @pytest.fixture(scope="module")
@@ -20,6 +25,7 @@ def module() -> Module:
 
 
 def extract(module: Module, data: LabelledImages, folder: Path, **options: str) -> Features:
+    folder.mkdir(exist_ok=True)
     return features_of(module, data, folder / "f.parquet", ExtractOptions(**options))  # type: ignore[arg-type]
 
 
@@ -39,12 +45,69 @@ def test_the_second_time_reads_the_file(module: Module, tmp_path: Path) -> None:
     np.testing.assert_array_equal(first.vectors, second.vectors)
 
 
-@pytest.mark.parametrize("change", ["pictures", "preprocessing", "weights", "damage"])
+def test_only_new_pictures_are_extracted(module: Module, tmp_path: Path) -> None:
+    """Whatever their places are now; the same name stands for another picture where the bytes are others."""
+    data = coloured(3)
+    old = data.take([8, 0, 1, 1, 2])
+    extract(module, old, tmp_path)
+    replaced = replace(data, read=lambda index: data.read(0 if index == 8 else index))
+    features = extract(module, replaced, tmp_path)
+    assert features.extracted == 5
+    expected = extract(module, replaced, tmp_path / "anew")
+    np.testing.assert_allclose(features.vectors, expected.vectors, rtol=1e-4, atol=1e-5)
+    assert pq.read_table(tmp_path / "f.parquet")["path"].to_pylist() == list(data.names)
+
+
+def test_pictures_that_were_taken_away(module: Module, tmp_path: Path) -> None:
+    data = coloured(3)
+    first = extract(module, data, tmp_path)
+    fewer = extract(module, data.take([1, 4, 2]), tmp_path)
+    assert fewer.extracted == 0
+    np.testing.assert_array_equal(fewer.vectors, first.vectors[[1, 4, 2]])
+
+
+def test_a_run_that_was_ended_goes_on(module: Module, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kept, "_PART_SECONDS", 0.0)
+    data = coloured(4)
+    done: list[int] = []
+
+    def stop(rows: int) -> None:
+        done.append(rows)
+        if sum(done) == 6:
+            raise KeyboardInterrupt
+
+    options = ExtractOptions(batch_size=3)
+    with pytest.raises(KeyboardInterrupt):
+        features_of(module, data, tmp_path / "f.parquet", options, stop)
+    assert not (tmp_path / "f.parquet").exists()
+    features = features_of(module, data, tmp_path / "f.parquet", options)
+    assert features.extracted == 6
+    assert not (tmp_path / "f.parts").exists()
+    expected = extract(module, data, tmp_path / "anew")
+    np.testing.assert_allclose(features.vectors, expected.vectors, rtol=1e-4, atol=1e-5)
+
+
+def test_a_full_disk(module: Module, tmp_path: Path) -> None:
+    data = coloured(3)
+    with small_disk_at(tmp_path / "small", "16k") as disk:
+        with pytest.raises(OutputError, match=r"cannot write .*f\.parquet: No space left on device"):
+            extract(module, data, disk)
+        assert not (disk / "f.parquet").exists()
+
+
+def test_what_could_not_be_decoded_is_tried_again(
+    module: Module, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = coloured(3, broken=(1,))
+    assert [extract(module, data, tmp_path).extracted for _ in range(2)] == [9, 0]
+    monkeypatch.setattr(finetune_features, "decode", lambda source: None)
+    assert extract(module, data, tmp_path).extracted == 1
+
+
+@pytest.mark.parametrize("change", ["preprocessing", "weights", "damage"])
 def test_what_is_not_the_same_is_extracted_anew(module: Module, tmp_path: Path, change: str) -> None:
     data = coloured(3)
     extract(module, data, tmp_path)
-    if change == "pictures":
-        data = data.take(range(len(data) - 1))
     if change == "damage":
         (tmp_path / "f.parquet").write_bytes(b"no")
     other = module

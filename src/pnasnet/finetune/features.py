@@ -3,20 +3,24 @@
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
+from PIL import Image
 
 from ..datasets import LabelledImages
 from ..errors import ImageError, InputError
-from ..extract import ExtractOptions, ParquetSink, extract_labelled
+from ..extract import ExtractOptions, extract_labelled
 from ..extract.columns import columns_for
+from ..extract.contents import digest_of
 from ..extract.schema import VectorType
 from ..images import decode
+from ..images.source import Source, read_file
 from ..module import Module
+from .kept import CONTENT, KeptFeatures
 
 _ENDPOINT = "global_pool"
 
@@ -54,54 +58,85 @@ def features_of(
     options: ExtractOptions,
     progress: Callable[[int], None] = lambda rows: None,
 ) -> Features:
-    """Return the features of all pictures: those in the file at `path` if it is of the same pictures, network and
-    preprocessing, else extracted now and written to it.
+    """Return the features of all pictures, and write them to the file at `path`.
 
-    Pictures are the same by their names; after replacing some, remove the file. Those that could not be read are tried
-    again.
+    What the file has of the same contents by the same network and preprocessing is taken from there, and so is what an
+    earlier call had extracted when it was ended; pictures that are new, or can be decoded by now, are extracted.
 
-    Raises `OutputError` where the file cannot be written.
+    Args:
+        module: the network.
+        data: the pictures.
+        path: the file; beside it lies a folder while there is something to extract.
+        options: preprocessing, batch size, decoders.
+        progress: called with how many more pictures are looked up or extracted; what it raises ends the call.
+
+    Raises `OutputError` where something cannot be written.
     """
     columns = columns_for([module], [_ENDPOINT], options)
-    said = columns[0].metadata()
-    if (kept := _kept(path, data, said)) is not None:
-        return _features(kept, module.model.plan.num_features, 0)
-    length = module.model.plan.num_features
-    with (
-        closing(extract_labelled(module, data, _ENDPOINT, options)) as batches,
-        ParquetSink(path, VectorType.of(columns), overwrite=True) as sink,
-    ):
-        for batch in batches:
-            sink.write(batch)
-            progress(len(batch.rows))
-    return _features(pq.read_table(path), length, len(data))
+    vectors = VectorType.of(columns)
+    kept = KeptFeatures(path, vectors.schema())
+    known = _Known(kept.read())
+    contents: list[bytes | None] = []
+    rows: list[int | None] = []
+    for index in range(len(data)):
+        contents.append(_content(data, index))
+        rows.append(known.row(data, index, contents[index]))
+        progress(rows[index] is not None)
+    missing = [index for index, row in enumerate(rows) if row is None]
+    tables = [known.table.drop_columns([CONTENT])]
+    if missing:
+        digests = iter([contents[index] for index in missing])
+        with closing(extract_labelled(module, data.take(missing), _ENDPOINT, options)) as batches:
+            for batch in batches:
+                tables.append(vectors.table([batch]))
+                kept.add(tables[-1], list(islice(digests, len(batch.rows))))
+                progress(len(batch.rows))
+    after = iter(range(len(known.table), len(known.table) + len(missing)))
+    table = pa.concat_tables(tables).take([next(after) if row is None else row for row in rows])
+    names = pa.array(map(str, data.names), pa.string())
+    table = table.set_column(0, table.schema.field("path"), names)
+    if missing or not table.equals(tables[0]):
+        kept.complete(table, contents)
+    return _features(table, module.model.plan.num_features, len(missing))
 
 
-def _kept(path: Path, data: LabelledImages, said: dict[str, str]) -> pa.Table | None:
-    """Return the file's rows, if they are of these pictures by this network."""
-    if not path.exists():
-        return None
+class _Known:
+    """Rows that were kept, by the contents of their pictures."""
+
+    def __init__(self, table: pa.Table) -> None:
+        self.table = table
+        self._contents, self._paths = table[CONTENT].to_pylist(), table["path"].to_pylist()
+        self._failed = [status != "ok" for status in table["status"].to_pylist()]
+        self._places = {content: row for row, content in enumerate(self._contents)}
+
+    def row(self, data: LabelledImages, index: int, content: bytes | None) -> int | None:
+        """Return the row of a picture, if there is one; a failure's only as long as it has its name and still fails."""
+        if content is None:
+            return None
+        same = index < len(self._contents) and self._contents[index] == content  # of equal pictures, each has its own
+        row = index if same else self._places.get(content)
+        if row is not None and self._failed[row] and (self._paths[row] != data.names[index] or _decodes(data, index)):
+            return None
+        return row
+
+
+def _decodes(data: LabelledImages, index: int) -> bool:
     try:
-        table = pq.read_table(path)
-        known = {key.decode(): value.decode() for key, value in (table.schema.metadata or {}).items()}
-        same = all(known.get(key) == value for key, value in said.items()) and table["path"].to_pylist() == list(
-            data.names
-        )
-    except (OSError, pa.ArrowException, KeyError, UnicodeDecodeError):
-        return None  # damaged, or something else: extracted anew
-    return table if same and not _mended(data, table) else None
+        decode(data.read(index))
+    except (ImageError, OSError):
+        return False
+    return True
 
 
-def _mended(data: LabelledImages, table: pa.Table) -> bool:
-    """Whether a picture can be read now that could not be when the file was written."""
-    for index, status in enumerate(table["status"].to_pylist()):
-        if status != "ok":
-            try:
-                decode(data.read(index))
-            except (ImageError, OSError):
-                continue
-            return True
-    return False
+def _content(data: LabelledImages, index: int) -> bytes | None:
+    """Return the digest of a picture's bytes; None where it cannot be read."""
+    try:
+        source: Source = data.read(index)
+        if isinstance(source, Image.Image):
+            return digest_of(repr((source.mode, source.size)).encode() + source.tobytes())
+        return digest_of(source if isinstance(source, bytes | bytearray | memoryview) else read_file(source))
+    except (ImageError, OSError):
+        return None
 
 
 def _features(table: pa.Table, length: int, extracted: int) -> Features:
