@@ -8,7 +8,7 @@ import pytest
 from pnasnet.datasets import LabelledImages
 from pnasnet.errors import InputError
 from pnasnet.labels import labels, wordnet_ids
-from pnasnet.train.classes import to_logits, with_classes_of
+from pnasnet.train.classes import check_classes, to_logits, with_classes_of
 
 
 def data(classes: tuple[str, ...], numbers: tuple[int, ...] = (0, 1)) -> LabelledImages:
@@ -57,3 +57,10 @@ def test_validation_has_the_training_pictures_classes() -> None:
     assert found.classes == training.classes
     with pytest.raises(InputError, match=r"1 classes that the training pictures lack \('bat'; these have 'cat', 'dog'"):
         with_classes_of(replace(training, classes=("cat", "dog", "bat")), training)
+
+
+def test_a_class_without_pictures() -> None:
+    check_classes(data(("a", "b")))
+    message = r"1 of 3 classes have no picture to train on \('b'\): add some, or take the classes out of the data"
+    with pytest.raises(InputError, match=message):
+        check_classes(data(("a", "b", "c"), (0, 2, 2)))

@@ -12,6 +12,16 @@ from ..labels import labels, wordnet_ids
 _SHOWN = 3
 
 
+def check_classes(data: LabelledImages) -> None:
+    """Raise `InputError` where a class has no picture: a network would learn only never to name it."""
+    empty = [name for name, count in zip(data.classes, data.counts(), strict=True) if not count]
+    if empty:
+        raise InputError(
+            f"{len(empty):,} of {len(data.classes):,} classes have no picture to train on ({_some(empty)}): add some, or "
+            "take the classes out of the data"
+        )
+
+
 def to_logits(data: LabelledImages, num_classes: int) -> tuple[LabelledImages, str]:
     """Return the pictures with the logits' numbers and names as their classes, and a line that says how.
 

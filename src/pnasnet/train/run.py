@@ -13,7 +13,7 @@ from ..datasets import LabelledImages
 from ..model import Model, metadata
 from ..weights import write_weights
 from .batches import steps_per_epoch
-from .classes import to_logits, with_classes_of
+from .classes import check_classes, to_logits, with_classes_of
 from .folder import claim, read_skipped, write_skipped
 from .machine import DEFAULTS, Machine
 from .pictures import Prepared, Skipped, prepare
@@ -89,12 +89,14 @@ def train(
         check: called after each step, and each picture that is decoded before; what it raises ends the training.
 
     Raises:
-        InputError: classes that do not fit the recipe, a class without pictures that can be read, or as `fit`.
+        InputError: classes that do not fit the recipe, a class without pictures, or without any that can be read, or as
+            `fit`.
         OutputError: something cannot be written.
     """
     started = time.monotonic()
     assert recipe.spec.num_classes is not None  # the recipe sees to it
     steps_per_epoch(recipe, len(training))
+    check_classes(training)
     if validation is not None:
         validation, _ = to_logits(with_classes_of(validation, training), recipe.spec.num_classes)
     training, note = to_logits(training, recipe.spec.num_classes)
