@@ -109,7 +109,14 @@ def test_a_cluster_that_was_started_elsewhere(tmp_path: Path, started: Started) 
 @pytest.mark.slow
 @pytest.mark.skipif(not HAS_CLIENT, reason="needs ray[client]")
 def test_a_client_of_a_cluster(tmp_path: Path, started: Started) -> None:
-    check(tmp_path, embed(tmp_path, "--engine-address", started.client_address, environment=started.environment))
+    done = embed(tmp_path, "--engine-address", started.client_address, environment=started.environment)
+    assert done.returncode == 0, done.stderr + said_by_client_servers(Path(started.environment["RAY_TMPDIR"]))
+    check(tmp_path, done)
+
+
+def said_by_client_servers(folder: Path) -> str:
+    """Return the end of the logs to which Ray's messages point."""
+    return "".join(f"\n{log.name}:\n{log.read_text()[-2000:]}" for log in folder.rglob("ray_client_server*.err"))
 
 
 def test_a_client_that_is_not_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

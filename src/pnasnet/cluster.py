@@ -3,6 +3,7 @@
 import importlib.util
 import logging
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
 from typing import Any
@@ -12,6 +13,9 @@ from .errors import InputError, MissingExtraError
 LOCAL = "local"
 """Stands for a cluster of this machine alone, begun for the purpose."""
 _CLIENT = "ray://"
+_TRIES = 3
+_NOT_STARTED = "Starting Ray client server failed"
+"""What a server for clients says where the process that it began for this one has died at once."""
 
 
 def is_client(address: str) -> bool:
@@ -42,7 +46,7 @@ def cluster(address: str, purpose: str) -> Iterator[Any]:
     begun = not ray.is_initialized()
     with redirect_stdout(sys.stderr):  # Ray prints messages of its own to where only results belong
         try:
-            ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, ignore_reinit_error=True)
+            _connect(ray, address)
         except (ConnectionError, ValueError, RuntimeError) as error:
             reason = (str(error).strip() or type(error).__name__).splitlines()[-1]
             raise InputError(
@@ -54,3 +58,16 @@ def cluster(address: str, purpose: str) -> Iterator[Any]:
         finally:
             if begun:
                 ray.shutdown()
+
+
+def _connect(ray: Any, address: str) -> None:
+    """Connect, as `cluster` says; a server for clients that could not begin a process is asked again."""
+    for tries in range(1, _TRIES + 1):
+        try:
+            ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, ignore_reinit_error=True)
+        except RuntimeError as error:
+            if tries == _TRIES or _NOT_STARTED not in str(error):
+                raise
+            time.sleep(tries)
+        else:
+            return
