@@ -95,6 +95,13 @@ def test_a_full_disk(module: Module, tmp_path: Path) -> None:
         assert not (disk / "f.parquet").exists()
 
 
+def test_too_little_memory(module: Module, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(finetune_features, "free_memory", lambda: 100_000)
+    message = r"the features of 9 pictures take up to 0.00014 GB of memory, 0.0001 GB are free: take fewer pictures"
+    with pytest.raises(InputError, match=message):
+        extract(module, coloured(3), tmp_path)
+
+
 def test_what_could_not_be_decoded_is_tried_again(
     module: Module, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -145,11 +145,20 @@ def test_new_figures_never_lie_beside_an_old_model(tmp_path: Path, monkeypatch: 
 
 
 @pytest.mark.slow
-def test_the_whole_network_is_trained_from_there(tmp_path: Path) -> None:
+def test_the_whole_network_is_trained_from_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def check() -> None:
         assert not list(tmp_path.rglob(MODEL))  # nothing looks finished that is not
 
-    outcome = finetune("pnasnet_tiny", coloured(20), tmp_path, FULL, machine=QUIET, check=check)
+    engines: list[dict[str, Any]] = []
+
+    def opened(*arguments: Any, **engine: Any) -> Module:
+        engines.append(engine)
+        return Module(*arguments, **engine)
+
+    monkeypatch.setattr("pnasnet.finetune.run.Module", opened)
+    engine = {"engine": "torch", "threads": 1}
+    outcome = finetune("pnasnet_tiny", coloured(20), tmp_path, FULL, machine=QUIET, check=check, engine=engine)
+    assert engines == [engine] * 2  # for the features, and to measure what was trained
     assert 1 <= len(outcome.history) <= FULL.epochs
     assert json.loads((tmp_path / "metrics.json").read_text())["tuned"] is outcome.tuned is True
     assert outcome.test.top(1).value == 1.0

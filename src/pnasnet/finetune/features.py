@@ -20,9 +20,13 @@ from ..extract.schema import VectorType
 from ..images import decode
 from ..images.source import Source, read_file
 from ..module import Module
+from ..system_memory import free_memory
+from ..train.memory import gigabytes
 from .kept import CONTENT, KeptFeatures
 
 _ENDPOINT = "global_pool"
+_COPIES = 4
+"""As rows that were read, as rows in their order, as the parts of the split, and in the solver."""
 
 
 @dataclass(frozen=True)
@@ -70,8 +74,10 @@ def features_of(
         options: preprocessing, batch size, decoders.
         progress: called with how many more pictures are looked up or extracted; what it raises ends the call.
 
-    Raises `OutputError` where something cannot be written.
+    Raises:
+        InputError: the features will not fit the memory. OutputError: something cannot be written.
     """
+    _check_memory(len(data), module.model.plan.num_features)
     columns = columns_for([module], [_ENDPOINT], options)
     vectors = VectorType.of(columns)
     kept = KeptFeatures(path, vectors.schema())
@@ -126,6 +132,15 @@ def _decodes(data: LabelledImages, index: int) -> bool:
     except (ImageError, OSError):
         return False
     return True
+
+
+def _check_memory(count: int, length: int) -> None:
+    needed, free = _COPIES * count * length * 4, free_memory()
+    if free is not None and needed > free:
+        raise InputError(
+            f"the features of {count:,} pictures take up to {gigabytes(needed)} of memory, {gigabytes(free)} are free: "
+            "take fewer pictures, a network with fewer features, or a larger machine"
+        )
 
 
 def _content(data: LabelledImages, index: int) -> bytes | None:

@@ -59,6 +59,8 @@ class _Run:
     folder: Path
     preset: str
     """The preprocessing, which the model then asks for."""
+    engine: dict[str, Any]
+    """`Module`'s options of the engine."""
     check: Callable[[], None]
     """Raises to end the run."""
     notes: list[str] = field(default_factory=list)
@@ -180,7 +182,7 @@ def _prepare(
     features.check_classes(data)
     seconds = {"features": time.perf_counter() - started}
     preset = extract.preset or module.preset
-    run = _Run(module, data, split, features, folder, preset, check, [kept] if kept else [], seconds)
+    run = _Run(module, data, split, features, folder, preset, engine, check, [kept] if kept else [], seconds)
     _check_parts(run)
     return run
 
@@ -284,7 +286,8 @@ def _logits(run: _Run, variables: dict[str, Floats], extract: ExtractOptions, pa
     vectors = []
     try:
         write_model(path, run.module.model, variables, run.data.classes, run.preset)
-        with closing(extract_labelled(Module(path), run.data.take(run.indices(part)), "Logits", extract)) as batches:
+        module, data = Module(path, **run.engine), run.data.take(run.indices(part))
+        with closing(extract_labelled(module, data, "Logits", extract)) as batches:
             for batch in batches:
                 vectors += [batch.vectors] if len(batch.vectors) else []
                 run.check()
