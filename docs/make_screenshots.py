@@ -3,8 +3,9 @@
 Command:  python docs/make_screenshots.py CIFAR10_TEST.parquet FOLDER
 Needs:    the extras train and explore, playwright and Chromium.
 
-`FOLDER` gets the first 2,000 test images as `pictures/CLASS/NUMBER.png`, 2,000 of five classes as `animals/CLASS/`, and
-what the commands write; docs/similar.png, map.png, atlas.png and report.png are replaced.
+`FOLDER` gets the first 2,000 test images as `pictures/CLASS/NUMBER.png`, 2,000 of five classes as `animals/CLASS/`,
+1,000 others of them as `more_animals/CLASS/`, and what the commands write; docs/similar.png, map.png, atlas.png and
+report.png are replaced.
 """
 
 import shutil
@@ -15,6 +16,7 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from io import BytesIO
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,7 +30,7 @@ if TYPE_CHECKING:
 
 DOCS = Path(__file__).absolute().parent
 PHOTOS = Path("examples", "photos")
-ANIMALS, OF_EACH, ALL = ("bird", "cat", "deer", "dog", "frog"), 400, 2000
+ANIMALS, OF_EACH, ALL = ("bird", "cat", "deer", "dog", "frog"), {"animals": 400, "more_animals": 200}, 2000
 PORT = 5055
 
 
@@ -46,6 +48,7 @@ def main() -> None:
     run(folder, "finetune", "animals/", "-o", "model/", "--model", "pnasnet_tiny")
     some = ("animals/cat/0001.jpg", "animals/frog/0007.jpg")
     run(folder, "classify", *some, "--model", "model/", "--top", 2, "--quiet")
+    run(folder, "evaluate", "model/", "more_animals/", "--per-class", "--quiet")
     shoot(folder / "similar.html", "similar.png", 900, 480)
     shoot(folder / "map.html", "map.png", 1000, 760)
     shoot(folder / "model/report.html", "report.png", 900, 2400)
@@ -61,10 +64,11 @@ def write_pictures(table: Path, folder: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.open(BytesIO(row["image"]["bytes"])).save(path)
     for name in ANIMALS:
-        own = [row for row in rows if names[row["label"]] == name]
-        (folder / "animals" / name).mkdir(parents=True, exist_ok=True)
-        for number, row in enumerate(own[:OF_EACH], 1):
-            (folder / "animals" / name / f"{number:04}.jpg").write_bytes(row["image"]["bytes"])
+        own = (row["image"]["bytes"] for row in rows if names[row["label"]] == name)
+        for part, count in OF_EACH.items():
+            (folder / part / name).mkdir(parents=True, exist_ok=True)
+            for number, picture in enumerate(islice(own, count), 1):
+                (folder / part / name / f"{number:04}.jpg").write_bytes(picture)
 
 
 def run(folder: Path, *arguments: object) -> None:
