@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from cli_runs import HERE, error_of, run
@@ -245,10 +246,12 @@ def test_interrupted(data: Path, tmp_path: Path, number: int, code: int) -> None
 
 _DEVICES = """if True:
     import os, sys, time
+    from dataclasses import replace
     sys.path[:0] = {path!r}.split(":")
     import pnasnet.train.recipes, pnasnet.train.run as run
     from train_data import RECIPE
-    pnasnet.train.recipes.find_recipe = lambda name: RECIPE
+    recipe = replace(RECIPE, spec=replace(RECIPE.spec, drop_path_keep={keep}))
+    pnasnet.train.recipes.find_recipe = lambda name: recipe
     write = run.write_weights
     def slowly(*arguments, **options):
         time.sleep({seconds})  # Lightning looks after the other processes every five seconds
@@ -263,7 +266,7 @@ _DEVICES = """if True:
 def test_two_processes_share_the_batches(tmp_path: Path) -> None:
     """33 pictures for validation, so that the two have different numbers."""
     data, script = write(tmp_path / "data", 33), tmp_path / "script.py"
-    script.write_text(_DEVICES.format(path=str(HERE), seconds=0))
+    script.write_text(_DEVICES.format(path=str(HERE), seconds=0, keep=0.8))
     command = [sys.executable, str(script), "train", "tiny", str(data), str(data), "-o", str(tmp_path / "out")]
     done = subprocess.run([*command, *OPTIONS, "--devices", "2"], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
@@ -276,11 +279,27 @@ def test_two_processes_share_the_batches(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_two_processes_make_the_steps_of_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of one that takes each batch in two parts, since each share is normalized by itself; without random paths."""
+    use_recipe(monkeypatch, spec=replace(RECIPE.spec, drop_path_keep=1.0))
+    data, script = write(tmp_path / "data", 33), tmp_path / "script.py"
+    script.write_text(_DEVICES.format(path=str(HERE), seconds=0, keep=1.0))
+    command = [sys.executable, str(script), "train", "tiny", str(data), "-o", str(tmp_path / "two"), *OPTIONS]
+    done = subprocess.run([*command, "--devices", "2"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert run("train", "tiny", data, "-o", tmp_path / "one", *OPTIONS, "--parts", "2").exit_code == 0
+    two, one = (Module(tmp_path / name / "model.safetensors").variables for name in ("two", "one"))
+    for name, value in one.items():
+        if "moving" not in name:
+            np.testing.assert_allclose(two[name], value, rtol=1e-3, atol=1e-4, err_msg=name)
+
+
+@pytest.mark.slow
 def test_two_processes_and_an_image_that_cannot_be_read(tmp_path: Path) -> None:
     """The second process ends first, and must not pass for one that failed."""
     data, script = write(tmp_path / "data", 33), tmp_path / "script.py"
     (data / "lying/bad.png").write_text("no")
-    script.write_text(_DEVICES.format(path=str(HERE), seconds=11))
+    script.write_text(_DEVICES.format(path=str(HERE), seconds=11, keep=0.8))
     command = [sys.executable, str(script), "train", "tiny", str(data), "-o", str(tmp_path / "out"), *OPTIONS[:2]]
     done = subprocess.run([*command, "--devices", "2"], capture_output=True, text=True, check=False)
     assert done.returncode == 3, done.stderr

@@ -88,7 +88,7 @@ def _machine(kind: type[click.Option]) -> tuple[Callable[[Command], Command], ..
     )
 
 
-_TRAINING = (
+_TRAINING: tuple[Callable[[Command], Command], ...] = (
     *_machine(click.Option),
     click.option("--precision", metavar="NAME", help="float32 or bfloat16; weights stay float32.  [default: float32]"),
     click.option(

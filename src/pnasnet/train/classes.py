@@ -17,8 +17,8 @@ def check_classes(data: LabelledImages) -> None:
     empty = [name for name, count in zip(data.classes, data.counts(), strict=True) if not count]
     if empty:
         raise InputError(
-            f"{len(empty):,} of {len(data.classes):,} classes have no picture to train on ({_some(empty)}): add some, or "
-            "take the classes out of the data"
+            f"{len(empty):,} of {len(data.classes):,} classes have no picture to train on ({_some(empty)}): add some, "
+            "or take the classes out of the data"
         )
 
 
