@@ -13,7 +13,7 @@ import pytest
 from datasets_data import labels, picture, shades, write
 from pnasnet import images
 from pnasnet.datasets import LabelledImages, open_dataset
-from pnasnet.errors import InputError, MissingExtraError
+from pnasnet.errors import ImageError, InputError, MissingExtraError
 
 
 @pytest.fixture(autouse=True)
@@ -45,6 +45,20 @@ def test_saved_dataset() -> None:
     assert labels(data) == [1, 0, 1]
     assert shades(data) == [7, 8, 9]
     assert data.read(0) == picture(7)
+
+
+def test_the_working_folder_is_none_of_a_dataset(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(here / "a.jpg", picture(7))
+    cells = [{"bytes": None, "path": path} for path in ("a.jpg", f"{here}/a.jpg")]
+    rows = {"id": [0, 1], "image": cells, "label": [0, 1]}
+    found = datasets.Dataset.from_dict(rows, dataset(1).features)
+    monkeypatch.setattr(datasets, "load_dataset", lambda name, config: found)
+    data = open_dataset("hf:me/pets")
+    with pytest.raises(
+        ImageError, match=r"^hf:me/pets#0: 'a.jpg' is a path in no folder that is known: write pictures into"
+    ):
+        data.read(0)
+    assert data.read(1) == f"{here}/a.jpg"
 
 
 def test_rows_that_were_chosen_and_pieces_keep_their_order() -> None:

@@ -1,7 +1,9 @@
 """Parquet files with pictures and labels."""
 
 import json
+import os
 import pickle
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -214,22 +216,29 @@ def test_damaged_page_is_an_error(here: Path) -> None:
         open_dataset("a.parquet")
 
 
+def test_beside_the_pictures_no_row_group_is_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    noise = pa.array([os.urandom(1 << 20) for _ in range(40)])
+    save("a.parquet", {"image": noise, "label": pa.array([0] * 40)}, write_batch_size=1)  # pages of a picture
+    before, taken, files = pa.total_allocated_bytes(), list[int](), pq.ParquetFile
+
+    class Noting(files):  # type: ignore[misc, valid-type]
+        def iter_batches(self, *arguments: object, **options: object) -> Iterator[pa.RecordBatch]:
+            for batch in super().iter_batches(*arguments, **options):
+                taken.append(pa.total_allocated_bytes() - before)
+                yield batch
+
+    monkeypatch.setattr(pq, "ParquetFile", Noting)
+    monkeypatch.setattr(parquet, "_BATCH", 1)
+    assert len(open_dataset("a.parquet")) == len(taken) == 40
+    assert max(taken) < 60 << 20
+
+
 def test_pictures_that_would_take_half_of_the_free_memory_are_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     save("a.parquet", {"image": pa.array([b"x" * 10_000]), "label": pa.array([0]), "other": pa.array([b"y" * 50_000])})
-    monkeypatch.setattr(parquet, "available_memory", lambda: 30_000)
+    monkeypatch.setattr(parquet, "free_memory", lambda: 30_000)
     assert len(open_dataset("a.parquet")) == 1
-    monkeypatch.setattr(parquet, "available_memory", lambda: 20_000)
+    monkeypatch.setattr(parquet, "free_memory", lambda: 20_000)
     with pytest.raises(
         InputError, match=r"more than half of the .* are free: open them as a Hugging Face dataset \(hf:"
     ):
         open_dataset("a.parquet")
-
-
-def test_available_memory_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    free = parquet.available_memory()
-    assert free is not None
-    assert 2**20 < free < 2**50
-    monkeypatch.setattr(Path, "read_text", lambda path: "MemTotal: 9 kB\n")
-    total = parquet.available_memory()
-    assert total is not None
-    assert free < total < 2**50

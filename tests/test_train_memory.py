@@ -13,7 +13,6 @@ from pnasnet.train.fit import fit
 from pnasnet.train.memory import (
     StepMemory,
     available_memory,
-    cgroup_free,
     check_memory,
     gigabytes,
     kept_for_backward,
@@ -122,40 +121,6 @@ def test_gigabytes() -> None:
     assert [gigabytes(n) for n in (31_400_000_000, 2_340_000_000, 50_000_000)] == ["31 GB", "2.3 GB", "0.05 GB"]
 
 
-# What is free.
-
-
 def test_this_machine_has_some() -> None:
     available = available_memory(CPU)
     assert available is None or 1e6 < available < 1e14
-
-
-def write_group(folder: Path, names: tuple[str, str], limit: str, usage: int, stat: str) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, text in ((names[0], f"{limit}\n"), (names[1], f"{usage}\n"), ("memory.stat", stat)):
-        (folder / name).write_text(text)
-
-
-V1 = ("memory.limit_in_bytes", "memory.usage_in_bytes")
-V2 = ("memory.max", "memory.current")
-
-
-def test_limits_of_control_groups(tmp_path: Path) -> None:
-    own = tmp_path / "own"
-    own.write_text("0::/jobs/one\n")
-    write_group(tmp_path / "jobs/one", V2, "max", 100, "inactive_file 0\n")
-    write_group(tmp_path / "jobs", V2, "5000", 4000, "anon 3\ninactive_file 500\n")
-    assert list(cgroup_free(tmp_path, own)) == [1500]
-    write_group(tmp_path, V2, "1000", 4000, "inactive_file 500\n")  # as a container sees its own
-    assert list(cgroup_free(tmp_path, own)) == [1500, 0]
-
-
-def test_limits_of_control_groups_of_version_1(tmp_path: Path) -> None:
-    own = tmp_path / "own"
-    own.write_text("12:cpu,cpuacct:/x\n4:memory:/docker/abc\n1:name=systemd:/x\n")
-    write_group(tmp_path / "memory", V1, "3000", 1000, "inactive_file 1\ntotal_inactive_file 200\n")
-    assert list(cgroup_free(tmp_path, own)) == [2200]
-
-
-def test_no_control_groups(tmp_path: Path) -> None:
-    assert list(cgroup_free(tmp_path, tmp_path / "nowhere")) == []

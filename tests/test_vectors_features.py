@@ -1,5 +1,7 @@
 """Reading features: one file or a growing folder of parts, and what is refused."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -79,12 +81,46 @@ def test_rows_by_their_paths(tmp_path: Path) -> None:
     assert found == {"a": 0, "b": make_id(1, 0), "d\\xff": make_id(1, 2)}
 
 
+def test_paths_are_fetched_for_many_row_groups_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = [f"{row}.jpg" for row in range(60)]
+    opened = open_features(write_features(tmp_path / "f.parquet", clustered(60), names, failed=[20, 59]))  # groups of 7
+    monkeypatch.setattr(features, "_ROWS_AT_ONCE", 25)
+    read, files = list[list[int]](), pq.ParquetFile
+
+    class Noting(files):  # type: ignore[misc, valid-type]
+        def iter_batches(self, *arguments: object, row_groups: list[int], columns: list[str]) -> object:
+            assert columns == ["path", "status"]
+            read.append(row_groups)
+            return super().iter_batches(*arguments, row_groups=row_groups, columns=columns)
+
+    monkeypatch.setattr(pq, "ParquetFile", Noting)
+    assert opened.find(names) == {name: row for row, name in enumerate(names) if row not in (20, 59)}
+    assert read == [[0, 1, 2, 3], [4, 5, 6, 7], [8]]
+
+
+@pytest.mark.parametrize("call", ["find(['f/3.jpg'])", "vectors(np.array([3]))", "pictures(np.array([3]))"])
+def test_a_question_does_not_wait_for_pandas(tmp_path: Path, call: str) -> None:
+    path = write_features(tmp_path / "f.parquet", clustered(9))
+    code = f"import sys, numpy as np, pnasnet.vectors as v; v.open_features(sys.argv[1]).{call}"
+    command = [sys.executable, "-c", f"{code}; print('pandas' in sys.modules)", str(path)]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    assert done.stdout.split() == ["False"]
+
+
 def test_float16(tmp_path: Path) -> None:
     vectors = clustered(9)
     opened = open_features(write_features(tmp_path / "f.parquet", vectors, kind=pa.float16()))
     (block,) = opened.blocks()
     assert block.vectors.dtype == np.float32
     np.testing.assert_array_equal(block.vectors, vectors.astype(np.float16))
+
+
+def test_numbers_that_are_missing_are_no_numbers(tmp_path: Path) -> None:
+    table = pq.read_table(write_features(tmp_path / "f.parquet", clustered(1, length=2)))
+    vectors = pa.FixedSizeListArray.from_arrays(pa.array([1, None], pa.float32()), 2)
+    pq.write_table(table.set_column(1, table.schema.field(1), vectors), tmp_path / "f.parquet")
+    (block,) = open_features(tmp_path / "f.parquet").blocks()
+    np.testing.assert_array_equal(block.vectors, [[1, np.nan]])
 
 
 def test_one_of_several_columns(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ..errors import InputError
+from ..errors import ImageError, InputError
 from ..images import Source
 from .classes import check_classes, number_labels
 
@@ -95,6 +95,16 @@ def picture_in(cell: pa.Scalar, folder: str = "") -> Source:
         part = next((part for part in parts if part.is_valid), parts[-1])
     content: str | bytes = part.as_py()
     return str(Path(folder, content)) if isinstance(content, str) else content
+
+
+def refuse_relative(picture: Source, name: str) -> Source:
+    """Return a picture of a dataset that lies in no folder, where a relative path would be read from the working one.
+
+    Raises `ImageError` where it is one.
+    """
+    if isinstance(picture, str) and not Path(picture).is_absolute():
+        raise ImageError(f"{name}: {picture!r} is a path in no folder that is known: write pictures into the dataset")
+    return picture
 
 
 def _find(schema: pa.Schema, wanted: tuple[str, ...], where: str) -> str:

@@ -6,7 +6,7 @@ from typing import Any
 
 from ..errors import InputError, MissingExtraError
 from ..images import Source
-from .columns import Columns, picture_in, plain_labels, read_labels, refuse_missing
+from .columns import Columns, picture_in, plain_labels, read_labels, refuse_missing, refuse_relative
 from .labelled import LabelledImages
 from .splits import choose, refuse
 
@@ -91,14 +91,14 @@ def _labelled(found: Any, where: str, split: str | None) -> LabelledImages:
     numbers, classes = read_labels(plain_labels(labels, where), names, columns.classes)
     pictures = dataset.select_columns([columns.image]).with_format("arrow")  # as stored: nothing is decoded
     refuse_missing(pictures[:].column(0), names)
-    return LabelledImages(names, numbers, classes, _Pictures(pictures))
+    return LabelledImages(names, numbers, classes, _Pictures(pictures, where))
 
 
 class _Pictures:
     """Reads pictures out of a dataset; a class, so that worker processes can be given it, and map the same files."""
 
-    def __init__(self, dataset: Any) -> None:
-        self._dataset = dataset
+    def __init__(self, dataset: Any, where: str) -> None:
+        self._dataset, self._where = dataset, where
 
     def __call__(self, index: int) -> Source:
-        return picture_in(self._dataset[index].column(0)[0])
+        return refuse_relative(picture_in(self._dataset[index].column(0)[0]), f"{self._where}#{index}")

@@ -1,7 +1,6 @@
 """Parquet files with encoded pictures and labels, held in memory as they are."""
 
 import bisect
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,9 +10,11 @@ import pyarrow.parquet as pq
 
 from ..errors import InputError
 from ..images import Source
+from ..system_memory import free_memory
 from .columns import Columns, picture_in, plain_labels, read_labels, refuse_missing
 from .labelled import LabelledImages
 
+_BUFFER = 1 << 20  # of a column at a time: beside the pictures no row group is in memory
 _BATCH = 128  # rows at a time: Arrow takes no struct of more than 2 GiB of bytes in one piece
 
 
@@ -73,7 +74,7 @@ def _columns_of(path: str) -> Columns:
 def _read(path: str, columns: Columns) -> pa.Table:
     """Return the pictures and the labels, in this order."""
     try:
-        with pq.ParquetFile(path) as file:
+        with pq.ParquetFile(path, buffer_size=_BUFFER, pre_buffer=False) as file:
             batches = list(file.iter_batches(_BATCH, columns=[columns.image, columns.label]))
             table = pa.Table.from_batches(batches, file.schema_arrow if not batches else None)
     except (OSError, pa.ArrowException) as error:
@@ -93,7 +94,7 @@ def _one_column(tables: Sequence[pa.Table], paths: Sequence[str]) -> pa.ChunkedA
 
 def _check_memory(paths: Sequence[str], columns: Sequence[Columns]) -> None:
     size = sum(_uncompressed(path, found.image) for path, found in zip(paths, columns, strict=True))
-    free = available_memory()
+    free = free_memory()
     if free is not None and size > free / 2:
         raise InputError(
             f"the pictures in {paths[0]!r} and its like take {size / 2**30:.1f} GiB, more than half of the "
@@ -113,20 +114,6 @@ def _uncompressed(path: str, column: str) -> int:
         )
     except (OSError, pa.ArrowException) as error:
         raise _unreadable(path, error) from error
-
-
-def available_memory() -> int | None:
-    """Return how many bytes of memory are free to be taken, or None where the system does not tell."""
-    try:
-        for line in Path("/proc/meminfo").read_text().splitlines():
-            if line.startswith("MemAvailable:"):
-                return int(line.split()[1]) * 1024
-    except (OSError, ValueError):
-        pass
-    try:  # not Linux: all of the memory is the best that is known
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (AttributeError, OSError, ValueError):
-        return None
 
 
 def _unreadable(path: str, error: Exception) -> InputError:

@@ -20,18 +20,17 @@ def walk(start: str, seen: set[FolderId]) -> Iterator[str]:
     Raises:
         InputError: a folder cannot be listed.
     """
-    pending = [start]
+    pending = [iter([start])]
     while pending:
-        path = pending.pop()
-        if not Path(path).is_dir():
+        path = next(pending[-1], None)
+        if path is None:
+            pending.pop()
+        elif not Path(path).is_dir():
             if is_image_path(path):
                 yield path
-            continue
-        identity = folder_id(path)
-        if identity in seen:
-            continue
-        seen.add(identity)
-        pending += reversed(list_folder(path))
+        elif (identity := folder_id(path)) not in seen:
+            seen.add(identity)
+            pending.append(_entries(path))
 
 
 def list_folder(path: str) -> list[str]:
@@ -40,11 +39,7 @@ def list_folder(path: str) -> list[str]:
     Raises:
         InputError: it cannot be listed.
     """
-    try:
-        with os.scandir(path) as entries:
-            return [entry.path for entry in sorted(entries, key=_name) if not entry.name.startswith(".")]
-    except OSError as error:
-        raise _cannot_list(path, error) from error
+    return list(_entries(path))
 
 
 def folder_id(path: str) -> FolderId:
@@ -60,8 +55,14 @@ def folder_id(path: str) -> FolderId:
     return status.st_dev, status.st_ino
 
 
-def _name(entry: os.DirEntry[str]) -> str:
-    return entry.name
+def _entries(path: str) -> Iterator[str]:
+    """Return the paths that `list_folder` does one by one: of a folder of millions, only the names are in memory."""
+    try:
+        with os.scandir(path) as entries:
+            names = sorted(entry.name for entry in entries if not entry.name.startswith("."))
+    except OSError as error:
+        raise _cannot_list(path, error) from error
+    return (os.path.join(path, name) for name in names)  # noqa: PTH118 - a Path would drop a dot before it
 
 
 def _cannot_list(path: str, error: OSError) -> InputError:

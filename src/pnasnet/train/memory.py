@@ -1,10 +1,8 @@
 """How much memory a training step takes, before it is taken: better one line at the start than a killed process."""
 
-from collections.abc import Iterator
 from copy import deepcopy
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -12,6 +10,7 @@ from torch import Tensor, nn
 
 from ..errors import InputError
 from ..network import Cell, Network
+from ..system_memory import free_memory
 from .machine import Machine
 from .recipe import Recipe, RmsProp
 from .sizes import sharing_weights
@@ -187,44 +186,4 @@ def available_memory(device: torch.device) -> int | None:
         return int(free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device))
     if device.type != "cpu":
         return None
-    return min([*_system_free(), *cgroup_free()], default=None)
-
-
-def _system_free(path: Path = Path("/proc/meminfo")) -> Iterator[int]:
-    """Yield what Linux could give to a process without swapping."""
-    try:
-        lines = path.read_text().splitlines()
-    except OSError:
-        return
-    yield from (int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
-
-
-def cgroup_free(root: Path = Path("/sys/fs/cgroup"), own: Path = Path("/proc/self/cgroup")) -> Iterator[int]:
-    """Yield what each of the control groups that this process is in, as in a container, has left of its limit."""
-    try:
-        lines = own.read_text().splitlines()
-    except OSError:
-        return
-    for line in lines:
-        _, controllers, path = line.split(":", 2)
-        if not controllers:
-            yield from _left(root, path, ("memory.max", "memory.current", "inactive_file"))
-        elif "memory" in controllers.split(","):
-            files = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
-            yield from _left(root / "memory", path, files)
-
-
-def _left(root: Path, path: str, files: tuple[str, str, str]) -> Iterator[int]:
-    limit, usage, reclaimable = files
-    inner = Path(path.lstrip("/"))
-    for group in (root / inner, *(root / parent for parent in inner.parents)):
-        try:
-            most = (group / limit).read_text().strip()
-            if not most.isdecimal():  # "max"
-                continue
-            used = int((group / usage).read_text())
-            stat = dict(line.split() for line in (group / "memory.stat").read_text().splitlines())
-        except (OSError, ValueError):
-            continue  # a container sees only its own groups
-        # Files that were read and are cached count as used, and make room when it is needed.
-        yield max(int(most) - used + int(stat.get(reclaimable, 0)), 0)
+    return free_memory()

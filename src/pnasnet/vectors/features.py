@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import accumulate
+from itertools import accumulate, groupby
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ PARTS = "part-*.parquet"
 """What the parts in a folder are called; other files are passed over."""
 
 _BLOCK_BYTES = 16 << 20
+_ROWS_AT_ONCE = 1 << 16  # of columns that are short
 _ROW_BITS = 32
 _FOOTER_END = 8  # a Parquet file ends with the footer, its length in 4 bytes, and 4 that tell the format
 _MAX_FOOTER = 256 << 20
@@ -113,8 +114,8 @@ class Features:
         wanted, found = _strings(sorted(set(paths))), dict[str, int]()
         for number, part in enumerate(self.parts):
             start = 0
-            for batch in _batches(part.path, ["path", "status"], 1 << 16):
-                hits = np.flatnonzero(pc.and_(pc.is_in(batch["path"], wanted), pc.equal(batch["status"], ok)))
+            for batch in _short_columns(part.path, ["path", "status"]):
+                hits = _places(pc.and_(pc.is_in(batch["path"], wanted), pc.equal(batch["status"], ok)))
                 for row in hits.tolist():
                     found.setdefault(batch["path"][row].as_py(), make_id(number, start + row))
                 start += len(batch)
@@ -124,21 +125,19 @@ class Features:
         start, ok = 0, _strings(["ok"])[0]
         rows_at_once = max(1, _BLOCK_BYTES // (4 * self.length))
         for batch in _batches(self.parts[number].path, [self.column, "status"], rows_at_once):
-            usable = pc.and_(pc.equal(batch["status"], ok), pc.is_valid(batch[self.column]))
-            rows = np.flatnonzero(usable)
+            rows = _places(pc.and_(pc.equal(batch["status"], ok), pc.is_valid(batch[self.column])))
             if len(rows):
                 vectors = _to_numpy(batch[self.column].take(_indices(rows)), self.length)
-                yield Block(make_id(number, start) + rows.astype(np.int64), vectors)
+                yield Block(make_id(number, start) + rows, vectors)
             start += len(batch)
 
     def _take(self, ids: Ids, columns: list[str]) -> Iterator[tuple[NDArray[np.intp], pa.Table]]:
         """Yield, for each row group that holds some of the rows, their places in `ids` and the rows."""
         numbers, rows = split_ids(ids)
         for number in np.unique(numbers).tolist():
-            with _open(self.parts[number].path) as file:
+            with _open(self.parts[number].path, pre_buffer=True) as file:
                 present = [name for name in columns if name in file.schema_arrow.names]
-                sizes = [file.metadata.row_group(i).num_rows for i in range(file.num_row_groups)]
-                starts = np.array([0, *accumulate(sizes)])
+                starts = np.array(_starts(file))
                 group_of = np.searchsorted(starts, rows, "right") - 1
                 for group in np.unique(group_of[numbers == number]).tolist():
                     places = np.flatnonzero((numbers == number) & (group_of == group))
@@ -248,9 +247,10 @@ def _fingerprint(path: Path) -> str:
         return hashlib.sha256(file.read(length + _FOOTER_END)).hexdigest()
 
 
-def _open(path: Path) -> pq.ParquetFile:
+def _open(path: Path, *, pre_buffer: bool = False) -> pq.ParquetFile:
+    """Open a file of which columns are read bit by bit, or, if `pre_buffer`, whole row groups at once."""
     try:
-        return pq.ParquetFile(path, buffer_size=1 << 20, pre_buffer=False)  # as it is read, not a row group at once
+        return pq.ParquetFile(path, buffer_size=0 if pre_buffer else 1 << 20, pre_buffer=pre_buffer)
     except (pa.ArrowException, OSError) as error:
         raise _unreadable(path, error) from error
 
@@ -261,6 +261,25 @@ def _batches(path: Path, columns: list[str], rows: int) -> Iterator[pa.RecordBat
             yield from file.iter_batches(batch_size=rows, columns=columns)
         except (pa.ArrowException, OSError) as error:
             raise _unreadable(path, error) from error
+
+
+def _short_columns(path: Path, columns: list[str]) -> Iterator[pa.RecordBatch]:
+    """Yield columns that take little of a file: fetched for many row groups at once, between which vectors lie.
+
+    One after the other, each would be waited for, where the file is not in memory yet.
+    """
+    with _open(path, pre_buffer=True) as file:
+        starts = _starts(file)
+        try:
+            for _, groups in groupby(range(file.num_row_groups), lambda group: starts[group] // _ROWS_AT_ONCE):
+                yield from file.iter_batches(_ROWS_AT_ONCE, row_groups=list(groups), columns=columns)
+        except (pa.ArrowException, OSError) as error:
+            raise _unreadable(path, error) from error
+
+
+def _starts(file: pq.ParquetFile) -> list[int]:
+    """Return the number of each row group's first row, and that of all rows."""
+    return [0, *accumulate(file.metadata.row_group(group).num_rows for group in range(file.num_row_groups))]
 
 
 def _read_group(file: pq.ParquetFile, group: int, columns: list[str], path: Path) -> pa.Table:
@@ -275,12 +294,19 @@ def _unreadable(path: Path, error: Exception) -> InputError:
     return InputError(f"{path} cannot be read as Parquet ({reason}): is it whole, and written by pnasnet embed?")
 
 
+# Neither by pa.array nor by to_numpy, which import pandas where it is installed: that takes longer than the answer to a
+# question.
+
+
 def _to_numpy(vectors: pa.FixedSizeListArray, length: int) -> NDArray[np.float32]:
-    values = vectors.flatten().to_numpy(zero_copy_only=False)
+    flat = vectors.flatten()
+    values = flat.to_numpy(zero_copy_only=False) if flat.null_count else np.from_dlpack(flat)
     return np.ascontiguousarray(values.reshape(-1, length), np.float32)
 
 
-# Not by pa.array, which imports pandas where it is installed: that takes longer than the answer to a question.
+def _places(mask: pa.BooleanArray) -> NDArray[np.int64]:
+    """Return where a mask is true."""
+    return np.from_dlpack(pc.indices_nonzero(mask)).astype(np.int64)
 
 
 def _indices(values: NDArray[np.integer[Any]]) -> pa.Array:

@@ -44,10 +44,10 @@ def find_queries(
         embed: called only with pictures that are not in the features, if there are any.
     """
     known = features.find(names)
-    others = [name for name in names if name not in known]
-    expanded = {name: expand([name]) for name in others}
+    expanded = {name: expand([name]) for name in dict.fromkeys(names) if name not in known}
     paths = [path for name in names for path in expanded.get(name, [name])]
-    known |= features.find(paths)
+    if others := set(paths) - set(names):  # all parts are looked through, so not without need
+        known |= features.find(sorted(others))
     new = list(dict.fromkeys(path for path in paths if path not in known))
     embedded = {path: Query(path, vector, error=error) for path, vector, error in embed(new)} if new else {}
     places = [known[path] for path in paths if path in known]
