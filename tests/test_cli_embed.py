@@ -201,6 +201,7 @@ def test_no_source_at_all(tmp_path: Path) -> None:
         (["--workers", "2", "--cpus", "1"], "--workers and --cpus: of workers on a cluster; add --ray"),
         (["-0"], "--null is about a list: name one with --files-from"),
         (["--resume", "--overwrite"], "--resume and --overwrite exclude one another"),
+        (["--overwrite", "--add"], "--overwrite and --add exclude one another"),
     ],
 )
 def test_options_that_would_have_no_effect(tmp_path: Path, options: list[str], message: str) -> None:
@@ -208,6 +209,43 @@ def test_options_that_would_have_no_effect(tmp_path: Path, options: list[str], m
     assert result.exit_code == 2
     assert message in result.stderr
     assert not (tmp_path / "out").exists()
+
+
+def test_add_says_what_was_there_what_is_new_and_what_is_gone(tmp_path: Path, photos: Path) -> None:
+    command = ("embed", photos, *MODEL, "-o", tmp_path / "out", "--quiet")
+    (photos / "rocket.jpg").rename(tmp_path / "rocket.jpg")
+    assert run(*command, "--add").stdout.startswith(f"{tmp_path}/out: 3 embedded, 0 failed, in ")
+    (tmp_path / "rocket.jpg").rename(photos / "a.jpg")
+    already = f"{tmp_path}/out: complete already, with 3 rows; --add looks for new photos\n"
+    assert run(*command).stdout == already
+    (photos / "coffee.jpg").unlink()
+    (photos / "empty.jpg").touch()
+    added = run(*command, "--add")
+    assert added.exit_code == 3
+    assert added.stdout.startswith(f"{tmp_path}/out: 1 embedded, 1 failed, in ")
+    assert "; 3 rows were there before; see _report.html" in added.stdout
+    gone = f"not listed any more: 1 input of {tmp_path}/out; the rows stay"
+    assert gone in added.stderr.splitlines()
+    names = ["astronaut.jpg", "chelsea.jpg", "coffee.jpg", "a.jpg", "empty.jpg"]
+    assert pq.read_table(tmp_path / "out")["path"].to_pylist() == [f"{photos}/{name}" for name in names]
+    again = run(*command, "--add")
+    assert again.stdout == f"{tmp_path}/out: complete already, with 5 rows; nothing new is listed\n"
+    assert again.stderr.splitlines() == ["failed: 1 in earlier runs; their rows say why", gone]
+
+
+def test_add_wants_a_folder(tmp_path: Path, photos: Path) -> None:
+    message = error_of(run("embed", photos, *MODEL, "-o", tmp_path / "f.parquet", "--add"))
+    assert message.startswith(f"cannot add to {tmp_path}/f.parquet: it is one file, joined from parts; name a folder")
+
+
+def test_add_takes_the_list_as_it_is_now(tmp_path: Path, photos: Path) -> None:
+    listed = tmp_path / "list.txt"
+    command = ("embed", "--files-from", listed, *MODEL, "-o", tmp_path / "out")
+    for names in (["rocket.jpg"], ["coffee.jpg", "rocket.jpg", "chelsea.jpg"]):
+        listed.write_text("".join(f"{photos}/{name}\n" for name in names))
+        assert run(*command, "--add").exit_code == 0
+    rows = pq.read_table(tmp_path / "out")["path"].to_pylist()
+    assert rows == [f"{photos}/{name}" for name in ("rocket.jpg", "coffee.jpg", "chelsea.jpg")]
 
 
 @pytest.mark.parametrize("name", ["out", "f.parquet"])

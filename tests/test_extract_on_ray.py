@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from corpus import MODEL, pictures, rows_of, tar, write_folder
+from corpus import MODEL, jpeg, pictures, rows_of, tar, write_folder
 from pnasnet.errors import InputError
 from pnasnet.extract import (
     ColumnsOf,
@@ -72,12 +72,14 @@ def sources(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Sources:
     return Sources(lambda: list_units(names), names)
 
 
-def run(output: Path, sources: Sources, address: str | None, listener: Listener | None = None) -> Report:
+def run(
+    output: Path, sources: Sources, address: str | None, listener: Listener | None = None, *, add: bool = False
+) -> Report:
     build = ColumnsOf((ModelChoice(MODEL, engine="fake"),), ("global_pool",), OPTIONS)
     extract: Any = extract_to_folder
     if address:
         extract = partial(extract_on_ray, build=build, ray_options=RayOptions(address, workers=2))
-    return extract_to(output, sources, build(), OPTIONS, extract=extract, listener=listener)
+    return extract_to(output, sources, build(), OPTIONS, extract=extract, add=add, listener=listener)
 
 
 def workers() -> list[Any]:
@@ -111,6 +113,17 @@ def test_one_begins_and_the_other_goes_on(cluster: str, tmp_path: Path, sources:
     assert report.kept + report.rows == 250
     run(tmp_path / "alone", sources, None)
     assert rows_of(tmp_path / "out") == rows_of(tmp_path / "alone")
+
+
+def test_photos_that_are_added_on_a_cluster(cluster: str, tmp_path: Path, sources: Sources) -> None:
+    for place, address in (("ray", cluster), ("alone", None)):
+        run(tmp_path / place, sources, None)
+        assert run(tmp_path / place, sources, address, add=True).rows == 0
+    write_folder(tmp_path / "folder", {f"{number:05d}b.jpg": jpeg(number + 500) for number in range(50)})
+    for place, address in (("ray", cluster), ("alone", None)):
+        report = run(tmp_path / place, sources, address, add=True)
+        assert (report.kept, report.rows) == (250, 50)
+    assert rows_of(tmp_path / "ray") == rows_of(tmp_path / "alone")
 
 
 def test_a_worker_is_killed_in_the_middle(cluster: str, tmp_path: Path, sources: Sources) -> None:

@@ -1,12 +1,14 @@
 """Which pictures files, folders and patterns stand for."""
 
 import os
+import tracemalloc
 from pathlib import Path
 
 import pytest
 
 from pnasnet.errors import InputError
 from pnasnet.extract import find_images
+from pnasnet.images import walk
 
 
 @pytest.fixture
@@ -49,6 +51,19 @@ def test_patterns(tree: Path, pattern: str, expected: list[str]) -> None:
 def test_file_whose_name_looks_like_a_pattern(tree: Path) -> None:
     (tree / "photo[1].jpg").touch()
     assert find_images(["photos/photo[1].jpg"]) == ["photos/photo[1].jpg"]
+
+
+def test_of_a_large_folder_only_the_names_are_in_memory(tmp_path: Path) -> None:
+    for number in range(2000):
+        (tmp_path / f"{number:08}.jpg").touch()
+    tracemalloc.start()
+    try:
+        found = walk(str(tmp_path), set())
+        assert next(found) == f"{tmp_path}/00000000.jpg"
+        assert tracemalloc.get_traced_memory()[0] < 100 * 2000
+    finally:
+        tracemalloc.stop()
+    assert len(list(found)) == 1999
 
 
 def test_links_are_followed_and_loops_end(tree: Path) -> None:

@@ -14,6 +14,9 @@ from corpus import jpeg, parquet, pictures, tar, write_folder, zipped
 from pnasnet.errors import ImageError, InputError
 from pnasnet.extract.sources import Files, Unit, check_sources, list_units, listing, read_list
 from pnasnet.extract.sources import parquet as parquet_files
+from pnasnet.extract.sources.huggingface import Rows
+from pnasnet.extract.sources.tar import Tar
+from pnasnet.extract.sources.zip import Zip
 
 
 def names(*sources: Path | str) -> list[str]:
@@ -151,6 +154,19 @@ def test_a_zip_that_lies_about_a_size(tmp_path: Path) -> None:
     assert "cannot be unpacked" in "".join(failures_of(tmp_path / "a.zip"))
 
 
+def test_of_a_large_row_group_little_is_in_memory(tmp_path: Path) -> None:
+    noise = [os.urandom(1 << 20) for _ in range(40)]
+    table = pa.table({"image": noise})
+    pq.write_table(table, tmp_path / "a.parquet", row_group_size=40, write_batch_size=1)  # pages of a picture
+    del table
+    before, most = pa.total_allocated_bytes(), 0
+    for number, found in enumerate(next(list_units([tmp_path / "a.parquet"])).pictures()):
+        assert found.read() == noise[number]
+        most = max(most, pa.total_allocated_bytes() - before)
+    assert number == 39
+    assert most < 25 << 20
+
+
 def test_rows_without_a_picture_fail_alone(tmp_path: Path) -> None:
     path = parquet(tmp_path / "a.parquet", [jpeg(0), None, jpeg(2)])
     found = list(next(list_units([path])).pictures())
@@ -222,3 +238,33 @@ def test_a_saved_hugging_face_dataset(tmp_path: Path) -> None:
     saved.save_to_disk(tmp_path / "saved")
     assert contents(tmp_path / "saved") == [jpeg(number) for number in range(3)]
     assert names(tmp_path / "saved") == [f"{tmp_path}/saved/test#{row}" for row in range(3)]
+
+
+def test_the_working_folder_is_none_of_a_hugging_face_dataset(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    datasets = pytest.importorskip("datasets")
+    monkeypatch.chdir(write_folder(tmp_path, {"a.jpg": jpeg(0)}))
+    paths = ["a.jpg", "./a.jpg", "", f"{tmp_path}/a.jpg"]
+    features = datasets.Features({"image": datasets.Image()})
+    column = [{"bytes": None, "path": path} for path in paths]
+    found = datasets.Dataset.from_dict({"image": column}, features=features, split="test")
+    monkeypatch.setattr(datasets, "load_dataset", lambda name, config: found)
+    *relative, absolute = next(list_units(["hf:me/paths"])).pictures()
+    for row, one in enumerate(relative):
+        with pytest.raises(ImageError, match=rf"^hf:me/paths/test#{row}: '.+' is a path in no folder that is known: "):
+            one.read()
+    assert absolute.read() == f"{tmp_path}/a.jpg"
+
+
+@pytest.mark.parametrize(
+    ("unit", "inputs"),
+    [
+        (Files(("a.jpg", "s3://b/c.jpg")), ("a.jpg", "s3://b/c.jpg")),
+        (Tar("a.tar"), ("a.tar",)),
+        (Zip("a.zip"), ("a.zip",)),
+        (parquet_files.RowGroup("a.parquet", "image", 2, 17, 5), ("a.parquet",)),
+        (parquet_files.Damaged("a.parquet", "damaged"), ("a.parquet",)),
+        (Rows("hf:x", "test", "image", 1024, 512), ("hf:x/test",)),
+    ],
+)
+def test_what_inputs_are_known_by(unit: Unit, inputs: tuple[str, ...]) -> None:
+    assert unit.inputs == inputs

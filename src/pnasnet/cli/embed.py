@@ -62,6 +62,12 @@ if TYPE_CHECKING:
 @click.option("--gpus", type=click.FloatRange(0), metavar="N", help="GPUs of each.  [default: 0]")
 @click.option("--resume", is_flag=True, help="Only go on where a run has stopped; without, a new one may begin, too.")
 @click.option("--overwrite", is_flag=True, help="Begin anew where the output exists.")
+@click.option(
+    "--add",
+    is_flag=True,
+    help="Embed what is listed now and is not in the folder; files and shards that are in it are not looked at again, "
+    "changed or not.",
+)
 @click.option("-q", "--quiet", is_flag=True, help="No progress bar and no word about the engine.")
 def embed(
     sources: tuple[str, ...],
@@ -79,6 +85,7 @@ def embed(
     gpus: float | None,
     resume: bool,
     overwrite: bool,
+    add: bool,
     quiet: bool,
 ) -> None:
     """Write the feature vectors of photos to Parquet.
@@ -89,10 +96,12 @@ def embed(
     status, error. A photo that cannot be read keeps its row, with the error, and the exit code is then 3.
 
     Interrupted, killed or on a full disk, the same command goes on where it was; with --resume, it does nothing else.
+    With --add, photos and shards that came since to the same sources are embedded, too, as further parts of a folder.
 
     \b
       pnasnet embed photos/ -o features.parquet
       pnasnet embed 'shards/*.tar' s3://bucket/photos -o features/
+      pnasnet embed photos/ -o features/ --add
       pnasnet embed photos/ --model pnasnet_tiny --endpoint Cell_3 --normalize -o features/
       find / -name '*.jpg' -print0 | pnasnet embed --files-from - -0 -o features/
       pnasnet embed photos/ --weights pnasnet-5_large_2017_12_13.tar.gz -o features.parquet
@@ -104,8 +113,9 @@ def embed(
         raise click.UsageError("name at least one source, or a list with --files-from")
     if null and files_from is None:
         raise click.UsageError("--null is about a list: name one with --files-from")
-    if resume and overwrite:
-        raise click.UsageError("--resume and --overwrite exclude one another")
+    chosen = [name for name, given in (("--resume", resume), ("--overwrite", overwrite), ("--add", add)) if given]
+    if len(chosen) > 1:
+        raise click.UsageError(f"{' and '.join(chosen)} exclude one another")
     cluster = _cluster(ray, engine_address, workers=workers, cpus=cpus, gpus=gpus)
     check_sources(sources)  # before a model is fetched
     listed = () if files_from is None else (f"--files-from={files_from}",)
@@ -132,9 +142,10 @@ def embed(
             extract=extract,
             resume=resume,
             overwrite=overwrite,
+            add=add,
             listener=progress,
         )
-    _print(report, output)
+    _print(report, output, add)
     if report.failed:
         raise SystemExit(EXIT_IMAGES_FAILED)
 
@@ -178,7 +189,7 @@ def _progress(quiet: bool, stop: Stop) -> Any:
     return Shown()
 
 
-def _print(report: "Report", output: str) -> None:
+def _print(report: "Report", output: str, add: bool) -> None:
     for line in report.errors:
         click.echo(f"failed: {line}", err=True)
     new = report.failed - report.failed_before
@@ -186,8 +197,13 @@ def _print(report: "Report", output: str) -> None:
         click.echo(f"failed: {new - len(report.errors):,} more; their rows say why", err=True)
     if report.failed_before:
         click.echo(f"failed: {report.failed_before:,} in earlier runs; their rows say why", err=True)
+    if report.vanished:
+        from ..pages import counted
+
+        click.echo(f"not listed any more: {counted(report.vanished, 'input')} of {output}; the rows stay", err=True)
     if not report.rows:
-        click.echo(f"{output}: complete already, with {report.kept:,} rows")
+        hint = "nothing new is listed" if add else "--add looks for new photos"
+        click.echo(f"{output}: complete already, with {report.kept:,} rows; {hint}")
         return
     click.echo(
         f"{output}: {report.rows - new:,} embedded, {new:,} failed, "

@@ -9,6 +9,7 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from ..errors import InputError, OutputError
+from .added import add_listed
 from .columns import Column
 from .options import DEFAULTS, ExtractOptions
 from .parts import FeatureFolder
@@ -32,6 +33,7 @@ def extract_to(
     extract: Extract = extract_to_folder,
     resume: bool = False,
     overwrite: bool = False,
+    add: bool = False,
     listener: Listener | None = None,
 ) -> Report:
     """Write the vectors of all pictures, a row for each, in their order.
@@ -48,16 +50,19 @@ def extract_to(
         overwrite: whether to begin anew where something is there, but what another run that overwrites has left with
             the same settings. Without, a run goes on with what any other one with the same settings has left, and a
             complete folder is left as it is.
+        add: whether to list the sources anew, and to go on with what a folder does not have, too: its rows and parts
+            stay, and rows of what is new follow, in order. Not for a file.
         listener: hears how it goes. An exception that it raises ends the run; what is done is kept.
 
     Raises:
         OutputError: it cannot be written, exists already, is being written by another run, was begun with other
-            settings, or there is nothing to resume. InputError: a source is not there, or cannot be reached any more.
+            settings, there is nothing to resume, or it is a file to add to. InputError: a source is not there, or
+            cannot be reached any more.
     """
     path = Path(output)
     file = path if path.suffix == FILE_SUFFIX else None
     if file:
-        _check_file(file, overwrite)
+        _check_file(file, overwrite, add)
     settings = settings_of(sources, columns)
     folder = FeatureFolder(file.with_suffix(".partial") if file else path)
     if resume and not folder.has_inputs:
@@ -67,7 +72,10 @@ def extract_to(
             folder.clear()
             folder.check_settings(settings)
             folder.begin_to_overwrite(settings)
+        folder.check_settings(settings)
+        vanished = add_listed(folder, sources.units()) if add and folder.has_inputs else 0
         report = _fill(folder, settings, sources, columns, options, extract, listener)
+        report.vanished = vanished
         if file:
             _join(folder, file, VectorType.of(columns))
             move_report(folder, file)
@@ -87,7 +95,6 @@ def _fill(
     extract: Extract,
     listener: Listener | None,
 ) -> Report:
-    folder.check_settings(settings)
     if mark := folder.mark:
         return Report(kept=mark["rows"], failed=mark["failed"], failed_before=mark["failed"])
     try:
@@ -119,7 +126,11 @@ def _say_what_is_kept(folder: FeatureFolder, error: BaseException) -> None:
         folder.discard()
 
 
-def _check_file(file: Path, overwrite: bool) -> None:
+def _check_file(file: Path, overwrite: bool, add: bool) -> None:
+    if add:
+        raise OutputError(
+            f"cannot add to {file}: it is one file, joined from parts; name a folder, which takes more parts"
+        )
     if not file.parent.is_dir():
         raise OutputError(f"cannot write {file}: there is no folder {file.parent}; create it first")
     if file.is_dir():

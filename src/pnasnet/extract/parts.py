@@ -1,7 +1,7 @@
 """The folder of features: parts that are whole or not there, what made them, and a mark when all is done.
 
     _settings.json   what made the vectors, and from which sources; other settings are refused
-    _inputs.jsonl    the units, listed once, so that a run that goes on meets the same inputs
+    _inputs.jsonl    the units, listed once, so that a run that goes on meets the same inputs; others may follow
     part-00000012-000000000.parquet   rows of unit 12, from its picture 0 on
     _overwriting.json   the hash of the settings where the folder was begun anew, until it is complete
     _complete.json   written last: counts, and the hash of the settings
@@ -13,9 +13,11 @@ Names that begin with `_` are passed over by Arrow, Spark and others that read t
 import hashlib
 import json
 import os
+import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -142,10 +144,26 @@ class FeatureFolder:
         path = self.path / INPUTS
         if not self.has_inputs:
             with self._replacing(path) as temporary, temporary.open("w", encoding="utf-8") as file:
-                for unit in units:
-                    file.write(json.dumps(unit.to_dict()) + "\n")
+                file.writelines(_lines(units))
         with path.open("rb") as file:
             return sum(1 for _ in file)
+
+    def add_inputs(self, units: Iterable[Unit]) -> None:
+        """Append units, if there are any, to the list; the folder is then no longer complete.
+
+        Raises `OutputError` where that cannot be written.
+        """
+        path, lines = self.path / INPUTS, _lines(units)
+        first = next(lines, None)
+        if first is None:
+            return
+        with self._replacing(path) as temporary:
+            shutil.copyfile(path, temporary)
+            with temporary.open("a", encoding="utf-8") as file:
+                file.writelines(chain([first], lines))
+            # Before the list takes its place: at no moment is what it holds said to be complete.
+            (self.path / COMPLETE).unlink(missing_ok=True)
+            _sync_folder(self.path)
 
     def inputs(self) -> Iterator[Unit]:
         """Yield the units."""
@@ -282,6 +300,10 @@ class FeatureFolder:
 def settings_hash(settings: Mapping[str, Any]) -> str:
     """Return the SHA-256 of settings, in hexadecimal."""
     return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
+
+
+def _lines(units: Iterable[Unit]) -> Iterator[str]:
+    return (json.dumps(unit.to_dict()) + "\n" for unit in units)
 
 
 def _sync_folder(path: Path) -> None:

@@ -32,6 +32,7 @@ class Report:
         failed_before: how many of these earlier runs had left.
         kept: how many rows earlier runs had left.
         errors: what the first few failures were, a line each.
+        vanished: how many inputs of the folder are not listed any more, where these were listed anew.
         unreached: why units are left to another run, a line each: they could not be reached, or not to their end.
         seconds: how long the run took.
         stages: what took them.
@@ -42,6 +43,7 @@ class Report:
     failed: int = 0
     failed_before: int = 0
     kept: int = 0
+    vanished: int = 0
     errors: list[str] = field(default_factory=list)
     unreached: list[str] = field(default_factory=list)
     seconds: float = 0.0

@@ -4,8 +4,20 @@ what the user named ─ list_units ─► units ─ unit.pictures() ─► pictu
 """
 
 from .files import Files, find_images
-from .listing import check_sources, list_units, read_list
+from .listing import check_sources, in_units, list_units, read_list
+from .named import find_named
 from .storage import UnreachableError
 from .unit import Picture, Unit
 
-__all__ = ["Files", "Picture", "Unit", "UnreachableError", "check_sources", "find_images", "list_units", "read_list"]
+__all__ = [
+    "Files",
+    "Picture",
+    "Unit",
+    "UnreachableError",
+    "check_sources",
+    "find_images",
+    "find_named",
+    "in_units",
+    "list_units",
+    "read_list",
+]

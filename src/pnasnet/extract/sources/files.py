@@ -26,6 +26,11 @@ class Files(Unit):
         return self.paths[0]
 
     @property
+    def inputs(self) -> tuple[str, ...]:
+        """Each file."""
+        return self.paths
+
+    @property
     def size(self) -> int:
         """How many files."""
         return len(self.paths)

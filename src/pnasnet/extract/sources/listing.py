@@ -20,8 +20,8 @@ from .zip import Zip
 
 FILES_IN_UNIT = 1024
 
-_TARS = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
-_CONTAINERS = (*_TARS, ".zip", ".parquet")
+TARS = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
+_CONTAINERS = (*TARS, ".zip", ".parquet")
 
 
 def list_units(sources: Iterable[str | os.PathLike[str]], *, listed: bool = False) -> Iterator[Unit]:
@@ -40,8 +40,13 @@ def list_units(sources: Iterable[str | os.PathLike[str]], *, listed: bool = Fals
         InputError: a source is not there, unless it is `listed`; cannot be listed, or holds no picture.
         MissingExtraError: what reads it is not installed.
     """
+    yield from in_units(found for source in sources for found in _expand(os.fspath(source), listed=listed))
+
+
+def in_units(each: Iterable[str | Unit]) -> Iterator[Unit]:
+    """Yield the units, and the files before, between and after them by the thousand."""
     paths: list[str] = []
-    for found in (found for source in sources for found in _expand(os.fspath(source), listed=listed)):
+    for found in each:
         if isinstance(found, str):
             paths.append(found)
         if paths and (len(paths) == FILES_IN_UNIT or not isinstance(found, str)):
@@ -138,7 +143,7 @@ def _opened(path: str) -> Iterator[str | Unit]:
 def _container(path: str) -> list[Unit]:
     """Return the units of a file that holds pictures; none for one that is a picture itself."""
     name = path.lower()
-    if name.endswith(_TARS):
+    if name.endswith(TARS):
         return [Tar(path)]
     if name.endswith(".zip"):
         return [Zip(path)]

@@ -1,6 +1,6 @@
 """Pictures in Parquet files, as Hugging Face writes them: bytes, paths, or structs of both; on disk or behind a URL."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -19,7 +19,8 @@ from .container import reading
 from .storage import UnreachableError, is_url, open_url, read_url
 from .unit import Picture, Unit
 
-_BATCH = 64  # rows decoded at a time: they are whole pictures
+_BATCH = 8  # rows decoded at a time: they are whole pictures
+_BUFFER = 1 << 20  # of a column at a time: row groups may be of any size
 
 
 @dataclass(frozen=True)
@@ -44,19 +45,28 @@ class RowGroup(Unit):
         return f"{self.path}#{self.first + number}"
 
     @property
+    def inputs(self) -> tuple[str, ...]:
+        """The file."""
+        return (self.path,)
+
+    @property
     def size(self) -> int:
         """How many rows."""
         return self.rows
 
     def pictures(self, start: int = 0) -> Iterator[Picture]:
         """Yield the rows from number `start` on, called `file.parquet#17` by their number in the file."""
-        folder = _folder_of(self.path)
         with _opened(self.path) as file:
-            batches = file.iter_batches(_BATCH, row_groups=[self.group], columns=[self.column])
-            cells = (cell for batch in batches for cell in batch.column(0))
-            for number, cell in enumerate(islice(cells, start, None), start):
-                name = self.name_at(number)
-                yield Picture(name, partial(read_cell, cell, folder, name))
+            yield from self.pictures_in(file, start)
+
+    def pictures_in(self, file: pq.ParquetFile, start: int) -> Iterator[Picture]:
+        """Yield the rows of the file, which is open, from number `start` on."""
+        folder = _folder_of(self.path)
+        batches = file.iter_batches(_BATCH, row_groups=[self.group], columns=[self.column])
+        cells = (cell for batch in batches for cell in batch.column(0))
+        for number, cell in enumerate(islice(cells, start, None), start):
+            name = self.name_at(number)
+            yield Picture(name, partial(read_cell, cell, folder, name))
 
 
 @dataclass(frozen=True)
@@ -82,17 +92,42 @@ def row_groups(path: str) -> Iterator[Unit]:
 
     Raises `InputError` where it cannot be reached, or holds no pictures.
     """
-    first = 0
     try:
         with _opened(path) as file:
-            column = find_pictures(file.schema_arrow, path)
-            counts = [file.metadata.row_group(group).num_rows for group in range(file.num_row_groups)]
+            groups = list(_groups_of(path, file))
     except UnreachableError as error:
         raise InputError(str(error)) from error
     except ImageError as error:
         yield Damaged(path, str(error))
         return
-    for group, rows in enumerate(counts):
+    yield from groups
+
+
+def rows_named(path: str, names: Collection[str]) -> Iterator[Picture]:
+    """Yield the rows of a file that are called so, in order; it is opened once, and only their row groups are read.
+
+    Raises `ImageError`, `UnreachableError`; `InputError` where it holds no pictures.
+    """
+    wanted = sorted({number for name in names if (number := row_number(name)) is not None})
+    with _opened(path) as file:
+        for group in _groups_of(path, file):
+            own = [number - group.first for number in wanted if 0 <= number - group.first < group.rows]
+            if own:
+                pictures = islice(group.pictures_in(file, own[0]), own[-1] - own[0] + 1)
+                places = set(own)
+                yield from (picture for number, picture in enumerate(pictures, own[0]) if number in places)
+
+
+def row_number(name: str) -> int | None:
+    """Return the 17 of `file.parquet#17`."""
+    digits = name.rpartition("#")[2]
+    return int(digits) if digits.isdecimal() and len(digits) < 20 else None
+
+
+def _groups_of(path: str, file: pq.ParquetFile) -> Iterator[RowGroup]:
+    column, first = find_pictures(file.schema_arrow, path), 0
+    for group in range(file.num_row_groups):
+        rows = file.metadata.row_group(group).num_rows
         yield RowGroup(path, column, group, first, rows)
         first += rows
 
@@ -133,9 +168,9 @@ def _content(cell: pa.Scalar) -> str | bytes | None:
 
 @contextmanager
 def _opened(path: str) -> Iterator[Any]:
-    """Open a Parquet file; tell in a line what is wrong with it, now or later."""
+    """Open a Parquet file, to be read bit by bit; tell in a line what is wrong with it, now or later."""
     with (
         reading(path, "no Parquet file, or a damaged one"),
-        pq.ParquetFile(open_url(path) if is_url(path) else path) as file,
+        pq.ParquetFile(open_url(path) if is_url(path) else path, buffer_size=_BUFFER, pre_buffer=False) as file,
     ):
         yield file

@@ -9,10 +9,11 @@ import io
 import lzma
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
+from itertools import count
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
@@ -48,18 +49,20 @@ class Tar(Unit):
 
     def pictures(self, start: int = 0) -> Iterator[Picture]:
         """Yield the members from number `start` on, called `shard.tar/name`; links and devices fail when read."""
-        number = 0
+        numbers = count()
+        return self.chosen(lambda name: next(numbers) >= start)
+
+    def chosen(self, is_wanted: Callable[[str], bool]) -> Generator[Picture, None, None]:
+        """Yield the members whose names are wanted; of a stream, the bytes of others are not kept."""
         with reading(self.path, "no tar, or damaged from here on"), closing(_open(self.path)) as tar:
             for member, is_file in scan_tar(tar.read_at, 0, tar.size, marked=True):
-                if is_image_path(member.name):
-                    number += 1
-                    if number > start:
-                        name = f"{self.path}/{member.name}"
-                        yield Picture(name, tar.reader(member, name) if is_file else partial(_refuse, name))
+                name = f"{self.path}/{member.name}"
+                if is_image_path(member.name) and is_wanted(name):
+                    yield Picture(name, tar.reader(member, name)) if is_file else Picture.failing(name, _refused(name))
 
 
-def _refuse(name: str) -> bytes:
-    raise ImageError(f"{name}: a link or a device, not a file: put the picture itself into the tar")
+def _refused(name: str) -> ImageError:
+    return ImageError(f"{name}: a link or a device, not a file: put the picture itself into the tar")
 
 
 class _OpenTar(ABC):

@@ -1,11 +1,20 @@
 """What sources are made of: pictures that are read later, in units that are worked off, kept and resumed one by one."""
 
+import os
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Generator, Iterator
+from contextlib import closing
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any, ClassVar
 
+from ...errors import ImageError
 from ...images import Source
+
+
+def utf8(name: str) -> str:
+    r"""Return a name as rows have it: bytes that are not UTF-8 as `\xNN`."""
+    return os.fsencode(name).decode("utf-8", "backslashreplace")
 
 
 @dataclass(frozen=True)
@@ -19,6 +28,15 @@ class Picture:
 
     name: str
     read: Callable[[], Source]
+
+    @classmethod
+    def failing(cls, name: str, failure: ImageError) -> "Picture":
+        """Return a picture that cannot be read, and why."""
+        return cls(name, partial(_raise, failure))
+
+
+def _raise(failure: ImageError) -> Source:
+    raise failure
 
 
 class Unit(ABC):
@@ -46,6 +64,11 @@ class Unit(ABC):
         return self.name
 
     @property
+    def inputs(self) -> tuple[str, ...]:
+        """Which files its pictures are or lie in, or which split: what is known by these is not added again."""
+        return (self.name,)
+
+    @property
     def size(self) -> int | None:
         """How many pictures it has; None where only opening it would tell."""
         return None
@@ -57,6 +80,25 @@ class Unit(ABC):
         Raises:
             ImageError: the unit is damaged from here on. UnreachableError: it cannot be opened or read, for now.
         """
+
+    def named(self, names: Collection[str]) -> Iterator[Picture]:
+        """Yield the pictures that rows call by these names, of each name the first, in the unit's order.
+
+        It ends with the last of them, or with the unit. Errors as for `pictures`.
+        """
+        left = set(names)
+        with closing(self.chosen(lambda name: utf8(name) in left)) as pictures:
+            for picture in pictures if left else ():
+                left.remove(utf8(picture.name))
+                yield picture
+                if not left:
+                    return
+
+    def chosen(self, is_wanted: Callable[[str], bool]) -> Generator[Picture, None, None]:
+        """Yield the pictures whose names are wanted; each is asked about once, in order. Errors as for `pictures`."""
+        for picture in self.pictures():
+            if is_wanted(picture.name):
+                yield picture
 
     def to_dict(self) -> dict[str, Any]:
         """Return the unit as plain values, for JSON."""
