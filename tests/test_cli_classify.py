@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 
 from cli_runs import HERE, MODEL, PHOTOS, error_of, run
+from corpus import parquet, tar, zipped
+from http_answers import body, http_server
 from pnasnet import Module
 
 
@@ -38,6 +40,38 @@ def test_json_and_failures(classifier: tuple[str, ...], tmp_path: Path) -> None:
     assert bad["classes"] == []
     assert "not a JPEG" in bad["error"]
     assert result.stderr.splitlines()[-1] == "1 of 2 photos failed"
+
+
+def test_every_kind_of_source(classifier: tuple[str, ...], tmp_path: Path) -> None:
+    photos = {path.name: path.read_bytes() for path in sorted(PHOTOS.glob("*.jpg"))}
+    (tmp_path / "a.tar").write_bytes(tar(photos))
+    (tmp_path / "b.zip").write_bytes(zipped(photos))
+    parquet(tmp_path / "c.parquet", list(photos.values()))
+    (tmp_path / "d.tar").write_bytes(b"no tar")
+    with http_server({"/a.jpg": body(photos["chelsea.jpg"])}) as url:
+        sources: list[str | Path] = [PHOTOS, tmp_path / "*.[tzp]*", f"{url}/a.jpg", f"{url}/none.jpg"]
+        result = run("classify", *sources, *classifier, "--json", "-q")
+    assert result.exit_code == 3
+    rows = [json.loads(line) for line in result.stdout.splitlines()]
+    names = [*(f"{where}/{name}" for where in (PHOTOS, tmp_path / "a.tar", tmp_path / "b.zip") for name in photos)]
+    names += [
+        *(f"{tmp_path}/c.parquet#{row}" for row in range(4)),
+        f"{tmp_path}/d.tar",
+        f"{url}/a.jpg",
+        f"{url}/none.jpg",
+    ]
+    assert [row["path"] for row in rows] == names
+    classes = [row["classes"] for row in rows]
+    assert classes[:4] == classes[4:8] == classes[8:12] == classes[12:16]
+    assert [row["error"] for row in rows[:16]] == [None] * 16
+    assert "d.tar: no tar, or damaged" in rows[16]["error"]
+    assert classes[17] == classes[list(photos).index("chelsea.jpg")]
+    assert "not found: check the address" in rows[18]["error"]
+    assert result.stderr.splitlines()[-1] == "2 of 19 photos failed"
+
+
+def test_a_source_that_is_not_there(classifier: tuple[str, ...], tmp_path: Path) -> None:
+    assert "none.tar' does not exist: check the path" in error_of(run("classify", tmp_path / "none.tar", *classifier))
 
 
 def test_failure_in_the_table_goes_to_standard_error(classifier: tuple[str, ...], tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import pytest
 from click.testing import Result
 
 from cli_runs import PHOTOS, error_of, run
+from corpus import parquet, tar
 from html_page import Page
 from pnasnet.cli.duplicates import _THRESHOLD
 from pnasnet.vectors import THRESHOLD
@@ -64,6 +65,24 @@ def test_page(features: Path, tmp_path: Path) -> None:
     for text in ("Group 1: 3 pictures", "Group 2: 2 pictures", "similarity 0.9950", "<b>.jpg", r"c\n.jpg"):
         assert text in page.text
     assert page.tags["b"] == 5  # of ours alone
+
+
+def test_page_of_pictures_in_shards(tmp_path: Path) -> None:
+    photo = (PHOTOS / "chelsea.jpg").read_bytes()
+    (tmp_path / "a.tar.gz").write_bytes(tar({"a.jpg": photo, "b.jpg": photo}, "w:gz"))
+    names = [f"{tmp_path}/a.tar.gz/{name}.jpg" for name in "abc"] + [
+        str(parquet(tmp_path / "p.parquet", [photo])) + "#0"
+    ]
+    features = write_features(tmp_path / "f.parquet", np.ones((4, 5), np.float32), names)
+    result = run("duplicates", features, "--html", tmp_path / "d.html")
+    assert result.exit_code == 0, result.output
+    assert result.stderr == (
+        f"1 of 4 pictures could not be opened: 1 such as {names[2]}: not there any more: written anew, "
+        "or under another name\n"
+    )
+    page = Page((tmp_path / "d.html").read_text("utf-8"))
+    assert page.tags["img"] == 3
+    assert page.text.count("cannot be opened") == 1
 
 
 def test_no_duplicates(tmp_path: Path) -> None:

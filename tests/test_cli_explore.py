@@ -20,6 +20,8 @@ import pytest
 from PIL import Image
 
 from cli_runs import PHOTOS, error_of, run
+from corpus import parquet, tar, zipped
+from pnasnet.pages import small_jpeg
 from pnasnet.vectors import explore
 
 from chromium import browser_page, wait_until
@@ -45,7 +47,10 @@ def test_page_in_a_browser(features: Path, tmp_path: Path) -> None:
     result = run("explore", features, "--html", path, "--projection", "pca")
     assert result.exit_code == 0, result.output
     assert result.stdout == f"{path}: 12 pictures\n"
-    assert result.stderr == "projection pca\n"
+    assert result.stderr.splitlines() == [
+        "projection pca",
+        f"3 of 12 pictures could not be opened: 3 such as {tmp_path}/photos/rocket.jpg: no such file: check the path",
+    ]
     with browser_page() as page:
         page.goto(path.as_uri())
         wait_until(page, "document.body.dataset.drawn >= 3")
@@ -66,6 +71,31 @@ def test_page_in_a_browser(features: Path, tmp_path: Path) -> None:
         page.fill("#find", "CHELSEA")
         wait_until(page, "document.body.dataset.drawn <= 3")
         assert page.evaluate("drawn.every(([i]) => data.names[i].includes('chelsea'))")
+
+
+def test_pictures_in_shards(tmp_path: Path) -> None:
+    """The page and the table have them, and nothing of what is gone stops them."""
+    photos = {path.name: path.read_bytes() for path in PHOTOS.glob("*.jpg")}
+    (tmp_path / "a.tar").write_bytes(tar(photos))
+    (tmp_path / "a.zip").write_bytes(zipped(photos))
+    rows = parquet(tmp_path / "rows.parquet", list(photos.values()))
+    names = [f"{tmp_path}/{shard}/{name}" for shard in ("a.tar", "gone.tar", "a.zip") for name in photos]
+    names += [f"{rows}#{number}" for number in range(4)]
+    features = write_features(tmp_path / "features.parquet", clustered(16, 100), names)
+    page, table = tmp_path / "map.html", tmp_path / "t.parquet"
+    result = run("explore", features, "--html", page, "--table", table, "--projection", "pca", "-q")
+    assert result.exit_code == 0, result.output
+    lines = result.stderr.splitlines()
+    assert len(lines) == 2
+    for line in lines:
+        assert line.startswith(f"4 of 16 pictures could not be opened: 4 such as {tmp_path}/gone.tar/")
+    written = pq.read_table(table)
+    assert written["path"].to_pylist() == names
+    images = [image["bytes"] for image in written["image"].to_pylist()]
+    assert [image is None for image in images] == ["gone.tar" in name for name in names]
+    assert images[:4] == images[8:12] == images[12:]
+    assert images[:4] == [small_jpeg(content, 96) for content in photos.values()]
+    assert "4 pictures could not be opened." in page.read_text("utf-8")
 
 
 def drawn(page: "Page") -> int:

@@ -10,7 +10,9 @@ import pytest
 from PIL import Image
 
 from cli_runs import MODEL, PHOTOS, error_of, run
+from corpus import tar, zipped
 from html_page import Page
+from http_answers import body, http_server
 from pnasnet.vectors import index_folder
 
 from chromium import browser_page
@@ -136,6 +138,43 @@ def test_page_of_pictures(tmp_path: Path, photos: Path, features: Path) -> None:
     assert "rocket.jpg" in shown.text
     assert "vectors of tiny_hub_tf1" in shown.text
     assert all(value.startswith("data:image/jpeg;base64,") for value in shown.values("src"))
+
+
+def test_pictures_in_shards_and_behind_urls(tmp_path: Path) -> None:
+    """As features and as queries, and all of them on the page, as far as they are there."""
+    photos = {path.name: path.read_bytes() for path in sorted(PHOTOS.glob("*.jpg"))}
+    first, *rest = photos
+    shard, page = tmp_path / "a.tar.gz", tmp_path / "similar.html"
+    shard.write_bytes(tar({name: photos[name] for name in rest}, "w:gz"))
+    (tmp_path / "new.zip").write_bytes(zipped({"new.jpg": photos[rest[0]], "bad.jpg": b"no"}))
+    (tmp_path / "cut.tar").write_bytes(tar(photos)[:2000])
+    with http_server({f"/{first}": body(photos[first]), "/new.tar": body(tar({"cup.jpg": photos[rest[1]]}))}) as url:
+        features = tmp_path / "features.parquet"
+        assert run("embed", shard, f"{url}/{first}", *MODEL, "-o", features, "-q").exit_code == 0
+        queries: list[str | Path] = [
+            f"{url}/new.tar",
+            tmp_path / "new.zip",
+            f"{shard}/{rest[2]}",
+            tmp_path / "cut.tar",
+            f"{url}/{first}",
+        ]
+        result = run("similar", *queries, features, *ENGINE, "-q", "-k", "1", "--html", page)
+        shard.unlink()
+        known = run(
+            "similar", shard / rest[0], f"{url}/{first}", features, "-q", "-k", "3", "--html", tmp_path / "2.html"
+        )
+    assert result.exit_code == 3
+    found = listed(result.stdout)
+    assert list(found) == [f"{url}/new.tar/cup.jpg", f"{tmp_path}/new.zip/new.jpg", str(queries[2]), f"{url}/{first}"]
+    assert found[f"{url}/new.tar/cup.jpg"] == [(1.0, f"{shard}/{rest[1]}")]
+    assert found[f"{tmp_path}/new.zip/new.jpg"] == [(1.0, f"{shard}/{rest[0]}")]
+    bad, cut = result.stderr.splitlines()
+    assert bad.startswith(f"failed: {tmp_path}/new.zip/bad.jpg: not a JPEG")
+    assert cut.startswith(f"failed: {tmp_path}/cut.tar: no tar, or damaged from here on")
+    assert Page(page.read_text("utf-8")).tags["img"] == 8
+    assert known.exit_code == 0, known.output
+    assert known.stderr.startswith(f"6 of 8 pictures could not be opened: 6 such as {shard}/{rest[0]}: no such file")
+    assert Page((tmp_path / "2.html").read_text("utf-8")).tags["img"] == 2
 
 
 def test_page_in_a_browser(tmp_path: Path, photos: Path, features: Path) -> None:

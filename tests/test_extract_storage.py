@@ -1,67 +1,22 @@
 """Sources behind URLs: an HTTP server that behaves in every way, and S3 as moto serves it."""
 
 import socket
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from corpus import MODEL, jpeg, parquet, pictures, rows_of, tar, zipped
+from http_answers import Answer, Handler, body, http_server
 from pnasnet import Module
 from pnasnet.errors import ImageError, InputError, MissingExtraError
 from pnasnet.extract import ExtractOptions, Sources, columns_for, extract_to, list_units
-from pnasnet.extract.sources import UnreachableError, storage
+from pnasnet.extract.sources import UnreachableError, find_named, storage
 from pnasnet.extract.sources.storage import expand_url, read_url
 from pnasnet.images import Limits
 
-Handler = BaseHTTPRequestHandler
-Answer = Callable[[Handler], None]
 FILES = pictures(5)
-
-
-@contextmanager
-def http_server(answers: dict[str, Answer]) -> Iterator[str]:
-    """Serve paths by functions."""
-
-    class Serving(Handler):
-        protocol_version = "HTTP/1.1"
-
-        def do_GET(self) -> None:  # noqa: N802 - http.server's name
-            answer = answers.get(self.path)
-            if answer is None:
-                self.send_error(404)
-            else:
-                answer(self)
-
-        do_HEAD = do_GET  # noqa: N815
-
-        def log_message(self, *arguments: object) -> None:
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Serving) as server:
-        server.daemon_threads = True
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_address[1]}"
-        server.shutdown()
-
-
-def body(content: bytes, length: int | None = None) -> Answer:
-    """Answer with content, and say that it has `length` bytes."""
-
-    def answer(handler: Handler) -> None:
-        handler.send_response(200)
-        handler.send_header("Content-Length", str(len(content) if length is None else length))
-        handler.end_headers()
-        if handler.command == "GET":
-            handler.wfile.write(content)
-            if length is not None:
-                handler.close_connection = True
-
-    return answer
 
 
 def stalling(handler: Handler) -> None:
@@ -253,6 +208,8 @@ def test_s3(bucket: str, tmp_path: Path) -> None:
     assert [picture.name for picture in found[:6]] == [
         *(f"{bucket}/dir/{name}" for name in FILES), f"{bucket}/shards/0.tar/00010.jpg",
     ]  # fmt: skip
+    again = {picture.name: picture.read() for picture in find_named([picture.name for picture in found[::-1]])}
+    assert again == {picture.name: picture.read() for picture in found}
     for name, message in (("none.jpg", "not found"), ("empty.jpg", "empty")):
         with pytest.raises(ImageError, match=message):
             read_url(f"{bucket}/{name}")

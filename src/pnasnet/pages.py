@@ -58,22 +58,30 @@ def environment() -> "Environment":
 
 
 def thumbnail(source: "Source", side: int, *, exif: bool = True, quality: int = 80) -> bytes | None:
-    """Return a picture as a small JPEG; None where it cannot be opened or decoded.
+    """Return a picture as a small JPEG, as `small_jpeg` does; None where it cannot be opened or decoded."""
+    try:
+        return small_jpeg(source, side, exif=exif, quality=quality)
+    except (ImageError, InputError):
+        return None
+
+
+def small_jpeg(source: "Source", side: int, *, exif: bool = True, quality: int = 80) -> bytes:
+    """Return a picture as a small JPEG.
 
     Args:
         source: a path, the bytes of a file, or a PIL image.
         side: pixels of the longer side, at most.
         exif: whether it is turned as its EXIF orientation says.
         quality: of the JPEG.
+
+    Raises:
+        ImageError: it cannot be opened or decoded.
     """
     from PIL import Image
 
     from .images import decode
 
-    try:
-        pixels = decode(source, exif=exif)
-    except (ImageError, InputError):
-        return None
+    pixels = decode(source, exif=exif)
     picture = Image.fromarray(pixels)
     picture.thumbnail((side, side))
     out = io.BytesIO()

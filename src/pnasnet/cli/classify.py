@@ -24,24 +24,26 @@ def classify(
 ) -> None:
     """Print the likeliest classes of photos, with their probabilities.
 
-    SOURCES are files, folders and patterns, as `pnasnet embed` takes them.
+    SOURCES are those of `pnasnet embed`: files, folders, patterns, tars, zip and Parquet files, on disk or behind a
+    URL, and Hugging Face datasets.
 
     \b
       pnasnet classify photo.jpg
-      pnasnet classify photos/ --model pnasnet_tiny --top 3
+      pnasnet classify photos/ https://host/photo.jpg --model pnasnet_tiny --top 3
       pnasnet classify photos/ --json | jq -r '[.path, .classes[0].name] | @tsv'
     """
-    from ..extract import classify as classify_paths
-    from ..extract import find_images
+    from ..extract import classify as classify_pictures
+    from ..extract import list_units, pictures_of
 
-    paths = find_images(sources)
+    units = list(list_units(sources))  # before a model is fetched
     module = model.open(quiet=quiet)
-    failed = 0
-    for result in classify_paths(module, paths, options, top=top):
+    count = failed = 0
+    for result in classify_pictures(module, pictures_of(units), options, top=top):
+        count += 1
         failed += result.error is not None
         (_print_json if as_json else _print)(result)
     if failed:
-        click.echo(f"{failed:,} of {len(paths):,} photos failed", err=True)
+        click.echo(f"{failed:,} of {count:,} photos failed", err=True)
         raise SystemExit(EXIT_IMAGES_FAILED)
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from .logs import show_logs
 from .progress import rows_bar
 from .vectors import opened_index
 
@@ -36,7 +37,8 @@ def duplicates(
 
     FEATURES is a Parquet file, or a folder of part-*.parquet, as `pnasnet embed` writes them. Two pictures are of one
     group if the cosine of their vectors is at least the threshold, or if other pictures connect them so. All pairs are
-    compared, from FEATURES.index if there is one (see `pnasnet similar --index`), or else from a temporary one.
+    compared, from FEATURES.index if there is one (see `pnasnet similar --index`), or else from a temporary one. --html
+    opens the photos where FEATURES say that they lie; a line says how many are not there any more, and why.
 
     \b
       pnasnet duplicates features.parquet
@@ -60,6 +62,7 @@ def duplicates(
             f"similarity {threshold:g} or more"
         )
     if html:
+        show_logs(quiet=quiet)
         _write_page(Path(html), opened, described, threshold)
 
 

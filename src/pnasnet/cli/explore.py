@@ -10,6 +10,7 @@ import click
 
 from ..errors import MissingExtraError, OutputError
 from .errors import end_on_signal
+from .logs import show_logs
 from .options import Command, bundle
 from .progress import stages_bar
 from .vectors import opened_index
@@ -60,7 +61,9 @@ def explore(
 
     FEATURES is a Parquet file, or a folder of part-*.parquet, as `pnasnet embed` writes them. Without --html or --table
     the map opens in Apple's embedding-atlas, at a port of this machine, until Ctrl-C; it computes nothing again and
-    asks nothing of the network. --html writes one page that needs nothing but a browser.
+    asks nothing of the network. --html writes one page that needs nothing but a browser. Photos are opened where
+    FEATURES say that they lie, in folders, shards or tables, or behind URLs; a line says how many are not there any
+    more, and why.
 
     \b
       pnasnet explore features.parquet --html map.html
@@ -76,6 +79,7 @@ def explore(
     opened = open_features(features, column)
     if html:
         options = replace(options, points=min(options.points or PAGE_POINTS, PAGE_POINTS))
+    show_logs(quiet=quiet)
     with stages_bar(quiet) as progress:
         with opened_index(opened, quiet) as index:
             shown = make_map(index, options, progress)

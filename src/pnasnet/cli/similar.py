@@ -9,6 +9,7 @@ import click
 
 from ..errors import InputError
 from .errors import EXIT_IMAGES_FAILED
+from .logs import show_logs
 from .options import ModelOptions
 from .progress import rows_bar
 
@@ -49,12 +50,14 @@ def similar(
     """Print the pictures most similar to some.
 
     FEATURES is a Parquet file, or a folder of part-*.parquet, as `pnasnet embed` writes them. A QUERY is a path that is
-    in FEATURES, which needs no model; or a photo, a folder or a pattern, whose vectors are computed as those of
-    FEATURES were, or it is an error. Similarity is the cosine of two vectors: 1 is the same.
+    in FEATURES, which needs no model; or whatever `pnasnet embed` takes, a photo, a folder, a shard or a URL, whose
+    vectors are computed as those of FEATURES were, or it is an error. Similarity is the cosine of two vectors: 1 is the
+    same.
 
     Without an index all of FEATURES is read. With one, which --index keeps beside them, an answer takes a fraction of a
     second, and a line says where it is not proved to be the same. Photos that cannot be read are named, and the exit
-    code is then 3.
+    code is then 3. --html opens the photos where FEATURES say that they lie; a line says how many are not there any
+    more, and why.
 
     \b
       pnasnet similar photo.jpg features.parquet --html similar.html
@@ -75,15 +78,16 @@ def similar(
     for query, found in results:
         (_print_json if as_json else _print)(query, found)
     if html:
+        show_logs(quiet=quiet)
         _write_page(Path(html), opened, results)
     if any(query.error for query in asked):
         raise SystemExit(EXIT_IMAGES_FAILED)
 
 
 def _expand(names: list[str]) -> list[str]:
-    from ..extract import find_images
+    from ..extract import list_units, pictures_of
 
-    return find_images(names)
+    return [picture.name for picture in pictures_of(list_units(names))]
 
 
 def _model(
@@ -103,7 +107,7 @@ def _embed(
     features: "Features", model: ModelOptions, paths: list[str], quiet: bool
 ) -> Iterator[tuple[str, "Vectors | None", str | None]]:
     """Yield the vectors of photos, computed as those of the features were."""
-    from ..extract import ExtractOptions, columns_for, extract
+    from ..extract import ExtractOptions, columns_for, extract, find_named
     from ..vectors import check_comparable
 
     told = features.metadata
@@ -119,7 +123,7 @@ def _embed(
     (column,) = columns_for([module], [endpoint], options)
     ours = {key.removeprefix("pnasnet."): value for key, value in column.metadata().items()}
     check_comparable(ours, told, what=f"{module.model.name} ({module.model.origin})", where=str(features.path))
-    for batch in extract(module, paths, options, endpoint=endpoint):
+    for batch in extract(module, find_named(paths), options, endpoint=endpoint):
         vectors = iter(batch.vectors)
         for row in batch.rows:
             yield row.path, None if row.error else next(vectors), row.error

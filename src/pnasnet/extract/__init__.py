@@ -6,6 +6,7 @@ sources ─ list_units ─► units ─ Feed ─► pictures ─ extract_columns
 from .classify import Classification, classify
 from .columns import Column, ColumnsOf, ModelChoice, columns_for
 from .embed import extract, extract_columns
+from .feed import pictures_of
 from .labelled import extract_labelled
 from .options import ExtractOptions
 from .output import extract_to
@@ -13,7 +14,8 @@ from .parts import FeatureFolder
 from .pipeline import Batch, Prepared, Row, Stages, run_pipeline
 from .run import Listener, Report, Sources, extract_to_folder
 from .sink import ParquetSink
-from .sources import check_sources, find_images, list_units, read_list
+from .sources import check_sources, find_images, find_named, list_units, read_list
+from .thumbnails import thumbnails
 
 __all__ = [
     "Batch",
@@ -39,7 +41,10 @@ __all__ = [
     "extract_to",
     "extract_to_folder",
     "find_images",
+    "find_named",
     "list_units",
+    "pictures_of",
     "read_list",
     "run_pipeline",
+    "thumbnails",
 ]

@@ -1,6 +1,6 @@
 """Pictures in, their likeliest classes out."""
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterable
 from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from ..errors import InputError
 from .embed import extract
 from .options import DEFAULTS, ExtractOptions
+from .sources import Picture
 
 if TYPE_CHECKING:
     from ..module import Module
@@ -23,9 +24,9 @@ class Classification:
 
 
 def classify(
-    module: "Module", paths: Sequence[str], options: ExtractOptions = DEFAULTS, *, top: int = 5
+    module: "Module", pictures: Iterable[Picture], options: ExtractOptions = DEFAULTS, *, top: int = 5
 ) -> Generator[Classification, None, None]:
-    """Yield the `top` classes of the pictures at `paths`, in their order.
+    """Yield the `top` classes of pictures, in their order.
 
     A class without a known name is called `class N`, by its place among the logits.
 
@@ -36,7 +37,7 @@ def classify(
     if classes is None:
         raise InputError(f"{module.model.name} has no classifier: its weights only make feature vectors")
     names = module.model.labels or tuple(f"class {index}" for index in range(classes))
-    with closing(extract(module, paths, options, endpoint="Predictions")) as batches:
+    with closing(extract(module, pictures, options, endpoint="Predictions")) as batches:
         for batch in batches:
             vectors = iter(batch.vectors)
             for row in batch.rows:

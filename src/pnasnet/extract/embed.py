@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from contextlib import closing
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
@@ -12,8 +13,10 @@ from ..errors import ImageError, PnasnetError
 from ..images import Source, Target, load_each, read_file
 from .columns import Column, Floats, columns_for
 from .contents import digest_of
+from .feed import AHEAD, Misses, Reader, read_ahead
 from .options import DEFAULTS, ExtractOptions
 from .pipeline import Batch, Known, Prepared, Stages, run_pipeline
+from .sources import Picture
 
 if TYPE_CHECKING:
     from ..module import Module
@@ -22,15 +25,16 @@ T = TypeVar("T")
 
 
 def extract(
-    module: "Module", paths: Sequence[str], options: ExtractOptions = DEFAULTS, *, endpoint: str = "global_pool"
+    module: "Module", pictures: Iterable[Picture], options: ExtractOptions = DEFAULTS, *, endpoint: str = "global_pool"
 ) -> Generator[Batch, None, None]:
-    """Yield an endpoint's vectors of the pictures at `paths`, in their order, a row for each.
+    """Yield an endpoint's vectors of pictures, in their order, a row for each; what is out of reach fails, too.
 
     Raises:
         UnknownNameError: the endpoint or the preset is not there.
     """
     columns = columns_for([module], [endpoint], options)
-    return extract_columns(paths, lambda path: path, str, columns, options)
+    with closing(read_ahead(pictures, AHEAD)) as ahead:
+        yield from extract_columns(ahead, Reader(Misses(0)), lambda picture: picture.name, columns, options)
 
 
 def extract_columns(

@@ -141,11 +141,12 @@ class Feed:
         self._row += left
         self.ends.append(End(self._row))  # before the last of them is yielded: with it the unit is over
         for number in range(done, done + left):
-            yield Picture(unit.name_at(number), partial(_raise, failure))
+            yield Picture.failing(unit.name_at(number), failure)
 
 
-def _raise(failure: ImageError) -> Source:
-    raise failure
+def pictures_of(units: Iterable[Unit]) -> Iterator[Picture]:
+    """Yield the pictures of units, in order; where one is damaged or out of reach, what is left of it fails."""
+    return iter(Feed(enumerate(units), {}, Misses(0)))
 
 
 class _OneFile:

@@ -129,7 +129,7 @@ def run_pipeline(
         known: what was computed before; pictures with the digest of one of these are not computed again.
     """
     run = _Run(infer, stages or Stages(), known)
-    loaded = _map_ahead(
+    loaded = map_ahead(
         lambda picture: _load_row(name(picture), picture, load),
         pictures,
         workers=decoders,
@@ -216,10 +216,14 @@ def _load_row(name: str, picture: T, load: Load[T]) -> tuple[Row, tuple[Floats, 
     return row, loaded.images, time.perf_counter() - started
 
 
-def _map_ahead(
-    function: Callable[[T], R], items: Iterable[T], *, workers: int, ahead: int, stages: Stages
+def map_ahead(
+    function: Callable[[T], R], items: Iterable[T], *, workers: int, ahead: int, stages: Stages | None = None
 ) -> Generator[R, None, None]:
-    """Yield `function(item)` for each of `items`, in order, while threads work at up to `ahead` items to come."""
+    """Yield `function(item)` for each of `items`, in order, while threads work at up to `ahead` items to come.
+
+    The seconds that are waited for them are counted in `stages`.
+    """
+    stages = stages or Stages()
     pending: deque[Future[R]] = deque()
 
     def next_result() -> R:

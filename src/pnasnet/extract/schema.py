@@ -6,7 +6,6 @@ such column for each model and endpoint), `width` and `height` (int32, as decode
 of a path that are not UTF-8 are written as `\xNN`.
 """
 
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -16,6 +15,7 @@ import pyarrow.parquet as pq
 
 from .columns import Column
 from .pipeline import Batch
+from .sources.unit import utf8
 
 GROUP_BYTES = 8 << 20
 """The size of a row group before encoding."""
@@ -85,11 +85,6 @@ def writer(where: object, schema: pa.Schema, vectors: Iterable[str]) -> pq.Parqu
         use_byte_stream_split=[f"{name}.list.element" for name in vectors],  # a fifth smaller, in the same time
         write_statistics=["width", "height", "status"],
     )
-
-
-def utf8(text: str) -> str:
-    r"""Return a path without what is no text: bytes that are not UTF-8 as `\xNN`."""
-    return os.fsencode(text).decode("utf-8", "backslashreplace")
 
 
 def _vectors(name: str, kind: pa.DataType, batches: Sequence[Batch], failed: np.ndarray) -> pa.Array:

@@ -5,6 +5,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 
 from ..atomic import replacing
 from ..errors import InputError, OutputError
-from ..pages import clean, data_url, render, thumbnail
+from ..pages import clean, data_url, render
 from .features import Picture
 from .index import VectorIndex
 from .projection import Projection, choose_projection, nearest_of_all, project
@@ -28,7 +29,7 @@ PAGE_THUMBNAILS = 2_000
 """So many of a page's points have a picture in it."""
 
 _ROWS = 1000
-"""Rows whose thumbnails are in memory at a time."""
+"""Rows that are written at a time."""
 
 Progress = Callable[[str, int, int], None]
 
@@ -108,14 +109,14 @@ def write_atlas(path: Path, shown: PictureMap, options: ExploreOptions, progress
 
     A row for each picture: `path` (string), `image` (struct of the JPEG thumbnail's `bytes`, null where the picture
     cannot be opened, and its `path`), `width` and `height`, `x` and `y` (float32), `neighbors` (struct of `ids`, row
-    numbers, and `distances`, the nearest first). Raises `OutputError`.
+    numbers, and `distances`, the nearest first). A warning is logged that says how many pictures cannot be opened, and
+    why. Raises `OutputError`.
     """
+    rows = _atlas_rows(shown, _thumbnails([picture.path for picture in shown.pictures], options, progress))
     try:
         with replacing(path) as temporary, pq.ParquetWriter(temporary, _atlas_schema()) as writer:
-            for start in range(0, len(shown.pictures), _ROWS):
-                rows = range(start, min(start + _ROWS, len(shown.pictures)))
-                writer.write_table(pa.Table.from_pylist(list(_atlas_rows(shown, rows, options)), _atlas_schema()))
-                progress("thumbnails", rows.stop, len(shown.pictures))
+            while some := list(islice(rows, _ROWS)):
+                writer.write_table(pa.Table.from_pylist(some, _atlas_schema()))
     except OSError as error:
         raise OutputError(f"cannot write {path}: {error.strerror or error}") from error
 
@@ -130,13 +131,14 @@ def atlas_command(table: Path, port: int) -> list[str]:
 
 
 def map_page(shown: PictureMap, title: str, options: ExploreOptions, progress: Progress = _silent) -> str:
-    """Return a page with the map: canvas, zoom, names, and the thumbnails of up to `PAGE_THUMBNAILS` pictures."""
+    """Return a page with the map: canvas, zoom, names, and the thumbnails of up to `PAGE_THUMBNAILS` pictures.
+
+    A warning is logged that says how many of these cannot be opened, and why.
+    """
     count = len(shown.pictures)
     pictured = np.unique(np.linspace(0, count - 1, min(count, PAGE_THUMBNAILS)).astype(np.int64)).tolist()
-    images: dict[int, str | None] = {}
-    for done, place in enumerate(pictured, 1):
-        images[place] = data_url(thumbnail(shown.pictures[place].path, options.thumbnail, quality=70))
-        progress("thumbnails", done, len(pictured))
+    jpegs = _thumbnails([shown.pictures[place].path for place in pictured], options, progress, quality=70)
+    images = dict(zip(pictured, map(data_url, jpegs), strict=True))
     found = {place: image for place, image in images.items() if image}
     data: dict[str, Any] = {
         "points": base64.b64encode(np.ascontiguousarray(shown.points, "<f4").tobytes()).decode(),
@@ -172,12 +174,22 @@ def _atlas_schema() -> pa.Schema:
     )
 
 
-def _atlas_rows(shown: PictureMap, rows: range, options: ExploreOptions) -> Iterator[dict[str, Any]]:
-    for row in rows:
-        picture = shown.pictures[row]
+def _thumbnails(
+    paths: list[str], options: ExploreOptions, progress: Progress, quality: int = 80
+) -> Iterator[bytes | None]:
+    """Yield the pictures' thumbnails as they are found; None for those that are not to be had."""
+    from ..extract import thumbnails  # brings much that commands on vectors else do without
+
+    return thumbnails(
+        paths, options.thumbnail, quality=quality, progress=lambda done: progress("thumbnails", done, len(paths))
+    )
+
+
+def _atlas_rows(shown: PictureMap, jpegs: Iterator[bytes | None]) -> Iterator[dict[str, Any]]:
+    for row, (picture, jpeg) in enumerate(zip(shown.pictures, jpegs, strict=True)):
         yield {
             "path": picture.path,
-            "image": {"bytes": thumbnail(picture.path, options.thumbnail), "path": picture.path},
+            "image": {"bytes": jpeg, "path": picture.path},
             "width": picture.width,
             "height": picture.height,
             "x": float(shown.points[row, 0]),

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from ..pages import counted, data_url, render, thumbnail
+from ..pages import counted, data_url, render
 from .features import Features, Picture
 
 MOST_PICTURES = 2000
@@ -29,15 +29,21 @@ class Row:
 
 
 def gallery_page(title: str, about: str, features: Features, rows: Iterable[Row]) -> str:
-    """Return a page of rows of pictures; one that cannot be opened any more has a placeholder with its name."""
-    shown, left = [], MOST_PICTURES
+    """Return a page of rows of pictures; one that cannot be opened any more has a placeholder with its name.
+
+    A warning is logged that says how many these are, and why.
+    """
+    from ..extract import thumbnails  # brings much that commands on vectors else do without
+
+    chosen, left = [], MOST_PICTURES
     hidden = 0
     for row in rows:
         hidden += max(len(row.pictures) - left, 0)
         if left > 0:
-            pictures = row.pictures[:left]
-            shown.append((row.title, [(each, data_url(thumbnail(each.picture.path, _SIDE))) for each in pictures]))
+            chosen.append(Row(row.title, row.pictures[:left]))
         left -= len(row.pictures)
+    images = iter(list(thumbnails([each.picture.path for row in chosen for each in row.pictures], _SIDE)))
+    shown = [(row.title, [(each, data_url(next(images))) for each in row.pictures]) for row in chosen]
     return render(
         "gallery.html",
         {
