@@ -14,7 +14,7 @@ from pnasnet.errors import ImageError, PnasnetError
 from pnasnet.extract.sources import Picture, find_named, list_units, storage
 from pnasnet.extract.sources import parquet as parquet_files
 from pnasnet.extract.sources import tar as tar_files
-from pnasnet.extract.sources.unit import utf8
+from pnasnet.paths import utf8
 
 SIX = pictures(6)
 

@@ -1,5 +1,6 @@
 """Reading features: one file or a growing folder of parts, and what is refused."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -42,6 +43,12 @@ def test_the_file_that_the_sink_writes(tmp_path: Path) -> None:
     (block,) = opened.blocks()
     assert block.vectors.tolist() == [[1, 1, 1]]
     assert opened.pictures(block.ids) == [Picture("a.jpg", 4, 5)]
+
+
+def test_paths_that_are_not_utf_8_are_found(tmp_path: Path) -> None:
+    path = os.fsdecode(b"photos/caf\xe9.jpg")
+    opened = open_features(write_features(tmp_path / "f.parquet", clustered(2), ["a.jpg", r"photos/caf\xe9.jpg"]))
+    assert opened.find([path, "b.jpg"]) == {path: 1}
 
 
 def test_folder_of_parts(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Where the package keeps files on this machine."""
+"""Where the package keeps files on this machine, and paths as text."""
 
 import os
 from pathlib import Path
@@ -12,3 +12,8 @@ def cache_dir() -> Path:
     if own := os.environ.get("PNASNET_CACHE"):
         return Path(own).expanduser()
     return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "pnasnet"
+
+
+def utf8(path: str) -> str:
+    r"""Return a path as rows have it: bytes that are not UTF-8 as `\xNN`."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")

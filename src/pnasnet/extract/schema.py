@@ -13,9 +13,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from ..paths import utf8
 from .columns import Column
 from .pipeline import Batch
-from .sources.unit import utf8
 
 GROUP_BYTES = 8 << 20
 """The size of a row group before encoding."""

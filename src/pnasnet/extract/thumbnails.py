@@ -8,10 +8,10 @@ from functools import partial
 
 from ..errors import PnasnetError
 from ..pages import clean, small_jpeg
+from ..paths import utf8
 from .pipeline import map_ahead
 from .report import Failures
 from .sources import Picture, find_named
-from .sources.unit import utf8
 
 log = logging.getLogger(__name__)
 

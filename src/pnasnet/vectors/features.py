@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from ..errors import InputError, UnknownNameError
+from ..paths import utf8
 
 COMPARABLE = ("model", "weights_sha256", "endpoint", "preset", "image_size", "exif", "precision")
 """Vectors may meet in one search where the metadata `pnasnet.` + each of these are equal."""
@@ -111,7 +112,8 @@ class Features:
     def find(self, paths: Sequence[str]) -> dict[str, int]:
         """Return the row of each of the paths that have one with the status "ok"; the first, if there are several."""
         ok = _strings(["ok"])[0]
-        wanted, found = _strings(sorted(set(paths))), dict[str, int]()
+        names = {path: utf8(path) for path in paths}
+        wanted, found = _strings(sorted(set(names.values()))), dict[str, int]()
         for number, part in enumerate(self.parts):
             start = 0
             for batch in _short_columns(part.path, ["path", "status"]):
@@ -119,7 +121,7 @@ class Features:
                 for row in hits.tolist():
                     found.setdefault(batch["path"][row].as_py(), make_id(number, start + row))
                 start += len(batch)
-        return found
+        return {path: found[name] for path, name in names.items() if name in found}
 
     def _blocks_of(self, number: int) -> Iterator[Block]:
         start, ok = 0, _strings(["ok"])[0]
@@ -314,7 +316,7 @@ def _indices(values: NDArray[np.integer[Any]]) -> pa.Array:
 
 
 def _strings(values: Sequence[str]) -> pa.Array:
-    encoded = [value.encode("utf-8", "backslashreplace") for value in values]
+    encoded = [value.encode() for value in values]
     ends = np.array([0, *accumulate(map(len, encoded))], np.int64)
     return pa.LargeStringArray.from_buffers(len(values), pa.py_buffer(ends), pa.py_buffer(b"".join(encoded))).cast(
         pa.string()

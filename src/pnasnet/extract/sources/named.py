@@ -10,13 +10,14 @@ from urllib.parse import urlsplit
 from ...datasets.huggingface import PREFIX, is_saved
 from ...errors import ImageError, PnasnetError
 from ...images import Source
+from ...paths import utf8
 from . import huggingface, parquet
 from .container import reading
 from .files import Files
 from .listing import TARS
 from .storage import UnreachableError, is_url
 from .tar import Tar
-from .unit import Picture, utf8
+from .unit import Picture
 from .zip import Zip
 
 T = TypeVar("T")

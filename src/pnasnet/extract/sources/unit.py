@@ -1,6 +1,5 @@
 """What sources are made of: pictures that are read later, in units that are worked off, kept and resumed one by one."""
 
-import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Generator, Iterator
 from contextlib import closing
@@ -10,11 +9,7 @@ from typing import Any, ClassVar
 
 from ...errors import ImageError
 from ...images import Source
-
-
-def utf8(name: str) -> str:
-    r"""Return a name as rows have it: bytes that are not UTF-8 as `\xNN`."""
-    return os.fsencode(name).decode("utf-8", "backslashreplace")
+from ...paths import utf8
 
 
 @dataclass(frozen=True)
