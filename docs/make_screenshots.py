@@ -1,13 +1,15 @@
-"""Make the pictures of similar.md and transfer-learning.md by their commands, and print what these print.
+"""Run the commands of the user's pages, put into the pages what they print, and make the pages' pictures.
 
 Command:  python docs/make_screenshots.py CIFAR10_TEST.parquet FOLDER
 Needs:    the extras train and explore, playwright and Chromium.
 
 `FOLDER` gets the first 2,000 test images as `pictures/CLASS/NUMBER.png`, 2,000 of five classes as `animals/CLASS/`,
 1,000 others of them as `more_animals/CLASS/`, and what the commands write; docs/similar.png, map.png, atlas.png and
-report.png are replaced.
+report.png are replaced, and in `PAGES` what stands under a command that was run.
 """
 
+import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -32,6 +34,10 @@ DOCS = Path(__file__).absolute().parent
 PHOTOS = Path("examples", "photos")
 ANIMALS, OF_EACH, ALL = ("bird", "cat", "deer", "dog", "frog"), {"animals": 400, "more_animals": 200}, 2000
 PORT = 5055
+PAGES = ("commands.md", "similar.md", "transfer-learning.md")
+
+printed: dict[str, str] = {}
+"""What commands have printed."""
 
 
 def main() -> None:
@@ -41,6 +47,9 @@ def main() -> None:
     shutil.copytree(DOCS.parent / PHOTOS, folder / PHOTOS, dirs_exist_ok=True)
     for name, source in (("features", PHOTOS), ("cifar", "pictures")):
         run(folder, "embed", source, "--model", "pnasnet_tiny", "-o", f"{name}.parquet")
+    (folder / "cifar10").mkdir(exist_ok=True)
+    shutil.copyfile(sys.argv[1], folder / "cifar10/test.parquet")
+    run(folder, "evaluate", "pnasnet_tiny", "cifar10/test.parquet", "--threads", 1, "--quiet")
     run(folder, "similar", PHOTOS / "chelsea.jpg", "features.parquet", "--html", "similar.html")
     run(folder, "similar", "pictures/cat/0103.png", "cifar.parquet", "-k", 5, "--quiet")
     run(folder, "duplicates", "cifar.parquet")
@@ -49,6 +58,9 @@ def main() -> None:
     some = ("animals/cat/0001.jpg", "animals/frog/0007.jpg")
     run(folder, "classify", *some, "--model", "model/", "--top", 2, "--quiet")
     run(folder, "evaluate", "model/", "more_animals/", "--per-class", "--quiet")
+    for name in PAGES:
+        page = DOCS / name
+        page.write_text(with_outputs(page.read_text("utf-8")), "utf-8")
     shoot(folder / "similar.html", "similar.png", 900, 480)
     shoot(folder / "map.html", "map.png", 1000, 760)
     shoot(folder / "model/report.html", "report.png", 900, 2400)
@@ -72,9 +84,21 @@ def write_pictures(table: Path, folder: Path) -> None:
 
 
 def run(folder: Path, *arguments: object) -> None:
-    """Run a command in the folder, after a line that says which."""
-    print("\n$ pnasnet", *arguments, flush=True)
-    subprocess.run([sys.executable, "-m", "pnasnet", *map(str, arguments)], cwd=folder, check=True)
+    """Run a command in the folder, note what it prints, and print it after a line that says which it was."""
+    command = [sys.executable, "-m", "pnasnet", *map(str, arguments)]
+    done = subprocess.run(command, cwd=folder, check=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    printed[shlex.join(command[2:])] = done.stdout
+    print(f"\n$ {shlex.join(command[2:])}\n{done.stdout}", end="", flush=True)
+
+
+def with_outputs(page: str) -> str:
+    """Return a page in which each command that was run has what it printed, and nothing else, under it."""
+
+    def replaced(block: re.Match[str]) -> str:
+        before, command = block["before"], block["command"]
+        return f"```\n{before}$ {command}\n{printed[command]}```" if command in printed else block[0]
+
+    return re.sub(r"```\n(?P<before>(\$ pip .*\n)?)\$ (?P<command>pnasnet .*)\n([^`]*)```", replaced, page)
 
 
 @contextmanager

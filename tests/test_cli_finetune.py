@@ -98,7 +98,7 @@ def test_options_of_the_whole_network_need_it(pictures: Path, tmp_path: Path) ->
     machine = {field.name for field in fields(Machine)}
     tuning = {"epochs", "patience", "learning_rate", "layer_decay", "training_batch", "train_batch_norm"}
     options = [option for option in finetune.params if option.name in (machine | tuning) - {"precision"}]
-    assert len(options) == 14
+    assert len(options) == 15
     for option in options:
         assert isinstance(option, click.Option)
         assert (option.help or "").startswith("With --full: ")

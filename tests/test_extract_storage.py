@@ -213,5 +213,14 @@ def test_s3(bucket: str, tmp_path: Path) -> None:
     for name, message in (("none.jpg", "not found"), ("empty.jpg", "empty")):
         with pytest.raises(ImageError, match=message):
             read_url(f"{bucket}/{name}")
-    with pytest.raises(InputError, match="holds no picture"):
+    with pytest.raises(InputError, match=r"/nothing\*' holds no picture: check the address"):
         list(list_units([f"{bucket}/nothing*"]))
+
+
+def test_s3_folder_holds_pictures_and_no_shards(bucket: str) -> None:
+    """As a folder on disk does."""
+    with pytest.raises(
+        InputError, match=r"shards' holds no picture: name the shards .*, such as 's3://photos/shards/0.tar'"
+    ):
+        list(list_units([f"{bucket}/shards"]))
+    assert all(name.startswith(f"{bucket}/dir/") for unit in list_units([f"{bucket}/dir"]) for name in unit.inputs)

@@ -79,7 +79,10 @@ def _some(paths: Iterator[str], source: str, problem: str) -> Iterator[str]:
         empty = False
         yield path
     if empty:
-        raise InputError(f"{source!r} {problem}: looked for {' '.join(sorted(EXTENSIONS))}")
+        raise InputError(
+            f"{source!r} {problem}: looked for {' '.join(sorted(EXTENSIONS))}; shards and tables are named themselves, "
+            "or by a pattern such as 'shards/*.tar'"
+        )
 
 
 def _matching(pattern: str) -> Iterator[str]:

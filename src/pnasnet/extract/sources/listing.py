@@ -31,7 +31,8 @@ def list_units(sources: Iterable[str | os.PathLike[str]], *, listed: bool = Fals
         sources: each one of:
             a file or its URL, taken as a picture whatever it is called, but for `.tar`, `.tar.gz`, `.tgz`, `.tar.bz2`,
             `.tar.xz`, `.zip` and `.parquet`, of which the pictures in it are taken;
-            a folder or its URL, of which all files with a suffix of a picture are taken, as by `find_images`;
+            a folder or its URL, of which all files with a suffix of a picture are taken, as by `find_images`, and no
+            containers;
             a pattern, which stands for such files, containers and folders;
             `hf:NAME`, `hf:NAME:CONFIG`, or a folder that `save_to_disk` wrote, for a Hugging Face dataset.
         listed: whether they stand in a list of many, where a path that is not there any more is a picture that fails.
@@ -114,9 +115,12 @@ def _expand_url(source: str) -> Iterator[str | Unit]:
     if found == [source]:
         yield from _opened(source)
         return
-    taken = [url for url in found if is_image_path(url) or url.lower().endswith(_CONTAINERS)]
+    containers = [url for url in found if url.lower().endswith(_CONTAINERS)]
+    shards = set(containers) if glob.has_magic(source) else set()
+    taken = [url for url in found if is_image_path(url) or url in shards]
     if not taken:
-        raise InputError(f"{source!r} holds no picture: check the address")
+        hint = f"name the shards and tables in it, such as {containers[0]!r}, or by a pattern" if containers else ""
+        raise InputError(f"{source!r} holds no picture: {hint or 'check the address'}")
     for url in taken:
         yield from _opened(url)
 
