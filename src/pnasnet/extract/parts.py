@@ -95,9 +95,14 @@ class FeatureFolder:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Create the folder, and keep others from writing to it. Raises `OutputError` where that cannot be."""
+        """Create the folder, and keep others from writing to it.
+
+        Raises `OutputError` where that cannot be, or where the folder holds something else, which is left as it is.
+        """
         try:
             self.path.mkdir(parents=True, exist_ok=True)
+            if not (self.path / SETTINGS).exists():
+                self._check_empty()
             lock = FileLock(self.path / LOCK)
             lock.acquire(timeout=0)
         except Timeout:
