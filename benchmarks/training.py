@@ -1,7 +1,7 @@
 """Seconds of a training step, ours against a plain one, and peak memory with and without recomputed cells.
 
 Command:  python benchmarks/training.py [--model pnasnet_tiny] [--batch 64] [--rounds 5]
-Needs:    the torch extra.
+Needs:    the train extra.
 Method:   the same network, loss and optimizer in one process, in turn; "plain" is eager float32 in torch's default
           memory format, each layer run where the cell lists it. Memory is the peak of a process of its own that takes
           two steps, less that of one that has only the network and the images.
@@ -21,6 +21,9 @@ from torch.nn import functional
 
 from pnasnet.network import Cell, Network, State
 from pnasnet.plan import resolve
+from pnasnet.train.optimizers import make_optimizer
+from pnasnet.train.parameters import parameter_groups
+from pnasnet.train.recipe import Sgd
 from pnasnet.zoo import find
 
 from common import Run, in_turn, machine
@@ -46,7 +49,7 @@ def _alone(values: list[Tensor]) -> list[State]:
 
 
 class Step:
-    """A training step: cross entropy and L2 terms, clipping, SGD with momentum."""
+    """A training step as `pnasnet train` takes it: cross entropy, L2 terms, clipping, SGD with momentum."""
 
     def __init__(
         self,
@@ -62,7 +65,7 @@ class Step:
         spec = find(model).spec
         self.network = kind(resolve(spec), aux_head=spec.aux_head).train()
         self.network.use_memory_format(memory_format)
-        self._optimizer = torch.optim.SGD(self.network.parameters(), 0.01, momentum=0.9, nesterov=True)
+        self._optimizer = make_optimizer(Sgd(), parameter_groups(self.network, 0.01))
         self._bfloat16 = bfloat16
         self._run = torch.compile(self.network) if compiled else self.network
 
@@ -73,11 +76,28 @@ class Step:
         with torch.autocast("cpu", torch.bfloat16, enabled=self._bfloat16):
             outputs = self._run(torch.from_numpy(images), names)
         losses = [functional.cross_entropy(outputs[name].float(), labels) for name in names]
-        total = torch.stack(losses).sum() + self.network.regularization_loss()
-        self._optimizer.zero_grad()
-        total.backward()  # type: ignore[no-untyped-call]
+        self._backward(torch.stack(losses).sum())
         torch.nn.utils.clip_grad_norm_(self.network.parameters(), 5.0)
         self._optimizer.step()
+
+    def _backward(self, loss: Tensor) -> None:
+        self._optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        self.network.add_regularization_gradients()
+
+
+class PlainStep(Step):
+    """The same as one writes it down: `PlainNetwork`, torch's own optimizer, the L2 terms in the loss."""
+
+    def __init__(self, model: str) -> None:
+        """Make a network with random weights."""
+        super().__init__(model, torch.contiguous_format, kind=PlainNetwork)
+        self._optimizer = torch.optim.SGD(self.network.parameters(), 0.01, momentum=0.9, nesterov=True)
+
+    def _backward(self, loss: Tensor) -> None:
+        total = loss + self.network.regularization_loss()
+        self._optimizer.zero_grad()
+        total.backward()  # type: ignore[no-untyped-call]
 
 
 def peak_megabytes(model: str, batch: int, mode: str) -> int:
@@ -112,7 +132,7 @@ def main() -> None:
         print(take_steps(options.model, images, options.memory))
         return
     runs: dict[str, Run] = {
-        PLAIN: Step(options.model, torch.contiguous_format, kind=PlainNetwork),
+        PLAIN: PlainStep(options.model),
         "pnasnet: channels last": Step(options.model),
         "channels last, bfloat16": Step(options.model, bfloat16=True),
     }

@@ -141,6 +141,22 @@ def test_the_gradient_of_the_l2_terms_is_the_decayed_kernel() -> None:
     assert training.network.get_parameter("cell_0.beginning_bn.weight").grad is None
 
 
+def test_the_gradients_of_the_l2_terms_are_added_to_those_that_are_there() -> None:
+    losses = []
+    for way in ("loss", "gradients"):
+        network = small()
+        network.get_parameter("final_layer.FC.weight").requires_grad_(False)
+        loss = network(IMAGES, ("Logits",))["Logits"].square().sum()
+        (loss + network.regularization_loss() if way == "loss" else loss).backward()
+        if way == "gradients":
+            network.add_regularization_gradients()
+        losses.append({name: parameter.grad for name, parameter in network.named_parameters()})
+    assert losses[0].keys() == losses[1].keys()
+    assert losses[1]["final_layer.FC.weight"] is None
+    for name, gradient in losses[0].items():
+        torch.testing.assert_close(losses[1][name], gradient, msg=name)
+
+
 # Path dropout and dropout.
 
 

@@ -17,13 +17,14 @@ import torch
 from numpy.typing import NDArray
 from pytorch_lightning.utilities.exceptions import SIGTERMException
 from torch import Tensor
+from torch.nn import functional
 
 from pnasnet.errors import ImageError, InputError, OutputError
 from pnasnet.train.batches import Batch, FromSource, InMemory
 from pnasnet.train.fit import Fitted, fit
 from pnasnet.train.folder import newest, read_history
 from pnasnet.train.machine import Machine
-from pnasnet.train.recipe import Cosine, CropAndFlip, Progress, Recipe, RmsProp
+from pnasnet.train.recipe import Cosine, CropAndFlip, Progress, Recipe, RmsProp, Sgd
 from pnasnet.train.task import initial_network
 from train_data import MACHINE, RECIPE, encoded, stripes, training_pictures, validation_pictures
 
@@ -111,6 +112,27 @@ def test_the_network_has_the_averaged_weights(tmp_path: Path, average_decay: flo
     torch.testing.assert_close(averaged, decay * seen[0] + (1 - decay) * seen[1])
     assert not torch.equal(averaged, seen[1])
     assert fitted.network.drop_path_progress.item() == 1
+
+
+def test_gradients_of_the_l2_terms_are_there_when_all_are_clipped(tmp_path: Path) -> None:
+    """With terms so large, nothing else is left of the gradients."""
+    spec = replace(RECIPE.spec, weight_decay=1e4)
+    changes: dict[str, Any] = {"clip_norm": 1e-3, "schedule": Cosine(1e-9), "optimizer": Sgd(0.0, nesterov=False)}
+    recipe = replace(RECIPE, spec=spec, stages=((16, 1),), **changes)
+    network = initial_network(recipe)
+    kernels = {name: value.detach().clone() for name, value in network.named_parameters() if value.ndim > 1}
+    gradients: dict[str, Tensor] = {}
+
+    def check() -> None:
+        gradients.update(
+            {name: value.grad.clone() for name, value in network.named_parameters() if value.grad is not None}
+        )
+
+    fit(recipe, network, training_pictures(8), None, tmp_path, MACHINE, check=check)
+    norm = torch.linalg.vector_norm(torch.cat([value.flatten() for value in gradients.values()]))
+    assert norm.item() == pytest.approx(1e-3, rel=1e-3)
+    for name, kernel in kernels.items():
+        assert functional.cosine_similarity(gradients[name].flatten(), kernel.flatten(), 0) > 0.999, name
 
 
 @pytest.mark.parametrize("steps", [3, 8, 12, 20])

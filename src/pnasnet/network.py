@@ -184,10 +184,21 @@ class Network(nn.Module):
 
     def regularization_loss(self) -> Tensor:
         """Return the sum of the L2 terms, weight_decay * w²/2 over every kernel, as TF-Slim's."""
-        parameters = dict(self.named_parameters())
-        names = (parameter_name(name) for name in self.plan.regularized())
-        squares = [parameters[name].float().square().sum() for name in names if name in parameters]
+        squares = [kernel.float().square().sum() for kernel in self._kernels()]
         return self.plan.spec.weight_decay / 2 * torch.stack(squares).sum()
+
+    @torch.no_grad()
+    def add_regularization_gradients(self) -> None:
+        """Add the gradient of `regularization_loss` to those that the kernels have: the same, in less time."""
+        kernels = [kernel for kernel in self._kernels() if kernel.grad is not None]
+        gradients = [kernel.grad for kernel in kernels if kernel.grad is not None]
+        torch._foreach_add_(gradients, kernels, alpha=self.plan.spec.weight_decay)
+
+    def _kernels(self) -> list[Tensor]:
+        """Return the parameters that have an L2 term."""
+        parameters: dict[str, Tensor] = dict(self.named_parameters())
+        names = (parameter_name(name) for name in self.plan.regularized())
+        return [parameters[name] for name in names if name in parameters]
 
     def load_variables(self, variables: Mapping[str, np.ndarray]) -> None:
         """Copy the variables (TF-Slim's names, TensorFlow's layout) that the network has; others are left alone."""

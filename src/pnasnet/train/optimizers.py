@@ -69,6 +69,6 @@ def make_optimizer(kind: Sgd | RmsProp, groups: list[dict[str, Any]]) -> torch.o
     """Return the optimizer of a recipe over groups of parameters that have their own `lr`."""
     match kind:
         case Sgd():
-            return torch.optim.SGD(groups, lr=0.0, momentum=kind.momentum, nesterov=kind.nesterov)
+            return torch.optim.SGD(groups, lr=0.0, momentum=kind.momentum, nesterov=kind.nesterov, foreach=True)
         case RmsProp():
             return RMSPropTF(groups, decay=kind.decay, momentum=kind.momentum, epsilon=kind.epsilon)

@@ -20,8 +20,9 @@ def parameter_groups(
     Args:
         network: the network.
         learning_rate: the highest rate, a group's `lr`.
-        weight_decay: of the kernels' groups; scales, offsets and biases have none, as in TF-Slim. 0 where the loss
-            holds `network.regularization_loss()`; without that, `network.plan.spec.weight_decay` has SGD do the same.
+        weight_decay: of the kernels' groups; scales, offsets and biases have none, as in TF-Slim. 0 where the
+            gradients have the L2 terms, by `network.regularization_loss()` or `network.add_regularization_gradients()`;
+            without these, `network.plan.spec.weight_decay` has SGD do the same.
         layer_decay: in (0, 1]; 1 for one rate throughout.
 
     Raises:

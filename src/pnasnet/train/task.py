@@ -1,4 +1,4 @@
-"""A training as Lightning sees it: one step's loss, the optimizer, the batches of each epoch."""
+"""A training as Lightning sees it: one step's loss and gradients, the optimizer, the batches of each epoch."""
 
 import math
 from typing import Any
@@ -7,6 +7,7 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor
 from torch.nn import functional
+from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
 from ..errors import DivergedError, InputError
@@ -65,7 +66,7 @@ class ClassifierTask(pl.LightningModule):
     # Steps.
 
     def training_step(self, batch: Batch, index: int) -> Tensor:
-        """Return the loss of a batch: cross entropy, the auxiliary head's, and the L2 terms."""
+        """Return the loss of a batch: cross entropy, and the auxiliary head's."""
         images, labels = batch
         network = self._sizes.at(images.shape[1])
         if self.recipe.drop_path_rises:
@@ -74,11 +75,13 @@ class ClassifierTask(pl.LightningModule):
         loss = self._cross_entropy(outputs["Logits"], labels)
         if "AuxLogits" in outputs:
             loss = loss + self.recipe.aux_weight * self._cross_entropy(outputs["AuxLogits"], labels)
-        # The L2 terms are part of the loss, so that clipping sees their gradients, as in TF-Slim.
-        total = loss + self.network.regularization_loss()
-        self._check(total)
+        self._check(loss)
         self.log("loss", loss.detach(), on_step=False, on_epoch=True, sync_dist=True, batch_size=len(labels))
-        return total
+        return loss
+
+    def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
+        """Add the gradients of the L2 terms before all are clipped: in TF-Slim these terms are part of the loss."""
+        self.network.add_regularization_gradients()
 
     def _cross_entropy(self, logits: Tensor, labels: Tensor) -> Tensor:
         smoothing = self.recipe.label_smoothing
