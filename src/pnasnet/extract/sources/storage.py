@@ -4,6 +4,7 @@ Over HTTP urllib3 reads them, whose connections are kept, whose patience ends, a
 and whatever else there is go through fsspec, as do files that have to be read at any place.
 """
 
+import logging
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from fsspec import AbstractFileSystem
     from urllib3 import BaseHTTPResponse, PoolManager
 
+_GOOGLE = ("gs", "gcs")
 _TRIES = 3
 _BLOCK = 1 << 20
 _PAUSE = 0.5  # seconds before the second try, twice as many before the third
@@ -189,9 +191,13 @@ def _open_system(protocol: str, process: int) -> "AbstractFileSystem":
 
             patience = aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_SECONDS, sock_read=_SILENT_SECONDS)
             options["client_kwargs"] = {"timeout": patience}
+        if protocol in _GOOGLE and not (log := logging.getLogger("gcsfs")).level:
+            log.setLevel(
+                logging.ERROR
+            )  # it warns at each request where there are no credentials, as for public buckets
         return fsspec.filesystem(protocol, **options)
     except ImportError as error:
-        extra = "gcs" if protocol in ("gs", "gcs") else "remote"
+        extra = "gcs" if protocol in _GOOGLE else "remote"
         raise MissingExtraError.of(error.name or "a package", extra, f"reading {protocol}://") from error
     except ValueError as error:
         raise InputError(f"{protocol}:// is no kind of address that can be read: {reason(error)}") from error
