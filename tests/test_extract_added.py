@@ -6,7 +6,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -17,22 +17,15 @@ import pyarrow.parquet as pq
 import pytest
 
 from corpus import MODEL, jpeg, parquet, pictures, rows_of, tar, write_folder, zipped
+from extract_runs import THREE, StopAfter, run
 from pnasnet import Module
 from pnasnet.errors import InputError, OutputError
 from pnasnet.extract import (
-    ExtractOptions,
     FeatureFolder,
-    Listener,
-    Report,
-    Sources,
-    columns_for,
-    extract_to,
     list_units,
 )
 from pnasnet.extract.sources import Unit, listing
 from pnasnet.vectors import build_index, open_features, open_index, search_exactly
-
-OPTIONS = ExtractOptions(batch_size=3)
 
 
 @pytest.fixture(autouse=True)
@@ -43,33 +36,6 @@ def small_units(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(scope="module")
 def module() -> Module:
     return Module(MODEL, engine="fake")
-
-
-class StopAfter(Listener):
-    """Interrupts a run after so many rows."""
-
-    def __init__(self, rows: int) -> None:
-        self._left = rows
-
-    def progress(self, rows: int) -> None:
-        self._left -= rows
-        if self._left <= 0:
-            raise KeyboardInterrupt
-
-
-def run(
-    module: Module,
-    output: Path,
-    *sources: Path,
-    add: bool = False,
-    options: ExtractOptions = OPTIONS,
-    listener: Listener | None = None,
-    units: Callable[[], Iterable[Unit]] | None = None,
-) -> Report:
-    names = [str(source) for source in sources]
-    columns = columns_for([module], ["global_pool"], options)
-    listed = Sources(units or (lambda: list_units(names)), names)
-    return extract_to(output, listed, columns, options, add=add, listener=listener)
 
 
 def names_of(output: Path) -> list[str]:
@@ -249,7 +215,7 @@ def test_new_files_here_and_there_share_units(module: Module, tmp_path: Path) ->
 def test_other_settings_are_refused_and_said(module: Module, tmp_path: Path, folder: Path) -> None:
     before = contents_of(tmp_path / "out")
     with pytest.raises(OutputError, match=r"embedding\.preset was 'hub' and is now 'slim'; take the same ones"):
-        run(module, tmp_path / "out", folder, add=True, options=replace(OPTIONS, preset="slim"))
+        run(module, tmp_path / "out", folder, add=True, options=replace(THREE, preset="slim"))
     with pytest.raises(OutputError, match="sources was "):
         run(module, tmp_path / "out", folder, folder, add=True)
     assert contents_of(tmp_path / "out") == before
@@ -293,7 +259,7 @@ def test_names_that_are_no_text(module: Module, tmp_path: Path) -> None:
 
 
 def test_copies_of_what_is_there(module: Module, tmp_path: Path) -> None:
-    options = replace(OPTIONS, deduplicate=True)
+    options = replace(THREE, deduplicate=True)
     photos = write_folder(tmp_path / "photos", pictures(5))
     run(module, tmp_path / "out", photos, options=options)
     write_folder(photos, {"copy.jpg": jpeg(3), "other.jpg": jpeg(9)})

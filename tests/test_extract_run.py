@@ -19,13 +19,13 @@ import pytest
 from numpy.typing import NDArray
 
 from corpus import MODEL, jpeg, parquet, pictures, rows_of, tar, write_folder, zipped
+from extract_runs import THREE, StopAfter, run
 from pnasnet import Module
 from pnasnet.errors import InputError, OutputError
 from pnasnet.extract import (
     ExtractOptions,
     FeatureFolder,
     Listener,
-    Report,
     Sources,
     columns_for,
     contents,
@@ -50,37 +50,6 @@ def small_units(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(scope="module")
 def module() -> Module:
     return Module(MODEL, engine="fake")
-
-
-THREE = ExtractOptions(batch_size=3)
-
-
-class StopAfter(Listener):
-    """Interrupts a run after so many rows."""
-
-    def __init__(self, rows: int) -> None:
-        self._left = rows
-
-    def progress(self, rows: int) -> None:
-        self._left -= rows
-        if self._left <= 0:
-            raise KeyboardInterrupt
-
-
-def run(
-    module: Module,
-    output: Path,
-    *sources: Path,
-    options: ExtractOptions = THREE,
-    listener: Listener | None = None,
-    endpoints: tuple[str, ...] = ("global_pool",),
-    overwrite: bool = False,
-) -> Report:
-    names = [str(source) for source in sources]
-    columns = columns_for([module], endpoints, options)
-    return extract_to(
-        output, Sources(lambda: list_units(names), names), columns, options, listener=listener, overwrite=overwrite
-    )
 
 
 @pytest.fixture
