@@ -4,7 +4,8 @@ Command:  python benchmarks/similar.py [--vectors 200000] [--length 4320] [--fol
 Method:   vectors as a network's are, none negative, in clusters of about 50, with 200 directions and noise in all
           others, are written to parts of 20,000. `pnasnet similar --index`, and then questions about a picture that is
           in the features, run in processes of their own: warm, and after the files were put out of the page cache.
-          In this process, with the index open, come 20 questions more, which are answered by reading all, too.
+          In this process, with the index open, come 20 questions more, which are answered by reading all, too. At
+          last `pnasnet duplicates` compares all pairs.
 Result:   see docs/benchmarks.md.
 """
 
@@ -62,9 +63,9 @@ def _draw(
 
 
 def run(*arguments: object) -> tuple[float, float]:
-    """Return the seconds and the peak memory in MB of a command in a process of its own."""
+    """Return the seconds and the peak memory in MB of one of our commands in a process of its own."""
     start = time.perf_counter()
-    command = [sys.executable, "-m", "pnasnet", "similar", *map(str, arguments)]
+    command = [sys.executable, "-m", "pnasnet", *map(str, arguments)]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
     _, status, usage = os.wait4(process.pid, 0)
     seconds = time.perf_counter() - start
@@ -139,7 +140,7 @@ def main() -> None:
         start = time.perf_counter()
         make_features(folder, options.vectors, options.length)
         print(f"features       {size_of(folder):.2f} GB, made in {time.perf_counter() - start:.0f} s")
-        seconds, memory = run("--index", folder)
+        seconds, memory = run("similar", "--index", folder)
         print(
             f"build          {seconds:.1f} s, {memory:.0f} MB, index {size_of(index_folder(folder)):.2f} GB", flush=True
         )
@@ -147,13 +148,15 @@ def main() -> None:
         for state in ("warm", "cold"):
             if state == "cold":
                 forget(folder, index_folder(folder))
-            seconds, memory = run(*question)
+            seconds, memory = run("similar", *question)
             print(f"command, {state}  {seconds:.2f} s, {memory:.0f} MB", flush=True)
         features = open_features(folder)
         index = open_index(features)
         assert index is not None
         with index:
             ask(features, index)
+        seconds, memory = run("duplicates", folder)
+        print(f"duplicates     {seconds:.1f} s, {memory:.0f} MB")
 
 
 if __name__ == "__main__":
