@@ -64,7 +64,7 @@ def test_from_pictures_to_a_network(config: Path, data: Path, tmp_path: Path) ->
     assert [line.partition(", best")[0] for line in lines[:2]] == [
         "progressive seed 0: 12 models", "random seed 0: 12 models",
     ]  # fmt: skip
-    assert lines[2].endswith("; see report.html")
+    assert lines[2].endswith("/report.html")
     assert result.stderr.splitlines()[0].startswith("progressive seed 0: model 1 of 12, ")
     files = {path.name for path in output.iterdir()}
     assert {"journal.sqlite", "best.json", "best.svg", "report.html"} <= files

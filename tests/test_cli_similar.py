@@ -262,7 +262,7 @@ def test_errors_are_one_line(
 def test_without_a_question() -> None:
     result = run("similar", "f.parquet")
     assert result.exit_code == 2
-    assert "name a picture to search for, or build an index with --index" in result.stderr
+    assert "name a picture and the features to search in, or build an index of these with --index" in result.stderr
 
 
 def test_the_shipped_model(tmp_path: Path) -> None:

@@ -30,7 +30,7 @@ def make(name: str, **options: Any) -> str:
     ("name", "options", "message"),
     [
         ("openvin", {}, "unknown engine 'openvin': did you mean openvino?"),
-        ("tensorflow", {}, "unknown engine 'tensorflow': choose one of: auto, openvino, torch, fake"),
+        ("tensorflow", {}, "unknown engine 'tensorflow': choose one of: auto, openvino, torch"),
         ("fake", {"precision": "float16"}, "unknown precision 'float16': did you mean bfloat16 or float32?"),
         ("fake", {"outputs": ["logits"]}, "unknown endpoint 'logits': did you mean Logits?"),
     ],

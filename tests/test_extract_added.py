@@ -246,7 +246,8 @@ def test_a_file_takes_no_more(module: Module, tmp_path: Path, folder: Path) -> N
 
 def test_a_list_that_was_empty(module: Module, tmp_path: Path) -> None:
     photos = write_folder(tmp_path / "photos", pictures(2))
-    run(module, tmp_path / "out", Path("list"), units=list)
+    with pytest.raises(InputError, match="the list names no source"):
+        run(module, tmp_path / "out", Path("list"), units=list, add=True)
     report = run(module, tmp_path / "out", Path("list"), units=lambda: list_units([photos]), add=True)
     assert (report.rows, report.kept, report.vanished) == (2, 0, 0)
 

@@ -142,6 +142,20 @@ def test_what_is_in_the_way_stays(module: Module, tmp_path: Path) -> None:
     assert not (tmp_path / "new").exists()
 
 
+def test_a_list_of_nothing(module: Module, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="the list names no source: there is nothing to extract"):
+        run(module, tmp_path / "new")
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_slash_at_the_end_makes_no_other_source(module: Module, tmp_path: Path) -> None:
+    folder = write_folder(tmp_path / "folder", pictures(3))
+    run(module, tmp_path / "out", folder)
+    columns = columns_for([module], ["global_pool"], THREE)
+    sources = Sources(lambda: list_units([f"{folder}/"]), [f"{folder}/"])
+    assert extract_to(tmp_path / "out", sources, columns, THREE).kept == 3
+
+
 def test_parts_of_other_programs_are_not_overwritten(module: Module, tmp_path: Path) -> None:
     folder = write_folder(tmp_path / "folder", pictures(3))
     others = write_folder(

@@ -18,7 +18,7 @@ import torch
 from finetune_data import COLOURS, coloured, folder_of, png
 from pnasnet import Module
 from pnasnet.datasets import LabelledImages
-from pnasnet.errors import InputError, OutputError
+from pnasnet.errors import InputError, MissingExtraError, OutputError
 from pnasnet.finetune import MODEL, FinetuneOptions, Listener, Outcome, finetune
 from pnasnet.finetune.full import fine_tune
 from pnasnet.model import Model, metadata
@@ -126,6 +126,7 @@ def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
 
 
 def test_what_a_full_run_would_go_on_from_outlives_a_classifier_alone(tmp_path: Path) -> None:
+    finetune("pnasnet_tiny", coloured(6), tmp_path, FinetuneOptions())
     (tmp_path / "training").mkdir()
     finetune("pnasnet_tiny", coloured(6), tmp_path, FinetuneOptions())
     assert (tmp_path / "training").exists()
@@ -142,6 +143,20 @@ def test_new_figures_never_lie_beside_an_old_model(tmp_path: Path, monkeypatch: 
     with pytest.raises(OutputError, match="No space left"):
         finetune("pnasnet_tiny", coloured(6), tmp_path, FinetuneOptions(balanced=True))
     assert not (tmp_path / MODEL).exists()
+
+
+def test_a_folder_that_is_somebody_elses(tmp_path: Path) -> None:
+    (tmp_path / "README.md").write_text("mine")
+    with pytest.raises(OutputError, match=r"holds other things \(README\.md\): name a new folder, or an empty one"):
+        finetune("pnasnet_tiny", coloured(6), tmp_path, FinetuneOptions())
+    assert [path.name for path in tmp_path.iterdir()] == ["README.md"]
+
+
+def test_a_logger_that_is_missing_is_told_of_before_any_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pnasnet.train.machine.find_spec", lambda name: None)
+    with pytest.raises(MissingExtraError, match="the logger wandb needs wandb"):
+        finetune("pnasnet_tiny", coloured(6), tmp_path / "model", FULL, machine=replace(QUIET, loggers=("wandb",)))
+    assert not (tmp_path / "model").exists()
 
 
 @pytest.mark.slow

@@ -8,7 +8,6 @@ import pytest
 from pytorch_lightning.loggers import CSVLogger
 
 from pnasnet.errors import MissingExtraError, UnknownNameError
-from pnasnet.train import loggers
 from pnasnet.train.fit import fit
 from pnasnet.train.loggers import open_loggers
 from pnasnet.train.machine import Machine
@@ -49,10 +48,7 @@ def test_tensorboard(tmp_path: Path) -> None:
 
 
 def test_a_logger_that_is_not_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def make(folder: Path) -> Any:
-        raise ModuleNotFoundError("no wandb")
-
-    monkeypatch.setitem(loggers._MAKERS, "wandb", make)
+    monkeypatch.setattr("pnasnet.train.machine.find_spec", lambda name: None)
     with pytest.raises(MissingExtraError, match=r"the logger wandb needs wandb, .*: pip install wandb"):
         open_loggers(Machine(loggers=("wandb",)), SHORT, tmp_path)
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from ..extract import Classification, ExtractOptions
 
 
-@click.command()
+@click.command(short_help="Print the likeliest classes of photos.")
 @click.argument("sources", nargs=-1, required=True)
 @model_options
 @extract_options

@@ -3,7 +3,7 @@
 import click
 
 
-@click.command()
+@click.command(short_help="Convert weights to this project's own format.")
 @click.argument("source")
 @click.argument("output", metavar="OUT.safetensors")
 @click.option("-m", "--model", metavar="NAME", help="The network, where the weights do not tell, or to be sure.")

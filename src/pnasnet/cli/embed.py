@@ -210,5 +210,9 @@ def _print(report: "Report", output: str, add: bool) -> None:
         f"in {report.seconds:.1f} s ({report.rows / report.seconds:.1f} images/s)"
         + (f"; {report.kept:,} rows were there before" if report.kept else "")
         + (f"; {report.stages.copies:,} vectors are copies" if report.stages.copies else "")
-        + f"; see {Path(output).stem + '.report.html' if output.endswith('.parquet') else '_report.html'}"
+        + f"; see {_report_of(Path(output))}"
     )
+
+
+def _report_of(output: Path) -> Path:
+    return output.with_suffix(".report.html") if output.suffix == ".parquet" else output / "_report.html"

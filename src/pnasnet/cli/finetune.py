@@ -173,5 +173,6 @@ def _print(outcome: "Outcome", folder: Path) -> None:
     low, high = rate.interval
     click.echo(
         f"{folder}: {len(outcome.classes)} classes, top-1 {rate.value:.2%} (95 % interval {low:.2%} to {high:.2%}) on "
-        f"{rate.count:,} {outcome.test_part} pictures, in {sum(outcome.seconds.values()):.1f} s; see report.html"
+        f"{rate.count:,} {outcome.test_part} pictures, "
+        f"in {sum(outcome.seconds.values()):.1f} s; see {folder / 'report.html'}"
     )

@@ -14,7 +14,7 @@ _NETWORK = ("model", "cells", "filters", "input", "features", "parameters", "mul
 _WEIGHTS = ("weights", "model", "by", "classes", "top-1", "top-5", "is")
 
 
-@click.command()
+@click.command(short_help="List networks and their weights.")
 @click.argument("networks", nargs=-1, metavar="[FILE]...")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON list.")
 def models(networks: tuple[str, ...], as_json: bool) -> None:

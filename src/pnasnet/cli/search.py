@@ -58,7 +58,7 @@ def _print_configs(context: click.Context, parameter: click.Parameter, wanted: b
     context.exit()
 
 
-@click.command()
+@click.command(short_help="Find cells by architecture search.")
 @click.argument("config", required=False)
 @click.argument("data", required=False)
 @click.option(
@@ -249,7 +249,7 @@ def _print(done: "Searched", output: Path, seconds: float) -> None:
     for name, steps in done.steps.items():
         best = max((step.child.accuracy for step in steps), default=0.0)
         click.echo(f"{name}: {len(steps):,} models, best {best:.2%}")
-    click.echo(f"{output}: {done.trained:,} children trained in {seconds:,.0f} s; see report.html")
+    click.echo(f"{output}: {done.trained:,} children trained in {seconds:,.0f} s; see {Path(output) / 'report.html'}")
 
 
 def _print_networks(written: "list[tuple[Path, Child]]") -> None:

@@ -67,7 +67,7 @@ def similar(
     from ..vectors import find_queries, open_features
 
     if not queries and not build:
-        raise click.UsageError("name a picture to search for, or build an index with --index")
+        raise click.UsageError("name a picture and the features to search in, or build an index of these with --index")
     if k < 1:
         raise InputError(f"-k {k}: ask for at least 1 neighbour")
     opened = open_features(features, column)

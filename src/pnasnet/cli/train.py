@@ -29,7 +29,7 @@ def _print_recipes(context: click.Context, parameter: click.Parameter, wanted: b
     context.exit()
 
 
-@click.command()
+@click.command(short_help="Train a network from scratch.")
 @click.argument("recipe")
 @click.argument("training")
 @click.argument("validation", required=False)

@@ -67,7 +67,7 @@ def create(
 
     """
     if name not in ENGINES:
-        raise UnknownNameError.of("engine", name, ENGINES)
+        raise UnknownNameError.of("engine", name, [each for each in ENGINES if each != "fake"])
     job = Job(plan, weights, weights_checksum, tuple(outputs), precision, device, threads, cache_dir)
     return _ENGINES[_automatic(device) if name == "auto" else name](job)
 

@@ -26,7 +26,7 @@ import pyarrow.parquet as pq
 from filelock import FileLock, Timeout
 
 from ..atomic import replacing
-from ..errors import OutputError
+from ..errors import InputError, OutputError
 from .schema import GROUP_BYTES, VectorType, writer
 from .sources import Unit
 
@@ -145,11 +145,16 @@ class FeatureFolder:
             )
 
     def list_inputs(self, units: Iterable[Unit]) -> int:
-        """Keep the list of units, unless there is one; return how many they are."""
-        path = self.path / INPUTS
+        """Keep the list of units, unless there is one; return how many they are.
+
+        Raises `InputError` where there are none, `OutputError` where it cannot be written.
+        """
+        path, lines = self.path / INPUTS, _lines(units)
         if not self.has_inputs:
+            if (first := next(lines, None)) is None:
+                raise InputError("the list names no source: there is nothing to extract")
             with self._replacing(path) as temporary, temporary.open("w", encoding="utf-8") as file:
-                file.writelines(_lines(units))
+                file.writelines(chain([first], lines))
         with path.open("rb") as file:
             return sum(1 for _ in file)
 

@@ -17,6 +17,7 @@ from .pipeline import Batch, Stages
 from .sample import Sample
 from .schema import VectorType
 from .sources import Picture, Unit
+from .sources.storage import is_url
 
 _EXAMPLES = 5
 _MAY_DIFFER = ("pnasnet.version", "pnasnet.engine")  # which round differently at most
@@ -166,7 +167,7 @@ def settings_of(sources: Sources, columns: Sequence[Column]) -> dict[str, Any]:
     """Return what has to be equal for a run to go on with what another one has left."""
     said = {column.name: column.metadata() for column in columns}
     return {
-        "sources": list(sources.names),
+        "sources": [name if is_url(name) else name.rstrip("/") or "/" for name in sources.names],  # as tab completes
         **{
             f"{name}.{key.removeprefix('pnasnet.')}": value
             for name, metadata in said.items()

@@ -20,7 +20,7 @@ from ..extract.options import DEFAULTS
 from ..model import ModelName, WeightsName
 from ..module import Module
 from ..train.machine import DEFAULTS as ANY_MACHINE
-from ..train.machine import Machine
+from ..train.machine import Machine, check_loggers
 from .features import Features, features_of
 from .full import fine_tune, lacks_aux_head, trainable
 from .head import Head, Labelled, train_head
@@ -29,6 +29,7 @@ from .outcome import Mistake, Outcome
 from .output import write_folder, write_model
 from .splits import PARTS, Split, kept_split
 
+_SPLITS = "splits.parquet"
 _UNMEASURED = "unmeasured.safetensors"
 """What the model is called until it has been measured, so that nothing takes it for finished."""
 _MISTAKES = 24
@@ -129,6 +130,8 @@ def finetune(
         MissingExtraError: a package of the training extra is not installed.
     """
     listener = listener or Listener()
+    if options.full:
+        check_loggers(machine)
     run = _prepare(model, weights, data, folder, options, extract, engine or {}, listener, check)
     with run.timed("classifier"):
         training, validation = run.labelled("training"), run.labelled("validation")
@@ -164,10 +167,10 @@ def _prepare(
 ) -> _Run:
     """Split the pictures and extract their features, or take what the folder has of both."""
     check_packages()
-    _make_folder(folder)
     if len(data.classes) < 2:
         raise InputError(f"a classifier tells at least two classes apart; the data has {len(data.classes)}")
-    split = kept_split(folder / "splits.parquet", data, options.fractions, options.seed)
+    _make_folder(folder)
+    split = kept_split(folder / _SPLITS, data, options.fractions, options.seed)
     if kept := split.note(options.fractions, options.seed):
         listener.note(kept)
     module = Module(model, weights, **engine)
@@ -188,10 +191,14 @@ def _prepare(
 
 
 def _make_folder(folder: Path) -> None:
+    """Create it, unless it is there, and nothing in it is somebody else's."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        others = sorted(path.name for path in folder.iterdir() if path.name[0] != ".")
     except OSError as error:
         raise OutputError(f"cannot write to {folder}: {error.strerror or error}") from error
+    if others and _SPLITS not in others:  # which is the first thing that a run writes
+        raise OutputError(f"{folder} holds other things ({others[0]}): name a new folder, or an empty one")
 
 
 def _check_parts(run: _Run) -> None:

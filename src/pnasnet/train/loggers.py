@@ -5,8 +5,7 @@ from pathlib import Path
 
 from pytorch_lightning.loggers import Logger, TensorBoardLogger, WandbLogger
 
-from ..errors import MissingExtraError
-from .machine import Machine
+from .machine import Machine, check_loggers
 from .recipe import Recipe
 
 _PROJECT = "pnasnet"
@@ -21,7 +20,7 @@ def _wandb(folder: Path) -> Logger:
 
 
 _MAKERS: dict[str, Callable[[Path], Logger]] = {"tensorboard": _tensorboard, "wandb": _wandb}
-"""How each of `machine.LOGGERS` is made, for a training's folder; the name is also its package's."""
+"""How each of `machine.LOGGERS` is made, for a training's folder."""
 
 
 def open_loggers(machine: Machine, recipe: Recipe, folder: Path) -> list[Logger]:
@@ -29,16 +28,8 @@ def open_loggers(machine: Machine, recipe: Recipe, folder: Path) -> list[Logger]
 
     Raises `MissingExtraError` where a logger's package is not installed.
     """
-    loggers = [_open(each, folder) if isinstance(each, str) else each for each in machine.loggers]
+    check_loggers(machine)
+    loggers = [_MAKERS[each](folder) if isinstance(each, str) else each for each in machine.loggers]
     for logger in loggers:
         logger.log_hyperparams(recipe.to_dict())
     return loggers
-
-
-def _open(name: str, folder: Path) -> Logger:
-    try:
-        return _MAKERS[name](folder)
-    except ModuleNotFoundError as error:
-        raise MissingExtraError(
-            f"the logger {name} needs {name}, which is not installed: pip install {name}"
-        ) from error

@@ -2,14 +2,16 @@
 
 import os
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import Any
 
-from ..errors import InputError, UnknownNameError
+from ..errors import InputError, MissingExtraError, UnknownNameError
 
 PRECISIONS = {"float32": "32-true", "bfloat16": "bf16-mixed"}
 """Our names of precisions to Lightning's; in bfloat16 the weights stay float32."""
 ACCELERATORS = ("auto", "cpu", "gpu")
-LOGGERS = ("tensorboard", "wandb")
+LOGGERS = {"tensorboard": ("tensorboard", "tensorboardX"), "wandb": ("wandb",)}
+"""The packages that each needs one of."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +55,7 @@ class Machine:
             raise UnknownNameError.of("precision", self.precision, list(PRECISIONS))
         for logger in self.loggers:
             if isinstance(logger, str) and logger not in LOGGERS:
-                raise UnknownNameError.of("logger", logger, LOGGERS)
+                raise UnknownNameError.of("logger", logger, list(LOGGERS))
         for name in ("nodes", "parts", "validate_every"):
             if getattr(self, name) < 1:
                 raise InputError(f"{name} must be at least 1, not {getattr(self, name)}")
@@ -68,6 +70,13 @@ class Machine:
 
 
 DEFAULTS = Machine()
+
+
+def check_loggers(machine: Machine) -> None:
+    """Raise `MissingExtraError` where a logger that the machine names needs a package that is not installed."""
+    for name in machine.loggers:
+        if isinstance(name, str) and not any(find_spec(package) for package in LOGGERS[name]):
+            raise MissingExtraError(f"the logger {name} needs {name}, which is not installed: pip install {name}")
 
 
 def processors() -> int:
