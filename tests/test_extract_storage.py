@@ -217,6 +217,13 @@ def test_s3(bucket: str, tmp_path: Path) -> None:
         list(list_units([f"{bucket}/nothing*"]))
 
 
+def test_a_server_that_is_not_there_is_told_in_the_systems_words() -> None:
+    with pytest.raises(UnreachableError) as caught:
+        read_url("http://127.0.0.1:9/x.jpg")
+    message = "http://127.0.0.1:9/x.jpg: cannot be read (Connection refused): check the address, or try again later"
+    assert str(caught.value) == message
+
+
 def test_s3_folder_holds_pictures_and_no_shards(bucket: str) -> None:
     """As a folder on disk does."""
     with pytest.raises(

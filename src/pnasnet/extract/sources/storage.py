@@ -82,8 +82,14 @@ def expand_url(url: str) -> list[str]:
 
 
 def reason(error: BaseException) -> str:
-    """Return the first line of what an error says, or what kind it is."""
-    return str(error).strip().partition("\n")[0] or type(error).__name__
+    """Return the first line of what an error says, or what kind it is; for urllib3's, what the system said."""
+    while type(error).__module__.startswith("urllib3"):  # which wraps that in others, with host, port and path in each
+        inner = error.__cause__ or getattr(error, "reason", None)
+        if not isinstance(inner, BaseException):
+            break
+        error = inner
+    said = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return said.strip().partition("\n")[0] or type(error).__name__
 
 
 def _is_http(url: str) -> bool:
