@@ -1,6 +1,8 @@
 """Sources behind URLs: an HTTP server that behaves in every way, and S3 as moto serves it."""
 
 import socket
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,7 +12,7 @@ import pytest
 from corpus import MODEL, jpeg, parquet, pictures, rows_of, tar, zipped
 from http_answers import Answer, Handler, body, http_server
 from pnasnet import Module
-from pnasnet.errors import ImageError, InputError, MissingExtraError
+from pnasnet.errors import ImageError, InputError
 from pnasnet.extract import ExtractOptions, Sources, columns_for, extract_to, list_units
 from pnasnet.extract.sources import UnreachableError, find_named, storage
 from pnasnet.extract.sources.storage import expand_url, read_url
@@ -156,13 +158,18 @@ def test_a_server_that_goes_away_ends_the_run(tmp_path: Path) -> None:
     assert [row["status"] for row in rows_of(tmp_path / "out")] == ["ok"] * 40
 
 
-def test_addresses_that_nothing_reads(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_address_of_no_kind() -> None:
     with pytest.raises(InputError, match=r"gopher:// is no kind of address that can be read"):
         expand_url("gopher://x/*.jpg")
-    clear()
-    monkeypatch.setitem(__import__("sys").modules, "s3fs", None)
-    with pytest.raises(MissingExtraError, match=r"reading s3:// needs .* pip install 'pnasnet\[remote\]'"):
-        read_url("s3://bucket/a.jpg")
+
+
+def test_without_the_extra_it_says_what_to_install() -> None:
+    """In a process of its own: fsspec remembers what it has imported."""
+    program = "import sys; sys.modules['s3fs'] = None; from pnasnet.extract.sources.storage import read_url"
+    command = [sys.executable, "-c", f"{program}; read_url('s3://bucket/a.jpg')"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert "MissingExtraError: reading s3:// needs " in done.stderr
+    assert done.stderr.endswith("pip install 'pnasnet[remote]'\n")
 
 
 @pytest.fixture(scope="module")
