@@ -87,6 +87,24 @@ def test_a_run_that_was_ended_goes_on(module: Module, tmp_path: Path, monkeypatc
     np.testing.assert_allclose(features.vectors, expected.vectors, rtol=1e-4, atol=1e-5)
 
 
+def test_a_run_that_was_ended_before_its_last_step(
+    module: Module, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All is in parts by then, in order, and there is no file yet."""
+    monkeypatch.setattr(kept, "_PART_SECONDS", 0.0)
+    with monkeypatch.context() as ended:
+        ended.setattr(kept.KeptFeatures, "complete", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            extract(module, coloured(3), tmp_path)
+    assert extract(module, coloured(3), tmp_path).extracted == 0
+    assert len(pq.read_table(tmp_path / "f.parquet")) == 9
+    assert not (tmp_path / "f.parts").exists()
+
+
+def interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
 def test_a_full_disk(module: Module, tmp_path: Path) -> None:
     data = coloured(3)
     with small_disk_at(tmp_path / "small", "16k") as disk:

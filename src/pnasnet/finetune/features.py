@@ -101,7 +101,7 @@ def features_of(
     table = pa.concat_tables(tables).take([next(after) if row is None else row for row in rows])
     names = pa.array(map(str, data.names), pa.string())
     table = table.set_column(0, table.schema.field("path"), names)
-    if missing or not table.equals(tables[0]):
+    if missing or not kept.is_whole or not table.equals(tables[0]):
         kept.complete(table, contents)
     return _features(table, module.model.plan.num_features, len(missing))
 

@@ -34,6 +34,11 @@ class KeptFeatures:
         self._pending: list[pa.Table] = []
         self._since = time.monotonic()
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether all that was kept is in the file."""
+        return self._path.exists() and not self._parts.exists()
+
     def read(self) -> pa.Table:
         """Return the rows that were kept; files of another network or preprocessing, or damaged ones, are left out."""
         tables = [self._read(path) for path in (self._path, *sorted(self._parts.glob("*.parquet")))]

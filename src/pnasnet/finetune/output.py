@@ -19,8 +19,21 @@ from .report import write_report
 
 MODEL = "model.safetensors"
 """The file that makes the folder a model; written last."""
+SPLITS = "splits.parquet"
+"""The first file that a run writes: by it a folder is known to be of a fine-tuning."""
 
 Variables = Mapping[str, NDArray[np.float32]]
+
+
+def make_folder(folder: Path) -> None:
+    """Create it, unless it is there. Raises `OutputError` where that cannot be, or what is in it is somebody else's."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        others = sorted(path.name for path in folder.iterdir() if path.name[0] != ".")
+    except OSError as error:
+        raise OutputError(f"cannot write to {folder}: {error.strerror or error}") from error
+    if others and SPLITS not in others:
+        raise OutputError(f"{folder} holds other things ({others[0]}): name a new folder, or an empty one")
 
 
 def write_folder(folder: Path, outcome: Outcome, base: Model, variables: Variables) -> None:

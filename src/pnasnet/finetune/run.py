@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from ..charts import check_packages
 from ..datasets import LabelledImages
-from ..errors import InputError, OutputError
+from ..errors import InputError
 from ..evaluation import Tally, confident_mistakes
 from ..extract import ExtractOptions, extract_labelled
 from ..extract.options import DEFAULTS
@@ -26,10 +26,9 @@ from .full import fine_tune, lacks_aux_head, trainable
 from .head import Head, Labelled, train_head
 from .options import FinetuneOptions
 from .outcome import Mistake, Outcome
-from .output import write_folder, write_model
+from .output import SPLITS, make_folder, write_folder, write_model
 from .splits import PARTS, Split, kept_split
 
-_SPLITS = "splits.parquet"
 _UNMEASURED = "unmeasured.safetensors"
 """What the model is called until it has been measured, so that nothing takes it for finished."""
 _MISTAKES = 24
@@ -169,8 +168,8 @@ def _prepare(
     check_packages()
     if len(data.classes) < 2:
         raise InputError(f"a classifier tells at least two classes apart; the data has {len(data.classes)}")
-    _make_folder(folder)
-    split = kept_split(folder / _SPLITS, data, options.fractions, options.seed)
+    make_folder(folder)
+    split = kept_split(folder / SPLITS, data, options.fractions, options.seed)
     if kept := split.note(options.fractions, options.seed):
         listener.note(kept)
     module = Module(model, weights, **engine)
@@ -188,17 +187,6 @@ def _prepare(
     run = _Run(module, data, split, features, folder, preset, engine, check, [kept] if kept else [], seconds)
     _check_parts(run)
     return run
-
-
-def _make_folder(folder: Path) -> None:
-    """Create it, unless it is there, and nothing in it is somebody else's."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        others = sorted(path.name for path in folder.iterdir() if path.name[0] != ".")
-    except OSError as error:
-        raise OutputError(f"cannot write to {folder}: {error.strerror or error}") from error
-    if others and _SPLITS not in others:  # which is the first thing that a run writes
-        raise OutputError(f"{folder} holds other things ({others[0]}): name a new folder, or an empty one")
 
 
 def _check_parts(run: _Run) -> None:

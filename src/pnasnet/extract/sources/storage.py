@@ -198,9 +198,8 @@ def _open_system(protocol: str, process: int) -> "AbstractFileSystem":
             patience = aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_SECONDS, sock_read=_SILENT_SECONDS)
             options["client_kwargs"] = {"timeout": patience}
         if protocol in _GOOGLE and not (log := logging.getLogger("gcsfs")).level:
-            log.setLevel(
-                logging.ERROR
-            )  # it warns at each request where there are no credentials, as for public buckets
+            # It warns at each request where there are no credentials, as for public buckets.
+            log.setLevel(logging.ERROR)
         return fsspec.filesystem(protocol, **options)
     except ImportError as error:
         extra = "gcs" if protocol in _GOOGLE else "remote"
