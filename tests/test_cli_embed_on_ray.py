@@ -116,7 +116,7 @@ def test_a_client_of_a_cluster(tmp_path: Path, started: Started) -> None:
 
 def said_by_client_servers(folder: Path) -> str:
     """Return the end of the logs to which Ray's messages point."""
-    return "".join(f"\n{log.name}:\n{log.read_text()[-2000:]}" for log in folder.rglob("ray_client_server*.err"))
+    return "".join(f"\n{log.name}:\n{log.read_text()[-2000:]}" for log in folder.rglob("ray_client_server*"))
 
 
 def test_a_client_that_is_not_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

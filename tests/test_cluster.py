@@ -10,7 +10,10 @@ from pnasnet.errors import InputError
 
 ray = pytest.importorskip("ray")
 
-FAILED = RuntimeError("Traceback ...\nRuntimeError: Starting Ray client server failed. See ray_client_server_23000.err")
+_REFUSED = "Initialization failure from server:\nTraceback ...\nRuntimeError: "
+FAILED = ConnectionAbortedError(f"{_REFUSED}Starting Ray client server failed. See ray_client_server_23000.err")
+DIED = ConnectionAbortedError(f"{_REFUSED}Proxy failed to Connect to backend! Check ray_client_server.err")
+"""What Ray 2.60 raises, at once or 30 seconds later, where such a process is killed."""
 
 
 @pytest.fixture
@@ -29,7 +32,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Any]]:
 
 
 def test_a_server_that_could_not_begin_a_process_is_asked_again(calls: list[Any]) -> None:
-    calls += [FAILED, FAILED, None]
+    calls += [FAILED, DIED, None]
     with cluster("ray://127.0.0.1:1", "this") as connected:
         assert connected is ray
 
@@ -45,4 +48,17 @@ def test_nor_after_another_error(calls: list[Any]) -> None:
     calls += [ConnectionError("ray client connection timeout")]
     message = r"no Ray cluster answers at '127.0.0.1:1' \(ray client connection timeout\): start one with `ray start`"
     with pytest.raises(InputError, match=message), cluster("127.0.0.1:1", "this"):
+        pass
+
+
+def test_a_machine_that_is_too_busy(calls: list[Any]) -> None:
+    calls += [Exception("The current node timed out during startup. This could happen because ...")]
+    message = "Ray could not start on this machine within 30 seconds: try again when it has less to do, or leave out"
+    with pytest.raises(InputError, match=message), cluster("local", "this"):
+        pass
+
+
+def test_other_errors_are_not_hidden(calls: list[Any]) -> None:
+    calls += [Exception("of Ray's own")]
+    with pytest.raises(Exception, match="of Ray's own"), cluster("local", "this"):
         pass

@@ -14,8 +14,11 @@ LOCAL = "local"
 """Stands for a cluster of this machine alone, begun for the purpose."""
 _CLIENT = "ray://"
 _TRIES = 3
-_NOT_STARTED = "Starting Ray client server failed"
-"""What a server for clients says where the process that it began for this one has died at once."""
+_NOT_STARTED = ("Starting Ray client server failed", "Proxy failed to Connect to backend")
+"""What a server for clients says where the process that it began for this one has died, at once or a little later."""
+
+_TOO_SLOW = "timed out during startup"
+"""What Ray says where a machine is too busy to begin a cluster."""
 
 
 def is_client(address: str) -> bool:
@@ -53,6 +56,13 @@ def cluster(address: str, purpose: str) -> Iterator[Any]:
                 f"no Ray cluster answers at {address!r} ({reason}): start one with `ray start`; for one that asks for "
                 "a token, set RAY_AUTH_MODE=token"
             ) from error
+        except Exception as error:  # Ray has no kind of its own for it
+            if _TOO_SLOW not in str(error):
+                raise
+            raise InputError(
+                "Ray could not start on this machine within 30 seconds: try again when it has less to do, or leave out "
+                "Ray"
+            ) from error
         try:
             yield ray
         finally:
@@ -65,8 +75,8 @@ def _connect(ray: Any, address: str) -> None:
     for tries in range(1, _TRIES + 1):
         try:
             ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, ignore_reinit_error=True)
-        except RuntimeError as error:
-            if tries == _TRIES or _NOT_STARTED not in str(error):
+        except ConnectionError as error:
+            if tries == _TRIES or not any(words in str(error) for words in _NOT_STARTED):
                 raise
             time.sleep(tries)
         else:
