@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,7 +18,7 @@ from pnasnet import Module
 from pnasnet.cells import CellSpec
 from pnasnet.network_file import write_network
 from pnasnet.train.folder import read_history
-from pnasnet.train.recipe import CropAndFlip
+from pnasnet.train.recipe import Cosine, CropAndFlip
 from pnasnet.train.recipes import NAMES
 from pnasnet.zoo import NamedNetwork
 from train_data import RECIPE, write
@@ -71,6 +72,37 @@ def test_finished_folder_is_left_alone(data: Path, tmp_path: Path, monkeypatch: 
     assert (output / "model.safetensors").stat().st_mtime_ns == before
     use_recipe(monkeypatch, seed=1)
     assert f"{output} holds a training with another recipe (seed 0, now 1)" in error_of(run(*arguments))
+
+
+def test_begins_from_given_weights(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At a rate of next to nothing the outcome is what it began from; a folder remembers which weights these were."""
+    use_recipe(monkeypatch)
+    begin = ("train", "tiny", data / "train", *OPTIONS, "-o")
+    first, out = tmp_path / "first", tmp_path / "out"
+    assert run(*begin, first).exit_code == 0
+    use_recipe(monkeypatch, schedule=Cosine(1e-9), seed=1)
+    assert run(*begin, out, "--weights", first).exit_code == 0
+    given, outcome = Module(first).variables, Module(out).variables
+    for name in given:
+        if name.endswith("weights"):
+            np.testing.assert_allclose(outcome[name], given[name], atol=1e-6)
+    assert "there is nothing to do" in run(*begin, out, "--weights", first).stdout
+    assert f"{out} holds a training with another recipe (first_weights " in error_of(run(*begin, out))
+    assert error_of(run(*begin, out, "--weights", tmp_path / "none")).startswith(f"{tmp_path}/none does not exist")
+
+
+def test_first_weights_without_what_the_recipe_has(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    use_recipe(monkeypatch, spec=replace(RECIPE.spec, num_classes=3))
+    shutil.copytree(data / "train", tmp_path / "three")
+    shutil.copytree(data / "train/lying", tmp_path / "three/sitting")
+    assert run("train", "tiny", tmp_path / "three", "-o", tmp_path / "first", *OPTIONS).exit_code == 0
+    use_recipe(monkeypatch)
+    begin = ("train", "tiny", data / "train", "--weights", tmp_path / "first", "--accelerator", "cpu", "-o")
+    result = run(*begin, tmp_path / "out")
+    assert result.exit_code == 0, result.output
+    assert "no classifier for 2 classes; it begins at random" in result.stderr
+    use_recipe(monkeypatch, spec=replace(RECIPE.spec, filters=2 * RECIPE.spec.filters))
+    assert "does not fit the network" in error_of(run(*begin, tmp_path / "wide"))
 
 
 @pytest.mark.usefixtures("recipe")

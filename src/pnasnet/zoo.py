@@ -108,7 +108,7 @@ _NETWORKS = (
         "pnasnet_tiny",
         NetworkSpec(
             PNASNET5, 4, 48, (32, 32), 10,
-            stem="cifar", stem_multiplier=1.0, stem_stride=2, weight_decay=3e-4, aux_head=False,
+            stem="cifar", stem_multiplier=1.0, stem_stride=2, weight_decay=5e-4, aux_head=False,
         ),
         (PublishedWeights("pnasnet_tiny", "this project", "package:pnasnet_tiny.safetensors", "cifar10"),),
     ),

@@ -29,7 +29,7 @@ def _print_recipes(context: click.Context, parameter: click.Parameter, wanted: b
     context.exit()
 
 
-@click.command(short_help="Train a network from scratch.")
+@click.command(short_help="Train a network by a recipe.")
 @click.argument("recipe")
 @click.argument("training")
 @click.argument("validation", required=False)
@@ -41,6 +41,7 @@ def _print_recipes(context: click.Context, parameter: click.Parameter, wanted: b
 @click.option("--cell", metavar="FILE", help="Take the cell of a network's file, such as a search's best.json.")
 @click.option("--cells", type=click.IntRange(1), metavar="N", help="With --cell: how many cells, if not the recipe's.")
 @click.option("--filters", type=click.IntRange(1), metavar="F", help="With --cell: how wide, if not as the recipe.")
+@click.option("--weights", metavar="WEIGHTS", help="Begin from these, a file or folder, instead of random ones.")
 @training_options
 @click.option("--list", is_eager=True, is_flag=True, expose_value=False, callback=_print_recipes, help="List recipes.")
 def train(
@@ -53,9 +54,10 @@ def train(
     cell: str | None,
     cells: int | None,
     filters: int | None,
+    weights: str | None,
     machine: "Machine",
 ) -> None:
-    """Train a network from scratch, by a recipe that comes with the package.
+    """Train a network, from scratch or from given weights, by a recipe that comes with the package.
 
     TRAINING and VALIDATION are folders with a folder of images for each class, Parquet, Hugging Face data sets,
     WebDataset tars, or ILSVRC-2012; they need as many classes as the recipe's network. Images that cannot be read are
@@ -69,14 +71,18 @@ def train(
       pnasnet train cifar10_short train.parquet test.parquet -o runs/short
       pnasnet train imagenet_mobile imagenet/ --split train --validation-split val -o runs/mobile
       pnasnet train cifar10 train.parquet test.parquet -o runs/found --cell best.json --filters 36
+      pnasnet train imagenet_large imagenet/ --split train -o runs/more --weights pnasnet-5_large_2017_12_13/
     """
     from ..train.fit import own_rank
 
     show_logs(quiet=not machine.progress or own_rank() > 0)
     chosen, name = _choose(recipe, cell, cells, filters)
-    from ..train.run import finished
+    from ..train.run import begin_from, finished
     from ..train.run import train as train_recipe
 
+    first = None
+    if weights is not None:
+        chosen, first = begin_from(chosen, weights)
     if path := finished(chosen, output):
         click.echo(f"{path}: this training is finished; there is nothing to do")
         return
@@ -89,7 +95,7 @@ def train(
                     "interrupted; the same command goes on from the last whole epoch", EXIT_SIGNAL + stop.signal
                 )
 
-        trained = train_recipe(chosen, name, data, seen, output, machine, check=check)
+        trained = train_recipe(chosen, name, data, seen, output, machine, first=first, check=check)
     if trained.fitted.rank > 0:
         return  # Lightning would take another exit code for a failure, and kill the first process
     _print(trained)

@@ -138,6 +138,8 @@ class Recipe:
     freeze_batch_norm: bool = False
     """Whether batch normalization keeps the moving averages that it came with."""
     seed: int = 0
+    first_weights: str | None = None
+    """SHA-256 of the weights that it begins from, as `Model.checksum` gives it; None for random ones."""
     notes: dict[str, str] = field(default_factory=dict)
     """What else a person should know; decides nothing."""
 
@@ -188,6 +190,10 @@ class Recipe:
         parts = {name: type(getattr(self, name)).__name__ for name in ("schedule", "optimizer", "augmentation")}
         plain = {**asdict(self), "spec": self.spec.to_dict(), "kinds": parts}
         del plain["notes"]
-        if self.class_weights is None:  # so that trainings which began before there were any can go on
-            del plain["class_weights"]
+        for later in (
+            "class_weights",
+            "first_weights",
+        ):  # so that trainings which began before there were any can go on
+            if plain[later] is None:
+                del plain[later]
         return plain

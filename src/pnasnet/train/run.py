@@ -3,15 +3,17 @@
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from .fit import Fitted, fit  # before the others: it says which extra is missing
 
 # isort: split
 from ..datasets import LabelledImages
-from ..model import Model, metadata
-from ..weights import write_weights
+from ..errors import InputError
+from ..model import Model, WeightsName, metadata, open_model
+from ..network import Network
+from ..weights import AUXILIARY_HEAD, CLASSIFIER, write_weights
 from .batches import steps_per_epoch
 from .classes import check_classes, to_logits, with_classes_of
 from .folder import claim, read_skipped, write_skipped
@@ -55,6 +57,16 @@ class Trained:
         return self.fitted.history[-1].get("validation_top1")
 
 
+def begin_from(recipe: Recipe, weights: WeightsName) -> tuple[Recipe, Model]:
+    """Return the recipe as one that begins from these weights, and the weights, which were checked to be its network's.
+
+    The auxiliary head may be missing, and the classifier may be another data set's: these begin at random.
+    Raises as `open_model`.
+    """
+    first = open_model(recipe.spec, weights, num_classes=recipe.spec.num_classes, training=True)
+    return replace(recipe, first_weights=first.checksum), first
+
+
 def finished(recipe: Recipe, folder: Path) -> Path | None:
     """Return the file with weights if the folder holds this recipe's training, and it is finished.
 
@@ -75,9 +87,10 @@ def train(
     folder: Path,
     machine: Machine = DEFAULTS,
     *,
+    first: Model | None = None,
     check: Callable[[], None] = lambda: None,
 ) -> Trained:
-    """Train a recipe's network from scratch, or go on where an earlier call was ended, and write its averaged weights.
+    """Train a recipe's network, or go on where an earlier call was ended, and write its averaged weights.
 
     Args:
         recipe: what decides the outcome.
@@ -86,15 +99,17 @@ def train(
         validation: pictures to look at after each epoch; their classes are the training pictures', or some of them.
         folder: where everything goes: `model.safetensors` at the end and `skipped.json`; checkpoints and figures.
         machine: what it runs on.
+        first: the weights to begin from, as `begin_from` returns them beside the recipe; else random ones.
         check: called after each step, and each picture that is decoded before; what it raises ends the training.
 
     Raises:
-        InputError: classes that do not fit the recipe, a class without pictures, or without any that can be read, or as
-            `fit`.
+        InputError: `first` is not what the recipe begins from, classes that do not fit the recipe, a class without
+            pictures, or without any that can be read, or as `fit`.
         OutputError: something cannot be written.
     """
     started = time.monotonic()
     assert recipe.spec.num_classes is not None  # the recipe sees to it
+    network = _first_network(recipe, first)
     steps_per_epoch(recipe, len(training))
     check_classes(training)
     if validation is not None:
@@ -104,7 +119,7 @@ def train(
     claim(folder, recipe)
     sets = _prepare(recipe, training, validation, folder, machine.progress, check)
     seen = sets["validation"].pictures if validation is not None else None
-    fitted = fit(recipe, initial_network(recipe), sets["training"].pictures, seen, folder, machine, check=check)
+    fitted = fit(recipe, network, sets["training"].pictures, seen, folder, machine, check=check)
     path = folder / MODEL
     if fitted.rank == 0:
         model = Model(name, fitted.network.plan, None, (), f"pnasnet train {name}", training.classes)
@@ -112,6 +127,21 @@ def train(
     skipped = {name: reason for prepared in sets.values() for name, reason in prepared.skipped.items()}
     count = sum(prepared.count for prepared in sets.values())
     return Trained(path, fitted, skipped, count, time.monotonic() - started)
+
+
+def _first_network(recipe: Recipe, first: Model | None) -> Network:
+    """Return the network as the recipe begins; what the first weights lack of it follows from the seed alone."""
+    if recipe.first_weights != (first.checksum if first else None):
+        raise InputError("the recipe begins from other weights: take both from `begin_from`")
+    network = initial_network(recipe)
+    if first is None:
+        return network
+    network.load_variables({name: first.arrays()[name] for name in first.variables})
+    heads = {"classifier": CLASSIFIER, **({"auxiliary head": AUXILIARY_HEAD} if network.has_aux_head else {})}
+    for words, prefix in heads.items():
+        if not any(name.startswith(prefix) for name in first.variables):
+            log.info("%s: no %s for %s classes; it begins at random", first.origin, words, recipe.spec.num_classes)
+    return network
 
 
 def _prepare(
