@@ -78,7 +78,7 @@ def test_page_of_pictures_in_shards(tmp_path: Path) -> None:
     assert result.exit_code == 0, result.output
     assert result.stderr == (
         f"1 of 4 pictures could not be opened: 1 such as {names[2]}: not there any more: written anew, "
-        "or under another name\n"
+        f"or under another name\n{tmp_path}/d.html: written\n"
     )
     page = Page((tmp_path / "d.html").read_text("utf-8"))
     assert page.tags["img"] == 3

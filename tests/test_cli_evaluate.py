@@ -157,9 +157,13 @@ def test_output_that_cannot_be_written_is_refused_before_the_work(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("pnasnet.evaluation.evaluate", lambda *_, **__: pytest.fail("was evaluated"))
-    for output in (tmp_path / "nowhere/f.json", tmp_path):
+    nowhere = tmp_path / "nowhere"
+    for output, reason in (
+        (nowhere / "f.json", f"there is no folder {nowhere}; create it first"),
+        (tmp_path, "it is a folder; name a file"),
+    ):
         message = error_of(run("evaluate", "pnasnet_tiny", data, *FAKE, "-o", output))
-        assert message == f"{output} cannot be written: name a file in a folder that exists"
+        assert message == f"cannot write {output}: {reason}"
 
 
 def test_full_disk_does_not_take_the_result_along(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -199,12 +199,13 @@ def test_without_the_explorer(features: Path, monkeypatch: pytest.MonkeyPatch) -
     assert error_of(run("explore", features)).startswith(message)
 
 
-def test_errors_are_one_line(features: Path, tmp_path: Path) -> None:
+def test_errors_are_one_line(features: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     page = tmp_path / "m.html"
     assert "does not exist" in error_of(run("explore", tmp_path / "none", "--html", page))
     assert "unknown projection 'tsne'" in error_of(run("explore", features, "--html", page, "--projection", "tsne"))
     assert "at least 1" in error_of(run("explore", features, "--html", page, "--points", "0"))
-    assert "cannot write" in error_of(run("explore", features, "--html", tmp_path / "no/m.html", "--projection", "pca"))
+    monkeypatch.setattr("pnasnet.vectors.make_map", lambda *_: pytest.fail("was computed"))
+    assert "there is no folder" in error_of(run("explore", features, "--html", tmp_path / "no/m.html"))
     assert not page.exists()
 
 

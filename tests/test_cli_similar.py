@@ -90,6 +90,7 @@ def test_with_an_index_the_answer_is_the_same(tmp_path: Path, photos: Path, feat
     built = run("similar", "--index", features, "--quiet")
     assert (built.exit_code, built.output) == (0, "")
     assert index_folder(features).is_dir()
+    assert run("similar", "--index", features).stderr.splitlines()[-1] == f"{index_folder(features)}: 8 vectors"
     result = run("similar", *queries, features)
     assert result.stderr == ""
     assert run("similar", *queries, features, "--exact").stdout == expected
@@ -137,6 +138,7 @@ def test_page_of_pictures(tmp_path: Path, photos: Path, features: Path) -> None:
     assert shown.text.count("cannot be opened") == 1
     assert "rocket.jpg" in shown.text
     assert "vectors of tiny_hub_tf1" in shown.text
+    assert result.stderr.splitlines()[-1] == f"{page}: written"
     assert all(value.startswith("data:image/jpeg;base64,") for value in shown.values("src"))
 
 
@@ -245,7 +247,10 @@ def test_the_features_model_may_have_moved(tmp_path: Path, photos: Path, feature
         (["f/0.jpg", "f.parquet", "--column", "x"], "unknown column of vectors 'x': choose one of: embedding"),
         (["f/0.jpg", "failed.parquet", "--index"], "'f/0.jpg' does not exist"),
         (["--index", "failed.parquet"], "failed.parquet holds no vectors: all of its 3 pictures failed"),
-        (["f/0.jpg", "f.parquet", "--html", "none/x.html"], "cannot write none/x.html: No such file or directory"),
+        (
+            ["f/0.jpg", "f.parquet", "--html", "none/x.html"],
+            "cannot write none/x.html: there is no folder none; create",
+        ),
     ],
 )
 def test_errors_are_one_line(

@@ -46,6 +46,12 @@ def test_queries_are_in_the_order_of_their_names(features: Features) -> None:
     assert told(find_queries(features, ["new", "a", "*", "bad", "a"], expand, embed)) == [NEW, A, B, NEW, BAD, A]
 
 
+def test_other_spellings_of_a_path(features: Features) -> None:
+    """A picture that is in the features must not be found as the nearest to itself."""
+    queries = find_queries(features, ["./a", "x/../b", "a"], expand, embed)
+    assert [(query.path, query.id) for query in queries] == [("./a", 0), ("x/../b", 1), ("a", 0)]
+
+
 def test_nothing_is_embedded_that_is_in_the_features(features: Features) -> None:
     def fail(paths: list[str]) -> list[tuple[str, Vectors | None, str | None]]:
         raise AssertionError(paths)

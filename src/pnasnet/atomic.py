@@ -6,6 +6,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from .errors import OutputError
+
+
+def check_target(path: Path) -> None:
+    """Raise `OutputError` where no file can be written, before the work that would be lost and not after it."""
+    if not path.parent.is_dir():
+        raise OutputError(f"cannot write {path}: there is no folder {path.parent}; create it first")
+    if path.is_dir():
+        raise OutputError(f"cannot write {path}: it is a folder; name a file")
+
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:

@@ -17,3 +17,11 @@ def cache_dir() -> Path:
 def utf8(path: str) -> str:
     r"""Return a path as rows have it: bytes that are not UTF-8 as `\xNN`."""
     return os.fsencode(path).decode("utf-8", "backslashreplace")
+
+
+def spellings(path: str) -> list[str]:
+    """Return the ways to write a path or URL, its own first: a relative path may begin with `./` or not."""
+    if "://" in path or Path(path).is_absolute():
+        return [path]
+    plain = os.path.normpath(path)
+    return [path, plain, f"./{plain}"]

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from ..atomic import check_target
 from .logs import show_logs
 from .progress import rows_bar
 from .vectors import opened_index
@@ -47,6 +48,8 @@ def duplicates(
     """
     from ..vectors import find_duplicates, open_features
 
+    if html:
+        check_target(Path(html))
     opened = open_features(features, column)
     with opened_index(opened, quiet) as index:
         with rows_bar("compare", index.count, quiet) as advance:
@@ -64,6 +67,8 @@ def duplicates(
     if html:
         show_logs(quiet=quiet)
         _write_page(Path(html), opened, described, threshold)
+        if not quiet:
+            click.echo(f"{html}: written", err=True)
 
 
 def _print(number: int, group: "Group", pictures: "list[Picture]") -> None:

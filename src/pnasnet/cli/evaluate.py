@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ..errors import OutputError
+from ..atomic import check_target
 from .errors import EXIT_IMAGES_FAILED
 from .options import ModelOptions, extract_options, model_argument
 
@@ -55,7 +55,7 @@ def evaluate(
     from ..evaluation import evaluate as evaluate_module
 
     if output:
-        _check_folder(Path(output))
+        check_target(Path(output))
     pictures = _open(data, split, limit)
     module = model.open(quiet=quiet)
     # Disabled by None: where standard error is no terminal. The delay: not before the first batch.
@@ -80,12 +80,6 @@ def _open(data: str, split: str | None, limit: int | None) -> "LabelledImages":
     if limit is None or limit >= len(pictures):
         return pictures
     return pictures.take([index * len(pictures) // limit for index in range(limit)])
-
-
-def _check_folder(output: Path) -> None:
-    """Raise `OutputError` before hours of work, not after."""
-    if output.is_dir() or not output.parent.is_dir():
-        raise OutputError(f"{output} cannot be written: name a file in a folder that exists")
 
 
 def _write(output: Path, text: str) -> None:

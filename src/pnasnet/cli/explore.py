@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from ..atomic import check_target
 from ..errors import MissingExtraError, OutputError
 from .errors import end_on_signal
 from .logs import show_logs
@@ -76,6 +77,8 @@ def explore(
 
     if not html and not table and importlib.util.find_spec("embedding_atlas") is None:
         raise MissingExtraError.of("embedding-atlas", "explore", "the explorer (without --html or --table)")
+    for path in filter(None, (html, table)):
+        check_target(Path(path))
     opened = open_features(features, column)
     if html:
         options = replace(options, points=min(options.points or PAGE_POINTS, PAGE_POINTS))

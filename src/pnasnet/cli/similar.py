@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from ..atomic import check_target
 from ..errors import InputError
 from .errors import EXIT_IMAGES_FAILED
 from .logs import show_logs
@@ -70,6 +71,8 @@ def similar(
         raise click.UsageError("name a picture and the features to search in, or build an index of these with --index")
     if k < 1:
         raise InputError(f"-k {k}: ask for at least 1 neighbour")
+    if html:
+        check_target(Path(html))
     opened = open_features(features, column)
     chosen = _model(opened, model, weights, engine, threads)
     asked = find_queries(opened, queries, _expand, lambda paths: _embed(opened, chosen, paths, quiet))
@@ -80,6 +83,8 @@ def similar(
     if html:
         show_logs(quiet=quiet)
         _write_page(Path(html), opened, results)
+        if not quiet:
+            click.echo(f"{html}: written", err=True)
     if any(query.error for query in asked):
         raise SystemExit(EXIT_IMAGES_FAILED)
 
@@ -135,7 +140,8 @@ def _search(
     """Return what is nearest to each query that has a vector."""
     import numpy as np
 
-    from ..vectors import build_index, open_index, search_exactly
+    from ..pages import counted
+    from ..vectors import build_index, index_folder, open_index, search_exactly
 
     usable = [query for query in asked if query.vector is not None]
     vectors = np.array([query.vector for query in usable], np.float32)
@@ -144,6 +150,8 @@ def _search(
     if build:
         with rows_bar("index", features.rows, quiet) as advance:
             index = build_index(features, progress=advance)
+        if not quiet:
+            click.echo(f"{index_folder(features.path)}: {counted(index.count, 'vector')}", err=True)
     if not usable:
         found = []
     elif index is None or exact:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
+from ..atomic import check_target
 from ..errors import InputError, OutputError
 from .added import add_listed
 from .columns import Column
@@ -131,12 +132,11 @@ def _check_file(file: Path, overwrite: bool, add: bool) -> None:
         raise OutputError(
             f"cannot add to {file}: it is one file, joined from parts; name a folder, which takes more parts"
         )
-    if not file.parent.is_dir():
-        raise OutputError(f"cannot write {file}: there is no folder {file.parent}; create it first")
     if file.is_dir():
         raise OutputError(f"cannot write {file}: it is a folder; name a file, or a folder without {FILE_SUFFIX}")
+    check_target(file)
     if file.exists() and not overwrite:
-        raise OutputError(f"{file} exists: choose another name, or overwrite it")
+        raise OutputError(f"{file} exists: choose another name, or overwrite it (--overwrite)")
 
 
 def _join(folder: FeatureFolder, file: Path, vectors: VectorType) -> None:

@@ -7,6 +7,7 @@ from types import TracebackType
 
 import pyarrow as pa
 
+from ..atomic import check_target
 from ..errors import OutputError
 from .pipeline import Batch
 from .schema import GROUP_BYTES, VectorType, nbytes, writer
@@ -127,17 +128,13 @@ class ParquetSink:
             os.fsync(file.fileno())
 
     def _check(self, overwrite: bool) -> None:
-        folder = self.path.parent
-        if not folder.is_dir():
-            raise OutputError(f"cannot write {self.path}: there is no folder {folder}; create it first")
-        if self.path.is_dir():
-            raise OutputError(f"cannot write {self.path}: it is a folder; name a file")
+        check_target(self.path)
         if self.path.exists() and not overwrite:
-            raise OutputError(f"{self.path} exists: choose another name, or overwrite it")
+            raise OutputError(f"{self.path} exists: choose another name, or overwrite it (--overwrite)")
         if self.partial.exists() and not overwrite:
             raise OutputError(
                 f"{self.partial} exists: another run is writing it, or was interrupted and left its rows there; "
-                "move it away, or overwrite it"
+                "move it away, or overwrite it (--overwrite)"
             )
 
     def _create(self, overwrite: bool) -> None:

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from ..errors import InputError, UnknownNameError
-from ..paths import utf8
+from ..paths import spellings, utf8
 
 COMPARABLE = ("model", "weights_sha256", "endpoint", "preset", "image_size", "exif", "precision")
 """Vectors may meet in one search where the metadata `pnasnet.` + each of these are equal."""
@@ -110,10 +110,13 @@ class Features:
         return result
 
     def find(self, paths: Sequence[str]) -> dict[str, int]:
-        """Return the row of each of the paths that have one with the status "ok"; the first, if there are several."""
+        """Return the row of each of the paths that have one with the status "ok"; the first, if there are several.
+
+        A path that is there as it is goes before other spellings of it.
+        """
         ok = _strings(["ok"])[0]
-        names = {path: utf8(path) for path in paths}
-        wanted, found = _strings(sorted(set(names.values()))), dict[str, int]()
+        names = {path: [utf8(each) for each in spellings(path)] for path in paths}
+        wanted, found = _strings(sorted({each for several in names.values() for each in several})), dict[str, int]()
         for number, part in enumerate(self.parts):
             start = 0
             for batch in _short_columns(part.path, ["path", "status"]):
@@ -121,7 +124,8 @@ class Features:
                 for row in hits.tolist():
                     found.setdefault(batch["path"][row].as_py(), make_id(number, start + row))
                 start += len(batch)
-        return {path: found[name] for path, name in names.items() if name in found}
+        rows = {path: [found[name] for name in several if name in found] for path, several in names.items()}
+        return {path: several[0] for path, several in rows.items() if several}
 
     def _blocks_of(self, number: int) -> Iterator[Block]:
         start, ok = 0, _strings(["ok"])[0]

@@ -35,7 +35,7 @@ def find_queries(
     """Return the pictures that are named, in order.
 
     A name that is a path in the features, or stands for one, has its vector from there, whether the picture is still
-    on disk or not.
+    on disk or not; `./a.jpg` and `a.jpg` are one path.
 
     Args:
         features: where to look first.
