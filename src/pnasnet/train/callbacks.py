@@ -14,6 +14,7 @@ from torch import Tensor
 from ..atomic import replacing
 from ..errors import OutputError
 from .folder import best_path, newest_path, remove_older
+from .loggers import EpochFigures
 
 log = logging.getLogger(__name__)
 
@@ -104,15 +105,15 @@ class KeepCheckpoints(Checkpoint):
             trainer.should_stop = True
 
     def _log_figures(self, trainer: pl.Trainer) -> None:
-        """Write the epoch's figures; Lightning does it only after the callbacks, and again."""
+        """Write the epoch's figures into the folder; to other loggers Lightning sends them, after the callbacks."""
         figures = {
             name: float(value)
             for name, value in trainer.callback_metrics.items()
             if self._validated or not name.startswith("validation_")  # an earlier epoch's are still there
         }
         for logger in trainer.loggers:
-            logger.log_metrics({**figures, "epoch": trainer.current_epoch}, trainer.global_step - 1)
-            logger.save()
+            if isinstance(logger, EpochFigures):
+                logger.log_epoch({**figures, "epoch": trainer.current_epoch}, trainer.global_step - 1)
 
     def state_dict(self) -> dict[str, Any]:
         """Return what a checkpoint keeps of it."""

@@ -23,14 +23,13 @@ import torch
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 from lightning_fabric.utilities.rank_zero import rank_zero_only
 from pytorch_lightning.callbacks import Callback
-from pytorch_lightning.loggers import CSVLogger
 
 from ..network import Network
 from .batches import Pictures, steps_per_epoch
 from .callbacks import EachStep, KeepCheckpoints, MovingAverage, WholeFiles
 from .epochs import RecipeData
-from .folder import LOGS, best_path, claim, newest, read_history
-from .loggers import open_loggers
+from .folder import best_path, claim, newest, read_history
+from .loggers import EpochFigures, open_loggers
 from .machine import DEFAULTS, PRECISIONS, Machine
 from .memory import check_memory
 from .progress import EpochBar
@@ -135,8 +134,7 @@ def _trainer(
         gradient_clip_val=recipe.clip_norm,
         callbacks=callbacks,
         plugins=[WholeFiles()],
-        # Once an epoch is all there is to log, and a killed run must not lose it.
-        logger=[CSVLogger(folder, name=LOGS, flush_logs_every_n_steps=1), *open_loggers(machine, recipe, folder)],
+        logger=[EpochFigures(folder), *open_loggers(machine, recipe, folder)],
         enable_progress_bar=False,
         enable_model_summary=False,
         num_sanity_val_steps=0,

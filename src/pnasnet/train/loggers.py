@@ -1,14 +1,35 @@
-"""Where else the figures of a training go: Lightning's loggers, each of which needs a package of its own."""
+"""Where the figures of a training go: its folder, and Lightning's loggers, each of which needs a package of its own."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
-from pytorch_lightning.loggers import Logger, TensorBoardLogger, WandbLogger
+from lightning_fabric.utilities.rank_zero import rank_zero_only
+from pytorch_lightning.loggers import CSVLogger, Logger, TensorBoardLogger, WandbLogger
 
+from .folder import LOGS
 from .machine import Machine, check_loggers
 from .recipe import Recipe
 
 _PROJECT = "pnasnet"
+
+
+class EpochFigures(CSVLogger):
+    """The folder's own table: a row for each epoch, written before its checkpoint."""
+
+    def __init__(self, folder: Path) -> None:
+        """Take the training's folder."""
+        super().__init__(folder, name=LOGS)
+
+    @rank_zero_only
+    def log_metrics(self, metrics: Mapping[str, Any], step: int | None = None) -> None:
+        """Pass over what Lightning sends: an epoch's figures in parts, after its checkpoint, and some of them twice."""
+
+    @rank_zero_only
+    def log_epoch(self, figures: Mapping[str, float], step: int) -> None:
+        """Write all figures of an epoch, the number of steps that were taken before its last among them."""
+        super().log_metrics(dict(figures), step)
+        self.save()
 
 
 def _tensorboard(folder: Path) -> Logger:
