@@ -69,7 +69,10 @@ def test_a_finished_model_is_replaced_only_on_request(pictures: Path, tmp_path: 
     assert "holds a finished model" in error_of(run("finetune", pictures, "-o", tmp_path, *TINY, "--seed", "1"))
     assert (tmp_path / MODEL).read_bytes() == before
     extracted = (tmp_path / "features.parquet").stat().st_mtime_ns
-    assert run("finetune", pictures, "-o", tmp_path, *TINY, "--balanced", "--overwrite").exit_code == 0
+    again = run("finetune", pictures, "-o", tmp_path, *TINY, "--balanced", "--overwrite")
+    assert again.exit_code == 0
+    count = len(list(pictures.rglob("*.*")))
+    assert f"features: {count} were there, 0 were extracted" in again.stderr.splitlines()
     assert (tmp_path / "features.parquet").stat().st_mtime_ns == extracted
 
 

@@ -181,6 +181,9 @@ def _prepare(
         check()
 
     features = features_of(module, data, folder / "features.parquet", extract, progress)
+    if features.extracted < len(data):
+        found = len(data) - features.extracted
+        listener.note(f"features: {found:,} were there, {features.extracted:,} were extracted")
     features.check_classes(data)
     seconds = {"features": time.perf_counter() - started}
     preset = extract.preset or module.preset
