@@ -31,6 +31,16 @@ def test_models_json_has_exact_counts() -> None:
     assert described["pnasnet_cifar"]["weights"] == []
 
 
+def test_models_of_weights_and_by_name() -> None:
+    result = run("models", HERE / "checkpoints/tiny_hub_tf1", "pnasnet_large")
+    assert result.exit_code == 0, result.output
+    _, tiny, large = (line.split() for line in result.stdout.splitlines())
+    module = Module(str(HERE / "checkpoints/tiny_hub_tf1"))
+    assert tiny[:3] == [module.model.name, str(module.model.spec.num_cells), str(module.model.spec.filters)]
+    assert large[-3] == "4320"
+    assert "does not exist" in error_of(run("models", "nowhere/model"))
+
+
 def test_convert_then_use(tmp_path: Path) -> None:
     out = tmp_path / "mine.safetensors"
     result = run("convert", HUB, out)

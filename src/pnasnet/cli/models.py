@@ -15,21 +15,25 @@ _WEIGHTS = ("weights", "model", "by", "classes", "top-1", "top-5", "is")
 
 
 @click.command(short_help="List networks and their weights.")
-@click.argument("networks", nargs=-1, metavar="[FILE]...")
+@click.argument("networks", nargs=-1, metavar="[MODEL]...")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON list.")
 def models(networks: tuple[str, ...], as_json: bool) -> None:
-    """List the networks that have names, and the weights that exist for them; or the networks of FILEs.
+    """List the networks that have names, and the weights that exist for them; or the networks of MODELs.
 
     Parameters and mult-adds (multiplications with their additions, for one image) are counted with the classifier and
     without the auxiliary head, which only training uses. Weights are shipped with the package, cached on this machine,
     or downloadable: --weights takes their names, and a model takes the first set unless told otherwise.
 
-    A FILE holds a network that somebody described, such as a search's best.json.
+    A MODEL is a name, a file or folder with weights, or a file with the description of a network, such as a search's
+    best.json.
+
+    \b
+      pnasnet models
+      pnasnet models model/ runs/two_cores/best.json
     """
-    from ..network_file import read_network
     from ..zoo import NETWORKS
 
-    chosen = [read_network(Path(name)) for name in networks] or list(NETWORKS.values())
+    chosen = [_find(name) for name in networks] or list(NETWORKS.values())
     described = [_describe(network) for network in chosen]
     if as_json:
         click.echo(json.dumps(described, indent=2))
@@ -39,6 +43,19 @@ def models(networks: tuple[str, ...], as_json: bool) -> None:
         return
     click.echo()
     _print_table(_WEIGHTS, [_weights_cells(network, record) for network in described for record in network["weights"]])
+
+
+def _find(name: str) -> "NamedNetwork":
+    from ..model import open_model
+    from ..network_file import is_network_file, read_network
+    from ..zoo import NETWORKS, NamedNetwork
+
+    if name in NETWORKS:
+        return NETWORKS[name]
+    if is_network_file(name):
+        return read_network(Path(name))
+    model = open_model(name, offline=True)
+    return NamedNetwork(model.name, model.spec, ())
 
 
 def _describe(network: "NamedNetwork") -> dict[str, Any]:
