@@ -32,7 +32,7 @@ def test_models_json_has_exact_counts() -> None:
 
 
 def test_models_of_weights_and_by_name() -> None:
-    result = run("models", HERE / "checkpoints/tiny_hub_tf1", "pnasnet_large")
+    result = run("models", HERE / "checkpoints/tiny_hub_tf1", "google/imagenet/pnasnet_large/feature_vector/1")
     assert result.exit_code == 0, result.output
     _, tiny, large = (line.split() for line in result.stdout.splitlines())
     module = Module(str(HERE / "checkpoints/tiny_hub_tf1"))

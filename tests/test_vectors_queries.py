@@ -48,8 +48,8 @@ def test_queries_are_in_the_order_of_their_names(features: Features) -> None:
 
 def test_other_spellings_of_a_path(features: Features) -> None:
     """A picture that is in the features must not be found as the nearest to itself."""
-    queries = find_queries(features, ["./a", "x/../b", "a"], expand, embed)
-    assert [(query.path, query.id) for query in queries] == [("./a", 0), ("x/../b", 1), ("a", 0)]
+    queries = find_queries(features, ["./a", ".//b", "a"], expand, embed)
+    assert [(query.path, query.id) for query in queries] == [("./a", 0), (".//b", 1), ("a", 0)]
 
 
 def test_nothing_is_embedded_that_is_in_the_features(features: Features) -> None:

@@ -10,7 +10,7 @@ from .errors import OutputError
 
 
 def check_target(path: Path) -> None:
-    """Raise `OutputError` where no file can be written, before the work that would be lost and not after it."""
+    """Raise `OutputError` where the folder is missing, or a folder is in its place: before the work, not after."""
     if not path.parent.is_dir():
         raise OutputError(f"cannot write {path}: there is no folder {path.parent}; create it first")
     if path.is_dir():

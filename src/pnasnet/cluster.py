@@ -10,6 +10,8 @@ from typing import Any
 
 from .errors import InputError, MissingExtraError
 
+log = logging.getLogger(__name__)
+
 LOCAL = "local"
 """Stands for a cluster of this machine alone, begun for the purpose."""
 _CLIENT = "ray://"
@@ -78,6 +80,7 @@ def _connect(ray: Any, address: str) -> None:
         except ConnectionError as error:
             if tries == _TRIES or not any(words in str(error) for words in _NOT_STARTED):
                 raise
+            log.info("the Ray client server could not begin a process for this program; it is asked again")
             time.sleep(tries)
         else:
             return

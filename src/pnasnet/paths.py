@@ -20,8 +20,8 @@ def utf8(path: str) -> str:
 
 
 def spellings(path: str) -> list[str]:
-    """Return the ways to write a path or URL, its own first: a relative path may begin with `./` or not."""
-    if "://" in path or Path(path).is_absolute():
+    """Return the ways to write a path or URL, its own first: with `./` and `//` in it or not."""
+    if "://" in path:
         return [path]
-    plain = os.path.normpath(path)
-    return [path, plain, f"./{plain}"]
+    plain = str(Path(path))  # not normpath: where a folder is a link, `..` leads elsewhere
+    return [path, plain] if Path(path).is_absolute() else [path, plain, f"./{plain}"]

@@ -30,7 +30,7 @@ _THRESHOLD = 0.95  # vectors.THRESHOLD, which is not imported only for --help; a
 @click.option("--column", metavar="NAME", help="The column of vectors, where FEATURES has several.")
 @click.option("--html", metavar="FILE", help="Also write a page with the pictures; replaced where it exists.")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON object for each group, a line each.")
-@click.option("-q", "--quiet", is_flag=True, help="No progress bar.")
+@click.option("-q", "--quiet", is_flag=True, help="No progress bar, and no word but the groups.")
 def duplicates(
     features: str, threshold: float, column: str | None, html: str | None, as_json: bool, quiet: bool
 ) -> None:

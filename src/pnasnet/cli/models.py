@@ -24,8 +24,8 @@ def models(networks: tuple[str, ...], as_json: bool) -> None:
     without the auxiliary head, which only training uses. Weights are shipped with the package, cached on this machine,
     or downloadable: --weights takes their names, and a model takes the first set unless told otherwise.
 
-    A MODEL is a name, a file or folder with weights, or a file with the description of a network, such as a search's
-    best.json.
+    A MODEL is a name, a TF-Hub handle or URL, a file or folder with weights, or a file with the description of a
+    network, such as a search's best.json.
 
     \b
       pnasnet models
@@ -48,8 +48,10 @@ def models(networks: tuple[str, ...], as_json: bool) -> None:
 def _find(name: str) -> "NamedNetwork":
     from ..model import open_model
     from ..network_file import is_network_file, read_network
-    from ..zoo import NETWORKS, NamedNetwork
+    from ..zoo import NETWORKS, NamedNetwork, parse_handle
 
+    if handle := parse_handle(name):
+        name = handle[0]
     if name in NETWORKS:
         return NETWORKS[name]
     if is_network_file(name):

@@ -136,7 +136,7 @@ def _check_file(file: Path, overwrite: bool, add: bool) -> None:
         raise OutputError(f"cannot write {file}: it is a folder; name a file, or a folder without {FILE_SUFFIX}")
     check_target(file)
     if file.exists() and not overwrite:
-        raise OutputError(f"{file} exists: choose another name, or overwrite it (--overwrite)")
+        raise OutputError(f"{file} exists: choose another name, or overwrite it (--overwrite, overwrite=True)")
 
 
 def _join(folder: FeatureFolder, file: Path, vectors: VectorType) -> None:

@@ -141,7 +141,7 @@ class FeatureFolder:
         if differences:
             raise OutputError(
                 f"{self.path} was begun with other settings: {'; '.join(differences)}; "
-                "take the same ones, write elsewhere, or overwrite it (--overwrite)"
+                "take the same ones, write elsewhere, or overwrite it (--overwrite, overwrite=True)"
             )
 
     def list_inputs(self, units: Iterable[Unit]) -> int:

@@ -130,11 +130,11 @@ class ParquetSink:
     def _check(self, overwrite: bool) -> None:
         check_target(self.path)
         if self.path.exists() and not overwrite:
-            raise OutputError(f"{self.path} exists: choose another name, or overwrite it (--overwrite)")
+            raise OutputError(f"{self.path} exists: choose another name, or overwrite it (--overwrite, overwrite=True)")
         if self.partial.exists() and not overwrite:
             raise OutputError(
                 f"{self.partial} exists: another run is writing it, or was interrupted and left its rows there; "
-                "move it away, or overwrite it (--overwrite)"
+                "move it away, or overwrite it (--overwrite, overwrite=True)"
             )
 
     def _create(self, overwrite: bool) -> None:

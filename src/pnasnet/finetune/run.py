@@ -182,8 +182,7 @@ def _prepare(
 
     features = features_of(module, data, folder / "features.parquet", extract, progress)
     if features.extracted < len(data):
-        found = len(data) - features.extracted
-        listener.note(f"features: {found:,} were there, {features.extracted:,} were extracted")
+        listener.note(f"the features of {len(data) - features.extracted:,} of {len(data):,} pictures were there")
     features.check_classes(data)
     seconds = {"features": time.perf_counter() - started}
     preset = extract.preset or module.preset

@@ -105,7 +105,7 @@ class KeepCheckpoints(Checkpoint):
             trainer.should_stop = True
 
     def _log_figures(self, trainer: pl.Trainer) -> None:
-        """Write the epoch's figures into the folder; to other loggers Lightning sends them, after the callbacks."""
+        """Write the epoch's figures into the folder; other loggers have them from Lightning, in its own order."""
         figures = {
             name: float(value)
             for name, value in trainer.callback_metrics.items()

@@ -23,7 +23,7 @@ class EpochFigures(CSVLogger):
 
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, Any], step: int | None = None) -> None:
-        """Pass over what Lightning sends: an epoch's figures in parts, after its checkpoint, and some of them twice."""
+        """Pass over what Lightning sends: an epoch's figures in parts, the last of them after its checkpoint."""
 
     @rank_zero_only
     def log_epoch(self, figures: Mapping[str, float], step: int) -> None:

@@ -60,7 +60,7 @@ class Trained:
 def begin_from(recipe: Recipe, weights: WeightsName) -> tuple[Recipe, Model]:
     """Return the recipe as one that begins from these weights, and the weights, which were checked to be its network's.
 
-    The auxiliary head may be missing, and the classifier may be another data set's: these begin at random.
+    The auxiliary head may be missing, and both may be for another number of classes: these begin at random.
     Raises as `open_model`.
     """
     first = open_model(recipe.spec, weights, num_classes=recipe.spec.num_classes, training=True)
@@ -109,7 +109,8 @@ def train(
     """
     started = time.monotonic()
     assert recipe.spec.num_classes is not None  # the recipe sees to it
-    network = _first_network(recipe, first)
+    if recipe.first_weights != (first.checksum if first else None):
+        raise InputError("the recipe begins from other weights: take both from `begin_from`")
     steps_per_epoch(recipe, len(training))
     check_classes(training)
     if validation is not None:
@@ -119,20 +120,23 @@ def train(
     claim(folder, recipe)
     sets = _prepare(recipe, training, validation, folder, machine.progress, check)
     seen = sets["validation"].pictures if validation is not None else None
+    network = _first_network(recipe, first)
     fitted = fit(recipe, network, sets["training"].pictures, seen, folder, machine, check=check)
     path = folder / MODEL
     if fitted.rank == 0:
-        model = Model(name, fitted.network.plan, None, (), f"pnasnet train {name}", training.classes)
+        model = Model(name, fitted.network.plan, None, (), _origin(name, first), training.classes)
         write_weights(path, fitted.network.to_variables(), **metadata(model))
     skipped = {name: reason for prepared in sets.values() for name, reason in prepared.skipped.items()}
     count = sum(prepared.count for prepared in sets.values())
     return Trained(path, fitted, skipped, count, time.monotonic() - started)
 
 
+def _origin(name: str, first: Model | None) -> str:
+    return f"pnasnet train {name}" + (f", from {first.origin}" if first else "")
+
+
 def _first_network(recipe: Recipe, first: Model | None) -> Network:
     """Return the network as the recipe begins; what the first weights lack of it follows from the seed alone."""
-    if recipe.first_weights != (first.checksum if first else None):
-        raise InputError("the recipe begins from other weights: take both from `begin_from`")
     network = initial_network(recipe)
     if first is None:
         return network

@@ -1,6 +1,6 @@
 """The model that the package ships, on CIFAR-10: its first training.
 
-Command:  pnasnet train pnasnet_tiny train.parquet test.parquet -o runs/tiny
+Command:  pnasnet train pnasnet_tiny train.parquet test.parquet -o runs/first
 Data:     CIFAR-10, 50,000 training and 10,000 test images of 32x32 pixels.
 Hardware: two CPU cores.
 Result:   89.24 % of the test images, in about 2 hours on an AMD EPYC (Zen 4); `pnasnet_tiny_longer` goes on from there.
