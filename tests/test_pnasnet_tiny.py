@@ -12,8 +12,8 @@ from pnasnet.evaluation import Rate, evaluate
 
 IMAGES = Path(__file__).parent / "golden" / "cifar10_400.parquet"
 """The first 40 of each class."""
-EARLIER = 85.66
-"""Percent of the test images that the model shipped first got right; a later one must not fall below."""
+EARLIER = 89.24
+"""Percent of the test images that the model shipped before got right; a later one must not fall below."""
 
 
 def stated(what: str) -> str:

