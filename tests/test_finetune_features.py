@@ -106,7 +106,7 @@ def interrupt(*_: object) -> None:
 
 
 def test_a_full_disk(module: Module, tmp_path: Path) -> None:
-    data = coloured(3)
+    data = coloured(40)  # 460 KB, before they are compressed
     with small_disk_at(tmp_path / "small", "16k") as disk:
         with pytest.raises(OutputError, match=r"cannot write .*f\.parquet: No space left on device"):
             extract(module, data, disk)
