@@ -16,12 +16,14 @@ import pytest
 from cli_runs import HERE, error_of, run
 from pnasnet import Module
 from pnasnet.cells import CellSpec
+from pnasnet.errors import InputError
 from pnasnet.network_file import write_network
 from pnasnet.train.folder import read_history
 from pnasnet.train.recipe import Cosine, CropAndFlip
 from pnasnet.train.recipes import NAMES
+from pnasnet.train.run import train
 from pnasnet.zoo import NamedNetwork
-from train_data import RECIPE, write
+from train_data import MACHINE, RECIPE, encoded, write
 
 OPTIONS = ("--accelerator", "cpu", "-q")
 
@@ -89,6 +91,12 @@ def test_begins_from_given_weights(data: Path, tmp_path: Path, monkeypatch: pyte
     assert "there is nothing to do" in run(*begin, out, "--weights", first).stdout
     assert f"{out} holds a training with another recipe (first_weights " in error_of(run(*begin, out))
     assert error_of(run(*begin, out, "--weights", tmp_path / "none")).startswith(f"{tmp_path}/none does not exist")
+
+
+def test_weights_and_recipe_that_do_not_belong_together(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="begins from other weights: take both from `begin_from`"):
+        train(replace(RECIPE, first_weights="0" * 64), "tiny", encoded(), None, tmp_path / "out", MACHINE)
+    assert not (tmp_path / "out").exists()
 
 
 def test_first_weights_without_what_the_recipe_has(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

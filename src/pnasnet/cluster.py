@@ -18,7 +18,6 @@ _CLIENT = "ray://"
 _TRIES = 3
 _NOT_STARTED = ("Starting Ray client server failed", "Proxy failed to Connect to backend")
 """What a server for clients says where the process that it began for this one has died, at once or a little later."""
-
 _TOO_SLOW = "timed out during startup"
 """What Ray says where a machine is too busy to begin a cluster."""
 

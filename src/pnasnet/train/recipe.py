@@ -190,10 +190,7 @@ class Recipe:
         parts = {name: type(getattr(self, name)).__name__ for name in ("schedule", "optimizer", "augmentation")}
         plain = {**asdict(self), "spec": self.spec.to_dict(), "kinds": parts}
         del plain["notes"]
-        for later in (
-            "class_weights",
-            "first_weights",
-        ):  # so that trainings which began before there were any can go on
-            if plain[later] is None:
+        for later in ("class_weights", "first_weights"):
+            if plain[later] is None:  # so that trainings which began before there were any can go on
                 del plain[later]
         return plain

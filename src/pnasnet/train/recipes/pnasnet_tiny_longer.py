@@ -1,6 +1,6 @@
 """The model that the package ships, on CIFAR-10: its second training, from the first one's weights.
 
-Command:  pnasnet train pnasnet_tiny_longer train.parquet test.parquet -o runs/tiny --weights runs/first
+Command:  pnasnet train pnasnet_tiny_longer train.parquet test.parquet -o runs/tiny --weights first.safetensors
 Data:     CIFAR-10, 50,000 training and 10,000 test images of 32x32 pixels.
 Hardware: two CPU cores.
 Result:   89.63 % of the test images, in 85 minutes on an AMD EPYC (Zen 4); see src/pnasnet/data/pnasnet_tiny.md.
