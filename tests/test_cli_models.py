@@ -66,7 +66,7 @@ def test_convert_to_half_the_size(tmp_path: Path) -> None:
     [
         (["nowhere.ckpt", "out.safetensors"], "nowhere.ckpt"),
         ([PHOTOS, "out.safetensors"], "holds no weights"),
-        ([HUB, "none/out.safetensors"], "cannot write none/out.safetensors"),
+        (["pnasnet_large", "none/out.safetensors"], "cannot write none/out.safetensors: there is no folder none"),
         ([HUB, "out.safetensors", "--model", "nasnet_mobil"], "did you mean nasnet_mobile"),
         ([HUB, "out.safetensors", "--model", "pnasnet_mobile"], "does not fit the network: "),
     ],
@@ -77,6 +77,13 @@ def test_convert_errors(
     monkeypatch.chdir(tmp_path)
     assert message in error_of(run("convert", *arguments))
     assert not list(tmp_path.iterdir())
+
+
+def test_converted_weights_have_one_ending() -> None:
+    """A file of another is not opened again."""
+    result = run("convert", HUB, "out.txt")
+    assert result.exit_code == 2
+    assert "out.txt does not end in .safetensors" in result.stderr
 
 
 @pytest.mark.parametrize("suffix", ["onnx", "xml"])
@@ -98,6 +105,6 @@ def test_export_errors(tmp_path: Path) -> None:
     model = HERE / "checkpoints/tiny_hub_tf1"
     assert "neither in .onnx nor in .xml" in run("export", model, tmp_path / "model.pb").stderr
     assert "unknown endpoint 'Cel_0'" in error_of(run("export", model, tmp_path / "m.onnx", "--endpoint", "Cel_0"))
-    assert "cannot write" in error_of(run("export", model, tmp_path / "none/m.onnx"))
-    assert "cannot write" in error_of(run("export", model, tmp_path / "none/m.xml"))
+    assert "there is no folder" in error_of(run("export", model, tmp_path / "none/m.onnx"))
+    assert "there is no folder" in error_of(run("export", model, tmp_path / "none/m.xml"))
     assert not list(tmp_path.iterdir())

@@ -205,4 +205,5 @@ def test_compare_what_is_not_there(tmp_path: Path) -> None:
     message = error_of(run("search", "--compare", tmp_path, "-o", tmp_path / "a.svg"))
     assert message == f"{tmp_path / JOURNAL} is not there: give the folder of a search"
     assert "give -o a name such as" in error_of(run("search", "--compare", tmp_path, "-o", tmp_path / "a.png"))
+    assert "there is no folder" in error_of(run("search", "--compare", tmp_path, "-o", tmp_path / "none/a.svg"))
     assert run("search", "--compare", tmp_path).exit_code == 2

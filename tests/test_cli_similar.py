@@ -243,7 +243,6 @@ def test_the_features_model_may_have_moved(tmp_path: Path, photos: Path, feature
         (["a.jpg", "text.parquet"], "text.parquet cannot be read as Parquet"),
         (["a.jpg", "empty"], "empty holds no features: there is no part-*.parquet in it"),
         (["a.jpg", "f.parquet"], "'a.jpg' does not exist: check the path"),
-        (["f/0.jpg", "f.parquet", "-k", "0"], "-k 0: ask for at least 1 neighbour"),
         (["f/0.jpg", "f.parquet", "--column", "x"], "unknown column of vectors 'x': choose one of: embedding"),
         (["f/0.jpg", "failed.parquet", "--index"], "'f/0.jpg' does not exist"),
         (["--index", "failed.parquet"], "failed.parquet holds no vectors: all of its 3 pictures failed"),
@@ -262,6 +261,12 @@ def test_errors_are_one_line(
     write_features(tmp_path / "f.parquet", clustered(9))
     write_features(tmp_path / "failed.parquet", clustered(3), failed=range(3))
     assert message in error_of(run("similar", *arguments))
+
+
+def test_no_neighbour_at_all() -> None:
+    result = run("similar", "a.jpg", "f.parquet", "-k", "0")
+    assert result.exit_code == 2
+    assert "Invalid value for '-k'" in result.stderr
 
 
 def test_without_a_question() -> None:

@@ -16,12 +16,12 @@ import pytest
 from cli_runs import HERE, error_of, run
 from pnasnet import Module
 from pnasnet.cells import CellSpec
-from pnasnet.errors import InputError
+from pnasnet.errors import InputError, UnknownNameError
 from pnasnet.network_file import write_network
 from pnasnet.train.folder import read_history
 from pnasnet.train.recipe import Cosine, CropAndFlip
-from pnasnet.train.recipes import NAMES
-from pnasnet.train.run import train
+from pnasnet.train.recipes import NAMES, find_recipe
+from pnasnet.train.run import begin_from, train
 from pnasnet.zoo import NamedNetwork
 from train_data import MACHINE, RECIPE, encoded, write
 
@@ -93,6 +93,14 @@ def test_begins_from_given_weights(data: Path, tmp_path: Path, monkeypatch: pyte
     assert error_of(run(*begin, out, "--weights", tmp_path / "none")).startswith(f"{tmp_path}/none does not exist")
 
 
+def test_begins_from_a_published_set() -> None:
+    recipe = find_recipe("pnasnet_tiny")
+    begun, first = begin_from(recipe, "pnasnet_tiny")
+    assert begun.first_weights == first.checksum == Module("pnasnet_tiny").model.checksum
+    with pytest.raises(UnknownNameError, match="did you mean pnasnet_tiny"):
+        begin_from(recipe, "pnasnet_tinny")
+
+
 def test_weights_and_recipe_that_do_not_belong_together(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="begins from other weights: take both from `begin_from`"):
         train(replace(RECIPE, first_weights="0" * 64), "tiny", encoded(), None, tmp_path / "out", MACHINE)
@@ -108,9 +116,19 @@ def test_first_weights_without_what_the_recipe_has(data: Path, tmp_path: Path, m
     begin = ("train", "tiny", data / "train", "--weights", tmp_path / "first", "--accelerator", "cpu", "-o")
     result = run(*begin, tmp_path / "out")
     assert result.exit_code == 0, result.output
-    assert "no classifier for 2 classes; it begins at random" in result.stderr
+    assert "no classifier for these 2 classes; it begins at random" in result.stderr
     use_recipe(monkeypatch, spec=replace(RECIPE.spec, filters=2 * RECIPE.spec.filters))
     assert "does not fit the network" in error_of(run(*begin, tmp_path / "wide"))
+
+
+def test_first_weights_for_as_many_other_classes(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    use_recipe(monkeypatch, schedule=Cosine(1e-9))
+    begin = ("train", "tiny", data / "train", "--accelerator", "cpu", "-o")
+    assert run(*begin, tmp_path / "first").exit_code == 0
+    (data / "train/lying").rename(data / "train/flying")
+    result = run(*begin, tmp_path / "out", "--weights", tmp_path / "first")
+    assert "no classifier for these 2 classes; it begins at random" in result.stderr
+    assert "no classifier" not in run(*begin, tmp_path / "again", "--weights", tmp_path / "out").stderr
 
 
 @pytest.mark.usefixtures("recipe")

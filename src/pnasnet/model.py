@@ -15,7 +15,7 @@ from .plan import Plan, resolve
 from .spec import NetworkSpec, resized
 from .weights import AUXILIARY_HEAD, CLASSIFIER, WeightsSource, check_weights, open_weights
 from .weights.fetch import fetch
-from .zoo import NETWORKS, PublishedWeights, Signature, find, parse_handle
+from .zoo import NETWORKS, PublishedWeights, Signature, find, find_weights, parse_handle
 
 log = logging.getLogger(__name__)
 
@@ -116,7 +116,7 @@ class _Found:
 
 def _find(model: ModelName, weights: WeightsName | None, offline: bool | None) -> _Found:
     if isinstance(model, NetworkSpec):
-        return _opened("network", model, weights) if weights is not None else _Found("network", model, None)
+        return _find_for(model, weights, offline)
     handle = parse_handle(str(model)) if isinstance(model, str) else None
     name = handle[0] if handle else str(model)
     if is_network_file(name):
@@ -144,6 +144,15 @@ def _find(model: ModelName, weights: WeightsName | None, offline: bool | None) -
         found = _opened(name, network.spec, weights)
     found.signature = handle[1] if handle else None
     return found
+
+
+def _find_for(spec: NetworkSpec, weights: WeightsName | None, offline: bool | None) -> _Found:
+    """Find the weights of a network that has no name, and so no sets of its own."""
+    if weights is None:
+        return _Found("network", spec, None)
+    if isinstance(weights, str) and not _is_path(weights):
+        return _published(spec, "network", find_weights(weights), offline)
+    return _opened("network", spec, weights)
 
 
 def _is_path(text: str) -> bool:

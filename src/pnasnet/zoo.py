@@ -164,6 +164,16 @@ def find(name: str) -> NamedNetwork:
     return NETWORKS[name]
 
 
+def find_weights(name: str) -> PublishedWeights:
+    """Return the published set called `name`, or the first of the network called so. Raises `UnknownNameError`."""
+    sets = {record.id: record for network in _NETWORKS for record in network.weights}
+    first = {network.name: network.weights[0] for network in _NETWORKS if network.weights}
+    named = {**sets, **first}
+    if name not in named:
+        raise UnknownNameError.of("file or published set of weights", name, list(named))
+    return named[name]
+
+
 def parse_handle(text: str) -> tuple[str, Signature] | None:
     """Return the network's name and the default signature of a TF-Hub handle or URL; None if `text` is neither.
 

@@ -1,6 +1,10 @@
 """`pnasnet convert`."""
 
+from pathlib import Path
+
 import click
+
+from ..atomic import check_target
 
 
 @click.command(short_help="Convert weights to this project's own format.")
@@ -22,6 +26,9 @@ def convert(source: str, output: str, model: str | None, float16: bool) -> None:
     """
     from ..module import Module
 
+    if Path(output).suffix != ".safetensors":
+        raise click.BadParameter(f"{output} does not end in .safetensors", param_hint="OUT")
+    check_target(Path(output))
     module = Module(model, source) if model else Module(source)
     module.export(output, float16=float16)
     classes = f"{module.model.spec.num_classes} classes" if module.model.spec.num_classes else "no classifier"

@@ -4,6 +4,8 @@ from pathlib import Path
 
 import click
 
+from ..atomic import check_target
+
 
 @click.command()
 @click.argument("model")
@@ -36,6 +38,7 @@ def export(model: str, output: str, weights: str | None, endpoints: tuple[str, .
     write = writers.get(Path(output).suffix)
     if write is None:
         raise click.BadParameter(f"{output} ends neither in .onnx nor in .xml", param_hint="OUT")
+    check_target(Path(output))
     opened = Module(model, weights)
     write(opened.model.plan, opened.variables, output, endpoints)
     click.echo(f"{output}: {opened.model.name} ({opened.model.origin}), {', '.join(endpoints)}")

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import click
 
+from ..atomic import check_target
 from ..errors import InputError, UnknownNameError
 from .errors import EXIT_SIGNAL, Failure, needing, stop_on_signal
 from .logs import show_logs
@@ -189,6 +190,7 @@ def _compare(folders: tuple[Path, ...], output: Path, top: tuple[int, ...], algo
 
     if output.suffix != ".svg":
         raise InputError(f"the picture is SVG: give -o a name such as {output.with_suffix('.svg')}")
+    check_target(output)
     for name in algorithms:
         if name not in ALGORITHMS:
             raise UnknownNameError.of("algorithm", name, ALGORITHMS)

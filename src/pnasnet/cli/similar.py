@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 import click
 
 from ..atomic import check_target
-from ..errors import InputError
 from .errors import EXIT_IMAGES_FAILED
 from .logs import show_logs
 from .options import ModelOptions
@@ -22,7 +21,16 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("queries", nargs=-1, metavar="[QUERY]...")
 @click.argument("features")
-@click.option("-k", "--top", "k", type=int, default=10, show_default=True, metavar="N", help="How many for each query.")
+@click.option(
+    "-k",
+    "--top",
+    "k",
+    type=click.IntRange(1),
+    default=10,
+    show_default=True,
+    metavar="N",
+    help="How many for each query.",
+)
 @click.option("--index", "build", is_flag=True, help="First build FEATURES.index, or add new parts to it.")
 @click.option("--exact", is_flag=True, help="Read all of FEATURES, whether there is an index or not.")
 @click.option("--column", metavar="NAME", help="The column of vectors, where FEATURES has several.")
@@ -69,8 +77,6 @@ def similar(
 
     if not queries and not build:
         raise click.UsageError("name a picture and the features to search in, or build an index of these with --index")
-    if k < 1:
-        raise InputError(f"-k {k}: ask for at least 1 neighbour")
     if html:
         check_target(Path(html))
     opened = open_features(features, column)

@@ -41,7 +41,7 @@ def _print_recipes(context: click.Context, parameter: click.Parameter, wanted: b
 @click.option("--cell", metavar="FILE", help="Take the cell of a network's file, such as a search's best.json.")
 @click.option("--cells", type=click.IntRange(1), metavar="N", help="With --cell: how many cells, if not the recipe's.")
 @click.option("--filters", type=click.IntRange(1), metavar="F", help="With --cell: how wide, if not as the recipe.")
-@click.option("--weights", metavar="WEIGHTS", help="Begin from those of a file or folder, not from random ones.")
+@click.option("--weights", metavar="WEIGHTS", help="Begin from a file, a folder or a published set, not at random.")
 @training_options
 @click.option("--list", is_eager=True, is_flag=True, expose_value=False, callback=_print_recipes, help="List recipes.")
 def train(

@@ -60,7 +60,8 @@ class Trained:
 def begin_from(recipe: Recipe, weights: WeightsName) -> tuple[Recipe, Model]:
     """Return the recipe as one that begins from these weights, and the weights, which were checked to be its network's.
 
-    The auxiliary head may be missing, and both may be for another number of classes: these begin at random.
+    `weights` may also be the name of a published set. The auxiliary head may be missing, and both may be for another
+    number of classes: these begin at random. So they do in `train` where they are known to be for other classes.
     Raises as `open_model`.
     """
     first = open_model(recipe.spec, weights, num_classes=recipe.spec.num_classes, training=True)
@@ -120,7 +121,7 @@ def train(
     claim(folder, recipe)
     sets = _prepare(recipe, training, validation, folder, machine.progress, check)
     seen = sets["validation"].pictures if validation is not None else None
-    network = _first_network(recipe, first)
+    network = _first_network(recipe, first, training.classes)
     fitted = fit(recipe, network, sets["training"].pictures, seen, folder, machine, check=check)
     path = folder / MODEL
     if fitted.rank == 0:
@@ -135,16 +136,18 @@ def _origin(name: str, first: Model | None) -> str:
     return f"pnasnet train {name}" + (f", from {first.origin}" if first else "")
 
 
-def _first_network(recipe: Recipe, first: Model | None) -> Network:
+def _first_network(recipe: Recipe, first: Model | None, classes: tuple[str, ...]) -> Network:
     """Return the network as the recipe begins; what the first weights lack of it follows from the seed alone."""
     network = initial_network(recipe)
     if first is None:
         return network
-    network.load_variables({name: first.arrays()[name] for name in first.variables})
     heads = {"classifier": CLASSIFIER, **({"auxiliary head": AUXILIARY_HEAD} if network.has_aux_head else {})}
+    of_others = first.labels is not None and first.labels != classes
+    names = [name for name in first.variables if not (of_others and name.startswith(tuple(heads.values())))]
+    network.load_variables({name: first.arrays()[name] for name in names})
     for words, prefix in heads.items():
-        if not any(name.startswith(prefix) for name in first.variables):
-            log.info("%s: no %s for %s classes; it begins at random", first.origin, words, recipe.spec.num_classes)
+        if not any(name.startswith(prefix) for name in names):
+            log.info("%s: no %s for these %s classes; it begins at random", first.origin, words, len(classes))
     return network
 
 
