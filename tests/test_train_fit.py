@@ -24,7 +24,7 @@ from pnasnet.train.batches import Batch, FromSource, InMemory
 from pnasnet.train.fit import Fitted, fit
 from pnasnet.train.folder import newest, read_history
 from pnasnet.train.machine import Machine
-from pnasnet.train.recipe import Cosine, CropAndFlip, Progress, Recipe, RmsProp, Sgd
+from pnasnet.train.recipe import Cosine, CropAndFlip, Muon, Progress, Recipe, RmsProp, Sgd
 from pnasnet.train.task import initial_network
 from train_data import MACHINE, RECIPE, encoded, stripes, training_pictures, validation_pictures
 
@@ -274,6 +274,15 @@ def test_other_optimizer_auxiliary_head_and_pictures_from_a_source(tmp_path: Pat
     assert fitted.network.has_aux_head
     assert np.isfinite(fitted.history[0]["loss"])
     assert (fitted.history[0]["validation_top1"] * 9) % 1 == pytest.approx(0, abs=1e-5)
+
+
+def test_muon_learns_and_goes_on_after_a_stop(tmp_path: Path) -> None:
+    recipe = replace(RECIPE, stages=((8, 1), (16, 4)), optimizer=Muon())
+    whole = run(tmp_path / "whole", recipe, validation=validation_pictures())
+    assert whole.history[-1]["validation_top1"] == 1
+    with pytest.raises(StoppedError):
+        run(tmp_path / "stopped", recipe, check=stop_after(20, stop))
+    assert_same(weights(run(tmp_path / "stopped", recipe)), weights(whole))
 
 
 @pytest.mark.slow

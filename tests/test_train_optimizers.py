@@ -1,4 +1,4 @@
-"""RMSProp as TensorFlow has it, against its formula in NumPy."""
+"""RMSProp against TensorFlow's formula in NumPy; Muon against torch's own, which takes matrices alone."""
 
 from collections.abc import Callable
 
@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from pnasnet.train.optimizers import RMSPropTF, make_optimizer
-from pnasnet.train.recipe import RmsProp, Sgd
+from pnasnet.train.optimizers import RMSPropTF, make_optimizer, newton_schulz
+from pnasnet.train.recipe import Muon, RmsProp, Sgd
 
 START = np.array([1.0, -2.0, 0.5, 0.0])
 
@@ -89,3 +89,52 @@ def test_sgd_is_torchs() -> None:
     assert isinstance(optimizer, torch.optim.SGD)
     group = optimizer.param_groups[0]
     assert (group["momentum"], group["nesterov"], group["lr"], group["weight_decay"]) == (0.8, True, 0.3, 0)
+
+
+def kernels(*shapes: tuple[int, ...]) -> list[torch.Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    return [torch.randn(shape, generator=generator).requires_grad_() for shape in shapes]
+
+
+def some_steps(optimizer: torch.optim.Optimizer, parameters: list[torch.Tensor], steps: int = 4) -> None:
+    generator = torch.Generator().manual_seed(1)
+    for _ in range(steps):
+        for parameter in parameters:
+            drawn = torch.randn(tuple(parameter.squeeze().shape), generator=generator)
+            parameter.grad = drawn.reshape(parameter.shape)
+        optimizer.step()
+
+
+def test_muon_of_kernels_is_torchs_of_matrices() -> None:
+    shapes = [(6, 4), (4, 6), (6, 4), (5, 5)]
+    ours, theirs = kernels(*((*shape, 1, 1) for shape in shapes)), kernels(*shapes)
+    muon = Muon(momentum=0.8, decay=0.1)
+    some_steps(make_optimizer(muon, [{"params": ours, "lr": 0.05, "weight_decay": 7.0}]), ours)
+    # Theirs averages the gradients where ours adds them up, which is the same to a step that is normalized.
+    some_steps(torch.optim.Muon(theirs, 0.05, weight_decay=0.1, momentum=0.8), theirs)
+    for mine, other, first in zip(ours, theirs, kernels(*shapes), strict=True):
+        torch.testing.assert_close(mine[:, :, 0, 0], other, rtol=0, atol=0.01)
+        assert (other - first).abs().max() > 0.05
+
+
+def test_muon_leaves_all_else_to_sgd() -> None:
+    """Depthwise kernels, scales and matrices: with Nesterov momentum, their own rate and the L2 term."""
+    shapes = [(6, 1, 3, 3), (6,), (3, 6)]
+    ours, theirs = kernels(*shapes), kernels(*shapes)
+    muon = Muon(momentum=0.8, decay=9.0, others=3.0)
+    some_steps(make_optimizer(muon, [{"params": ours, "lr": 0.05, "weight_decay": 0.1}]), ours)
+    some_steps(torch.optim.SGD(theirs, 0.15, momentum=0.8, nesterov=True, weight_decay=0.1), theirs)
+    for mine, other in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(mine, other)
+
+
+def test_newton_schulz_brings_singular_values_near_1() -> None:
+    for shape in ((2, 20, 30), (2, 30, 20)):
+        matrices = torch.randn(shape, generator=torch.Generator().manual_seed(0))
+        result = newton_schulz(matrices)
+        assert result.dtype == torch.float32
+        values = torch.linalg.svdvals(result)
+        assert 0.6 < values.min() < values.max() < 1.3
+        left, _, right = torch.linalg.svd(matrices, full_matrices=False)
+        cosine = torch.nn.functional.cosine_similarity((left @ right).flatten(), result.flatten(), dim=0)
+        assert cosine > 0.95

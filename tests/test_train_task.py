@@ -10,7 +10,7 @@ from torch.nn import functional
 from pnasnet.errors import InputError
 from pnasnet.network import Network
 from pnasnet.plan import resolve
-from pnasnet.train.recipe import Cosine, Recipe
+from pnasnet.train.recipe import Cosine, Muon, Recipe
 from pnasnet.train.task import ClassifierTask, initial_network
 from train_data import RECIPE
 
@@ -119,6 +119,31 @@ def test_rates_follow_the_schedule_and_the_depth() -> None:
     assert rates[4] == pytest.approx([0.2 / 8, 0.2 / 4, 0.2 / 2, 0.2])
     assert rates[8] == pytest.approx([0.0])
     assert sum(len(group["params"]) for group in optimizer.param_groups) == len(list(task.network.parameters()))
+
+
+def test_muon_has_decay_and_rates_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its kernels shrink by its decay, the others have the network's L2 term; the gradients have neither."""
+    recipe = replace(PLAIN, schedule=Cosine(0.4), optimizer=Muon(decay=0.3, others=2.0))
+    task, _ = parts(recipe, monkeypatch)
+    optimizer = task.configure_optimizers()["optimizer"]
+    kernels = {id(p): name for name, p in task.network.named_parameters()}
+    groups = [({kernels[id(p)].rpartition(".")[0] for p in group["params"]}, group) for group in optimizer.param_groups]
+    rules = {
+        name: (group["lr"], group["weight_decay"])
+        for names, group in groups
+        for name in names
+        if group["orthogonal"] or group["weight_decay"]
+    }
+    assert rules["cell_0.comb_iter_0.left.separable_3x3_1.pointwise"] == (0.4, 0.3)
+    assert rules["cell_0.comb_iter_0.left.separable_3x3_1.depthwise"] == (0.8, recipe.spec.weight_decay)
+    assert rules["final_layer.FC"] == (0.8, recipe.spec.weight_decay)
+    assert not any("bn_" in name for name in rules)
+    task.training_step(batch(), 0).backward()
+    gradient = task.network.l1_stem_3x3.weight.grad
+    assert isinstance(gradient, torch.Tensor)
+    before = gradient.clone()
+    task.on_before_optimizer_step(optimizer)
+    assert torch.equal(gradient, before)
 
 
 def test_frozen_averages_stay(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,7 +16,7 @@ from ..plan import resolve
 from .batches import Batch, seed_of
 from .optimizers import make_optimizer
 from .parameters import parameter_groups
-from .recipe import Progress, Recipe
+from .recipe import Muon, Progress, Recipe
 from .sizes import NetworkSizes
 
 
@@ -45,6 +45,7 @@ class ClassifierTask(pl.LightningModule):
         weights = torch.tensor(recipe.class_weights) if recipe.class_weights else None
         self.register_buffer("class_weights", weights, persistent=False)
         self._counted = torch.zeros(0)  # of the validation: losses, right answers and pictures of each class
+        self._optimizer_decays = isinstance(recipe.optimizer, Muon)
         self._sizes = NetworkSizes(network, freeze_batch_norm=recipe.freeze_batch_norm)
         network.set_batch_norm_momentum(recipe.batch_norm_momentum)
         if recipe.freeze_batch_norm:
@@ -81,7 +82,8 @@ class ClassifierTask(pl.LightningModule):
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
         """Add the gradients of the L2 terms before all are clipped: in TF-Slim these terms are part of the loss."""
-        self.network.add_regularization_gradients()
+        if not self._optimizer_decays:
+            self.network.add_regularization_gradients()
 
     def _cross_entropy(self, logits: Tensor, labels: Tensor) -> Tensor:
         smoothing = self.recipe.label_smoothing
@@ -140,14 +142,10 @@ class ClassifierTask(pl.LightningModule):
 
     def configure_optimizers(self) -> Any:
         """Return the optimizer, with a learning rate for each step."""
-        groups = parameter_groups(self.network, 1.0, layer_decay=self.recipe.layer_decay)
-        factors = [group["lr"] for group in groups]
-        optimizer = make_optimizer(self.recipe.optimizer, [{**group, "lr": 1.0} for group in groups])
-
-        def rate(factor: float) -> Any:
-            return lambda step: factor * self.recipe.schedule(self.progress(step))
-
-        scheduler = LambdaLR(optimizer, [rate(factor) for factor in factors])
+        weight_decay = self.recipe.spec.weight_decay if self._optimizer_decays else 0.0
+        groups = parameter_groups(self.network, 1.0, weight_decay=weight_decay, layer_decay=self.recipe.layer_decay)
+        optimizer = make_optimizer(self.recipe.optimizer, groups)
+        scheduler = LambdaLR(optimizer, lambda step: self.recipe.schedule(self.progress(step)))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
     def progress(self, step: int | None = None) -> Progress:
