@@ -113,6 +113,16 @@ def test_a_class_that_loses_those_to_train_on(tmp_path: Path) -> None:
         finetune("pnasnet_tiny", coloured(2, broken=(lost,)), tmp_path / "second", FinetuneOptions())
 
 
+@pytest.mark.parametrize(("few", "words"), [(1, "class 'red' has"), (2, "2 classes, such as 'red', have")])
+def test_classes_without_a_picture_to_test_are_told(tmp_path: Path, few: int, words: str) -> None:
+    kept = [index for index in range(3 * 8) if index // 8 >= few or index % 8 < 2]
+    ears = Ears()
+    outcome = finetune("pnasnet_tiny", coloured(8).take(np.array(kept)), tmp_path, FinetuneOptions(), listener=ears)
+    (note,) = (note for note in ears.notes if note.startswith(words))
+    assert "no test picture" in note
+    assert note in outcome.notes
+
+
 def test_one_class_is_no_question(tmp_path: Path) -> None:
     data = LabelledImages(["a", "b"], np.array([0, 0]), ("only",), lambda index: png((1, 2, 3)))
     with pytest.raises(InputError, match="at least two classes apart; the data has 1"):

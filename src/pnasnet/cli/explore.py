@@ -73,6 +73,7 @@ def explore(
     """
     from dataclasses import replace
 
+    from ..pages import counted
     from ..vectors import PAGE_POINTS, make_map, open_features, write_atlas
 
     if not html and not table and importlib.util.find_spec("embedding_atlas") is None:
@@ -92,7 +93,7 @@ def explore(
             _write_page(Path(html), opened, shown, options, progress)
         if table:
             write_atlas(Path(table), shown, options, progress)
-            click.echo(f"{table}: {len(shown.pictures):,} pictures")
+            click.echo(f"{table}: {counted(len(shown.pictures), 'picture')}")
         if html or table:
             return
         with end_on_signal(), TemporaryDirectory(prefix="pnasnet-") as folder:
@@ -109,12 +110,12 @@ def _tell(shown: "PictureMap") -> None:
 def _write_page(
     path: Path, features: "Features", shown: "PictureMap", options: "ExploreOptions", progress: "Progress"
 ) -> None:
-    from ..pages import write_whole
+    from ..pages import counted, write_whole
     from ..vectors import map_page
 
     page = map_page(shown, f"Map of {features.path.name}", options, progress)
     write_whole(path, page)
-    click.echo(f"{path}: {len(shown.pictures):,} pictures")
+    click.echo(f"{path}: {counted(len(shown.pictures), 'picture')}")
 
 
 def _serve(table: Path, port: int) -> None:

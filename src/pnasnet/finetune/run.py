@@ -137,6 +137,7 @@ def finetune(
         head = train_head(training, validation, len(data.classes), balanced=options.balanced, check=check)
     _note(run, listener, _classifier_note(run.module, len(data.classes)))
     part = "test" if len(run.indices("test")) else "validation"
+    _note(run, listener, _unmeasured_note(run, part))
     tally = _tally(head.logits(run.labelled(part).features), run, part)
     result = _Result(head.variables(), tally, tally.top(1).value or 0.0)
     if options.full:
@@ -212,6 +213,18 @@ def _classifier_note(module: Module, classes: int) -> str | None:
     if old is None:
         return f"the weights have no classifier; one for {classes} classes was added"
     return f"the classifier for {old:,} classes was replaced by one for {classes:,}"
+
+
+def _unmeasured_note(run: _Run, part: str) -> str | None:
+    counts = run.data.take(run.indices(part)).counts()
+    match [name for name, count in zip(run.data.classes, counts, strict=True) if not count]:
+        case []:
+            return None
+        case [name]:
+            return f"class {name!r} has no {part} picture: how well it does is not measured"
+        case [name, *others]:
+            count = len(others) + 1
+            return f"{count:,} classes, such as {name!r}, have no {part} picture: how well these do is not measured"
 
 
 @dataclass
