@@ -9,7 +9,7 @@ import pytest
 from pnasnet.errors import InputError, UnknownNameError
 from pnasnet.plan import resolve
 from pnasnet.train.machine import Machine
-from pnasnet.train.recipe import Cosine, CropAndFlip, Progress, Recipe, RmsProp, Sgd, ShiftAndFlip, Staircase
+from pnasnet.train.recipe import Cosine, CropAndFlip, Muon, Progress, Recipe, RmsProp, Sgd, ShiftAndFlip, Staircase
 from pnasnet.train.recipes import NAMES, describe_recipe, find_recipe
 from train_data import RECIPE, SPEC
 
@@ -62,6 +62,7 @@ def test_plain_values_tell_all_recipes_apart() -> None:
         replace(RECIPE, notes={"a": "b"}),
         replace(RECIPE, schedule=Staircase(0.05)),
         replace(RECIPE, optimizer=RmsProp()),
+        replace(RECIPE, optimizer=Muon()),
         replace(RECIPE, augmentation=CropAndFlip()),
         replace(RECIPE, spec=replace(SPEC, filters=8)),
         replace(RECIPE, seed=1),
@@ -69,7 +70,7 @@ def test_plain_values_tell_all_recipes_apart() -> None:
     ]
     plain = [json.dumps(recipe.to_dict()) for recipe in (RECIPE, *others)]
     assert plain[0] == plain[1]
-    assert len(set(plain)) == 7
+    assert len(set(plain)) == 8
     assert "class_weights" not in plain[0]  # folders from before there were any are still of the same recipe
 
 

@@ -77,7 +77,7 @@ class MuonWithSGD(_GroupedOptimizer):
     parameter -= others * lr * step                      (where there is weight decay, g has the L2 term's gradient)
 
     A kernel counts as a matrix of [out channels, everything else]. `torch.optim.Muon` does the same to matrices, but
-    takes no kernels, and does one at a time: those of one shape together take a third of the time on a CPU. Source:
+    takes no kernels, and does one at a time: those of one shape together take half the time on a CPU. Source:
     Jordan et al., "Muon: An optimizer for hidden layers in neural networks", 2024.
     """
 
