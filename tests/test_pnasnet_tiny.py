@@ -12,7 +12,7 @@ from pnasnet.evaluation import Rate, evaluate
 
 IMAGES = Path(__file__).parent / "golden" / "cifar10_400.parquet"
 """The first 40 of each class."""
-EARLIER = 89.24
+EARLIER = 89.63
 """Percent of the test images that the model shipped before got right; a later one must not fall below."""
 
 

@@ -71,7 +71,7 @@ def train(
       pnasnet train cifar10_short train.parquet test.parquet -o runs/short
       pnasnet train imagenet_mobile imagenet/ --split train --validation-split val -o runs/mobile
       pnasnet train cifar10 train.parquet test.parquet -o runs/found --cell best.json --filters 36
-      pnasnet train pnasnet_tiny_longer train.parquet test.parquet -o runs/longer --weights runs/first
+      pnasnet train pnasnet_tiny train.parquet test.parquet -o runs/longer --weights runs/first
     """
     from ..train.fit import own_rank
 
