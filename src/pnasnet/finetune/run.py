@@ -217,14 +217,12 @@ def _classifier_note(module: Module, classes: int) -> str | None:
 
 def _unmeasured_note(run: _Run, part: str) -> str | None:
     counts = run.data.take(run.indices(part)).counts()
-    match [name for name, count in zip(run.data.classes, counts, strict=True) if not count]:
-        case []:
-            return None
-        case [name]:
-            return f"class {name!r} has no {part} picture: how well it does is not measured"
-        case [name, *others]:
-            count = len(others) + 1
-            return f"{count:,} classes, such as {name!r}, have no {part} picture: how well these do is not measured"
+    names = [name for name, count in zip(run.data.classes, counts, strict=True) if not count]
+    if not names:
+        return None
+    if len(names) == 1:
+        return f"class {names[0]!r} has no {part} picture: how well it does is not measured"
+    return f"{len(names):,} classes, such as {names[0]!r}, have no {part} picture: how well these do is not measured"
 
 
 @dataclass

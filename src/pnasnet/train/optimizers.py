@@ -99,7 +99,7 @@ class MuonWithSGD(_GroupedOptimizer):
             gradients = list(torch._foreach_add(gradients, chosen, alpha=group["weight_decay"]))
         torch._foreach_mul_(momenta, group["momentum"])
         torch._foreach_add_(momenta, gradients)
-        steps = torch._foreach_add(gradients, momenta, alpha=group["momentum"])
+        steps = list(torch._foreach_add(gradients, momenta, alpha=group["momentum"]))
         if group["orthogonal"]:
             steps = _orthogonalized(steps)
         torch._foreach_add_(chosen, steps, alpha=-group["lr"])
