@@ -207,7 +207,7 @@ def test_devices_is_a_number_or_auto(data: Path, tmp_path: Path) -> None:
 def test_too_few_images_and_unknown_recipe(tmp_path: Path) -> None:
     data = write(tmp_path / "data", 8)
     message = error_of(run("train", "pnasnet_tiny", data, "-o", tmp_path / "out", *OPTIONS))
-    assert message == "8 pictures do not fill a batch of 64; give a smaller batch_size"
+    assert message == "8 pictures do not fill a batch of 128; give a smaller batch_size"
     message = error_of(run("train", "pnasnet_tinny", data, "-o", tmp_path / "out", *OPTIONS))
     assert message.startswith("unknown recipe 'pnasnet_tinny': did you mean pnasnet_tiny")
     assert not (tmp_path / "out").exists()
