@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from finetune_data import coloured, png
+from finetune_data import coloured
 from pnasnet import Module, images
 from pnasnet.datasets import LabelledImages
 from pnasnet.errors import InputError, OutputError
