@@ -6,6 +6,7 @@ pictures ─ split ─ features (once) ─ classifier ─ [whole network] ─►
 from .options import FinetuneOptions
 from .outcome import Outcome
 from .output import MODEL
-from .run import Listener, finetune
+from .progress import Listener
+from .run import finetune
 
 __all__ = ["MODEL", "FinetuneOptions", "Listener", "Outcome", "finetune"]

@@ -2,8 +2,8 @@
 
 import shutil
 import time
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable
+from contextlib import closing
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -14,78 +14,27 @@ from numpy.typing import NDArray
 from ..charts import check_packages
 from ..datasets import LabelledImages
 from ..errors import InputError
-from ..evaluation import Tally, confident_mistakes
+from ..evaluation import Tally
 from ..extract import ExtractOptions, extract_labelled
 from ..extract.options import DEFAULTS
 from ..model import ModelName, WeightsName
 from ..module import Module
 from ..train.machine import DEFAULTS as ANY_MACHINE
 from ..train.machine import Machine, check_loggers
-from .features import Features, features_of
+from .features import features_of
 from .full import fine_tune, lacks_aux_head, trainable
-from .head import Head, Labelled, train_head
+from .head import Head, train_head
 from .options import FinetuneOptions
-from .outcome import Mistake, Outcome
+from .outcome import Outcome
 from .output import SPLITS, make_folder, write_folder, write_model
+from .progress import Listener, Run
 from .splits import PARTS, Split, kept_split
 
 _UNMEASURED = "unmeasured.safetensors"
 """What the model is called until it has been measured, so that nothing takes it for finished."""
-_MISTAKES = 24
 _ROUNDING = 1e-6
 """What equal shares may differ by: torch counts in float32."""
 Floats = NDArray[np.float32]
-
-
-class Listener:
-    """Hears what happens; a command line shows it. Every method may be left as it is."""
-
-    def note(self, text: str) -> None:
-        """Take a sentence about a choice that was made."""
-
-    def extracting(self, total: int) -> Callable[[int], None]:
-        """Take the number of pictures to extract, and return what to call with the number of new ones."""
-        return lambda rows: None
-
-
-@dataclass
-class _Run:
-    """A fine-tuning in progress."""
-
-    module: Module
-    data: LabelledImages
-    split: Split
-    features: Features
-    folder: Path
-    preset: str
-    """The preprocessing, which the model then asks for."""
-    engine: dict[str, Any]
-    """`Module`'s options of the engine."""
-    check: Callable[[], None]
-    """Raises to end the run."""
-    notes: list[str] = field(default_factory=list)
-    seconds: dict[str, float] = field(default_factory=dict)
-
-    @property
-    def training(self) -> Path:
-        """Where training the whole network has what it can go on from."""
-        return self.folder / "training"
-
-    def indices(self, part: str) -> NDArray[np.int64]:
-        """Return the readable pictures of a part."""
-        return np.flatnonzero((self.split.parts == part) & self.features.readable)
-
-    def labelled(self, part: str) -> Labelled:
-        """Return the features and labels of a part."""
-        chosen = self.indices(part)
-        return Labelled(self.features.vectors[chosen], self.data.labels[chosen])
-
-    @contextmanager
-    def timed(self, stage: str) -> Iterator[None]:
-        """Note how long a stage takes."""
-        start = time.perf_counter()
-        yield
-        self.seconds[stage] = time.perf_counter() - start
 
 
 def finetune(
@@ -135,18 +84,18 @@ def finetune(
     with run.timed("classifier"):
         training, validation = run.labelled("training"), run.labelled("validation")
         head = train_head(training, validation, len(data.classes), balanced=options.balanced, check=check)
-    _note(run, listener, _classifier_note(run.module, len(data.classes)))
+    run.note(_classifier_note(run.module, len(data.classes)))
     part = "test" if len(run.indices("test")) else "validation"
-    _note(run, listener, _unmeasured_note(run, part))
-    tally = _tally(head.logits(run.labelled(part).features), run, part)
+    run.note(run.unmeasured(part))
+    tally = run.tally(head.logits(run.labelled(part).features), part)
     result = _Result(head.variables(), tally, tally.top(1).value or 0.0)
     if options.full:
         with run.timed("network"):
-            result = _tune(run, result, head, (model, weights), options, machine, listener)
+            result = _tune(run, result, head, (model, weights), options, machine)
         if result.rank > 0:
             return _outcome(run, head, result, part, options, source, command)
         if result.tuned:
-            result.tally = _tally(_logits(run, result.variables, extract, part), run, part)
+            result.tally = run.tally(_logits(run, result.variables, extract, part), part)
     outcome = _outcome(run, head, result, part, options, source, command)
     write_folder(folder, outcome, run.module.model, result.variables)
     if options.full:
@@ -164,7 +113,7 @@ def _prepare(
     engine: dict[str, Any],
     listener: Listener,
     check: Callable[[], None],
-) -> _Run:
+) -> Run:
     """Split the pictures and extract their features, or take what the folder has of both."""
     check_packages()
     if len(data.classes) < 2:
@@ -187,25 +136,10 @@ def _prepare(
     features.check_classes(data)
     seconds = {"features": time.perf_counter() - started}
     preset = extract.preset or module.preset
-    run = _Run(module, data, split, features, folder, preset, engine, check, [kept] if kept else [], seconds)
-    _check_parts(run)
+    run = Run(module, data, split, features, folder, preset, engine, listener, check, seconds)
+    run.notes += [kept] if kept else []
+    run.check_parts()
     return run
-
-
-def _check_parts(run: _Run) -> None:
-    """Raise `InputError` where a class has no readable picture left to train on."""
-    training = run.data.take(run.indices("training")).counts()
-    for name, count in zip(run.data.classes, training, strict=True):
-        if not count:
-            raise InputError(f"class {name!r} has no readable picture to train on: add some")
-    if not len(run.indices("validation")):
-        raise InputError("no validation picture can be read: mend or add pictures")
-
-
-def _note(run: _Run, listener: Listener, text: str | None) -> None:
-    if text:
-        run.notes.append(text)
-        listener.note(text)
 
 
 def _classifier_note(module: Module, classes: int) -> str | None:
@@ -213,16 +147,6 @@ def _classifier_note(module: Module, classes: int) -> str | None:
     if old is None:
         return f"the weights have no classifier; one for {classes} classes was added"
     return f"the classifier for {old:,} classes was replaced by one for {classes:,}"
-
-
-def _unmeasured_note(run: _Run, part: str) -> str | None:
-    counts = run.data.take(run.indices(part)).counts()
-    names = [name for name, count in zip(run.data.classes, counts, strict=True) if not count]
-    if not names:
-        return None
-    if len(names) == 1:
-        return f"class {names[0]!r} has no {part} picture: how well it does is not measured"
-    return f"{len(names):,} classes, such as {names[0]!r}, have no {part} picture: how well these do is not measured"
 
 
 @dataclass
@@ -239,36 +163,35 @@ class _Result:
 
 
 def _tune(
-    run: _Run,
+    run: Run,
     result: _Result,
     head: Head,
     start: tuple[ModelName, WeightsName | None],
     options: FinetuneOptions,
     machine: Machine,
-    listener: Listener,
 ) -> _Result:
     """Train the whole network from `result` on; return it as it was where the classifier alone validates better."""
     module = trainable(*start, len(run.data.classes), options.seed)
     if lacks_aux_head(module):
-        _note(run, listener, "the weights have no auxiliary head for these classes; a new one is trained along")
-    training, validation = (run.data.take(run.indices(part)) for part in ("training", "validation"))
+        run.note("the weights have no auxiliary head for these classes; a new one is trained along")
+    training, validation = (run.pictures(part) for part in ("training", "validation"))
     tuned = fine_tune(
         module, result.variables, training, validation, run.training, options, machine, run.preset, run.check
     )
     if tuned.rank > 0:
         return replace(result, rank=tuned.rank)
     if text := _worse(run, head, tuned.history, balanced=options.balanced):
-        _note(run, listener, f"{text}: the classifier alone was kept")
+        run.note(f"{text}: the classifier alone was kept")
         return replace(result, history=tuned.history)
     return replace(result, variables=tuned.variables, tuned=True, history=tuned.history)
 
 
-def _worse(run: _Run, head: Head, history: list[dict[str, float]], *, balanced: bool) -> str | None:
+def _worse(run: Run, head: Head, history: list[dict[str, float]], *, balanced: bool) -> str | None:
     """Return what the whole network came to, if it validates worse than the classifier alone."""
     best = min(history, key=lambda epoch: epoch.get("validation_loss", np.inf))
     if balanced:
         whole = best["validation_recall"]
-        tally = _tally(head.logits(run.labelled("validation").features), run, "validation")
+        tally = run.tally(head.logits(run.labelled("validation").features), "validation")
         alone = tally.balanced_accuracy() or 0.0
         came = f"a mean recall of {whole:.2%} on the validation pictures"
     else:
@@ -279,22 +202,13 @@ def _worse(run: _Run, head: Head, history: list[dict[str, float]], *, balanced: 
     return f"training the whole network came to {came}, the classifier alone to {alone:.2%}"
 
 
-# Measuring.
-
-
-def _tally(logits: Floats, run: _Run, part: str) -> Tally:
-    tally = Tally(len(run.data.classes), keep=True)
-    tally.add(logits, run.data.labels[run.indices(part)])
-    return tally
-
-
-def _logits(run: _Run, variables: dict[str, Floats], extract: ExtractOptions, part: str) -> Floats:
+def _logits(run: Run, variables: dict[str, Floats], extract: ExtractOptions, part: str) -> Floats:
     """Return the logits of the trained network, from a file like the one that is handed over in the end."""
     path = run.training / _UNMEASURED
     vectors = []
     try:
         write_model(path, run.module.model, variables, run.data.classes, run.preset)
-        module, data = Module(path, **run.engine), run.data.take(run.indices(part))
+        module, data = Module(path, **run.engine), run.pictures(part)
         with closing(extract_labelled(module, data, "Logits", extract)) as batches:
             for batch in batches:
                 vectors += [batch.vectors] if len(batch.vectors) else []
@@ -304,25 +218,8 @@ def _logits(run: _Run, variables: dict[str, Floats], extract: ExtractOptions, pa
     return np.concatenate(vectors)
 
 
-def _mistakes(run: _Run, tally: Tally, part: str) -> list[Mistake]:
-    judged, indices = tally.judged(), run.indices(part)
-    return [
-        Mistake(
-            str(run.data.names[indices[i]]),
-            run.data.read(int(indices[i])),
-            int(judged.true[i]),
-            int(judged.predicted[i]),
-            float(judged.probability[i]),
-        )
-        for i in confident_mistakes(judged, _MISTAKES)
-    ]
-
-
-# Telling.
-
-
 def _outcome(
-    run: _Run, head: Head, result: _Result, part: str, options: FinetuneOptions, source: str, command: str
+    run: Run, head: Head, result: _Result, part: str, options: FinetuneOptions, source: str, command: str
 ) -> Outcome:
     module = run.module
     return Outcome(
@@ -331,7 +228,7 @@ def _outcome(
         source=source,
         command=command,
         classes=run.data.classes,
-        counts={part: run.data.take(run.indices(part)).counts() for part in PARTS},
+        counts={part: run.pictures(part).counts() for part in PARTS},
         image_size=module.image_size,
         preset=run.preset,
         head=head,
@@ -340,7 +237,7 @@ def _outcome(
         head_top1=result.head_top1,
         tuned=result.tuned,
         history=result.history,
-        mistakes=_mistakes(run, result.tally, part),
+        mistakes=run.mistakes(result.tally, part),
         skipped=run.features.errors,
         notes=run.notes,
         settings=_settings(run.split, options),
