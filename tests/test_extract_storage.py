@@ -172,6 +172,14 @@ def test_without_the_extra_it_says_what_to_install() -> None:
     assert done.stderr.endswith("pip install 'pnasnet[remote]'\n")
 
 
+def test_a_file_over_http_takes_no_extra() -> None:
+    """Nor is the server asked before the file is read."""
+    program = "import sys; sys.modules['aiohttp'] = None; from pnasnet.extract.sources.storage import expand_url"
+    command = [sys.executable, "-c", f"{program}; print(expand_url('http://127.0.0.1:9/a.tar'))"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.stdout == "['http://127.0.0.1:9/a.tar']\n", done.stderr
+
+
 @pytest.fixture(scope="module")
 def s3() -> Iterator[str]:
     """A bucket on moto's server, with what the tests read."""

@@ -68,12 +68,12 @@ def expand_url(url: str) -> list[str]:
     Raises `InputError` where they cannot be listed.
     """
     pattern = any(sign in url for sign in "*[")  # a question mark begins a query
+    if _is_http(url) and not pattern and not url.endswith("/"):
+        return [url]  # which takes no file system, hence no extra
     try:
         system = _system(url)
         if pattern:
             return sorted(map(system.unstrip_protocol, system.glob(url)))
-        if _is_http(url) and not url.endswith("/"):
-            return [url]
         return sorted(map(system.unstrip_protocol, system.find(url))) if system.isdir(url) else [url]
     except MissingExtraError:
         raise
