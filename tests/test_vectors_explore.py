@@ -26,7 +26,7 @@ from pnasnet.vectors import (
     projection,
     write_atlas,
 )
-from pnasnet.vectors.projection import choose_projection
+from pnasnet.vectors.projection import Neighbours, choose_projection, feasible
 
 from vectors_data import clustered, cosines, write_features
 
@@ -109,6 +109,12 @@ def test_which_projection(monkeypatch: pytest.MonkeyPatch) -> None:
     assert choose_projection("pca") == "pca"
     with pytest.raises(UnknownNameError, match="unknown projection 'tsne': choose one of: pca, umap"):
         choose_projection("tsne")
+
+
+@pytest.mark.parametrize(("count", "used"), [(4, "pca"), (17, "pca"), (18, "umap")])
+def test_few_pictures_are_placed_by_principal_components(count: int, used: str) -> None:
+    k = min(15, count - 1)
+    assert feasible("umap", Neighbours(np.zeros((count, k), np.int64), np.zeros((count, k), np.float32))) == used
 
 
 def test_table_for_embedding_atlas(tmp_path: Path) -> None:

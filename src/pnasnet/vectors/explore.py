@@ -19,7 +19,7 @@ from ..errors import InputError, OutputError
 from ..pages import clean, data_url, render
 from .features import Picture
 from .index import VectorIndex
-from .projection import Projection, choose_projection, nearest_of_all, project
+from .projection import Projection, choose_projection, feasible, nearest_of_all, project
 from .sketch import Vectors
 
 PAGE_POINTS = 50_000
@@ -70,7 +70,7 @@ class PictureMap:
         neighbours: [M, k], by their place among the pictures.
         distances: float32 [M, k], cosine distances of these.
         total: how many vectors there are of which these M were taken.
-        projection: how the points were found.
+        projection: how the points were found; few pictures are placed by PCA, whatever was chosen.
     """
 
     pictures: list[Picture]
@@ -94,6 +94,7 @@ def make_map(index: VectorIndex, options: ExploreOptions, progress: Progress = _
         progress("neighbours", done, count)
 
     neighbours = nearest_of_all(index, positions, options.neighbours, progress=advance)
+    projection = feasible(projection, neighbours)
     return PictureMap(
         index.features.pictures(index.ids(positions)),
         project(index, positions, neighbours, projection),

@@ -45,12 +45,18 @@ def choose_projection(name: str | None) -> Projection:
     return "umap" if name == "umap" else "pca"
 
 
+def feasible(projection: Projection, neighbours: Neighbours) -> Projection:
+    """Return `projection`, or principal components where there are too few vectors beside the neighbours for UMAP."""
+    count, k = neighbours.places.shape
+    return projection if count > k + 2 else "pca"
+
+
 def project(
     index: VectorIndex, positions: NDArray[np.int64], neighbours: Neighbours, projection: Projection
 ) -> Vectors:
     """Return coordinates [M, 2] of the vectors at these places of an index, between 0 and 1 on the longer axis."""
     within = index.sketches[positions, :-1]
-    if projection == "umap" and len(positions) > neighbours.places.shape[1] + 2:
+    if projection == "umap":
         points = _umap(within, neighbours)
     else:
         centred = within - within.mean(0)
