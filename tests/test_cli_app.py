@@ -64,7 +64,7 @@ def test_usage_error() -> None:
         (FileNotFoundError(2, "No such file or directory", "x/y"), "x/y: No such file or directory", 1),
         (OSError(28, "No space left on device"), "No space left on device", 1),
         (OSError("odd"), "OSError: odd", 1),
-        (MemoryError(), "not enough memory; take a smaller --batch-size, or a smaller model", 1),
+        (MemoryError(), "not enough memory; take smaller batches, or a smaller model", 1),
         (KeyboardInterrupt(), "interrupted", 130),
         (RuntimeError("a bug"), "RuntimeError: a bug", 1),
     ],

@@ -3,9 +3,10 @@
 import sqlite3
 import subprocess
 import sys
+from concurrent.futures import Future
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -17,7 +18,7 @@ from pnasnet.search.algorithms import observe, run_algorithm
 from pnasnet.search.analysis import steps_within
 from pnasnet.search.config import SearchConfig
 from pnasnet.search.evaluator import Patience
-from pnasnet.search.journal import Journal
+from pnasnet.search.journal import Child, Journal
 from pnasnet.search.run import Workers, budget, locked, search
 from pnasnet.search.session import Children, Session, Step
 from search_data import CONFIG, DATA, SPACE, FakeEvaluator, FakeJob, accuracy_of
@@ -46,6 +47,27 @@ def cells(steps: list[Step]) -> list[CellSpec]:
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     return tmp_path / "journal.sqlite"
+
+
+class Late(Future[str]):
+    """A child that is done just after one has waited for it in vain."""
+
+    def result(self, timeout: float | None = None) -> str:
+        if not self.done():
+            self.set_result("the child")
+            raise TimeoutError
+        return super().result(timeout)
+
+
+def test_a_child_that_is_done_when_one_looks_again(path: Path) -> None:
+    with Journal(path) as journal:
+        children = Children(journal, FakeEvaluator())
+        assert children.wait(cast("Future[Child]", Late())) == "the child"
+        failed: Future[Child] = Future()
+        failed.set_exception(TimeoutError("its own"))
+        with pytest.raises(TimeoutError, match="its own"):
+            children.wait(failed)
+        children.close()
 
 
 ALGORITHMS = pytest.mark.parametrize("algorithm", CONFIG.search.algorithms)
@@ -202,7 +224,7 @@ _KILLED = """if True:
     from pathlib import Path
     from pnasnet.search.run import search, Workers
     from search_data import CONFIG, DATA, FakeJob
-    from pnasnet.search.journal import Journal
+    from pnasnet.search.journal import Child, Journal
     if __name__ == "__main__":
         folder, seen, after = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
         add = Journal.add

@@ -41,7 +41,7 @@ def to_failure(error: BaseException) -> Failure:
         case OSError(filename=name, strerror=reason) if reason:
             failure = Failure(f"{os.fsdecode(name)}: {reason}" if isinstance(name, str | bytes) else reason)
         case MemoryError():
-            failure = Failure("not enough memory; take a smaller --batch-size, or a smaller model")
+            failure = Failure("not enough memory; take smaller batches, or a smaller model")
         case KeyboardInterrupt():
             failure = Failure("interrupted", EXIT_SIGNAL + signal.SIGINT)
         case _:
@@ -67,10 +67,10 @@ class Stop:
 
     signal: int | None = None
 
-    def check(self) -> None:
-        """Raise `Failure` if so."""
+    def check(self, then: str = "") -> None:
+        """Raise `Failure` if so; `then` says what happens next."""
         if self.signal is not None:
-            raise Failure("interrupted", EXIT_SIGNAL + self.signal)
+            raise Failure(f"interrupted; {then}" if then else "interrupted", EXIT_SIGNAL + self.signal)
 
 
 @contextmanager

@@ -12,7 +12,7 @@ import click
 from click.core import ParameterSource
 
 from ..errors import OutputError
-from .errors import EXIT_IMAGES_FAILED, EXIT_SIGNAL, Failure, Stop, needing, stop_on_signal
+from .errors import EXIT_IMAGES_FAILED, needing, stop_on_signal
 from .logs import show_logs
 from .options import Command, ModelOptions, bundle, extract_options, machine_options, model_options
 
@@ -123,7 +123,7 @@ def finetune(
             engine={"engine": model.engine, "precision": model.precision, "threads": model.threads},
             machine=replace(machine, precision=model.precision, progress=not quiet),
             listener=_listener(quiet),
-            check=partial(_check, stop),
+            check=partial(stop.check, "the same command goes on from where it was"),
             source=data,
             command=shlex.join(["pnasnet", *sys.argv[1:]]),
         )
@@ -132,11 +132,6 @@ def finetune(
     _print(outcome, folder)
     if outcome.skipped:
         raise SystemExit(EXIT_IMAGES_FAILED)
-
-
-def _check(stop: Stop) -> None:
-    if stop.signal is not None:
-        raise Failure("interrupted; the same command goes on from where it was", EXIT_SIGNAL + stop.signal)
 
 
 def _listener(quiet: bool) -> "Listener":

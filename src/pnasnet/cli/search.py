@@ -1,6 +1,7 @@
 """`pnasnet search`."""
 
 import time
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -8,7 +9,7 @@ import click
 
 from ..atomic import check_target
 from ..errors import InputError, UnknownNameError
-from .errors import EXIT_SIGNAL, Failure, needing, stop_on_signal
+from .errors import needing, stop_on_signal
 from .logs import show_logs
 from .options import Command, bundle
 
@@ -227,17 +228,12 @@ def _search(
     pictures = open_dataset(data, split=split)
     split_pictures(pictures, config.child)  # fails now, not in other processes
     unfinished = None if workers.address else str((output / UNFINISHED).absolute())
-    if Path(data).exists():
-        data = str(Path(data).absolute())  # other processes need not run where this one does
+    if not data.startswith("hf:"):
+        data = str(Path(data).absolute())  # patterns, too: other processes need not run where this one does
     job = TrainingJob(config.child, data, split, len(pictures.classes), unfinished, accelerator)
     started = time.monotonic()
     with stop_on_signal() as stop:
-
-        def check() -> None:
-            if stop.signal is not None:
-                message = f"interrupted; the same command goes on, and --report {output} shows what there is so far"
-                raise Failure(message, EXIT_SIGNAL + stop.signal)
-
+        check = partial(stop.check, f"the same command goes on, and --report {output} shows what there is so far")
         done = run_search(
             config, job, describe_data(pictures), output, workers,
             retry_failed=retry_failed, check=check,

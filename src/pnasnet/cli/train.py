@@ -1,11 +1,12 @@
 """`pnasnet train`."""
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from .errors import EXIT_IMAGES_FAILED, EXIT_SIGNAL, Failure, stop_on_signal
+from .errors import EXIT_IMAGES_FAILED, stop_on_signal
 from .logs import show_logs
 from .options import training_options
 
@@ -88,13 +89,7 @@ def train(
         return
     data, seen = _open(training, split), _open_validation(training, validation, validation_split)
     with stop_on_signal() as stop:
-
-        def check() -> None:
-            if stop.signal is not None:
-                raise Failure(
-                    "interrupted; the same command goes on from the last whole epoch", EXIT_SIGNAL + stop.signal
-                )
-
+        check = partial(stop.check, "the same command goes on from the last whole epoch")
         trained = train_recipe(chosen, name, data, seen, output, machine, first=first, check=check)
     if trained.fitted.rank > 0:
         return  # Lightning would take another exit code for a failure, and kill the first process

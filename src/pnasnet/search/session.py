@@ -97,8 +97,8 @@ class Children:
             try:
                 return future.result(_ASK)
             except FutureTimeoutError:
-                if future.done():
-                    raise  # the child's own error
+                if future.done():  # by now, or with a timeout of the child's own
+                    return future.result()
 
     def close(self) -> None:
         """End all that still runs."""
