@@ -36,6 +36,15 @@ def pax(keyword: str, value: str) -> bytes:
     return info.tobuf(tarfile.PAX_FORMAT)
 
 
+def sparse_parts(count: int) -> bytes:
+    """Return a sparse file that claims `count` parts, and a list of them that is kilobytes once compressed."""
+    info = tarfile.TarInfo("a")
+    parts = f"{count}\n".encode() + b"1\n1\n" * count
+    info.size = -(-len(parts) // 512) * 512
+    info.pax_headers = {"GNU.sparse.major": "1", "GNU.sparse.minor": "0", "GNU.sparse.realsize": "1"}
+    return info.tobuf(tarfile.PAX_FORMAT) + parts.ljust(info.size, b"\0")
+
+
 @pytest.mark.parametrize("form", [tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
 def test_regular_files_are_found_and_nothing_else(tmp_path: Path, form: int) -> None:
     long_name = "n" * 90 + "/" + "m" * 99
@@ -94,6 +103,7 @@ def test_tar_in_a_tar(tmp_path: Path) -> None:
         (header("long", -512, tarfile.GNUTYPE_LONGNAME), "a header of -512 bytes"),
         (header("pax", 2**20, tarfile.XHDTYPE) + b"1" * 2**20, "a header of 1048576 bytes"),
         (header("pax", 0, tarfile.XHDTYPE) * 5000, "recursion|damaged"),
+        (sparse_parts(10**6), "headers of more than 262144 bytes before a file"),
         (header("a", 3) + b"xxx".ljust(512, b"\0") + b"damaged".ljust(512, b"!"), "a damaged header at byte 1024"),
         (header("a", 3) + b"xxx".ljust(512, b"\0") + header("b", 3)[:300], "a damaged header at byte 1024"),
         (tar_bytes([("a", b"1"), ("b", b"2"), ("a", b"3")]), "holds 'a' twice: remove one, or rename it"),

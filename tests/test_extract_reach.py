@@ -5,7 +5,8 @@ import io
 import os
 import zipfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -65,6 +66,18 @@ def test_a_shard_that_is_gone_is_left_to_another_run(
     (tmp_path / "away").rename(tmp_path / shard)
     run(module, tmp_path / "out", shards)
     assert rows_of(tmp_path / "out") == rows_of(tmp_path / "whole")
+
+
+@pytest.mark.parametrize(("claimed", "failed"), [(5, 5), (2**40, 1)])
+def test_a_damaged_unit_is_not_believed_to_have_any_number_of_pictures(
+    tmp_path: Path, claimed: int, failed: int
+) -> None:
+    """A file of a few hundred bytes may claim them, and a row would be written for each."""
+    (tmp_path / "a.parquet").write_bytes(b"PAR1 and no more")
+    whole = tmp_path / "b.parquet"
+    parquet(whole, [jpeg(0)])
+    group = replace(next(iter(parquet_files.row_groups(str(whole)))), path=str(tmp_path / "a.parquet"), rows=claimed)
+    assert len(list(islice(Feed(enumerate([group]), {}, Misses(0)), 9))) == failed
 
 
 def test_who_never_gives_up_gets_failures(module: Module, tmp_path: Path, shards: list[Unit]) -> None:

@@ -215,6 +215,15 @@ def test_jpeg_of_endless_scans_is_refused() -> None:
     assert "500 scans" in message_of(data[:last] + data[last:-2] * 600 + data[-2:])
 
 
+def test_scans_count_where_a_jpeg_is_not_progressive_too() -> None:
+    """But neither what looks like them in the metadata, nor in a video behind the picture."""
+    data, scan = samples()["JPEG"], b"\xff\xda\0\x08\x01\x01\0\0\x3f\0"
+    assert "500 scans" in message_of(data[:-2] + scan * 600 + data[-2:])
+    comment = scan * 600
+    within = data[:2] + b"\xff\xfe" + (2 + len(comment)).to_bytes(2) + comment + data[2:] + scan * 600
+    np.testing.assert_array_equal(images.decode(within), images.decode(data))
+
+
 def test_samples_without_a_range_are_refused() -> None:
     for mode in ("F", "I"):
         assert "32-bit samples have no known range" in message_of(Image.new(mode, (4, 4)))

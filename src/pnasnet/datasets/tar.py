@@ -19,6 +19,7 @@ from ..images import LIMITS
 
 _BLOCK = tarfile.BLOCKSIZE
 _MAX_HEADER = 2**14  # tarfile takes a header's word for how long its long name is, and takes quadratic time for it
+_MAX_HEADERS = 2**18  # of one member together: sparse files have a list of their parts, each with its word on the next
 _MAX_OPEN = 256  # many systems allow a process 1024 files
 DAMAGE = (tarfile.TarError, ValueError, OverflowError, LookupError, RecursionError)
 """What reading a tar raises that is none, or a damaged one."""
@@ -43,11 +44,15 @@ class _Region(io.RawIOBase):
 
     def __init__(self, read_at: ReadAt, start: int, size: int) -> None:
         self._read_at, self._start, self._size, self._position = read_at, start, size, 0
+        self.left = _MAX_HEADERS
 
     def read(self, size: int = -1, /) -> bytes:
         if not 0 <= size <= _MAX_HEADER:
             raise ValueError(f"a header of {size} bytes")
         size = max(0, min(size, self._size - self._position))
+        self.left -= size
+        if self.left < 0:
+            raise ValueError(f"headers of more than {_MAX_HEADERS} bytes before a file")
         data = self._read_at(self._start + self._position, size)
         self._position += len(data)
         return data
@@ -102,6 +107,7 @@ def scan_tar(read_at: ReadAt, start: int, size: int, *, marked: bool = False) ->
     with tarfile.open(fileobj=region, mode="r:") as archive:
         position = 0
         while (member := archive.next()) is not None:
+            region.left = _MAX_HEADERS
             archive.members = []  # type: ignore[attr-defined]  # or it keeps a kilobyte for each of a million
             if member.size < 0 or archive.offset <= position or member.offset_data + member.size > size:
                 raise ValueError(f"{member.name!r} has an impossible size")

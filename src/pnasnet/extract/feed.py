@@ -23,6 +23,8 @@ T = TypeVar("T")
 _TRIES = 3
 _OUTAGES = (errno.ENOENT, errno.EIO, errno.ESTALE, errno.ENOTCONN)  # as of a disk or a server that is gone
 
+_BELIEVED = 2**24
+"""What a damaged file may say that it has of pictures; a row is written for each."""
 AHEAD = 32
 """How many pictures are read ahead from shards that can only be read from one end to the other."""
 
@@ -136,8 +138,8 @@ class Feed:
             self.ends.append(End(self._row))
 
     def _failing(self, unit: Unit, done: int, failure: ImageError) -> Iterator[Picture]:
-        """End a unit with pictures that fail: as many as are left of it, or one where nobody knows how many."""
-        left = 1 if unit.size is None else unit.size - done
+        """End a unit with pictures that fail: as many as are left of it, or one where nobody can know how many."""
+        left = 1 if unit.size is None or unit.size > _BELIEVED else unit.size - done
         self._row += left
         self.ends.append(End(self._row))  # before the last of them is yielded: with it the unit is over
         for number in range(done, done + left):

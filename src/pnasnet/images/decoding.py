@@ -107,7 +107,7 @@ def _to_rgb(picture: Image.Image) -> Pixels:
         return np.repeat(high[..., None], 3, axis=2)
     if picture.mode in ("I", "F"):  # Pillow would clip them at 255
         raise ValueError("its 32-bit samples have no known range; save it with 8 or 16 bits")
-    return np.asarray(picture.convert("RGB"))
+    return np.asarray(picture if picture.mode == "RGB" else picture.convert("RGB"))  # which copies, even RGB
 
 
 def _upright(pixels: Pixels, picture: Image.Image) -> Pixels:

@@ -22,7 +22,8 @@ _HARMLESS = re.compile("extraneous bytes|JFIF revision|Adobe color transform|SOS
 # Each scan passes over the whole picture, so that a small file of many scans could take hours. Encoders write
 # about ten; libjpeg-turbo's own guard is 500.
 _MAX_SCANS = 500
-_START_OF_SCAN = b"\xff\xda"
+_MARKER = re.compile(b"\xff+[\x02-\xcf\xd8-\xfe]", re.DOTALL)  # but for those that stand within a scan
+_BEGIN, _END, _SCAN = b"\xd8", b"\xd9", b"\xda"
 
 
 def decode_jpeg(data: bytes, header: JpegImageFile, name: str, *, fast_dct: bool) -> Pixels:
@@ -41,7 +42,7 @@ def decode_jpeg(data: bytes, header: JpegImageFile, name: str, *, fast_dct: bool
         ImageError: it has too many scans.
         ValueError, OSError: it is cut short or damaged.
     """
-    if header.info.get("progressive") and data.count(_START_OF_SCAN) > _MAX_SCANS:
+    if data.count(b"\xff" + _SCAN) > _MAX_SCANS and _count_scans(data) > _MAX_SCANS:
         raise ImageError(f"{name}: a JPEG of more than {_MAX_SCANS} scans, made to waste time: leave it out")
     four_inks = header.mode == "CMYK"
     options = {"colorspace": "CMYK" if four_inks else "RGB", "fastdct": fast_dct, "fastupsample": False}
@@ -57,6 +58,19 @@ def decode_jpeg(data: bytes, header: JpegImageFile, name: str, *, fast_dct: bool
         except ValueError:  # it still insists on a header without oddities
             return np.asarray(header.convert("RGB"))
     return _inks_to_rgb(pixels, inverted="adobe" in header.info) if four_inks else pixels
+
+
+def _count_scans(data: bytes) -> int:
+    """Count the scans of a JPEG file up to its end: neither those of a thumbnail in it, nor of a video behind it."""
+    position = scans = 0
+    while found := _MARKER.search(data, position):
+        position, marker = found.end(), found[0][-1:]
+        if marker == _END:
+            break
+        if marker != _BEGIN:  # what follows has its length before it, and may hold anything
+            position += int.from_bytes(data[position : position + 2])
+        scans += marker == _SCAN
+    return scans
 
 
 def _inks_to_rgb(inks: Pixels, *, inverted: bool) -> Pixels:

@@ -19,7 +19,8 @@ class Limits:
     """What a picture may cost before it is refused; both are checked before any pixel is decoded.
 
     The pixels' default is the same as that of TensorFlow's JPEG decoder (height x width x 3 below 2^29) and
-    as Pillow's limit against decompression bombs; such a picture takes 537 MB of memory.
+    as Pillow's limit against decompression bombs. Such a picture has 537 MB of pixels; while it is decoded it takes up
+    to three times as much.
     """
 
     pixels: int = 2**29 // 3
