@@ -1,6 +1,5 @@
 """Pictures that can be decoded: those that cannot are found before the work begins, and left out."""
 
-import os
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
@@ -11,6 +10,7 @@ from numpy.typing import NDArray
 
 from ..errors import ImageError, InputError
 from ..images import decode, get_preset
+from ..system import processors
 from .labelled import LabelledImages
 
 T = TypeVar("T")
@@ -73,7 +73,7 @@ def decode_all(
         except ImageError as error:
             return error.with_traceback(None)
 
-    workers = threads or os.cpu_count() or 1
+    workers = threads or processors()
     with ThreadPoolExecutor(workers) as pool:
         # In pieces, so that results do not pile up.
         indices = iter(range(len(data)))

@@ -1,7 +1,6 @@
 """Thumbnails of pictures that rows name, wherever these lie."""
 
 import logging
-import os
 from collections.abc import Callable, Generator, Iterable
 from contextlib import closing
 from functools import partial
@@ -9,6 +8,7 @@ from functools import partial
 from ..errors import PnasnetError
 from ..pages import clean, small_jpeg
 from ..paths import utf8
+from ..system import processors
 from .pipeline import map_ahead
 from .report import Failures
 from .sources import Picture, find_named
@@ -38,7 +38,7 @@ def thumbnails(
         places.setdefault(utf8(name), []).append(place)
     waiting: dict[int, bytes | None] = {}
     failures, done, due = Failures(), 0, 0
-    workers = os.cpu_count() or 1
+    workers = processors()
     shrink = partial(_shrink, side=side, quality=quality)
     with closing(map_ahead(shrink, find_named(places), workers=workers, ahead=2 * workers)) as shrunk:
         for name, jpeg, error in shrunk:

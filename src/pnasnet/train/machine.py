@@ -1,11 +1,11 @@
 """What a training runs on: decides how fast it is, not what a recipe says."""
 
-import os
 from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Any
 
 from ..errors import InputError, MissingExtraError, UnknownNameError
+from ..system import processors
 
 PRECISIONS = {"float32": "32-true", "bfloat16": "bf16-mixed"}
 """Our names of precisions to Lightning's; in bfloat16 the weights stay float32."""
@@ -77,10 +77,3 @@ def check_loggers(machine: Machine) -> None:
     for name in machine.loggers:
         if isinstance(name, str) and not any(find_spec(package) for package in LOGGERS[name]):
             raise MissingExtraError(f"the logger {name} needs {name}, which is not installed: pip install {name}")
-
-
-def processors() -> int:
-    """Return how many processors this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

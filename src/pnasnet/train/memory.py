@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from ..errors import InputError
 from ..network import Cell, Network
-from ..system_memory import free_memory
+from ..system import free_memory
 from .machine import Machine
 from .recipe import Recipe, RmsProp
 from .sizes import sharing_weights
@@ -45,7 +45,7 @@ class StepMemory:
 
 
 def step_memory(network: Network, recipe: Recipe, machine: Machine) -> StepMemory:
-    """Estimate what a step takes, at the recipe's largest image size; nothing is computed and no memory taken.
+    """Estimate what a step takes, at the recipe's largest image size; nothing is computed.
 
     Maps count in bfloat16 as two bytes for a number. Buffers of single operations are left out, which cuDNN and oneDNN
     take for a moment.

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from pnasnet.system_memory import cgroup_free, free_memory
+from pnasnet.system import cgroup_free, free_memory
 
 
 def test_this_machine_has_some(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,8 +1,15 @@
-"""How much memory this process can still take."""
+"""What this process may take of the machine: memory and processors."""
 
 import os
 from collections.abc import Iterator
 from pathlib import Path
+
+
+def processors() -> int:
+    """Return how many processors this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def free_memory() -> int | None:
