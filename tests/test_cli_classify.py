@@ -28,6 +28,14 @@ def test_table(classifier: tuple[str, ...]) -> None:
         assert lines[start + 1 : start + 3] == [f"  {probability:7.2%}  {name}" for name, probability in best]
 
 
+def test_names_are_printed_on_one_line(classifier: tuple[str, ...], tmp_path: Path) -> None:
+    photo = (PHOTOS / "coffee.jpg").read_bytes()
+    (tmp_path / "a.tar").write_bytes(tar({"new\nline\x1b]0;title.jpg": photo, "bad\n.jpg": b"no picture"}))
+    result = run("classify", tmp_path / "a.tar", *classifier, "--top", "1", "-q")
+    assert result.stdout.splitlines()[0] == rf"{tmp_path}/a.tar/new\nline\x1b]0;title.jpg"
+    assert result.stderr.splitlines()[0].startswith(rf"failed: {tmp_path}/a.tar/bad\n.jpg: ")
+
+
 def test_json_and_failures(classifier: tuple[str, ...], tmp_path: Path) -> None:
     (tmp_path / "bad.jpg").write_text("no")
     result = run("classify", PHOTOS / "chelsea.jpg", tmp_path / "bad.jpg", *classifier, "--json")

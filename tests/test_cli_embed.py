@@ -178,6 +178,16 @@ def test_overwrite(tmp_path: Path, photos: Path) -> None:
     assert len(pq.read_table(output)) == 4
 
 
+def test_what_was_ready_but_for_its_file_is_written(
+    tmp_path: Path, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command = ("embed", photos, *MODEL, "-o", tmp_path / "f.parquet")
+    with monkeypatch.context() as patched:
+        patched.setattr("pnasnet.extract.output._join", lambda *_: pytest.fail("killed"))
+        assert run(*command).exit_code != 0
+    assert run(*command).stdout == f"{tmp_path}/f.parquet: written, with 4 rows that earlier runs had left\n"
+
+
 def test_a_list_on_standard_input_and_a_folder(tmp_path: Path, photos: Path) -> None:
     odd = photos / "new\nline.jpg"
     (photos / "coffee.jpg").rename(odd)

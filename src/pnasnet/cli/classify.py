@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from ..pages import clean
 from .errors import EXIT_IMAGES_FAILED
 from .options import ModelOptions, extract_options, model_options
 
@@ -51,7 +52,7 @@ def _print(result: "Classification") -> None:
     if result.error is not None:
         click.echo(f"failed: {result.error}", err=True)
         return
-    click.echo(result.path)
+    click.echo(clean(result.path))
     for name, probability in result.classes:
         click.echo(f"  {probability:7.2%}  {name}")
 

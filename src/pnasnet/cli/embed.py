@@ -203,6 +203,9 @@ def _print(report: "Report", output: str, add: bool) -> None:
         click.echo(f"not listed any more: {counted(report.vanished, 'input')} of {output}; the rows stay", err=True)
     if not report.rows:
         hint = "nothing new is listed" if add else "--add looks for new photos"
+        if Path(output).suffix == ".parquet":
+            click.echo(f"{output}: written, with {report.kept:,} rows that earlier runs had left")
+            return
         click.echo(f"{output}: complete already, with {report.kept:,} rows; {hint}")
         return
     click.echo(

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from ..errors import ImageError, PnasnetError
 from ..images import Source, Target, load_each, read_file
+from ..system import processors
 from .columns import Column, Floats, columns_for
 from .contents import digest_of
 from .feed import AHEAD, Misses, Reader, read_ahead
@@ -72,7 +73,7 @@ def extract_columns(
         load,
         partial(_infer, columns=columns, places={module: place for place, module in enumerate(networks)}),
         batch_size=options.batch_size,
-        decoders=options.decoders or os.cpu_count() or 1,
+        decoders=options.decoders or processors(),
         name=name,
         stages=stages,
         known=known,
@@ -94,18 +95,14 @@ def _load(
             source = read_file(source)
         loaded = load_each(source, targets, exif=exif)
     except ImageError as error:  # bytes do not know their name
-        raise type(error)(str(error).replace("image bytes", _printable(name(picture)), 1)) from error
+        raise type(error)(str(error).replace("image bytes", name(picture), 1)) from error
     except PnasnetError:
         raise
     except OSError as error:
         reason = error.strerror or error
-        raise ImageError(f"{_printable(name(picture))}: cannot be read ({reason}): check the disk") from error
+        raise ImageError(f"{name(picture)}: cannot be read ({reason}): check the disk") from error
     content = digest_of(source) if digest and isinstance(source, bytes | bytearray | memoryview) else None
     return Prepared(tuple(one.image for one in loaded), loaded[0].width, loaded[0].height, content)
-
-
-def _printable(name: str) -> str:
-    return name if name.isprintable() else ascii(name)
 
 
 def _infer(

@@ -17,6 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import EngineMemoryError, ImageError
+from ..pages import clean
+from ..paths import utf8
 from .sources import UnreachableError
 
 T = TypeVar("T")
@@ -210,7 +212,8 @@ def _load_row(name: str, picture: T, load: Load[T]) -> tuple[Row, tuple[Floats, 
     try:
         loaded = load(picture)
     except ImageError as error:
-        row = Row(name, error=str(error), missed=time.monotonic() if isinstance(error, UnreachableError) else None)
+        missed = time.monotonic() if isinstance(error, UnreachableError) else None
+        row = Row(name, error=clean(utf8(str(error))), missed=missed)
         return row, None, time.perf_counter() - started
     row = Row(name, loaded.width, loaded.height, digest=loaded.digest)
     return row, loaded.images, time.perf_counter() - started
