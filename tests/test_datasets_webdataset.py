@@ -82,6 +82,7 @@ def test_names_of_classes_lie_beside(here: Path, name: str, content: str, files:
         ("classes.txt", "", "'classes.txt' is not a list of the names of classes"),
         ("classes.json", '{"0": "cat"}', "'classes.json' is not a list of the names of classes"),
         ("classes.json", '["cat", 7]', "'classes.json' has the class 7 where a name belongs"),
+        ("classes.json", '[["cat"]]', r"'classes.json' has the class \['cat'\] where a name belongs"),
         ("classes.json", "[" * 100_000, "'classes.json' cannot be read"),
     ],
 )

@@ -58,7 +58,7 @@ def check_classes(classes: Sequence[object], where: str) -> tuple[str, ...]:
     seen: set[str] = set()
     for name in classes:
         if not isinstance(name, str) or not name or name in seen:
-            problem = "twice" if name in seen else "where a name belongs"
+            problem = "twice" if isinstance(name, str) and name else "where a name belongs"
             raise InputError(f"{where} has the class {name!r} {problem}: give each class a name of its own")
         seen.add(name)
     return tuple(str(name) for name in classes)

@@ -114,6 +114,8 @@ class Features:
 
         A path that is there as it is goes before other spellings of it.
         """
+        if not paths:
+            return {}
         ok = _strings(["ok"])[0]
         names = {path: [utf8(each) for each in spellings(path)] for path in paths}
         wanted, found = _strings(sorted({each for several in names.values() for each in several})), dict[str, int]()

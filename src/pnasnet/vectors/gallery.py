@@ -41,7 +41,7 @@ def gallery_page(title: str, about: str, features: Features, rows: Iterable[Row]
         hidden += max(len(row.pictures) - left, 0)
         if left > 0:
             chosen.append(Row(row.title, row.pictures[:left]))
-        left -= len(row.pictures)
+        left = max(left - len(row.pictures), 0)
     images = iter(list(thumbnails([each.picture.path for row in chosen for each in row.pictures], _SIDE)))
     shown = [(row.title, [(each, data_url(next(images))) for each in row.pictures]) for row in chosen]
     return render(
