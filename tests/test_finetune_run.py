@@ -1,5 +1,6 @@
 """Transfer learning from pictures to a model's folder: what is in it, what is kept, and what goes wrong."""
 
+import io
 import json
 import os
 import signal
@@ -14,22 +15,33 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import torch
+from numpy.typing import NDArray
+from PIL import Image
 
 from finetune_data import COLOURS, coloured, folder_of, png
 from pnasnet import Module
 from pnasnet.datasets import LabelledImages
 from pnasnet.errors import InputError, MissingExtraError, OutputError
+from pnasnet.extract import ExtractOptions
 from pnasnet.finetune import MODEL, FinetuneOptions, Listener, Outcome, finetune
 from pnasnet.finetune.full import fine_tune
 from pnasnet.model import Model, metadata
 from pnasnet.network import Network
 from pnasnet.plan import resolve
+from pnasnet.train.fit import started_by_others
 from pnasnet.train.machine import Machine
 from pnasnet.weights import write_weights
 from train_data import SPEC
 
 FULL = FinetuneOptions(full=True, epochs=3, training_batch=8, learning_rate=0.005)
 QUIET = Machine(accelerator="cpu", devices=1, progress=False, workers=0)
+
+
+def with_orientation(pixels: NDArray[np.uint8], orientation: int) -> bytes:
+    exif, buffer = Image.Exif(), io.BytesIO()
+    exif[0x0112] = orientation
+    Image.fromarray(pixels).save(buffer, "PNG", exif=exif)
+    return buffer.getvalue()
 
 
 class Ears(Listener):
@@ -96,6 +108,53 @@ def test_corrupt_pictures_are_skipped_and_listed(tmp_path: Path) -> None:
     assert "red/3.png" in outcome.skipped[0]
     assert json.loads((tmp_path / "metrics.json").read_text())["skipped"] == outcome.skipped
     assert sum(counts.sum() for counts in outcome.counts.values()) == 28
+
+
+@pytest.mark.parametrize(
+    ("machine", "variables"),
+    [(replace(QUIET, nodes=2), {}), (QUIET, {"SLURM_NTASKS": "4"}), (QUIET, {"TORCHELASTIC_RUN_ID": "1"})],
+)
+def test_processes_that_others_start_at_once_are_refused(
+    tmp_path: Path, machine: Machine, variables: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(InputError, match="fine-tuning runs on one machine"):
+        finetune("pnasnet_tiny", coloured(4), tmp_path / "model", FULL, machine=machine)
+    assert not (tmp_path / "model").exists()
+
+
+def test_an_interactive_job_is_one_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SLURM_NTASKS", "4")
+    assert started_by_others()
+    monkeypatch.setenv("SLURM_JOB_NAME", "bash")
+    assert not started_by_others()
+
+
+def test_names_that_are_not_utf8(tmp_path: Path) -> None:
+    """As Linux has them: their bytes are kept as surrogates, which Arrow cannot write."""
+    data, folder = coloured(6), tmp_path / "model"
+    data = replace(data, names=[name.replace("red/", "r\udce9d/") for name in data.names])
+    finetune("pnasnet_tiny", data, folder, FinetuneOptions())
+    for table in (pq.read_table(folder / "splits.parquet"), pq.read_table(folder / "features.parquet")):
+        assert table.column(0).to_pylist()[0] == r"r\xe9d/0.png"
+    ears = Ears()
+    finetune("pnasnet_tiny", data, folder, FinetuneOptions(), listener=ears)
+    assert any("the features of 18 of 18 pictures were there" in note for note in ears.notes)
+
+
+def test_exif_orientation_is_part_of_what_the_model_asks_for(tmp_path: Path) -> None:
+    """The tuned model turns a picture as those were turned that it was tuned on."""
+    finetune("pnasnet_tiny", coloured(4), tmp_path, FinetuneOptions(), extract=ExtractOptions(exif=True))
+    module = Module(tmp_path)
+    assert module.preset == "hub+exif"
+    assert pq.read_schema(tmp_path / "features.parquet").metadata[b"pnasnet.exif"] == b"true"
+    pixels = np.zeros((40, 40, 3), np.uint8)
+    pixels[:, 20:] = 255
+    asked, lying = module.embed([with_orientation(pixels, 6), with_orientation(pixels, 1)])
+    assert np.abs(asked - lying).max() > 0.1
+    upright = with_orientation(np.rot90(pixels, -1), 1)
+    np.testing.assert_allclose(asked, Module("pnasnet_tiny").embed(upright)[0], atol=1e-4)
 
 
 def test_a_class_that_loses_all_is_an_error(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ import io
 import threading
 import warnings
 import zlib
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import simplejpeg
 from PIL import Image, ImageOps
 
 from pnasnet import images
-from pnasnet.errors import InputError
+from pnasnet.errors import InputError, UnknownNameError
 
 PHOTOS = Path(__file__).parents[1] / "examples" / "photos"
 CHELSEA = PHOTOS / "chelsea.jpg"
@@ -204,6 +205,13 @@ def test_exif_orientation_is_applied_on_request_only(picture: Image.Image, kind:
 
 def test_no_preset_applies_exif_orientation() -> None:
     assert not any(preset.exif for preset in images.PRESETS.values())
+
+
+def test_each_preset_has_one_that_does() -> None:
+    assert images.get_preset("slim+exif") == replace(images.PRESETS["slim"], name="slim+exif", exif=True)
+    assert images.get_preset("slim+exif").turned(False) == images.PRESETS["slim"]
+    with pytest.raises(UnknownNameError, match=r"unknown preset 'exif\+exif'"):
+        images.get_preset("exif+exif")
 
 
 def test_tiff_is_always_upright(picture: Image.Image) -> None:

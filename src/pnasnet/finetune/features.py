@@ -20,7 +20,8 @@ from ..extract.schema import VectorType
 from ..images import decode
 from ..images.source import Source, read_file
 from ..module import Module
-from ..system_memory import free_memory
+from ..paths import utf8
+from ..system import free_memory
 from ..train.memory import gigabytes
 from .kept import CONTENT, KeptFeatures
 
@@ -99,7 +100,7 @@ def features_of(
                 progress(len(batch.rows))
     after = iter(range(len(known.table), len(known.table) + len(missing)))
     table = pa.concat_tables(tables).take([next(after) if row is None else row for row in rows])
-    names = pa.array(map(str, data.names), pa.string())
+    names = pa.array([utf8(str(name)) for name in data.names], pa.string())
     table = table.set_column(0, table.schema.field("path"), names)
     if missing or not kept.is_whole or not table.equals(tables[0]):
         kept.complete(table, contents)
@@ -121,9 +122,9 @@ class _Known:
             return None
         same = index < len(self._contents) and self._contents[index] == content  # of equal pictures, each has its own
         row = index if same else self._places.get(content)
-        if row is not None and self._failed[row] and (self._paths[row] != data.names[index] or _decodes(data, index)):
-            return None
-        return row
+        if row is None or not self._failed[row]:
+            return row
+        return row if self._paths[row] == utf8(str(data.names[index])) and not _decodes(data, index) else None
 
 
 def _decodes(data: LabelledImages, index: int) -> bool:

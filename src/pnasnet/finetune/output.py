@@ -12,13 +12,12 @@ from ..atomic import replacing
 from ..errors import OutputError
 from ..model import Model, metadata
 from ..plan import resolve
+from ..train.folder import MODEL  # the file that makes the folder a model; written last
 from ..weights import write_weights
 from .card import metrics, write_card
 from .outcome import Outcome
 from .report import write_report
 
-MODEL = "model.safetensors"
-"""The file that makes the folder a model; written last."""
 SPLITS = "splits.parquet"
 """The first file that a run writes: by it a folder is known to be of a fine-tuning."""
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from ..datasets import LabelledImages
 from ..errors import InputError
 from ..evaluation import Tally, confident_mistakes
+from ..extract import ExtractOptions
 from ..module import Module
 from .features import Features
 from .head import Labelled
@@ -44,6 +45,8 @@ class Run:
     folder: Path
     preset: str
     """The preprocessing, which the model then asks for."""
+    extract: ExtractOptions
+    """With that preprocessing, the EXIF orientation included."""
     engine: dict[str, Any]
     """`Module`'s options of the engine."""
     listener: Listener

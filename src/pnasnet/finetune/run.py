@@ -17,8 +17,10 @@ from ..errors import InputError
 from ..evaluation import Tally
 from ..extract import ExtractOptions, extract_labelled
 from ..extract.options import DEFAULTS
+from ..images import get_preset
 from ..model import ModelName, WeightsName
 from ..module import Module
+from ..train.fit import started_by_others
 from ..train.machine import DEFAULTS as ANY_MACHINE
 from ..train.machine import Machine, check_loggers
 from .features import features_of
@@ -78,8 +80,7 @@ def finetune(
         MissingExtraError: a package of the training extra is not installed.
     """
     listener = listener or Listener()
-    if options.full:
-        check_loggers(machine)
+    _check_machine(machine, options)
     run = _prepare(model, weights, data, folder, options, extract, engine or {}, listener, check)
     with run.timed("classifier"):
         training, validation = run.labelled("training"), run.labelled("validation")
@@ -95,12 +96,24 @@ def finetune(
         if result.rank > 0:
             return _outcome(run, head, result, part, options, source, command)
         if result.tuned:
-            result.tally = run.tally(_logits(run, result.variables, extract, part), part)
+            result.tally = run.tally(_logits(run, result.variables, part), part)
     outcome = _outcome(run, head, result, part, options, source, command)
     write_folder(folder, outcome, run.module.model, result.variables)
     if options.full:
         shutil.rmtree(run.training, ignore_errors=True)  # it is only good for going on
     return outcome
+
+
+def _check_machine(machine: Machine, options: FinetuneOptions) -> None:
+    """Raise for what cannot be: the first process alone must have made split and features before others begin."""
+    if not options.full:
+        return
+    if machine.nodes > 1 or started_by_others():
+        raise InputError(
+            "fine-tuning runs on one machine, and starts a process for each of its devices: leave out --nodes, "
+            "and start it once, without torchrun or srun"
+        )
+    check_loggers(machine)
 
 
 def _prepare(
@@ -123,6 +136,8 @@ def _prepare(
     if kept := split.note(options.fractions, options.seed):
         listener.note(kept)
     module = Module(model, weights, **engine)
+    preset = _preset(module, extract)
+    extract = replace(extract, preset=preset, exif=None)
     started = time.perf_counter()
     advance = listener.extracting(len(data))
 
@@ -135,11 +150,16 @@ def _prepare(
         listener.note(f"the features of {len(data) - features.extracted:,} of {len(data):,} pictures were there")
     features.check_classes(data)
     seconds = {"features": time.perf_counter() - started}
-    preset = extract.preset or module.preset
-    run = Run(module, data, split, features, folder, preset, engine, listener, check, seconds)
+    run = Run(module, data, split, features, folder, preset, extract, engine, listener, check, seconds)
     run.notes += [kept] if kept else []
     run.check_parts()
     return run
+
+
+def _preset(module: Module, extract: ExtractOptions) -> str:
+    """Return the name of the preprocessing, which the model is to ask for: the EXIF orientation is part of it."""
+    preset = get_preset(extract.preset or module.preset)
+    return (preset if extract.exif is None else preset.turned(extract.exif)).name
 
 
 def _classifier_note(module: Module, classes: int) -> str | None:
@@ -202,14 +222,14 @@ def _worse(run: Run, head: Head, history: list[dict[str, float]], *, balanced: b
     return f"training the whole network came to {came}, the classifier alone to {alone:.2%}"
 
 
-def _logits(run: Run, variables: dict[str, Floats], extract: ExtractOptions, part: str) -> Floats:
+def _logits(run: Run, variables: dict[str, Floats], part: str) -> Floats:
     """Return the logits of the trained network, from a file like the one that is handed over in the end."""
     path = run.training / _UNMEASURED
     vectors = []
     try:
         write_model(path, run.module.model, variables, run.data.classes, run.preset)
         module, data = Module(path, **run.engine), run.pictures(part)
-        with closing(extract_labelled(module, data, "Logits", extract)) as batches:
+        with closing(extract_labelled(module, data, "Logits", run.extract)) as batches:
             for batch in batches:
                 vectors += [batch.vectors] if len(batch.vectors) else []
                 run.check()

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from ..atomic import replacing
 from ..datasets import LabelledImages
 from ..errors import InputError, OutputError
+from ..paths import utf8
 
 PARTS = ("training", "validation", "test")
 _MADE = ("pnasnet.validation", "pnasnet.test", "pnasnet.seed")
@@ -102,13 +103,13 @@ def kept_split(path: Path, data: LabelledImages, fractions: Fractions, seed: int
     """
     known, stated = _read(path) if path.exists() else ({}, None)
     fractions, seed = stated or (fractions, seed)
-    new = [index for index, name in enumerate(data.names) if name not in known]
+    names = [utf8(str(name)) for name in data.names]  # Arrow's strings are
+    new = [index for index, name in enumerate(names) if name not in known]
     fresh = split(data, fractions, seed) if new else np.empty(0, "<U10")
-    parts = np.array([known.get(name, fresh[i] if len(fresh) else "") for i, name in enumerate(data.names)])
+    parts = np.array([known.get(name, fresh[i] if len(fresh) else "") for i, name in enumerate(names)])
     if new:
-        table = pa.table(
-            {"name": list(data.names), "class": [data.classes[label] for label in data.labels], "part": parts.tolist()}
-        )
+        classes = [utf8(name) for name in data.classes]
+        table = pa.table({"name": names, "class": [classes[label] for label in data.labels], "part": parts.tolist()})
         made = fractions.validation, fractions.test, seed
         _write(path, table.replace_schema_metadata(dict(zip(_MADE, map(str, made), strict=True))))
     return Split(parts, fractions, seed)

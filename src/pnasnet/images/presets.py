@@ -1,7 +1,7 @@
 """The published preprocessings by name, as values."""
 
 import operator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -29,6 +29,13 @@ class Preset:
     fast_dct: bool
     exif: bool = False
 
+    def turned(self, exif: bool) -> "Preset":
+        """Return it with the EXIF orientation applied, or not: `hub` becomes `hub+exif`, and the reverse."""
+        return replace(self, name=self.name.removesuffix(_TURNED) + _TURNED * exif, exif=exif)
+
+
+_TURNED = "+exif"
+"""Ends the name of a preset that turns pictures as their EXIF says."""
 
 PRESETS = {
     preset.name: preset
@@ -46,14 +53,17 @@ PRESETS = {
 def get_preset(preset: str | Preset) -> Preset:
     """Return the preset of that name; a `Preset` is returned as it is.
 
+    `hub+exif` is `hub` with the EXIF orientation applied, and so for each.
+
     Raises:
         UnknownNameError: there is none of that name.
     """
     if isinstance(preset, Preset):
         return preset
-    if preset not in PRESETS:
+    base = preset.removesuffix(_TURNED)
+    if base not in PRESETS:
         raise UnknownNameError.of("preset", preset, list(PRESETS))
-    return PRESETS[preset]
+    return PRESETS[base] if base == preset else PRESETS[base].turned(True)
 
 
 def transform(pixels: NDArray[np.uint8], size: Size, preset: str | Preset = "hub") -> NDArray[np.float32]:
