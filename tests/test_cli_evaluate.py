@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-import pnasnet.cli.evaluate as command
 from cli_runs import HERE, error_of, run
 from evaluation_data import BLUE, GREEN, RED, png, small_network, write_folder
 from pnasnet import Module
@@ -15,6 +14,8 @@ from pnasnet.evaluation import Evaluation, evaluate
 from pnasnet.extract import ExtractOptions
 from pnasnet.labels import labels, wordnet_ids
 from pnasnet.zoo import find
+
+from disks import small_disk_at
 
 FAKE = ("--engine", "fake", "-q")
 
@@ -166,13 +167,12 @@ def test_output_that_cannot_be_written_is_refused_before_the_work(
         assert message == f"cannot write {output}: {reason}"
 
 
-def test_full_disk_does_not_take_the_result_along(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(output: Path, text: str) -> None:
-        raise OSError(28, "No space left on device", str(output))
-
-    monkeypatch.setattr(command, "_write", full)
-    result = run("evaluate", "pnasnet_tiny", data, *FAKE, "-o", tmp_path / "f.json")
-    assert error_of(result) == f"{tmp_path}/f.json: No space left on device"
+def test_full_disk_does_not_take_the_result_along(data: Path, tmp_path: Path) -> None:
+    with small_disk_at(tmp_path / "disk", "8k") as disk:
+        (disk / "filler").write_bytes(bytes(4096))
+        result = run("evaluate", "pnasnet_tiny", data, *FAKE, "-o", disk / "f.json")
+        assert error_of(result) == f"cannot write {disk}/f.json: No space left on device"
+        assert [path.name for path in disk.iterdir()] == ["filler"]
     assert "66.67%" in result.stdout
 
 

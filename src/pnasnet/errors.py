@@ -17,6 +17,13 @@
 The message of each is one line for a person: what is wrong, with what, and what to do about it.
 """
 
+from collections.abc import Sequence
+
+
+def some_of(names: Sequence[str], shown: int = 3) -> str:
+    """Return the first of many names, quoted, as a message shows them: `'cat', 'dog', 'fox', ...`."""
+    return ", ".join(map(repr, names[:shown])) + (", ..." if len(names) > shown else "")
+
 
 class PnasnetError(Exception):
     """Base class of all errors that this package raises on purpose."""

@@ -53,6 +53,7 @@ def evaluate(
     from tqdm import tqdm
 
     from ..evaluation import evaluate as evaluate_module
+    from ..pages import write_whole
 
     if output:
         check_target(Path(output))
@@ -64,7 +65,7 @@ def evaluate(
     text = json.dumps(result.to_dict(), indent=2, allow_nan=False)
     try:
         if output:
-            _write(Path(output), text)
+            write_whole(Path(output), text + "\n")
     finally:  # a full disk must not take the result along
         for line in [text] if as_json else _lines(result, per_class):
             click.echo(line)
@@ -80,13 +81,6 @@ def _open(data: str, split: str | None, limit: int | None) -> "LabelledImages":
     if limit is None or limit >= len(pictures):
         return pictures
     return pictures.take([index * len(pictures) // limit for index in range(limit)])
-
-
-def _write(output: Path, text: str) -> None:
-    from ..atomic import replacing
-
-    with replacing(output) as temporary:
-        temporary.write_text(text + "\n", "utf-8")
 
 
 def _print_failures(result: "Evaluation") -> None:

@@ -6,10 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import InputError
+from ..errors import InputError, some_of
 from ..labels import labels, wordnet_ids
 
-_SHOWN = 3
 _SAME_ORDER = 0.99
 """Share of ImageNet's names that proves its order: published lists spell some differently, the two cranes above all."""
 
@@ -116,7 +115,7 @@ def _refusal(classes: Sequence[str], num_logits: int, names: Sequence[str] | Non
         )
     if names is None:
         return (
-            f"the model's {num_logits:,} classes have no names, and the data's are {_some(classes)}: name the data's "
+            f"the model's {num_logits:,} classes have no names, and the data's are {some_of(classes)}: name the data's "
             f"classes 0 to {num_logits - 1}, or evaluate weights that state their labels"
         )
     known = set(names)
@@ -127,11 +126,6 @@ def _refusal(classes: Sequence[str], num_logits: int, names: Sequence[str] | Non
     strange = [name for name in classes if name not in known]
     return (
         f"{len(strange):,} of the data's {len(classes):,} classes are none of the model's {num_logits:,}: the data has "
-        f"{_some(strange)}; the model has {_some(names)}: rename or leave out those classes, or evaluate a model that "
-        "was trained on these"
+        f"{some_of(strange)}; the model has {some_of(names)}: rename or leave out those classes, or evaluate a model "
+        "that was trained on these"
     )
-
-
-def _some(names: Sequence[str]) -> str:
-    shown = ", ".join(repr(name) for name in names[:_SHOWN])
-    return shown + (", ..." if len(names) > _SHOWN else "")

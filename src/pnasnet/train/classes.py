@@ -5,11 +5,9 @@ from dataclasses import replace
 import numpy as np
 
 from ..datasets import LabelledImages
-from ..errors import InputError
+from ..errors import InputError, some_of
 from ..evaluation.match import match_classes
 from ..labels import labels, wordnet_ids
-
-_SHOWN = 3
 
 
 def check_classes(data: LabelledImages) -> None:
@@ -17,8 +15,8 @@ def check_classes(data: LabelledImages) -> None:
     empty = [name for name, count in zip(data.classes, data.counts(), strict=True) if not count]
     if empty:
         raise InputError(
-            f"{len(empty):,} of {len(data.classes):,} classes have no picture to train on ({_some(empty)}): add some, "
-            "or take the classes out of the data"
+            f"{len(empty):,} of {len(data.classes):,} classes have no picture to train on ({some_of(empty)}): "
+            "add some, or take the classes out of the data"
         )
 
 
@@ -35,7 +33,7 @@ def to_logits(data: LabelledImages, num_classes: int) -> tuple[LabelledImages, s
         return data, f"{count:,} classes, in the order of the data"
     if (count, num_classes) != (1000, 1001):
         raise InputError(
-            f"the data has {count:,} classes ({_some(data.classes)}), the recipe {num_classes:,}: take a recipe with "
+            f"the data has {count:,} classes ({some_of(data.classes)}), the recipe {num_classes:,}: take a recipe with "
             "as many, or, in Python, give its network another num_classes"
         )
     try:
@@ -58,13 +56,8 @@ def with_classes_of(data: LabelledImages, training: LabelledImages) -> LabelledI
     missing = [name for name in data.classes if name not in number]
     if missing:
         raise InputError(
-            f"the validation pictures have {len(missing)} classes that the training pictures lack ({_some(missing)}; "
-            f"these have {_some(training.classes)}): give both the same classes"
+            f"the validation pictures have {len(missing)} classes that the training pictures lack ({some_of(missing)}; "
+            f"these have {some_of(training.classes)}): give both the same classes"
         )
     numbers = np.array([number[name] for name in data.classes], np.int64)
     return replace(data, labels=numbers[data.labels], classes=training.classes)
-
-
-def _some(names: tuple[str, ...] | list[str]) -> str:
-    shown = ", ".join(repr(name) for name in names[:_SHOWN])
-    return shown + (", ..." if len(names) > _SHOWN else "")
