@@ -76,6 +76,14 @@ def test_finished_folder_is_left_alone(data: Path, tmp_path: Path, monkeypatch: 
     assert f"{output} holds a training with another recipe (seed 0, now 1)" in error_of(run(*arguments))
 
 
+@pytest.mark.usefixtures("recipe")
+def test_a_model_of_something_else_is_no_finished_training(data: Path, tmp_path: Path) -> None:
+    (tmp_path / "model.safetensors").write_bytes(b"a model")
+    message = error_of(run("train", "tiny", data / "train", "-o", tmp_path, *OPTIONS))
+    assert message == f"{tmp_path} holds a model that is not of a training by recipe: give another folder"
+    assert [path.name for path in tmp_path.iterdir() if path.is_file()] == ["model.safetensors"]
+
+
 def test_begins_from_given_weights(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """At a rate of next to nothing the outcome is what it began from; a folder remembers which weights these were."""
     use_recipe(monkeypatch)
@@ -207,7 +215,7 @@ def test_devices_is_a_number_or_auto(data: Path, tmp_path: Path) -> None:
 def test_too_few_images_and_unknown_recipe(tmp_path: Path) -> None:
     data = write(tmp_path / "data", 8)
     message = error_of(run("train", "pnasnet_tiny", data, "-o", tmp_path / "out", *OPTIONS))
-    assert message == "8 pictures do not fill a batch of 128; give a smaller batch_size"
+    assert message == "8 pictures do not fill a batch of 128: add some, or take a recipe with smaller ones"
     message = error_of(run("train", "pnasnet_tinny", data, "-o", tmp_path / "out", *OPTIONS))
     assert message.startswith("unknown recipe 'pnasnet_tinny': did you mean pnasnet_tiny")
     assert not (tmp_path / "out").exists()

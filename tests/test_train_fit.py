@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from pytorch_lightning.utilities.exceptions import SIGTERMException
 from torch import Tensor
 from torch.nn import functional
+from torch.utils.checkpoint import checkpoint
 
 from pnasnet.errors import ImageError, InputError, OutputError
 from pnasnet.train.batches import Batch, FromSource, InMemory
@@ -25,10 +26,20 @@ from pnasnet.train.fit import Fitted, fit
 from pnasnet.train.folder import newest, read_history
 from pnasnet.train.machine import Machine
 from pnasnet.train.recipe import Cosine, CropAndFlip, Muon, Progress, Recipe, RmsProp, Sgd
-from pnasnet.train.task import initial_network
+from pnasnet.train.task import ClassifierTask, initial_network
 from train_data import MACHINE, RECIPE, encoded, stripes, training_pictures, validation_pictures
 
 from disks import small_disk_at
+
+
+@dataclass(frozen=True)
+class LastStep:
+    """A schedule that learns nothing but in the very last step."""
+
+    rate: float
+
+    def __call__(self, progress: Progress) -> float:
+        return self.rate if progress.step == progress.total_steps - 1 else 0.0
 
 
 def run(folder: Path, recipe: Recipe = RECIPE, machine: Machine = MACHINE, **options: Any) -> Fitted:
@@ -229,23 +240,62 @@ def test_validation_does_not_change_the_training(tmp_path: Path, undisturbed: Fi
     assert all("validation_top1" not in figures for figures in without.history)
 
 
-@pytest.mark.parametrize("machine", [{"checkpoint_cells": True}, {"channels_last": False}])
-def test_how_a_machine_computes_does_not_change_the_training(
-    tmp_path: Path, undisturbed: Fitted, machine: dict[str, Any]
-) -> None:
-    other = run(tmp_path, machine=replace(MACHINE, **machine))
-    for name, value in weights(undisturbed).items():
+def assert_close(one: Fitted, other: Fitted) -> None:
+    for name, value in weights(one).items():
         torch.testing.assert_close(value, weights(other)[name], rtol=1e-2, atol=1e-3)
+
+
+def test_recomputed_cells_do_not_change_the_training(
+    tmp_path: Path, undisturbed: Fitted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recomputed = []
+
+    def counted(*arguments: Any, **options: Any) -> Any:
+        recomputed.append(arguments)
+        return checkpoint(*arguments, **options)
+
+    monkeypatch.setattr("pnasnet.network.checkpoint", counted)
+    other = run(tmp_path, machine=replace(MACHINE, checkpoint_cells=True))
+    assert len(recomputed) >= 24 * RECIPE.spec.num_cells  # in each step, the first ones at another size
+    assert_close(undisturbed, other)
+
+
+def test_where_channels_lie_does_not_change_the_training(tmp_path: Path, undisturbed: Fitted) -> None:
+    other = run(tmp_path, machine=replace(MACHINE, channels_last=False))
+    for fitted, memory_format in ((undisturbed, torch.channels_last), (other, torch.contiguous_format)):
+        assert fitted.network.memory_format == memory_format
+        stem = next(parameter for parameter in fitted.network.parameters() if parameter.shape[1:] == (3, 3, 3))
+        assert stem.is_contiguous(memory_format=memory_format)
+    assert_close(undisturbed, other)
+
+
+@pytest.mark.slow
+def test_it_learns_in_bfloat16(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = set[torch.dtype]()
+    cross_entropy = ClassifierTask._cross_entropy
+
+    def noted(task: ClassifierTask, logits: Tensor, labels: Tensor) -> Tensor:
+        seen.add(logits.dtype)
+        return cross_entropy(task, logits, labels)
+
+    monkeypatch.setattr(ClassifierTask, "_cross_entropy", noted)
+    recipe = replace(RECIPE, stages=((16, 8),))
+    fitted = run(tmp_path, recipe, replace(MACHINE, precision="bfloat16"), validation=validation_pictures())
+    assert seen == {torch.bfloat16}
+    assert fitted.history[-1]["validation_top1"] == 1
+    assert all(value.dtype == torch.float32 for value in weights(fitted).values() if value.is_floating_point())
 
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")  # torch's own, on its first compilation
-@pytest.mark.parametrize("machine", [{"precision": "bfloat16"}, {"compile": True}])
-def test_it_learns_in_reduced_precision_and_compiled(tmp_path: Path, machine: dict[str, Any]) -> None:
+def test_it_learns_compiled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    compiled = []
+    compile_network = ClassifierTask.compile_network
+    monkeypatch.setattr(ClassifierTask, "compile_network", lambda task: compiled.append(compile_network(task)))
     recipe = replace(RECIPE, stages=((16, 8),))
-    fitted = run(tmp_path, recipe, replace(MACHINE, **machine), validation=validation_pictures())
+    fitted = run(tmp_path, recipe, replace(MACHINE, compile=True), validation=validation_pictures())
+    assert len(compiled) == 1
     assert fitted.history[-1]["validation_top1"] == 1
-    assert all(value.dtype == torch.float32 for value in weights(fitted).values() if value.is_floating_point())
 
 
 def test_parts_of_a_batch_make_the_same_step(tmp_path: Path) -> None:
@@ -365,6 +415,33 @@ def test_a_loss_that_explodes_where_not_each_step_is_looked_at(tmp_path: Path, m
     with pytest.raises(InputError, match="the loss became nan in epoch 1: lower the learning rate"):
         run(tmp_path, replace(RECIPE, schedule=Cosine(1e30), clip_norm=None))
     assert newest(tmp_path) is None
+
+
+def test_an_update_that_explodes_in_the_last_step_is_not_saved(tmp_path: Path) -> None:
+    """No loss tells of it; without pictures to validate only the weights do."""
+    recipe = replace(RECIPE, stages=((16, 1),))
+    network = initial_network(recipe)
+    explode = stop_after(8, lambda: network.get_parameter("final_layer.FC.weight").data.fill_(float("inf")))
+    with pytest.raises(InputError, match="the weights became infinite in epoch 1: lower the learning rate"):
+        fit(recipe, network, training_pictures(), None, tmp_path, MACHINE, check=explode)
+    assert newest(tmp_path) is None
+
+
+def test_averages_that_are_of_no_use_are_not_saved(tmp_path: Path) -> None:
+    """Finite weights may give answers that are not."""
+    recipe = replace(RECIPE, stages=((16, 1),), schedule=LastStep(1e30), clip_norm=None)
+    with pytest.raises(InputError, match=r"the validation loss became (nan|inf) in epoch 1: lower the learning rate"):
+        run(tmp_path, recipe, validation=validation_pictures(), patience=1)
+    assert newest(tmp_path) is None
+
+
+def test_what_a_killed_run_left_of_a_file_is_removed(tmp_path: Path) -> None:
+    (tmp_path / "checkpoints").mkdir()
+    left = [tmp_path / "checkpoints" / ".0a1b2c3d.newest-epoch=0.ckpt", tmp_path / ".model.safetensors.0a1b2c3d.part"]
+    for path in left:
+        path.write_bytes(b"half")
+    run(tmp_path, replace(RECIPE, stages=((16, 1),)))
+    assert not any(path.exists() for path in left)
 
 
 def test_full_disk_keeps_the_checkpoint_before(

@@ -107,8 +107,19 @@ def test_asked_to_stop(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_other_pictures_in_the_folder_are_refused(tmp_path: Path) -> None:
     write_skipped(tmp_path, {"training": prepare(RECIPE, encoded(6), augmented=True, progress=False).to_dict()})
     other = prepare(RECIPE, encoded(8), augmented=True, progress=False).to_dict()
-    with pytest.raises(InputError, match=r"a training on other pictures \(6 by other names, now 8\): give it those"):
+    with pytest.raises(InputError, match=r"on other pictures \(6 of other names or classes, now 8\): give it those"):
         write_skipped(tmp_path, {"training": other})
+    relabelled = replace(encoded(6), labels=1 - encoded(6).labels)
+    with pytest.raises(InputError, match="a training on other pictures"):
+        write_skipped(tmp_path, {"training": prepare(RECIPE, relabelled, augmented=True, progress=False).to_dict()})
     worse = prepare(RECIPE, encoded(6, bad=(2,)), augmented=True, progress=False).to_dict()
     with pytest.raises(InputError, match=r"^2\.png cannot be read now, and could when the training in .* began"):
         write_skipped(tmp_path, {"training": worse})
+
+
+def test_other_pictures_to_validate_in_the_folder_are_refused(tmp_path: Path) -> None:
+    six, eight = (prepare(RECIPE, encoded(count), augmented=False, progress=False).to_dict() for count in (6, 8))
+    write_skipped(tmp_path, {"training": six})
+    write_skipped(tmp_path, {"training": six, "validation": six})
+    with pytest.raises(InputError, match="holds a training with other pictures to validate"):
+        write_skipped(tmp_path, {"training": six, "validation": eight})

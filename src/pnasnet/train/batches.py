@@ -127,7 +127,9 @@ def steps_per_epoch(recipe: Recipe, count: int) -> int:
     Raises `InputError` where there is not one.
     """
     if count < recipe.batch_size:
-        raise InputError(f"{count} pictures do not fill a batch of {recipe.batch_size}; give a smaller batch_size")
+        raise InputError(
+            f"{count} pictures do not fill a batch of {recipe.batch_size}: add some, or take a recipe with smaller ones"
+        )
     return count // recipe.batch_size
 
 

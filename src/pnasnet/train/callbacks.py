@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ..atomic import replacing
 from ..errors import OutputError
-from .folder import best_path, newest_path, remove_older
+from .folder import best_path, newest_path, remove_leftovers, remove_older
 from .loggers import EpochFigures
 
 log = logging.getLogger(__name__)
@@ -39,8 +39,9 @@ class WholeFiles(TorchCheckpointIO):
 class MovingAverage(WeightAveraging):
     """Keeps the exponential moving average of the weights, with a decay that begins low.
 
-    In step t, counted from 0, it is min(decay, (1 + t) / (10 + t)), so that the first weights are soon forgotten: what
-    TensorFlow's `ExponentialMovingAverage` does with a number of steps, and TF-Slim gives it one.
+    The first average is a copy of the weights after step 0. After a later step t it is min(decay, (1 + t) / (10 + t)),
+    so that the first weights are soon forgotten: what TensorFlow's `ExponentialMovingAverage` does with a number of
+    steps, and TF-Slim gives it one.
     """
 
     def __init__(self, decay: float) -> None:
@@ -78,7 +79,9 @@ class KeepCheckpoints(Checkpoint):
         return self._patience is not None and self._waited >= self._patience
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """End at once what had ended before."""
+        """End at once what had ended before; make room for what is to be saved."""
+        if trainer.is_global_zero:
+            remove_leftovers(self._folder)
         trainer.should_stop = trainer.should_stop or self._exhausted
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:

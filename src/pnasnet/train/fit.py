@@ -5,6 +5,7 @@ maintained, and its loop is what most people who would change this one know alre
 """
 
 import logging
+import os
 import signal
 import warnings
 from collections.abc import Callable, Iterator
@@ -62,6 +63,17 @@ def own_rank() -> int:
     For each further device Lightning starts the same command again.
     """
     return int(getattr(rank_zero_only, "rank", 0))
+
+
+def started_by_others() -> bool:
+    """Return whether torchrun or SLURM starts the processes of all devices, at once, and not Lightning from the first.
+
+    A SLURM job called `bash` or `interactive` has the cluster's variables, but is one process: Lightning's rule, too.
+    """
+    if torch.distributed.is_available() and torch.distributed.is_torchelastic_launched():
+        return True
+    interactive = os.environ.get("SLURM_JOB_NAME") in ("bash", "interactive")
+    return os.environ.get("SLURM_NTASKS", "1") != "1" and not interactive
 
 
 def fit(

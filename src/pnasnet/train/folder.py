@@ -12,6 +12,8 @@ from ..atomic import replacing
 from ..errors import InputError, OutputError
 from .recipe import Recipe
 
+MODEL = "model.safetensors"
+"""What a training's folder holds once it is finished."""
 LOGS = "logs"
 _RECIPE, _SKIPPED, _CHECKPOINTS = "recipe.json", "skipped.json", "checkpoints"
 _EPOCH = re.compile(r"newest-epoch=(\d+)")
@@ -21,13 +23,16 @@ _SHOWN = 3
 def claim(folder: Path, recipe: Recipe) -> None:
     """Make the folder the recipe's, or see that it is.
 
-    Raises `InputError` where it holds another recipe's training, `OutputError` where it cannot be written.
+    Raises `InputError` where it holds another recipe's training, or a model that no training here has written;
+    `OutputError` where it cannot be written.
     """
     path = folder / _RECIPE
     own = json.loads(json.dumps(recipe.to_dict()))
     with writing(folder):
         found = read_json(path)
         if found is None:
+            if (folder / MODEL).exists():
+                raise InputError(f"{folder} holds a model that is not of a training by recipe: give another folder")
             folder.mkdir(parents=True, exist_ok=True)
             write_json(path, own)
         elif found != own:
@@ -68,18 +73,25 @@ def write_skipped(folder: Path, sets: dict[str, dict[str, Any]]) -> None:
 
     `sets` holds `training`, and `validation` where there is one: `Prepared.to_dict`.
     """
-    known, own = read_skipped(folder).get("training"), sets["training"]
-    if known and known["names_sha256"] != own["names_sha256"]:
+    before = read_skipped(folder)
+    for name, own in sets.items():
+        if name in before:
+            _check_same(folder, name, before[name], own)
+    with writing(folder):
+        write_json(folder / _SKIPPED, sets)
+
+
+def _check_same(folder: Path, purpose: str, known: dict[str, Any], own: dict[str, Any]) -> None:
+    if known.get("sha256") != own["sha256"]:
+        what = "a training on other pictures" if purpose == "training" else "a training with other pictures to validate"
         raise InputError(
-            f"{folder} holds a training on other pictures ({known['pictures']:,} by other names, now "
-            f"{own['pictures']:,}): give it those, or another folder"
+            f"{folder} holds {what} ({known['pictures']:,} of other names or classes, now {own['pictures']:,}): "
+            "give it those, or another folder"
         )
-    if known and known["skipped"].keys() != own["skipped"].keys():
+    if known["skipped"].keys() != own["skipped"].keys():
         name = min(known["skipped"].keys() ^ own["skipped"].keys())
         now = "can be read now, and could not" if name in known["skipped"] else "cannot be read now, and could"
         raise InputError(f"{name} {now} when the training in {folder} began: make it as it was, or give another folder")
-    with writing(folder):
-        write_json(folder / _SKIPPED, sets)
 
 
 # Checkpoints.
@@ -103,6 +115,12 @@ def newest(folder: Path) -> Path | None:
 def remove_older(folder: Path) -> None:
     """Remove the checkpoints before the newest."""
     for path in sorted(_newest(folder), key=_epoch)[:-1]:
+        path.unlink(missing_ok=True)
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove what a run that was killed while it wrote a file has left of it."""
+    for path in [*(folder / _CHECKPOINTS).glob(".*.ckpt"), *folder.glob(f".{MODEL}.*")]:
         path.unlink(missing_ok=True)
 
 

@@ -1,6 +1,7 @@
 """From labelled pictures to what a training takes its batches from; pictures that cannot be read are left out."""
 
 import hashlib
+import json
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,8 +18,8 @@ from ..datasets import LabelledImages
 from ..datasets.readable import Progress, decode_all, readable, without
 from ..errors import ImageError, InputError
 from ..images import transform
+from ..system import processors
 from .batches import FromSource, InMemory, Pictures
-from .machine import processors
 from .memory import available_memory, gigabytes
 from .recipe import Recipe, ShiftAndFlip
 
@@ -33,18 +34,18 @@ class Prepared:
     Attributes:
         pictures: those that can be read.
         skipped: the others.
-        names_sha256: of the names of all of them, in order; tells one set of pictures from another.
+        sha256: of the names and classes of all of them, in order; tells one set of pictures from another.
         count: how many there are, those that were left out among them.
     """
 
     pictures: Pictures
     skipped: Skipped
-    names_sha256: str
+    sha256: str
     count: int
 
     def to_dict(self) -> dict[str, Any]:
         """Return what a training's folder keeps."""
-        return {"pictures": self.count, "names_sha256": self.names_sha256, "skipped": self.skipped}
+        return {"pictures": self.count, "sha256": self.sha256, "skipped": self.skipped}
 
 
 def prepare(
@@ -66,20 +67,21 @@ def prepare(
         data: the pictures.
         augmented: whether to change them at random.
         preset: the preprocessing.
-        known: what `to_dict` returned in an earlier run; spares the second kind the check if it was of the same names.
+        known: what `to_dict` returned in an earlier run; spares the second kind the check if it was of the same.
         progress: whether to show a progress bar, on standard error.
         check: called after each picture that is decoded; what it raises ends the work.
 
     Raises:
         InputError: a class has lost all its pictures, or decoded they do not fit the memory.
     """
-    sha256 = hashlib.sha256("\n".join(map(str, data.names)).encode("utf-8", "surrogateescape")).hexdigest()
+    listed = [list(map(str, data.names)), data.labels.tolist(), data.classes]
+    sha256 = hashlib.sha256(json.dumps(listed).encode()).hexdigest()
     with _bar(len(data), progress, check) as update:
         if isinstance(recipe.augmentation, ShiftAndFlip):
             images, good, skipped = decode_into_memory(data, recipe.spec.image_size, preset, progress=update)
             source: Pictures = InMemory(images, good.labels, recipe.augmentation if augmented else None)
         else:
-            if known and (known["names_sha256"], known["pictures"]) == (sha256, len(data)):
+            if known and known["sha256"] == sha256:
                 skipped = known["skipped"]
                 good = without(data, {i: skipped[name] for i, name in enumerate(data.names) if name in skipped})
             else:
@@ -103,7 +105,7 @@ def decode_into_memory(
     if free is not None and needed > free:
         raise InputError(
             f"{len(data):,} pictures of {size[0]}x{size[1]} take {gigabytes(needed)} of memory, {gigabytes(free)} are "
-            "free: train on fewer, or with CropAndFlip, which decodes pictures as they are needed"
+            "free: train on fewer, or by a recipe with CropAndFlip, which decodes pictures as they are needed"
         )
 
     def to_size(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -140,7 +140,7 @@ class Recipe:
     aux_weight: float = 0.4
     """Weight of the auxiliary classifier's loss, where the network has that head."""
     clip_norm: float | None = None
-    """Largest norm of all gradients together, those of the L2 terms included."""
+    """Largest norm of all gradients together, those of the L2 terms included where the loss has these: not by Muon."""
     average_decay: float = 0.9999
     """Decay of the exponential moving average of the weights, which is what is kept; in the first steps it is less."""
     batch_norm_momentum: float = 0.99

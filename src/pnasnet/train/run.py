@@ -16,16 +16,13 @@ from ..network import Network
 from ..weights import AUXILIARY_HEAD, CLASSIFIER, write_weights
 from .batches import steps_per_epoch
 from .classes import check_classes, to_logits, with_classes_of
-from .folder import claim, read_skipped, write_skipped
+from .folder import MODEL, claim, read_skipped, write_skipped
 from .machine import DEFAULTS, Machine
 from .pictures import Prepared, Skipped, prepare
 from .recipe import Recipe
 from .task import initial_network
 
 log = logging.getLogger(__name__)
-
-MODEL = "model.safetensors"
-"""What a finished training's folder holds, and no other."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +68,7 @@ def begin_from(recipe: Recipe, weights: WeightsName) -> tuple[Recipe, Model]:
 def finished(recipe: Recipe, folder: Path) -> Path | None:
     """Return the file with weights if the folder holds this recipe's training, and it is finished.
 
-    Raises `InputError` where it holds another recipe's.
+    Raises `InputError` where it holds another recipe's, or another model.
     """
     path = folder / MODEL
     if not path.exists():

@@ -19,6 +19,8 @@ from .parameters import parameter_groups
 from .recipe import Muon, Progress, Recipe
 from .sizes import NetworkSizes
 
+_CALMER = "lower the learning rate; of a recipe, clip_norm may help, too"
+
 
 def initial_network(recipe: Recipe) -> Network:
     """Return the recipe's network with random weights, which depend on its seed alone."""
@@ -62,7 +64,8 @@ class ClassifierTask(pl.LightningModule):
 
         Seeding each epoch would not do: Lightning and DataLoader draw random numbers of their own now and then.
         """
-        torch.manual_seed(seed_of(self.recipe.seed, self.current_epoch, index, self.global_rank))
+        # Of a seed's last numbers zeros do not count, and a batch's pictures are changed by the first three.
+        torch.manual_seed(seed_of(self.recipe.seed, self.current_epoch, index, 1 + self.global_rank))
 
     # Steps.
 
@@ -105,10 +108,13 @@ class ClassifierTask(pl.LightningModule):
             raise DivergedError(_not_finite(value, f"in step {self.global_step + 1:,}"))
 
     def on_train_epoch_end(self) -> None:
-        """Raise `DivergedError`, before a checkpoint is written, if the loss is not finite; log the last rate."""
+        """Raise `DivergedError`, before anything is saved, if loss or weights are not finite; log the last rate."""
         value = float(self.trainer.callback_metrics["loss"])
         if not math.isfinite(value):
             raise DivergedError(_not_finite(value, f"in epoch {self.current_epoch + 1}"))
+        # The last step's update is in no loss yet.
+        if not all(bool(torch.isfinite(value).all()) for value in self.network.state_dict().values()):
+            raise DivergedError(f"the weights became infinite in epoch {self.current_epoch + 1}: {_CALMER}")
         rate = self.recipe.schedule(self.progress(max(self.global_step - 1, 0)))
         self.log("learning_rate", rate)
 
@@ -132,7 +138,12 @@ class ClassifierTask(pl.LightningModule):
         assert isinstance(counted, Tensor)
         losses, (hits, count) = counted[0], counted[1:].reshape(2, -1)
         weighed = count if self.class_weights is None else count * self.class_weights
-        self.log("validation_loss", losses / weighed.sum())
+        loss = losses / weighed.sum()
+        if not math.isfinite(float(loss)):
+            raise DivergedError(
+                f"the validation loss became {float(loss)} in epoch {self.current_epoch + 1}: {_CALMER}"
+            )
+        self.log("validation_loss", loss)
         self.log("validation_top1", hits.sum() / count.sum())
         if self.class_weights is not None:
             there = count > 0
@@ -155,4 +166,4 @@ class ClassifierTask(pl.LightningModule):
 
 
 def _not_finite(value: float, when: str) -> str:
-    return f"the loss became {value} {when}: lower the learning rate, or clip the gradients (clip_norm)"
+    return f"the loss became {value} {when}: {_CALMER}"
