@@ -43,3 +43,22 @@ def test_what_lacks_a_variable_is_no_network(lacking: str) -> None:
         identify(variables, None, origin="here")
     with pytest.raises(WeightsMismatchError, match="here holds no PNASNet-5"):
         identify({}, None, origin="here")
+
+
+@pytest.mark.parametrize(
+    "shapes",
+    [
+        {
+            "conv0/weights": (3, 3, 3, 96),
+            "cell_0/1x1/weights": (1, 1, 96, 8),
+            "cell_1000000000/1x1/weights": (1, 1, 8, 8),
+        },
+        {"conv0/weights": (3, 3, 3, 96), "cell_0/1x1/weights": (1, 1, 96, 8), "cell_9999/1x1/weights": (1, 1, 8, 8)},
+        {"conv0/weights": (3, 3, 3, 9), "cell_0/1x1/weights": (1, 1, 9, 3)},
+        {"final_layer/FC/biases": ()},
+        {"final_layer/FC/biases": (0,)},
+    ],
+)
+def test_shapes_that_were_made_up_are_no_network(shapes: dict[str, tuple[int, ...]]) -> None:
+    with pytest.raises(WeightsMismatchError, match="here holds no PNASNet-5"):
+        identify(shapes, None, origin="here")

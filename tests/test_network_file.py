@@ -75,10 +75,20 @@ def test_a_recipe_takes_its_cell_deeper_and_wider() -> None:
         ({"cell": None}, "not a cell"),
         ({"cell": {"blocks": 7}}, "not a cell"),
         ({"depth": 3}, "a network has no field depth"),
-        ({"num_cells": 10**9}, "num_cells 1000000000 is no whole number up to 1,000"),
+        ({"num_cells": 10**9}, "num_cells 1,000,000,000 is more than a file may ask for, 1,000"),
         ({"filters": 1e9}, "filters 1000000000.0 is no whole number"),
-        ({"num_cells": "many"}, "not a network description"),
-        ({"cell": {"blocks": [["sep3", 0, "max3", 0]] * 200, "concat": list(range(2, 202))}}, "blocks 200 is no"),
+        ({"stem_multiplier": 1e999}, "stem_multiplier must be from 0.001 to 1000, not inf"),
+        ({"filter_scaling": 0}, "filter_scaling must be from 0.001 to 1000, not 0"),
+        ({"filter_scaling": 999.0, "reductions": 2, "num_cells": 9}, "is more than a file may ask for, 100,000"),
+        ({"image_size": [1e999, 1]}, "not a network description: cannot convert float infinity"),
+        ({"epsilon": "x"}, "not a network description: '<=' not supported"),
+        ({"weight_decay": None}, "not a network description: '<=' not supported"),
+        ({"num_classes": 2.5}, "num_classes 2.5 is no whole number"),
+        ({"num_cells": "many"}, "num_cells 'many' is no whole number"),
+        (
+            {"cell": {"blocks": [["sep3", 0, "max3", 0]] * 200, "concat": list(range(2, 202))}},
+            "blocks 200 is more than a file may ask for, 100",
+        ),
     ],
 )
 def test_a_network_that_cannot_be(file: Path, changes: dict[str, Any], message: str) -> None:

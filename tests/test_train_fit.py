@@ -437,7 +437,7 @@ def test_averages_that_are_of_no_use_are_not_saved(tmp_path: Path) -> None:
 
 def test_what_a_killed_run_left_of_a_file_is_removed(tmp_path: Path) -> None:
     (tmp_path / "checkpoints").mkdir()
-    left = [tmp_path / "checkpoints" / ".0a1b2c3d.newest-epoch=0.ckpt", tmp_path / ".model.safetensors.0a1b2c3d.part"]
+    left = [tmp_path / "checkpoints" / ".0a1b2c3d.newest-epoch=0.ckpt", tmp_path / ".0a1b2c3d.model.safetensors"]
     for path in left:
         path.write_bytes(b"half")
     run(tmp_path, replace(RECIPE, stages=((16, 1),)))

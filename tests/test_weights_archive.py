@@ -17,7 +17,7 @@ from weights_files import CHECKPOINTS, flip, one_line, small_disk
 
 @pytest.fixture(autouse=True)
 def scratch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Where archives are unpacked: a folder of its own, which must be empty again in the end."""
+    """Where archives are unpacked: a folder of its own."""
     folder = tmp_path / "scratch"
     folder.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(folder))
@@ -123,6 +123,29 @@ def test_a_header_that_claims_much_memory_is_refused(tmp_path: Path) -> None:
         assert tracemalloc.get_traced_memory()[1] < 8 * 2**20
     finally:
         tracemalloc.stop()
+
+
+def test_headers_that_are_kept_take_no_memory(tmp_path: Path) -> None:
+    """Each member has a copy of what the header for all of them says."""
+    path = tmp_path / "bomb.tar.gz"
+    said = {"comment": "x" * 600_000}
+    with tarfile.open(path, "w:gz", format=tarfile.PAX_FORMAT, pax_headers=said) as tar:
+        for number in range(60):
+            tar.addfile(tarfile.TarInfo(f"{number}.txt"))
+    tracemalloc.start()
+    try:
+        with pytest.raises(WeightsNotFoundError):
+            open_weights(path)
+        assert tracemalloc.get_traced_memory()[1] < 16 * 2**20
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("names", [("a" * 300 + ".index",), ("a.index", "a.index/b.index")])
+def test_names_that_no_disk_can_have_are_the_fault_of_the_archive(tmp_path: Path, names: tuple[str, ...]) -> None:
+    path = pack(tmp_path / "a.tar.gz", *((tarfile.TarInfo(name), b"") for name in names))
+    with pytest.raises(CorruptWeightsError, match=r"a\.tar\.gz is damaged"):
+        open_weights(path)
 
 
 def test_a_negative_size_does_not_lead_back(tmp_path: Path) -> None:

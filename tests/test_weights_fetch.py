@@ -4,6 +4,7 @@ import errno
 import hashlib
 import os
 import shutil
+import stat
 import subprocess
 import sys
 import threading
@@ -13,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from pnasnet.errors import CorruptWeightsError, OutputError, WeightsNotFoundError
+from pnasnet.errors import CorruptWeightsError, OutputError, WeightsError, WeightsNotFoundError
 from pnasnet.weights import download, open_weights
 from pnasnet.weights import fetch as fetching
 from pnasnet.weights.fetch import available, fetch
@@ -250,6 +251,18 @@ class TestDisk:
                 fetch(record(f"{server.address}/net.tar.gz"), progress=False)
         assert names(cache) == ["net.tar.gz"]
         assert fetch(record(f"{server.address}/net.tar.gz"), offline=True) == cache / "net"
+
+    def test_an_unpacked_archive_is_for_others_to_read(self, cache: Path, server: FileServer) -> None:
+        """Temporary folders are for nobody else, and an archive's top may be one."""
+        folder = fetch(record(f"{server.address}/net.tar.gz"), progress=False)
+        assert stat.S_IMODE(folder.stat().st_mode) == stat.S_IMODE(cache.stat().st_mode)
+
+    @pytest.mark.skipif(os.geteuid() == 0, reason="the superuser may read everything")
+    def test_a_folder_of_another_user_is_not_called_damaged(self, cache: Path) -> None:
+        (cache / "net").mkdir(parents=True, mode=0)
+        with pytest.raises(WeightsError, match=r"cannot read .*net: Permission denied"):
+            fetch(record("http://127.0.0.1:9/net.tar.gz"))
+        assert names(cache) == ["net"]
 
     def test_a_cache_that_is_no_folder(
         self, tmp_path: Path, server: FileServer, monkeypatch: pytest.MonkeyPatch

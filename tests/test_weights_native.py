@@ -1,4 +1,6 @@
 import json
+import os
+import stat
 import struct
 from pathlib import Path
 from typing import Any
@@ -39,6 +41,16 @@ def test_what_is_written_comes_back(tmp_path: Path) -> None:
         assert source.arrays[name].dtype == np.float32
         assert source.arrays[name].flags.writeable
         np.testing.assert_array_equal(source.arrays[name], array)
+
+
+def test_a_file_is_for_those_to_read_whom_the_umask_lets(tmp_path: Path) -> None:
+    before = os.umask(0o027)
+    try:
+        write(tmp_path / "m.safetensors")
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "m.safetensors").stat().st_mode) == 0o640
+    assert [path.name for path in tmp_path.iterdir()] == ["m.safetensors"]
 
 
 def test_kernels_in_float16_take_half_and_come_back_as_float32(tmp_path: Path) -> None:

@@ -76,6 +76,7 @@ def test_an_open_input_size_and_an_unknown_rank_are_none(tmp_path: Path) -> None
         number(1, 1),
         chunk(2, b"") * 17,
         chunk(2, chunk(1, number(4, 1))),
+        chunk(2, chunk(5, chunk(1, b"default") + chunk(2, chunk(1, tensor("images", -1, 2**40, 2**40, 3))))),
         chunk(
             2,
             chunk(

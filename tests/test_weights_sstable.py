@@ -39,6 +39,14 @@ def test_entries_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
         read_table(table([block([(0, b"a", b""), (0, b"b", b""), (0, b"c", b"")])]), "x.index")
 
 
+def test_names_are_bounded_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each may repeat the one before and add a letter, in a few bytes."""
+    data = table([block([(0, b"a" * 100, b""), *((100 + n, b"a", b"") for n in range(9))])])
+    monkeypatch.setattr(sstable, "MAX_BYTES", 1000)
+    with pytest.raises(CorruptWeightsError, match="names of more than 1000 bytes"):
+        read_table(data, "x.index")
+
+
 def test_every_flipped_byte_of_a_block_is_noticed() -> None:
     content = block([(0, b"a", b"value"), (0, b"b", b"")])
     good = table([content])

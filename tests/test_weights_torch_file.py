@@ -80,6 +80,20 @@ def test_a_view_that_claims_more_than_its_file_is_refused(tmp_path: Path) -> Non
         open_weights(tmp_path / "m.pth")
 
 
+@pytest.mark.parametrize("zipped", [True, False])
+def test_a_bytearray_of_any_size_is_refused(zipped: bool, tmp_path: Path) -> None:
+    """Torch would make it, of as many bytes as a small file says."""
+    torch.save({**STATE, "x": bytearray(b"x")}, tmp_path / "m.pth", _use_new_zipfile_serialization=zipped)
+    with pytest.raises(CorruptWeightsError, match=r"m\.pth is damaged: it asks for a bytearray"):
+        open_weights(tmp_path / "m.pth")
+
+
+def test_a_model_without_weights_is_refused(tmp_path: Path) -> None:
+    torch.save({"last_linear.weight": torch.ones(1, device="meta")}, tmp_path / "m.pth")
+    with pytest.raises(CorruptWeightsError, match="claims the shape"):
+        open_weights(tmp_path / "m.pth")
+
+
 @pytest.mark.parametrize(("zipped", "position"), [(True, 2000), (False, 4)])
 def test_a_cut_or_damaged_file(zipped: bool, position: int, tmp_path: Path) -> None:
     path = tmp_path / "m.pth"

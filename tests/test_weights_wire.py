@@ -51,6 +51,16 @@ def test_a_field_of_another_kind_is_refused() -> None:
             read()
 
 
+def test_messages_are_parsed_when_they_are_asked_for() -> None:
+    """Each takes memory; what is behind a damaged one is not looked at, and of a single one the last counts."""
+    message = Message(chunk(1, number(1, 5)) + chunk(1, b"\xff") + chunk(1, number(1, 7)), "file")
+    messages = message.messages(1)
+    assert next(messages).number(1) == 5
+    with pytest.raises(CorruptWeightsError):
+        next(messages)
+    assert message.message(1).number(1) == 7
+
+
 @given(st.binary(max_size=200))
 def test_any_bytes_are_a_message_or_an_error_of_ours(data: bytes) -> None:
     try:

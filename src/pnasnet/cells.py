@@ -76,7 +76,7 @@ class CellSpec:
         try:
             blocks = tuple((str(a), int(i), str(b), int(j)) for a, i, b, j in value["blocks"])
             return cls(blocks, tuple(int(state) for state in value["concat"]))
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             if isinstance(error, SpecError):
                 raise
             raise SpecError(f"not a cell: {value!r} needs 'blocks' (op, input, op, input) and 'concat'") from error

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import replace
 
 from .cells import NASNET_A_NORMAL, NASNET_A_REDUCTION, PNASNET5
@@ -27,10 +28,11 @@ def identify(shapes: Shapes, image_size: tuple[int, int] | None, *, origin: str)
         WeightsMismatchError: no PNASNet-5 or NASNet-A has these variables.
 
     """
-    classes = shapes[_CLASSIFIER][0] if _CLASSIFIER in shapes else None
+    biases = shapes.get(_CLASSIFIER)
+    classes = biases[0] if biases else None
     for candidate in _candidates(shapes):
-        spec = replace(candidate, num_classes=classes, image_size=image_size or candidate.image_size)
         try:
+            spec = replace(candidate, num_classes=classes, image_size=image_size or candidate.image_size)
             expected = resolve(spec).variables()
         except SpecError:
             continue
@@ -50,11 +52,16 @@ def _all_cells(shapes: Shapes) -> set[str]:
 def _candidates(shapes: Shapes) -> Iterator[NetworkSpec]:
     """Yield the named networks, then what the shapes themselves suggest."""
     yield from (network.spec for network in NETWORKS.values())
-    numbers = [int(match[1]) for name in shapes if (match := re.match(r"cell_(\d+)/", name))]
+    with suppress(SpecError):
+        yield from _suggested(shapes)
+
+
+def _suggested(shapes: Shapes) -> Iterator[NetworkSpec]:
+    numbers = [int(match[1]) for name in shapes if (match := re.match(r"cell_(\d{1,4})/", name))]
     first, last = shapes.get("cell_0/1x1/weights"), shapes.get(f"cell_{max(numbers, default=0)}/1x1/weights")
     cifar = "l1_stem_3x3/weights" in shapes
     stem = shapes.get("l1_stem_3x3/weights" if cifar else "conv0/weights")
-    if not (first and last and stem and first[-1]):
+    if not (first and last and stem and first[-1]) or max(numbers) >= len(shapes):
         return
     filters, large = first[-1], first[-1] >= 100
     common = NetworkSpec(

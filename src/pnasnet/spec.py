@@ -7,6 +7,14 @@ from typing import Any, Literal
 from .cells import CellSpec
 from .errors import SpecError
 
+_WHOLE = {"num_cells", "filters", "num_classes", "stem_stride", "reductions"}
+_RANGES = (
+    ("filter_scaling", 1e-3, 1e3),
+    ("stem_multiplier", 1e-3, 1e3),
+    ("epsilon", 1e-12, 1.0),
+    ("weight_decay", 0, 1),
+)
+
 
 @dataclass(frozen=True)
 class NetworkSpec:
@@ -50,6 +58,9 @@ class NetworkSpec:
 
     def __post_init__(self) -> None:
         """Check the numbers; `resolve` checks the sizes."""
+        for name, low, high in _RANGES:
+            if not low <= getattr(self, name) <= high:
+                raise SpecError(f"{name} must be from {low:g} to {high:g}, not {getattr(self, name)}")
         if self.num_cells < max(1, self.reductions):
             raise SpecError(
                 f"{self.num_cells} cells cannot reduce {self.reductions} times; give at least as many cells"
@@ -106,9 +117,37 @@ class NetworkSpec:
                 "reduction_cell": reduction and CellSpec.from_dict(reduction),
                 "image_size": (int(value["image_size"][0]), int(value["image_size"][1])),
             }
-            return cls(**{**value, **changes})
-        except (KeyError, TypeError, IndexError) as error:
+            _check_kinds(value)
+            spec = cls(**{**value, **changes})
+            _check_sizes(spec)
+            return spec
+        except SpecError:
+            raise
+        except (KeyError, TypeError, IndexError, ValueError, ArithmeticError) as error:
             raise SpecError(f"not a network description: {error}") from error
+
+
+def _check_kinds(value: Mapping[str, Any]) -> None:
+    """Raise `SpecError` where a whole number is none; those that need not be whole are looked at by their range."""
+    for name in _WHOLE & value.keys():
+        number = value[name]
+        if not isinstance(number, int) and not (name == "num_classes" and number is None):
+            raise SpecError(f"{name} {number!r} is no whole number")
+
+
+def _check_sizes(spec: NetworkSpec) -> None:
+    """Raise `SpecError` for what would take the memory before anybody could say so: a file may come from anywhere."""
+    blocks = max(len(cell.blocks) for cell in (spec.cell, spec.reduction_cell) if cell)
+    stem, widest = spec.stem_filters, spec.filters * max(spec.filter_scaling, 1) ** spec.reductions
+    for name, size, most in (
+        ("num_cells", spec.num_cells, 1000),
+        ("filters", max(spec.filters, stem, int(widest)), 100_000),
+        ("blocks", blocks, 100),
+        ("image_size", max(spec.image_size), 2**16),
+        ("num_classes", spec.num_classes or 0, 10**7),
+    ):
+        if size > most:
+            raise SpecError(f"{name} {size:,} is more than a file may ask for, {most:,}")
 
 
 def resized(spec: NetworkSpec, image_size: tuple[int, int]) -> NetworkSpec:

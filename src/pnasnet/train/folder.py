@@ -120,7 +120,7 @@ def remove_older(folder: Path) -> None:
 
 def remove_leftovers(folder: Path) -> None:
     """Remove what a run that was killed while it wrote a file has left of it."""
-    for path in [*(folder / _CHECKPOINTS).glob(".*.ckpt"), *folder.glob(f".{MODEL}.*")]:
+    for path in [*(folder / _CHECKPOINTS).glob(".*.ckpt"), *folder.glob(f".*.{MODEL}")]:
         path.unlink(missing_ok=True)
 
 

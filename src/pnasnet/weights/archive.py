@@ -1,5 +1,6 @@
 """`.tar.gz` archives, as published models come in: unpacked without trusting their names or their sizes."""
 
+import errno
 import gzip
 import io
 import re
@@ -21,6 +22,9 @@ _NEEDED = re.compile(r"checkpoint|saved_model\.pb|tfhub_module\.pb|.+\.index|.+\
 _DAMAGE = (
     tarfile.TarError, gzip.BadGzipFile, zlib.error, EOFError, ValueError, OverflowError, LookupError, RecursionError
 )  # fmt: skip
+
+_FAULTS_OF_NAMES = {errno.ENAMETOOLONG, errno.EEXIST, errno.ENOTDIR, errno.EISDIR}
+"""Of what the archive says; other faults are the disk's."""
 
 
 class _BoundedReader(io.RawIOBase):
@@ -66,7 +70,7 @@ def unpack(path: Path) -> Path:
         _unpack(path, folder)
     except BaseException as error:
         shutil.rmtree(folder, ignore_errors=True)
-        if isinstance(error, _DAMAGE):
+        if isinstance(error, _DAMAGE) or (isinstance(error, OSError) and error.errno in _FAULTS_OF_NAMES):
             raise CorruptWeightsError(f"{path} is damaged: {error}; not unpacked, get it again") from error
         if isinstance(error, OSError):
             raise OutputError(
@@ -83,6 +87,7 @@ def _unpack(path: Path, folder: Path) -> None:
             for count, member in enumerate(archive):
                 if count == MAX_MEMBERS:
                     raise ValueError(f"it holds more than {MAX_MEMBERS} files")
+                archive.members.clear()  # or it keeps all that their headers say
                 _extract(archive, member, folder)
         # tarfile takes a damaged header for the end; gzip's checksum, at the very end, tells.
         while reader.read():

@@ -147,7 +147,7 @@ def _connection(partial: _Partial) -> Iterator[None]:
     except (OSError, http.client.HTTPException) as error:
         cause = error.reason if isinstance(error, URLError) else error
         kind = DownloadError if isinstance(cause, _PERMANENT) else _BrokenError
-        raise kind(f"the connection failed ({cause or type(cause).__name__})") from error
+        raise kind(f"the connection failed ({str(cause) or type(cause).__name__})") from error
 
 
 def _start(response: http.client.HTTPResponse, partial: _Partial) -> tuple[int, int | None]:

@@ -18,7 +18,7 @@ from ..zoo import PublishedWeights
 from . import hub
 from .archive import unpack
 from .download import DownloadError, download, writing
-from .files import sha256
+from .files import reading, sha256
 
 _HUB = "hf:"
 _TAR = ".tar.gz"
@@ -135,8 +135,11 @@ def _unpack(archive: Path) -> Path:
     try:
         place = _checkpoint_folder(unpacked, archive)
         with writing(folder), tempfile.TemporaryDirectory(dir=folder.parent, prefix=".unpacking-") as staging:
-            shutil.move(place, Path(staging, "new"))  # perhaps from another disk, so not at once
-            Path(staging, "new").replace(folder)
+            new = Path(staging, "new")
+            new.mkdir()  # the temporary folder may be read by nobody else
+            for path in place.iterdir():
+                shutil.move(path, new / path.name)  # perhaps from another disk, so not at once
+            new.replace(folder)
     finally:
         shutil.rmtree(unpacked, ignore_errors=True)
     return folder
@@ -144,6 +147,8 @@ def _unpack(archive: Path) -> Path:
 
 def _checkpoint_folder(folder: Path, source: Path) -> Path:
     """Return the folder, at `folder` or within it, that holds the TensorFlow checkpoint of `source`."""
+    with reading(folder):
+        next(folder.iterdir(), None)  # rglob passes over what must not be read
     if index := min(folder.rglob("*.index"), default=None):
         return index.parent
     raise CorruptWeightsError(f"{source} holds no TensorFlow checkpoint (no .index file)")

@@ -6,14 +6,14 @@ hold a checksum of each array, which the format itself has not.
 
 import json
 import os
-import secrets
+import stat
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from ..atomic import replacing
 from ..errors import CorruptWeightsError, InputError, OutputError
 from .arrays import Array, LazyArrays, Shape
 from .crc import masked_crc32c
@@ -126,17 +126,14 @@ def write_weights(
     checksums = {name: masked_crc32c(array.astype(np.float32)) for name, array in tensors.items()}
     metadata[_CHECKSUMS] = json.dumps(checksums)
     target = Path(path)
-    temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
     try:
-        save_file(tensors, temporary, {**metadata, **(extra or {})})
-        with temporary.open("rb+") as file:
-            os.fsync(file.fileno())
-        temporary.replace(target)
+        with replacing(target) as temporary:
+            temporary.touch()
+            mode = stat.S_IMODE(temporary.stat().st_mode)
+            save_file(tensors, temporary, {**metadata, **(extra or {})})
+            temporary.chmod(mode)  # safetensors' own would be for nobody else to read
     except (OSError, SafetensorError) as error:
         raise OutputError(f"cannot write {target}: {error}") from error
-    finally:
-        with suppress(OSError):
-            temporary.unlink(missing_ok=True)
 
 
 def _to_float16(name: str, array: Array) -> Array:

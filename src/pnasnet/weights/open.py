@@ -132,8 +132,8 @@ def _open_safetensors(path: Path) -> WeightsSource:
     if metadata.get("format") == native.FORMAT:
         return WeightsSource(arrays, "pnasnet safetensors", path, (path,), metadata)
     if looks_like_timm(arrays.shapes):
-        return WeightsSource(to_slim(arrays), "timm safetensors", path, (path,), metadata)
-    return WeightsSource(arrays, "safetensors", path, (path,), metadata)
+        return WeightsSource(to_slim(arrays), "timm safetensors", path, (path,))
+    return WeightsSource(arrays, "safetensors", path, (path,))  # what others state of theirs is no business of ours
 
 
 def _open_state_dict(path: Path) -> WeightsSource:

@@ -54,13 +54,14 @@ def read_module_info(path: Path) -> HubModuleInfo:
     data = map_file(path)
     if len(data) > _MAX_BYTES:
         raise CorruptWeightsError(f"{origin} has {len(data)} bytes; more than {_MAX_BYTES} are not read")
-    graphs = Message(data.data, origin).messages(2)
-    if not 1 <= len(graphs) <= _MAX_GRAPHS:
-        raise CorruptWeightsError(f"{origin} is no SavedModel: it holds {len(graphs)} graphs")
+    count = len((model := Message(data.data, origin)).chunks(2))
+    if not 1 <= count <= _MAX_GRAPHS:
+        raise CorruptWeightsError(f"{origin} is no SavedModel: it holds {count} graphs")
+    graphs = list(model.messages(2))
     tags = tuple(frozenset(graph.message(1).texts(4)) for graph in graphs)
     inference = graphs[min(range(len(graphs)), key=lambda i: "train" in tags[i])]
     signatures = _read_signatures(inference)
-    return HubModuleInfo(_attached_size(inference) or _input_size(signatures), tags, signatures)
+    return HubModuleInfo(_attached_size(inference) or _input_size(signatures, origin), tags, signatures)
 
 
 def _read_signatures(graph: Message) -> dict[str, Signature]:
@@ -93,11 +94,11 @@ def _attached_size(graph: Message) -> tuple[int, int] | None:
     return None
 
 
-def _input_size(signatures: Mapping[str, Signature]) -> tuple[int, int] | None:
+def _input_size(signatures: Mapping[str, Signature], origin: str) -> tuple[int, int] | None:
     for signature in signatures.values():
         shape = signature.inputs.get("images")
         if shape and len(shape) == 4 and shape[1] and shape[2]:
-            return shape[1], shape[2]
+            return _checked_size(shape[1], shape[2], origin)
     return None
 
 

@@ -36,7 +36,7 @@ def read_table(data: bytes, origin: str) -> dict[bytes, bytes]:
     _, position = _read_handle(footer, 0, origin)  # of the metaindex, which TensorFlow leaves empty
     index, _ = _read_handle(footer, position, origin)
     table: dict[bytes, bytes] = {}
-    previous_key, previous_end = b"", 0
+    previous_key, previous_end, length = b"", 0, 0
     for _, handle in _entries(_read_block(view, index, origin), origin):
         block, _ = _read_handle(memoryview(handle), 0, origin)
         # Blocks that overlap would let a small file cost unbounded time.
@@ -48,6 +48,9 @@ def read_table(data: bytes, origin: str) -> dict[bytes, bytes]:
                 raise CorruptWeightsError(f"{origin} is damaged: its names are not in order")
             if len(table) == MAX_ENTRIES:
                 raise CorruptWeightsError(f"{origin} has more than {MAX_ENTRIES} entries")
+            length += len(key)
+            if length > MAX_BYTES:  # each is stored as what differs from the one before
+                raise CorruptWeightsError(f"{origin} has names of more than {MAX_BYTES} bytes")
             table[key] = value
             previous_key = key
     return table

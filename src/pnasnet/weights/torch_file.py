@@ -1,16 +1,21 @@
 """State dicts in `.pth` files, read by torch with `weights_only`, so that no code in them is ever run."""
 
 import pickle
+import pickletools
 import warnings
 import zipfile
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
 from ..errors import CorruptWeightsError, MissingExtraError
 from .arrays import Array, LazyArrays
 from .files import map_file
+
+_PICKLES = 5
+"""At the beginning of a file as torch wrote it before 1.6: magic number, version, machine, state dict, storages."""
 
 
 def read_state_dict(path: Path) -> LazyArrays:
@@ -28,6 +33,7 @@ def read_state_dict(path: Path) -> LazyArrays:
     zipped = data[:2].tobytes() == b"PK"
     if zipped:
         _check_zip(path, len(data))
+    _check_pickles(path, zipped)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of old pickles, about which nobody can do anything
@@ -44,7 +50,8 @@ def read_state_dict(path: Path) -> LazyArrays:
         raise CorruptWeightsError(f"{path} holds no state dict: save model.state_dict() of the network")
     for name, tensor in tensors.items():
         # A view may repeat its storage without end; a tensor of a state dict is no larger than its file.
-        if tensor.layout != torch.strided or tensor.numel() * tensor.element_size() > len(data):
+        strange = tensor.layout != torch.strided or tensor.device.type != "cpu"  # as of a model without weights
+        if strange or tensor.numel() * tensor.element_size() > len(data):
             raise CorruptWeightsError(f"{path} is damaged: {name} claims the shape {tuple(tensor.shape)}")
 
     def read(name: str) -> Array:
@@ -65,6 +72,26 @@ def _check_zip(path: Path, size: int) -> None:
         raise CorruptWeightsError(f"{path} is damaged: {error}; get it again") from error
     if damaged is not None:
         raise CorruptWeightsError(f"{path} is damaged: the checksum of {damaged!r} does not hold; get it again")
+
+
+def _check_pickles(path: Path, zipped: bool) -> None:
+    """Refuse what torch lets pass, but no state dict has: bytes in any number that the file names, all at once."""
+    with suppress(ValueError, OSError, EOFError, zipfile.BadZipFile):  # what is no pickle, torch will tell
+        if zipped:
+            with zipfile.ZipFile(path) as archive:
+                for name in archive.namelist():
+                    if name.endswith("data.pkl"):
+                        _check_pickle(archive.open(name), path)
+        else:
+            with path.open("rb") as file:
+                for _ in range(_PICKLES):
+                    _check_pickle(file, path)
+
+
+def _check_pickle(file: IO[bytes], path: Path) -> None:
+    for opcode, argument, _ in pickletools.genops(file):
+        if opcode.name == "GLOBAL" and str(argument).endswith(" bytearray"):
+            raise CorruptWeightsError(f"{path} is damaged: it asks for a bytearray; get a file of tensors alone")
 
 
 def _floating(loaded: Any) -> dict[str, Any]:

@@ -3,6 +3,8 @@
 Source: "Encoding", protobuf.dev/programming-guides/encoding.
 """
 
+from collections.abc import Iterator
+
 from ..errors import CorruptWeightsError
 
 MAX_FIELDS = 100_000
@@ -96,10 +98,10 @@ class Message:
         """Return a string, empty by default."""
         return (self.texts(field) or [""])[-1]
 
-    def messages(self, field: int) -> list["Message"]:
-        """Return the values of a repeated field of messages."""
-        return [Message(chunk, self.origin) for chunk in self.chunks(field)]
+    def messages(self, field: int) -> Iterator["Message"]:
+        """Yield the values of a repeated field of messages; each is parsed when it is asked for, and takes memory."""
+        return (Message(chunk, self.origin) for chunk in self.chunks(field))
 
     def message(self, field: int) -> "Message":
         """Return a nested message, an empty one by default."""
-        return (self.messages(field) or [Message(b"", self.origin)])[-1]
+        return Message((self.chunks(field) or [memoryview(b"")])[-1], self.origin)
