@@ -80,7 +80,7 @@ def test_convert_errors(
 
 
 def test_converted_weights_have_one_ending() -> None:
-    """A file of another is not opened again."""
+    """By which a person knows them."""
     result = run("convert", HUB, "out.txt")
     assert result.exit_code == 2
     assert "out.txt does not end in .safetensors" in result.stderr

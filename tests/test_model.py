@@ -1,11 +1,13 @@
 """From names, files, folders and mappings to a checked model."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 from pnasnet.errors import (
     CorruptWeightsError,
@@ -66,6 +68,42 @@ def test_a_file_of_ours_opens_as_what_it_was(tmp_path: Path) -> None:
     write_weights(tmp_path / "own.safetensors", drawn("pnasnet_tiny"), **metadata(model))
     again = open_model(tmp_path / "own.safetensors")
     assert (again.name, again.spec, again.labels, again.preset) == (model.name, model.spec, model.labels, "slim")
+
+
+def test_classes_without_names_stay_without(tmp_path: Path) -> None:
+    """A thousand classes of one's own are not ImageNet's."""
+    spec = replace(find("pnasnet_tiny").spec, num_classes=1000)
+    weights = {n: np.abs(draw(n, s)) for n, s in resolve(spec).variables().items()}
+    model = open_model("pnasnet_tiny", weights)
+    model.labels = None
+    write_weights(tmp_path / "own.safetensors", weights, **metadata(model))
+    assert open_model(tmp_path / "own.safetensors").labels is None
+
+
+def test_what_others_state_in_their_files_is_not_believed(tmp_path: Path) -> None:
+    save_file(drawn("pnasnet_tiny"), tmp_path / "m.safetensors", {"labels": "cat,dog", "preset": "x", "spec": "x"})
+    model = open_model(tmp_path / "m.safetensors")
+    assert (model.name, model.labels, model.preset) == ("pnasnet_tiny", None, "hub")
+
+
+def test_a_list_of_labels_by_its_name_must_fit_too(tmp_path: Path) -> None:
+    spec = json.dumps(find("pnasnet_tiny").spec.to_dict())
+    said = {"model": "x", "spec": spec, "origin": "", "classes": 10, "label_offset": 0}
+    write_weights(tmp_path / "m.safetensors", drawn("pnasnet_tiny"), **said, extra={"labels": "imagenet1000"})
+    with pytest.raises(CorruptWeightsError, match="1000 labels for 10 classes"):
+        open_model(tmp_path / "m.safetensors")
+
+
+@pytest.mark.parametrize("name", ["timm/pnasnet5large.tf_in1k", "pnasnet_large"])
+def test_a_published_set_by_its_name_for_a_network_that_has_none(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It goes before what is called so on this machine, as with networks that have names."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PNASNET_CACHE", str(tmp_path / "cache"))
+    Path(name).mkdir(parents=True)
+    with pytest.raises(WeightsNotFoundError, match="not on this machine"):
+        open_model(find("pnasnet_large").spec, name, offline=True)
 
 
 @pytest.mark.parametrize("spec", ["{", "[]", json.dumps({"num_cells": 3}), "[" * 100_000])

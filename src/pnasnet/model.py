@@ -15,12 +15,15 @@ from .plan import Plan, resolve
 from .spec import NetworkSpec, resized
 from .weights import AUXILIARY_HEAD, CLASSIFIER, WeightsSource, check_weights, open_weights
 from .weights.fetch import fetch
-from .zoo import NETWORKS, PublishedWeights, Signature, find, find_weights, parse_handle
+from .zoo import NETWORKS, PUBLISHED, PublishedWeights, Signature, find, parse_handle
 
 log = logging.getLogger(__name__)
 
 ModelName = str | Path | NetworkSpec
 WeightsName = str | Path | Mapping[str, Any]
+
+_UNKNOWN = "null"
+"""What a file states as labels where its classes have no names: 1000 of one's own must not be taken for ImageNet's."""
 
 
 @dataclass
@@ -131,7 +134,10 @@ def _find(model: ModelName, weights: WeightsName | None, offline: bool | None) -
     published = {record.id: record for record in network.weights}
     if weights is None and not published:
         return _Found(name, network.spec, None)
-    record = next(iter(published.values())) if weights is None else published.get(str(weights))
+    if weights is None:
+        record = next(iter(published.values()), None)
+    else:
+        record = published.get(weights) if isinstance(weights, str) else None
     if record:
         found = _published(network.spec, name, record, offline)
     else:
@@ -150,8 +156,10 @@ def _find_for(spec: NetworkSpec, weights: WeightsName | None, offline: bool | No
     """Find the weights of a network that has no name, and so no sets of its own."""
     if weights is None:
         return _Found("network", spec, None)
+    if isinstance(weights, str) and weights in PUBLISHED:
+        return _published(spec, "network", PUBLISHED[weights], offline)
     if isinstance(weights, str) and not _is_path(weights):
-        return _published(spec, "network", find_weights(weights), offline)
+        raise UnknownNameError.of("file or published set of weights", weights, list(PUBLISHED))
     return _opened("network", spec, weights)
 
 
@@ -188,10 +196,10 @@ def _stated_spec(text: str, origin: str) -> NetworkSpec:
 def _labels(source: WeightsSource) -> tuple[str, ...] | None:
     """Return the class names that the weights state, or ImageNet's by their number."""
     stated = source.metadata.get("labels")
-    if stated in ("imagenet1001", "imagenet1000", "cifar10"):
-        return label_names(stated)
+    if stated == _UNKNOWN:
+        return None
     try:
-        names = tuple(str(name) for name in json.loads(stated)) if stated else ()
+        names = _stated_labels(stated) if stated else ()
     except (ValueError, TypeError, RecursionError) as error:
         raise CorruptWeightsError(f"{source.path} states labels that cannot be read: {error}") from error
     if names and len(names) != source.classes:
@@ -199,6 +207,12 @@ def _labels(source: WeightsSource) -> tuple[str, ...] | None:
     if not names and source.classes in (1000, 1001):
         return label_names("imagenet1001" if source.classes == 1001 else "imagenet1000")
     return names or None
+
+
+def _stated_labels(text: str) -> tuple[str, ...]:
+    if text in ("imagenet1001", "imagenet1000", "cifar10"):
+        return label_names(text)
+    return tuple(str(name) for name in json.loads(text))
 
 
 def _spec(found: _Found, image_size: tuple[int, int] | None) -> NetworkSpec:
@@ -215,12 +229,12 @@ def _spec(found: _Found, image_size: tuple[int, int] | None) -> NetworkSpec:
 
 def metadata(model: Model) -> dict[str, Any]:
     """Return what `write_weights` says of a model, so that `open_model` finds all of it again."""
-    classes = model.spec.num_classes
+    classes, source = model.spec.num_classes, model.weights
     return {
         "model": model.name,
         "spec": json.dumps(model.spec.to_dict()),
         "origin": model.origin,
         "classes": classes,
-        "label_offset": int(classes == 1001),
-        "extra": {"preset": model.preset, **({"labels": json.dumps(model.labels)} if model.labels else {})},
+        "label_offset": source.label_offset if source and source.classes == classes else int(classes == 1001),
+        "extra": {"preset": model.preset, "labels": json.dumps(model.labels) if model.labels else _UNKNOWN},
     }

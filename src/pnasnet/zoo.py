@@ -144,11 +144,17 @@ _NETWORKS = (
 NETWORKS = {network.name: network for network in _NETWORKS}
 """All named networks."""
 
+PUBLISHED = {
+    **{record.id: record for network in _NETWORKS for record in network.weights},
+    **{network.name: network.weights[0] for network in _NETWORKS if network.weights},
+}
+"""The published sets of weights by their names; a network's name stands for its first."""
+
 HUB_NETWORKS = ("pnasnet_large", "nasnet_large", "nasnet_mobile")
 """The networks that TF-Hub had modules of."""
 
 _HANDLE = re.compile(
-    r"(?:https?://(?:www\.)?tfhub\.dev/)?google/imagenet/(?P<name>[^/]+)/(?P<kind>[^/]+)(?:/(?P<version>\d+))?/?(?:\?.*)?"
+    r"(?:https?://(?:www\.)?tfhub\.dev/)?google/imagenet/(?P<name>[^/]+)/(?P<kind>[^/?]+)(?:/(?P<version>\d+))?/?(?:\?.*)?"
 )
 _SIGNATURES: dict[str, Signature] = {
     "feature_vector": "image_feature_vector",
@@ -162,16 +168,6 @@ def find(name: str) -> NamedNetwork:
     if name not in NETWORKS:
         raise UnknownNameError.of("model", name, list(NETWORKS))
     return NETWORKS[name]
-
-
-def find_weights(name: str) -> PublishedWeights:
-    """Return the published set called `name`, or the first of the network called so. Raises `UnknownNameError`."""
-    sets = {record.id: record for network in _NETWORKS for record in network.weights}
-    first = {network.name: network.weights[0] for network in _NETWORKS if network.weights}
-    named = {**sets, **first}
-    if name not in named:
-        raise UnknownNameError.of("file or published set of weights", name, list(named))
-    return named[name]
 
 
 def parse_handle(text: str) -> tuple[str, Signature] | None:

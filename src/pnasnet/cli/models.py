@@ -106,7 +106,9 @@ def _weights_cells(network: dict[str, Any], record: dict[str, Any]) -> list[str]
 
 def _short(count: int) -> str:
     """Return a count as the papers write it: three digits and a unit."""
-    unit, scale = next((unit, scale) for unit, scale in (("B", 1e9), ("M", 1e6), ("K", 1e3), ("", 1)) if count >= scale)
+    unit, scale = next(
+        (unit, scale) for unit, scale in (("B", 1e9), ("M", 1e6), ("K", 1e3), ("", 1)) if count >= 0.9995 * scale
+    )
     return f"{count / scale:#.3g}".rstrip(".") + unit
 
 
