@@ -62,7 +62,24 @@ def test_what_cannot_be_written_is_one_line_and_leaves_nothing(
     (tmp_path / file).mkdir()
     with pytest.raises(OutputError, match="cannot write"):
         export(PLAN, weights(NAME), tmp_path / file)
-    assert [path.name for path in tmp_path.iterdir() if path.suffix != ".bin"] == [file]
+    assert [path.name for path in tmp_path.iterdir()] == [file]
+
+
+def test_no_old_description_stands_beside_new_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the process ends between the two files."""
+    path = tmp_path / "model.xml"
+    export_openvino_ir(PLAN, weights(NAME), path)
+    replace = Path.replace
+
+    def end(self: Path, target: Path) -> Path:
+        if target.suffix == ".xml":
+            raise OSError(5, "Input/output error")
+        return replace(self, target)
+
+    monkeypatch.setattr(Path, "replace", end)
+    with pytest.raises(OutputError, match="Input/output error"):
+        export_openvino_ir(PLAN, weights(NAME), path)
+    assert [path.name for path in tmp_path.iterdir()] == ["model.bin"]
 
 
 def test_a_full_disk_leaves_what_was_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@
 Both take `images`, [batch, height, width, 3] float32 in [0, 1], of any batch size, and compute the endpoints asked for.
 """
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from os import PathLike
@@ -51,8 +52,9 @@ def export_openvino_ir(
 ) -> None:
     """Write the network as OpenVINO's `path` (.xml) and, beside it, the float32 weights (.bin).
 
-    Arguments and errors are those of `export_onnx`; `metadata` goes into the model's runtime information, under
-    `pnasnet`. `InputError` where `path` does not end in `.xml`.
+    Arguments and errors are those of `export_onnx`, but that an old description is removed before the new files take
+    their places, so that where this is interrupted there is none; `metadata` goes into the model's runtime information,
+    under `pnasnet`. `InputError` where `path` does not end in `.xml`.
     """
     import openvino
 
@@ -66,7 +68,11 @@ def export_openvino_ir(
     with _telling_failures(target), TemporaryDirectory(prefix=".", dir=target.parent) as folder:
         written = Path(folder, target.name)
         openvino.save_model(model, written, compress_to_fp16=False)
-        # The description last: without it, nobody reads the weights.
+        for suffix in (".bin", ".xml"):
+            with written.with_suffix(suffix).open("rb+") as file:
+                os.fsync(file.fileno())
+        # An old description must not be found beside new weights, nor a new one beside old.
+        target.unlink(missing_ok=True)
         for suffix in (".bin", ".xml"):
             written.with_suffix(suffix).replace(target.with_suffix(suffix))
 
