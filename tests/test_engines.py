@@ -14,7 +14,7 @@ import pytest
 from pnasnet.cells import PNASNET5
 from pnasnet.engines import Engine, FakeEngine, Job, create
 from pnasnet.engines.openvino_engine import OpenVINOEngine
-from pnasnet.errors import InputError, PnasnetError, UnknownNameError
+from pnasnet.errors import InputError, PnasnetError, UnknownNameError, WeightsMismatchError
 from pnasnet.plan import resolve
 from pnasnet.spec import NetworkSpec
 
@@ -41,6 +41,13 @@ def test_outputs_have_their_names_shapes_and_dtype(engine: Engine) -> None:
     assert tuple(outputs) == engine.outputs == OUTPUTS
     assert {name: value.shape[1:] for name, value in outputs.items()} == {n: PLAN.endpoints()[n] for n in OUTPUTS}
     assert all(value.dtype == np.float32 and len(value) == 3 for value in outputs.values())
+
+
+@pytest.mark.parametrize("name", REAL)
+def test_weights_that_lack_variables_are_refused(name: str) -> None:
+    """They would be random."""
+    with pytest.raises(WeightsMismatchError, match="the weights lack 2 variables of the network: 'final_layer"):
+        create(name, PLAN, lambda: {n: a for n, a in DRAWN.items() if not n.startswith("final_layer/")})
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the stack is Linux's")
@@ -89,9 +96,9 @@ def test_threads_take_turns(engine: Engine) -> None:
 def test_any_array_of_the_right_shape_will_do(engine: Engine) -> None:
     mirrored = images(32)[:, :, ::-1]
     expected = engine.run(np.ascontiguousarray(mirrored))["global_pool"]
-    frozen = mirrored.astype(np.float64)
-    frozen.flags.writeable = False
-    for same in (mirrored, frozen):
+    frozen = np.ascontiguousarray(mirrored)
+    frozen.flags.writeable = False  # as what is mapped from a file
+    for same in (mirrored, frozen, mirrored.astype(np.float64)):
         np.testing.assert_array_equal(engine.run(same)["global_pool"], expected)  # type: ignore[arg-type]
 
 

@@ -1,5 +1,7 @@
 """The contract of TF-Hub's image modules."""
 
+import types
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -88,6 +90,8 @@ def test_inputs_are_described() -> None:
     assert (info.shape, info.dtype) == ((None, 32, 32, 3), "float32")
     assert get_expected_image_size(module) == [32, 32]
     assert get_num_image_channels(module) == 3
+    hparams = (tiny(trainable=True, tags={"train"}), "image_feature_vector_with_bn_hparams", "batch_norm_momentum")
+    assert (get_expected_image_size(*hparams), get_num_image_channels(*hparams)) == ([], 0)
     with pytest.raises(ValueError, match="Module is missing input 'pictures' in signature 'default'"):
         get_expected_image_size(module, input_name="pictures")
 
@@ -107,6 +111,7 @@ GOOD = np.zeros((2, 32, 32, 3), np.float32)
         (GOOD - 1, "values from -1 to -1"),
         (GOOD * np.nan, "nan"),
         ("photo.jpg", "not str"),
+        (types.SimpleNamespace(shape=(2, 32, 32, 3), dtype="float32", min=lambda: 0.0), "not SimpleNamespace"),
         ({"pictures": GOOD}, "takes images; the call gave 'pictures'"),
         ({"images": GOOD, "batch_norm_momentum": 0.9}, "takes images"),
         (torch.zeros(2, 32, 32, 3, dtype=torch.float16), "float16"),
@@ -120,6 +125,7 @@ def test_wrong_images_are_refused_with_what_was_given(given: Any, message: str) 
 def test_wrong_tags_and_signatures_are_refused() -> None:
     with pytest.raises(ValueError, match=r"No such graph variant: tags=\['serve'\]"):
         tiny(tags={"serve"})
+    assert tiny(tags=None).get_signature_names() == tiny(tags=[]).get_signature_names()
     with pytest.raises(UnknownNameError, match="did you mean image_feature_vector"):
         tiny()(GOOD, signature="image_features")
 
@@ -157,12 +163,73 @@ def test_batch_norm_momentum_is_settable_in_a_call() -> None:
     assert [norm.momentum for norm in norms] == pytest.approx([0.01] * len(norms))  # it was that call's alone
 
 
+def test_batch_norm_momentum_is_a_number_below_one() -> None:
+    module = tiny(tags={"train"}, trainable=True)
+    for wrong in (1.0, -0.1, "x"):
+        with pytest.raises(InputError, match="batch_norm_momentum must be "):
+            module({"images": GOOD, "batch_norm_momentum": wrong}, signature="image_feature_vector_with_bn_hparams")
+
+
 @pytest.mark.parametrize(
     ("option", "value"), [("engine", "openvino"), ("engine", "nonsense"), ("precision", "bfloat16"), ("threads", 1)]
 )
 def test_what_a_network_to_train_does_not_heed_is_refused(option: str, value: Any) -> None:
     with pytest.raises(InputError, match=rf"^{option}.* is for inference"):
         tiny(trainable=True, **{option: value})
+
+
+@pytest.mark.parametrize("trainable", [True, False])
+def test_a_look_at_a_picture_teaches_a_module_to_train_nothing(trainable: bool) -> None:
+    """Features are those of inference, and the network is as it was before."""
+    module = tiny(tags={"train"}, trainable=trainable)
+    before = module.variables
+    np.testing.assert_allclose(module.embed(PICTURES[:2]), tiny().embed(PICTURES[:2]), rtol=1e-3, atol=1e-3)
+    assert module.classify(PICTURES[0])[0][0][0] == tiny().classify(PICTURES[0])[0][0][0]
+    assert module.network.training
+    for name, value in module.variables.items():
+        np.testing.assert_array_equal(value, before[name], err_msg=name)
+
+
+def test_arrays_take_no_gradients(monkeypatch: pytest.MonkeyPatch) -> None:
+    module, enabled = tiny(trainable=True), []
+    module.network.register_forward_hook(lambda *_: enabled.append(torch.is_grad_enabled()))
+    module(images(32))
+    module(torch.from_numpy(images(32)))
+    assert enabled == [False, True]
+
+
+def test_a_module_to_train_has_no_engine() -> None:
+    """It would have the weights of the file, and not those that were learnt."""
+    module = tiny(trainable=True)
+    for use in (lambda: module.engine, lambda: module.run(images(32), ["global_pool"])):
+        with pytest.raises(InputError, match="a module to train has no engine: call it, or export it"):
+            use()
+
+
+def test_one_engine_for_the_same_endpoints_whoever_asks() -> None:
+    module = tiny(engine="fake")
+    with ThreadPoolExecutor(4) as pool:
+        asked = [("Cell_0", "global_pool"), ("global_pool", "Cell_0")] * 4
+        assert len(set(pool.map(module.engine_for, asked))) == 1
+    assert list(module.run(images(32), ["global_pool", "Cell_0"])) == ["global_pool", "Cell_0"]
+    engine = module.engine
+    module.close()
+    with pytest.raises(InputError, match="is closed"):
+        engine.run(images(32))
+    assert module(images(32)).shape == (4, 960)
+
+
+def test_a_new_classifier_of_a_feature_vectors_handle_is_there() -> None:
+    module = tiny(f"{HANDLE}/feature_vector/3", num_classes=3, trainable=True, tags={"train"}, image_size=(32, 32))
+    assert "image_classification" in module.get_signature_names()
+    assert module(images(32), signature="image_classification").shape == (4, 3)
+
+
+def test_a_classifications_handle_needs_a_classifier() -> None:
+    drawn = {n: np.abs(draw(n, s)) for n, s in resolve(find("nasnet_mobile").spec).variables().items()}
+    features = {name: value for name, value in drawn.items() if not name.startswith("final_layer/")}
+    with pytest.raises(InputError, match="the handle is of a classification, and the weights have no classifier"):
+        Module(f"{HANDLE}/classification/1", weights=features)
 
 
 def test_pictures_are_embedded_and_classified() -> None:

@@ -1,6 +1,7 @@
 """`Module`: what `hub.Module` was for these networks, over a fast engine or a torch network to train."""
 
 import logging
+import threading
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from os import PathLike
 from typing import TYPE_CHECKING, Any, cast
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+_MAKING = threading.Lock()
+"""One engine is made at a time: that takes much memory, and two threads may ask for the same."""
 _VARIANTS: tuple[frozenset[str], ...] = (frozenset(), frozenset({"train"}))
 
 
@@ -43,7 +46,7 @@ class Module:
         weights: WeightsName | None = None,
         *,
         trainable: bool = False,
-        tags: Collection[str] = (),
+        tags: Collection[str] | None = (),
         engine: str = "auto",
         precision: str = "float32",
         threads: int | None = None,
@@ -64,14 +67,16 @@ class Module:
             precision: `float32` or `bfloat16`.
             threads: how many the engine takes; None for all cores.
             image_size: height and width, if not the network's own.
-            num_classes: a new classifier's width, for training.
+            num_classes: a new classifier's width, for training; that of the weights is kept, with its labels, if it is
+                as wide.
             batch_norm_momentum: the share of the old value in each update of a moving average.
             freeze_batch_norm: whether batch normalization uses its moving averages in training too, and leaves them as
                 they are; its scales and offsets stay trainable.
             offline: never download; None asks the environment variable `PNASNET_OFFLINE`.
 
         """
-        if frozenset(tags) not in _VARIANTS:
+        tags = frozenset(tags or ())
+        if tags not in _VARIANTS:
             raise UnknownNameError(f"No such graph variant: tags={sorted(tags)}; known: [] and ['train']")
         self._train, self._trainable = "train" in tags, trainable
         torch_needed = self._train or trainable
@@ -84,7 +89,9 @@ class Module:
         )
         self._engine_name, self._precision, self._threads = engine, precision, threads
         self._engines: dict[tuple[str, ...], Engine] = {}
-        self._signatures = Signatures(self.model.plan, self.model.handle_signature, training=self._train)
+        self._signatures = Signatures(
+            self.model.plan, self.model.handle_signature, training=self._train, new_classes=num_classes is not None
+        )
         self._network: Network | None = None
         if torch_needed:
             self._network = self._make_network(batch_norm_momentum, freeze_batch_norm)
@@ -124,21 +131,38 @@ class Module:
         return self.engine_for(("global_pool",))
 
     def engine_for(self, endpoints: Iterable[str]) -> Engine:
-        """Return the engine that computes these endpoints, made when first asked for."""
-        key = tuple(endpoints)
-        if key not in self._engines:
-            model = self.model
-            self._engines[key] = create(
-                self._engine_name,
-                model.plan,
-                model.arrays,
-                weights_checksum=model.checksum,
-                outputs=key,
-                precision=self._precision,
-                threads=self._threads,
-            )
-            log.info("%s runs on %s", model.name, self._engines[key].description)
-        return self._engines[key]
+        """Return the engine that computes these endpoints, made when first asked for.
+
+        Raises `InputError` for a module to train: an engine would have the weights of its file, not its own.
+        """
+        if self._network is not None:
+            raise InputError("a module to train has no engine: call it, or export it and open what was written")
+        key = tuple(sorted(set(endpoints)))
+        with _MAKING:
+            if key not in self._engines:
+                self._engines[key] = self._make_engine(key)
+            return self._engines[key]
+
+    def _make_engine(self, outputs: tuple[str, ...]) -> Engine:
+        model = self.model
+        engine = create(
+            self._engine_name,
+            model.plan,
+            model.arrays,
+            weights_checksum=model.checksum,
+            outputs=outputs,
+            precision=self._precision,
+            threads=self._threads,
+        )
+        log.info("%s runs on %s", model.name, engine.description)
+        return engine
+
+    def close(self) -> None:
+        """Let go of the engines and their memory; what is asked for later makes new ones."""
+        with _MAKING:
+            for engine in self._engines.values():
+                engine.close()
+            self._engines.clear()
 
     def get_signature_names(self) -> list[str]:
         """Return the names of the signatures."""
@@ -180,13 +204,19 @@ class Module:
         return {"default": outputs[default], **outputs} if as_dict else outputs[default]
 
     def run(self, images: NDArray[np.float32], endpoints: Sequence[str]) -> dict[str, NDArray[np.float32]]:
-        """Run the inference engine on images that are known to be valid; returns the endpoints by name."""
-        return self.engine_for(endpoints).run(images)
+        """Run the inference engine on images that are known to be valid; returns the endpoints by name.
+
+        Raises as `engine_for`.
+        """
+        found = self.engine_for(endpoints).run(images)
+        return {name: found[name] for name in endpoints}
 
     def embed(
         self, sources: Source | Sequence[Source], *, preset: str | None = None, batch_size: int = 8
     ) -> NDArray[np.float32]:
         """Decode and preprocess pictures, and return their features [number of sources, features] float32.
+
+        A module to train runs in inference mode for it: moving averages, no dropout, nothing is learnt.
 
         Args:
             sources: paths, the bytes of files, or PIL images; or one of them.
@@ -231,7 +261,12 @@ class Module:
     def _call_endpoint(self, images: NDArray[np.float32], endpoint: str) -> NDArray[np.float32]:
         if self._network is None:
             return self.run(images, (endpoint,))[endpoint]
-        value: NDArray[np.float32] = self._run_network(images, (endpoint,), None)[endpoint]
+        was_training = self._network.training
+        self._network.eval()
+        try:
+            value: NDArray[np.float32] = self._run_network(images, (endpoint,), None)[endpoint]
+        finally:
+            self._network.train(was_training)
         return value
 
     def _infer(self, images: Any, endpoints: tuple[str, ...]) -> dict[str, Any]:
@@ -267,8 +302,10 @@ class Module:
         given = not isinstance(images, np.ndarray)
         if not given:
             device = next(self.network.parameters()).device
-            images = torch.from_numpy(np.ascontiguousarray(images)).to(device)
-        with self.network.batch_norm_momentum(momentum if self._trainable else None):
+            images = torch.from_numpy(np.require(images, None, ["C", "W"])).to(device)
+        # Nobody could follow the gradients of an array.
+        gradients = torch.set_grad_enabled(given and torch.is_grad_enabled())
+        with gradients, self.network.batch_norm_momentum(momentum if self._trainable else None):
             outputs = self.network(images, endpoints)
         if given:
             return dict(outputs)
@@ -328,7 +365,8 @@ def get_expected_image_size(module: Module, signature: str | None = None, input_
 
 def get_num_image_channels(module: Module, signature: str | None = None, input_name: str | None = None) -> int:
     """Return 3: the number of channels of the images that a module takes. Raises as `get_expected_image_size` does."""
-    return int(_image_input(module, signature, input_name).shape[3] or 0)
+    shape = _image_input(module, signature, input_name).shape
+    return (shape[3] or 0) if len(shape) == 4 else 0
 
 
 def _image_input(module: Module, signature: str | None, input_name: str | None) -> TensorInfo:

@@ -4,6 +4,7 @@ Source: TF-Hub's "Common signatures for images" and the pages of the pnasnet_lar
 with batch-norm hyper-parameters).
 """
 
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -43,11 +44,20 @@ class Call:
 class Signatures:
     """The signatures of one module."""
 
-    def __init__(self, plan: Plan, default: Signature | None, *, training: bool) -> None:
-        """`default` names what a TF-Hub handle promised; without one, features are the default and logits are there."""
+    def __init__(self, plan: Plan, default: Signature | None, *, training: bool, new_classes: bool = False) -> None:
+        """`default` names what a TF-Hub handle promised; without one, features are the default and logits are there.
+
+        So they are with `new_classes`, those of a classifier that was asked for. Raises `InputError` where logits are
+        promised, and there is no classifier.
+        """
+        if default == "image_classification" and not plan.spec.num_classes:
+            raise InputError(
+                "the handle is of a classification, and the weights have no classifier: "
+                "take that of the feature_vector, or weights that have one"
+            )
         self._plan = plan
         names: list[Signature] = ["image_feature_vector"]
-        if plan.spec.num_classes and default != "image_feature_vector":
+        if plan.spec.num_classes and (default != "image_feature_vector" or new_classes):
             names.append("image_classification")
         self._default = default or "image_feature_vector"
         hparams = [name + WITH_BN_HPARAMS for name in names] if training else []
@@ -88,23 +98,30 @@ class Signatures:
                 given = ", ".join(map(repr, inputs)) or "nothing"
                 raise InputError(f"signature {signature!r} takes {', '.join(takes)}; the call gave {given}")
             inputs, momentum = inputs["images"], inputs.get("batch_norm_momentum")
-        if momentum is not None and not 0 <= float(momentum) < 1:
-            raise InputError(f"batch_norm_momentum must be in [0, 1), not {momentum}")
         check_images(inputs, self._plan.spec.image_size)
-        return Call(inputs, signature, None if momentum is None else float(momentum))
+        return Call(inputs, signature, None if momentum is None else _momentum(momentum))
 
     def _known(self, signature: str) -> None:
         if signature not in self.names:
             raise UnknownNameError.of("signature", signature, self.names)
 
 
+def _momentum(given: Any) -> float:
+    try:
+        momentum = float(given)
+    except (TypeError, ValueError):
+        raise InputError(f"batch_norm_momentum must be a number, not {given!r}") from None
+    if not 0 <= momentum < 1:
+        raise InputError(f"batch_norm_momentum must be in [0, 1), not {momentum}")
+    return momentum
+
+
 def check_images(images: Any, size: tuple[int, int]) -> None:
     """Raise `InputError` unless `images` is a NumPy array or torch tensor [batch, *size, 3], float32, in [0, 1]."""
     expected = f"[batch, {size[0]}, {size[1]}, 3] float32 in [0, 1]"
-    shape, dtype = getattr(images, "shape", None), str(getattr(images, "dtype", type(images).__name__))
-    dtype = dtype.removeprefix("torch.")
-    if shape is None or not hasattr(images, "min"):
+    if not isinstance(images, np.ndarray) and not _is_tensor(images):
         raise InputError(f"images must be an array {expected}, not {type(images).__name__}")
+    shape, dtype = images.shape, str(images.dtype).removeprefix("torch.")
     given = f"{list(shape)} {dtype}"
     if len(shape) != 4 or shape[3] != 3 or tuple(shape[1:3]) != tuple(size):
         hint = "; add a batch dimension" if len(shape) == 3 else ""
@@ -118,8 +135,12 @@ def check_images(images: Any, size: tuple[int, int]) -> None:
             raise InputError(f"images have values from {low:g} to {high:g}; expected {expected}")
 
 
+def _is_tensor(images: Any) -> bool:
+    """Whether it is a tensor of torch's, which is not imported for the question."""
+    torch = sys.modules.get("torch")
+    return torch is not None and isinstance(images, torch.Tensor)
+
+
 def _is_remote(images: Any) -> bool:
     """Whether looking at the values would make a GPU wait."""
-    return not isinstance(images, np.ndarray) and getattr(images, "device", None) is not None and (
-        images.device.type != "cpu"
-    )  # fmt: skip
+    return not isinstance(images, np.ndarray) and images.device.type != "cpu"

@@ -11,7 +11,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import InputError, UnknownNameError
+from ..errors import InputError, UnknownNameError, WeightsMismatchError, some_of
 from ..plan import Plan
 
 Floats = NDArray[np.float32]
@@ -51,6 +51,14 @@ class Job:
             raise UnknownNameError.of("precision", self.precision, PRECISIONS)
         if self.threads is not None and self.threads < 1:
             raise InputError(f"threads must be at least 1, not {self.threads}")
+
+    def read_weights(self) -> Weights:
+        """Return the weights. Raises `WeightsMismatchError` where variables are missing: they would be random."""
+        weights = self.weights()
+        missing = sorted(self.plan.variables().keys() - weights.keys())
+        if missing:
+            raise WeightsMismatchError(f"the weights lack {len(missing)} variables of the network: {some_of(missing)}")
+        return weights
 
 
 class Engine(ABC):
@@ -98,7 +106,7 @@ class Engine(ABC):
         with self._lock:
             if self._closed:
                 raise InputError(f"the {self.name} engine is closed; create another one")
-            return self._run(np.ascontiguousarray(images, np.float32))
+            return self._run(np.require(images, np.float32, ["C", "W"]))  # torch wants to be able to write
 
     @abstractmethod
     def _run(self, images: Floats) -> dict[str, Floats]:

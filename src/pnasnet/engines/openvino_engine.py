@@ -89,7 +89,7 @@ def _load(core: "openvino.Core", device: str, job: Job) -> tuple[Any, NDArray[np
     entry = _cache_entry(core, device, job)
     if entry and (imported := _import(core, device, config, entry)):
         return imported
-    model = core.read_model(build(job.plan, job.weights(), job.outputs).SerializeToString(deterministic=True))
+    model = core.read_model(build(job.plan, job.read_weights(), job.outputs).SerializeToString(deterministic=True))
     compiled = core.compile_model(model, device, config)
     if entry and "EXPORT_IMPORT" in core.get_property(device, _CAPABILITIES):
         stream = io.BytesIO()

@@ -36,7 +36,7 @@ class TorchEngine(Engine):
         self._device = _device(job.device)
         self._bfloat16 = job.precision == "bfloat16"
         network = Network(job.plan)
-        network.load_variables(job.weights())
+        network.load_variables(job.read_weights())
         with _telling_failures("load the network"):
             network = network.eval().to(self._device)
             self._network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
