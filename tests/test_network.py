@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from pnasnet.cells import CellSpec
-from pnasnet.errors import UnknownNameError
+from pnasnet.errors import InputError, UnknownNameError
 from pnasnet.network import Cell, Network, State, parameter_name
 from pnasnet.plan import resolve
 from pnasnet.spec import NetworkSpec
@@ -118,9 +118,54 @@ def test_what_branches_begin_with_alike_is_computed_once() -> None:
         torch.testing.assert_close(State(state.value).through(chain), output)
 
 
-def test_only_the_computed_is_computed() -> None:
+@pytest.mark.parametrize(
+    ("endpoints", "training", "cells"),
+    [
+        (("Stem",), False, 0),
+        (("Cell_0",), False, 1),
+        (("Cell_1", "Cell_0"), False, 2),
+        (("global_pool",), False, 4),
+        (("Cell_0",), True, 4),
+    ],
+)
+def test_only_the_computed_is_computed(endpoints: tuple[str, ...], training: bool, cells: int) -> None:
+    """In training all cells are, since their moving averages move."""
+    network = small(num_classes=None).train(training)
+    ran = []
+    for cell in (module for module in network.modules() if isinstance(module, Cell)):
+        cell.register_forward_hook(lambda *_: ran.append(1))
+    assert set(network(torch.rand(2, 32, 32, 3), endpoints)) == set(endpoints)
+    assert len(ran) == cells
+
+
+def test_what_is_put_in_the_place_of_a_cell_runs() -> None:
+    """As wrappers of cells do: compilers, activation checkpointing, sharding."""
+
+    class Wrapped(torch.nn.Module):
+        def __init__(self, cell: torch.nn.Module) -> None:
+            super().__init__()
+            self.cell, self.calls = cell, 0
+
+        def forward(self, *inputs: Any) -> torch.Tensor:
+            self.calls += 1
+            return self.cell(*inputs)  # type: ignore[no-any-return]
+
+    network = small().eval()
+    expected = network(torch.full((1, 32, 32, 3), 0.5))["global_pool"]
+    network.cell_1 = Wrapped(network.get_submodule("cell_1"))
+    torch.testing.assert_close(network(torch.full((1, 32, 32, 3), 0.5))["global_pool"], expected)
+    assert network.cell_1.calls == 1
+
+
+def test_variables_of_another_shape_are_refused() -> None:
+    """One number would fill a whole vector."""
+    network = small()
+    with pytest.raises(InputError, match=r"l1_stem_bn/beta has the shape \(1,\) in torch's layout, not \("):
+        network.load_variables({"l1_stem_bn/beta": np.zeros(1, np.float32)})
+
+
+def test_endpoints_that_are_not_there() -> None:
     network = small(num_classes=None).eval()
-    assert set(network(torch.rand(1, 32, 32, 3))) == {"global_pool"}
     for unknown in ("Logits", "AuxLogits", "Cell_9"):
         with pytest.raises(UnknownNameError, match="unknown endpoint"):
             network(torch.rand(1, 32, 32, 3), (unknown,))

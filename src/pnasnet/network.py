@@ -2,7 +2,9 @@
 
 `cell_0/comb_iter_0/left/separable_5x5_1/depthwise_weights` is the parameter
 `cell_0.comb_iter_0.left.separable_5x5_1.depthwise.weight`, and so on: see `parameter_name`. The modules are torch's own
-(`Conv2d`, `BatchNorm2d`, `Linear`), so that everything made for them works: SyncBatchNorm, quantization, compilers.
+(`Conv2d`, `BatchNorm2d`, `Linear`), and what is put in the place of one is what runs: SyncBatchNorm, quantization,
+compilers, wrappers of cells. Of hooks one thing is to be known: where nothing else reads what a module gives, ReLU
+overwrites it, so that a hook must copy what it keeps, and full backward hooks are not for such modules.
 """
 
 from collections.abc import Collection, Iterator, Mapping
@@ -18,7 +20,7 @@ from torch.utils.checkpoint import checkpoint
 
 from .errors import InputError, UnknownNameError
 from .plan import Branch, CellPlan, Plan
-from .torch_layers import Chain, LayerBuilder, Step
+from .torch_layers import Chain, LayerBuilder, Slot, Step
 
 _PARAMETER_NAMES = {
     "weights": "weight",
@@ -30,6 +32,9 @@ _PARAMETER_NAMES = {
     "moving_mean": "running_mean",
     "moving_variance": "running_var",
 }
+
+
+_AFTER_THE_CELLS = {"global_pool", "Logits", "Predictions"}
 
 
 def parameter_name(variable: str) -> str:
@@ -83,7 +88,7 @@ class Network(nn.Module):
         self._batch_norm_frozen = False
         builder = LayerBuilder(self)
         self._stem = builder.chain(plan.stem)
-        self._cells = [_build_cell(builder, cell) for cell in plan.cells]
+        self._cells = [(cell, _build_cell(builder, cell)) for cell in plan.cells]
         self._pool = builder.chain(plan.pool)
         self._classifier = builder.chain([plan.classifier] if plan.classifier else [])
         self._aux = builder.chain(plan.aux.layers if plan.aux and aux_head else [])
@@ -108,18 +113,28 @@ class Network(nn.Module):
         self._check(endpoints)
         states = [State(self._stem((images * 2 - 1).permute(0, 3, 1, 2).contiguous(memory_format=self.memory_format)))]
         found = {"Stem": states[0].value} if self.plan.spec.stem == "cifar" else {}
-        for index, cell in enumerate(self._cells):
-            states = [*states[-2:], State(self._run_cell(cell, states[-1], states[-cell.plan.lookback]))]
-            if cell.plan.endpoint in endpoints and cell.plan.endpoint:
-                found[cell.plan.endpoint] = states[-1].value
+        for index, (plan, cell) in enumerate(self._cells[: self._cells_for(endpoints)]):
+            states = [*states[-2:], State(self._run_cell(cell, states[-1], states[-plan.lookback]))]
+            if plan.endpoint in endpoints and plan.endpoint:
+                found[plan.endpoint] = states[-1].value
             if self.plan.aux and index == self.plan.aux.cell and "AuxLogits" in endpoints:
                 found["AuxLogits"] = states[-1].through(self._aux)
-        found["global_pool"] = states[-1].through(self._pool)
+        if _AFTER_THE_CELLS & set(endpoints):
+            found["global_pool"] = states[-1].through(self._pool)
         if {"Logits", "Predictions"} & set(endpoints):
             kept = functional.dropout(found["global_pool"], 1 - self.plan.spec.dropout_keep, self.training)
             found["Logits"] = self._classifier(kept)
             found["Predictions"] = functional.softmax(found["Logits"], 1)
         return {name: _channels_last(found[name]) for name in endpoints}
+
+    def _cells_for(self, endpoints: Collection[str]) -> int:
+        """Return how many cells the endpoints take: in training all, since their moving averages move."""
+        if self.training or _AFTER_THE_CELLS & set(endpoints):
+            return len(self._cells)
+        wanted = [index for index, cell in enumerate(self.plan.cells) if cell.endpoint in endpoints]
+        if self.plan.aux and "AuxLogits" in endpoints:
+            wanted.append(self.plan.aux.cell)
+        return max(wanted, default=-1) + 1
 
     def _check(self, endpoints: Collection[str]) -> None:
         known = [*self.plan.endpoints(), *(["AuxLogits"] if self.has_aux_head else [])]
@@ -127,14 +142,16 @@ class Network(nn.Module):
             if name not in known:
                 raise UnknownNameError.of("endpoint", name, known)
 
-    def _run_cell(self, cell: "Cell", current: "State", previous: "State") -> Tensor:
+    def _run_cell(self, cell: Slot, current: "State", previous: "State") -> Tensor:
         if not (self.checkpoint_cells and self.training):
-            return cell(current, previous, self.drop_path_progress)  # type: ignore[no-any-return]
+            return cell(current, previous, self.drop_path_progress)
         # Values alone: what a state has computed once would not be computed again.
         values = current.value, previous.value
         run = partial(checkpoint, cell, *values, self.drop_path_progress, use_reentrant=False)
         # A compiled graph recomputes without side effects, and its compiler knows no contexts of others.
-        output: Tensor = run() if torch.compiler.is_compiling() else run(context_fn=partial(_checkpoint_contexts, cell))
+        output: Tensor = (
+            run() if torch.compiler.is_compiling() else run(context_fn=partial(_checkpoint_contexts, cell.module))
+        )
         return output
 
     def train(self, mode: bool = True) -> "Network":
@@ -201,11 +218,16 @@ class Network(nn.Module):
         return [parameters[name] for name in names if name in parameters]
 
     def load_variables(self, variables: Mapping[str, np.ndarray]) -> None:
-        """Copy the variables (TF-Slim's names, TensorFlow's layout) that the network has; others are left alone."""
+        """Copy the variables (TF-Slim's names, TensorFlow's layout) that the network has; others are left alone.
+
+        Raises `InputError` where one has another shape.
+        """
         state = self.state_dict()
         for name in self.plan.variables(training=True):
             if name in variables and (target := state.get(parameter_name(name))) is not None:
                 value = np.ascontiguousarray(to_torch_layout(name, np.asarray(variables[name], np.float32)))
+                if value.shape != target.shape:
+                    raise InputError(f"{name} has the shape {value.shape} in torch's layout, not {tuple(target.shape)}")
                 target.copy_(torch.from_numpy(value))
 
     def to_variables(self) -> dict[str, np.ndarray]:
@@ -289,13 +311,13 @@ class _Branch:
         return states[self.source].through(self._chain)
 
 
-def _build_cell(builder: LayerBuilder, plan: CellPlan) -> Cell:
+def _build_cell(builder: LayerBuilder, plan: CellPlan) -> Slot:
     cell = Cell(plan)
-    builder.register(plan.scope, cell)
+    slot = builder.register(plan.scope, cell)
     cell.entry = (builder.chain(plan.entry[0]), builder.chain(plan.entry[1]))
     cell.blocks = [(_build_branch(builder, block.left), _build_branch(builder, block.right)) for block in plan.blocks]
     cell.output = [_build_branch(builder, branch) for branch in plan.concat]
-    return cell
+    return slot
 
 
 def _build_branch(builder: LayerBuilder, branch: Branch) -> _Branch:
@@ -307,13 +329,13 @@ def _batch_norms(module: nn.Module) -> Iterator[_BatchNorm]:
     yield from (m for m in module.modules() if isinstance(m, _BatchNorm))
 
 
-def _checkpoint_contexts(cell: Cell) -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
+def _checkpoint_contexts(cell: nn.Module) -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
     """Return what surrounds the run of a cell, and its second run in the backward pass."""
     return nullcontext(), _moving_averages_at_rest(cell)
 
 
 @contextmanager
-def _moving_averages_at_rest(cell: Cell) -> Iterator[None]:
+def _moving_averages_at_rest(cell: nn.Module) -> Iterator[None]:
     """Let batch normalization compute what it computed before, without another update of its moving averages."""
     kept = [(norm, norm.momentum, norm.num_batches_tracked) for norm in _batch_norms(cell)]
     for norm, _, count in kept:

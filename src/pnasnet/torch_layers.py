@@ -29,9 +29,14 @@ class Slot:
         """Name the place by the module above it and the name it has there."""
         self._parent, self._name = parent, name
 
-    def __call__(self, x: Tensor) -> Tensor:
+    @property
+    def module(self) -> nn.Module:
+        """What is there now."""
+        return getattr(self._parent, self._name)  # type: ignore[no-any-return]
+
+    def __call__(self, *inputs: Any) -> Tensor:
         """Run the module."""
-        return getattr(self._parent, self._name)(x)  # type: ignore[no-any-return]
+        return getattr(self._parent, self._name)(*inputs)  # type: ignore[no-any-return]
 
 
 class Chain:
