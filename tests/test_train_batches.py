@@ -92,6 +92,9 @@ def test_too_few_pictures_and_uneven_shares() -> None:
         epoch_loader(RECIPE, training_pictures(), 0, devices=3)
     with pytest.raises(InputError, match="to 2 devices x 3 parts"):
         epoch_loader(RECIPE, training_pictures(), 0, devices=2, parts=3)
+    with pytest.raises(InputError, match="a batch of 8 in 8 parts has one image in each, and batch normalization"):
+        epoch_loader(RECIPE, training_pictures(), 0, devices=2, parts=4)
+    assert epoch_loader(replace(RECIPE, freeze_batch_norm=True), training_pictures(), 0, devices=2, parts=4)
 
 
 def test_a_picture_that_has_gone_bad_is_named_once_through_a_process_too() -> None:

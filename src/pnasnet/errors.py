@@ -4,7 +4,8 @@
     ├── SpecError             a cell or network that cannot exist (also ValueError)
     ├── UnknownNameError      a model, handle, signature, endpoint or preset that is not there (also ValueError)
     ├── InputError            an argument of the wrong rank, size, dtype or range (also ValueError)
-    │   └── DivergedError            a training whose loss is no longer finite
+    │   ├── DivergedError            a training whose loss is no longer finite
+    │   └── MemoryShortageError      a training step that does not fit the memory
     ├── ImageError            bytes that are no image, a damaged or an oversized one
     ├── WeightsError          weights that cannot be used
     │   ├── WeightsNotFoundError     nowhere on this machine, and not to be downloaded
@@ -52,6 +53,10 @@ class InputError(PnasnetError, ValueError):
 
 class DivergedError(InputError):
     """A training whose loss is no longer finite."""
+
+
+class MemoryShortageError(InputError):
+    """A training step that does not fit the memory that is free."""
 
 
 class ImageError(PnasnetError):

@@ -158,12 +158,17 @@ def epoch_loader(
         A loader of `Batch`, or of the `ImageError` that was met in its place.
 
     Raises:
-        InputError: a batch cannot be shared out evenly, or there is not one.
+        InputError: a batch cannot be shared out evenly, or to less than two images each, or there is not one.
     """
     shares = devices * parts
     if recipe.batch_size % shares:
         wanted = f"{devices} devices" if parts == 1 else f"{devices} devices x {parts} parts"
         raise InputError(f"a batch of {recipe.batch_size} cannot be shared out evenly to {wanted}: give other numbers")
+    if recipe.batch_size == shares and not recipe.freeze_batch_norm:
+        raise InputError(
+            f"a batch of {recipe.batch_size} in {shares} parts has one image in each, and batch normalization needs "
+            "two: take fewer parts or devices"
+        )
     order = np.random.default_rng([recipe.seed, epoch]).permutation(len(pictures.labels))
     size, steps = recipe.batch_size, steps_per_epoch(recipe, len(order))
     batches = [order[i * size : (i + 1) * size] for i in range(steps)]

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..errors import InputError, MissingExtraError, OutputError
+from ..errors import InputError, MemoryShortageError, MissingExtraError, OutputError
 
 try:
     import pytorch_lightning as pl
@@ -200,12 +200,14 @@ def _errors(folder: Path, recipe: Recipe) -> Iterator[None]:
     try:
         yield
     except torch.OutOfMemoryError as error:
-        raise InputError(f"a batch of {recipe.batch_size} does not fit the GPU's memory: {_SMALLER}") from error
+        raise MemoryShortageError(
+            f"a batch of {recipe.batch_size} does not fit the GPU's memory: {_SMALLER}"
+        ) from error
     except MisconfigurationException as error:
         raise InputError(f"{' '.join(str(error).split())}: give other devices") from error
     except RuntimeError as error:
         if "can't allocate memory" in str(error):
-            raise InputError(f"a batch of {recipe.batch_size} does not fit the memory: {_SMALLER}") from error
+            raise MemoryShortageError(f"a batch of {recipe.batch_size} does not fit the memory: {_SMALLER}") from error
         if not str(error).startswith("DataLoader worker"):
             raise
         raise InputError(

@@ -37,7 +37,7 @@ class Machine:
     checkpoint_cells: bool = False
     """Whether each cell is computed again in the backward pass: less memory, about a third more time."""
     parts: int = 1
-    """How many parts a device takes its share of a batch in, one after the other: less memory, the same step."""
+    """How many parts a device takes its share of a batch in, one after the other: less memory, one step."""
     workers: int | None = None
     """Processes that decode pictures, for each device; None shares out the processors, 0 decodes where it trains."""
     validate_every: int = 1

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..errors import InputError
+from ..errors import MemoryShortageError
 from ..network import Cell, Network
 from ..system import free_memory
 from .machine import Machine
@@ -138,7 +138,7 @@ def kept_for_backward(network: Network, size: int, *, half: bool) -> Kept:
 def check_memory(network: Network, recipe: Recipe, machine: Machine, devices: int, device: torch.device) -> None:
     """See that a step fits the memory of a device, one of `devices`, as it is now.
 
-    Raises `InputError`, which says what would fit; says nothing where the free memory is not known.
+    Raises `MemoryShortageError`, which says what would fit; says nothing where the free memory is not known.
     """
     available = available_memory(device)
     if available is None:
@@ -148,7 +148,7 @@ def check_memory(network: Network, recipe: Recipe, machine: Machine, devices: in
     memory = step_memory(network, recipe, machine)
     images = recipe.batch_size // (devices * machine.parts)
     if memory.of(images) > available:
-        raise InputError(_too_much(recipe, machine, devices, memory, available))
+        raise MemoryShortageError(_too_much(recipe, machine, devices, memory, available))
 
 
 def _too_much(recipe: Recipe, machine: Machine, devices: int, memory: StepMemory, available: int) -> str:

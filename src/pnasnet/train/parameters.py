@@ -26,9 +26,14 @@ def parameter_groups(
         layer_decay: in (0, 1]; 1 for one rate throughout.
 
     Raises:
-        InputError: a number that makes no sense.
+        InputError: a number that makes no sense, or what is wrapped around a network.
 
     """
+    if not isinstance(network, Network):
+        raise InputError(
+            f"parameters are grouped by their names in the network itself, which a {type(network).__name__} around it "
+            "changes: give the network, before torch.compile or DistributedDataParallel"
+        )
     if not 0 < layer_decay <= 1:
         raise InputError(f"layer_decay must be in (0, 1], not {layer_decay}")
     if learning_rate < 0 or weight_decay < 0:
