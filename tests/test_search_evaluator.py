@@ -2,13 +2,15 @@
 
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from pnasnet.cells import CellSpec
-from pnasnet.errors import InputError
-from pnasnet.search.evaluator import LocalEvaluator, Patience
+from pnasnet.errors import InputError, MemoryShortageError
+from pnasnet.search.evaluator import LocalEvaluator, Patience, answer
+from pnasnet.search.journal import Child
 from search_data import FakeJob, child_of
 
 CELL = CellSpec.of([("sep3", 1, "max3", 0)])
@@ -88,3 +90,17 @@ def test_patience_that_makes_no_sense(values: dict[str, float]) -> None:
 def test_no_workers(seen: Path) -> None:
     with pytest.raises(InputError, match="workers must be at least 1, not 0"):
         LocalEvaluator(FakeJob(seen), 0, Patience())
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"), [(MemoryShortageError("too large"), "crashed"), (InputError("wrong"), "refused")]
+)
+def test_a_child_that_does_not_fit_the_memory_is_lost_and_not_the_end_of_the_search(
+    error: Exception, kind: str
+) -> None:
+    """It is begun again, and at last counts as failed; another error would be every child's."""
+
+    def train(cell: CellSpec, check: Callable[[], None]) -> Child:
+        raise error
+
+    assert answer(train, CELL, lambda: None) == (kind, str(error))

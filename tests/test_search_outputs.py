@@ -96,6 +96,29 @@ def test_rank_correlations(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     assert (two, len(first), three, len(second)) == (2, 10, 3, 10)
 
 
+def test_only_levels_that_are_done_have_rank_correlations(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While a search runs, what it has of a level is not that level."""
+    monkeypatch.setattr("pnasnet.search.analysis.NAMES", ("linear",))
+    findings = read_findings(folder)
+    steps = findings.steps["progressive"][0]
+    one, two, _ = ([step.choice.level for step in steps].count(level) for level in (1, 2, 3))
+    for known, levels in ((one, 0), (one + two - 1, 0), (one + two + 1, 1), (len(steps) - 1, 1), (len(steps), 2)):
+        table = rank_table(replace(findings, steps={"progressive": {0: steps[:known]}}))
+        assert [row.level for row in table] == list(range(1, levels + 1))
+
+
+def test_a_level_with_few_cells_takes_no_other_ones_place(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pnasnet.search.analysis.NAMES", ("linear",))
+    findings = read_findings(folder)
+    steps = findings.steps["progressive"][0]
+    of_two = [number for number, step in enumerate(steps) if step.choice.level == 2][2:]
+    lost = [
+        replace(step, child=replace(step.child, status="failed")) if number in of_two else step
+        for number, step in enumerate(steps)
+    ]
+    assert rank_table(replace(findings, steps={"progressive": {0: lost}})) == []
+
+
 def test_pnasnet5s_cell_is_placed_where_the_space_has_its_operations(folder: Path) -> None:
     findings = read_findings(folder)
     placed = place_pnasnet5(findings, 500)

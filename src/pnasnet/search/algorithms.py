@@ -84,9 +84,9 @@ def random_search(config: SearchConfig, seed: int, session: Session) -> None:
 def regularized_evolution(config: SearchConfig, seed: int, session: Session) -> None:
     """Regularized evolution (Real et al., 2018): the best of a sample is changed in one place, the oldest dies.
 
-    The first `population` cells are random. A cell is chosen when all but the last `ahead` - 1 before it are known,
-    whatever the number of workers, so that they have something to do and the outcome does not depend on them. Cells
-    that this search has already chosen are drawn anew.
+    The first `population` cells are random. The sample is drawn without replacement, the paper's with. A cell is
+    chosen when all but the last `ahead` - 1 before it are known, whatever the number of workers, so that they have
+    something to do and the outcome does not depend on them. Cells that this search has already chosen are drawn anew.
     """
     space, search = config.space, config.search
     rng, population = np.random.default_rng(seed), deque[tuple[float, Rows]](maxlen=search.population)

@@ -136,27 +136,36 @@ def rank_table(findings: Findings) -> list[Ranks]:
     chose to train, which are the upper end of all: a narrower range than the paper's random ones.
     """
     space = findings.config.space
-    runs = {seed: _levels(space, steps) for seed, steps in findings.steps.get("progressive", {}).items()}
+    searches = findings.steps.get("progressive", {})
+    runs = {seed: _levels(space, steps[: _passed(findings.config, steps)]) for seed, steps in searches.items()}
     table = []
     for level in range(1, space.blocks):
-        passed = {seed: levels for seed, levels in runs.items() if len(levels) > level}
+        passed = {seed: levels for seed, levels in runs.items() if levels.keys() >= set(range(1, level + 2))}
         for name in NAMES if passed else ():
             fitted, after = list[float](), list[float]()
             for seed, levels in passed.items():
                 predictor = make_predictor(name, space, seed)
-                predictor.fit(levels[:level])
-                for values, observed in ((fitted, levels[level - 1]), (after, levels[level])):
+                predictor.fit([levels[number] for number in range(1, level + 1)])
+                for values, observed in ((fitted, levels[level]), (after, levels[level + 1])):
                     values.append(rank_correlation(predictor.predict(observed.tokens), observed.accuracies))
             deviation = float(np.std(after, ddof=1)) if len(after) > 1 else 0.0
             table.append(Ranks(name, level, float(np.mean(fitted)), float(np.mean(after)), deviation))
     return table
 
 
-def _levels(space: SearchSpace, steps: Sequence[Step]) -> list[Observed]:
+def _passed(config: SearchConfig, steps: Sequence[Step]) -> int:
+    """Return how many of its first steps belong to levels that progressive search has done with."""
+    if len(steps) >= min(config.models, sum(config.levels)):
+        return len(steps)
+    last = max((step.choice.level for step in steps), default=0)
+    return sum(step.choice.level < last for step in steps)
+
+
+def _levels(space: SearchSpace, steps: Sequence[Step]) -> dict[int, Observed]:
     """Return what progressive search observed, by number of blocks; a level of less than three cells is left out."""
     usable = [step for step in steps if step.child.status != "failed"]
-    levels = [[step for step in usable if step.choice.level == level] for level in range(1, space.blocks + 1)]
-    return [observe(space, level) for level in levels if len(level) > 2]
+    levels = {number: [s for s in usable if s.choice.level == number] for number in range(1, space.blocks + 1)}
+    return {number: observe(space, level) for number, level in levels.items() if len(level) > 2}
 
 
 def predicted_and_measured(steps: Sequence[Step]) -> Iterator[tuple[int, list[tuple[float, float]]]]:
@@ -202,7 +211,7 @@ def place_pnasnet5(findings: Findings, sampled: int = 10_000) -> Placed | None:
     seed, steps = next(iter(runs.items()), (0, []))
     # A space that reaches as far as the cell; what the search has not seen of it is extrapolated.
     space = replace(findings.config.space, blocks=max(findings.config.space.blocks, len(cell.blocks)))
-    observed = _levels(space, steps)
+    observed = list(_levels(space, steps).values())
     if not observed:
         return None
     predictor = make_predictor(findings.config.search.predictor, space, seed)

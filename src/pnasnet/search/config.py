@@ -122,8 +122,8 @@ class Strategy:
     sample: int = 25
     """Of evolution: the best of so many, drawn from the population, is changed."""
     ahead: int = 8
-    """How many cells evolution, and any search with a budget of hours, chooses before it knows the first of them. It
-    decides what is found; more workers than this have nothing to do."""
+    """How many cells random search and evolution choose before they know the first of them, and progressive search with
+    a budget of hours. It decides what is found; more workers than this have nothing to do."""
 
     def __post_init__(self) -> None:
         """Check names and numbers."""

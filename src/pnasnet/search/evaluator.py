@@ -19,7 +19,7 @@ from multiprocessing.connection import Connection
 from typing import Protocol
 
 from ..cells import CellSpec
-from ..errors import InputError, PnasnetError
+from ..errors import InputError, MemoryShortageError, PnasnetError
 from .journal import Child
 
 log = logging.getLogger(__name__)
@@ -227,6 +227,8 @@ def answer(train: Train, cell: CellSpec, check: Callable[[], None]) -> Answer:
     """Train a cell and return what is sent back."""
     try:
         return train(cell, check)
+    except MemoryShortageError as error:  # it may be of this cell alone, or pass
+        return "crashed", str(error)
     except PnasnetError as error:
         return "refused", str(error)
     except Exception as error:
