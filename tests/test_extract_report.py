@@ -117,6 +117,24 @@ def test_each_picture_is_as_likely_to_be_sampled() -> None:
     assert abs(chosen / 300 - 0.25).max() < 0.12  # 4.8 standard deviations
 
 
+def test_each_picture_is_as_likely_to_be_sampled_by_several() -> None:
+    """As workers of a cluster do, whose shards have different sizes."""
+    image = np.zeros((8, 8, 3), np.float32)
+    chosen = np.zeros(40)
+    for seed in range(300):
+        whole, start = Sample(10, seed), 0
+        for count in (12, 1, 1, 1, 1, 24):
+            sample = Sample(10, 1000 + seed)
+            for number in range(start, start + count):
+                sample.offer(Picture(str(number), lambda: b""), Prepared((image,), 8, 4))
+            whole.merge(sample)
+            start += count
+        assert len(whole.thumbnails) == 10
+        for name, _ in whole.thumbnails:
+            chosen[int(name)] += 1
+    assert abs(chosen / 300 - 0.25).max() < 0.12  # 4.8 standard deviations
+
+
 def test_thumbnails_have_the_pictures_shape() -> None:
     sample = Sample(1)
     sample.offer(Picture("a", lambda: b""), Prepared((np.zeros((32, 32, 3), np.float32),), 1000, 250))

@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from random import Random
 from threading import Event
+from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -26,10 +27,12 @@ from pnasnet.extract import (
     ExtractOptions,
     FeatureFolder,
     Listener,
+    Report,
     Sources,
     columns_for,
     contents,
     extract_to,
+    extract_to_folder,
     feed,
     keeper,
     list_units,
@@ -315,6 +318,58 @@ def test_a_run_that_overwrites_goes_on_where_it_was(module: Module, tmp_path: Pa
         run(module, tmp_path / name, folder, options=slim, overwrite=True, listener=StopAfter(6))
     other = run(module, tmp_path / name, folder, overwrite=True)
     assert (other.kept, other.rows) == (0, 10)
+
+
+def test_what_is_there_stays_until_the_sources_have_been_listed(module: Module, tmp_path: Path) -> None:
+    """They may lie on a disk that is not mounted."""
+    folder = write_folder(tmp_path / "folder", pictures(4))
+    run(module, tmp_path / "out", folder)
+    before = {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()}
+    for path in folder.iterdir():
+        path.unlink()
+    with pytest.raises(InputError):
+        run(module, tmp_path / "out", folder, options=ExtractOptions(preset="slim"), overwrite=True)
+    assert {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()} == before
+
+
+@pytest.mark.parametrize("moment", ["move_report", "shutil.rmtree"])
+def test_a_kill_after_the_parts_were_joined(
+    module: Module, tmp_path: Path, moment: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, output = write_folder(tmp_path / "folder", pictures(4)), tmp_path / "f.parquet"
+
+    def kill(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(f"pnasnet.extract.output.{moment}", kill)
+        with pytest.raises(KeyboardInterrupt):
+            run(module, output, folder)
+    assert len(rows_of(output)) == 4
+    if moment == "move_report":
+        report = run(module, output, folder)
+        assert (report.kept, report.rows) == (4, 0)
+    else:
+        run(module, output, folder, overwrite=True)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "f.parquet", "f.report.html", "f.report.json", "folder",
+    ]  # fmt: skip
+
+
+def test_rows_that_nobody_told_of_are_in_the_report(module: Module, tmp_path: Path) -> None:
+    """As those of a worker of a cluster that was lost."""
+    folder = write_folder(tmp_path / "folder", pictures(5))
+
+    def untold(*arguments: Any, **options: Any) -> Report:
+        report = extract_to_folder(*arguments, **options)
+        report.rows -= 2
+        return report
+
+    columns, options = columns_for([module], ["global_pool"], ExtractOptions()), ExtractOptions()
+    report = extract_to(
+        tmp_path / "out", Sources(lambda: list_units([folder]), ["x"]), columns, options, extract=untold
+    )
+    assert report.rows == json.loads((tmp_path / "out/_report.json").read_text())["rows"] == 5
 
 
 def test_a_kill_while_a_folder_is_cleared(module: Module, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

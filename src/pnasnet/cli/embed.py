@@ -125,14 +125,18 @@ def embed(
         if files_from is not None:
             yield from list_units(read_list(files_from, null=null), listed=True)
 
+    if cluster and options.deduplicate:
+        raise click.UsageError("--deduplicate: workers on a cluster do not know each other's pictures; leave it out")
     show_logs(quiet=quiet)
     choices = (model.choice(), *(replace(model, model=name, weights=None).choice() for name in others))
     build = ColumnsOf(choices, endpoints, options)
     extract: Any = extract_to_folder
     if cluster:
-        from ..extract.on_ray import extract_on_ray
+        from ..extract.on_ray import check_cluster, extract_on_ray
 
         extract = partial(extract_on_ray, build=build.on_workers(cluster.cpus), ray_options=cluster)
+        if overwrite:
+            check_cluster(cluster)  # before anything is removed
     with stop_on_signal() as stop, closing(_progress(quiet, stop)) as progress:
         report = extract_to(
             output,

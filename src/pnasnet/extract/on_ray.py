@@ -97,6 +97,13 @@ def extract_on_ray(
     return report
 
 
+def check_cluster(options: RayOptions) -> None:
+    """Raise `InputError` where no cluster answers, and `MissingExtraError` without Ray."""
+    if options.address != LOCAL:
+        with cluster(options.address, "extraction on a cluster"):
+            pass
+
+
 def _room(resources: Mapping[str, float], options: RayOptions) -> int:
     """Return how many workers there is room for."""
     room = resources.get("CPU", 0) // options.cpus

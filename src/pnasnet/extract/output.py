@@ -1,6 +1,7 @@
 """Where the rows end: a folder of parts that stays, or one file that a folder of parts is joined into."""
 
 import os
+import secrets
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -62,29 +63,41 @@ def extract_to(
     """
     path = Path(output)
     file = path if path.suffix == FILE_SUFFIX else None
-    if file:
-        _check_file(file, overwrite, add)
     settings = settings_of(sources, columns)
     folder = FeatureFolder(file.with_suffix(".partial") if file else path)
+    if file and not overwrite and file.exists() and folder.is_of(settings):
+        return _tidy(folder, file)
+    if file:
+        _check_file(file, overwrite, add)
     if resume and not folder.has_inputs:
         raise OutputError(f"nothing to resume: no run has begun to write to {folder.path}; leave out --resume")
     with folder.locked():
         if overwrite and not folder.was_overwritten(settings):
-            folder.clear()
-            folder.check_settings(settings)
-            folder.begin_to_overwrite(settings)
+            folder.begin_to_overwrite(settings, sources.units)
         folder.check_settings(settings)
         vanished = add_listed(folder, sources.units()) if add and folder.has_inputs else 0
         report = _fill(folder, settings, sources, columns, options, extract, listener)
         report.vanished = vanished
         if file:
             _join(folder, file, VectorType.of(columns))
-            move_report(folder, file)
         else:
             folder.end_overwriting()
     if file:
-        shutil.rmtree(folder.path, ignore_errors=True)
+        _tidy(folder, file)
     return report
+
+
+def _tidy(folder: FeatureFolder, file: Path) -> Report:
+    """Keep the report beside the file that the parts were joined into, and remove these; say how many rows it has."""
+    mark = folder.mark
+    with folder.locked():
+        move_report(folder, file)
+    # Under another name at once, so that a run that is killed meanwhile leaves no folder that lacks some parts.
+    gone = folder.path.with_name(f".{secrets.token_hex(4)}.{folder.path.name}")
+    folder.path.replace(gone)
+    for path in gone.parent.glob(f".*.{folder.path.name}"):  # such a run's, too
+        shutil.rmtree(path, ignore_errors=True)
+    return Report(kept=mark["rows"], failed=mark["failed"], failed_before=mark["failed"])
 
 
 def _fill(
@@ -104,10 +117,11 @@ def _fill(
     except BaseException as error:
         _say_what_is_kept(folder, error)
         raise
-    failures = failures_in(folder)
+    failures, rows = failures_in(folder), folder.rows()
+    report.rows = rows - report.kept  # of a worker that was lost on its way nothing else tells
     write_report(folder, settings, report, failures)
     report.failed, report.failed_before = failures.count, failures.count - report.failed
-    mark_complete(folder, settings, folder.rows(), failures.count)
+    mark_complete(folder, settings, rows, failures.count)
     return report
 
 

@@ -14,7 +14,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain
@@ -32,6 +32,8 @@ from .sources import Unit
 
 SETTINGS, INPUTS, COMPLETE, LOCK = "_settings.json", "_inputs.jsonl", "_complete.json", "_lock"
 OVERWRITING = "_overwriting.json"
+_LISTED = ".new-inputs.jsonl"
+"""The inputs to come, while what is there is still there."""
 _UNIT, _FIRST, _LAST = b"pnasnet.unit", b"pnasnet.first", b"pnasnet.last"
 
 
@@ -83,6 +85,10 @@ class FeatureFolder:
             return said if said["rows"] == self.rows() else {}
         except (OSError, ValueError, TypeError, KeyError):
             return {}
+
+    def is_of(self, settings: Mapping[str, Any]) -> bool:
+        """Whether everything is there, and was made with these settings."""
+        return bool(self.mark.get("settings_sha256") == settings_hash(settings))
 
     @property
     def has_inputs(self) -> bool:
@@ -149,14 +155,18 @@ class FeatureFolder:
 
         Raises `InputError` where there are none, `OutputError` where it cannot be written.
         """
-        path, lines = self.path / INPUTS, _lines(units)
+        path = self.path / INPUTS
         if not self.has_inputs:
-            if (first := next(lines, None)) is None:
-                raise InputError("the list names no source: there is nothing to extract")
-            with self._replacing(path) as temporary, temporary.open("w", encoding="utf-8") as file:
-                file.writelines(chain([first], lines))
+            self._list(units, path)
         with path.open("rb") as file:
             return sum(1 for _ in file)
+
+    def _list(self, units: Iterable[Unit], path: Path) -> None:
+        lines = _lines(units)
+        if (first := next(lines, None)) is None:
+            raise InputError("the list names no source: there is nothing to extract")
+        with self._replacing(path) as temporary, temporary.open("w", encoding="utf-8") as file:
+            file.writelines(chain([first], lines))
 
     def add_inputs(self, units: Iterable[Unit]) -> None:
         """Append units, if there are any, to the list; the folder is then no longer complete.
@@ -243,7 +253,7 @@ class FeatureFolder:
 
     def remove_leftovers(self) -> None:
         """Remove what killed runs were about to write."""
-        for path in self._leftovers():
+        for path in [*self._leftovers(), *self.path.glob(f".*{_LISTED[1:]}")]:
             path.unlink(missing_ok=True)
 
     def clear(self) -> None:
@@ -257,9 +267,19 @@ class FeatureFolder:
         for path in [*first, *self.parts(), *self._leftovers(), *left, self.path / SETTINGS]:
             path.unlink(missing_ok=True)
 
-    def begin_to_overwrite(self, settings: Mapping[str, Any]) -> None:
-        """Remember, until `end_overwriting`, that the folder was begun anew, so that the same command can go on."""
+    def begin_to_overwrite(self, settings: Mapping[str, Any], units: Callable[[], Iterable[Unit]]) -> None:
+        """Begin anew, and remember it until `end_overwriting`, so that the same command can go on.
+
+        What is there is removed only once the new inputs have been listed. Raises as `list_inputs`.
+        """
+        listed = self.path / _LISTED
+        if (self.path / SETTINGS).is_file():
+            self._list(units(), listed)
+        self.clear()
+        self.check_settings(settings)
         self.write_json(OVERWRITING, settings_hash(settings))
+        if listed.exists():
+            listed.replace(self.path / INPUTS)
 
     def end_overwriting(self) -> None:
         """Let the next run that overwrites begin anew."""

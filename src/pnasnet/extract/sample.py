@@ -46,13 +46,14 @@ class Sample:
             self._kept[place] = (picture.name, thumbnail)
 
     def merge(self, other: "Sample") -> None:
-        """Take into account what another machine has sampled: each of the two shares as likely as it is large."""
+        """Take into account what another machine has sampled: each picture of both is as likely."""
         with self._lock:
-            both = [(self._seen, self._kept), (other._seen, list(other._kept))]
+            both, left = [self._kept, list(other._kept)], [self._seen, other._seen]
             kept: list[tuple[str, bytes]] = []
-            while len(kept) < self._size and (left := [(seen, own) for seen, own in both if own]):
-                own = self._random.choices([own for _, own in left], [max(seen, 1) for seen, _ in left])[0]
-                kept.append(own.pop(self._random.randrange(len(own))))
+            while len(kept) < self._size and any(both):
+                side = self._random.choices((0, 1), left)[0]  # as pictures are drawn from all that were seen
+                kept.append(both[side].pop(self._random.randrange(len(both[side]))))
+                left[side] -= 1
             self._kept, self._seen = kept, self._seen + other._seen
 
     def __getstate__(self) -> dict[str, Any]:
