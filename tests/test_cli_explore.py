@@ -193,6 +193,38 @@ def test_ended_it_leaves_neither_files_nor_a_server(
         os.kill(server, 0)
 
 
+_BUILD = """
+import sys, time
+from pnasnet import vectors
+
+def build(features, folder, progress):
+    (folder / "half").write_bytes(b"x")
+    print("building", flush=True)
+    time.sleep(60)
+
+vectors.build_index = build
+from pnasnet.cli.app import main
+
+main(sys.argv[1:])
+"""
+
+
+@pytest.mark.parametrize("command", ["explore", "duplicates"])
+def test_ended_while_an_index_is_made_it_leaves_no_files(features: Path, tmp_path: Path, command: str) -> None:
+    (tmp_path / "temporary").mkdir()
+    environment = {**os.environ, "TMPDIR": str(tmp_path / "temporary")}
+    arguments = [sys.executable, "-c", _BUILD, command, str(features), "--html", str(tmp_path / "m.html")]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(arguments, stdout=pipe, stderr=pipe, env=environment, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "building\n"
+        process.send_signal(signal.SIGTERM)
+        _, told = process.communicate(timeout=30)
+    assert process.returncode == 143
+    assert told.splitlines()[-1] == "error: interrupted"
+    assert list((tmp_path / "temporary").iterdir()) == []
+
+
 def test_without_the_explorer(features: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     message = "the explorer (without --html or --table) needs embedding-atlas, which is not installed: pip install"
@@ -202,7 +234,9 @@ def test_without_the_explorer(features: Path, monkeypatch: pytest.MonkeyPatch) -
 def test_errors_are_one_line(features: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     page = tmp_path / "m.html"
     assert "does not exist" in error_of(run("explore", tmp_path / "none", "--html", page))
-    assert "unknown projection 'tsne'" in error_of(run("explore", features, "--html", page, "--projection", "tsne"))
+    with monkeypatch.context() as patched:
+        patched.setattr("pnasnet.vectors.build_index", lambda *_, **__: pytest.fail("an index was made"))
+        assert "unknown projection 'tsne'" in error_of(run("explore", features, "--html", page, "--projection", "tsne"))
     assert "at least 1" in error_of(run("explore", features, "--html", page, "--points", "0"))
     monkeypatch.setattr("pnasnet.vectors.make_map", lambda *_: pytest.fail("was computed"))
     assert "there is no folder" in error_of(run("explore", features, "--html", tmp_path / "no/m.html"))

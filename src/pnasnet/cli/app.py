@@ -25,7 +25,7 @@ Exit codes:
   0    done
   1    it could not be done: one line on standard error says why
   2    the command was not understood
-  3    done, but some images failed: the last line says how many
+  3    done, but some images failed, which are named or counted
   130  interrupted (Ctrl-C); 143 terminated
 """
 

@@ -46,8 +46,9 @@ def duplicates(
       pnasnet duplicates features/ --threshold 0.9 --html duplicates.html
       pnasnet duplicates features/ --json | jq -r '.pictures[1:][].path'
     """
-    from ..vectors import find_duplicates, open_features
+    from ..vectors import check_threshold, find_duplicates, open_features
 
+    check_threshold(threshold)  # before an index is made
     if html:
         check_target(Path(html))
     opened = open_features(features, column)

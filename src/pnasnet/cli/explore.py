@@ -74,8 +74,9 @@ def explore(
     from dataclasses import replace
 
     from ..pages import counted
-    from ..vectors import PAGE_POINTS, make_map, open_features, write_atlas
+    from ..vectors import PAGE_POINTS, choose_projection, make_map, open_features, write_atlas
 
+    choose_projection(options.projection)  # before an index is made
     if not html and not table and importlib.util.find_spec("embedding_atlas") is None:
         raise MissingExtraError.of("embedding-atlas", "explore", "the explorer (without --html or --table)")
     for path in filter(None, (html, table)):

@@ -6,6 +6,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
+from .errors import end_on_signal
 from .progress import rows_bar
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ def opened_index(features: "Features", quiet: bool) -> Iterator["VectorIndex"]:
         with index:
             yield index
         return
-    with TemporaryDirectory(prefix="pnasnet-") as folder:
+    with end_on_signal(), TemporaryDirectory(prefix="pnasnet-") as folder:
         with rows_bar("index", features.rows, quiet) as advance:
             index = build_index(features, Path(folder), progress=advance)
         with index:

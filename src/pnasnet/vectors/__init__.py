@@ -7,11 +7,12 @@ features.parquet ─ open_features ─► Features ─ search_exactly ─► Nea
 """
 
 from .build import build_index
-from .duplicates import THRESHOLD, Group, find_duplicates
+from .duplicates import THRESHOLD, Group, check_threshold, find_duplicates
 from .explore import PAGE_POINTS, ExploreOptions, PictureMap, atlas_command, make_map, map_page, write_atlas
 from .features import Features, Picture, check_comparable, open_features
 from .gallery import Row, Shown, gallery_page
 from .index import VectorIndex, index_folder, open_index
+from .projection import choose_projection
 from .queries import Query, find_queries
 from .search import Nearest, search_exactly
 
@@ -31,6 +32,8 @@ __all__ = [
     "atlas_command",
     "build_index",
     "check_comparable",
+    "check_threshold",
+    "choose_projection",
     "find_duplicates",
     "find_queries",
     "gallery_page",

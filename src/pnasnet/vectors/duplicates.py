@@ -34,6 +34,12 @@ class Group:
     similarities: Vectors
 
 
+def check_threshold(threshold: float) -> None:
+    """Raise `InputError` where the threshold is not above 0 and at most 1."""
+    if not 0 < threshold <= 1:
+        raise InputError(f"threshold {threshold:g}: give a cosine similarity above 0, at most 1")
+
+
 def find_duplicates(
     index: VectorIndex, threshold: float = THRESHOLD, *, progress: Callable[[int], None] = lambda vectors: None
 ) -> list[Group]:
@@ -45,8 +51,7 @@ def find_duplicates(
 
     Raises `InputError` where the threshold is not above 0 and at most 1.
     """
-    if not 0 < threshold <= 1:
-        raise InputError(f"threshold {threshold:g}: give a cosine similarity above 0, at most 1")
+    check_threshold(threshold)
     # Rounding may leave exact duplicates a little below 1.
     parents = _connect(index, min(threshold, 1 - 1e-5), progress)
     roots = _find(parents, np.arange(index.count))
