@@ -21,6 +21,7 @@ from torch.nn import functional
 
 from pnasnet.network import Cell, Network, State
 from pnasnet.plan import resolve
+from pnasnet.torch_layers import Slot
 from pnasnet.train.optimizers import make_optimizer
 from pnasnet.train.parameters import parameter_groups
 from pnasnet.train.recipe import Sgd
@@ -34,7 +35,9 @@ PLAIN = "plain: float32, NCHW"
 class PlainNetwork(Network):
     """The network as one writes it down: the cell's branches one after the other, nothing shared between them."""
 
-    def _run_cell(self, cell: Cell, current: State, previous: State) -> Tensor:
+    def _run_cell(self, slot: Slot, current: State, previous: State) -> Tensor:
+        cell = slot.module
+        assert isinstance(cell, Cell)
         inputs = zip((current, previous), cell.entry, strict=True)
         values = [entry(state.value) for state, entry in inputs]
         for left, right in cell.blocks:

@@ -76,7 +76,9 @@ def test_a_damaged_unit_is_not_believed_to_have_any_number_of_pictures(
     (tmp_path / "a.parquet").write_bytes(b"PAR1 and no more")
     whole = tmp_path / "b.parquet"
     parquet(whole, [jpeg(0)])
-    group = replace(next(iter(parquet_files.row_groups(str(whole)))), path=str(tmp_path / "a.parquet"), rows=claimed)
+    group = next(iter(parquet_files.row_groups(str(whole))))
+    assert isinstance(group, parquet_files.RowGroup)
+    group = replace(group, path=str(tmp_path / "a.parquet"), rows=claimed)
     assert len(list(islice(Feed(enumerate([group]), {}, Misses(0)), 9))) == failed
 
 

@@ -88,7 +88,7 @@ def test_what_others_state_in_their_files_is_not_believed(tmp_path: Path) -> Non
 
 def test_a_list_of_labels_by_its_name_must_fit_too(tmp_path: Path) -> None:
     spec = json.dumps(find("pnasnet_tiny").spec.to_dict())
-    said = {"model": "x", "spec": spec, "origin": "", "classes": 10, "label_offset": 0}
+    said: dict[str, Any] = {"model": "x", "spec": spec, "origin": "", "classes": 10, "label_offset": 0}
     write_weights(tmp_path / "m.safetensors", drawn("pnasnet_tiny"), **said, extra={"labels": "imagenet1000"})
     with pytest.raises(CorruptWeightsError, match="1000 labels for 10 classes"):
         open_model(tmp_path / "m.safetensors")

@@ -6,7 +6,7 @@ import sys
 from concurrent.futures import Future
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,7 +21,7 @@ from pnasnet.search.evaluator import Patience
 from pnasnet.search.journal import Child, Journal
 from pnasnet.search.run import Workers, budget, locked, search
 from pnasnet.search.session import Children, Session, Step
-from search_data import CONFIG, DATA, SPACE, FakeEvaluator, FakeJob, accuracy_of
+from search_data import CONFIG, DATA, SPACE, FakeEvaluator, FakeJob, accuracy_of, child_of
 
 
 def configured(**changes: Any) -> SearchConfig:
@@ -49,12 +49,15 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "journal.sqlite"
 
 
-class Late(Future[str]):
+ONE = SPACE.decode(SPACE.one_block()[0])
+
+
+class Late(Future[Child]):
     """A child that is done just after one has waited for it in vain."""
 
-    def result(self, timeout: float | None = None) -> str:
+    def result(self, timeout: float | None = None) -> Child:
         if not self.done():
-            self.set_result("the child")
+            self.set_result(child_of(ONE))
             raise TimeoutError
         return super().result(timeout)
 
@@ -62,7 +65,7 @@ class Late(Future[str]):
 def test_a_child_that_is_done_when_one_looks_again(path: Path) -> None:
     with Journal(path) as journal:
         children = Children(journal, FakeEvaluator())
-        assert children.wait(cast("Future[Child]", Late())) == "the child"
+        assert children.wait(Late()) == child_of(ONE)
         failed: Future[Child] = Future()
         failed.set_exception(TimeoutError("its own"))
         with pytest.raises(TimeoutError, match="its own"):

@@ -289,9 +289,14 @@ def test_it_learns_in_bfloat16(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")  # torch's own, on its first compilation
 def test_it_learns_compiled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    compiled = []
+    compiled: list[ClassifierTask] = []
     compile_network = ClassifierTask.compile_network
-    monkeypatch.setattr(ClassifierTask, "compile_network", lambda task: compiled.append(compile_network(task)))
+
+    def noted(task: ClassifierTask) -> None:
+        compiled.append(task)
+        compile_network(task)
+
+    monkeypatch.setattr(ClassifierTask, "compile_network", noted)
     recipe = replace(RECIPE, stages=((16, 8),))
     fitted = run(tmp_path, recipe, replace(MACHINE, compile=True), validation=validation_pictures())
     assert len(compiled) == 1
@@ -421,9 +426,12 @@ def test_an_update_that_explodes_in_the_last_step_is_not_saved(tmp_path: Path) -
     """No loss tells of it; without pictures to validate only the weights do."""
     recipe = replace(RECIPE, stages=((16, 1),))
     network = initial_network(recipe)
-    explode = stop_after(8, lambda: network.get_parameter("final_layer.FC.weight").data.fill_(float("inf")))
+
+    def explode() -> None:
+        network.get_parameter("final_layer.FC.weight").data.fill_(float("inf"))
+
     with pytest.raises(InputError, match="the weights became infinite in epoch 1: lower the learning rate"):
-        fit(recipe, network, training_pictures(), None, tmp_path, MACHINE, check=explode)
+        fit(recipe, network, training_pictures(), None, tmp_path, MACHINE, check=stop_after(8, explode))
     assert newest(tmp_path) is None
 
 

@@ -113,8 +113,8 @@ class Network(nn.Module):
         self._check(endpoints)
         states = [State(self._stem((images * 2 - 1).permute(0, 3, 1, 2).contiguous(memory_format=self.memory_format)))]
         found = {"Stem": states[0].value} if self.plan.spec.stem == "cifar" else {}
-        for index, (plan, cell) in enumerate(self._cells[: self._cells_for(endpoints)]):
-            states = [*states[-2:], State(self._run_cell(cell, states[-1], states[-plan.lookback]))]
+        for index, (plan, slot) in enumerate(self._cells[: self._cells_for(endpoints)]):
+            states = [*states[-2:], State(self._run_cell(slot, states[-1], states[-plan.lookback]))]
             if plan.endpoint in endpoints and plan.endpoint:
                 found[plan.endpoint] = states[-1].value
             if self.plan.aux and index == self.plan.aux.cell and "AuxLogits" in endpoints:
@@ -142,15 +142,15 @@ class Network(nn.Module):
             if name not in known:
                 raise UnknownNameError.of("endpoint", name, known)
 
-    def _run_cell(self, cell: Slot, current: "State", previous: "State") -> Tensor:
+    def _run_cell(self, slot: Slot, current: "State", previous: "State") -> Tensor:
         if not (self.checkpoint_cells and self.training):
-            return cell(current, previous, self.drop_path_progress)
+            return slot(current, previous, self.drop_path_progress)
         # Values alone: what a state has computed once would not be computed again.
         values = current.value, previous.value
-        run = partial(checkpoint, cell, *values, self.drop_path_progress, use_reentrant=False)
+        run = partial(checkpoint, slot, *values, self.drop_path_progress, use_reentrant=False)
         # A compiled graph recomputes without side effects, and its compiler knows no contexts of others.
         output: Tensor = (
-            run() if torch.compiler.is_compiling() else run(context_fn=partial(_checkpoint_contexts, cell.module))
+            run() if torch.compiler.is_compiling() else run(context_fn=partial(_checkpoint_contexts, slot.module))
         )
         return output
 

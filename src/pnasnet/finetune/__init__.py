@@ -3,9 +3,9 @@
 pictures ─ split ─ features (once) ─ classifier ─ [whole network] ─► a folder that is a model, with card and report
 """
 
+from ..train.folder import MODEL
 from .options import FinetuneOptions
 from .outcome import Outcome
-from .output import MODEL
 from .progress import Listener
 from .run import finetune
 

@@ -12,7 +12,7 @@ from ..atomic import replacing
 from ..errors import OutputError
 from ..model import Model, metadata
 from ..plan import resolve
-from ..train.folder import MODEL  # the file that makes the folder a model; written last
+from ..train.folder import MODEL
 from ..weights import write_weights
 from .card import metrics, write_card
 from .outcome import Outcome

@@ -10,6 +10,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from ..errors import InputError
+from ..system import processors
 from ..train.folder import writing
 from .algorithms import run_algorithm
 from .config import SearchConfig
@@ -124,8 +125,6 @@ def _evaluator(job: Job, workers: Workers, seed: int) -> Evaluator:
         from .ray_evaluator import RayEvaluator
 
         return RayEvaluator(job, workers.address, workers.count, workers.patience, seed, workers.gpus)
-    from ..train.machine import processors
-
     return LocalEvaluator(job, workers.count or processors(), workers.patience, seed)
 
 

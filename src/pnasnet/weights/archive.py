@@ -87,7 +87,7 @@ def _unpack(path: Path, folder: Path) -> None:
             for count, member in enumerate(archive):
                 if count == MAX_MEMBERS:
                     raise ValueError(f"it holds more than {MAX_MEMBERS} files")
-                archive.members.clear()  # or it keeps all that their headers say
+                archive.members = []  # type: ignore[attr-defined]  # or it keeps all that their headers say
                 _extract(archive, member, folder)
         # tarfile takes a damaged header for the end; gzip's checksum, at the very end, tells.
         while reader.read():
