@@ -14,6 +14,7 @@ from PIL import ExifTags, Image
 
 from cli_runs import MODEL, PHOTOS, error_of, run
 from pnasnet import Module, images
+from pnasnet.errors import OutputError
 
 ENVIRONMENT = {**os.environ, "PNASNET_OFFLINE": "1"}
 
@@ -182,9 +183,13 @@ def test_what_was_ready_but_for_its_file_is_written(
     tmp_path: Path, photos: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     command = ("embed", photos, *MODEL, "-o", tmp_path / "f.parquet")
+
+    def full(*_: object) -> None:
+        raise OutputError("no room")
+
     with monkeypatch.context() as patched:
-        patched.setattr("pnasnet.extract.output._join", lambda *_: pytest.fail("killed"))
-        assert run(*command).exit_code != 0
+        patched.setattr("pnasnet.extract.output._join", full)
+        assert error_of(run(*command)) == "no room"
     assert run(*command).stdout == f"{tmp_path}/f.parquet: written, with 4 rows that earlier runs had left\n"
 
 
