@@ -1,5 +1,6 @@
 """The shipped model is what its card says: its figure is measured again, on 400 of CIFAR-10's test images."""
 
+import math
 import re
 from importlib.resources import files
 from pathlib import Path
@@ -12,7 +13,7 @@ from pnasnet.evaluation import Rate, evaluate
 
 IMAGES = Path(__file__).parent / "golden" / "cifar10_400.parquet"
 """The first 40 of each class."""
-EARLIER = 89.63
+EARLIER = 89.85
 """Percent of the test images that the model shipped before got right; a later one must not fall below."""
 
 
@@ -36,10 +37,11 @@ def test_the_bundled_images_are_as_right_as_stated(measured: Rate) -> None:
 
 
 def test_the_stated_figure_is_within_what_the_bundled_images_allow(measured: Rate) -> None:
-    figure = float(stated("top-1 on CIFAR-10's 10,000 test images").removesuffix(" %"))
-    assert figure >= EARLIER
-    low, high = measured.interval
-    assert low <= figure / 100 <= high
+    percent = float(stated("top-1 on CIFAR-10's 10,000 test images").removesuffix(" %"))
+    assert percent >= EARLIER
+    figure = percent / 100
+    standard_error = math.sqrt(figure * (1 - figure) / measured.count)
+    assert abs(measured.hits / measured.count - figure) < 3 * standard_error  # one honest figure in 370 fails
 
 
 def test_the_file_is_small() -> None:
