@@ -169,7 +169,7 @@ def test_output_that_cannot_be_written_is_refused_before_the_work(
 
 def test_full_disk_does_not_take_the_result_along(data: Path, tmp_path: Path) -> None:
     with small_disk_at(tmp_path / "disk", "8k") as disk:
-        (disk / "filler").write_bytes(bytes(4096))
+        (disk / "filler").write_bytes(bytes(8192))
         result = run("evaluate", "pnasnet_tiny", data, *FAKE, "-o", disk / "f.json")
         assert error_of(result) == f"cannot write {disk}/f.json: No space left on device"
         assert [path.name for path in disk.iterdir()] == ["filler"]

@@ -12,7 +12,7 @@ _RANGES = (
     ("filter_scaling", 1e-3, 1e3),
     ("stem_multiplier", 1e-3, 1e3),
     ("epsilon", 1e-12, 1.0),
-    ("weight_decay", 0, 1),
+    ("weight_decay", 0, 1e6),
 )
 
 
