@@ -11,7 +11,8 @@ import torch
 
 import pnasnet
 from pnasnet.errors import ImageError, InputError, UnknownNameError
-from pnasnet.module import Module, get_expected_image_size, get_num_image_channels
+from pnasnet.image_inputs import get_expected_image_size, get_num_image_channels
+from pnasnet.module import Module
 from pnasnet.plan import resolve
 from pnasnet.zoo import find
 

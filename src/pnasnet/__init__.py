@@ -15,7 +15,8 @@ from .errors import PnasnetError
 if TYPE_CHECKING:
     from . import images
     from .cells import NASNET_A_NORMAL, NASNET_A_REDUCTION, PNASNET5, CellSpec
-    from .module import Module, get_expected_image_size, get_num_image_channels
+    from .image_inputs import get_expected_image_size, get_num_image_channels
+    from .module import Module
     from .plan import Plan, resolve
     from .spec import NetworkSpec
     from .weights import open_weights, write_weights
@@ -28,8 +29,8 @@ _HOMES = {
     "NetworkSpec": "spec",
     "PNASNET5": "cells",
     "Plan": "plan",
-    "get_expected_image_size": "module",
-    "get_num_image_channels": "module",
+    "get_expected_image_size": "image_inputs",
+    "get_num_image_channels": "image_inputs",
     "open_weights": "weights",
     "resolve": "plan",
     "write_weights": "weights",
