@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from pnasnet.plan import Plan
+from pnasnet.architecture.plan import Plan
 
 Run = Callable[[NDArray[np.float32]], object]
 

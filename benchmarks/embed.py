@@ -21,11 +21,11 @@ import numpy as np
 from PIL import Image
 
 from pnasnet import Module
+from pnasnet.architecture.plan import resolve
+from pnasnet.architecture.zoo import find
 from pnasnet.extract import ColumnsOf, ExtractOptions, ModelChoice, Sources, columns_for, extract_to, list_units
-from pnasnet.extract.sources import listing
 from pnasnet.images import preprocess
-from pnasnet.plan import resolve
-from pnasnet.zoo import find
+from pnasnet.pictures import listing
 
 from common import enlarged_photos, machine, random_weights
 
@@ -79,7 +79,7 @@ class Loop:
         """Make the torch network."""
         import torch
 
-        from pnasnet.network import Network
+        from pnasnet.lowering.torch_network import Network
 
         self._size, self._batch = module.image_size, batch
         self._network = Network(module.model.plan).eval()

@@ -31,7 +31,7 @@ from pnasnet.extract import (
 )
 from pnasnet.extract.parts import Part
 from pnasnet.extract.schema import VectorType
-from pnasnet.extract.sources import Files
+from pnasnet.pictures import Files
 
 from common import machine
 

@@ -18,9 +18,9 @@ import torch
 from numpy.typing import NDArray
 
 from pnasnet import Module
-from pnasnet.network import Network
-from pnasnet.plan import Plan, resolve
-from pnasnet.zoo import find
+from pnasnet.architecture.plan import Plan, resolve
+from pnasnet.architecture.zoo import find
+from pnasnet.lowering.torch_network import Network
 
 from common import Run, in_turn, machine, random_weights
 

@@ -29,7 +29,7 @@ from pnasnet.vectors import Features, VectorIndex, index_folder, open_features, 
 from common import machine
 
 _PART, _GROUP, _DIRECTIONS = 20_000, 480, 200
-_METADATA = {"pnasnet.model": "pnasnet_large", "pnasnet.weights": "made for a benchmark"}
+_METADATA = {"pnasnet.module.open": "pnasnet_large", "pnasnet.weights": "made for a benchmark"}
 
 
 def make_features(folder: Path, count: int, length: int) -> None:

@@ -14,9 +14,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from pnasnet import write_weights
-from pnasnet.model import Model, metadata
-from pnasnet.plan import resolve
-from pnasnet.zoo import find
+from pnasnet.architecture.plan import resolve
+from pnasnet.architecture.zoo import find
+from pnasnet.module.open import Model, metadata
 
 from common import machine, random_weights
 

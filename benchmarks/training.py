@@ -19,13 +19,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from pnasnet.network import Cell, Network, State
-from pnasnet.plan import resolve
-from pnasnet.torch_layers import Slot
-from pnasnet.train.optimizers import make_optimizer
-from pnasnet.train.parameters import parameter_groups
-from pnasnet.train.recipe import Sgd
-from pnasnet.zoo import find
+from pnasnet.architecture.plan import resolve
+from pnasnet.architecture.zoo import find
+from pnasnet.lowering.torch_layers import Slot
+from pnasnet.lowering.torch_network import Cell, Network, State
+from pnasnet.training.optimizers import make_optimizer
+from pnasnet.training.parameters import parameter_groups
+from pnasnet.training.recipe import Sgd
 
 from common import Run, in_turn, machine
 

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING
 import pyarrow.parquet as pq
 from PIL import Image
 
-from pnasnet.labels import labels
+from pnasnet.architecture.labels import labels
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page

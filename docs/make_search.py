@@ -12,13 +12,13 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from pnasnet.charts import as_file
-from pnasnet.pages import duration, percent
+from pnasnet.reports.charts import as_file
 from pnasnet.search.analysis import TOP, Findings, Ranks, place_pnasnet5, rank_table, read_findings
 from pnasnet.search.drawing import draw_cell
 from pnasnet.search.journal import JOURNAL, Journal
 from pnasnet.search.outputs import REPORT
 from pnasnet.search.report import equal_models, papers_ranks, progress_charts, rank_text, write_report
+from pnasnet.support.text import duration, percent
 
 DOCS = Path(__file__).parent
 KEPT = DOCS / "search"

@@ -14,11 +14,11 @@ from .errors import PnasnetError
 
 if TYPE_CHECKING:
     from . import images
-    from .cells import NASNET_A_NORMAL, NASNET_A_REDUCTION, PNASNET5, CellSpec
-    from .image_inputs import get_expected_image_size, get_num_image_channels
-    from .module import Module
-    from .plan import Plan, resolve
-    from .spec import NetworkSpec
+    from .architecture.cells import NASNET_A_NORMAL, NASNET_A_REDUCTION, PNASNET5, CellSpec
+    from .architecture.plan import Plan, resolve
+    from .architecture.spec import NetworkSpec
+    from .module.image_inputs import get_expected_image_size, get_num_image_channels
+    from .module.module import Module
     from .weights import open_weights, write_weights
 
 _HOMES = {

@@ -4,26 +4,19 @@
     ├── SpecError             a cell or network that cannot exist (also ValueError)
     ├── UnknownNameError      a model, handle, signature, endpoint or preset that is not there (also ValueError)
     ├── InputError            an argument of the wrong rank, size, dtype or range (also ValueError)
-    │   ├── DivergedError            a training whose loss is no longer finite
-    │   └── MemoryShortageError      a training step that does not fit the memory
-    ├── ImageError            bytes that are no image, a damaged or an oversized one
+    ├── ImageError            bytes that are not an image, or a damaged or oversized one
     ├── WeightsError          weights that cannot be used
     │   ├── WeightsNotFoundError     nowhere on this machine, and not to be downloaded
     │   ├── CorruptWeightsError      damaged or dishonest bytes
     │   └── WeightsMismatchError     names or shapes differ from the network's
-    ├── EngineMemoryError     a device without the memory for a batch
-    ├── OutputError           something could not be written
+    ├── OutOfMemoryError      too little memory for a batch or a training step
+    ├── DivergedError         a training whose loss is no longer finite
+    ├── OutputError           a result that could not be written
+    │   └── LockedError              a folder that another run is writing to
     └── MissingExtraError     an optional dependency is not installed (also ImportError)
 
 The message of each is one line for a person: what is wrong, with what, and what to do about it.
 """
-
-from collections.abc import Sequence
-
-
-def some_of(names: Sequence[str], shown: int = 3) -> str:
-    """Return the first of many names, quoted, as a message shows them: `'cat', 'dog', 'fox', ...`."""
-    return ", ".join(map(repr, names[:shown])) + (", ..." if len(names) > shown else "")
 
 
 class PnasnetError(Exception):
@@ -51,14 +44,6 @@ class InputError(PnasnetError, ValueError):
     """An argument of the wrong rank, size, dtype or range."""
 
 
-class DivergedError(InputError):
-    """A training whose loss is no longer finite."""
-
-
-class MemoryShortageError(InputError):
-    """A training step that does not fit the memory that is free."""
-
-
 class ImageError(PnasnetError):
     """Bytes that are not an image, or a damaged or an oversized one."""
 
@@ -79,12 +64,20 @@ class WeightsMismatchError(WeightsError):
     """Weights whose names or shapes are not those of the network."""
 
 
-class EngineMemoryError(PnasnetError):
-    """A device has not enough memory for a batch; a smaller one may fit."""
+class OutOfMemoryError(PnasnetError):
+    """Too little memory for a batch or a training step; a smaller batch may fit."""
+
+
+class DivergedError(PnasnetError):
+    """A training whose loss is no longer finite."""
 
 
 class OutputError(PnasnetError):
     """A result that could not be written."""
+
+
+class LockedError(OutputError):
+    """A folder that another run is writing to."""
 
 
 class MissingExtraError(PnasnetError, ImportError):

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ..pages import clean
+from ..support.text import clean
 from .errors import EXIT_IMAGES_FAILED
 from .options import ModelOptions, extract_options, model_options
 

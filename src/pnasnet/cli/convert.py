@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from ..atomic import check_target
+from ..support.files import check_target
 
 
 @click.command(short_help="Convert weights to this project's own format.")
@@ -24,7 +24,7 @@ def convert(source: str, output: str, model: str | None, float16: bool) -> None:
       pnasnet convert module.tar.gz features.safetensors
       pnasnet embed photos/ --model features.safetensors -o features.parquet
     """
-    from ..module import Module
+    from ..module.module import Module
 
     if Path(output).suffix != ".safetensors":
         raise click.BadParameter(f"{output} does not end in .safetensors", param_hint="OUT")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ..atomic import check_target
+from ..support.files import check_target
 from .logs import show_logs
 from .progress import rows_bar
 from .vectors import opened_index
@@ -73,7 +73,7 @@ def duplicates(
 
 
 def _print(number: int, group: "Group", pictures: "list[Picture]") -> None:
-    from ..pages import clean
+    from ..support.text import clean
 
     click.echo(f"group {number}")
     for picture, similarity in zip(pictures, group.similarities.tolist(), strict=True):
@@ -92,7 +92,8 @@ def _print_json(number: int, group: "Group", pictures: "list[Picture]") -> None:
 def _write_page(
     path: Path, features: "Features", described: "list[tuple[Group, list[Picture]]]", threshold: float
 ) -> None:
-    from ..pages import counted, write_whole
+    from ..support.files import write_text
+    from ..support.text import counted
     from ..vectors import Row, Shown, gallery_page
 
     rows = [
@@ -109,4 +110,4 @@ def _write_page(
         f"{counted(len(rows), 'group')} of pictures that are nearly the same: similarity {threshold:g} or more to "
         "another one of the group. The figures say how similar each is to the first."
     )
-    write_whole(path, gallery_page("Near duplicates", about, features, rows))
+    write_text(path, gallery_page("Near duplicates", about, features, rows))

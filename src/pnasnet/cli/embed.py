@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..cluster import LOCAL
+from ..support.cluster import LOCAL
 from .errors import EXIT_IMAGES_FAILED, Stop, stop_on_signal
 from .logs import show_logs
 from .options import ModelOptions, extract_options, model_options
@@ -17,7 +17,7 @@ from .options import ModelOptions, extract_options, model_options
 if TYPE_CHECKING:
     from ..extract import ExtractOptions, Report
     from ..extract.on_ray import RayOptions
-    from ..extract.sources import Unit
+    from ..pictures import Unit
 
 
 @click.command()
@@ -202,7 +202,7 @@ def _print(report: "Report", output: str, add: bool) -> None:
     if report.failed_before:
         click.echo(f"failed: {report.failed_before:,} in earlier runs; their rows say why", err=True)
     if report.vanished:
-        from ..pages import counted
+        from ..support.text import counted
 
         click.echo(f"not listed any more: {counted(report.vanished, 'input')} of {output}; the rows stay", err=True)
     if not report.rows:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ..atomic import check_target
+from ..support.files import check_target
 from .errors import EXIT_IMAGES_FAILED
 from .options import ModelOptions, extract_options, model_argument
 
@@ -53,7 +53,7 @@ def evaluate(
     from tqdm import tqdm
 
     from ..evaluation import evaluate as evaluate_module
-    from ..pages import write_whole
+    from ..support.files import write_text
 
     if output:
         check_target(Path(output))
@@ -65,7 +65,7 @@ def evaluate(
     text = json.dumps(result.to_dict(), indent=2, allow_nan=False)
     try:
         if output:
-            write_whole(Path(output), text + "\n")
+            write_text(Path(output), text + "\n")
     finally:  # a full disk must not take the result along
         for line in [text] if as_json else _lines(result, per_class):
             click.echo(line)

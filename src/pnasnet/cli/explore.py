@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ..atomic import check_target
 from ..errors import MissingExtraError, OutputError
+from ..support.files import check_target
 from .errors import end_on_signal
 from .logs import show_logs
 from .options import Command, bundle
@@ -73,7 +73,7 @@ def explore(
     """
     from dataclasses import replace
 
-    from ..pages import counted
+    from ..support.text import counted
     from ..vectors import PAGE_POINTS, choose_projection, make_map, open_features, write_atlas
 
     choose_projection(options.projection)  # before an index is made
@@ -111,11 +111,12 @@ def _tell(shown: "PictureMap") -> None:
 def _write_page(
     path: Path, features: "Features", shown: "PictureMap", options: "ExploreOptions", progress: "Progress"
 ) -> None:
-    from ..pages import counted, write_whole
+    from ..support.files import write_text
+    from ..support.text import counted
     from ..vectors import map_page
 
     page = map_page(shown, f"Map of {features.path.name}", options, progress)
-    write_whole(path, page)
+    write_text(path, page)
     click.echo(f"{path}: {counted(len(shown.pictures), 'picture')}")
 
 

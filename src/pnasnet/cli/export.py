@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from ..atomic import check_target
+from ..support.files import check_target
 
 
 @click.command()
@@ -31,8 +31,8 @@ def export(model: str, output: str, weights: str | None, endpoints: tuple[str, .
       pnasnet export pnasnet_large features.onnx
       pnasnet export pnasnet_tiny model.xml --endpoint global_pool --endpoint Logits
     """
-    from ..export import export_onnx, export_openvino_ir
-    from ..module import Module
+    from ..lowering.export import export_onnx, export_openvino_ir
+    from ..module.module import Module
 
     writers = {".onnx": export_onnx, ".xml": export_openvino_ir}
     write = writers.get(Path(output).suffix)

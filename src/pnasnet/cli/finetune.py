@@ -19,7 +19,7 @@ from .options import Command, ModelOptions, bundle, extract_options, machine_opt
 if TYPE_CHECKING:
     from ..extract import ExtractOptions
     from ..finetune import FinetuneOptions, Listener, Outcome
-    from ..train.machine import Machine
+    from ..training.machine import Machine
 
 
 class _WithFull(click.Option):
@@ -104,7 +104,7 @@ def finetune(
     from ..datasets import open_dataset
     from ..finetune import MODEL
     from ..finetune import finetune as run
-    from ..train.fit import own_rank
+    from ..training.fit import own_rank
 
     quiet = quiet or own_rank() > 0
     folder = Path(output)

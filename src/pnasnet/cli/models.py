@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from ..zoo import NamedNetwork, PublishedWeights
+    from ..architecture.zoo import NamedNetwork, PublishedWeights
 
 _NETWORK = ("model", "cells", "filters", "input", "features", "parameters", "mult-adds")
 _WEIGHTS = ("weights", "model", "by", "classes", "top-1", "top-5", "is")
@@ -31,7 +31,7 @@ def models(networks: tuple[str, ...], as_json: bool) -> None:
       pnasnet models
       pnasnet models model/ runs/two_cores/best.json
     """
-    from ..zoo import NETWORKS
+    from ..architecture.zoo import NETWORKS
 
     chosen = [_find(name) for name in networks] or list(NETWORKS.values())
     described = [_describe(network) for network in chosen]
@@ -46,9 +46,9 @@ def models(networks: tuple[str, ...], as_json: bool) -> None:
 
 
 def _find(name: str) -> "NamedNetwork":
-    from ..model import open_model
-    from ..network_file import is_network_file, read_network
-    from ..zoo import NETWORKS, NamedNetwork, parse_handle
+    from ..architecture.network_file import is_network_file, read_network
+    from ..architecture.zoo import NETWORKS, NamedNetwork, parse_handle
+    from ..module.open import open_model
 
     if handle := parse_handle(name):
         name = handle[0]
@@ -61,7 +61,7 @@ def _find(name: str) -> "NamedNetwork":
 
 
 def _describe(network: "NamedNetwork") -> dict[str, Any]:
-    from ..plan import resolve
+    from ..architecture.plan import resolve
 
     plan = resolve(network.spec)
     return {

@@ -12,8 +12,8 @@ from .logs import show_logs
 if TYPE_CHECKING:
     from ..extract import ExtractOptions
     from ..extract.columns import ModelChoice
-    from ..module import Module
-    from ..train.machine import Machine
+    from ..module.module import Module
+    from ..training.machine import Machine
 
 DEFAULT_MODEL = "pnasnet_large"
 """What a command takes that was not told a model."""
@@ -154,7 +154,7 @@ def machine_options(kind: type[click.Option]) -> Callable[[Command], Command]:
 
 
 def _load_machine() -> "type[Machine]":
-    from ..train.machine import Machine
+    from ..training.machine import Machine
 
     return Machine
 

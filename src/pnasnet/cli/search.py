@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, TypeVar
 
 import click
 
-from ..atomic import check_target
 from ..errors import InputError, UnknownNameError
+from ..support.files import check_target
 from .errors import needing, stop_on_signal
 from .logs import show_logs
 from .options import Command, bundle
@@ -184,10 +184,10 @@ def _describe(name: str) -> None:
 
 def _compare(folders: tuple[Path, ...], output: Path, top: tuple[int, ...], algorithms: tuple[str, ...]) -> None:
     with needing("search", "comparing searches"):
-        from ..pages import write_whole
         from ..search.analysis import TOP, read_findings
         from ..search.config import ALGORITHMS
         from ..search.report import comparison_file
+        from ..support.files import write_text
 
     if output.suffix != ".svg":
         raise InputError(f"the picture is SVG: give -o a name such as {output.with_suffix('.svg')}")
@@ -196,13 +196,13 @@ def _compare(folders: tuple[Path, ...], output: Path, top: tuple[int, ...], algo
         if name not in ALGORITHMS:
             raise UnknownNameError.of("algorithm", name, ALGORITHMS)
     found = [(folder.name, read_findings(folder)) for folder in folders]
-    write_whole(output, comparison_file(found, top or (1, TOP), algorithms or ALGORITHMS))
+    write_text(output, comparison_file(found, top or (1, TOP), algorithms or ALGORITHMS))
     click.echo(str(output))
 
 
 def _report(folder: Path) -> None:
     with needing("search", "a search's report"):
-        from ..charts import check_packages
+        from ..reports.charts import check_packages
         from ..search.outputs import REPORT, write_outputs
 
     check_packages()
@@ -216,7 +216,7 @@ def _search(
     from ..datasets import open_dataset
 
     with needing("search", "searching"):
-        from ..charts import check_packages
+        from ..reports.charts import check_packages
         from ..search.child import TrainingJob, describe_data, split_pictures
         from ..search.config import find_config
         from ..search.outputs import write_outputs

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ..atomic import check_target
+from ..support.files import check_target
 from .errors import EXIT_IMAGES_FAILED
 from .logs import show_logs
 from .options import ModelOptions
@@ -105,7 +105,7 @@ def _model(
     features: "Features", model: str | None, weights: str | None, engine: str, threads: int | None
 ) -> ModelOptions:
     """Return the model that is named, or the one that the features name."""
-    from ..zoo import NETWORKS
+    from ..architecture.zoo import NETWORKS
 
     stated, origin = features.metadata["model"], features.metadata.get("weights")
     precision = features.metadata.get("precision", "float32")
@@ -146,7 +146,7 @@ def _search(
     """Return what is nearest to each query that has a vector."""
     import numpy as np
 
-    from ..pages import counted
+    from ..support.text import counted
     from ..vectors import build_index, index_folder, open_index, search_exactly
 
     usable = [query for query in asked if query.vector is not None]
@@ -187,7 +187,7 @@ def _described(features: "Features", nearest: "Nearest | None") -> "list[tuple[P
 
 
 def _print(query: "Query", found: "list[tuple[Picture, float]]") -> None:
-    from ..pages import clean
+    from ..support.text import clean
 
     if query.error:
         click.echo(f"failed: {query.error}", err=True)
@@ -203,7 +203,8 @@ def _print_json(query: "Query", found: "list[tuple[Picture, float]]") -> None:
 
 
 def _write_page(path: Path, features: "Features", results: "list[tuple[Query, list[tuple[Picture, float]]]]") -> None:
-    from ..pages import counted, write_whole
+    from ..support.files import write_text
+    from ..support.text import counted
     from ..vectors import Picture, Row, Shown, gallery_page
 
     rows = [
@@ -212,4 +213,4 @@ def _write_page(path: Path, features: "Features", results: "list[tuple[Query, li
         if query.error is None
     ]
     about = f"The most similar of {counted(features.rows, 'picture')}, the most similar first."
-    write_whole(path, gallery_page("Similar pictures", about, features, rows))
+    write_text(path, gallery_page("Similar pictures", about, features, rows))

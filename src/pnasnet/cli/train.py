@@ -12,9 +12,9 @@ from .options import training_options
 
 if TYPE_CHECKING:
     from ..datasets import LabelledImages
-    from ..train.machine import Machine
-    from ..train.recipe import Recipe
     from ..train.run import Trained
+    from ..training.machine import Machine
+    from ..training.recipe import Recipe
 
 _SHOWN = 5
 
@@ -74,7 +74,7 @@ def train(
       pnasnet train cifar10 train.parquet test.parquet -o runs/found --cell best.json --filters 36
       pnasnet train pnasnet_tiny train.parquet test.parquet -o runs/longer --weights runs/first
     """
-    from ..train.fit import own_rank
+    from ..training.fit import own_rank
 
     show_logs(quiet=not machine.progress or own_rank() > 0)
     chosen, name = _choose(recipe, cell, cells, filters)
@@ -100,7 +100,7 @@ def train(
 
 def _choose(recipe: str, cell: str | None, cells: int | None, filters: int | None) -> "tuple[Recipe, str]":
     """Return the recipe, and what the model will be called."""
-    from ..network_file import read_network
+    from ..architecture.network_file import read_network
     from ..train.recipes import find_recipe
 
     chosen = find_recipe(recipe)

@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import InputError
-from ..images import folder_id, is_image_path, list_folder, walk
+from ..images import is_image_path
+from ..pictures.walking import folder_id, list_folder, walk
 from .labelled import LabelledImages
 from .splits import is_split
 

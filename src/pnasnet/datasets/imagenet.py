@@ -11,11 +11,11 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from ..architecture.labels import wordnet_ids
 from ..errors import InputError
-from ..images import list_folder
-from ..labels import wordnet_ids
+from ..pictures.tar_members import PicturesInTars, find_members
+from ..pictures.walking import list_folder
 from .labelled import LabelledImages
-from .tar import PicturesInTars, find_members
 
 KAGGLE = "LOC_val_solution.csv"
 SYNSETS = "imagenet_2012_validation_synset_labels.txt"

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 
 from ..errors import InputError
 from ..images import Source
-from ..system import free_memory
+from ..support.system import free_memory
 from .columns import Columns, picture_in, plain_labels, read_labels, refuse_missing
 from .labelled import LabelledImages
 

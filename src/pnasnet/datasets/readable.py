@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ..errors import ImageError, InputError
 from ..images import decode, get_preset
-from ..system import processors
+from ..support.system import processors
 from .labelled import LabelledImages
 
 T = TypeVar("T")

@@ -10,9 +10,9 @@ import numpy as np
 
 from ..errors import InputError
 from ..images import EXTENSIONS
+from ..pictures.tar_members import Member, PicturesInTars, find_members
 from .classes import classes_beside, number_labels
 from .labelled import LabelledImages
-from .tar import Member, PicturesInTars, find_members
 
 _MAX_LABEL_BYTES = 2**20
 _JSON_KEYS = ("label", "cls", "class_name")

@@ -11,8 +11,9 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import InputError, UnknownNameError, WeightsMismatchError, some_of
-from ..plan import Plan
+from ..architecture.plan import Plan
+from ..errors import InputError, UnknownNameError, WeightsMismatchError
+from ..support.text import some_of
 
 Floats = NDArray[np.float32]
 Weights = Mapping[str, NDArray[Any]]

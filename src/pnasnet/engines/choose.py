@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
+from ..architecture.plan import Plan
 from ..errors import UnknownNameError
-from ..plan import Plan
 from .base import Engine, Job, Weights
 from .fake import FakeEngine
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..atomic import replacing
+from ..support.files import replacing
 
 log = logging.getLogger(__name__)
 

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import MissingExtraError, PnasnetError, UnknownNameError
-from ..onnx_graph import GRAPH_VERSION, build
-from ..paths import cache_dir
+from ..lowering.onnx_graph import GRAPH_VERSION, build
+from ..support.paths import cache_dir
 from .base import Engine, Floats, Job
 from .compiled_cache import CacheEntry
 from .signal_stack import kept_signal_stack

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from ..errors import EngineMemoryError, MissingExtraError, PnasnetError, UnknownNameError
+from ..errors import MissingExtraError, OutOfMemoryError, PnasnetError, UnknownNameError
 from .base import Engine, Floats, Job
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ class TorchEngine(Engine):
             import torch
         except ImportError as error:
             raise MissingExtraError.of("torch", "torch", "the torch engine") from error
-        from ..network import Network
+        from ..lowering.torch_network import Network
 
         if job.threads:
             torch.set_num_threads(job.threads)
@@ -78,6 +78,6 @@ def _telling_failures(action: str) -> Iterator[None]:
     try:
         yield
     except torch.OutOfMemoryError as error:
-        raise EngineMemoryError(f"not enough memory on the device to {action}; use a smaller batch") from error
+        raise OutOfMemoryError(f"not enough memory on the device to {action}; use a smaller batch") from error
     except RuntimeError as error:
         raise PnasnetError(f"torch cannot {action}: {str(error).splitlines()[0]}") from error

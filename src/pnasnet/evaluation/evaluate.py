@@ -10,19 +10,19 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from ..architecture.zoo import NETWORKS, PublishedWeights
 from ..errors import InputError
 from ..extract.labelled import extract_labelled
 from ..extract.options import DEFAULTS, ExtractOptions
 from ..extract.pipeline import Batch
 from ..images import get_preset
-from ..zoo import NETWORKS, PublishedWeights
 from .match import ClassMatch, is_whole_imagenet, match_classes
 from .metrics import Tally, confident_mistakes
 from .result import ClassFigures, Confusion, Evaluation, Mistake
 
 if TYPE_CHECKING:
     from ..datasets import LabelledImages
-    from ..module import Module
+    from ..module.module import Module
 
 _EXAMPLES = 5
 _MISTAKES = 50

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import InputError, some_of
-from ..labels import labels, wordnet_ids
+from ..architecture.labels import labels, wordnet_ids
+from ..errors import InputError
+from ..support.text import some_of
 
 _SAME_ORDER = 0.99
 """Share of ImageNet's names that proves its order: published lists spell some differently, the two cranes above all."""

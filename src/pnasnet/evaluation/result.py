@@ -4,7 +4,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from .._version import __version__
-from ..zoo import PublishedWeights
+from ..architecture.zoo import PublishedWeights
 from .metrics import Rate
 
 

@@ -3,6 +3,7 @@
 sources ─ list_units ─► units ─ Feed ─► pictures ─ extract_columns ─► batches of rows ─ Keeper ─► parts in a folder
 """
 
+from ..pictures import check_sources, find_images, find_named, list_units, read_list
 from .classify import Classification, classify
 from .columns import Column, ColumnsOf, ModelChoice, columns_for
 from .embed import extract, extract_columns
@@ -14,7 +15,6 @@ from .parts import FeatureFolder
 from .pipeline import Batch, Prepared, Row, Stages, run_pipeline
 from .run import Listener, Report, Sources, extract_to_folder
 from .sink import ParquetSink
-from .sources import check_sources, find_images, find_named, list_units, read_list
 from .thumbnails import thumbnails
 
 __all__ = [

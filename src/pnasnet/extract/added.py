@@ -5,9 +5,9 @@ from collections.abc import Iterable, Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from ..pictures import Files, Unit, in_units
 from .contents import digest_of
 from .parts import FeatureFolder
-from .sources import Files, Unit, in_units
 
 _DIGEST = "S16"
 

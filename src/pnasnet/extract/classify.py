@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ..errors import InputError
+from ..pictures import Picture
 from .embed import extract
 from .options import DEFAULTS, ExtractOptions
-from .sources import Picture
 
 if TYPE_CHECKING:
-    from ..module import Module
+    from ..module.module import Module
 
 
 @dataclass(frozen=True)

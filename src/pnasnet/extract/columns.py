@@ -17,7 +17,7 @@ from ..images import Preset, get_preset
 from .options import ExtractOptions
 
 if TYPE_CHECKING:
-    from ..module import Module
+    from ..module.module import Module
 
 Floats = NDArray[np.float32]
 
@@ -131,7 +131,7 @@ class ModelChoice:
 
     def open(self) -> "Module":
         """Open the model."""
-        from ..module import Module
+        from ..module.module import Module
 
         return Module(self.model, self.weights, engine=self.engine, precision=self.precision, threads=self.threads)
 

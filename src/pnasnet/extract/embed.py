@@ -11,16 +11,16 @@ from numpy.typing import NDArray
 
 from ..errors import ImageError, PnasnetError
 from ..images import Source, Target, load_each, read_file
-from ..system import processors
+from ..pictures import Picture
+from ..support.system import processors
 from .columns import Column, Floats, columns_for
 from .contents import digest_of
 from .feed import AHEAD, Misses, Reader, read_ahead
 from .options import DEFAULTS, ExtractOptions
 from .pipeline import Batch, Known, Prepared, Stages, run_pipeline
-from .sources import Picture
 
 if TYPE_CHECKING:
-    from ..module import Module
+    from ..module.module import Module
 
 T = TypeVar("T")
 

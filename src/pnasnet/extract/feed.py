@@ -15,8 +15,8 @@ from typing import TypeVar
 
 from ..errors import ImageError, InputError
 from ..images import Source, read_file
+from ..pictures import Picture, Unit, UnreachableError
 from .parts import Progress
-from .sources import Picture, Unit, UnreachableError
 
 T = TypeVar("T")
 

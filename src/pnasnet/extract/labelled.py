@@ -10,7 +10,7 @@ from .options import DEFAULTS, ExtractOptions
 from .pipeline import Batch
 
 if TYPE_CHECKING:
-    from ..module import Module
+    from ..module.module import Module
 
 
 def extract_labelled(

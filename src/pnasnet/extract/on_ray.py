@@ -16,13 +16,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..cluster import LOCAL, cluster, is_client
 from ..errors import InputError, PnasnetError
+from ..pictures import Unit
+from ..support.cluster import LOCAL, cluster, is_client
 from .columns import Column
 from .options import ExtractOptions
 from .parts import FeatureFolder, Progress
 from .run import Listener, Report, Sources, begin_run, fill_folder
-from .sources import Unit
 
 BuildColumns = Callable[[], Sequence[Column]]
 """Opens the networks, on whichever machine it is called. Has to be pickled."""

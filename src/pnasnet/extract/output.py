@@ -9,8 +9,8 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from ..atomic import check_target
 from ..errors import InputError, OutputError
+from ..support.files import check_target
 from .added import add_listed
 from .columns import Column
 from .options import DEFAULTS, ExtractOptions

@@ -25,10 +25,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from filelock import FileLock, Timeout
 
-from ..atomic import replacing
 from ..errors import InputError, OutputError
+from ..pictures import Unit
+from ..support.files import replacing
 from .schema import GROUP_BYTES, VectorType, writer
-from .sources import Unit
 
 SETTINGS, INPUTS, COMPLETE, LOCK = "_settings.json", "_inputs.jsonl", "_complete.json", "_lock"
 OVERWRITING = "_overwriting.json"

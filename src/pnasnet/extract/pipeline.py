@@ -16,10 +16,10 @@ from typing import Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import EngineMemoryError, ImageError
-from ..pages import clean
-from ..paths import utf8
-from .sources import UnreachableError
+from ..errors import ImageError, OutOfMemoryError
+from ..pictures import UnreachableError
+from ..support.paths import utf8
+from ..support.text import clean
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -199,7 +199,7 @@ class _Run:
     def _infer(self, images: list[tuple[Floats, ...]]) -> Mapping[str, NDArray[np.floating]]:
         try:
             return self.infer(tuple(np.stack(batch) for batch in zip(*images, strict=True)))
-        except EngineMemoryError:
+        except OutOfMemoryError:
             if len(images) == 1:
                 raise
         self.stages.memory_splits += 1

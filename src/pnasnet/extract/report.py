@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 
 from .._version import __version__
 from ..errors import OutputError
-from ..pages import render
+from ..reports.pages import render
 from .parts import FeatureFolder
 from .run import Report
 

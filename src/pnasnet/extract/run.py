@@ -6,6 +6,8 @@ from contextlib import closing, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
+from ..pictures import Picture, Unit
+from ..pictures.storage import is_url
 from .columns import Column
 from .contents import Contents
 from .embed import extract_columns
@@ -16,8 +18,6 @@ from .parts import COMPLETE, FeatureFolder, Progress, settings_hash
 from .pipeline import Batch, Stages
 from .sample import Sample
 from .schema import VectorType
-from .sources import Picture, Unit
-from .sources.storage import is_url
 
 _EXAMPLES = 5
 _MAY_DIFFER = ("pnasnet.version", "pnasnet.engine")  # which round differently at most

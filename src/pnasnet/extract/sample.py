@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from ..pictures import Picture
 from .pipeline import Prepared
-from .sources import Picture
 
 _PICTURES, _PIXELS = 48, 112
 

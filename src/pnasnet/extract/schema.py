@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ..paths import utf8
+from ..support.paths import utf8
 from .columns import Column
 from .pipeline import Batch
 

@@ -7,8 +7,8 @@ from types import TracebackType
 
 import pyarrow as pa
 
-from ..atomic import check_target
 from ..errors import OutputError
+from ..support.files import check_target
 from .pipeline import Batch
 from .schema import GROUP_BYTES, VectorType, nbytes, writer
 

@@ -6,12 +6,13 @@ from contextlib import closing
 from functools import partial
 
 from ..errors import PnasnetError
-from ..pages import clean, small_jpeg
-from ..paths import utf8
-from ..system import processors
+from ..pictures import Picture, find_named
+from ..reports.pages import small_jpeg
+from ..support.paths import utf8
+from ..support.system import processors
+from ..support.text import clean
 from .pipeline import map_ahead
 from .report import Failures
-from .sources import Picture, find_named
 
 log = logging.getLogger(__name__)
 

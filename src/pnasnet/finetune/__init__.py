@@ -3,7 +3,7 @@
 pictures ─ split ─ features (once) ─ classifier ─ [whole network] ─► a folder that is a model, with card and report
 """
 
-from ..train.folder import MODEL
+from ..training.folder import MODEL
 from .options import FinetuneOptions
 from .outcome import Outcome
 from .progress import Listener

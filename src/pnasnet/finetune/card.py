@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from .._version import __version__
-from ..pages import clean, counted, duration, percent, write_whole
+from ..support.files import write_text
+from ..support.text import clean, counted, duration, percent
 from .outcome import Mistake, Outcome
 from .wording import best_epoch, figures, interval, measured_on, worst_first
 
@@ -19,7 +20,7 @@ _NAMES, _ROWS = 100, 50
 
 def write_card(path: Path, outcome: Outcome) -> None:
     """Write the model card: Markdown with the header that Hugging Face reads. Raises `OutputError`."""
-    write_whole(path, "\n".join(_lines(outcome)) + "\n")
+    write_text(path, "\n".join(_lines(outcome)) + "\n")
 
 
 def metrics(outcome: Outcome) -> dict[str, Any]:

@@ -19,10 +19,10 @@ from ..extract.contents import digest_of
 from ..extract.schema import VectorType
 from ..images import decode
 from ..images.source import Source, read_file
-from ..module import Module
-from ..paths import utf8
-from ..system import free_memory
-from ..train.memory import gigabytes
+from ..module.module import Module
+from ..support.paths import utf8
+from ..support.system import free_memory
+from ..support.text import gigabytes
 from .kept import CONTENT, KeptFeatures
 
 _ENDPOINT = "global_pool"

@@ -12,17 +12,17 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ..atomic import replacing
 from ..datasets import LabelledImages
 from ..errors import InputError
-from ..model import ModelName, WeightsName
-from ..module import Module
-from ..train.batches import seed_of
-from ..train.fit import fit, own_rank
-from ..train.folder import writing
-from ..train.machine import Machine
-from ..train.pictures import prepare
-from ..train.recipe import Cosine, CropAndFlip, Recipe, Sgd, ShiftAndFlip
+from ..module.module import Module
+from ..module.open import ModelName, WeightsName
+from ..support.files import replacing
+from ..training.batches import seed_of
+from ..training.fit import fit, own_rank
+from ..training.folder import writing
+from ..training.machine import Machine
+from ..training.pictures import prepare
+from ..training.recipe import Cosine, CropAndFlip, Recipe, Sgd, ShiftAndFlip
 from .head import class_weights
 from .options import FinetuneOptions
 

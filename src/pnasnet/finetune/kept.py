@@ -16,8 +16,8 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ..atomic import replacing
 from ..errors import OutputError
+from ..support.files import replacing
 
 CONTENT = "content"
 _PART_SECONDS = 20.0

@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ..atomic import replacing
+from ..architecture.plan import resolve
 from ..errors import OutputError
-from ..model import Model, metadata
-from ..plan import resolve
-from ..train.folder import MODEL
+from ..module.open import Model, metadata
+from ..support.files import replacing
+from ..training.folder import MODEL
 from ..weights import write_weights
 from .card import metrics, write_card
 from .outcome import Outcome

@@ -14,7 +14,7 @@ from ..datasets import LabelledImages
 from ..errors import InputError
 from ..evaluation import Tally, confident_mistakes
 from ..extract import ExtractOptions
-from ..module import Module
+from ..module.module import Module
 from .features import Features
 from .head import Labelled
 from .outcome import Mistake

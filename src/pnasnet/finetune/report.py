@@ -7,10 +7,12 @@ from typing import Any
 import numpy as np
 
 from .._version import __version__
-from ..charts import Chart, Line, check_packages, draw
 from ..evaluation import Tally
 from ..images import get_preset
-from ..pages import NOTHING, counted, data_url, percent, render, thumbnail, tight, write_whole
+from ..reports.charts import Chart, Line, check_packages, draw
+from ..reports.pages import data_url, render, thumbnail
+from ..support.files import write_text
+from ..support.text import NOTHING, counted, percent, tight
 from .outcome import Mistake, Outcome
 from .wording import best_epoch, figures, interval, measured_on, worst_first
 
@@ -31,7 +33,7 @@ def write_report(path: Path, outcome: Outcome) -> None:
         MissingExtraError: matplotlib is not installed.
     """
     check_packages()
-    write_whole(path, render("finetune_report.html", _values(outcome), {"strength": _strength}))
+    write_text(path, render("finetune_report.html", _values(outcome), {"strength": _strength}))
 
 
 def _values(outcome: Outcome) -> dict[str, Any]:

@@ -11,18 +11,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..charts import check_packages
 from ..datasets import LabelledImages
 from ..errors import InputError
 from ..evaluation import Tally
 from ..extract import ExtractOptions, extract_labelled
 from ..extract.options import DEFAULTS
 from ..images import get_preset
-from ..model import ModelName, WeightsName
-from ..module import Module
-from ..train.fit import started_by_others
-from ..train.machine import DEFAULTS as ANY_MACHINE
-from ..train.machine import Machine, check_loggers
+from ..module.module import Module
+from ..module.open import ModelName, WeightsName
+from ..reports.charts import check_packages
+from ..training.fit import started_by_others
+from ..training.machine import DEFAULTS as ANY_MACHINE
+from ..training.machine import Machine, check_loggers
 from .features import features_of
 from .full import fine_tune, lacks_aux_head, trainable
 from .head import Head, train_head

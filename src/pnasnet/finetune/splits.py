@@ -10,10 +10,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from ..atomic import replacing
 from ..datasets import LabelledImages
 from ..errors import InputError, OutputError
-from ..paths import utf8
+from ..support.files import replacing
+from ..support.paths import utf8
 
 PARTS = ("training", "validation", "test")
 _MADE = ("pnasnet.validation", "pnasnet.test", "pnasnet.seed")

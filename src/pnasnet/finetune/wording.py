@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from ..evaluation import Rate, Tally
-from ..pages import NOTHING, percent
+from ..support.text import NOTHING, percent
 from .outcome import Outcome
 
 

@@ -10,7 +10,6 @@ from pnasnet.images.loading import Loaded, Target, load, load_each, preprocess
 from pnasnet.images.presets import PRESETS, Preset, get_preset, transform
 from pnasnet.images.resize import central_crop, resize_bilinear, resize_crop_bicubic
 from pnasnet.images.source import EXTENSIONS, LIMITS, Limits, Source, is_image_path, read_file
-from pnasnet.images.walking import folder_id, list_folder, walk
 
 __all__ = [
     "EXTENSIONS",
@@ -23,10 +22,8 @@ __all__ = [
     "Target",
     "central_crop",
     "decode",
-    "folder_id",
     "get_preset",
     "is_image_path",
-    "list_folder",
     "load",
     "load_each",
     "preprocess",
@@ -34,5 +31,4 @@ __all__ = [
     "resize_bilinear",
     "resize_crop_bicubic",
     "transform",
-    "walk",
 ]

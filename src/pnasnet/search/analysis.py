@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ..cells import PNASNET5, CellSpec
+from ..architecture.cells import PNASNET5, CellSpec
 from .algorithms import observe
 from .config import ALGORITHMS, SearchConfig, config_from_dict
 from .journal import JOURNAL, Child, Choice, Journal

@@ -14,10 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from ..atomic import replacing
-from ..cells import CellSpec
+from ..architecture.cells import CellSpec
 from ..datasets import LabelledImages, open_dataset
 from ..errors import DivergedError, InputError
+from ..support.files import replacing
 from .config import Proxy
 from .evaluator import Train, now
 from .journal import Child, Status
@@ -53,9 +53,9 @@ class TrainingJob:
         """Read and decode the pictures. Raises `InputError`."""
         import torch
 
-        from ..train.batches import InMemory
-        from ..train.pictures import decode_into_memory
-        from ..train.recipe import ShiftAndFlip
+        from ..training.batches import InMemory
+        from ..training.pictures import decode_into_memory
+        from ..training.recipe import ShiftAndFlip
 
         torch.set_num_threads(1)
         size = (self.proxy.image_size, self.proxy.image_size)
@@ -90,10 +90,10 @@ class TrainingJob:
 def _train(
     job: TrainingJob, cell: CellSpec, training: Any, validation: Any, folder: Path, check: Callable[[], None]
 ) -> Child:
-    from ..train.fit import fit
-    from ..train.folder import read_history
-    from ..train.machine import Machine
-    from ..train.task import initial_network
+    from ..training.fit import fit
+    from ..training.folder import read_history
+    from ..training.machine import Machine
+    from ..training.task import initial_network
 
     recipe = job.proxy.recipe(cell, job.classes)
     machine = Machine(job.accelerator, devices=1, workers=0, validate_every=job.proxy.validate_every, progress=False)

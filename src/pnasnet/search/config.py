@@ -11,12 +11,12 @@ from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import numpy as np
 
-from ..cells import CellSpec
+from ..architecture.cells import CellSpec
+from ..architecture.plan import resolve
+from ..architecture.spec import NetworkSpec
+from ..architecture.zoo import find
 from ..errors import InputError, SpecError, UnknownNameError
-from ..plan import resolve
-from ..spec import NetworkSpec
-from ..train.recipe import Cosine, Recipe, ShiftAndFlip
-from ..zoo import find
+from ..training.recipe import Cosine, Recipe, ShiftAndFlip
 from .predictors import NAMES as PREDICTORS
 from .space import OPERATION_SETS, SearchSpace
 

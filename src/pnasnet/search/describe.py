@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator
 
-from ..cells import CellSpec
-from ..plan import resolve
+from ..architecture.cells import CellSpec
+from ..architecture.plan import resolve
 from .config import SearchConfig, count_distinct
 
 

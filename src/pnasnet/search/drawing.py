@@ -7,7 +7,7 @@ its own in each layer between, so that no line runs through a box.
 from dataclasses import dataclass, field
 from html import escape
 
-from ..cells import INPUTS, CellSpec
+from ..architecture.cells import INPUTS, CellSpec
 
 _BOX, _HEIGHT, _GAP = 82.0, 26.0, 8.0
 """Width and height of an operation, and what is between the two of a block."""

@@ -18,8 +18,8 @@ from datetime import UTC, datetime
 from multiprocessing.connection import Connection
 from typing import Protocol
 
-from ..cells import CellSpec
-from ..errors import InputError, MemoryShortageError, PnasnetError
+from ..architecture.cells import CellSpec
+from ..errors import InputError, OutOfMemoryError, PnasnetError
 from .journal import Child
 
 log = logging.getLogger(__name__)
@@ -227,7 +227,7 @@ def answer(train: Train, cell: CellSpec, check: Callable[[], None]) -> Answer:
     """Train a cell and return what is sent back."""
     try:
         return train(cell, check)
-    except MemoryShortageError as error:  # it may be of this cell alone, or pass
+    except OutOfMemoryError as error:  # it may be of this cell alone, or pass
         return "crashed", str(error)
     except PnasnetError as error:
         return "refused", str(error)

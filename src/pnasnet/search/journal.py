@@ -16,9 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, cast, get_args
 
-from ..cells import CellSpec
+from ..architecture.cells import CellSpec
 from ..errors import InputError, OutputError, SpecError
-from ..train.folder import differences
+from ..training.folder import differences
 
 JOURNAL = "journal.sqlite"
 """The journal's name in a search's folder."""

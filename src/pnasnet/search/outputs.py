@@ -3,9 +3,9 @@
 from pathlib import Path
 from typing import Any
 
-from ..network_file import write_network
-from ..pages import write_whole
-from ..zoo import NamedNetwork
+from ..architecture.network_file import write_network
+from ..architecture.zoo import NamedNetwork
+from ..support.files import write_text
 from .analysis import place_pnasnet5, rank_table, read_findings
 from .drawing import draw_cell
 from .journal import Child
@@ -28,7 +28,7 @@ def write_outputs(folder: Path) -> list[tuple[Path, Child]]:
         path = folder / ("best.json" if rank == 1 else f"best-{rank}.json")
         spec = findings.config.scaled_up(cell, len(findings.classes))
         write_network(path, NamedNetwork(f"{folder.name}-{rank}", spec), about(child))
-        write_whole(path.with_suffix(".svg"), draw_cell(cell))
+        write_text(path.with_suffix(".svg"), draw_cell(cell))
         written.append((path, child))
     write_report(folder / REPORT, findings, rank_table(findings), place_pnasnet5(findings))
     return written

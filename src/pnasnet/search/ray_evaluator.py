@@ -6,9 +6,9 @@ from contextlib import ExitStack
 from functools import lru_cache
 from typing import Any
 
-from ..cells import CellSpec
-from ..cluster import cluster
+from ..architecture.cells import CellSpec
 from ..errors import InputError
+from ..support.cluster import cluster
 from .evaluator import (
     Answer,
     Job,

@@ -6,10 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from .._version import __version__
-from ..cells import PNASNET5
-from ..charts import Chart, Colour, Line, as_file, draw, stack
+from ..architecture.cells import PNASNET5
 from ..errors import InputError
-from ..pages import NOTHING, environment, percent, write_whole
+from ..reports.charts import Chart, Colour, Line, as_file, draw, stack
+from ..reports.pages import environment
+from ..support.files import write_text
+from ..support.text import NOTHING, percent
 from .analysis import TOP, Curve, Findings, Placed, Ranks, curves, predicted_and_measured
 from .config import ALGORITHMS
 from .drawing import describe_cell, draw_cell
@@ -34,7 +36,7 @@ def write_report(path: Path, findings: Findings, ranks: Sequence[Ranks], placed:
     """Write the report. Raises `OutputError`, and `MissingExtraError` without matplotlib or Jinja2."""
     made = environment()
     made.filters |= {"rank": rank_text}
-    write_whole(path, made.get_template("search_report.html").render(_values(findings, ranks, placed)))
+    write_text(path, made.get_template("search_report.html").render(_values(findings, ranks, placed)))
 
 
 def _values(findings: Findings, ranks: Sequence[Ranks], placed: Placed | None) -> dict[str, Any]:

@@ -10,8 +10,8 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from ..errors import InputError
-from ..system import processors
-from ..train.folder import writing
+from ..support.system import processors
+from ..training.folder import writing
 from .algorithms import run_algorithm
 from .config import SearchConfig
 from .evaluator import Job, LocalEvaluator, Patience

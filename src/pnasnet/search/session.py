@@ -14,7 +14,7 @@ from concurrent.futures import TimeoutError as FutureTimeoutError
 from dataclasses import dataclass
 from typing import Protocol
 
-from ..cells import CellSpec
+from ..architecture.cells import CellSpec
 from ..errors import InputError
 from .journal import Child, Choice, Journal
 from .space import Rows, SearchSpace

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..cells import INPUTS, OPERATIONS, PNAS_OPERATIONS, CellSpec
+from ..architecture.cells import INPUTS, OPERATIONS, PNAS_OPERATIONS, CellSpec
 from ..errors import InputError, SpecError, UnknownNameError
 
 Rows = NDArray[np.uint16]

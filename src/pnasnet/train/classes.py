@@ -4,10 +4,11 @@ from dataclasses import replace
 
 import numpy as np
 
+from ..architecture.labels import labels, wordnet_ids
 from ..datasets import LabelledImages
-from ..errors import InputError, some_of
+from ..errors import InputError
 from ..evaluation.match import match_classes
-from ..labels import labels, wordnet_ids
+from ..support.text import some_of
 
 
 def check_classes(data: LabelledImages) -> None:

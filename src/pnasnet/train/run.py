@@ -6,21 +6,21 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from .fit import Fitted, fit  # before the others: it says which extra is missing
+from ..training.fit import Fitted, fit  # before the others: it says which extra is missing
 
 # isort: split
 from ..datasets import LabelledImages
 from ..errors import InputError
-from ..model import Model, WeightsName, metadata, open_model
-from ..network import Network
+from ..lowering.torch_network import Network
+from ..module.open import Model, WeightsName, metadata, open_model
+from ..training.batches import steps_per_epoch
+from ..training.folder import MODEL, claim, read_skipped, write_skipped
+from ..training.machine import DEFAULTS, Machine
+from ..training.pictures import Prepared, Skipped, prepare
+from ..training.recipe import Recipe
+from ..training.task import initial_network
 from ..weights import AUXILIARY_HEAD, CLASSIFIER, write_weights
-from .batches import steps_per_epoch
 from .classes import check_classes, to_logits, with_classes_of
-from .folder import MODEL, claim, read_skipped, write_skipped
-from .machine import DEFAULTS, Machine
-from .pictures import Prepared, Skipped, prepare
-from .recipe import Recipe
-from .task import initial_network
 
 log = logging.getLogger(__name__)
 

@@ -14,9 +14,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from ..atomic import replacing
 from ..errors import InputError, OutputError
-from ..pages import clean, data_url, render
+from ..reports.pages import data_url, render
+from ..support.files import replacing
+from ..support.text import clean
 from .features import Picture
 from .index import VectorIndex
 from .projection import Projection, choose_projection, feasible, nearest_of_all, project

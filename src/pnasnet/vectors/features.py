@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from ..errors import InputError, UnknownNameError
-from ..paths import spellings, utf8
+from ..support.paths import spellings, utf8
 
 COMPARABLE = ("model", "weights_sha256", "endpoint", "preset", "image_size", "exif", "precision")
 """Vectors may meet in one search where the metadata `pnasnet.` + each of these are equal."""

@@ -3,7 +3,8 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from ..pages import counted, data_url, render
+from ..reports.pages import data_url, render
+from ..support.text import counted
 from .features import Features, Picture
 
 MOST_PICTURES = 2000

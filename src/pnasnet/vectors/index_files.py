@@ -9,8 +9,8 @@ from typing import Any
 import google_crc32c
 import numpy as np
 
-from ..atomic import replacing
 from ..errors import InputError
+from ..support.files import replacing
 from .features import Features, check_comparable
 from .sketch import Vectors
 

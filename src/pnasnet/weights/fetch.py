@@ -12,9 +12,9 @@ from typing import Literal
 
 from filelock import FileLock, Timeout
 
+from ..architecture.zoo import PublishedWeights
 from ..errors import CorruptWeightsError, WeightsNotFoundError
-from ..paths import cache_dir
-from ..zoo import PublishedWeights
+from ..support.paths import cache_dir
 from . import hub
 from .archive import unpack
 from .download import DownloadError, download, writing

@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from ..atomic import replacing
 from ..errors import CorruptWeightsError, InputError, OutputError
+from ..support.files import replacing
 from .arrays import Array, LazyArrays, Shape
 from .crc import masked_crc32c
 from .files import map_file, reading

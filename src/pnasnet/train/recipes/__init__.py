@@ -3,7 +3,7 @@
 from importlib import import_module
 
 from ...errors import UnknownNameError
-from ..recipe import Recipe
+from ...training.recipe import Recipe
 
 NAMES = ("imagenet_large", "imagenet_mobile", "cifar10", "cifar10_short", "pnasnet_tiny")
 """The recipes that come with the package; each is a module of this package."""

@@ -10,8 +10,8 @@ auxiliary weight 0.4, momentum of the moving averages 0.9; cutout of 16 pixels, 
 name neither Nesterov's momentum nor an average of the weights (0.999): both are this project's choice.
 """
 
-from ...zoo import find
-from ..recipe import Cosine, Recipe, Sgd, ShiftAndFlip
+from ...architecture.zoo import find
+from ...training.recipe import Cosine, Recipe, Sgd, ShiftAndFlip
 
 RECIPE = Recipe(
     spec=find("pnasnet_cifar").spec,

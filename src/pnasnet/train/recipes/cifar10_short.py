@@ -8,7 +8,7 @@ Result:   54.69 % of the test images (one run), in 6.5 minutes on an AMD EPYC (Z
 
 from dataclasses import replace
 
-from ..recipe import Cosine, Sgd, ShiftAndFlip
+from ...training.recipe import Cosine, Sgd, ShiftAndFlip
 from .pnasnet_tiny import RECIPE as TINY
 
 RECIPE = replace(

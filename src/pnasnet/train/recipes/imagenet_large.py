@@ -13,8 +13,8 @@ learning rate 0.015 x 100 replicas, 0.97 per 2.4 epochs, label smoothing 0.1, au
 averaging of weights (0.9999) are those of TF-Slim's Inception recipes; the notes do not state them.
 """
 
-from ...zoo import find
-from ..recipe import CropAndFlip, Recipe, RmsProp, Staircase
+from ...architecture.zoo import find
+from ...training.recipe import CropAndFlip, Recipe, RmsProp, Staircase
 
 RECIPE = Recipe(
     spec=find("pnasnet_large").spec,

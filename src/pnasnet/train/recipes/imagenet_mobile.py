@@ -11,8 +11,8 @@ probability is 1), 224x224 pixels.
 
 from dataclasses import replace
 
-from ...zoo import find
-from ..recipe import Staircase
+from ...architecture.zoo import find
+from ...training.recipe import Staircase
 from .imagenet_large import RECIPE as LARGE
 
 RECIPE = replace(

@@ -6,8 +6,8 @@ Hardware: two CPU cores.
 Result:   90.06 % of the test images, in 139 minutes on an AMD EPYC (Zen 4); see src/pnasnet/data/pnasnet_tiny.md.
 """
 
-from ...zoo import find
-from ..recipe import Cosine, Muon, Recipe, ShiftAndFlip
+from ...architecture.zoo import find
+from ...training.recipe import Cosine, Muon, Recipe, ShiftAndFlip
 
 RECIPE = Recipe(
     spec=find("pnasnet_tiny").spec,

@@ -1,0 +1,189 @@
+"""The networks that have names, and the weights published for them.
+
+Sources: TF-Slim's `pnasnet.py`, `nasnet.py` and its table of pre-trained models; the pages of the TF-Hub modules.
+"""
+
+import re
+from dataclasses import dataclass
+from typing import Literal
+
+from ..errors import UnknownNameError
+from .cells import NASNET_A_NORMAL, NASNET_A_REDUCTION, PNASNET5
+from .spec import NetworkSpec
+
+Labels = Literal["imagenet1001", "imagenet1000", "cifar10"]
+Signature = Literal["image_feature_vector", "image_classification"]
+
+_SLIM = "https://storage.googleapis.com/download.tensorflow.org/models/"
+_CADENE = "http://data.lip6.fr/cadene/pretrainedmodels/"
+
+
+@dataclass(frozen=True)
+class PublishedWeights:
+    """One set of weights: where it is, what it holds, and how to know that it is the right one."""
+
+    id: str
+    """Name of the set, unique in the zoo."""
+    origin: str
+    """Who trained and who published it."""
+    location: str
+    """`package:FILE` within this package, an http(s) address, or `hf:OWNER/REPOSITORY/FILE` on Hugging Face."""
+    labels: Labels
+    licence: str = "Apache-2.0"
+    """Licence under which the weights' trainers published them."""
+    sha256_head: str = ""
+    """How the file's SHA-256 begins; empty where none was published."""
+    revision: str | None = None
+    """Commit of the Hugging Face repository; None where none is pinned."""
+    top1: float | None = None
+    """Published top-1 accuracy in percent, on its data set's validation or test images."""
+    top5: float | None = None
+    preset: str = "hub"
+    """The preprocessing that `Module.embed` takes unless told otherwise."""
+
+    @property
+    def num_classes(self) -> int:
+        """Width of the classifier: 1001 where class 0 is the background, 1000 where that row was dropped."""
+        return {"imagenet1001": 1001, "imagenet1000": 1000, "cifar10": 10}[self.labels]
+
+    @property
+    def shipped(self) -> bool:
+        """Whether the weights come with the package."""
+        return self.location.startswith("package:")
+
+
+@dataclass(frozen=True)
+class NamedNetwork:
+    """A network with a name."""
+
+    name: str
+    spec: NetworkSpec
+    weights: tuple[PublishedWeights, ...] = ()
+    """Published weights; the first set is the default."""
+
+    @property
+    def sets(self) -> list[str]:
+        """The names of the published sets."""
+        return [weights.id for weights in self.weights]
+
+
+def _slim(name: str, top1: float, top5: float) -> PublishedWeights:
+    return PublishedWeights(name, "Google (TF-Slim)", f"{_SLIM}{name}.tar.gz", "imagenet1001", top1=top1, top5=top5)
+
+
+def _timm(name: str, revision: str | None, top1: float, top5: float) -> PublishedWeights:
+    location = f"hf:timm/{name}/model.safetensors"
+    return PublishedWeights(
+        f"timm/{name}", "Google, as timm", location, "imagenet1000", revision=revision, top1=top1, top5=top5
+    )
+
+
+def _cadene(name: str, top1: float | None, top5: float | None) -> PublishedWeights:
+    head, address = name.rpartition("-")[2], f"{_CADENE}{name}.pth"
+    return PublishedWeights(name, "Google, as Cadene", address, "imagenet1001", sha256_head=head, top1=top1, top5=top5)
+
+
+_NETWORKS = (
+    NamedNetwork(
+        "pnasnet_large",
+        NetworkSpec(PNASNET5, 12, 216, (331, 331), 1001, drop_path_keep=0.6, dropout_keep=0.5),
+        (
+            _slim("pnasnet-5_large_2017_12_13", 82.9, 96.2),
+            _timm("pnasnet5large.tf_in1k", "f9a5fe500f179855bb3b97d9550b32b2cc78c0da", 82.9, 96.2),
+            _cadene("pnasnet5large-bf079911", 82.736, 95.992),
+        ),
+    ),
+    NamedNetwork(
+        "pnasnet_mobile",
+        NetworkSpec(PNASNET5, 9, 54, (224, 224), 1001, stem_multiplier=1.0, dropout_keep=0.5),
+        (_slim("pnasnet-5_mobile_2017_12_13", 74.2, 91.9),),
+    ),
+    NamedNetwork(
+        "pnasnet_cifar",
+        NetworkSpec(
+            PNASNET5, 9, 48, (32, 32), 10, stem="cifar", epsilon=1e-5, drop_path_keep=0.6, weight_decay=5e-4
+        ),
+    ),
+    NamedNetwork(
+        "pnasnet_tiny",
+        NetworkSpec(
+            PNASNET5, 4, 48, (32, 32), 10,
+            stem="cifar", stem_multiplier=1.0, stem_stride=2, weight_decay=5e-4, aux_head=False,
+        ),
+        (PublishedWeights("pnasnet_tiny", "this project", "package:pnasnet_tiny.safetensors", "cifar10"),),
+    ),
+    NamedNetwork(
+        "nasnet_large",
+        NetworkSpec(
+            NASNET_A_NORMAL, 18, 168, (331, 331), 1001, NASNET_A_REDUCTION,
+            drop_path_keep=0.7, dropout_keep=0.5, weight_decay=5e-5,
+        ),
+        (
+            _slim("nasnet-a_large_04_10_2017", 82.7, 96.2),
+            _timm("nasnetalarge.tf_in1k", None, 82.7, 96.2),
+            _cadene("nasnetalarge-a1897284", None, None),
+        ),
+    ),
+    NamedNetwork(
+        "nasnet_mobile",
+        NetworkSpec(
+            NASNET_A_NORMAL, 12, 44, (224, 224), 1001, NASNET_A_REDUCTION,
+            stem_multiplier=1.0, skip_reduction_input=False, dropout_keep=0.5,
+        ),
+        (_slim("nasnet-a_mobile_04_10_2017", 74.0, 91.6),),
+    ),
+    NamedNetwork(
+        "nasnet_cifar",
+        NetworkSpec(
+            NASNET_A_NORMAL, 18, 32, (32, 32), 10, NASNET_A_REDUCTION, "cifar",
+            skip_reduction_input=False, epsilon=1e-5, drop_path_keep=0.6, weight_decay=5e-4,
+        ),
+    ),
+)  # fmt: skip
+
+NETWORKS = {network.name: network for network in _NETWORKS}
+"""All named networks."""
+
+PUBLISHED = {
+    **{record.id: record for network in _NETWORKS for record in network.weights},
+    **{network.name: network.weights[0] for network in _NETWORKS if network.weights},
+}
+"""The published sets of weights by their names; a network's name stands for its first."""
+
+HUB_NETWORKS = ("pnasnet_large", "nasnet_large", "nasnet_mobile")
+"""The networks that TF-Hub had modules of."""
+
+_HANDLE = re.compile(
+    r"(?:https?://(?:www\.)?tfhub\.dev/)?google/imagenet/(?P<name>[^/]+)/(?P<kind>[^/?]+)(?:/(?P<version>\d+))?/?(?:\?.*)?"
+)
+_SIGNATURES: dict[str, Signature] = {
+    "feature_vector": "image_feature_vector",
+    "classification": "image_classification",
+}
+_VERSIONS = range(1, 6)
+
+
+def find(name: str) -> NamedNetwork:
+    """Return the network called `name`. Raises `UnknownNameError`, with the nearest names."""
+    if name not in NETWORKS:
+        raise UnknownNameError.of("model", name, list(NETWORKS))
+    return NETWORKS[name]
+
+
+def parse_handle(text: str) -> tuple[str, Signature] | None:
+    """Return the network's name and the default signature of a TF-Hub handle or URL; None if `text` is neither.
+
+    All five versions resolve alike: inference as version 1 promises it, training as versions 2 and 3 mended it.
+    Raises `UnknownNameError` for a handle of a module that never was.
+    """
+    match = _HANDLE.fullmatch(text)
+    if not match:
+        return None
+    name, kind, version = match["name"], match["kind"], int(match["version"] or 1)
+    if name not in HUB_NETWORKS:
+        raise UnknownNameError.of("TF-Hub module", name, HUB_NETWORKS)
+    if kind not in _SIGNATURES:
+        raise UnknownNameError.of("TF-Hub module kind", kind, tuple(_SIGNATURES))
+    if version not in _VERSIONS:
+        raise UnknownNameError(f"{text!r} has version {version}; the module's versions were 1 to 5")
+    return name, _SIGNATURES[kind]

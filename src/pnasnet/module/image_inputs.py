@@ -1,0 +1,28 @@
+"""What images a module takes, by the functions that TF-Hub had for it."""
+
+from ..errors import UnknownNameError
+from .module import Module
+from .signatures import TensorInfo
+
+
+def get_expected_image_size(module: Module, signature: str | None = None, input_name: str | None = None) -> list[int]:
+    """Return [height, width] of the images that a module takes, as `hub.get_expected_image_size` did.
+
+    Raises `UnknownNameError` (a `ValueError`) where the signature has no such input.
+    """
+    shape = _image_input(module, signature, input_name).shape
+    return [int(n) for n in shape[1:3] if n]
+
+
+def get_num_image_channels(module: Module, signature: str | None = None, input_name: str | None = None) -> int:
+    """Return 3: the number of channels of the images that a module takes. Raises as `get_expected_image_size` does."""
+    shape = _image_input(module, signature, input_name).shape
+    return (shape[3] or 0) if len(shape) == 4 else 0
+
+
+def _image_input(module: Module, signature: str | None, input_name: str | None) -> TensorInfo:
+    name = input_name or "images"
+    inputs = module.get_input_info_dict(signature)
+    if name not in inputs:
+        raise UnknownNameError(f"Module is missing input {name!r} in signature {signature or 'default'!r}.")
+    return inputs[name]

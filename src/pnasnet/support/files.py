@@ -1,0 +1,104 @@
+"""Files written whole or not at all, and one line for each OSError."""
+
+import json
+import os
+import re
+import secrets
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from ..errors import InputError, OutputError, PnasnetError
+
+_TOKEN_BYTES = 4
+_STALE_SECONDS = 3600
+"""Age after which a temporary file belongs to a run that was killed: a live one is being written to."""
+
+
+def reason(error: OSError) -> str:
+    """Return why the operating system refused, without the errno and the file name that `str(error)` adds."""
+    return error.strerror or str(error)
+
+
+@contextmanager
+def writing(target: Path | str, hint: str = "free some space, or choose another folder") -> Iterator[None]:
+    """Turn an OSError in the block into an `OutputError` that names `target` and ends with `hint`."""
+    try:
+        yield
+    except OSError as error:
+        raise OutputError(f"cannot write {target}: {reason(error)}; {hint}") from error
+
+
+@contextmanager
+def reading(
+    source: Path | str, hint: str = "check the path and the disk", kind: type[PnasnetError] = InputError
+) -> Iterator[None]:
+    """Turn an OSError in the block into an error of `kind` that names `source` and ends with `hint`."""
+    try:
+        yield
+    except OSError as error:
+        raise kind(f"cannot read {source}: {reason(error)}; {hint}") from error
+
+
+def check_target(path: Path) -> None:
+    """Raise `OutputError` if a file cannot be created at `path`, before any work is done for it."""
+    if not path.parent.is_dir():
+        raise OutputError(f"cannot write {path}: there is no folder {path.parent}; create it first")
+    if path.is_dir():
+        raise OutputError(f"cannot write {path}: it is a folder; name a file")
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Yield a temporary name beside `path`; after the block the file is moved to `path`, or removed on failure.
+
+    The temporary name keeps the suffix of `path`. Temporary files that killed runs left for the same `path` are
+    removed. Raises `OutputError` for any OSError, also in the block.
+    """
+    with writing(path):
+        remove_temporaries(path)
+        temporary = path.with_name(f".{secrets.token_hex(_TOKEN_BYTES)}.{path.name}")
+        try:
+            yield temporary
+            with temporary.open("rb+") as file:
+                os.fsync(file.fileno())
+            temporary.replace(path)
+        finally:
+            with suppress(OSError):
+                temporary.unlink(missing_ok=True)
+
+
+def remove_temporaries(path: Path, *, older_than: float = _STALE_SECONDS) -> None:
+    """Remove the temporary files of `replacing(path)` that have not been written to for `older_than` seconds."""
+    pattern = re.compile(rf"\.[0-9a-f]{{{2 * _TOKEN_BYTES}}}\.{re.escape(path.name)}")
+    with suppress(OSError), os.scandir(path.parent) as entries:
+        for entry in entries:
+            if pattern.fullmatch(entry.name) and entry.stat().st_mtime <= time.time() - older_than:
+                Path(entry.path).unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    r"""Write a UTF-8 file whole, with `\n` line ends. Raises `OutputError`."""
+    with replacing(path) as temporary:
+        temporary.write_text(text, "utf-8", newline="\n")
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write a JSON file whole. Raises `OutputError`."""
+    write_text(path, json.dumps(value, indent=1))
+
+
+def read_json(path: Path, hint: str = "restore it, or choose another folder") -> Any:
+    """Return the value in a JSON file, or None if there is no file.
+
+    Raises `InputError`, ending with `hint`, if it is damaged or cannot be read.
+    """
+    with reading(path):
+        try:
+            return json.loads(path.read_text("utf-8"))
+        except FileNotFoundError:
+            return None
+        except (ValueError, RecursionError) as error:  # UnicodeDecodeError is a ValueError
+            raise InputError(f"{path} is damaged ({error}): {hint}") from error

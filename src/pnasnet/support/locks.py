@@ -1,0 +1,34 @@
+"""The lock of every resumable folder: one process writes at a time."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from ..errors import LockedError
+from .files import writing
+
+LOCK = ".lock"
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Create `folder` if needed, and hold its lock within the block.
+
+    Raises `LockedError` at once if another process (or thread) holds it, and `OutputError` if the folder cannot be
+    created or written to. The system releases the lock when the process ends, however it ends.
+    """
+    lock = FileLock(folder / LOCK)
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            raise LockedError(
+                f"{folder} is in use by another run: wait until it ends, or choose another folder"
+            ) from None
+    try:
+        yield
+    finally:
+        lock.release()

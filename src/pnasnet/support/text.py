@@ -1,0 +1,63 @@
+r"""Text for people: counts, shares and times; and the one place that cleans text from outside.
+
+Whatever comes from weights, tables, archives, servers or file names passes through `clean` before a terminal, a log or
+a page sees it.
+"""
+
+import re
+from collections.abc import Sequence
+
+_NAME_WIDTH = 60
+"""Characters shown of a long name."""
+
+NOTHING = "\N{EN DASH}"
+"""Printed for a share of no items."""
+
+# Control characters, line separators, halves of surrogate pairs (file names that are not UTF-8), and the characters
+# that reorder or hide text: bidirectional controls, zero-width characters, and the tag block.
+_UNPRINTABLE = re.compile(
+    "[\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ud800-\udfff\U000e0000-\U000e007f]"
+)
+
+
+def clean(text: str) -> str:
+    r"""Return `text` on one line, with escapes such as `\x1b` or `\u202e` for characters that are not printed."""
+    return _UNPRINTABLE.sub(lambda found: ascii(found[0])[1:-1], text)
+
+
+def some_of(names: Sequence[str], shown: int = 3) -> str:
+    """Return the first of many names, quoted: `'cat', 'dog', 'fox', ...`."""
+    return ", ".join(map(repr, names[:shown])) + (", ..." if len(names) > shown else "")
+
+
+def tail(name: str) -> str:
+    """Return the end of a long path, which tells more than its beginning."""
+    return name if len(name) <= _NAME_WIDTH else f"…{name[1 - _NAME_WIDTH :]}"
+
+
+def tight(text: str) -> str:
+    """Return figures with no-break spaces inside them."""
+    return text.replace(" %", "\N{NO-BREAK SPACE}%").replace(" of ", "\N{NO-BREAK SPACE}of\N{NO-BREAK SPACE}")
+
+
+def percent(share: float | None, digits: int = 2) -> str:
+    """Return a share in [0, 1] such as 0.9321 as `93.21 %`; None as a dash."""
+    return NOTHING if share is None else f"{100 * share:.{digits}f} %"
+
+
+def counted(count: int, thing: str, things: str = "") -> str:
+    """Return `1 picture` or `1,200 pictures`."""
+    return f"{count:,} {thing if count == 1 else things or f'{thing}s'}"
+
+
+def duration(seconds: float) -> str:
+    """Return seconds as `12.3 s`, `3 min 05 s` or `2 h 05 min`."""
+    if seconds < 59.95:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest:02} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02} min"
+
+
+def gigabytes(count: int) -> str:
+    """Return bytes as `2.1 GB` or `23 GB`."""
+    return f"{count / 1e9:.2g} GB" if count < 10e9 else f"{count / 1e9:.0f} GB"

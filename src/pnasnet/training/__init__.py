@@ -1,0 +1,1 @@
+"""The training loop: recipes as values, batches, augmentation, optimizers and checkpoints."""

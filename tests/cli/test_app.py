@@ -1,0 +1,100 @@
+"""The command line as a whole: help, version, starting time, exit codes, errors."""
+
+import subprocess
+import sys
+
+import pytest
+
+from pnasnet import __version__
+from pnasnet.cli.errors import to_failure
+from pnasnet.errors import OutputError
+
+from tests.helpers.cli_runs import run
+
+COMMANDS = (
+    *("embed", "classify", "similar", "duplicates", "explore", "finetune", "evaluate", "train"),
+    *("models", "convert", "export"),
+)
+
+
+def test_help_lists_commands_and_exit_codes() -> None:
+    result = run("--help")
+    assert result.exit_code == 0
+    for text in (*COMMANDS, "Exit codes:", "3    done, but some images failed"):
+        assert text in result.output
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_of_each_command_fits_the_line_and_has_an_example(command: str) -> None:
+    output = run(command, "--help").output
+    assert command == "models" or f"  pnasnet {command} " in output.split("Options:")[0].split("\n", 1)[1]
+    assert max(map(len, output.splitlines())) <= 100
+
+
+def test_version() -> None:
+    assert run("--version").output == f"pnasnet {__version__}\n"
+
+
+@pytest.mark.parametrize(
+    ("command", "heavy"),
+    [
+        ("--help", "numpy huggingface_hub openvino pyarrow torch onnx PIL tqdm"),
+        ("models", "openvino pyarrow torch onnx PIL"),
+    ],
+)
+def test_quick_start_without_heavy_imports(command: str, heavy: str) -> None:
+    code = f"""if True:
+        import sys
+        from pnasnet.cli import main
+        main([{command!r}], standalone_mode=False)
+        assert not (loaded := set({heavy!r}.split()) & set(sys.modules)), loaded
+    """
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+
+
+def test_usage_error() -> None:
+    result = run("embed", "--nonsense")
+    assert result.exit_code == 2
+    assert "No such option" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("error", "message", "exit_code"),
+    [
+        (OutputError("full"), "full", 1),
+        (FileNotFoundError(2, "No such file or directory", "x/y"), "x/y: No such file or directory", 1),
+        (OSError(28, "No space left on device"), "No space left on device", 1),
+        (OSError("odd"), "OSError: odd", 1),
+        (MemoryError(), "not enough memory; take smaller batches, or a smaller model", 1),
+        (KeyboardInterrupt(), "interrupted", 130),
+        (RuntimeError("a bug"), "RuntimeError: a bug", 1),
+    ],
+)
+def test_every_error_becomes_a_line_with_its_notes(
+    error: BaseException,
+    message: str,
+    exit_code: int,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    error.add_note("and a note")
+    failure = to_failure(error)
+    assert (failure.message, failure.exit_code) == (message, exit_code)
+    failure.show()
+    assert capsys.readouterr().err == f"error: {message}\nand a note\n"
+
+
+def test_closed_pipe_is_quiet() -> None:
+    command = [sys.executable, "-m", "pnasnet", "models"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert process.stdout is not None
+    assert process.stderr is not None
+    process.stdout.close()
+    assert process.stderr.read() == b""
+    process.stderr.close()
+    process.wait()
+
+
+def test_traceback_on_request(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PNASNET_TRACEBACK", "1")
+    assert type(run("embed", "nowhere", "-o", "x").exception).__name__ == "InputError"

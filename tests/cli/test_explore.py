@@ -1,0 +1,251 @@
+"""`pnasnet explore`: the page and embedding-atlas in a real browser."""
+
+import importlib.util
+import io
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+
+from pnasnet.reports.pages import small_jpeg
+from pnasnet.vectors import explore
+
+from tests.helpers.chromium import browser_page, wait_until
+from tests.helpers.cli_runs import PHOTOS, error_of, run
+from tests.helpers.corpus import parquet, tar, zipped
+from tests.helpers.vectors_data import clustered, write_features
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
+
+
+@pytest.fixture
+def features(tmp_path: Path) -> Path:
+    """Make twelve rows of the four example photos, each three times."""
+    folder = tmp_path / "photos"
+    shutil.copytree(PHOTOS, folder)
+    names = [str(path) for path in sorted(folder.glob("*.jpg"))] * 3
+    return write_features(tmp_path / "features.parquet", clustered(12, 100), names)
+
+
+def test_page_in_a_browser(features: Path, tmp_path: Path) -> None:
+    """It draws the pictures; the wheel zooms to where they lie apart; the pointer names them; a search dims others."""
+    (tmp_path / "photos/rocket.jpg").unlink()
+    path = tmp_path / "map.html"
+    result = run("explore", features, "--html", path, "--projection", "pca")
+    assert result.exit_code == 0, result.output
+    assert result.stdout == f"{path}: 12 pictures\n"
+    assert result.stderr.splitlines() == [
+        "projection pca",
+        f"3 of 12 pictures could not be opened: 3 such as {tmp_path}/photos/rocket.jpg: no such file: check the path",
+    ]
+    with browser_page() as page:
+        page.goto(path.as_uri())
+        wait_until(page, "document.body.dataset.drawn >= 3")
+        first = drawn(page)
+        assert first <= 9
+        assert "3 pictures could not be opened." in page.inner_text("#about")
+        assert colours(page.locator("#map").screenshot()) > 40  # of photos; dots alone have few
+        x, y = page.evaluate("[drawn[0][1], drawn[0][2]]")
+        page.hover("#map", position={"x": x, "y": y})
+        assert page.inner_text("#shown figcaption").endswith(".jpg")
+        assert page.locator("#shown img").is_visible()
+        page.mouse.wheel(0, -1500)
+        wait_until(page, f"document.body.dataset.drawn != {first}")
+        page.keyboard.press("Tab")
+        page.focus("#map")
+        page.keyboard.press("0")
+        wait_until(page, f"document.body.dataset.drawn == {first}")
+        page.fill("#find", "CHELSEA")
+        wait_until(page, "document.body.dataset.drawn <= 3")
+        assert page.evaluate("drawn.every(([i]) => data.names[i].includes('chelsea'))")
+
+
+def test_pictures_in_shards(tmp_path: Path) -> None:
+    """The page and the table have them, and nothing of what is gone stops them."""
+    photos = {path.name: path.read_bytes() for path in PHOTOS.glob("*.jpg")}
+    (tmp_path / "a.tar").write_bytes(tar(photos))
+    (tmp_path / "a.zip").write_bytes(zipped(photos))
+    rows = parquet(tmp_path / "rows.parquet", list(photos.values()))
+    names = [f"{tmp_path}/{shard}/{name}" for shard in ("a.tar", "gone.tar", "a.zip") for name in photos]
+    names += [f"{rows}#{number}" for number in range(4)]
+    features = write_features(tmp_path / "features.parquet", clustered(16, 100), names)
+    page, table = tmp_path / "map.html", tmp_path / "t.parquet"
+    result = run("explore", features, "--html", page, "--table", table, "--projection", "pca", "-q")
+    assert result.exit_code == 0, result.output
+    lines = result.stderr.splitlines()
+    assert len(lines) == 2
+    for line in lines:
+        assert line.startswith(f"4 of 16 pictures could not be opened: 4 such as {tmp_path}/gone.tar/")
+    written = pq.read_table(table)
+    assert written["path"].to_pylist() == names
+    images = [image["bytes"] for image in written["image"].to_pylist()]
+    assert [image is None for image in images] == ["gone.tar" in name for name in names]
+    assert images[:4] == images[8:12] == images[12:]
+    assert images[:4] == [small_jpeg(content, 96) for content in photos.values()]
+    assert "4 pictures could not be opened." in page.read_text("utf-8")
+
+
+def drawn(page: "Page") -> int:
+    """Return how many thumbnails are on the map."""
+    return int(page.evaluate("document.body.dataset.drawn"))
+
+
+def colours(png: bytes) -> int:
+    """Return how many colours of 64 a picture needs."""
+    with Image.open(io.BytesIO(png)) as shot:
+        return len(shot.convert("RGB").quantize(64).getcolors() or ())
+
+
+def test_a_sample_is_said(features: Path, tmp_path: Path) -> None:
+    result = run("explore", features, "--html", tmp_path / "m.html", "--points", "5", "--projection", "pca")
+    assert result.stderr.splitlines()[0] == "5 of 12 pictures are taken, spread evenly"
+    assert result.stdout.endswith("m.html: 5 pictures\n")
+
+
+def test_table_for_another_place(features: Path, tmp_path: Path) -> None:
+    result = run(
+        "explore", features, "--table", tmp_path / "t.parquet", "--projection", "pca", "-q", "--thumbnail", "32"
+    )
+    assert (result.exit_code, result.stderr) == (0, "")
+    table = pq.read_table(tmp_path / "t.parquet")
+    assert len(table) == 12
+    assert table["image"].null_count == 0
+
+
+@contextmanager
+def served(features: Path, folder: Path) -> Iterator[str]:
+    """Run the command until the block ends; yields the explorer's address."""
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "pnasnet", "explore", str(features), "--port", str(port), "--projection", "pca"]
+    environment = {**os.environ, "XDG_CACHE_HOME": str(folder / "cache"), "HF_HUB_OFFLINE": "1"}
+    with (folder / "log").open("wb") as log:
+        process = subprocess.Popen(command, stdout=log, stderr=log, env=environment, start_new_session=True)
+    try:
+        for _ in range(600):
+            assert process.poll() is None, (folder / "log").read_text()
+            try:
+                urllib.request.urlopen(f"http://localhost:{port}/data/metadata.json", timeout=5).close()
+                break
+            except OSError:
+                time.sleep(0.1)
+        yield f"http://localhost:{port}/"
+    finally:
+        os.killpg(process.pid, 15)
+        process.wait(30)
+
+
+@pytest.mark.slow
+def test_embedding_atlas_in_a_browser(features: Path, tmp_path: Path) -> None:
+    """Its table shows the pictures, and it counts the points. (Its scatter plot needs WebGPU.)"""
+    pytest.importorskip("embedding_atlas", reason="the extra explore is not installed")
+    with served(features, tmp_path) as address, browser_page() as page:
+        page.goto(address)
+        page.get_by_text("12 / 12 points").wait_for(timeout=60_000)
+        wait_until(page, "[...document.images].filter((i) => i.naturalWidth == 96).length >= 12")
+        for name in ("chelsea.jpg", "rocket.jpg"):
+            assert page.get_by_text(name).count() >= 1
+
+
+_SERVE = """if True:
+    import sys
+    import pnasnet.vectors
+    serve = "import os, time; print(os.getpid(), flush=True); time.sleep(100)"
+    pnasnet.vectors.atlas_command = lambda table, port: [sys.executable, "-c", serve]
+    from pnasnet.cli import main
+    main(sys.argv[1:])
+"""
+
+
+@pytest.mark.parametrize(("number", "exit_code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_ended_it_leaves_neither_files_nor_a_server(
+    features: Path, tmp_path: Path, number: signal.Signals, exit_code: int
+) -> None:
+    pytest.importorskip("embedding_atlas", reason="the extra explore is not installed")
+    (tmp_path / "temporary").mkdir()
+    environment = {**os.environ, "TMPDIR": str(tmp_path / "temporary")}
+    command = [sys.executable, "-c", _SERVE, "explore", str(features), "--projection", "pca"]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdout=pipe, stderr=pipe, env=environment, text=True) as process:
+        assert process.stdout is not None
+        server = int(process.stdout.readline())
+        assert list((tmp_path / "temporary").glob("pnasnet-*/atlas.parquet"))
+        process.send_signal(number)
+        _, told = process.communicate(timeout=30)
+    assert process.returncode == exit_code
+    assert told.splitlines()[-1] == "error: interrupted"
+    assert list((tmp_path / "temporary").glob("pnasnet-*")) == []
+    with pytest.raises(ProcessLookupError):
+        os.kill(server, 0)
+
+
+_BUILD = """
+import sys, time
+from pnasnet import vectors
+
+def build(features, folder, progress):
+    (folder / "half").write_bytes(b"x")
+    print("building", flush=True)
+    time.sleep(60)
+
+vectors.build_index = build
+from pnasnet.cli.app import main
+
+main(sys.argv[1:])
+"""
+
+
+@pytest.mark.parametrize("command", ["explore", "duplicates"])
+def test_ended_while_an_index_is_made_it_leaves_no_files(features: Path, tmp_path: Path, command: str) -> None:
+    (tmp_path / "temporary").mkdir()
+    environment = {**os.environ, "TMPDIR": str(tmp_path / "temporary")}
+    arguments = [sys.executable, "-c", _BUILD, command, str(features), "--html", str(tmp_path / "m.html")]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(arguments, stdout=pipe, stderr=pipe, env=environment, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "building\n"
+        process.send_signal(signal.SIGTERM)
+        _, told = process.communicate(timeout=30)
+    assert process.returncode == 143
+    assert told.splitlines()[-1] == "error: interrupted"
+    assert list((tmp_path / "temporary").iterdir()) == []
+
+
+def test_without_the_explorer(features: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    message = "the explorer (without --html or --table) needs embedding-atlas, which is not installed: pip install"
+    assert error_of(run("explore", features)).startswith(message)
+
+
+def test_errors_are_one_line(features: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = tmp_path / "m.html"
+    assert "does not exist" in error_of(run("explore", tmp_path / "none", "--html", page))
+    with monkeypatch.context() as patched:
+        patched.setattr("pnasnet.vectors.build_index", lambda *_, **__: pytest.fail("an index was made"))
+        assert "unknown projection 'tsne'" in error_of(run("explore", features, "--html", page, "--projection", "tsne"))
+    assert "at least 1" in error_of(run("explore", features, "--html", page, "--points", "0"))
+    monkeypatch.setattr("pnasnet.vectors.make_map", lambda *_: pytest.fail("was computed"))
+    assert "there is no folder" in error_of(run("explore", features, "--html", tmp_path / "no/m.html"))
+    assert not page.exists()
+
+
+def test_a_page_never_takes_more_than_it_can(features: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pnasnet.vectors.PAGE_POINTS", 6)
+    for asked in ([], ["--points", "9"]):
+        result = run("explore", features, "--html", tmp_path / "m.html", "--projection", "pca", *asked)
+        assert result.stderr.splitlines()[0] == "6 of 12 pictures are taken, spread evenly"
+    assert explore.PAGE_POINTS == 50_000

@@ -1,0 +1,149 @@
+"""`pnasnet finetune`: one command to a model, one line for each thing that goes wrong."""
+
+import json
+import subprocess
+import sys
+from dataclasses import fields
+from pathlib import Path
+
+import click
+import pytest
+
+from pnasnet.cli.finetune import finetune
+from pnasnet.finetune import MODEL
+from pnasnet.training.machine import Machine
+
+from tests.helpers.cli_runs import error_of, run
+from tests.helpers.finetune_data import folder_of, png
+
+TINY = ("-m", "pnasnet_tiny")
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return folder_of(tmp_path_factory.mktemp("data"), 10)
+
+
+def test_a_folder_becomes_a_model_that_commands_take(pictures: Path, tmp_path: Path) -> None:
+    result = run("finetune", pictures, "-o", tmp_path / "model", *TINY)
+    assert result.exit_code == 0, result.output
+    line = result.stdout.strip()
+    assert line.startswith(f"{tmp_path / 'model'}: 3 classes, top-1 100.00% (95 % interval ")
+    assert "on 6 test pictures" in line
+    assert "classifier for 10 classes was replaced by one for 3" in result.stderr
+    (tmp_path / "new.png").write_bytes(png((25, 210, 40), seed=7))
+    classified = run("classify", tmp_path / "new.png", "-m", tmp_path / "model", "--json", "-q")
+    assert json.loads(classified.stdout)["classes"][0]["name"] == "green"
+    embedded = run("embed", tmp_path / "new.png", "-m", tmp_path / "model", "-o", tmp_path / "f.parquet", "-q")
+    assert embedded.exit_code == 0, embedded.output
+    exported = run("export", tmp_path / "model", tmp_path / "m.onnx", "--endpoint", "Logits")
+    assert exported.exit_code == 0, exported.output
+    evaluated = run("evaluate", tmp_path / "model", pictures, "--json", "-q")
+    assert json.loads(evaluated.stdout)["top1"]["value"] == 1.0
+
+
+def test_options_reach_the_run(pictures: Path, tmp_path: Path) -> None:
+    options = ("--validation", "0.4", "--test", "0.3", "--seed", "5", "--balanced", "--preset", "slim", "-q")
+    result = run("finetune", pictures, "-o", tmp_path, *TINY, *options)
+    assert result.exit_code == 0, result.output
+    assert result.stderr == ""
+    said = json.loads((tmp_path / "metrics.json").read_text())
+    assert said["settings"]["seed"] == "5"
+    assert said["settings"]["balanced"] == "True"
+    assert said["preset"] == "slim"
+    assert "9 test pictures" in result.stdout
+
+
+def test_corrupt_pictures_are_told_and_change_the_exit_code(tmp_path: Path) -> None:
+    broken = ("red/0.png", "blue/4.png")
+    result = run("finetune", folder_of(tmp_path / "data", 8, broken=broken), "-o", tmp_path / "model", *TINY)
+    assert result.exit_code == 3
+    told = [line for line in result.stderr.splitlines() if line.startswith("skipped: ")]
+    assert ["red/0.png" in told[1], "blue/4.png" in told[0]] == [True, True]
+    assert len(told) == 2
+    assert (tmp_path / "model" / MODEL).exists()
+
+
+def test_a_finished_model_is_replaced_only_on_request(pictures: Path, tmp_path: Path) -> None:
+    assert run("finetune", pictures, "-o", tmp_path, *TINY).exit_code == 0
+    before = (tmp_path / MODEL).read_bytes()
+    assert "holds a finished model" in error_of(run("finetune", pictures, "-o", tmp_path, *TINY, "--seed", "1"))
+    assert (tmp_path / MODEL).read_bytes() == before
+    extracted = (tmp_path / "features.parquet").stat().st_mtime_ns
+    again = run("finetune", pictures, "-o", tmp_path, *TINY, "--balanced", "--overwrite")
+    assert again.exit_code == 0
+    count = len(list(pictures.rglob("*.*")))
+    assert f"the features of {count} of {count} pictures were there" in again.stderr.splitlines()
+    assert (tmp_path / "features.parquet").stat().st_mtime_ns == extracted
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("{none}", "-o", "{out}"), "none"),
+        (("{data}", "-o", "{out}", "-m", "pnasnet_tyny"), "did you mean pnasnet_tiny"),
+        (("{data}", "-o", "{out}", *TINY, "--validation", "0.9", "--test", "0.2"), "must be shares"),
+        (("{data}", "-o", "{out}", *TINY, "--full", "--layer-decay", "1.5"), "layer decay 1.5 in"),
+        (("{data}", "-o", "{out}", *TINY, "--validation", "nan"), "must be shares"),
+        (("{data}", "-o", "{out}", *TINY, "--seed", "-1"), "seed -1 must not be negative"),
+        (("{data}", "-o", "{out}", *TINY, "--full", "--learning-rate", "nan"), "learning rate nan above 0"),
+        (("{data}", "-o", "{out}", *TINY, "--split", "train"), "train"),
+    ],
+)
+def test_one_line_for_what_cannot_be_done(
+    pictures: Path, tmp_path: Path, arguments: tuple[str, ...], words: str
+) -> None:
+    places = {"none": str(tmp_path / "none"), "data": str(pictures), "out": str(tmp_path / "model")}
+    assert words in error_of(run("finetune", *(argument.format(**places) for argument in arguments)))
+    assert not (tmp_path / "model" / MODEL).exists()
+
+
+def test_options_of_the_whole_network_need_it(pictures: Path, tmp_path: Path) -> None:
+    machine = {field.name for field in fields(Machine)}
+    tuning = {"epochs", "patience", "learning_rate", "layer_decay", "training_batch", "train_batch_norm"}
+    options = [option for option in finetune.params if option.name in (machine | tuning) - {"precision"}]
+    assert len(options) == 15
+    for option in options:
+        assert isinstance(option, click.Option)
+        assert (option.help or "").startswith("With --full: ")
+        given = [option.opts[0]] if option.is_flag else [option.opts[0], "2"]
+        result = run("finetune", pictures, "-o", tmp_path, *TINY, *given)
+        assert result.exit_code == 2, option.name
+        assert f"{option.opts[0]} goes with --full" in result.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_kept_split_is_stated_as_it_is(pictures: Path, tmp_path: Path) -> None:
+    assert run("finetune", pictures, "-o", tmp_path, *TINY, "--validation", "0.3", "-q").exit_code == 0
+    again = ("finetune", pictures, "-o", tmp_path, *TINY, "--overwrite")
+    assert "splits.parquet" not in run(*again, "--validation", "0.3").stderr
+    result = run(*again, "--validation", "0.4", "--test", "0.3", "--seed", "5")
+    told = "splits.parquet was made with validation 0.3, test 0.15 and seed 0, and is kept: remove it to split anew"
+    assert told in result.stderr.splitlines()
+    said = json.loads((tmp_path / "metrics.json").read_text())
+    assert [said["settings"][name] for name in ("validation", "test", "split_seed")] == ["0.3", "0.15", "0"]
+    assert told in said["notes"]
+
+
+@pytest.mark.parametrize("missing", ["torch", "pytorch_lightning"])
+def test_without_the_extra_it_says_what_to_install(pictures: Path, tmp_path: Path, missing: str) -> None:
+    """In a process of its own, in which a package cannot be imported."""
+    hidden = f"import sys; sys.modules[{missing!r}] = None; from pnasnet.cli import main; main()"
+    arguments = ["finetune", str(pictures)]
+    done = subprocess.run(
+        [sys.executable, "-c", hidden, *arguments, "-o", str(tmp_path / "out")],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 1
+    package = missing.replace("_", "-")
+    assert done.stderr.startswith("error: ")
+    assert done.stderr.endswith(f"needs {package}, which is not installed: pip install 'pnasnet[train]'\n")
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_class_of_one_and_an_empty_class(tmp_path: Path) -> None:
+    data = folder_of(tmp_path / "data", 4)
+    (data / "lonely").mkdir()
+    assert "holds no pictures" in error_of(run("finetune", data, "-o", tmp_path / "model", *TINY))
+    (data / "lonely" / "0.png").write_bytes(png((9, 9, 9)))
+    assert "class 'lonely' has 1 picture" in error_of(run("finetune", data, "-o", tmp_path / "model", *TINY))

@@ -1,0 +1,376 @@
+"""`pnasnet train`: from a recipe and folders of images to a model, interruptions, and errors."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from pnasnet import Module
+from pnasnet.architecture.cells import CellSpec
+from pnasnet.architecture.network_file import write_network
+from pnasnet.architecture.zoo import NamedNetwork
+from pnasnet.errors import InputError, UnknownNameError
+from pnasnet.train.recipes import NAMES, find_recipe
+from pnasnet.train.run import begin_from, train
+from pnasnet.training.folder import read_history
+from pnasnet.training.recipe import Cosine, CropAndFlip
+
+from tests.helpers.cli_runs import HERE, error_of, run
+from tests.helpers.train_data import MACHINE, RECIPE, encoded, write
+
+OPTIONS = ("--accelerator", "cpu", "-q")
+
+
+def use_recipe(monkeypatch: pytest.MonkeyPatch, **changes: Any) -> None:
+    """Let every recipe be a tiny one."""
+    recipe = replace(RECIPE, **changes)
+    monkeypatch.setattr("pnasnet.train.recipes.find_recipe", lambda name: recipe)
+
+
+@pytest.fixture
+def recipe(monkeypatch: pytest.MonkeyPatch) -> None:
+    use_recipe(monkeypatch)
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    write(tmp_path / "data/train")
+    write(tmp_path / "data/test", 8)
+    return tmp_path / "data"
+
+
+@pytest.mark.usefixtures("recipe")
+def test_from_folders_to_a_model(data: Path, tmp_path: Path) -> None:
+    output = tmp_path / "out"
+    result = run("train", "tiny", data / "train", data / "test", "-o", output, *OPTIONS)
+    assert result.exit_code == 0, result.output
+    assert result.stdout.startswith(f"{output}/model.safetensors: 3 epochs, validation top-1 ")
+    assert result.stdout.endswith(" s\n")
+    assert result.stderr == ""
+    module = Module(output / "model.safetensors")
+    assert module.labels == ("lying", "standing")
+    assert module.model.name == "tiny"
+    assert module.model.plan.spec == RECIPE.spec
+    assert sorted(path.name for path in output.iterdir()) == [
+        "checkpoints", "logs", "model.safetensors", "recipe.json", "skipped.json",
+    ]  # fmt: skip
+
+
+@pytest.mark.usefixtures("recipe")
+def test_finished_folder_is_left_alone(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    output, arguments = tmp_path / "out", ("train", "tiny", data / "train", "-o", tmp_path / "out", *OPTIONS)
+    assert "validation" not in run(*arguments).stdout
+    before = (output / "model.safetensors").stat().st_mtime_ns
+    result = run(*arguments)
+    assert result.exit_code == 0
+    assert result.stdout == f"{output}/model.safetensors: this training is finished; there is nothing to do\n"
+    assert (output / "model.safetensors").stat().st_mtime_ns == before
+    use_recipe(monkeypatch, seed=1)
+    assert f"{output} holds a training with another recipe (seed 0, now 1)" in error_of(run(*arguments))
+
+
+@pytest.mark.usefixtures("recipe")
+def test_a_model_of_something_else_is_no_finished_training(data: Path, tmp_path: Path) -> None:
+    (tmp_path / "model.safetensors").write_bytes(b"a model")
+    message = error_of(run("train", "tiny", data / "train", "-o", tmp_path, *OPTIONS))
+    assert message == f"{tmp_path} holds a model that is not of a training by recipe: give another folder"
+    assert [path.name for path in tmp_path.iterdir() if path.is_file()] == ["model.safetensors"]
+
+
+def test_begins_from_given_weights(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At a rate of next to nothing the outcome is what it began from; a folder remembers which weights these were."""
+    use_recipe(monkeypatch)
+    begin = ("train", "tiny", data / "train", *OPTIONS, "-o")
+    first, out = tmp_path / "first", tmp_path / "out"
+    assert run(*begin, first).exit_code == 0
+    use_recipe(monkeypatch, schedule=Cosine(1e-9), seed=1)
+    assert run(*begin, out, "--weights", first).exit_code == 0
+    given, outcome = Module(first).variables, Module(out).variables
+    for name in given:
+        if name.endswith("weights"):
+            np.testing.assert_allclose(outcome[name], given[name], atol=1e-6)
+    assert "there is nothing to do" in run(*begin, out, "--weights", first).stdout
+    assert f"{out} holds a training with another recipe (first_weights " in error_of(run(*begin, out))
+    assert error_of(run(*begin, out, "--weights", tmp_path / "none")).startswith(f"{tmp_path}/none does not exist")
+
+
+def test_begins_from_a_published_set() -> None:
+    recipe = find_recipe("pnasnet_tiny")
+    begun, first = begin_from(recipe, "pnasnet_tiny")
+    assert begun.first_weights == first.checksum == Module("pnasnet_tiny").model.checksum
+    with pytest.raises(UnknownNameError, match="did you mean pnasnet_tiny"):
+        begin_from(recipe, "pnasnet_tinny")
+
+
+def test_weights_and_recipe_that_do_not_belong_together(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="begins from other weights: take both from `begin_from`"):
+        train(replace(RECIPE, first_weights="0" * 64), "tiny", encoded(), None, tmp_path / "out", MACHINE)
+    assert not (tmp_path / "out").exists()
+
+
+def test_first_weights_without_what_the_recipe_has(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    use_recipe(monkeypatch, spec=replace(RECIPE.spec, num_classes=3))
+    shutil.copytree(data / "train", tmp_path / "three")
+    shutil.copytree(data / "train/lying", tmp_path / "three/sitting")
+    assert run("train", "tiny", tmp_path / "three", "-o", tmp_path / "first", *OPTIONS).exit_code == 0
+    use_recipe(monkeypatch)
+    begin = ("train", "tiny", data / "train", "--weights", tmp_path / "first", "--accelerator", "cpu", "-o")
+    result = run(*begin, tmp_path / "out")
+    assert result.exit_code == 0, result.output
+    assert "no classifier for these 2 classes; it begins at random" in result.stderr
+    use_recipe(monkeypatch, spec=replace(RECIPE.spec, filters=2 * RECIPE.spec.filters))
+    assert "does not fit the network" in error_of(run(*begin, tmp_path / "wide"))
+
+
+def test_first_weights_for_as_many_other_classes(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    use_recipe(monkeypatch, schedule=Cosine(1e-9))
+    begin = ("train", "tiny", data / "train", "--accelerator", "cpu", "-o")
+    assert run(*begin, tmp_path / "first").exit_code == 0
+    (data / "train/lying").rename(data / "train/flying")
+    result = run(*begin, tmp_path / "out", "--weights", tmp_path / "first")
+    assert "no classifier for these 2 classes; it begins at random" in result.stderr
+    assert "no classifier" not in run(*begin, tmp_path / "again", "--weights", tmp_path / "out").stderr
+
+
+@pytest.mark.usefixtures("recipe")
+def test_splits_of_one_source_and_progress(data: Path, tmp_path: Path) -> None:
+    (data / "test").rename(data / "val")
+    options = ("--split", "train", "--validation-split", "val", "--accelerator", "cpu", "--validate-every", "2")
+    result = run("train", "tiny", data, "-o", tmp_path / "out", *options)
+    assert result.exit_code == 0, result.output
+    assert "validation top-1" in result.stdout
+    lines = result.stderr.splitlines()
+    assert "2 classes, in the order of the data" in lines
+    epochs = [line for line in lines if line.startswith("epoch ")]
+    assert [("top-1" in line) for line in epochs] == [False, True, True]
+    assert epochs[0].startswith("epoch 1/3: loss ")
+
+
+@pytest.mark.parametrize("from_source", [False, True])
+def test_images_that_cannot_be_read(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, from_source: bool
+) -> None:
+    use_recipe(monkeypatch, **({"augmentation": CropAndFlip()} if from_source else {}))
+    bad = data / "train/lying/bad.png"
+    bad.write_text("no")
+    output = tmp_path / "out"
+    result = run("train", "tiny", data / "train", "-o", output, *OPTIONS, "--workers", "0")
+    assert result.exit_code == 3, result.output
+    first, last = result.stderr.splitlines()
+    assert first.startswith(f"skipped: {bad}: not a JPEG")
+    assert last == f"1 of 33 images could not be read and were left out; {output}/skipped.json names them"
+    assert list(json.loads((output / "skipped.json").read_text())["training"]["skipped"]) == [str(bad)]
+    assert "model.safetensors: 3 epochs" in result.stdout
+
+
+@pytest.mark.usefixtures("recipe")
+def test_class_without_images_that_can_be_read(data: Path, tmp_path: Path) -> None:
+    for path in (data / "train/lying").iterdir():
+        path.write_text("no")
+    message = error_of(run("train", "tiny", data / "train", "-o", tmp_path / "out", *OPTIONS))
+    assert message.startswith("no picture can be read of 1 of 2 classes (lying): ")
+
+
+@pytest.mark.usefixtures("recipe")
+def test_other_classes(data: Path, tmp_path: Path) -> None:
+    write(tmp_path / "more/x", names=("a", "b"))
+    write(tmp_path / "more/x", names=("c", "d"))
+    output = ("-o", tmp_path / "out", *OPTIONS)
+    message = error_of(run("train", "tiny", tmp_path / "more/x", *output))
+    assert message.startswith("the data has 4 classes ('a', 'b', 'c', ...), the recipe 2: take a recipe with as many")
+    message = error_of(run("train", "tiny", data / "train", tmp_path / "more/x", *output))
+    assert message.startswith("the validation pictures have 4 classes that the training pictures lack ('a', ")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.usefixtures("recipe")
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--precision", "float16"), "unknown precision 'float16': did you mean bfloat16 or float32?"),
+        (("--accelerator", "tpu"), "unknown accelerator 'tpu': "),
+        (("--parts", "3"), "a batch of 8 cannot be shared out evenly to 1 devices x 3 parts"),
+        (("--split", "nope"), "nope"),
+    ],
+)
+def test_options_that_make_no_sense(data: Path, tmp_path: Path, options: tuple[str, ...], message: str) -> None:
+    assert message in error_of(run("train", "tiny", data / "train", "-o", tmp_path / "out", *OPTIONS, *options))
+
+
+@pytest.mark.usefixtures("recipe")
+def test_devices_is_a_number_or_auto(data: Path, tmp_path: Path) -> None:
+    arguments = ("train", "tiny", data / "train", "-o", tmp_path / "out", *OPTIONS, "--devices")
+    for given in ("many", "0"):
+        assert run(*arguments, given).exit_code == 2
+    assert run(*arguments, "auto").exit_code == 0
+
+
+def test_too_few_images_and_unknown_recipe(tmp_path: Path) -> None:
+    data = write(tmp_path / "data", 8)
+    message = error_of(run("train", "pnasnet_tiny", data, "-o", tmp_path / "out", *OPTIONS))
+    assert message == "8 pictures do not fill a batch of 128: add some, or take a recipe with smaller ones"
+    message = error_of(run("train", "pnasnet_tinny", data, "-o", tmp_path / "out", *OPTIONS))
+    assert message.startswith("unknown recipe 'pnasnet_tinny': did you mean pnasnet_tiny")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.usefixtures("recipe")
+def test_too_little_memory(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pnasnet.training.memory.available_memory", lambda device: 700_000)
+    message = error_of(run("train", "tiny", data / "train", "-o", tmp_path / "out", *OPTIONS))
+    assert message.startswith("a batch of 8 needs about 0.00")
+    assert message.endswith("; or recompute cells (--checkpoint-cells)")
+
+
+@pytest.mark.usefixtures("recipe")
+def test_full_disk_leaves_no_model(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("safetensors.numpy.save_file", full)
+    arguments = ("train", "tiny", data / "train", "-o", tmp_path / "out", *OPTIONS)
+    assert "No space left on device" in error_of(run(*arguments))
+    assert not (tmp_path / "out/model.safetensors").exists()
+    monkeypatch.undo()
+    use_recipe(monkeypatch)
+    assert run(*arguments).exit_code == 0  # nothing is left to train, and the averaged weights are there
+    assert (tmp_path / "out/model.safetensors").exists()
+
+
+@pytest.mark.usefixtures("recipe")
+def test_cell_of_a_file(data: Path, tmp_path: Path) -> None:
+    cell = CellSpec.of([("conv3", 1, "max5", 0)])
+    file = tmp_path / "best.json"
+    write_network(file, NamedNetwork("found", replace(RECIPE.spec, cell=cell, filters=99)))
+    arguments = ("train", "tiny", data / "train", "-o", tmp_path / "out", *OPTIONS)
+    assert run(*arguments, "--cells", "3").exit_code == 2
+    result = run(*arguments, "--cell", file, "--cells", "3", "--filters", "6")
+    assert result.exit_code == 0, result.output
+    model = Module(tmp_path / "out/model.safetensors").model
+    assert model.name == "found"
+    assert model.spec == replace(RECIPE.spec, cell=cell, num_cells=3, filters=6)
+
+
+@pytest.mark.parametrize("missing", ["pytorch_lightning", "torch"])
+def test_without_lightning(missing: str) -> None:
+    code = """if True:
+        import sys
+        sys.modules[sys.argv[1]] = None
+        from pnasnet.cli import main
+        main(["train", "pnasnet_tiny", "x", "-o", "y"])
+    """
+    done = subprocess.run([sys.executable, "-c", code, missing], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr == (
+        "error: training needs pytorch-lightning, which is not installed: pip install 'pnasnet[train]'\n"
+    )
+
+
+def test_list() -> None:
+    result = run("train", "--list")
+    assert result.exit_code == 0
+    assert [line.split()[0] for line in result.stdout.splitlines()] == list(NAMES)
+    assert "PNASNet-5 (large) on ImageNet, as TF-Slim's notes give it." in result.stdout
+
+
+_RUN = """if True:
+    import os, sys
+    from dataclasses import replace
+    import pnasnet.train.recipes, pnasnet.train.task as task
+    from tests.helpers.train_data import RECIPE
+    pnasnet.train.recipes.find_recipe = lambda name: replace(RECIPE, stages=((8, 1), (16, 40)))
+    step = task.ClassifierTask.training_step
+    def counted(self, batch, index):
+        if self.global_step == 10:
+            os.kill(os.getpid(), int(sys.argv[1]))
+        return step(self, batch, index)
+    task.ClassifierTask.training_step = counted
+    from pnasnet.cli import main
+    main(sys.argv[2:])
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_interrupted(data: Path, tmp_path: Path, number: int, code: int) -> None:
+    arguments = ["train", "tiny", str(data / "train"), "-o", str(tmp_path / "out"), *OPTIONS]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, [HERE.parent, *sys.path]))}
+    command = [sys.executable, "-c", _RUN, str(int(number)), *arguments]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == code, done.stderr
+    assert done.stderr == "error: interrupted; the same command goes on from the last whole epoch\n"
+    assert [path.name for path in (tmp_path / "out/checkpoints").iterdir()] == ["newest-epoch=1.ckpt"]
+    assert not (tmp_path / "out/model.safetensors").exists()
+
+
+_DEVICES = """if True:
+    import os, sys, time
+    from dataclasses import replace
+    sys.path[:0] = {path!r}.split(":")
+    import pnasnet.train.recipes, pnasnet.train.run as run
+    from tests.helpers.train_data import RECIPE
+    recipe = replace(RECIPE, spec=replace(RECIPE.spec, drop_path_keep={keep}))
+    pnasnet.train.recipes.find_recipe = lambda name: recipe
+    write = run.write_weights
+    def slowly(*arguments, **options):
+        time.sleep({seconds})  # Lightning looks after the other processes every five seconds
+        write(*arguments, **options)
+    run.write_weights = slowly
+    from pnasnet.cli import main
+    main(sys.argv[1:])
+"""
+
+
+@pytest.mark.slow
+def test_two_processes_share_the_batches(tmp_path: Path) -> None:
+    """33 pictures for validation, so that the two have different numbers."""
+    data, script = write(tmp_path / "data", 33), tmp_path / "script.py"
+    script.write_text(_DEVICES.format(path=str(HERE.parent), seconds=0, keep=0.8))
+    command = [sys.executable, str(script), "train", "tiny", str(data), str(data), "-o", str(tmp_path / "out")]
+    done = subprocess.run([*command, *OPTIONS, "--devices", "2"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("model.safetensors: 3 epochs") == 1
+    figures = read_history(tmp_path / "out")
+    assert len(figures) == 3
+    hits = [33 * each["validation_top1"] for each in figures]
+    assert hits == pytest.approx([round(number) for number in hits], abs=1e-4)
+    assert done.stderr == ""
+
+
+@pytest.mark.slow
+def test_two_processes_make_the_steps_of_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of one that takes each batch in two parts, since each share is normalized by itself; without random paths."""
+    use_recipe(monkeypatch, spec=replace(RECIPE.spec, drop_path_keep=1.0))
+    data, script = write(tmp_path / "data", 33), tmp_path / "script.py"
+    script.write_text(_DEVICES.format(path=str(HERE.parent), seconds=0, keep=1.0))
+    command = [sys.executable, str(script), "train", "tiny", str(data), "-o", str(tmp_path / "two"), *OPTIONS]
+    done = subprocess.run([*command, "--devices", "2"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert run("train", "tiny", data, "-o", tmp_path / "one", *OPTIONS, "--parts", "2").exit_code == 0
+    two, one = (Module(tmp_path / name / "model.safetensors").variables for name in ("two", "one"))
+    for name, value in one.items():
+        if "moving" not in name:
+            np.testing.assert_allclose(two[name], value, rtol=1e-3, atol=1e-4, err_msg=name)
+
+
+@pytest.mark.slow
+def test_two_processes_and_an_image_that_cannot_be_read(tmp_path: Path) -> None:
+    """The second process ends first, and must not pass for one that failed."""
+    data, script = write(tmp_path / "data", 33), tmp_path / "script.py"
+    (data / "lying/bad.png").write_text("no")
+    script.write_text(_DEVICES.format(path=str(HERE.parent), seconds=11, keep=0.8))
+    command = [sys.executable, str(script), "train", "tiny", str(data), "-o", str(tmp_path / "out"), *OPTIONS[:2]]
+    done = subprocess.run([*command, "--devices", "2"], capture_output=True, text=True, check=False)
+    assert done.returncode == 3, done.stderr
+    assert done.stdout.count("model.safetensors: 3 epochs") == 1
+    lines = done.stderr.splitlines()
+    assert sorted(lines) == sorted(set(lines))
+    assert lines[-1].startswith("1 of 34 images could not be read")

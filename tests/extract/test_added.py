@@ -1,0 +1,341 @@
+"""Adding to a folder of features: only what is new, behind what stays as it is, and whatever ends a run."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+
+from pnasnet import Module
+from pnasnet.errors import InputError, OutputError
+from pnasnet.extract import FeatureFolder, list_units
+from pnasnet.pictures import Unit, listing
+from pnasnet.vectors import build_index, open_features, open_index, search_exactly
+
+from tests.helpers.corpus import MODEL, jpeg, parquet, pictures, rows_of, tar, write_folder, zipped
+from tests.helpers.extract_runs import THREE, StopAfter, run
+
+
+@pytest.fixture(autouse=True)
+def small_units(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(listing, "FILES_IN_UNIT", 4)
+
+
+@pytest.fixture(scope="module")
+def module() -> Module:
+    return Module(MODEL, engine="fake")
+
+
+def names_of(output: Path) -> list[str]:
+    return [Path(str(row["path"])).name for row in rows_of(output)]
+
+
+def contents_of(output: Path) -> dict[str, bytes]:
+    """Return all files of a folder but the lock, by name."""
+    return {path.name: path.read_bytes() for path in output.iterdir() if path.name != "_lock"}
+
+
+def parts_of(output: Path) -> dict[str, bytes]:
+    return {name: content for name, content in contents_of(output).items() if name.startswith("part-")}
+
+
+@pytest.fixture
+def folder(tmp_path: Path, module: Module) -> Path:
+    """Ten photos, complete in `out`; then five more, before, between and after them by name, of which one fails."""
+    photos = write_folder(tmp_path / "photos", pictures(10))
+    run(module, tmp_path / "out", photos)
+    write_folder(photos, {name: jpeg(number) for number, name in enumerate(NEW, 50)})
+    (photos / "00004b.jpg").write_bytes(b"no picture")
+    return photos
+
+
+NEW = ["00000.jpeg", "00002b.jpg", "00004b.jpg", "00009b.jpg", "00009c.jpg"]
+ALL = [*pictures(10), *NEW]
+
+
+def test_only_what_is_new_is_embedded_behind_what_is_there(module: Module, tmp_path: Path, folder: Path) -> None:
+    before = parts_of(tmp_path / "out")
+    report = run(module, tmp_path / "out", folder, add=True)
+    assert (report.rows, report.kept, report.failed, report.failed_before, report.vanished) == (5, 10, 1, 0, 0)
+    assert names_of(tmp_path / "out") == ALL
+    after = parts_of(tmp_path / "out")
+    assert {name: after[name] for name in before} == before
+    assert sorted(after)[: len(before)] == sorted(before)
+    run(module, tmp_path / "anew", folder)
+    anew = {row["path"]: row for row in rows_of(tmp_path / "anew")}
+    assert {row["path"]: row for row in rows_of(tmp_path / "out")} == anew
+    mark = json.loads((tmp_path / "out/_complete.json").read_text())
+    assert (mark["rows"], mark["failed"]) == (15, 1)
+    said = json.loads((tmp_path / "out/_report.json").read_text())
+    assert (said["rows"], said["failed"], said["this_run"]["rows"]) == (15, 1, 5)
+    assert "This run wrote 5 rows; 10 rows were there before it." in (tmp_path / "out/_report.html").read_text()
+
+
+def test_without_it_a_complete_folder_stays_as_it_is(module: Module, tmp_path: Path, folder: Path) -> None:
+    before = contents_of(tmp_path / "out")
+    report = run(module, tmp_path / "out", folder)
+    assert (report.rows, report.kept) == (0, 10)
+    assert contents_of(tmp_path / "out") == before
+
+
+def test_where_nothing_is_new_nothing_changes(module: Module, tmp_path: Path, folder: Path) -> None:
+    run(module, tmp_path / "out", folder, add=True)
+    before = contents_of(tmp_path / "out")
+    (tmp_path / "out/.0f._inputs.jsonl").touch()  # of a run that was killed while it listed
+    (folder / "00001.jpg").unlink()
+    (folder / "00009c.jpg").unlink()
+    (folder / "00002.jpg").write_bytes(jpeg(99))  # changed: not looked at
+    report = run(module, tmp_path / "out", folder, add=True)
+    assert (report.rows, report.kept, report.failed, report.failed_before, report.vanished) == (0, 15, 1, 1, 2)
+    assert contents_of(tmp_path / "out") == before
+
+
+def test_a_new_folder_and_one_that_is_not_complete(module: Module, tmp_path: Path) -> None:
+    photos = write_folder(tmp_path / "photos", pictures(10))
+    with pytest.raises(KeyboardInterrupt):
+        run(module, tmp_path / "out", photos, add=True, listener=StopAfter(3))
+    write_folder(photos, {"00000.jpeg": jpeg(50)})
+    report = run(module, tmp_path / "out", photos, add=True)
+    assert report.kept + report.rows == 11
+    assert names_of(tmp_path / "out") == [*pictures(10), "00000.jpeg"]
+    write_folder(photos, {"00000a.jpg": jpeg(51), "00003a.jpg": jpeg(52)})
+    run(module, tmp_path / "out", photos, add=True)
+    assert names_of(tmp_path / "out") == [*pictures(10), "00000.jpeg", "00000a.jpg", "00003a.jpg"]
+
+
+@pytest.mark.parametrize("add", [True, False])
+@pytest.mark.parametrize("rows", [1, 4, 5])
+def test_an_interrupted_run_goes_on_where_it_was(
+    module: Module, tmp_path: Path, folder: Path, rows: int, add: bool
+) -> None:
+    """By the same command, or by one without `--add`, for the inputs are listed."""
+    with pytest.raises(KeyboardInterrupt) as caught:
+        run(module, tmp_path / "out", folder, add=True, listener=StopAfter(rows))
+    assert "the same command goes on from there" in caught.value.__notes__[0]
+    assert not FeatureFolder(tmp_path / "out").is_complete
+    assert run(module, tmp_path / "out", folder, add=add).kept >= 10 + rows
+    assert names_of(tmp_path / "out") == ALL
+
+
+class DeadError(BaseException):
+    """What ends a process, as far as the files can tell."""
+
+
+def test_death_before_each_change_of_the_folder(
+    module: Module, tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(tmp_path / "out", tmp_path / "before")
+    run(module, tmp_path / "out", folder, add=True)
+    whole, inputs = parts_of(tmp_path / "out"), (tmp_path / "out/_inputs.jsonl").read_bytes()
+    assert names_of(tmp_path / "out") == ALL
+    deaths, died = 0, True
+    while died:
+        victim = tmp_path / f"victim{deaths}"
+        shutil.copytree(tmp_path / "before", victim)
+        with monkeypatch.context() as patch:
+            died = _dies_at(patch, victim, deaths, partial(run, module, victim, folder, add=True))
+        if FeatureFolder(victim).mark:  # never said of less than what is listed
+            rows = [json.loads(line)["paths"] for line in (victim / "_inputs.jsonl").read_text().splitlines()]
+            assert len(names_of(victim)) == sum(map(len, rows))
+        run(module, victim, folder, add=True)
+        assert parts_of(victim) == whole
+        assert (victim / "_inputs.jsonl").read_bytes() == inputs
+        assert FeatureFolder(victim).mark["rows"] == 15
+        assert not list(victim.glob(".*"))
+        deaths += died
+    assert deaths > 10
+
+
+def _dies_at(patch: pytest.MonkeyPatch, output: Path, moment: int, action: Callable[[], object]) -> bool:
+    """Let the process die before it has changed the names in a folder for so many times; return whether it did."""
+    changes = 0
+
+    def guard(name: str) -> None:
+        change = getattr(Path, name)
+
+        def guarded(path: Path, *arguments: Any, **options: Any) -> Any:
+            nonlocal changes
+            if path.parent == output and path.name != "_lock":
+                if changes >= moment:  # and whoever tidies up is dead, too
+                    raise DeadError
+                changes += 1
+            return change(path, *arguments, **options)
+
+        patch.setattr(Path, name, guarded)
+
+    guard("replace")
+    guard("unlink")
+    try:
+        action()
+    except DeadError:
+        return True
+    return False
+
+
+def test_shards_that_are_new_and_ones_that_have_grown(module: Module, tmp_path: Path) -> None:
+    shards = write_folder(tmp_path / "shards", {"b.tar": tar(pictures(3)), "d.zip": zipped(pictures(2, 10))})
+    parquet(shards / "f.parquet", [jpeg(20), jpeg(21)])
+    pattern = shards / "*"
+    run(module, tmp_path / "out", pattern)
+    before = names_of(tmp_path / "out")
+    write_folder(shards, {"b.tar": tar(pictures(5)), "d.zip": zipped(pictures(9, 10))})  # grown: not looked at
+    parquet(shards / "f.parquet", [jpeg(number) for number in range(20, 29)])
+    assert run(module, tmp_path / "out", pattern, add=True).rows == 0
+    write_folder(shards, {"a.tar": tar(pictures(2, 30)), "c.zip": zipped(pictures(2, 40)), "z.jpg": jpeg(60)})
+    parquet(shards / "e.parquet", [jpeg(number) for number in range(50, 57)], group=3)
+    report = run(module, tmp_path / "out", pattern, add=True)
+    assert (report.rows, report.vanished) == (2 + 2 + 7 + 1, 0)
+    new = ["00030.jpg", "00031.jpg", "00040.jpg", "00041.jpg", *(f"e.parquet#{number}" for number in range(7)), "z.jpg"]
+    assert names_of(tmp_path / "out") == [*before, *new]
+    (shards / "b.tar").unlink()
+    (shards / "f.parquet").unlink()
+    assert run(module, tmp_path / "out", pattern, add=True).vanished == 2
+
+
+def test_new_files_here_and_there_share_units(module: Module, tmp_path: Path) -> None:
+    photos = write_folder(tmp_path / "photos", pictures(12))
+    run(module, tmp_path / "out", photos)
+    write_folder(photos, {f"{number:05d}b.jpg": jpeg(number + 50) for number in range(0, 12, 3)})
+    run(module, tmp_path / "out", photos, add=True)
+    assert [len(unit.inputs) for unit in FeatureFolder(tmp_path / "out").inputs()] == [4, 4, 4, 4]
+
+
+def test_other_settings_are_refused_and_said(module: Module, tmp_path: Path, folder: Path) -> None:
+    before = contents_of(tmp_path / "out")
+    with pytest.raises(OutputError, match=r"embedding\.preset was 'hub' and is now 'slim'; take the same ones"):
+        run(module, tmp_path / "out", folder, add=True, options=replace(THREE, preset="slim"))
+    with pytest.raises(OutputError, match="sources was "):
+        run(module, tmp_path / "out", folder, folder, add=True)
+    assert contents_of(tmp_path / "out") == before
+
+
+def test_a_source_that_is_gone_leaves_all_as_it_is(module: Module, tmp_path: Path, folder: Path) -> None:
+    def broken() -> Iterator[Unit]:
+        yield from list_units([folder])
+        raise InputError("the server is gone")
+
+    before = contents_of(tmp_path / "out")
+    with pytest.raises(InputError, match="the server is gone"):
+        run(module, tmp_path / "out", folder, units=broken, add=True)
+    folder.rename(tmp_path / "away")
+    with pytest.raises(InputError, match="does not exist"):
+        run(module, tmp_path / "out", folder, add=True)
+    folder.mkdir()
+    with pytest.raises(InputError, match="holds no picture"):
+        run(module, tmp_path / "out", folder, add=True)
+    assert contents_of(tmp_path / "out") == before
+
+
+def test_a_file_takes_no_more(module: Module, tmp_path: Path, folder: Path) -> None:
+    with pytest.raises(OutputError, match=r"cannot add to .*f\.parquet: it is one file.*; name a folder"):
+        run(module, tmp_path / "f.parquet", folder, add=True)
+    assert not list(tmp_path.glob("f.*"))
+
+
+def test_a_list_that_was_empty(module: Module, tmp_path: Path) -> None:
+    photos = write_folder(tmp_path / "photos", pictures(2))
+    with pytest.raises(InputError, match="the list names no source"):
+        run(module, tmp_path / "out", Path("list"), units=list, add=True)
+    report = run(module, tmp_path / "out", Path("list"), units=lambda: list_units([photos]), add=True)
+    assert (report.rows, report.kept, report.vanished) == (2, 0, 0)
+
+
+def test_names_that_are_no_text(module: Module, tmp_path: Path) -> None:
+    photos = write_folder(tmp_path / "photos", {os.fsdecode(b"\xff.jpg"): jpeg(1), "é.jpg": jpeg(2)})
+    run(module, tmp_path / "out", photos)
+    write_folder(photos, {os.fsdecode(b"\xfe.jpg"): jpeg(3)})
+    assert run(module, tmp_path / "out", photos, add=True).rows == 1
+
+
+def test_copies_of_what_is_there(module: Module, tmp_path: Path) -> None:
+    options = replace(THREE, deduplicate=True)
+    photos = write_folder(tmp_path / "photos", pictures(5))
+    run(module, tmp_path / "out", photos, options=options)
+    write_folder(photos, {"copy.jpg": jpeg(3), "other.jpg": jpeg(9)})
+    report = run(module, tmp_path / "out", photos, options=options, add=True)
+    assert (report.rows, report.stages.copies) == (2, 1)
+    rows = rows_of(tmp_path / "out")
+    assert rows[5]["embedding"] == rows[3]["embedding"]
+
+
+def test_readers_meanwhile_and_an_index_that_grows(module: Module, tmp_path: Path, folder: Path) -> None:
+    """What is whole is there for readers, complete or not; an index wants to be told."""
+    out = tmp_path / "out"
+    build_index(open_features(out)).close()
+    with pytest.raises(KeyboardInterrupt):
+        run(module, out, folder, add=True, listener=StopAfter(3))
+    unfinished = open_features(out)
+    assert 10 < unfinished.rows < 15
+    with pytest.raises(InputError, match="lacks 1 of 4 parts: go on building it with --index"):
+        open_index(unfinished)
+    copied: list[int] = []
+    build_index(unfinished, progress=copied.append).close()
+    run(module, out, folder, add=True)
+    features = open_features(out)
+    build_index(features, progress=copied.append).close()
+    assert sum(copied) == 4  # of the five that are new one has failed; none of the ten is read again
+    index = open_index(features)
+    assert index is not None
+    with index:
+        query = features.vectors(next(features.blocks(len(features.parts) - 1)).ids)[:1]
+        (found,), (expected,) = index.search(query, 14), search_exactly(features, query, 14)
+        assert found.similarities == pytest.approx(expected.similarities, abs=1e-3)
+        assert set(found.ids.tolist()) == set(expected.ids.tolist())
+
+
+# Real kills, of processes of their own.
+
+PROGRAM = """
+import sys
+from pnasnet.extract import keeper
+from pnasnet.extract.sources import listing
+listing.FILES_IN_UNIT, keeper.PART_SECONDS = 8, 0.05
+from pnasnet.cli import main
+main(sys.argv[1:])
+"""
+ENVIRONMENT = {**os.environ, "PNASNET_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
+KILLS = 12
+
+
+@pytest.mark.slow
+def test_kill_9_at_random_moments(tmp_path: Path) -> None:
+    photos, out, random = write_folder(tmp_path / "photos", pictures(200)), tmp_path / "out", Random(0)
+    command = [sys.executable, "-c", PROGRAM, "embed", str(photos), "-m", MODEL, "--engine", "fake", "-o", str(out)]
+    subprocess.run(command, env=ENVIRONMENT, check=True, capture_output=True)
+    before = parts_of(out)
+    write_folder(photos, {f"{number:05d}b.jpg": jpeg(number + 1000) for number in range(200)})
+    (photos / "00100b.jpg").write_bytes(b"no picture")
+    shutil.copytree(out, tmp_path / "first")
+    for _ in range(KILLS):
+        process = subprocess.Popen([*command, "--add"], stderr=subprocess.PIPE, env=ENVIRONMENT)
+        seen, deadline = state_of(out), time.monotonic() + 120
+        while process.poll() is None and state_of(out) == seen:  # a file that is new, or was about to be
+            assert time.monotonic() < deadline
+            time.sleep(0.0005)
+        time.sleep(random.random() * 0.03)
+        process.kill()
+        process.communicate()
+        if FeatureFolder(out).is_complete and len(names_of(out)) == 400:  # faster than the killer: once more
+            shutil.rmtree(out)
+            shutil.copytree(tmp_path / "first", out)
+    assert subprocess.run([*command, "--add"], env=ENVIRONMENT, check=False, capture_output=True).returncode == 3
+    assert not list(out.glob(".*"))
+    after = parts_of(out)
+    assert {name: after[name] for name in before} == before
+    assert names_of(out) == [*pictures(200), *(f"{number:05d}b.jpg" for number in range(200))]
+    assert pq.read_table(out)["status"].to_pylist().count("error") == 1
+    assert FeatureFolder(out).mark["rows"] == 400
+
+
+def state_of(output: Path) -> set[Path]:
+    return set(output.iterdir())

@@ -1,0 +1,174 @@
+"""Extraction on a Ray cluster of this machine: the same rows, also where a worker is killed in the middle."""
+
+import contextlib
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pnasnet.errors import InputError
+from pnasnet.extract import (
+    ColumnsOf,
+    ExtractOptions,
+    Listener,
+    ModelChoice,
+    Report,
+    Sources,
+    extract_to,
+    extract_to_folder,
+    list_units,
+)
+from pnasnet.extract.on_ray import RayOptions, enter, extract_on_ray
+from pnasnet.pictures import listing
+
+from tests.helpers.corpus import MODEL, jpeg, pictures, rows_of, tar, write_folder
+
+ray = pytest.importorskip("ray")
+psutil = pytest.importorskip("psutil")
+pytestmark = [
+    pytest.mark.slow,
+    # Ray's own: files and sockets that it leaves to the garbage collector.
+    pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning"),
+    pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning"),
+]
+
+OPTIONS = ExtractOptions(batch_size=3, decoders=1)
+
+
+class Ears(Listener):
+    """Counts what it hears."""
+
+    def __init__(self) -> None:
+        self.rows = 0
+
+    def progress(self, rows: int) -> None:
+        self.rows += rows
+
+
+@pytest.fixture(scope="module")
+def cluster(only_cluster: None) -> Iterator[str]:
+    """A cluster of two nodes with a processor each."""
+    from ray.cluster_utils import Cluster
+
+    nodes = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
+    nodes.add_node(num_cpus=1)
+    ray.init(address=nodes.address, log_to_driver=False)
+    yield nodes.address
+    ray.shutdown()
+    nodes.shutdown()
+
+
+@pytest.fixture
+def sources(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Sources:
+    monkeypatch.setattr(listing, "FILES_IN_UNIT", 20)
+    folder = write_folder(tmp_path / "folder", {**pictures(200), "00003.jpg": b"no picture"})
+    (tmp_path / "a.tar").write_bytes(tar(pictures(50, 200)))
+    names = [str(folder), str(tmp_path / "a.tar")]
+    return Sources(lambda: list_units(names), names)
+
+
+def run(
+    output: Path, sources: Sources, address: str | None, listener: Listener | None = None, *, add: bool = False
+) -> Report:
+    build = ColumnsOf((ModelChoice(MODEL, engine="fake"),), ("global_pool",), OPTIONS)
+    extract: Any = extract_to_folder
+    if address:
+        extract = partial(extract_on_ray, build=build, ray_options=RayOptions(address, workers=2))
+    return extract_to(output, sources, build(), OPTIONS, extract=extract, add=add, listener=listener)
+
+
+def workers() -> list[Any]:
+    """Return the processes that extract."""
+    found = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            if "_Worker" in " ".join(process.cmdline()) and "ray::" in process.cmdline()[0]:
+                found.append(process)
+    return found
+
+
+def test_a_cluster_gives_the_same_rows(cluster: str, tmp_path: Path, sources: Sources) -> None:
+    ears = Ears()
+    report = run(tmp_path / "ray", sources, cluster, ears)
+    assert (report.rows, report.failed, ears.rows) == (250, 1, 250)
+    assert report.sample.thumbnails
+    run(tmp_path / "alone", sources, None)
+    assert rows_of(tmp_path / "ray") == rows_of(tmp_path / "alone")
+
+
+def test_one_begins_and_the_other_goes_on(cluster: str, tmp_path: Path, sources: Sources) -> None:
+    class Stop(Listener):
+        def progress(self, rows: int) -> None:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "out", sources, None, Stop())
+    report = run(tmp_path / "out", sources, cluster)
+    assert 0 < report.kept < 250
+    assert report.kept + report.rows == 250
+    run(tmp_path / "alone", sources, None)
+    assert rows_of(tmp_path / "out") == rows_of(tmp_path / "alone")
+
+
+def test_photos_that_are_added_on_a_cluster(cluster: str, tmp_path: Path, sources: Sources) -> None:
+    for place, address in (("ray", cluster), ("alone", None)):
+        run(tmp_path / place, sources, None)
+        assert run(tmp_path / place, sources, address, add=True).rows == 0
+    write_folder(tmp_path / "folder", {f"{number:05d}b.jpg": jpeg(number + 500) for number in range(50)})
+    for place, address in (("ray", cluster), ("alone", None)):
+        report = run(tmp_path / place, sources, address, add=True)
+        assert (report.kept, report.rows) == (250, 50)
+    assert rows_of(tmp_path / "ray") == rows_of(tmp_path / "alone")
+
+
+def test_a_worker_is_killed_in_the_middle(cluster: str, tmp_path: Path, sources: Sources) -> None:
+    killed: list[int] = []
+
+    def kill() -> None:
+        deadline = time.monotonic() + 60
+        while not list(tmp_path.glob("ray/part-*")) and time.monotonic() < deadline:
+            time.sleep(0.005)
+        for process in workers()[:1]:
+            os.kill(process.pid, signal.SIGKILL)
+            killed.append(process.pid)
+
+    thread = threading.Thread(target=kill)
+    thread.start()
+    run(tmp_path / "ray", sources, cluster)
+    thread.join()
+    assert killed
+    run(tmp_path / "alone", sources, None)
+    assert rows_of(tmp_path / "ray") == rows_of(tmp_path / "alone")
+
+
+def test_errors_of_workers_are_ours(cluster: str, tmp_path: Path, sources: Sources) -> None:
+    build = ColumnsOf((ModelChoice(MODEL, engine="fake"),), ("global_pool",), OPTIONS)
+    broken = ColumnsOf((ModelChoice("pnasnet_tinny"),), ("global_pool",), OPTIONS)
+    extract = partial(extract_on_ray, build=broken, ray_options=RayOptions(cluster, workers=1))
+    with pytest.raises(Exception, match="pnasnet_tinny") as caught:
+        extract_to(tmp_path / "out", sources, build(), OPTIONS, extract=extract)
+    assert "\n" not in str(caught.value)
+
+
+def test_places_that_are_not_there(cluster: str, tmp_path: Path, sources: Sources) -> None:
+    build = ColumnsOf((ModelChoice(MODEL, engine="fake"),), ("global_pool",), OPTIONS)
+    extract = partial(extract_on_ray, build=build, ray_options=RayOptions(cluster, cpus=64))
+    with pytest.raises(InputError, match="no room for a worker of 64 processors"):
+        extract_to(tmp_path / "out", sources, build(), OPTIONS, extract=extract)
+    with pytest.raises(InputError, match="at least one worker"):
+        RayOptions(workers=0)
+
+
+def test_relative_names_are_the_users(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "there").mkdir()
+    enter(str(tmp_path / "there"))
+    assert Path.cwd() == tmp_path / "there"
+    enter(str(tmp_path / "elsewhere"))  # where nothing has such names by accident
+    assert Path.cwd() == Path("/")

@@ -1,0 +1,142 @@
+"""The report of an extraction: what it counts, and that nobody's names become markup."""
+
+import io
+import json
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from pnasnet import Module
+from pnasnet.extract import (
+    ExtractOptions,
+    FeatureFolder,
+    Prepared,
+    Report,
+    Sources,
+    Stages,
+    columns_for,
+    extract_to,
+    list_units,
+)
+from pnasnet.extract.report import Failures, write_report
+from pnasnet.extract.sample import Sample
+from pnasnet.pictures import Picture
+
+from tests.helpers.corpus import MODEL, pictures, write_folder
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the output of an extraction with failures of several kinds."""
+    base = tmp_path_factory.mktemp("report")
+    files = {**pictures(60), "<b>&.jpg": b"", "empty.jpg": b"", "text.jpg": b"<script>alert(1)</script>"}
+    folder, options = write_folder(base / "photos", files), ExtractOptions()
+    columns = columns_for([Module(MODEL, engine="fake")], ["global_pool"], options)
+    extract_to(base / "out", Sources(lambda: list_units([folder]), [str(folder)]), columns, options)
+    return base / "out"
+
+
+def test_figures(report: Path) -> None:
+    said = json.loads((report / "_report.json").read_text())
+    assert (said["rows"], said["failed"], said["this_run"]["rows"]) == (63, 3, 63)
+    assert [group["count"] for group in said["failures"]] == [2, 1]
+    assert said["failures"][0]["kind"].startswith("empty (N bytes)")
+    assert [Path(example["path"]).name for example in said["failures"][0]["examples"]] == ["<b>&.jpg", "empty.jpg"]
+    assert said["this_run"]["bottleneck"] in ("decoding", "engine", "writing")
+    assert sum(said["this_run"]["shares"].values()) == pytest.approx(1)
+    assert said["settings"]["embedding.preset"] == "hub"
+    assert said["engines"] == ["fake engine: mean colours instead of features"]
+    seconds, rates = said["this_run"]["stages"], said["this_run"]["images_per_second"]
+    assert {name: rates[name] * seconds[name] for name in rates} == pytest.approx(
+        {"decoding": 63, "engine": 60, "writing": 63}
+    )
+
+
+def test_page(report: Path) -> None:
+    page = (report / "_report.html").read_text()
+    assert "<h1>63 rows: 60 vectors, 3 failures</h1>" in page
+    assert page.count('<img src="data:image/jpeg;base64,') == 48
+    assert "&lt;b&gt;&amp;.jpg" in page
+    assert "The networks ran on fake engine: mean colours instead of features." in page
+    assert len(re.findall(r"[\d,]+\.\d images a second", page)) == 3
+    assert "<script" not in page
+    assert "<b>&" not in page
+    assert "http" not in page.replace("http-equiv", "")  # asks nothing of a network
+
+
+def test_shares_of_many_workers_are_of_their_time(tmp_path: Path) -> None:
+    """Ten workers spend more seconds than pass."""
+    folder = FeatureFolder(tmp_path)
+    done = Report(rows=100, failed=10, seconds=3.0, stages=Stages(40.0, 4.0, 12.0, 4.0, copies=30))
+    write_report(folder, {"sources": []}, done, Failures())
+    said = json.loads((tmp_path / "_report.json").read_text())["this_run"]
+    assert said["shares"] == {"decoding": 0.2, "engine": 0.6, "writing": 0.2}
+    assert said["images_per_second"] == {"decoding": 2.5, "engine": 5.0, "writing": 25.0}
+
+
+def test_engines_of_several_columns_and_runs(tmp_path: Path) -> None:
+    photos, options = write_folder(tmp_path / "photos", pictures(3)), ExtractOptions()
+    modules = [Module(MODEL, engine="fake"), Module(MODEL, engine="fake")]
+    modules[1].engine_for(("global_pool",)).description = "another engine"
+    columns = [
+        replace(columns_for([module], ["global_pool"], options)[0], name=f"embedding_{number}")
+        for number, module in enumerate(modules)
+    ]
+    extract_to(tmp_path / "out", Sources(lambda: list_units([photos]), [str(photos)]), columns, options)
+    said = json.loads((tmp_path / "out/_report.json").read_text())
+    assert said["engines"] == ["fake engine: mean colours instead of features", "another engine"]
+
+
+def test_failures_are_grouped_without_names_and_numbers_and_bounded() -> None:
+    failures = Failures()
+    for number in range(1000):
+        failures.add(f"{number}.jpg", f"{number}.jpg: {number:,} x 7 pixels, too many")
+        failures.add("x.jpg", f"x.jpg: kind {chr(0x4E00 + number)}")
+    groups = failures.groups()
+    assert (failures.count, len(groups)) == (2000, 101)
+    assert groups[0]["kind"] == "N x N pixels, too many"
+    assert groups[0]["count"] == 1000
+    assert len(groups[0]["examples"]) == 5
+    assert {group["kind"]: group["count"] for group in groups}["other"] == 1000 - 99
+
+
+def test_each_picture_is_as_likely_to_be_sampled() -> None:
+    image = np.zeros((8, 8, 3), np.float32)
+    chosen = np.zeros(40)
+    for seed in range(300):
+        sample = Sample(10, seed)
+        for number in range(40):
+            sample.offer(Picture(str(number), lambda: b""), Prepared((image,), 8, 4))
+        assert len(sample.thumbnails) == 10
+        for name, jpeg in sample.thumbnails:
+            chosen[int(name)] += 1
+            assert jpeg
+    assert abs(chosen / 300 - 0.25).max() < 0.12  # 4.8 standard deviations
+
+
+def test_each_picture_is_as_likely_to_be_sampled_by_several() -> None:
+    """As workers of a cluster do, whose shards have different sizes."""
+    image = np.zeros((8, 8, 3), np.float32)
+    chosen = np.zeros(40)
+    for seed in range(300):
+        whole, start = Sample(10, seed), 0
+        for count in (12, 1, 1, 1, 1, 24):
+            sample = Sample(10, 1000 + seed)
+            for number in range(start, start + count):
+                sample.offer(Picture(str(number), lambda: b""), Prepared((image,), 8, 4))
+            whole.merge(sample)
+            start += count
+        assert len(whole.thumbnails) == 10
+        for name, _ in whole.thumbnails:
+            chosen[int(name)] += 1
+    assert abs(chosen / 300 - 0.25).max() < 0.12  # 4.8 standard deviations
+
+
+def test_thumbnails_have_the_pictures_shape() -> None:
+    sample = Sample(1)
+    sample.offer(Picture("a", lambda: b""), Prepared((np.zeros((32, 32, 3), np.float32),), 1000, 250))
+    assert Image.open(io.BytesIO(sample.thumbnails[0][1])).size == (112, 28)

@@ -1,0 +1,27 @@
+"""What the tests of the command line share."""
+
+from pathlib import Path
+
+from click.testing import CliRunner, Result
+
+from pnasnet.cli import main
+
+HERE = Path(__file__).parents[1]
+PHOTOS = HERE.parent / "examples/photos"
+MODEL = ("--model", str(HERE / "checkpoints/tiny_hub_tf1"), "--engine", "fake")
+"""A real module, 64x64, whose 160 features are the picture's mean colour over and over."""
+
+
+def run(*arguments: str | Path) -> Result:
+    """Run `pnasnet` within this process."""
+    return CliRunner().invoke(main, [str(argument) for argument in arguments], prog_name="pnasnet")
+
+
+def error_of(result: Result, exit_code: int = 1) -> str:
+    """Return the one line of an error; fail if there was none, more, or a traceback."""
+    assert result.exit_code == exit_code, result.output
+    assert isinstance(result.exception, SystemExit), result.exception
+    lines = [line for line in result.stderr.splitlines() if line.startswith("error: ")]
+    assert len(lines) == 1, result.stderr
+    assert "Traceback" not in result.output
+    return lines[0].removeprefix("error: ")

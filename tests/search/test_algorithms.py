@@ -1,0 +1,299 @@
+"""Searches with made-up accuracies: what they choose, that it lasts, and when they end."""
+
+import sqlite3
+import subprocess
+import sys
+from concurrent.futures import Future
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from pnasnet.architecture.cells import CellSpec
+from pnasnet.errors import InputError
+from pnasnet.search.algorithms import observe, run_algorithm
+from pnasnet.search.analysis import steps_within
+from pnasnet.search.config import SearchConfig
+from pnasnet.search.evaluator import Patience
+from pnasnet.search.journal import Child, Journal
+from pnasnet.search.run import Workers, budget, locked, search
+from pnasnet.search.session import Children, Session, Step
+
+from tests.helpers.cli_runs import HERE
+from tests.helpers.search_data import CONFIG, DATA, SPACE, FakeEvaluator, FakeJob, accuracy_of, child_of
+
+
+def configured(**changes: Any) -> SearchConfig:
+    return replace(CONFIG, search=replace(CONFIG.search, **changes))
+
+
+def run(
+    path: Path, algorithm: str, config: SearchConfig = CONFIG, seed: int = 0, evaluator: FakeEvaluator | None = None
+) -> list[Step]:
+    with Journal(path) as journal:
+        children = Children(journal, evaluator or FakeEvaluator())
+        try:
+            session = Session(algorithm, config.space, children, journal, budget(config), config.search.ahead)
+            return run_algorithm(algorithm, config, seed, session)
+        finally:
+            children.close()
+
+
+def cells(steps: list[Step]) -> list[CellSpec]:
+    return [step.choice.cell for step in steps]
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "journal.sqlite"
+
+
+ONE = SPACE.decode(SPACE.one_block()[0])
+
+
+class Late(Future[Child]):
+    """A child that is done just after one has waited for it in vain."""
+
+    def result(self, timeout: float | None = None) -> Child:
+        if not self.done():
+            self.set_result(child_of(ONE))
+            raise TimeoutError
+        return super().result(timeout)
+
+
+def test_a_child_that_is_done_when_one_looks_again(path: Path) -> None:
+    with Journal(path) as journal:
+        children = Children(journal, FakeEvaluator())
+        assert children.wait(Late()) == child_of(ONE)
+        failed: Future[Child] = Future()
+        failed.set_exception(TimeoutError("its own"))
+        with pytest.raises(TimeoutError, match="its own"):
+            children.wait(failed)
+        children.close()
+
+
+ALGORITHMS = pytest.mark.parametrize("algorithm", CONFIG.search.algorithms)
+
+
+def test_progressive_goes_block_by_block(path: Path) -> None:
+    config = configured(models=None, beam=8)
+    steps = run(path, "progressive", config)
+    sizes = [len(cell.blocks) for cell in cells(steps)]
+    assert sizes == [1] * 36 + [2] * 8 + [3] * 8
+    assert config.levels == [36, 8, 8]
+    assert {cell.canonical() for cell in cells(steps[:36])} == {SPACE.decode(row) for row in SPACE.one_block()}
+    for parents, level in ((steps[:36], steps[36:44]), (steps[36:44], steps[44:])):
+        known = {cell.blocks for cell in cells(parents)}
+        assert all(cell.blocks[:-1] in known for cell in cells(level))
+        expected = [step.choice.predicted for step in level]
+        assert expected == sorted(expected, reverse=True)  # type: ignore[type-var]
+    assert len({cell.canonical() for cell in cells(steps)}) == len(steps)
+
+
+def test_progressive_beats_random_where_accuracies_can_be_learnt(path: Path) -> None:
+    config = configured(models=None)
+    found = {name: cells(run(path, name, config)) for name in ("progressive", "random")}
+    top = {name: np.mean(sorted(map(accuracy_of, found[name]))[-5:]) for name in found}
+    assert len(found["progressive"]) == len(found["random"]) == 52
+    assert top["progressive"] > top["random"]
+
+
+def test_evolution_is_regularized(path: Path) -> None:
+    """After the first ten, each is one change away from one of the ten before those that were not yet known."""
+    steps = run(path, "evolution")
+    rows = [SPACE.encode(cell) for cell in cells(steps)]
+    for index in range(10, 40):
+        known = rows[max(index - 2 - 10, 0) : index - 2]
+        assert any((rows[index] != parent).sum() == 1 for parent in known)
+    first, last = (np.mean([step.child.accuracy for step in part]) for part in (steps[:10], steps[-10:]))
+    assert last > first
+
+
+@ALGORITHMS
+def test_a_budget_of_models(path: Path, algorithm: str) -> None:
+    steps = run(path, algorithm, configured(models=17))
+    assert len(steps) == len({cell.canonical() for cell in cells(steps)}) == 17
+    more = run(path, algorithm, configured(models=25))
+    assert cells(more)[:17] == cells(steps)
+    assert len(more) == 25
+
+
+@ALGORITHMS
+def test_a_budget_of_hours_counts_what_is_in_the_journal(path: Path, algorithm: str) -> None:
+    """Each child takes 2 s. The budget of 20 s is seen when 10 are known; two more had been begun."""
+    config, evaluator = configured(hours=20 / 3600), FakeEvaluator(4, delays=True)
+    steps = run(path, algorithm, config, evaluator=evaluator)
+    assert len(steps) == len(evaluator.trained) == 12
+    assert cells(run(path, algorithm, config)) == cells(steps)
+
+
+def test_a_budget_of_hours_ends_between_levels_as_it_is_read_afterwards(path: Path) -> None:
+    """71 s are 36 cells of one block of 2 s each, and known when the second level would begin: it is not chosen."""
+    config = configured(hours=71 / 3600, models=None)
+    steps = run(path, "progressive", config)
+    with Journal(path) as journal:
+        chosen, children = journal.chosen("progressive"), journal.children()
+    assert steps_within(budget(config), config.search.ahead, chosen, children) == steps
+    assert len(steps) == len(chosen) == 36
+    some = configured(hours=75 / 3600, models=None)
+    steps = run(path, "progressive", some)
+    assert len(steps) > 36
+    with Journal(path) as journal:
+        chosen, children = journal.chosen("progressive"), journal.children()
+    assert steps_within(budget(some), some.search.ahead, chosen, children) == steps
+
+
+def test_if_nothing_can_be_trained_the_search_ends(tmp_path: Path) -> None:
+    (tmp_path / "seen").mkdir()
+    arguments = (configured(models=20, algorithms=("progressive",)), DATA, tmp_path / "out")
+    config, data, folder = arguments
+    patience = Workers(1, patience=Patience(retries=0))
+    with pytest.raises(
+        InputError, match=r"5 children one after the other could not be trained, the last: .*a bug; once"
+    ):
+        search(config, FakeJob(tmp_path / "seen", bad="crash"), data, folder, patience)
+    done = search(config, FakeJob(tmp_path / "seen"), data, folder, patience, retry_failed=True)
+    assert done.trained == 20
+    with Journal(folder / "journal.sqlite", readonly=True) as journal:
+        assert {child.status for child in journal.children().values()} == {"ok"}
+
+
+@pytest.mark.parametrize("lost", [1, 3])
+def test_what_could_not_be_trained_teaches_nothing(path: Path, lost: int) -> None:
+    steps = run(path, "progressive", configured(models=36))
+    failed = [replace(step, child=replace(step.child, status="failed")) for step in steps[:lost]]
+    assert len(observe(SPACE, [*failed, *steps[lost:]]).accuracies) == 36 - lost
+    with pytest.raises(InputError, match=r"none of . cells could be trained: --retry-failed"):
+        observe(SPACE, failed)
+
+
+@ALGORITHMS
+def test_neither_workers_nor_their_pace_decide_what_is_found(tmp_path: Path, algorithm: str) -> None:
+    evaluators = [FakeEvaluator(1), FakeEvaluator(4, delays=True)]
+    found = [
+        cells(run(tmp_path / f"{index}.sqlite", algorithm, evaluator=evaluator))
+        for index, evaluator in enumerate(evaluators)
+    ]
+    assert found[0] == found[1]
+    assert found[0] != cells(run(tmp_path / "other.sqlite", algorithm, seed=1))
+
+
+@ALGORITHMS
+@pytest.mark.parametrize("after", [0, 1, 7, 33])
+def test_ended_anywhere_it_goes_on_and_trains_nothing_twice(tmp_path: Path, algorithm: str, after: int) -> None:
+    whole = run(tmp_path / "whole.sqlite", algorithm)
+    first, second = FakeEvaluator(2, stop_after=after), FakeEvaluator(2)
+    with pytest.raises(InputError, match="pulled the plug"):
+        run(tmp_path / "cut.sqlite", algorithm, evaluator=first)
+    steps = run(tmp_path / "cut.sqlite", algorithm, evaluator=second)
+    assert steps == whole
+    assert len(first.trained) == after
+    assert sorted(map(hash, first.trained + second.trained)) == sorted(
+        {hash(cell.canonical()) for cell in cells(whole)}
+    )
+
+
+def test_searches_share_children(path: Path) -> None:
+    run(path, "progressive")
+    evaluator = FakeEvaluator()
+    assert len(run(path, "progressive", seed=1, evaluator=evaluator)) == 40
+    assert len(evaluator.trained) <= 4  # the 36 cells of one block are there
+
+
+def test_what_was_chosen_is_kept_even_if_it_would_be_chosen_otherwise_now(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(InputError):
+        run(path, "progressive", evaluator=FakeEvaluator(stop_after=37))
+    monkeypatch.setattr("pnasnet.search.algorithms.make_predictor", None)  # needed no more: two levels, no third
+    assert len(run(path, "progressive", configured(models=40))) == 40
+
+
+def test_a_space_that_is_exhausted_ends_the_search(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pnasnet.search.algorithms._MISSES", 300)
+    tiny = replace(CONFIG, space=replace(SPACE, operations=("sep3", "max3"), blocks=1), search=CONFIG.search)
+    steps = run(path, "random", tiny)
+    assert len(steps) == len(tiny.space.one_block()) == 10
+
+
+def test_two_searches_in_one_folder(tmp_path: Path) -> None:
+    with locked(tmp_path), pytest.raises(InputError, match=r"another search runs in .*: wait for it"):
+        locked(tmp_path).__enter__()
+
+
+_KILLED = """if True:
+    import os, signal, sys
+    from pathlib import Path
+    from pnasnet.search.run import search, Workers
+    from tests.helpers.search_data import CONFIG, DATA, FakeJob
+    from pnasnet.search.journal import Child, Journal
+    if __name__ == "__main__":
+        folder, seen, after = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
+        add = Journal.add
+        def counted(self, cell, child):
+            add(self, cell, child)
+            if 0 < after <= len(self.children()):
+                os.kill(os.getpid(), signal.SIGKILL)
+        Journal.add = counted
+        done = search(CONFIG, FakeJob(seen), DATA, folder, Workers(2))
+        print(done.trained, sum(map(len, done.steps.values())))
+"""
+
+
+@pytest.mark.slow
+def test_killed_by_the_system_it_goes_on(tmp_path: Path) -> None:
+    """SIGKILL after a row; what the other worker was training is begun again, and nothing else."""
+    script, seen = tmp_path / "script.py", tmp_path / "seen"
+    script.write_text(_KILLED)
+    seen.mkdir()
+    path = [*sys.path, str(HERE.parent)]
+    outputs = []
+    for after in (12, 60, 0):
+        done = subprocess.run(
+            [sys.executable, str(script), str(tmp_path / "out"), str(seen), str(after)],
+            env={"PYTHONPATH": ":".join(path), "OMP_NUM_THREADS": "1"}, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        outputs.append((done.returncode, done.stdout))
+    assert [code for code, _ in outputs] == [-9, -9, 0]
+    trained, steps = map(int, outputs[-1][1].split())
+    assert steps == 3 * 40
+    with Journal(tmp_path / "out/journal.sqlite", readonly=True) as journal:
+        count = len(journal.children())
+        assert all(child.status == "ok" for child in journal.children().values())
+    assert trained < count - 59
+    begun = [file.read_text() for file in seen.iterdir()]
+    assert len(begun) <= count + 2 * 2  # of each kill, at most what the two workers had begun
+
+
+def test_a_wish_to_stop_is_heard_while_children_are_trained(tmp_path: Path) -> None:
+    class StoppedError(Exception):
+        pass
+
+    seen = tmp_path / "seen"
+    seen.mkdir()
+
+    def check() -> None:
+        if list(seen.iterdir()):
+            raise StoppedError
+
+    job = FakeJob(seen, hang="sep3")  # the first cell of this seed, or one soon after, never ends
+    with pytest.raises(StoppedError):
+        search(configured(algorithms=("progressive",)), job, DATA, tmp_path / "out", Workers(2), check=check)
+    done = search(configured(models=1), FakeJob(seen), DATA, tmp_path / "out", Workers(1))
+    assert [len(steps) for steps in done.steps.values()] == [1, 1, 1]
+
+
+def test_a_damaged_row_is_an_error_before_anything_is_trained(tmp_path: Path) -> None:
+    seen = tmp_path / "seen"
+    seen.mkdir()
+    arguments = (configured(models=3), FakeJob(seen), DATA, tmp_path / "out", Workers(1))
+    search(*arguments)
+    with sqlite3.connect(tmp_path / "out/journal.sqlite") as connection:
+        connection.execute("UPDATE children SET accuracy = 7")
+    connection.close()
+    count = len(list(seen.iterdir()))
+    with pytest.raises(InputError, match=r"is damaged \(.*accuracy 7\.0 is no share\): nothing was changed"):
+        search(*arguments)
+    assert len(list(seen.iterdir())) == count

@@ -1,0 +1,134 @@
+"""Predictors: what they can learn, that they follow from their seed, and how ranks are compared."""
+
+import math
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+from pnasnet.errors import MissingExtraError, UnknownNameError
+from pnasnet.search.baselines import counts
+from pnasnet.search.neural import Lstm, Mlp, _batches, _shares
+from pnasnet.search.predictors import NAMES, Observed, make_predictor, rank_correlation
+from pnasnet.search.space import SearchSpace
+
+from tests.helpers.search_data import SPACE, accuracies, observed
+
+
+def cells(count: int, blocks: int, seed: int = 0) -> Observed:
+    rows = SPACE.sample(count, np.random.default_rng(seed))[:, :blocks]
+    return observed(SPACE, rows)
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name != "random"])
+def test_ranks_cells_it_was_fitted_to_and_larger_ones(name: str) -> None:
+    predictor = make_predictor(name, SPACE, 0)
+    known = [observed(SPACE, SPACE.one_block()), cells(40, 2)]
+    predictor.fit(known)
+    for each, least in ((known[0], 0.9), (known[1], 0.8), (cells(60, 3, 1), 0.5)):
+        scores = predictor.predict(each.tokens)
+        assert scores.dtype == np.float32
+        assert rank_correlation(scores, each.accuracies) > least
+
+
+def test_random_predictor_knows_nothing_and_follows_from_its_seed() -> None:
+    known = cells(200, 3)
+    scores = [make_predictor("random", SPACE, seed).predict(known.tokens) for seed in (1, 1, 2)]
+    assert (scores[0] == scores[1]).all()
+    assert (scores[0] != scores[2]).any()
+    assert abs(rank_correlation(scores[0], known.accuracies)) < 0.3
+
+
+@pytest.mark.parametrize("network", [Lstm, Mlp])
+def test_scores_are_those_of_the_plain_forward_pass(network: type[Lstm] | type[Mlp]) -> None:
+    """The tree of prefixes and the tables must not change what is predicted."""
+    model = network(3, SPACE, 0.7, torch.Generator().manual_seed(0))
+    rows = SPACE.expand(SPACE.expand(SPACE.one_block()[:3])[:5])
+    tokens = SPACE.tokens(np.concatenate([rows, rows[:2]]))
+    ids = torch.from_numpy(model.ids(tokens)).expand(3, -1, -1, -1)
+    with torch.no_grad():
+        expected = model(ids).mean(0).numpy()
+    np.testing.assert_allclose(model.scores(tokens), expected, atol=2e-6)
+    assert len(set(expected.tolist())) > 50
+
+
+def test_lstm_is_torchs() -> None:
+    model = Lstm(1, SPACE, 0.5, torch.Generator().manual_seed(0))
+    plain = torch.nn.LSTM(100, 100)
+    its = dict(plain.named_parameters())
+    order = [0, 1, 3, 2]  # torch has the cell's gate before the output's
+    with torch.no_grad():
+        for own, name in ((model.to_gates, "weight_ih_l0"), (model.recurrent, "weight_hh_l0")):
+            its[name].copy_(torch.cat([own[0].chunk(4, 1)[i] for i in order], 1).T)
+        its["bias_ih_l0"].copy_(torch.cat([model.bias[0, 0].chunk(4)[i] for i in order]))
+        its["bias_hh_l0"].zero_()
+        ids = torch.from_numpy(model.ids(cells(7, 3).tokens))
+        state, _ = plain(model.embeddings[0][ids.flatten(1)].transpose(0, 1))
+        torch.testing.assert_close(model.hidden(ids[None])[0], state[-1])
+
+
+def test_first_predictions_are_the_mean_accuracy() -> None:
+    model = Mlp(2, SPACE, 0.86, torch.Generator().manual_seed(0))
+    assert model.output_bias[0].item() == pytest.approx(1.8, abs=0.02)
+    assert model.scores(cells(5, 2).tokens) == pytest.approx([0.86] * 5, abs=0.02)
+
+
+def test_members_share_the_cells_as_the_paper_says() -> None:
+    generator = torch.Generator().manual_seed(0)
+    shares = _shares([20, 3, 11], 5, generator)
+    for count, members in ((20, shares[0]), (11, shares[2])):
+        left_out = [set(range(count)) - set(own.tolist()) for own in members]
+        assert sorted(index for out in left_out for index in out) == list(range(count))
+    assert [own.tolist() for own in shares[1]] == [[0, 1, 2]] * 5  # too few to leave one out
+    assert [own.tolist() for own in _shares([4], 1, generator)[0]] == [[0, 1, 2, 3]]
+    seen = [torch.zeros(count) for count in (20, 3, 11)]
+    for level, indices, weights in _batches(shares, generator):
+        for own, weight in zip(indices, weights, strict=True):
+            seen[level].index_add_(0, own, weight)
+    assert [each.tolist() for each in seen] == [[4] * 20, [5] * 3, [4] * 11]
+
+
+def test_a_fit_follows_from_its_seed_and_begins_anew() -> None:
+    known, others = [cells(12, 1)], [cells(12, 2)]
+    predictors = [make_predictor("lstm", SPACE, seed) for seed in (0, 0, 1)]
+    predictors[1].fit(others)
+    for predictor in predictors:
+        predictor.fit(known)
+    scores = [predictor.predict(others[0].tokens) for predictor in predictors]
+    assert (scores[0] == scores[1]).all()
+    assert (scores[0] != scores[2]).any()
+
+
+def test_unknown_predictor() -> None:
+    with pytest.raises(UnknownNameError, match="unknown predictor 'lstmm': did you mean lstm"):
+        make_predictor("lstmm", SPACE, 0)
+
+
+def test_without_the_search_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "sklearn.linear_model", None)
+    with pytest.raises(MissingExtraError, match=r"needs scikit-learn, which is not installed: .*pnasnet\[search\]"):
+        make_predictor("linear", SPACE, 0)
+    monkeypatch.setitem(sys.modules, "scipy.stats", None)
+    with pytest.raises(MissingExtraError, match=r"needs scipy, which is not installed: .*pnasnet\[search\]"):
+        rank_correlation([1, 2], [2, 1])
+
+
+def test_counts() -> None:
+    space = SearchSpace(("max3", "sep3"), 3)
+    tokens = np.array([[[0, 1, 0, 1], [2, 2, 1, 1], [0, 0, 0, 0]]], np.uint8)
+    # operations, reads of the current and the previous input and of blocks, concatenated states, longest path
+    assert counts(tokens, space).tolist() == [[3, 3, 3, 1, 2, 2, 2]]
+
+
+def test_rank_correlation() -> None:
+    assert rank_correlation([1, 2, 3, 4], [10, 20, 30, 40]) == pytest.approx(1)
+    assert rank_correlation([1, 2, 3, 4], [4, 3, 2, 1]) == pytest.approx(-1)
+    assert rank_correlation([1, 2, 3, 4], [1, 3, 2, 4]) == pytest.approx(0.8)
+    assert rank_correlation([1, 2, 2, 3], [1, 2, 2, 3]) == pytest.approx(1)
+    assert math.isnan(rank_correlation([1, 1], [1, 2]))
+    assert math.isnan(rank_correlation([1], [2]))
+
+
+def test_made_up_accuracies_are_not_flat() -> None:
+    assert np.ptp(accuracies(SPACE, SPACE.one_block())) > 0.1

@@ -1,0 +1,64 @@
+"""Connecting to a Ray cluster; whole clusters are in the tests of what runs on one."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from pnasnet.errors import InputError
+from pnasnet.support.cluster import cluster
+
+ray = pytest.importorskip("ray")
+
+_REFUSED = "Initialization failure from server:\nTraceback ...\nRuntimeError: "
+FAILED = ConnectionAbortedError(f"{_REFUSED}Starting Ray client server failed. See ray_client_server_23000.err")
+DIED = ConnectionAbortedError(f"{_REFUSED}Proxy failed to Connect to backend! Check ray_client_server.err")
+"""What Ray 2.60 raises, at once or 30 seconds later, where such a process is killed."""
+
+
+@pytest.fixture
+def calls(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Any]]:
+    """What `ray.init` is to do: raise each of these in turn, or succeed where it is None."""
+    answers: list[Any] = []
+
+    def init(**_: Any) -> None:
+        if (answer := answers.pop(0)) is not None:
+            raise answer
+
+    monkeypatch.setattr(ray, "init", init)
+    monkeypatch.setattr("pnasnet.support.cluster.time.sleep", lambda seconds: None)
+    yield answers
+    assert not answers
+
+
+def test_a_server_that_could_not_begin_a_process_is_asked_again(calls: list[Any]) -> None:
+    calls += [FAILED, DIED, None]
+    with cluster("ray://127.0.0.1:1", "this") as connected:
+        assert connected is ray
+
+
+def test_but_not_for_ever(calls: list[Any]) -> None:
+    calls += [FAILED] * 3
+    message = r"no Ray cluster answers at 'ray://127.0.0.1:1' \(RuntimeError: Starting Ray client server failed"
+    with pytest.raises(InputError, match=message), cluster("ray://127.0.0.1:1", "this"):
+        pass
+
+
+def test_nor_after_another_error(calls: list[Any]) -> None:
+    calls += [ConnectionError("ray client connection timeout")]
+    message = r"no Ray cluster answers at '127.0.0.1:1' \(ray client connection timeout\): start one with `ray start`"
+    with pytest.raises(InputError, match=message), cluster("127.0.0.1:1", "this"):
+        pass
+
+
+def test_a_machine_that_is_too_busy(calls: list[Any]) -> None:
+    calls += [Exception("The current node timed out during startup. This could happen because ...")]
+    message = "Ray could not start on this machine within 30 seconds: try again when it has less to do, or leave out"
+    with pytest.raises(InputError, match=message), cluster("local", "this"):
+        pass
+
+
+def test_other_errors_are_not_hidden(calls: list[Any]) -> None:
+    calls += [Exception("of Ray's own")]
+    with pytest.raises(Exception, match="of Ray's own"), cluster("local", "this"):
+        pass

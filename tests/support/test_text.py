@@ -1,0 +1,35 @@
+import pytest
+
+from pnasnet.support.text import clean, counted, duration, gigabytes, percent, some_of, tail
+
+
+@pytest.mark.parametrize(
+    ("dirty", "cleaned"),
+    [
+        ("plain/name é 漢.jpg", "plain/name é 漢.jpg"),
+        ("\x1b[2Jgone", r"\x1b[2Jgone"),
+        ("a\nerror: forged", r"a\nerror: forged"),
+        ("gpj\u202eexe.", r"gpj\u202eexe."),
+        ("zero\u200bwidth\ufeff", r"zero\u200bwidth\ufeff"),
+        ("line\u2028break\x85", r"line\u2028break\x85"),
+        ("half \udcff", r"half \udcff"),
+        ("tag \U000e0041", r"tag \U000e0041"),
+    ],
+)
+def test_what_a_terminal_would_obey_or_hide_is_escaped(dirty: str, cleaned: str) -> None:
+    assert clean(dirty) == cleaned
+    assert clean(cleaned) == cleaned
+
+
+def test_figures_as_people_read_them() -> None:
+    assert [gigabytes(n) for n in (31_400_000_000, 2_340_000_000, 50_000_000)] == ["31 GB", "2.3 GB", "0.05 GB"]
+    assert [counted(n, "class", "classes") for n in (1, 1200)] == ["1 class", "1,200 classes"]
+    assert [percent(0.9321), percent(0.5, 0), percent(None)] == ["93.21 %", "50 %", "\N{EN DASH}"]
+    assert [duration(s) for s in (12.34, 59.96, 185, 7500)] == ["12.3 s", "1 min 00 s", "3 min 05 s", "2 h 05 min"]
+
+
+def test_many_and_long_names_are_shortened() -> None:
+    assert some_of(["a", "b"]) == "'a', 'b'"
+    assert some_of(["a", "b", "c", "d"]) == "'a', 'b', 'c', ..."
+    assert tail("x" * 60) == "x" * 60
+    assert tail("head/" + "x" * 60) == "…" + "x" * 59

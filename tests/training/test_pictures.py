@@ -1,0 +1,126 @@
+"""Pictures that cannot be read are found before the training, left out, named, and remembered."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from pnasnet.datasets import LabelledImages
+from pnasnet.datasets.readable import decode_picture, readable, without
+from pnasnet.errors import ImageError, InputError
+from pnasnet.training.batches import FromSource, InMemory
+from pnasnet.training.folder import read_skipped, write_skipped
+from pnasnet.training.pictures import decode_into_memory, prepare
+from pnasnet.training.recipe import CropAndFlip
+
+from tests.helpers.train_data import RECIPE, encoded, stripes
+
+PHOTOS = replace(RECIPE, augmentation=CropAndFlip())
+
+
+def test_readable_leaves_out_and_names_what_cannot_be_read() -> None:
+    seen: list[int] = []
+    good, skipped = readable(encoded(300, bad=(3, 200)), threads=2, progress=seen.append)
+    assert len(good) == 298
+    assert [name for name in good.names if name in ("3.png", "200.png")] == []
+    assert good.labels.tolist() == [i % 2 for i in range(300) if i not in (3, 200)]
+    assert list(skipped) == ["3.png", "200.png"]
+    assert skipped["3.png"].startswith("3.png: not a JPEG")
+    assert sum(seen) == 300
+
+
+def test_all_good_is_the_same_value() -> None:
+    data = encoded(4)
+    assert readable(data) == (data, {})
+
+
+def test_errors_of_reading_count_too(tmp_path: Path) -> None:
+    def read(index: int) -> bytes:
+        raise PermissionError(13, "Permission denied")
+
+    data = LabelledImages(["a.png"], np.array([0]), ("a",), read)
+    with pytest.raises(ImageError, match=r"a\.png: cannot be read \(Permission denied\): check the disk"):
+        decode_picture(data, 0)
+    missing = LabelledImages(["m"], np.array([0]), ("a",), lambda index: tmp_path / "m.png")
+    with pytest.raises(ImageError, match=rf"^{tmp_path}/m\.png: no such file"):  # once, not after its name
+        decode_picture(missing, 0)
+
+
+def test_a_class_that_loses_all_its_pictures_is_an_error() -> None:
+    data = replace(encoded(4, bad=(1, 3)), classes=("lying", "standing", "never there"))
+    with pytest.raises(InputError) as caught:
+        readable(data)
+    assert str(caught.value).startswith("no picture can be read of 1 of 3 classes (standing): 1.png: not a JPEG")
+    assert len(without(data, {1: "why"})) == 3
+
+
+def test_memory_holds_the_pictures_as_they_are() -> None:
+    images, good, skipped = decode_into_memory(encoded(6, bad=(2,)), (16, 16))
+    expected = stripes(6)[0]
+    assert images.dtype == torch.uint8
+    assert torch.equal(images, expected[[0, 1, 3, 4, 5]])
+    assert good.labels.tolist() == [0, 1, 1, 0, 1]
+    assert list(skipped) == ["2.png"]
+    assert decode_into_memory(encoded(2), (8, 8))[0].shape == (2, 8, 8, 3)
+
+
+def test_pictures_that_do_not_fit_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pnasnet.training.pictures.available_memory", lambda device: 1000)
+    with pytest.raises(InputError, match=r"6 pictures of 16x16 take .* of memory, .* are free: train on fewer"):
+        decode_into_memory(encoded(6), (16, 16))
+
+
+def test_each_augmentation_has_its_source() -> None:
+    small = prepare(RECIPE, encoded(6, bad=(0,)), augmented=True, progress=False)
+    assert isinstance(small.pictures, InMemory)
+    assert small.pictures.augmentation == RECIPE.augmentation
+    assert (len(small.pictures.labels), small.count, list(small.skipped)) == (5, 6, ["0.png"])
+    large = prepare(PHOTOS, encoded(6, bad=(0,)), augmented=False, preset="slim", progress=False)
+    assert isinstance(large.pictures, FromSource)
+    assert (large.pictures.augmentation, large.pictures.preset) == (None, "slim")
+    assert (len(large.pictures.labels), large.count, list(large.skipped)) == (5, 6, ["0.png"])
+
+
+def test_the_check_is_made_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    data = encoded(6, bad=(4,))
+    first = prepare(PHOTOS, data, augmented=True, progress=False)
+    write_skipped(tmp_path, {"training": first.to_dict()})
+    known = read_skipped(tmp_path)["training"]
+    other = prepare(PHOTOS, data.take([0, 1, 2, 3, 5, 4]), augmented=True, known=known, progress=False)
+    assert list(other.skipped) == ["4.png"]  # other names: looked at again
+    monkeypatch.setattr("pnasnet.training.pictures.readable", lambda *_, **__: pytest.fail("was checked again"))
+    again = prepare(PHOTOS, data, augmented=True, known=known, progress=False)
+    assert again.skipped == first.skipped
+    assert again.pictures.labels.tolist() == first.pictures.labels.tolist()
+
+
+def test_asked_to_stop(monkeypatch: pytest.MonkeyPatch) -> None:
+    def check() -> None:
+        raise KeyboardInterrupt
+
+    for recipe in (RECIPE, PHOTOS):
+        with pytest.raises(KeyboardInterrupt):
+            prepare(recipe, encoded(6), augmented=True, progress=False, check=check)
+
+
+def test_other_pictures_in_the_folder_are_refused(tmp_path: Path) -> None:
+    write_skipped(tmp_path, {"training": prepare(RECIPE, encoded(6), augmented=True, progress=False).to_dict()})
+    other = prepare(RECIPE, encoded(8), augmented=True, progress=False).to_dict()
+    with pytest.raises(InputError, match=r"on other pictures \(6 of other names or classes, now 8\): give it those"):
+        write_skipped(tmp_path, {"training": other})
+    relabelled = replace(encoded(6), labels=1 - encoded(6).labels)
+    with pytest.raises(InputError, match="a training on other pictures"):
+        write_skipped(tmp_path, {"training": prepare(RECIPE, relabelled, augmented=True, progress=False).to_dict()})
+    worse = prepare(RECIPE, encoded(6, bad=(2,)), augmented=True, progress=False).to_dict()
+    with pytest.raises(InputError, match=r"^2\.png cannot be read now, and could when the training in .* began"):
+        write_skipped(tmp_path, {"training": worse})
+
+
+def test_other_pictures_to_validate_in_the_folder_are_refused(tmp_path: Path) -> None:
+    six, eight = (prepare(RECIPE, encoded(count), augmented=False, progress=False).to_dict() for count in (6, 8))
+    write_skipped(tmp_path, {"training": six})
+    write_skipped(tmp_path, {"training": six, "validation": six})
+    with pytest.raises(InputError, match="holds a training with other pictures to validate"):
+        write_skipped(tmp_path, {"training": six, "validation": eight})

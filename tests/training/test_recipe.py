@@ -1,0 +1,152 @@
+"""Recipes: their schedules, what they refuse, and the figures of those that come with the package."""
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from pnasnet.architecture.plan import resolve
+from pnasnet.errors import InputError, UnknownNameError
+from pnasnet.train.recipes import NAMES, describe_recipe, find_recipe
+from pnasnet.training.machine import Machine
+from pnasnet.training.recipe import Cosine, CropAndFlip, Muon, Progress, Recipe, RmsProp, Sgd, ShiftAndFlip, Staircase
+
+from tests.helpers.train_data import RECIPE, SPEC
+
+IMAGENET = 1_281_167
+CIFAR = 50_000
+
+
+def test_cosine_rises_and_falls() -> None:
+    rates = [Cosine(0.4, 0.25)(Progress(step, 10, 1000)) for step in range(1001)]
+    assert rates[0] == 0
+    assert rates[125] == pytest.approx(0.2)
+    assert max(rates) == rates[250] == pytest.approx(0.4)
+    assert rates[625] == pytest.approx(0.2)  # half of a cosine, half-way
+    assert rates[1000] == pytest.approx(0)
+
+
+def test_cosine_without_warm_up_begins_at_its_peak() -> None:
+    assert Cosine(0.025)(Progress(0, 10, 100)) == 0.025
+    assert Cosine(0.025)(Progress(25, 10, 100)) == pytest.approx(0.025 * 0.8535534)
+
+
+def test_staircase_falls_every_so_many_epochs() -> None:
+    """0.97 in every 2.4 epochs; 2.4 epochs of 800 steps are 1920."""
+    rates = [Staircase(1.5)(Progress(step, 800, 250_000)) for step in (0, 1919, 1920, 3839, 3840, 249_999)]
+    assert rates == pytest.approx([1.5, 1.5, 1.455, 1.455, 1.41135, 1.5 * 0.97**130])
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"stages": ()}, "stages must be pairs"),
+        ({"stages": ((8, 0),)}, "stages must be pairs"),
+        ({"batch_size": 1}, "batch_size=1: batch normalization needs"),
+        ({"average_decay": 1.0}, r"average_decay must be in \[0, 1\), not 1.0"),
+        ({"spec": replace(SPEC, num_classes=None)}, "no classifier"),
+        ({"spec": replace(SPEC, image_size=(16, 8))}, "images are square .*16x8"),
+        ({"augmentation": ShiftAndFlip(shift=16)}, "a shift of 16 pixels"),
+        ({"schedule": Cosine(1.0, 1.0)}, "warm_up is a share"),
+        ({"spec": replace(SPEC, aux_head=True)}, "auxiliary head has one size"),
+        ({"class_weights": (1.0, 2.0, 0.5)}, "3 class_weights do not fit 2 classes"),
+    ],
+)
+def test_contradictions_are_refused(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        replace(RECIPE, **changes)
+
+
+def test_plain_values_tell_all_recipes_apart() -> None:
+    others = [
+        replace(RECIPE, notes={"a": "b"}),
+        replace(RECIPE, schedule=Staircase(0.05)),
+        replace(RECIPE, optimizer=RmsProp()),
+        replace(RECIPE, optimizer=Muon()),
+        replace(RECIPE, augmentation=CropAndFlip()),
+        replace(RECIPE, spec=replace(SPEC, filters=8)),
+        replace(RECIPE, seed=1),
+        replace(RECIPE, class_weights=(1.0, 2.0)),
+    ]
+    plain = [json.dumps(recipe.to_dict()) for recipe in (RECIPE, *others)]
+    assert plain[0] == plain[1]
+    assert len(set(plain)) == 8
+    assert "class_weights" not in plain[0]  # folders from before there were any are still of the same recipe
+
+
+def test_machine_refuses_what_is_not_there() -> None:
+    with pytest.raises(UnknownNameError, match="unknown precision 'float16': did you mean bfloat16"):
+        Machine(precision="float16")
+    with pytest.raises(UnknownNameError, match="unknown accelerator 'gpus'"):
+        Machine(accelerator="gpus")
+    for field, value in (("nodes", 0), ("parts", 0), ("validate_every", 0), ("devices", "all"), ("workers", -1)):
+        with pytest.raises(InputError, match=field):
+            Machine(**{field: value})  # type: ignore[arg-type]
+
+
+def test_machine_shares_out_processors(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pnasnet.training.machine.processors", lambda: 16)
+    assert [Machine().workers_for(devices) for devices in (1, 3, 32)] == [16, 5, 1]
+    assert Machine(workers=0).workers_for(2) == 0
+
+
+# The recipes that come with the package.
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_recipe_can_be_built_and_says_what_it_needs(name: str) -> None:
+    recipe = find_recipe(name)
+    for size in dict(recipe.stages):
+        resolve(replace(recipe.spec, image_size=(size, size)))
+    text = describe_recipe(name)
+    assert f"pnasnet train {name} " in text
+
+    assert all(f"{field}:" in text for field in ("Command", "Data", "Hardware", "Result"))
+
+
+def test_unknown_recipe() -> None:
+    with pytest.raises(UnknownNameError, match="unknown recipe 'imagenet_larg': did you mean imagenet_large"):
+        find_recipe("imagenet_larg")
+
+
+def steps(recipe: Recipe, pictures: int) -> int:
+    return pictures // recipe.batch_size * len(recipe.sizes)
+
+
+@pytest.mark.parametrize(
+    ("name", "rate", "keep", "filters", "cells", "stem", "size"),
+    [("imagenet_large", 1.5, 0.6, 216, 12, 3.0, 331), ("imagenet_mobile", 2.0, 1.0, 54, 9, 1.0, 224)],
+)
+def test_imagenet_as_in_the_notes_of_tf_slim(
+    name: str, rate: float, keep: float, filters: int, cells: int, stem: float, size: int
+) -> None:
+    recipe, spec = find_recipe(name), find_recipe(name).spec
+    assert recipe.batch_size == 1600
+    assert isinstance(recipe.schedule, Staircase)
+    assert recipe.schedule.initial == pytest.approx(rate)
+    assert (recipe.schedule.factor, recipe.schedule.epochs) == (0.97, 2.4)
+    assert steps(recipe, IMAGENET) == pytest.approx(250_000, rel=0.002)  # whole batches of whole epochs
+    assert (recipe.aux_weight, recipe.label_smoothing, recipe.clip_norm) == (0.4, 0.1, 10)
+    assert (spec.weight_decay, recipe.batch_norm_momentum, spec.epsilon) == (4e-5, 0.9997, 1e-3)
+    assert (spec.drop_path_keep, spec.dropout_keep) == (keep, 0.5)
+    assert (spec.num_cells, spec.filters, spec.stem_multiplier) == (cells, filters, stem)
+    assert (spec.num_classes, recipe.stages[0][0]) == (1001, size)
+    assert recipe.optimizer == RmsProp(decay=0.9, momentum=0.9, epsilon=1.0)
+    assert recipe.average_decay == 0.9999
+    assert recipe.drop_path_rises
+    assert spec.aux_head
+
+
+def test_cifar_as_in_the_notes_of_tf_slim() -> None:
+    recipe, spec = find_recipe("cifar10"), find_recipe("cifar10").spec
+    assert recipe.batch_size == 32
+    assert recipe.schedule == Cosine(0.025, 0.0)
+    assert len(recipe.sizes) == 600
+    assert steps(recipe, CIFAR) == pytest.approx(937_500, rel=0.001)
+    assert (recipe.aux_weight, recipe.label_smoothing, recipe.clip_norm) == (0.4, 0.0, 5)
+    assert (spec.weight_decay, recipe.batch_norm_momentum, spec.epsilon) == (5e-4, 0.9, 1e-5)
+    assert (spec.drop_path_keep, spec.dropout_keep) == (0.6, 1.0)
+    assert (spec.num_cells, spec.filters) == (9, 48)  # of the paper: N = 3, F = 48
+    assert recipe.optimizer == Sgd(momentum=0.9, nesterov=True)
+    assert recipe.augmentation == ShiftAndFlip(shift=4, cutout=16)

@@ -1,0 +1,23 @@
+"""Pages of rows of pictures: what is shown, and what is said to be hidden."""
+
+from pathlib import Path
+
+import pytest
+
+from pnasnet.vectors import gallery, open_features
+from pnasnet.vectors.features import Picture
+from pnasnet.vectors.gallery import Row, Shown, gallery_page
+
+from tests.helpers.vectors_data import clustered, write_features
+
+
+@pytest.mark.parametrize(("rows", "more"), [(2, None), (3, "2 more pictures"), (6, "14 more pictures")])
+def test_what_is_hidden_is_counted_once(
+    tmp_path: Path, rows: int, more: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gallery, "MOST_PICTURES", 10)
+    row = Row("a row", [Shown(Picture("nowhere.jpg"), 0.9)] * 4)
+    features = open_features(write_features(tmp_path / "f.parquet", clustered(4)))
+    page = gallery_page("title", "about", features, [row] * rows)
+    assert page.count("more picture") == (more is not None)
+    assert more is None or more in page

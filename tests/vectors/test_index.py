@@ -1,0 +1,260 @@
+"""The files of an index: growing, interrupted, full disks, damage, and other features."""
+
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pnasnet.errors import InputError, OutputError
+from pnasnet.vectors import Features, build, build_index, index_folder, open_features, open_index, search_exactly
+from pnasnet.vectors.features import Block
+
+from tests.helpers.disks import small_disk_at
+from tests.helpers.vectors_data import clustered, cosines, write_features
+
+
+@pytest.fixture
+def parts(tmp_path: Path) -> Path:
+    """Make a folder of two parts."""
+    folder = tmp_path / "features"
+    folder.mkdir()
+    for number in (0, 2):
+        write_features(folder / f"part-{number}.parquet", clustered(60, seed=number), failed=[5], group=25)
+    return folder
+
+
+def same_answers(features: Features) -> None:
+    queries = clustered(5, seed=77)
+    index = open_index(features)
+    assert index is not None
+    with index:
+        answers = zip(queries, index.search(queries, 7), search_exactly(features, queries, 7), strict=True)
+        for query, found, expected in answers:
+            np.testing.assert_allclose(found.similarities, expected.similarities, atol=1e-4)
+            stored = features.vectors(found.ids)
+            np.testing.assert_allclose(cosines(query[None], stored)[0], found.similarities, atol=1e-4)
+
+
+def test_where_it_is(parts: Path) -> None:
+    features = open_features(parts)
+    assert open_index(features) is None
+    build_index(features).close()
+    assert index_folder(parts) == parts.with_name("features.index")
+    assert sorted(path.name for path in index_folder(parts).iterdir() if path.name != ".lock") == [
+        "basis-1.npy",
+        "ids.i64",
+        "index.json",
+        "sketches-1.f32",
+        "vectors.f16",
+    ]
+    same_answers(features)
+
+
+def test_only_new_parts_are_read(parts: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    build_index(open_features(parts)).close()
+    before = (index_folder(parts) / "vectors.f16").read_bytes()
+    write_features(parts / "part-1.parquet", clustered(30, seed=1))  # between the others by its name
+    features = open_features(parts)
+    with pytest.raises(InputError, match=r"features\.index lacks 1 of 3 parts: go on building it with --index"):
+        open_index(features)
+    read: list[int | None] = []
+    copied: list[int] = []
+    blocks = Features.blocks
+
+    def reading(self: Features, part: int | None = None) -> Iterator[Block]:
+        read.append(part)
+        return blocks(self, part)
+
+    monkeypatch.setattr(Features, "blocks", reading)
+    with build_index(features, progress=copied.append) as index:
+        assert index.count == 118 + 30
+    assert read == [1]
+    assert sum(copied) == 30
+    assert (index_folder(parts) / "vectors.f16").read_bytes().startswith(before)
+    monkeypatch.undo()
+    same_answers(features)
+    build_index(features, progress=copied.append).close()
+    assert sum(copied) == 30
+
+
+def test_a_basis_that_is_outgrown_is_made_anew(parts: Path) -> None:
+    build_index(open_features(parts)).close()
+    write_features(parts / "part-3.parquet", clustered(400, seed=3))
+    build_index(open_features(parts)).close()
+    names = {path.name for path in index_folder(parts).iterdir()}
+    assert {"basis-2.npy", "sketches-2.f32"} <= names
+    assert not {"basis-1.npy", "sketches-1.f32"} & names
+    same_answers(open_features(parts))
+
+
+def test_an_interrupted_run_is_gone_on_with(parts: Path) -> None:
+    """Wherever it is interrupted, what is there is not taken for finished, and the end is the same."""
+    features = open_features(parts)
+    build_index(features).close()
+    whole = {path.name: path.read_bytes() for path in index_folder(parts).glob("*.[fi]*")}
+    shutil.rmtree(index_folder(parts))
+
+    copied, limit = 0, 60
+
+    def stop(vectors: int) -> None:
+        nonlocal copied
+        copied += vectors
+        if copied > limit:
+            raise KeyboardInterrupt
+
+    for allowed in (60, 10):  # within the second part, which the first run begins and the second begins again
+        copied, limit = 0, allowed
+        with pytest.raises(KeyboardInterrupt):
+            build_index(features, progress=stop)
+        with pytest.raises(InputError, match="go on building it with --index"):
+            open_index(features)
+    again: list[int] = []
+    build_index(features, progress=again.append).close()
+    assert sum(again) == 59  # the first part was done
+    assert {path.name: path.read_bytes() for path in index_folder(parts).glob("*.[fi]*")} == whole
+
+
+def test_interrupted_among_the_sketches(parts: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    features = open_features(parts)
+
+    def stop(*arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(build, "sketch", stop)
+        with pytest.raises(KeyboardInterrupt):
+            build_index(features)
+    with pytest.raises(InputError, match="is not finished: go on building it with --index"):
+        open_index(features)
+    build_index(features).close()
+    same_answers(features)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    with small_disk_at(tmp_path / "disk", "512k") as disk:
+        yield disk
+
+
+def test_full_disk(small_disk: Path, tmp_path: Path) -> None:
+    for number in range(4):
+        write_features(tmp_path / f"part-{number}.parquet", clustered(200, 400, seed=number))
+    features = open_features(tmp_path)
+    folder = small_disk / "index"
+    with pytest.raises(OutputError, match=r"cannot write .*index: No space left on device; free some space, and run"):
+        build_index(features, folder)
+    with pytest.raises(InputError, match=r"lacks \d of 4 parts|no finished index"):
+        open_index(features, folder)
+    for path in folder.iterdir():  # what was done is not lost
+        shutil.copy(path, tmp_path / path.name)
+    done = json.loads((folder / "index.json").read_text())
+    assert 1 <= len(done["parts"]) < 4
+    moved = tmp_path / "moved"
+    shutil.copytree(folder, moved)
+    with build_index(features, moved) as index:
+        assert index.count == 800
+
+
+def test_other_features_are_refused(parts: Path, tmp_path: Path) -> None:
+    build_index(open_features(parts)).close()
+    files = {path.name: path.read_bytes() for path in index_folder(parts).iterdir()}
+
+    def refused(message: str) -> None:
+        features = open_features(parts)
+        for attempt in (open_index, build_index):
+            with pytest.raises(InputError, match=message):
+                attempt(features)
+        assert {path.name: path.read_bytes() for path in index_folder(parts).iterdir()} == files
+
+    kept = tmp_path / "kept"
+    (parts / "part-2.parquet").rename(kept)
+    refused(r"does not belong to .*features: part-2\.parquet is gone; remove it, and build it again with --index")
+    write_features(parts / "part-2.parquet", clustered(60, seed=9), failed=[5], group=25)
+    refused(r"part-2\.parquet is another one now")
+    for number in (0, 2):
+        write_features(parts / f"part-{number}.parquet", clustered(60, seed=number), metadata={"preset": "slim"})
+    refused(r"cannot be compared: preset is slim against hub")
+    for number in (0, 2):
+        write_features(parts / f"part-{number}.parquet", clustered(60, 41), columns=["other"])
+    refused(r"is of column embedding with 40 numbers, not of other with 41: remove it")
+
+
+@pytest.mark.parametrize("name", ["vectors.f16", "ids.i64", "sketches-1.f32", "basis-1.npy"])
+@pytest.mark.parametrize("damage", ["missing", "short", "empty"])
+def test_damaged_files(parts: Path, name: str, damage: str) -> None:
+    features = open_features(parts)
+    build_index(features).close()
+    path = index_folder(parts) / name
+    content = path.read_bytes()
+    path.unlink()
+    if damage != "missing":
+        path.write_bytes(content[: len(content) - 1] if damage == "short" else b"")
+    for attempt in (open_index, build_index):
+        with pytest.raises(InputError, match=r"the index of .* is damaged: remove the folder, and build it again"):
+            attempt(features)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{", "[]", "null", '{"parts": 3}', '{"parts": [], "length": 40}', "[" * 100_000, "\x00\xff"]
+)
+def test_damaged_state(parts: Path, text: str) -> None:
+    features = open_features(parts)
+    build_index(features).close()
+    (index_folder(parts) / "index.json").write_text(text)
+    with pytest.raises(InputError, match="is damaged: remove the folder"):
+        open_index(features)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"vectors": 10**15}, "is damaged"),
+        ({"vectors": -1, "sketched": -1}, "is damaged"),
+        ({"sketched": 119, "vectors": 118}, "is damaged"),
+        ({"generation": 7}, "is damaged"),
+        ({"generation": "../../x"}, "is damaged"),
+        ({"basis_crc32c": 1}, "is damaged"),
+        ({"metadata": []}, "is damaged"),
+        ({"surprise": 1}, "is damaged"),
+        ({"version": 2}, "an index of another version: remove it"),
+    ],
+)
+def test_dishonest_state(parts: Path, changes: dict[str, object], message: str) -> None:
+    features = open_features(parts)
+    build_index(features).close()
+    path = index_folder(parts) / "index.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+    with pytest.raises(InputError, match=message):
+        open_index(features)
+
+
+def test_rows_that_are_not_there(parts: Path) -> None:
+    features = open_features(parts)
+    build_index(features).close()
+    path = index_folder(parts) / "ids.i64"
+    path.write_bytes(np.full(118, -1, np.int64).tobytes())
+    index = open_index(features)
+    assert index is not None
+    with index, pytest.raises(InputError, match="is damaged"):
+        index.search(clustered(1), 1)
+
+
+def test_two_runs_at_once(parts: Path) -> None:
+    features = open_features(parts)
+
+    def another(vectors: int) -> None:
+        with pytest.raises(OutputError, match=r"another run is building .*features\.index: wait for it"):
+            build_index(features)
+
+    build_index(features, progress=another).close()
+    same_answers(features)
+
+
+def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
+    features = open_features(write_features(tmp_path / "f.parquet", clustered(5)))
+    (tmp_path / "f.parquet.index").write_text("a file")
+    with pytest.raises(OutputError, match=r"cannot write .*f\.parquet\.index: File exists; check the folder"):
+        build_index(features)

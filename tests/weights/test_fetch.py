@@ -1,0 +1,369 @@
+"""Published weights by name: from the cache, or from a server that serves, breaks off, stalls, corrupts and lies."""
+
+import errno
+import hashlib
+import os
+import shutil
+import stat
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from pnasnet.architecture.zoo import NETWORKS
+from pnasnet.errors import CorruptWeightsError, OutputError, WeightsError, WeightsNotFoundError
+from pnasnet.weights import download, open_weights
+from pnasnet.weights import fetch as fetching
+from pnasnet.weights.fetch import available, fetch
+
+from tests.helpers.weights_files import CHECKPOINTS
+from tests.helpers.weights_server import (
+    CONTENT,
+    HEAD,
+    FileServer,
+    Reply,
+    Terminal,
+    assert_one_line,
+    names,
+    pth,
+    record,
+    serve,
+    tar,
+)
+
+CHECKPOINT = sorted((CHECKPOINTS / "tiny_slim").glob("model.ckpt*"))
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return the cache's folder of weights; attempts follow each other at once."""
+    monkeypatch.setenv("PNASNET_CACHE", str(tmp_path / "cache"))
+    monkeypatch.delenv("PNASNET_OFFLINE", raising=False)
+    monkeypatch.setattr(download, "WAITS", (0.0, 0.0))
+    return tmp_path / "cache" / "weights"
+
+
+@pytest.fixture
+def server() -> Iterator[FileServer]:
+    with serve() as files:
+        files.files |= {"/net.pth": CONTENT, "/net.tar.gz": tar(*CHECKPOINT)}
+        yield files
+
+
+class TestDownload:
+    def test_a_file_is_downloaded_once(self, cache: Path, server: FileServer) -> None:
+        assert available(pth(server)) == "downloadable"
+        path = fetch(pth(server), progress=False)
+        assert path == cache / "net.pth"
+        assert path.read_bytes() == CONTENT
+        assert names(cache) == ["net.pth"]
+        assert available(pth(server)) == "cached"
+        assert fetch(pth(server)) == path
+        assert len(server.requests) == 1
+
+    def test_an_archive_becomes_a_checkpoint(self, cache: Path, server: FileServer) -> None:
+        path = fetch(record(f"{server.address}/net.tar.gz"), progress=False)
+        assert path == cache / "net"
+        with open_weights(path) as weights:
+            assert weights.format == "TensorFlow checkpoint"
+        assert names(cache) == ["net"]
+        assert fetch(record(f"{server.address}/net.tar.gz"), offline=True) == path
+
+    def test_a_checkpoint_deeper_in_its_archive_is_found(self, cache: Path, server: FileServer) -> None:
+        server.files["/net.tar.gz"] = tar(*CHECKPOINT, prefix="models/net/")
+        path = fetch(record(f"{server.address}/net.tar.gz"), progress=False)
+        assert (path / "model.ckpt.index").exists()
+
+    def test_what_broke_off_is_resumed(self, cache: Path, server: FileServer) -> None:
+        server.replies = [Reply(ends_after=100_000), Reply(ends_after=50_000)]
+        assert fetch(pth(server), progress=False).read_bytes() == CONTENT
+        assert server.ranges == [None, "bytes=100000-", "bytes=150000-"]
+        assert server.requests[1].if_range
+
+    def test_another_run_resumes(self, cache: Path, server: FileServer) -> None:
+        server.replies = [Reply(ends_after=100_000), Reply(ends_after=0), Reply(ends_after=0)]
+        with pytest.raises(WeightsNotFoundError, match=r"broke off after 100,000 of 512,000 bytes") as caught:
+            fetch(pth(server), progress=False)
+        assert_one_line(caught.value)
+        assert names(cache) == ["net.pth.partial", "net.pth.partial.version"]
+        assert available(pth(server)) == "downloadable"
+        assert fetch(pth(server), progress=False).read_bytes() == CONTENT
+        assert server.ranges[-1] == "bytes=100000-"
+        assert names(cache) == ["net.pth"]
+
+    def test_a_server_that_cannot_resume_sends_all_anew(self, cache: Path, server: FileServer) -> None:
+        server.replies = [Reply(ends_after=100_000), Reply(ranges=False)]
+        assert fetch(pth(server), progress=False).read_bytes() == CONTENT
+
+    def test_a_file_without_version_is_not_resumed(self, cache: Path, server: FileServer) -> None:
+        server.replies = [Reply(ends_after=100_000, etag=""), Reply()]
+        assert fetch(pth(server), progress=False).read_bytes() == CONTENT
+        assert server.ranges == [None, None]
+
+    def test_a_weak_version_is_not_resumed(self, cache: Path, server: FileServer) -> None:
+        server.replies = [Reply(ends_after=100_000, etag='W/"1"'), Reply()]
+        assert fetch(pth(server), progress=False).read_bytes() == CONTENT
+        assert server.ranges == [None, None]
+
+    def test_a_date_serves_as_version(self, cache: Path, server: FileServer) -> None:
+        date = "Wed, 13 Dec 2017 00:00:00 GMT"
+        server.extra_headers["Last-Modified"] = date
+        server.replies = [Reply(ends_after=100_000, etag=""), Reply(etag="")]
+        assert fetch(pth(server), progress=False).read_bytes() == CONTENT
+        assert server.requests[1].if_range == date
+
+    def test_a_file_that_changed_meanwhile_is_not_mixed(self, cache: Path, server: FileServer) -> None:
+        server.replies = [Reply(ends_after=100_000, etag='"old"', body=bytes(len(CONTENT)))]
+        assert fetch(pth(server), progress=False).read_bytes() == CONTENT
+        assert server.requests[1].if_range == '"old"'
+
+    @pytest.mark.parametrize("shift", [-1, 1000])
+    def test_a_rest_from_elsewhere_is_not_appended(self, cache: Path, server: FileServer, shift: int) -> None:
+        server.replies = [Reply(ends_after=100_000), Reply(range_shift=shift)]
+        assert fetch(pth(server), progress=False).read_bytes() == CONTENT
+        assert server.ranges == [None, "bytes=100000-", None]
+
+    def test_a_beginning_longer_than_the_file_is_dropped(self, cache: Path, server: FileServer) -> None:
+        cache.mkdir(parents=True)
+        (cache / "net.pth.partial").write_bytes(bytes(len(CONTENT) + 5))
+        (cache / "net.pth.partial.version").write_text(f'"{hashlib.sha256(CONTENT).hexdigest()}"')
+        assert fetch(pth(server), progress=False).read_bytes() == CONTENT
+
+    def test_a_silent_server_is_left(self, cache: Path, server: FileServer, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(download, "TIMEOUT", 0.2)
+        server.replies = [Reply(ends_after=100_000, stalls=True)]
+        start = time.monotonic()
+        assert fetch(pth(server), progress=False).read_bytes() == CONTENT
+        assert time.monotonic() - start < 5
+        assert server.ranges == [None, "bytes=100000-"]
+
+    def test_more_than_announced_is_not_taken(self, cache: Path, server: FileServer) -> None:
+        server.replies = [Reply(body=CONTENT + b"more", announced=len(CONTENT))]
+        assert fetch(pth(server), progress=False).read_bytes() == CONTENT
+
+    def test_an_announcement_beyond_measure_is_refused(self, cache: Path, server: FileServer) -> None:
+        server.replies = [Reply(announced=10**15)]
+        with pytest.raises(WeightsNotFoundError, match=r"announces 1,000,000,000,000,000 bytes"):
+            fetch(pth(server), progress=False)
+
+    def test_a_body_without_end_is_cut(self, cache: Path, server: FileServer, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(download, "MAX_BYTES", 2**20)
+        server.replies = [Reply(announced=-1, endless=True)]
+        with pytest.raises(WeightsNotFoundError, match="more than the 1,048,576 bytes"):
+            fetch(pth(server), progress=False)
+        assert names(cache) == []
+
+    def test_a_length_need_not_be_announced(self, cache: Path, server: FileServer) -> None:
+        server.replies = [Reply(announced=-1)]
+        assert fetch(pth(server), progress=False).read_bytes() == CONTENT
+
+    @pytest.mark.parametrize("status", [403, 404, 410])
+    def test_a_refusal_is_final(self, cache: Path, server: FileServer, status: int) -> None:
+        server.replies = [Reply(status=status)]
+        with pytest.raises(WeightsNotFoundError, match=f"answers {status} ") as caught:
+            fetch(pth(server), progress=False)
+        assert_one_line(caught.value)
+        assert len(server.requests) == 1
+
+    def test_a_server_in_trouble_is_asked_again(self, cache: Path, server: FileServer) -> None:
+        server.replies = [Reply(status=500), Reply(status=503)]
+        assert fetch(pth(server), progress=False).read_bytes() == CONTENT
+
+    def test_a_server_in_lasting_trouble_is_left(self, cache: Path, server: FileServer) -> None:
+        server.replies = [Reply(status=500)] * 10
+        with pytest.raises(WeightsNotFoundError, match="answers 500 "):
+            fetch(pth(server), progress=False)
+        assert len(server.requests) == 3
+
+    def test_nobody_there(self, cache: Path) -> None:
+        with pytest.raises(WeightsNotFoundError, match="connection failed") as caught:
+            fetch(record("http://127.0.0.1:9/net.tar.gz"), progress=False)
+        assert_one_line(caught.value)
+
+    @pytest.mark.parametrize("wanted", [True, False])
+    def test_the_progress_is_shown(
+        self, cache: Path, server: FileServer, monkeypatch: pytest.MonkeyPatch, wanted: bool
+    ) -> None:
+        terminal = Terminal()
+        monkeypatch.setattr(sys, "stderr", terminal)
+        fetch(pth(server), progress=wanted)
+        assert ("500k/500k" in terminal.getvalue()) == wanted
+        assert wanted or not terminal.getvalue()
+
+
+class TestDamage:
+    def test_another_checksum_is_refused_and_the_next_try_is_fresh(self, cache: Path, server: FileServer) -> None:
+        server.replies = [Reply(body=CONTENT[:-1] + b"x")]
+        with pytest.raises(CorruptWeightsError, match=f"does not begin with {HEAD}.*try again") as caught:
+            fetch(pth(server), progress=False)
+        assert_one_line(caught.value)
+        assert names(cache) == ["net.pth.damaged"]
+        assert fetch(pth(server), progress=False).read_bytes() == CONTENT
+
+    def test_a_file_put_there_by_hand_is_checked_too(self, cache: Path, server: FileServer) -> None:
+        cache.mkdir(parents=True)
+        (cache / "net.pth").write_bytes(b"another")
+        with pytest.raises(CorruptWeightsError, match=HEAD):
+            fetch(pth(server), offline=True)
+
+    @pytest.mark.parametrize("flaw", ["flipped byte", "cut", "no gzip", "leads out", "link", "no checkpoint"])
+    def test_a_bad_archive_is_refused_and_the_next_try_is_fresh(
+        self, cache: Path, server: FileServer, tmp_path: Path, flaw: str
+    ) -> None:
+        good = server.files["/net.tar.gz"]
+        link = tmp_path / "model.ckpt.index"
+        link.symlink_to("/etc/passwd")
+        body = {
+            "flipped byte": good[:5000] + bytes([good[5000] ^ 1]) + good[5001:],
+            "cut": good[:-1000],
+            "no gzip": b"<html>Please sign in</html>",
+            "leads out": tar(*CHECKPOINT, prefix="../"),
+            "link": tar(link),
+            "no checkpoint": tar(Path(__file__)),
+        }[flaw]
+        server.replies = [Reply(body=body)]
+        net = record(f"{server.address}/net.tar.gz")
+        with pytest.raises(CorruptWeightsError, match="try again") as caught:
+            fetch(net, progress=False)
+        assert_one_line(caught.value)
+        assert names(cache) == ["net.tar.gz.damaged"]
+        assert not list(tmp_path.glob("**/*.ckpt.data*"))
+        assert fetch(net, progress=False) == cache / "net"
+
+    def test_a_folder_without_checkpoint_is_refused(self, cache: Path) -> None:
+        (cache / "net").mkdir(parents=True)
+        with pytest.raises(CorruptWeightsError, match="no TensorFlow checkpoint"):
+            fetch(record("http://127.0.0.1:9/net.tar.gz"))
+
+
+class TestDisk:
+    @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+    def test_a_full_disk(self, cache: Path, server: FileServer) -> None:
+        cache.mkdir(parents=True)
+        (cache / "good.pth").write_bytes(b"good")
+        (cache / "net.pth.partial").symlink_to("/dev/full")
+        with pytest.raises(OutputError, match=r"No space left.*PNASNET_CACHE") as caught:
+            fetch(pth(server), progress=False)
+        assert_one_line(caught.value)
+        assert (cache / "good.pth").exists()
+
+    def test_an_archive_that_cannot_be_unpacked_is_kept(
+        self, cache: Path, server: FileServer, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def fill(*_: object) -> None:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+        with monkeypatch.context() as patch:
+            patch.setattr(shutil, "move", fill)
+            with pytest.raises(OutputError, match="No space left"):
+                fetch(record(f"{server.address}/net.tar.gz"), progress=False)
+        assert names(cache) == ["net.tar.gz"]
+        assert fetch(record(f"{server.address}/net.tar.gz"), offline=True) == cache / "net"
+
+    def test_an_unpacked_archive_is_for_others_to_read(self, cache: Path, server: FileServer) -> None:
+        """Temporary folders are for nobody else, and an archive's top may be one."""
+        folder = fetch(record(f"{server.address}/net.tar.gz"), progress=False)
+        assert stat.S_IMODE(folder.stat().st_mode) == stat.S_IMODE(cache.stat().st_mode)
+
+    @pytest.mark.skipif(os.geteuid() == 0, reason="the superuser may read everything")
+    def test_a_folder_of_another_user_is_not_called_damaged(self, cache: Path) -> None:
+        (cache / "net").mkdir(parents=True, mode=0)
+        with pytest.raises(WeightsError, match=r"cannot read .*net: Permission denied"):
+            fetch(record("http://127.0.0.1:9/net.tar.gz"))
+        assert names(cache) == ["net"]
+
+    def test_a_cache_that_is_no_folder(
+        self, tmp_path: Path, server: FileServer, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        (tmp_path / "file").touch()
+        monkeypatch.setenv("PNASNET_CACHE", str(tmp_path / "file"))
+        with pytest.raises(OutputError, match="PNASNET_CACHE"):
+            fetch(pth(server), offline=False, progress=False)
+
+
+class TestCache:
+    def test_a_file_by_hand(self, cache: Path) -> None:
+        cache.mkdir(parents=True)
+        (cache / "net.pth").write_bytes(CONTENT)
+        assert fetch(record("http://127.0.0.1:9/net.pth", HEAD)) == cache / "net.pth"
+
+    def test_an_archive_by_hand(self, cache: Path, server: FileServer) -> None:
+        cache.mkdir(parents=True)
+        (cache / "net.tar.gz").write_bytes(server.files["/net.tar.gz"])
+        net = record("http://127.0.0.1:9/net.tar.gz")
+        assert available(net) == "cached"
+        assert fetch(net, offline=True) == cache / "net"
+        assert names(cache) == ["net", "net.tar.gz"]
+
+    def test_a_folder_by_hand(self, cache: Path) -> None:
+        folder = cache / "net" / "net"
+        folder.mkdir(parents=True)
+        (folder / "model.ckpt.index").touch()
+        assert fetch(record("http://127.0.0.1:9/net.tar.gz"), offline=True) == folder
+
+    def test_a_file_of_hugging_face_by_hand(self, cache: Path) -> None:
+        path = cache / "timm" / "pnasnet5large.tf_in1k" / "model.safetensors"
+        path.parent.mkdir(parents=True)
+        path.write_bytes(b"any")
+        timm = NETWORKS["pnasnet_large"].weights[1]
+        assert available(timm) == "cached"
+        assert fetch(timm, offline=True) == path
+
+    @pytest.mark.parametrize("how", ["argument", "1", "true"])
+    def test_offline(self, cache: Path, server: FileServer, monkeypatch: pytest.MonkeyPatch, how: str) -> None:
+        if how != "argument":
+            monkeypatch.setenv("PNASNET_OFFLINE", how)
+        with pytest.raises(WeightsNotFoundError, match="PNASNET_OFFLINE") as caught:
+            fetch(pth(server), offline=True if how == "argument" else None)
+        assert not server.requests
+        assert not cache.exists()
+        assert_one_line(caught.value)
+        for part in ("net.pth", HEAD, pth(server).location, str(cache / "net.pth"), "--weights"):
+            assert part in str(caught.value)
+
+    def test_online_all_the_same(self, cache: Path, server: FileServer, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("PNASNET_OFFLINE", "1")
+        assert fetch(pth(server), offline=False, progress=False).exists()
+
+    def test_two_processes_download_once(self, cache: Path, server: FileServer) -> None:
+        go = threading.Event()
+        server.before_body = lambda: go.wait(30)
+        code = (
+            "from pnasnet.weights.fetch import fetch; from pnasnet.zoo import PublishedWeights as P;"
+            f"print(fetch(P('net', '', {server.address + '/net.tar.gz'!r}, 'imagenet1001'), progress=False))"
+        )
+
+        def start() -> subprocess.Popen[str]:
+            command = [sys.executable, "-c", code]
+            environment = os.environ | {"PNASNET_OFFLINE": "0"}
+            return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+        with start() as first:
+            while not server.requests and first.poll() is None:
+                time.sleep(0.01)
+            with start() as second:
+                assert second.stderr
+                assert "waiting" in second.stderr.readline()
+                go.set()
+                assert [process.communicate(timeout=30)[0].strip() for process in (first, second)] == [
+                    str(cache / "net")
+                ] * 2
+        assert len(server.requests) == 1
+
+
+class TestShipped:
+    def test_shipped_weights_are_in_the_package(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        (tmp_path / "data").mkdir()
+        (tmp_path / "data" / "net.safetensors").touch()
+        monkeypatch.setattr(fetching, "files", lambda _: tmp_path)
+        net = record("package:net.safetensors")
+        assert available(net) == "shipped"
+        assert fetch(net, offline=True) == tmp_path / "data" / "net.safetensors"
+
+    def test_a_broken_installation_is_told(self) -> None:
+        with pytest.raises(WeightsNotFoundError, match="install pnasnet again"):
+            fetch(record("package:missing.safetensors"))
