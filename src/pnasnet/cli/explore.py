@@ -13,7 +13,7 @@ from ..support.files import check_target
 from .errors import end_on_signal
 from .logs import show_logs
 from .options import Command, bundle
-from .progress import stages_bar
+from .progress import bars
 from .vectors import opened_index
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ def explore(
     if html:
         options = replace(options, points=min(options.points or PAGE_POINTS, PAGE_POINTS))
     show_logs(quiet=quiet)
-    with stages_bar(quiet) as progress:
+    with bars(quiet) as progress:
         with opened_index(opened, quiet) as index:
             shown = make_map(index, options, progress)
         if not quiet:
