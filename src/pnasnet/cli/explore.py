@@ -17,8 +17,8 @@ from .progress import bars
 from .vectors import opened_index
 
 if TYPE_CHECKING:
+    from ..support.progress import Progress
     from ..vectors import ExploreOptions, Features, PictureMap
-    from ..vectors.explore import Progress
 
 _EXPLORE = (
     click.option(

@@ -20,7 +20,7 @@ _KINDS = 3
 
 
 def thumbnails(
-    names: Iterable[str], side: int, *, quality: int = 80, progress: Callable[[int], None] = lambda done: None
+    names: Iterable[str], side: int, *, quality: int = 80, progress: Callable[[int], object] = lambda done: None
 ) -> Generator[bytes | None, None, None]:
     """Yield a small JPEG of each picture, in the order of their names; None where there is no picture any more.
 

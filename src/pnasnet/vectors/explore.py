@@ -3,7 +3,7 @@
 import base64
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from ..errors import InputError, OutputError
 from ..reports.pages import data_url, render
 from ..support.files import replacing
+from ..support.progress import Progress, silent
 from ..support.text import clean
 from .features import Picture
 from .index import VectorIndex
@@ -31,12 +32,6 @@ PAGE_THUMBNAILS = 2_000
 
 _ROWS = 1000
 """Rows that are written at a time."""
-
-Progress = Callable[[str, int, int], None]
-
-
-def _silent(stage: str, done: int, total: int) -> None:
-    """Report nothing."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +77,7 @@ class PictureMap:
     projection: Projection
 
 
-def make_map(index: VectorIndex, options: ExploreOptions, progress: Progress = _silent) -> PictureMap:
+def make_map(index: VectorIndex, options: ExploreOptions, progress: Progress = silent) -> PictureMap:
     """Place the pictures of an index on a map. Raises `UnknownNameError`, `MissingExtraError`."""
     projection = choose_projection(options.projection)
     count = min(index.count, options.points or index.count)
@@ -106,7 +101,7 @@ def make_map(index: VectorIndex, options: ExploreOptions, progress: Progress = _
     )
 
 
-def write_atlas(path: Path, shown: PictureMap, options: ExploreOptions, progress: Progress = _silent) -> None:
+def write_atlas(path: Path, shown: PictureMap, options: ExploreOptions, progress: Progress = silent) -> None:
     """Write the table that embedding-atlas opens.
 
     A row for each picture: `path` (string), `image` (struct of the JPEG thumbnail's `bytes`, null where the picture
@@ -132,7 +127,7 @@ def atlas_command(table: Path, port: int) -> list[str]:
     ]
 
 
-def map_page(shown: PictureMap, title: str, options: ExploreOptions, progress: Progress = _silent) -> str:
+def map_page(shown: PictureMap, title: str, options: ExploreOptions, progress: Progress = silent) -> str:
     """Return a page with the map: canvas, zoom, names, and the thumbnails of up to `PAGE_THUMBNAILS` pictures.
 
     A warning is logged that says how many of these cannot be opened, and why.
