@@ -22,17 +22,17 @@ if TYPE_CHECKING:
     from .weights import open_weights, write_weights
 
 _HOMES = {
-    "CellSpec": "cells",
-    "Module": "module",
-    "NASNET_A_NORMAL": "cells",
-    "NASNET_A_REDUCTION": "cells",
-    "NetworkSpec": "spec",
-    "PNASNET5": "cells",
-    "Plan": "plan",
-    "get_expected_image_size": "image_inputs",
-    "get_num_image_channels": "image_inputs",
+    "CellSpec": "architecture.cells",
+    "Module": "module.module",
+    "NASNET_A_NORMAL": "architecture.cells",
+    "NASNET_A_REDUCTION": "architecture.cells",
+    "NetworkSpec": "architecture.spec",
+    "PNASNET5": "architecture.cells",
+    "Plan": "architecture.plan",
+    "get_expected_image_size": "module.image_inputs",
+    "get_num_image_channels": "module.image_inputs",
     "open_weights": "weights",
-    "resolve": "plan",
+    "resolve": "architecture.plan",
     "write_weights": "weights",
 }
 

@@ -5,6 +5,8 @@ from importlib import import_module
 from ...errors import UnknownNameError
 from ...training.recipe import Recipe
 
+__all__ = ["NAMES", "describe_recipe", "find_recipe"]
+
 NAMES = ("imagenet_large", "imagenet_mobile", "cifar10", "cifar10_short", "pnasnet_tiny")
 """The recipes that come with the package; each is a module of this package."""
 
