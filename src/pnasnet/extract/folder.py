@@ -1,0 +1,282 @@
+"""The folder of features: what made them, parts that are whole or absent, and a mark that says all rows are present.
+
+    _settings.json    the settings; a run with other settings is refused
+    _inputs.jsonl     the units of `embed`, listed once, so that a resumed run meets the same inputs (see inputs.py)
+    part-00000012-000000000.parquet   rows of unit 12, from its row 0 on
+    _complete.json    written last: counts, and the hash of the settings
+    _report.json, _report.html   how the run went
+    _contents.sqlite  which part holds which content, for runs that compute equal photos once
+
+Arrow, Spark and others read the folder as one table and ignore names that begin with `_` or a dot.
+"""
+
+import hashlib
+import json
+import os
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from ..errors import InputError, OutputError
+from ..pictures import Unit
+from ..support.files import read_json, reading, replacing, write_json, writing
+from ..support.locks import LOCK, locked
+from .part import ERROR, NAME, UNREACHABLE, Part
+
+SETTINGS, INPUTS, COMPLETE, CONTENTS = "_settings.json", "_inputs.jsonl", "_complete.json", "_contents.sqlite"
+REPORTS = ("_report.json", "_report.html")
+_BEFORE = ("_lock", "_overwriting.json")  # which versions before this one wrote
+_FILES = {SETTINGS, INPUTS, COMPLETE, LOCK, *REPORTS, *_BEFORE}
+_FILES |= {f"{CONTENTS}{end}" for end in ("", "-wal", "-shm", "-journal")}
+_TEMPORARY = re.compile(r"\.[0-9a-f]{8}\.(.+)")
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What a folder holds of one unit.
+
+    Attributes:
+        rows: how many of the unit's first rows.
+        finished: whether these are all of its rows.
+        again: the parts with rows that are to be computed again, and the numbers of these rows within the unit.
+    """
+
+    rows: int = 0
+    finished: bool = False
+    again: tuple[tuple[Part, tuple[int, ...]], ...] = ()
+
+    def has_all(self, unit: Unit) -> bool:
+        """Return whether no further rows follow those that are kept."""
+        return self.finished or (unit.size is not None and self.rows >= unit.size)
+
+    @property
+    def repeated(self) -> int:
+        """How many rows are to be computed again."""
+        return sum(len(rows) for _, rows in self.again)
+
+
+class FeatureFolder:
+    """A resumable folder of features. Use it within `opened`:
+
+        folder = FeatureFolder("features")
+        with folder.opened({"model": ..., "preset": ...}):    # locked; a folder with other settings is refused
+            known = [pq.read_table(part) for part in folder.parts()]    # rows of earlier runs, killed ones included
+            folder.append(table)                              # durable once it returns
+
+    `append` suits callers that find their rows again by a column of their own, such as a digest of the content.
+    `embed` numbers its rows by unit instead: see `kept`, `write_part` and `replace_rows`.
+
+    Every method that writes raises `OutputError` if it cannot.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path)
+
+    @contextmanager
+    def opened(self, settings: Mapping[str, Any]) -> Iterator[None]:
+        """Create the folder if needed, hold its lock within the block, and remove what killed runs left half-written.
+
+        Raises:
+            LockedError: another run holds the lock.
+            OutputError: the folder was created with other settings, holds other files, or cannot be written to.
+            InputError: its settings are damaged.
+        """
+        self._check_ours()
+        with locked(self.path):
+            if differences := self.differences(settings):
+                raise OutputError(
+                    f"{self.path} was created with other settings ({'; '.join(differences)}): use the same settings, "
+                    "choose another folder, or pass --overwrite (overwrite=True)"
+                )
+            if not (self.path / SETTINGS).exists():
+                self.write_json(SETTINGS, settings)
+            self._remove_temporaries()
+            yield
+
+    def differences(self, settings: Mapping[str, Any]) -> list[str]:
+        """Return how the folder's settings differ, one `key: old → new` each; none if it has no settings yet."""
+        known = self._read_object(SETTINGS)
+        if known is None:
+            return []
+        plain = json.loads(json.dumps(settings))
+        keys = [key for key in sorted({*known, *plain}) if known.get(key) != plain.get(key)]
+        return [f"{key}: {_shown(known.get(key))} → {_shown(plain.get(key))}" for key in keys]
+
+    def mark(self, settings: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """Return what was recorded when the folder became complete: `rows` and `failed`.
+
+        Empty if the folder is not complete, lacks parts since, or, if `settings` are given, was made with others.
+        """
+        stated = self._read_object(COMPLETE) or {}
+        if settings is not None and stated.get("settings_sha256") != settings_hash(settings):
+            return {}
+        return stated if stated.get("rows") == self.rows() and isinstance(stated.get("failed"), int) else {}
+
+    def mark_complete(self, settings: Mapping[str, Any], rows: int, failed: int) -> None:
+        """Record that all rows are present."""
+        stated = {"rows": rows, "failed": failed, "settings_sha256": settings_hash(settings)}
+        self.write_json(COMPLETE, stated)
+
+    def unmark(self) -> None:
+        """Record, durably, that rows are missing."""
+        with writing(self.path):
+            (self.path / COMPLETE).unlink(missing_ok=True)
+            sync_folder(self.path)
+
+    def parts(self, unit: int | None = None) -> list[Path]:
+        """Return the paths of the parts, of one unit or of all, in the order of their rows."""
+        start = "part-" if unit is None else f"part-{unit:08d}-"
+        return [self.path / name for name in self._names() if name.startswith(start) and NAME.fullmatch(name)]
+
+    def rows(self) -> int:
+        """Return how many rows the parts hold."""
+        return sum(kept.rows for kept in self.kept().values())
+
+    def kept(self, unit: int | None = None, *, retry_errors: bool = False) -> dict[int, Kept]:
+        """Return what the folder holds of each unit, or of one; failed rows count as kept unless `retry_errors`."""
+        return self._survey(unit, retry_errors)[0]
+
+    def _survey(self, unit: int | None, retry_errors: bool) -> tuple[dict[int, Kept], list[Path]]:
+        """Return what the folder holds, and the parts that do not join on to it."""
+        known: dict[int, Kept] = {}
+        apart: list[Path] = []
+        for path in self.parts(unit):
+            part = Part.read(path)
+            if part is None or part.name != path.name:
+                continue  # another program's
+            before = known.get(part.unit, Kept())
+            if part.first != before.rows:
+                apart.append(path)
+                continue
+            known[part.unit] = _with_part(before, part, path, retry_errors)
+        return known, apart
+
+    def resume(self, *, retry_errors: bool = False) -> dict[int, Kept]:
+        """Return what the folder holds of each unit, and remove what would contradict the rows to come.
+
+        That is the mark of completeness, and parts that follow a part that somebody removed.
+        """
+        known, apart = self._survey(None, retry_errors)
+        with writing(self.path):
+            for path in [self.path / COMPLETE, *apart]:
+                path.unlink(missing_ok=True)
+        return known
+
+    def write_part(self, part: Part, table: pa.Table) -> None:
+        """Write a part whole; it is durable when this returns."""
+        with replacing(self.path / part.name) as temporary, temporary.open("wb") as file:
+            part.write(file, table)  # through a file of our own, which is closed even if the writer fails
+        with writing(self.path):
+            sync_folder(self.path)
+
+    def replace_rows(self, part: Part, rows: Sequence[int], table: pa.Table, unreachable: int) -> None:
+        """Replace some rows of a part, by their numbers within the unit, leaving the others as they are.
+
+        Args:
+            part: the part.
+            rows: the numbers.
+            table: as many new rows.
+            unreachable: how many rows of the part are unreachable afterwards.
+        """
+        with reading(self.path / part.name, kind=OutputError):
+            old = pq.read_table(self.path / part.name).cast(table.schema)
+        order = np.arange(part.rows)
+        order[np.array(rows) - part.first] = part.rows + np.arange(len(rows))
+        self.write_part(replace(part, unreachable=unreachable), pa.concat_tables([old, table]).take(order))
+
+    def append(self, table: pa.Table) -> None:
+        """Write rows as a further part, behind all others."""
+        unit = 1 + max((int(path.name.split("-")[1]) for path in self.parts()), default=-1)
+        self.write_part(Part(unit, 0, len(table), last=True), table)
+
+    def write_json(self, name: str, value: Any) -> None:
+        """Write a file of JSON whole."""
+        write_json(self.path / name, value)
+        with writing(self.path):
+            sync_folder(self.path)
+
+    def others(self) -> list[str]:
+        """Return the names of the files in the folder that this software did not write."""
+        return [name for name in self._names() if not _is_ours(name)]
+
+    def remove(self) -> None:
+        """Remove every file that this class wrote, and the folder unless it holds others. Call it outside `opened`."""
+        if not self._names() or (not (self.path / SETTINGS).is_file() and self.others()):
+            return
+        with locked(self.path), writing(self.path):
+            ours = [name for name in self._names() if _is_ours(name) and name != LOCK]
+            for name in sorted(ours, key=SETTINGS.__eq__):  # the settings last: they show that the folder is ours
+                (self.path / name).unlink(missing_ok=True)
+        with writing(self.path):
+            if not set(self._names()) - {LOCK}:
+                (self.path / LOCK).unlink(missing_ok=True)
+                self.path.rmdir()
+
+    def _names(self) -> list[str]:
+        with reading(self.path):
+            return sorted(entry.name for entry in self.path.iterdir()) if self.path.is_dir() else []
+
+    def _check_ours(self) -> None:
+        if (others := self.others()) and not (self.path / SETTINGS).exists():
+            shown = [name for name in others if not name.startswith(".")]
+            if shown:
+                raise OutputError(f"{self.path} holds other files ({shown[0]}): name a new folder or an empty one")
+
+    def _remove_temporaries(self) -> None:
+        with writing(self.path):
+            for name in self._names():
+                if _TEMPORARY.fullmatch(name) and _is_ours(name):
+                    (self.path / name).unlink(missing_ok=True)
+
+    def _read_object(self, name: str) -> dict[str, Any] | None:
+        path = self.path / name
+        value = read_json(path, "remove it, or choose another folder" if name == COMPLETE else "choose another folder")
+        if value is not None and not isinstance(value, dict):
+            raise InputError(f"{path} is damaged (it holds no JSON object): choose another folder")
+        return value
+
+
+def settings_hash(settings: Mapping[str, Any]) -> str:
+    """Return the SHA-256 of settings, in hexadecimal."""
+    return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
+
+
+def sync_folder(path: Path) -> None:
+    """Make the names in a folder outlive a power cut, where the system can. Raises OSError."""
+    if hasattr(os, "O_DIRECTORY"):
+        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def _with_part(before: Kept, part: Part, path: Path, retry_errors: bool) -> Kept:
+    """Return what is kept of a unit, one more part included."""
+    failed = part.rows_with(path, (ERROR,)) if retry_errors else ()
+    if part.rest and (failed or part.unreachable):
+        return before  # the rest of the unit is computed again, from this row on
+    if not part.has_rest and part.last and part.first + part.rows - 1 in failed:
+        return before  # so it is here, where the last row may stand for more than one
+    unreachable = part.rows_with(path, (UNREACHABLE,)) if part.unreachable else ()
+    again = tuple(sorted(unreachable + failed))
+    parts = ((part, again),) if again else ()
+    return Kept(part.first + part.rows, part.last, before.again + parts)
+
+
+def _is_ours(name: str) -> bool:
+    """Return whether this class writes files of this name, or temporary files for them."""
+    temporary = _TEMPORARY.fullmatch(name)
+    plain = temporary[1] if temporary else name
+    return plain in _FILES or NAME.fullmatch(plain) is not None
+
+
+def _shown(value: object) -> str:
+    return "none" if value is None else str(value)

@@ -1,0 +1,103 @@
+"""A part: a Parquet file of consecutive rows, written whole, whose metadata say which rows of which unit they are."""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from ..errors import OutputError
+from ..support.files import reason
+
+OK, ERROR, UNREACHABLE = "ok", "error", "unreachable"
+"""The values of the column `status`."""
+NAME = re.compile(r"part-\d{8}-\d{9,}\.parquet")
+"""The names of parts; other `part-*.parquet` belong to somebody else."""
+
+GROUP_BYTES = 8 << 20
+"""The size of a row group before encoding."""
+_UNIT, _FIRST, _LAST = b"pnasnet.unit", b"pnasnet.first", b"pnasnet.last"
+_REST, _UNREACHABLE = b"pnasnet.rest", b"pnasnet.unreachable"
+
+
+@dataclass(frozen=True)
+class Part:
+    """Which rows of which unit a part holds.
+
+    Attributes:
+        unit: the number of the unit.
+        first: the number of the first row within the unit.
+        rows: how many rows.
+        last: whether the unit ends with this part.
+        rest: whether the part is one row that stands for the rest of a unit that could not be opened or read.
+        unreachable: how many of the rows have the status `unreachable`.
+        has_rest: whether the part states `rest`; those of earlier versions do not.
+    """
+
+    unit: int
+    first: int
+    rows: int
+    last: bool
+    rest: bool = False
+    unreachable: int = 0
+    has_rest: bool = True
+
+    @property
+    def name(self) -> str:
+        """The file's name; names in order are rows in order."""
+        return f"part-{self.unit:08d}-{self.first:09d}.parquet"
+
+    @classmethod
+    def read(cls, path: Path) -> "Part | None":
+        """Read a footer; returns None for a file of another program. Raises `OutputError` if it is damaged."""
+        try:
+            footer = pq.read_metadata(path)
+        except (OSError, pa.ArrowException) as error:
+            raise _damaged(path, error) from error
+        stated = footer.metadata or {}
+        numbers = [stated.get(key, b"0") for key in (_LAST, _REST, _UNREACHABLE)]
+        try:
+            last, rest, unreachable = map(int, numbers)
+            place = int(stated[_UNIT]), int(stated[_FIRST])
+        except (KeyError, ValueError):
+            return None
+        return cls(*place, footer.num_rows, bool(last), bool(rest), unreachable, _REST in stated)
+
+    def rows_with(self, path: Path, statuses: tuple[str, ...]) -> tuple[int, ...]:
+        """Return the numbers, within the unit, of the rows with one of these statuses."""
+        try:
+            column = pq.read_table(path, columns=["status"])["status"]
+            chosen = pc.is_in(column, pa.array(statuses, column.type))
+        except (OSError, pa.ArrowException, KeyError) as error:
+            raise _damaged(path, error) from error
+        return tuple(self.first + place for place in pc.indices_nonzero(chosen).to_pylist())
+
+    def write(self, file: object, table: pa.Table) -> None:
+        """Write the rows and this part's metadata."""
+        stated = {_UNIT: self.unit, _FIRST: self.first, _LAST: int(self.last), _REST: int(self.rest)}
+        stated[_UNREACHABLE] = self.unreachable
+        own = {key: str(value).encode() for key, value in stated.items()}
+        schema = table.schema.with_metadata({**(table.schema.metadata or {}), **own})
+        group = max(1, GROUP_BYTES // max(1, table.nbytes // max(1, len(table))))
+        with parquet_writer(file, schema) as writer:
+            writer.write_table(table.replace_schema_metadata(schema.metadata), row_group_size=group)
+
+
+def parquet_writer(file: object, schema: pa.Schema) -> pq.ParquetWriter:
+    """Return what writes rows of features: compressed, with statistics of short columns only."""
+    vectors = [field.name for field in schema if pa.types.is_fixed_size_list(field.type)]
+    return pq.ParquetWriter(
+        file,
+        schema,
+        compression="zstd",
+        use_dictionary=False,
+        use_byte_stream_split=[f"{name}.list.element" for name in vectors],  # a fifth smaller, in the same time
+        write_statistics=["width", "height", "status"],
+    )
+
+
+def _damaged(path: Path, error: Exception) -> OutputError:
+    said = reason(error) if isinstance(error, OSError) else " ".join(str(error).split())
+    return OutputError(f"{path} is damaged ({said}): remove it and repeat the command, which computes its rows again")
