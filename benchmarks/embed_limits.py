@@ -17,6 +17,7 @@ from typing import Any
 
 from PIL import Image
 
+from pnasnet.engines import EngineOptions
 from pnasnet.extract import (
     Batch,
     ColumnsOf,
@@ -36,7 +37,7 @@ from pnasnet.pictures import Files
 from common import machine
 
 OPTIONS = ExtractOptions(decoders=1)
-BUILD = ColumnsOf((ModelChoice("pnasnet_tiny", engine="fake"),), ("global_pool",), OPTIONS)
+BUILD = ColumnsOf((ModelChoice("pnasnet_tiny", engine=EngineOptions("fake")),), ("global_pool",), OPTIONS)
 
 
 def seconds(work: Callable[[], object]) -> float:

@@ -17,20 +17,19 @@ if TYPE_CHECKING:
     from .architecture.cells import NASNET_A_NORMAL, NASNET_A_REDUCTION, PNASNET5, CellSpec
     from .architecture.plan import Plan, resolve
     from .architecture.spec import NetworkSpec
-    from .module.image_inputs import get_expected_image_size, get_num_image_channels
-    from .module.module import Module
+    from .module import Module, get_expected_image_size, get_num_image_channels
     from .weights import open_weights, write_weights
 
 _HOMES = {
     "CellSpec": "architecture.cells",
-    "Module": "module.module",
+    "Module": "module",
     "NASNET_A_NORMAL": "architecture.cells",
     "NASNET_A_REDUCTION": "architecture.cells",
     "NetworkSpec": "architecture.spec",
     "PNASNET5": "architecture.cells",
     "Plan": "architecture.plan",
-    "get_expected_image_size": "module.image_inputs",
-    "get_num_image_channels": "module.image_inputs",
+    "get_expected_image_size": "module",
+    "get_num_image_channels": "module",
     "open_weights": "weights",
     "resolve": "architecture.plan",
     "write_weights": "weights",

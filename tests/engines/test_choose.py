@@ -12,7 +12,7 @@ import pytest
 from pnasnet.architecture.cells import PNASNET5
 from pnasnet.architecture.plan import resolve
 from pnasnet.architecture.spec import NetworkSpec
-from pnasnet.engines import choose, create
+from pnasnet.engines import EngineOptions, choose, create
 from pnasnet.errors import InputError, MissingExtraError, UnknownNameError
 
 from tests.helpers.golden_weights import draw
@@ -22,7 +22,8 @@ PLAN = resolve(NetworkSpec(PNASNET5, 3, 8, (16, 16), 5, stem="cifar"))
 
 def make(name: str, **options: Any) -> str:
     drawn = {variable: np.abs(draw(variable, shape)) for variable, shape in PLAN.variables().items()}
-    with create(name, PLAN, lambda: drawn, **options) as engine:
+    outputs = options.pop("outputs", ["global_pool"])
+    with create(PLAN, lambda: drawn, EngineOptions(name, **options), outputs=outputs) as engine:
         return engine.name
 
 

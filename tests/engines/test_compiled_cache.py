@@ -15,7 +15,7 @@ import pytest
 from pnasnet.architecture.cells import PNASNET5
 from pnasnet.architecture.plan import resolve
 from pnasnet.architecture.spec import NetworkSpec
-from pnasnet.engines import Weights, create
+from pnasnet.engines import EngineOptions, Weights, create
 
 from tests.helpers.golden_weights import Floats, draw, images
 
@@ -32,8 +32,9 @@ def start(folder: Path, *, warm: bool, **options: Any) -> Floats:
         reads.append(1)
         return DRAWN
 
-    options = {"weights_checksum": "abc", "cache_dir": folder, **options}
-    with create("openvino", PLAN, read, **options) as engine:
+    job: dict[str, Any] = {"weights_checksum": "abc"}
+    job |= {name: options.pop(name) for name in ("weights_checksum", "outputs") if name in options}
+    with create(PLAN, read, EngineOptions("openvino", cache_dir=folder, **options), **job) as engine:
         assert len(reads) == (0 if warm else 1)
         return engine.run(images(32))[engine.outputs[0]]
 
@@ -53,7 +54,7 @@ def test_an_engine_may_be_dropped_at_any_time(tmp_path: Path) -> None:
     """Its weights are mapped memory, which has to outlive all that reads it."""
     cold = start(tmp_path, warm=False)
     for _ in range(3):
-        engine = create("openvino", PLAN, dict, weights_checksum="abc", cache_dir=tmp_path)
+        engine = create(PLAN, dict, EngineOptions("openvino", cache_dir=tmp_path), weights_checksum="abc")
         result = engine.run(images(32))["global_pool"]
         del engine
         gc.collect()
@@ -92,7 +93,7 @@ def test_a_damaged_entry_is_made_anew(tmp_path: Path, how: str, caplog: pytest.L
     entry.write_bytes(damage(entry.read_bytes(), how))
     np.testing.assert_array_equal(start(tmp_path, warm=False), cold)
     assert len(caplog.messages) == 1
-    assert "is of no use and is made anew" in caplog.text
+    assert "is unusable" in caplog.text
     np.testing.assert_array_equal(start(tmp_path, warm=True), cold)
     assert len(entries(tmp_path)) == 1
 
@@ -105,8 +106,25 @@ def test_an_entry_that_openvino_refuses_is_made_anew(tmp_path: Path, caplog: pyt
     entry.unlink()
     entry.with_name(f"{key}-{zlib.crc32(other):08x}.blob").write_bytes(other)
     start(tmp_path, warm=False)
-    assert "is of no use" in caplog.text
+    assert "is unusable" in caplog.text
     start(tmp_path, warm=True)
+
+
+@pytest.mark.parametrize("kind", [TypeError, RuntimeError, ValueError, MemoryError])
+def test_an_entry_that_cannot_be_loaded_for_any_reason_is_made_anew(
+    tmp_path: Path, kind: type[Exception], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """With OpenVINO 2025.1 to 2025.3 `import_model` raised a TypeError, which ended the second run of every command."""
+    cold = start(tmp_path, warm=False)
+
+    def refuse(core: object, *arguments: object) -> None:
+        raise kind("incompatible function arguments")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("openvino.Core.import_model", refuse)
+        np.testing.assert_array_equal(start(tmp_path, warm=False), cold)
+    assert "incompatible function arguments" in caplog.text
+    np.testing.assert_array_equal(start(tmp_path, warm=True), cold)
 
 
 def test_a_cache_that_cannot_be_written_costs_one_line(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -114,7 +132,7 @@ def test_a_cache_that_cannot_be_written_costs_one_line(tmp_path: Path, caplog: p
     with caplog.at_level(logging.WARNING):
         start(tmp_path / "file" / "cache", warm=False)
     assert len(caplog.messages) == 1
-    assert caplog.messages[0].startswith("cannot keep the compiled model in ")
+    assert caplog.messages[0].startswith("the compiled model is not cached: cannot write ")
 
 
 def test_a_full_disk_costs_one_line_and_leaves_nothing(
@@ -135,11 +153,12 @@ WARM_START = """
 import json, sys
 from pathlib import Path
 import numpy as np
-from pnasnet.engines import create
-from pnasnet.plan import resolve
-from pnasnet.spec import NetworkSpec
+from pnasnet.engines import EngineOptions, create
+from pnasnet.architecture.plan import resolve
+from pnasnet.architecture.spec import NetworkSpec
 plan = resolve(NetworkSpec.from_dict(json.loads(sys.argv[2])))
-engine = create("auto", plan, lambda: 1 / 0, weights_checksum="abc", device="CPU", cache_dir=Path(sys.argv[1]))
+options = EngineOptions(device="CPU", cache_dir=Path(sys.argv[1]))
+engine = create(plan, lambda: 1 / 0, options, weights_checksum="abc")
 engine.run(np.zeros((1, 32, 32, 3), np.float32))
 print(sorted({"onnx", "torch", "google.protobuf"} & set(sys.modules)))
 """

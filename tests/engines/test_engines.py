@@ -14,7 +14,7 @@ import pytest
 from pnasnet.architecture.cells import PNASNET5
 from pnasnet.architecture.plan import resolve
 from pnasnet.architecture.spec import NetworkSpec
-from pnasnet.engines import Engine, FakeEngine, Job, create
+from pnasnet.engines import Engine, EngineOptions, FakeEngine, Job, create
 from pnasnet.engines.openvino_engine import OpenVINOEngine
 from pnasnet.errors import InputError, PnasnetError, UnknownNameError, WeightsMismatchError
 
@@ -27,7 +27,7 @@ REAL = ("openvino", "torch")
 
 
 def make(name: str, outputs: tuple[str, ...] = OUTPUTS, **options: Any) -> Engine:
-    return create(name, PLAN, lambda: DRAWN, outputs=outputs, **options)
+    return create(PLAN, lambda: DRAWN, EngineOptions(name, **options), outputs=outputs)
 
 
 @pytest.fixture(scope="module", params=[*REAL, "fake"])
@@ -47,7 +47,7 @@ def test_outputs_have_their_names_shapes_and_dtype(engine: Engine) -> None:
 def test_weights_that_lack_variables_are_refused(name: str) -> None:
     """They would be random."""
     with pytest.raises(WeightsMismatchError, match="the weights lack 2 variables of the network: 'final_layer"):
-        create(name, PLAN, lambda: {n: a for n, a in DRAWN.items() if not n.startswith("final_layer/")})
+        create(PLAN, lambda: {n: a for n, a in DRAWN.items() if not n.startswith("final_layer/")}, EngineOptions(name))
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the stack is Linux's")
@@ -129,10 +129,12 @@ def test_engines_agree() -> None:
 
 
 def test_openvino_agrees_with_tensorflow_after_a_warm_start_too(tmp_path: Path) -> None:
-    name, options = "nasnet_cifar", {"weights_checksum": "golden", "cache_dir": tmp_path}
+    name, options = "nasnet_cifar", EngineOptions("openvino", cache_dir=tmp_path)
     plan = resolve(SPECS[name])
     for _ in range(2):
-        with create("openvino", plan, lambda: weights(name), outputs=list(plan.endpoints()), **options) as engine:  # type: ignore[arg-type]
+        with create(
+            plan, lambda: weights(name), options, weights_checksum="golden", outputs=list(plan.endpoints())
+        ) as engine:
             assert_endpoints(name, engine.run(images(32)))
 
 

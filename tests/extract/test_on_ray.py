@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from pnasnet.engines import EngineOptions
 from pnasnet.errors import InputError
 from pnasnet.extract import (
     ColumnsOf,
@@ -76,7 +77,7 @@ def sources(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Sources:
 def run(
     output: Path, sources: Sources, address: str | None, listener: Listener | None = None, *, add: bool = False
 ) -> Report:
-    build = ColumnsOf((ModelChoice(MODEL, engine="fake"),), ("global_pool",), OPTIONS)
+    build = ColumnsOf((ModelChoice(MODEL, engine=EngineOptions("fake")),), ("global_pool",), OPTIONS)
     extract: Any = extract_to_folder
     if address:
         extract = partial(extract_on_ray, build=build, ray_options=RayOptions(address, workers=2))
@@ -148,7 +149,7 @@ def test_a_worker_is_killed_in_the_middle(cluster: str, tmp_path: Path, sources:
 
 
 def test_errors_of_workers_are_ours(cluster: str, tmp_path: Path, sources: Sources) -> None:
-    build = ColumnsOf((ModelChoice(MODEL, engine="fake"),), ("global_pool",), OPTIONS)
+    build = ColumnsOf((ModelChoice(MODEL, engine=EngineOptions("fake")),), ("global_pool",), OPTIONS)
     broken = ColumnsOf((ModelChoice("pnasnet_tinny"),), ("global_pool",), OPTIONS)
     extract = partial(extract_on_ray, build=broken, ray_options=RayOptions(cluster, workers=1))
     with pytest.raises(Exception, match="pnasnet_tinny") as caught:
@@ -157,7 +158,7 @@ def test_errors_of_workers_are_ours(cluster: str, tmp_path: Path, sources: Sourc
 
 
 def test_places_that_are_not_there(cluster: str, tmp_path: Path, sources: Sources) -> None:
-    build = ColumnsOf((ModelChoice(MODEL, engine="fake"),), ("global_pool",), OPTIONS)
+    build = ColumnsOf((ModelChoice(MODEL, engine=EngineOptions("fake")),), ("global_pool",), OPTIONS)
     extract = partial(extract_on_ray, build=build, ray_options=RayOptions(cluster, cpus=64))
     with pytest.raises(InputError, match="no room for a worker of 64 processors"):
         extract_to(tmp_path / "out", sources, build(), OPTIONS, extract=extract)

@@ -21,6 +21,7 @@ from PIL import Image
 from pnasnet import Module
 from pnasnet.architecture.plan import resolve
 from pnasnet.datasets import LabelledImages
+from pnasnet.engines import EngineOptions
 from pnasnet.errors import InputError, MissingExtraError, OutputError
 from pnasnet.extract import ExtractOptions
 from pnasnet.finetune import MODEL, FinetuneOptions, Listener, Outcome, finetune
@@ -234,14 +235,14 @@ def test_the_whole_network_is_trained_from_there(tmp_path: Path, monkeypatch: py
     def check() -> None:
         assert not list(tmp_path.rglob(MODEL))  # nothing looks finished that is not
 
-    engines: list[dict[str, Any]] = []
+    engines: list[EngineOptions] = []
 
-    def opened(*arguments: Any, **engine: Any) -> Module:
+    def opened(*arguments: Any, engine: EngineOptions) -> Module:
         engines.append(engine)
-        return Module(*arguments, **engine)
+        return Module(*arguments, engine=engine)
 
     monkeypatch.setattr("pnasnet.finetune.run.Module", opened)
-    engine = {"engine": "torch", "threads": 1}
+    engine = EngineOptions("torch", threads=1)
     outcome = finetune("pnasnet_tiny", coloured(20), tmp_path, FULL, machine=QUIET, check=check, engine=engine)
     assert engines == [engine] * 2  # for the features, and to measure what was trained
     assert 1 <= len(outcome.history) <= FULL.epochs

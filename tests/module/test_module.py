@@ -172,7 +172,7 @@ def test_batch_norm_momentum_is_a_number_below_one() -> None:
 
 
 @pytest.mark.parametrize(
-    ("option", "value"), [("engine", "openvino"), ("engine", "nonsense"), ("precision", "bfloat16"), ("threads", 1)]
+    ("option", "value"), [("engine", "openvino"), ("engine", "fake"), ("precision", "bfloat16"), ("threads", 1)]
 )
 def test_what_a_network_to_train_does_not_heed_is_refused(option: str, value: Any) -> None:
     with pytest.raises(InputError, match=rf"^{option}.* is for inference"):

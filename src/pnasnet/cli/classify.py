@@ -7,10 +7,12 @@ import click
 
 from ..support.text import clean
 from .errors import EXIT_IMAGES_FAILED
-from .options import ModelOptions, extract_options, model_options
+from .logs import show_logs
+from .options import extract_options, model_options
 
 if TYPE_CHECKING:
     from ..extract import Classification, ExtractOptions
+    from ..module.choice import ModelChoice
 
 
 @click.command(short_help="Print the likeliest classes of photos.")
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON object for each photo, a line each.")
 @click.option("-q", "--quiet", is_flag=True, help="No word about the engine.")
 def classify(
-    sources: tuple[str, ...], model: ModelOptions, options: "ExtractOptions", top: int, as_json: bool, quiet: bool
+    sources: tuple[str, ...], model: "ModelChoice", options: "ExtractOptions", top: int, as_json: bool, quiet: bool
 ) -> None:
     """Print the likeliest classes of photos, with their probabilities.
 
@@ -37,7 +39,8 @@ def classify(
     from ..extract import list_units, pictures_of
 
     units = list(list_units(sources))  # before a model is fetched
-    module = model.open(quiet=quiet)
+    show_logs(quiet=quiet)
+    module = model.open()
     count = failed = 0
     for result in classify_pictures(module, pictures_of(units), options, top=top):
         count += 1

@@ -12,11 +12,12 @@ import click
 from ..support.cluster import LOCAL
 from .errors import EXIT_IMAGES_FAILED, Stop, stop_on_signal
 from .logs import show_logs
-from .options import ModelOptions, extract_options, model_options
+from .options import extract_options, model_options
 
 if TYPE_CHECKING:
     from ..extract import ExtractOptions, Report
     from ..extract.on_ray import RayOptions
+    from ..module.choice import ModelChoice
     from ..pictures import Unit
 
 
@@ -72,7 +73,7 @@ if TYPE_CHECKING:
 def embed(
     sources: tuple[str, ...],
     output: str,
-    model: ModelOptions,
+    model: "ModelChoice",
     others: tuple[str, ...],
     endpoints: tuple[str, ...],
     options: "ExtractOptions",
@@ -128,7 +129,7 @@ def embed(
     if cluster and options.deduplicate:
         raise click.UsageError("--deduplicate: workers on a cluster do not know each other's pictures; leave it out")
     show_logs(quiet=quiet)
-    choices = (model.choice(), *(replace(model, model=name, weights=None).choice() for name in others))
+    choices = (model, *(replace(model, model=name, weights=None) for name in others))
     build = ColumnsOf(choices, endpoints, options)
     extract: Any = extract_to_folder
     if cluster:

@@ -9,12 +9,14 @@ import click
 
 from ..support.files import check_target
 from .errors import EXIT_IMAGES_FAILED
-from .options import ModelOptions, extract_options, model_argument
+from .logs import show_logs
+from .options import extract_options, model_argument
 
 if TYPE_CHECKING:
     from ..datasets import LabelledImages
     from ..evaluation import Evaluation, Rate
     from ..extract import ExtractOptions
+    from ..module.choice import ModelChoice
 
 
 @click.command()
@@ -28,7 +30,7 @@ if TYPE_CHECKING:
 @click.option("-o", "--output", metavar="FILE.json", help="Also write that object to a file; replaced where it exists.")
 @click.option("-q", "--quiet", is_flag=True, help="No progress bar and no word about the engine.")
 def evaluate(
-    model: ModelOptions,
+    model: "ModelChoice",
     data: str,
     split: str | None,
     options: "ExtractOptions",
@@ -58,7 +60,8 @@ def evaluate(
     if output:
         check_target(Path(output))
     pictures = _open(data, split, limit)
-    module = model.open(quiet=quiet)
+    show_logs(quiet=quiet)
+    module = model.open()
     # Disabled by None: where standard error is no terminal. The delay: not before the first batch.
     with tqdm(total=len(pictures), unit="image", disable=quiet or None, delay=1e-9) as bar:
         result = evaluate_module(module, pictures, options, progress=bar.update)

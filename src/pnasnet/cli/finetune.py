@@ -14,11 +14,12 @@ from click.core import ParameterSource
 from ..errors import OutputError
 from .errors import EXIT_IMAGES_FAILED, needing, stop_on_signal
 from .logs import show_logs
-from .options import Command, ModelOptions, bundle, extract_options, machine_options, model_options
+from .options import Command, bundle, extract_options, machine_options, model_options
 
 if TYPE_CHECKING:
     from ..extract import ExtractOptions
     from ..finetune import FinetuneOptions, Listener, Outcome
+    from ..module.choice import ModelChoice
     from ..training.machine import Machine
 
 
@@ -79,7 +80,7 @@ def finetune(
     data: str,
     output: str,
     split: str | None,
-    model: ModelOptions,
+    model: "ModelChoice",
     tuning: "FinetuneOptions",
     options: "ExtractOptions",
     machine: "Machine",
@@ -120,8 +121,8 @@ def finetune(
             tuning,
             weights=model.weights,
             extract=options,
-            engine={"engine": model.engine, "precision": model.precision, "threads": model.threads},
-            machine=replace(machine, precision=model.precision, progress=not quiet),
+            engine=model.engine,
+            machine=replace(machine, precision=model.engine.precision, progress=not quiet),
             listener=_listener(quiet),
             check=partial(stop.check, "the same command goes on from where it was"),
             source=data,

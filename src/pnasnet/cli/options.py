@@ -1,18 +1,14 @@
 """Options that several commands share, each declared once and handed over as one value."""
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, fields
+from dataclasses import fields
 from functools import partial, wraps
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from .logs import show_logs
-
 if TYPE_CHECKING:
     from ..extract import ExtractOptions
-    from ..extract.columns import ModelChoice
-    from ..module.module import Module
     from ..training.machine import Machine
 
 DEFAULT_MODEL = "pnasnet_large"
@@ -23,17 +19,17 @@ Command = Callable[..., None]
 _MODEL = click.option(
     "-m",
     "--model",
-    default=DEFAULT_MODEL,
-    show_default=True,
     metavar="MODEL",
-    help="A name that `pnasnet models` lists, a TF-Hub handle or URL, or a file or folder with weights.",
+    help="A name that `pnasnet models` lists, a TF-Hub handle or URL, or a file or folder with weights.  "
+    f"[default: {DEFAULT_MODEL}, or the network of --weights]",
 )
 _RUNNING = (
     click.option(
         "-w",
         "--weights",
         metavar="SOURCE",
-        help="Other weights for the model: a published set by its name, or a file or folder of any known kind.",
+        help="Other weights: the name of a published set, or a file or folder in any known format. Without --model, "
+        "the weights' own network is used.",
     ),
     click.option("--engine", default="auto", show_default=True, metavar="NAME", help="openvino, torch, or auto."),
     click.option("--precision", default="float32", show_default=True, metavar="NAME", help="float32 or bfloat16."),
@@ -100,36 +96,32 @@ _TRAINING: tuple[Callable[[Command], Command], ...] = (
 )
 
 
-@dataclass(frozen=True)
-class ModelOptions:
-    """Which network, with which weights, and what it runs on."""
-
-    model: str
-    engine: str
-    precision: str
-    weights: str | None = None
-    threads: int | None = None
-
-    def open(self, *, quiet: bool) -> "Module":
-        """Open the module; unless `quiet`, what the library says about its choices goes to standard error."""
-        show_logs(quiet=quiet)
-        return self.choice().open()
-
-    def choice(self) -> "ModelChoice":
-        """Return the same for other machines."""
-        from ..extract.columns import ModelChoice
-
-        return ModelChoice(**asdict(self))
-
-
 def model_options(command: Command) -> Command:
-    """Give a command the options of `ModelOptions`, as its argument `model`."""
-    return bundle(command, "model", lambda: ModelOptions, (_MODEL, *_RUNNING))
+    """Give a command the options of `ModelChoice`, as its argument `model`."""
+    return _with_model(command, _MODEL)
 
 
 def model_argument(command: Command) -> Command:
     """Do the same for a command whose first argument is the model."""
-    return bundle(command, "model", lambda: ModelOptions, (click.argument("model"), *_RUNNING))
+    return _with_model(command, click.argument("model"))
+
+
+def _with_model(command: Command, model: Callable[[Command], Command]) -> Command:
+    @wraps(command)
+    def bundled(
+        model: str | None, weights: str | None, engine: str, precision: str, threads: int | None, **arguments: Any
+    ) -> None:
+        from ..engines import EngineOptions
+        from ..module.choice import ModelChoice
+
+        if model is None:  # weights say which network they belong to
+            model, weights = weights or DEFAULT_MODEL, None
+        command(model=ModelChoice(model, weights, EngineOptions(engine, precision, threads)), **arguments)
+
+    decorated: Command = bundled
+    for option in reversed((model, *_RUNNING)):
+        decorated = option(decorated)
+    return decorated
 
 
 def extract_options(command: Command) -> Command:

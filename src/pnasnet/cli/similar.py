@@ -10,10 +10,10 @@ import click
 from ..support.files import check_target
 from .errors import EXIT_IMAGES_FAILED
 from .logs import show_logs
-from .options import ModelOptions
 from .progress import rows_bar
 
 if TYPE_CHECKING:
+    from ..module.choice import ModelChoice
     from ..vectors import Features, Nearest, Picture, Query
     from ..vectors.sketch import Vectors
 
@@ -103,19 +103,21 @@ def _expand(names: list[str]) -> list[str]:
 
 def _model(
     features: "Features", model: str | None, weights: str | None, engine: str, threads: int | None
-) -> ModelOptions:
+) -> "ModelChoice":
     """Return the model that is named, or the one that the features name."""
     from ..architecture.zoo import NETWORKS
+    from ..engines import EngineOptions
+    from ..module.choice import ModelChoice
 
     stated, origin = features.metadata["model"], features.metadata.get("weights")
-    precision = features.metadata.get("precision", "float32")
+    options = EngineOptions(engine, features.metadata.get("precision", "float32"), threads)
     if model is None and stated in NETWORKS:
-        return ModelOptions(stated, engine, precision, weights or origin, threads)
-    return ModelOptions(model or weights or origin or stated, engine, precision, weights if model else None, threads)
+        return ModelChoice(stated, weights or origin, options)
+    return ModelChoice(model or weights or origin or stated, weights if model else None, options)
 
 
 def _embed(
-    features: "Features", model: ModelOptions, paths: list[str], quiet: bool
+    features: "Features", model: "ModelChoice", paths: list[str], quiet: bool
 ) -> Iterator[tuple[str, "Vectors | None", str | None]]:
     """Yield the vectors of photos, computed as those of the features were."""
     from ..extract import ExtractOptions, columns_for, extract, find_named
@@ -130,7 +132,8 @@ def _embed(
         normalize=told.get("normalized") == "true",
         whole_maps="x" in told.get("shape", ""),
     )
-    module = model.open(quiet=quiet)
+    show_logs(quiet=quiet)
+    module = model.open()
     (column,) = columns_for([module], [endpoint], options)
     ours = {key.removeprefix("pnasnet."): value for key, value in column.metadata().items()}
     check_comparable(ours, told, what=f"{module.model.name} ({module.model.origin})", where=str(features.path))

@@ -1,7 +1,8 @@
-"""Engines: what runs a network on batches of images. `create` makes one by name."""
+"""Engines run a network on batches of images; `create` makes one."""
 
-from .base import PRECISIONS, Engine, Job, Weights
-from .choose import ENGINES, create
+from .base import Engine, Job, Weights
+from .choose import create
 from .fake import FakeEngine
+from .options import ENGINES, PRECISIONS, EngineOptions
 
-__all__ = ["ENGINES", "PRECISIONS", "Engine", "FakeEngine", "Job", "Weights", "create"]
+__all__ = ["ENGINES", "PRECISIONS", "Engine", "EngineOptions", "FakeEngine", "Job", "Weights", "create"]

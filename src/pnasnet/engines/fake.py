@@ -1,4 +1,4 @@
-"""An engine without a network, for tests of what uses engines: instant, and its outputs tell its inputs apart."""
+"""An engine without a network, for tests: it is instant, and different images have different outputs."""
 
 from collections.abc import Callable
 
@@ -8,12 +8,14 @@ from .base import Engine, Floats, Job
 
 
 class FakeEngine(Engine):
-    """Fills every output with the images' mean colours over and over, or with what a function of yours returns."""
+    """Fills every output with the mean colours of the images, repeated, or with the results of a function.
+
+    `function` receives the images and returns the outputs. The job's weights are not read.
+    """
 
     name = "fake"
 
     def __init__(self, job: Job, function: Callable[[Floats], dict[str, Floats]] | None = None) -> None:
-        """`function` takes the images and returns the outputs; the job's weights are not read."""
         super().__init__(job)
         self.description = "fake engine: mean colours instead of features"
         self._function = function or self._colours

@@ -1,4 +1,4 @@
-"""OpenVINO: the fastest engine on CPUs, fed with our ONNX graph and started again from a compiled model on disk."""
+"""OpenVINO, the fastest engine on CPUs: it compiles our ONNX graph, and starts again from the compiled model."""
 
 import io
 import logging
@@ -24,15 +24,14 @@ _CAPABILITIES = "OPTIMIZATION_CAPABILITIES"
 
 
 class OpenVINOEngine(Engine):
-    """Runs on the CPU unless asked for another device of OpenVINO's."""
+    """Runs on the CPU, or on another OpenVINO device.
+
+    Raises `UnknownNameError` for an unknown device, and `PnasnetError` if OpenVINO fails.
+    """
 
     name = "openvino"
 
     def __init__(self, job: Job) -> None:
-        """Load the compiled model from the cache, or build, compile and store it.
-
-        Raises `UnknownNameError` for a device that is not there, `PnasnetError` where OpenVINO fails.
-        """
         super().__init__(job)
         try:
             import openvino
@@ -47,11 +46,11 @@ class OpenVINOEngine(Engine):
                 raise PnasnetError(f"OpenVINO cannot load the network: {_reason(error)}") from error
 
     def _open(self, core: "openvino.Core", job: Job) -> None:
-        device = _device(core, job.device)
-        _warn_of_precision(core, device, job.precision)
+        device = _device(core, job.options.device)
+        _warn_of_precision(core, device, job.options.precision)
         compiled, mapped = _load(core, device, job)
         self._request = compiled.create_infer_request()
-        # OpenVINO keeps no reference to the mapped weights: they have to go after the request.
+        # OpenVINO keeps no reference to the mapped weights: release them after the request.
         self._mapped = mapped
         self.description = _describe(core, device, compiled)
 
@@ -81,11 +80,11 @@ def _warn_of_precision(core: "openvino.Core", device: str, precision: str) -> No
 
 
 def _load(core: "openvino.Core", device: str, job: Job) -> tuple[Any, NDArray[np.uint8] | None]:
-    """Return the compiled model, and the mapped file that it reads its weights from, if there is one."""
-    # Float32 has to be asked for: by default OpenVINO computes in bfloat16 where the CPU has it.
-    config: dict[str, Any] = {"INFERENCE_PRECISION_HINT": _HINTS[job.precision], "PERFORMANCE_HINT": "LATENCY"}
-    if job.threads:
-        config["INFERENCE_NUM_THREADS"] = job.threads
+    """Return the compiled model, and the mapped file that holds its weights, if it came from the cache."""
+    # Request float32: by default OpenVINO computes in bfloat16 if the CPU has it.
+    config: dict[str, Any] = {"INFERENCE_PRECISION_HINT": _HINTS[job.options.precision], "PERFORMANCE_HINT": "LATENCY"}
+    if job.options.threads:
+        config["INFERENCE_NUM_THREADS"] = job.options.threads
     entry = _cache_entry(core, device, job)
     if entry and (imported := _import(core, device, config, entry)):
         return imported
@@ -104,11 +103,11 @@ def _cache_entry(core: "openvino.Core", device: str, job: Job) -> CacheEntry | N
     import openvino
 
     return CacheEntry(
-        (job.cache_dir or cache_dir()) / "compiled",
+        (job.options.cache_dir or cache_dir()) / "compiled",
         weights=job.weights_checksum,
         network=job.plan.spec.to_dict(),
         outputs=job.outputs,
-        precision=job.precision,
+        precision=job.options.precision,
         device=[device, *(core.get_property(device, name) for name in ("FULL_DEVICE_NAME", _CAPABILITIES))],
         graph=GRAPH_VERSION,
         openvino=openvino.get_version(),
@@ -118,7 +117,7 @@ def _cache_entry(core: "openvino.Core", device: str, job: Job) -> CacheEntry | N
 def _import(
     core: "openvino.Core", device: str, config: dict[str, Any], entry: CacheEntry
 ) -> tuple[Any, NDArray[np.uint8]] | None:
-    """Return the compiled model in the cache and its mapped file; None where there is none, or a damaged one."""
+    """Return the cached compiled model and its mapped file; None if it is missing or cannot be loaded."""
     import openvino
 
     content = entry.read()
@@ -126,7 +125,7 @@ def _import(
         return None
     try:
         return core.import_model(openvino.Tensor(content, shared_memory=True), device, config), content
-    except RuntimeError as error:
+    except Exception as error:  # whatever is wrong with an entry, compiling again mends it
         entry.discard(_reason(error))
         return None
 
@@ -145,6 +144,6 @@ def _describe(core: "openvino.Core", device: str, compiled: Any) -> str:
 
 
 def _reason(error: Exception) -> str:
-    """Return the line of OpenVINO's message that says what is wrong: the last that names no place in its source."""
+    """Return the line of OpenVINO's message that states the cause: the last one without a place in its source."""
     lines = [line.strip() for line in str(error).splitlines()]
     return next((line for line in reversed(lines) if line and not line.startswith("Exception from")), str(error))

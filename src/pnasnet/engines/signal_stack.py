@@ -1,4 +1,4 @@
-"""The stack on which this thread's signals are handled, kept from libraries that change it."""
+"""Protects the stack on which a thread's signals are handled from libraries that replace it."""
 
 import ctypes
 import sys
@@ -14,10 +14,10 @@ class _Stack(ctypes.Structure):
 
 @contextmanager
 def kept_signal_stack() -> Iterator[None]:
-    """Let the thread have the same alternate signal stack after the block as before; does nothing but on Linux.
+    """Restore the thread's alternate signal stack after the block; does nothing except on Linux.
 
-    OpenVINO 2026.4 sets one of its own when it compiles a model, and puts back the one before when the model goes. Of
-    two models, when the first goes first, the second then puts back memory that is no longer there, and the next signal
+    OpenVINO 2026.4 sets its own stack when it compiles a model, and restores the previous one when the model is
+    destroyed. If the first of two models is destroyed first, the second restores freed memory, and the next signal
     (Ctrl-C, or the end of a worker process) ends the process with a segmentation fault.
     """
     if not sys.platform.startswith("linux"):

@@ -1,4 +1,4 @@
-"""torch as an engine: on CUDA where there is such a device, else on the CPU."""
+"""torch as an engine: on a CUDA device if there is one, else on the CPU."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,18 +12,15 @@ if TYPE_CHECKING:
 
 
 class TorchEngine(Engine):
-    """Runs the torch network on any device of torch's: `cpu`, `cuda`, `cuda:1`, ...
+    """Runs the torch network on any torch device: `cpu`, `cuda`, `cuda:1`, ...
 
-    `threads` is torch's own setting, which holds for the whole process.
+    The number of threads is torch's setting and holds for the whole process. Raises `MissingExtraError` without torch,
+    and `UnknownNameError` for an unknown device.
     """
 
     name = "torch"
 
     def __init__(self, job: Job) -> None:
-        """Read the weights and put the network on its device.
-
-        Raises `MissingExtraError` without torch, `UnknownNameError` for a device that is not there.
-        """
         super().__init__(job)
         try:
             import torch
@@ -31,26 +28,26 @@ class TorchEngine(Engine):
             raise MissingExtraError.of("torch", "torch", "the torch engine") from error
         from ..lowering.torch_network import Network
 
-        if job.threads:
-            torch.set_num_threads(job.threads)
-        self._device = _device(job.device)
-        self._bfloat16 = job.precision == "bfloat16"
+        if job.options.threads:
+            torch.set_num_threads(job.options.threads)
+        self._device = _device(job.options.device)
+        self._bfloat16 = job.options.precision == "bfloat16"
         network = Network(job.plan)
         network.load_variables(job.read_weights())
-        with _telling_failures("load the network"):
+        with _torch_errors("load the network"):
             network = network.eval().to(self._device)
             self._network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         is_cpu = self._device.type == "cpu"
         place = f"CPU, {torch.get_num_threads()} threads" if is_cpu else torch.cuda.get_device_name(self._device)
-        self.description = f"torch {torch.__version__}, {place}, {job.precision}"
+        self.description = f"torch {torch.__version__}, {place}, {job.options.precision}"
 
     def _run(self, images: Floats) -> dict[str, Floats]:
         import torch
 
-        # TensorFloat-32 has 10 bits of mantissa: not what was asked for as float32.
+        # TensorFloat-32 has a mantissa of 10 bits: that is not float32.
         exact = torch.backends.cudnn.flags(enabled=True, allow_tf32=False)
         autocast = torch.autocast(self._device.type, torch.bfloat16, enabled=self._bfloat16)
-        with torch.inference_mode(), exact, autocast, _telling_failures(f"run {len(images)} images"):
+        with torch.inference_mode(), exact, autocast, _torch_errors(f"run {len(images)} images"):
             outputs = self._network(torch.from_numpy(images).to(self._device), self.outputs)
             return {name: value.float().cpu().numpy() for name, value in outputs.items()}
 
@@ -71,8 +68,8 @@ def _device(wanted: str | None) -> "torch.device":
 
 
 @contextmanager
-def _telling_failures(action: str) -> Iterator[None]:
-    """Turn what torch raises into one line: of its messages, the first says what is wrong."""
+def _torch_errors(action: str) -> Iterator[None]:
+    """Turn torch's errors into one line: the first line of its message states the cause."""
     import torch
 
     try:

@@ -3,9 +3,10 @@
 sources ─ list_units ─► units ─ Feed ─► pictures ─ extract_columns ─► batches of rows ─ Keeper ─► parts in a folder
 """
 
+from ..module.choice import ModelChoice
 from ..pictures import check_sources, find_images, find_named, list_units, read_list
 from .classify import Classification, classify
-from .columns import Column, ColumnsOf, ModelChoice, columns_for
+from .columns import Column, ColumnsOf, columns_for
 from .embed import extract, extract_columns
 from .feed import pictures_of
 from .labelled import extract_labelled

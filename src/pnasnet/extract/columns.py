@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from .._version import __version__
 from ..errors import InputError, UnknownNameError
 from ..images import Preset, get_preset
+from ..module.choice import ModelChoice
 from .options import ExtractOptions
 
 if TYPE_CHECKING:
@@ -120,23 +121,6 @@ def columns_for(modules: Sequence["Module"], endpoints: Sequence[str], options: 
 
 
 @dataclass(frozen=True)
-class ModelChoice:
-    """A model and how it runs: what `Module` takes, as values that can be pickled."""
-
-    model: str
-    weights: str | None = None
-    engine: str = "auto"
-    precision: str = "float32"
-    threads: int | None = None
-
-    def open(self) -> "Module":
-        """Open the model."""
-        from ..module.module import Module
-
-        return Module(self.model, self.weights, engine=self.engine, precision=self.precision, threads=self.threads)
-
-
-@dataclass(frozen=True)
 class ColumnsOf:
     """Builds the columns of models and endpoints on any machine: called, it opens the models."""
 
@@ -146,7 +130,8 @@ class ColumnsOf:
 
     def on_workers(self, cpus: int) -> "ColumnsOf":
         """Return the same for workers of `cpus` processors, whose engines and decoders take no more than these."""
-        models = tuple(replace(choice, threads=choice.threads or cpus) for choice in self.models)
+        engines = [replace(choice.engine, threads=choice.engine.threads or cpus) for choice in self.models]
+        models = tuple(replace(choice, engine=own) for choice, own in zip(self.models, engines, strict=True))
         options = replace(self.options, decoders=self.options.decoders or cpus)
         return replace(self, models=models, options=options)
 

@@ -5,12 +5,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..datasets import LabelledImages
+from ..engines import EngineOptions
 from ..errors import InputError
 from ..evaluation import Tally, confident_mistakes
 from ..extract import ExtractOptions
@@ -47,8 +47,7 @@ class Run:
     """The preprocessing, which the model then asks for."""
     extract: ExtractOptions
     """With that preprocessing, the EXIF orientation included."""
-    engine: dict[str, Any]
-    """`Module`'s options of the engine."""
+    engine: EngineOptions
     listener: Listener
     check: Callable[[], None]
     """Raises to end the run."""

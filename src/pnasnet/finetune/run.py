@@ -6,12 +6,12 @@ from collections.abc import Callable
 from contextlib import closing
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..datasets import LabelledImages
+from ..engines import EngineOptions
 from ..errors import InputError
 from ..evaluation import Tally
 from ..extract import ExtractOptions, extract_labelled
@@ -47,7 +47,7 @@ def finetune(
     *,
     weights: WeightsName | None = None,
     extract: ExtractOptions = DEFAULTS,
-    engine: dict[str, Any] | None = None,
+    engine: EngineOptions | None = None,
     machine: Machine = ANY_MACHINE,
     listener: Listener | None = None,
     check: Callable[[], None] = lambda: None,
@@ -67,7 +67,7 @@ def finetune(
         options: what may be chosen.
         weights: other weights than the published ones.
         extract: preprocessing, batch size, decoders.
-        engine: `Module`'s options of the engine.
+        engine: how the engine runs that extracts features.
         machine: what training the whole network runs on.
         listener: hears notes and progress.
         check: called between the steps of all that takes long; what it raises ends the run. What is written at the end
@@ -81,7 +81,7 @@ def finetune(
     """
     listener = listener or Listener()
     _check_machine(machine, options)
-    run = _prepare(model, weights, data, folder, options, extract, engine or {}, listener, check)
+    run = _prepare(model, weights, data, folder, options, extract, engine or EngineOptions(), listener, check)
     with run.timed("classifier"):
         training, validation = run.labelled("training"), run.labelled("validation")
         head = train_head(training, validation, len(data.classes), balanced=options.balanced, check=check)
@@ -123,7 +123,7 @@ def _prepare(
     folder: Path,
     options: FinetuneOptions,
     extract: ExtractOptions,
-    engine: dict[str, Any],
+    engine: EngineOptions,
     listener: Listener,
     check: Callable[[], None],
 ) -> Run:
@@ -135,7 +135,7 @@ def _prepare(
     split = kept_split(folder / SPLITS, data, options.fractions, options.seed)
     if kept := split.note(options.fractions, options.seed):
         listener.note(kept)
-    module = Module(model, weights, **engine)
+    module = Module(model, weights, engine=engine)
     preset = _preset(module, extract)
     extract = replace(extract, preset=preset, exif=None)
     started = time.perf_counter()
@@ -228,7 +228,7 @@ def _logits(run: Run, variables: dict[str, Floats], part: str) -> Floats:
     vectors = []
     try:
         write_model(path, run.module.model, variables, run.data.classes, run.preset)
-        module, data = Module(path, **run.engine), run.pictures(part)
+        module, data = Module(path, engine=run.engine), run.pictures(part)
         with closing(extract_labelled(module, data, "Logits", run.extract)) as batches:
             for batch in batches:
                 vectors += [batch.vectors] if len(batch.vectors) else []

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from ..engines import Engine, create
+from ..engines import Engine, EngineOptions, create
 from ..errors import InputError, MissingExtraError, UnknownNameError
 from ..images import Source, preprocess
 from ..weights import write_weights
@@ -47,7 +47,7 @@ class Module:
         *,
         trainable: bool = False,
         tags: Collection[str] | None = (),
-        engine: str = "auto",
+        engine: str | EngineOptions = "auto",
         precision: str = "float32",
         threads: int | None = None,
         image_size: tuple[int, int] | None = None,
@@ -63,7 +63,7 @@ class Module:
             weights: other weights than the published ones.
             trainable: whether gradients reach the variables.
             tags: `{"train"}` for the training graph, nothing for inference.
-            engine: `openvino`, `torch`, `fake` (for tests), or `auto` for the fastest one here.
+            engine: `openvino`, `torch`, `fake` (for tests), or `auto` for the fastest one here; or all `EngineOptions`.
             precision: `float32` or `bfloat16`.
             threads: how many the engine takes; None for all cores.
             image_size: height and width, if not the network's own.
@@ -82,12 +82,13 @@ class Module:
         torch_needed = self._train or trainable
         if freeze_batch_norm and not torch_needed:
             raise InputError("freeze_batch_norm=True is for training; give trainable=True as well")
+        options = engine if isinstance(engine, EngineOptions) else EngineOptions(engine, precision, threads)
         if torch_needed:
-            _check_for_training(engine, precision, threads)
+            _check_for_training(options)
         self.model = open_model(
             model, weights, image_size=image_size, num_classes=num_classes, training=torch_needed, offline=offline
         )
-        self._engine_name, self._precision, self._threads = engine, precision, threads
+        self._options = options
         self._engines: dict[tuple[str, ...], Engine] = {}
         self._signatures = Signatures(
             self.model.plan, self.model.handle_signature, training=self._train, new_classes=num_classes is not None
@@ -123,7 +124,7 @@ class Module:
     @property
     def precision(self) -> str:
         """`float32` or `bfloat16`."""
-        return self._precision
+        return self._options.precision
 
     @property
     def engine(self) -> Engine:
@@ -145,15 +146,7 @@ class Module:
 
     def _make_engine(self, outputs: tuple[str, ...]) -> Engine:
         model = self.model
-        engine = create(
-            self._engine_name,
-            model.plan,
-            model.arrays,
-            weights_checksum=model.checksum,
-            outputs=outputs,
-            precision=self._precision,
-            threads=self._threads,
-        )
+        engine = create(model.plan, model.arrays, self._options, weights_checksum=model.checksum, outputs=outputs)
         log.info("%s runs on %s", model.name, engine.description)
         return engine
 
@@ -344,11 +337,14 @@ class Module:
         write_weights(path, self.variables, **metadata(self.model), float16=float16)
 
 
-def _check_for_training(engine: str, precision: str, threads: int | None) -> None:
+def _check_for_training(options: EngineOptions) -> None:
     """Raise `InputError` for what a torch network would not heed."""
-    if engine not in ("auto", "torch"):
-        raise InputError(f"engine={engine!r} is for inference: a network to train, or tagged so, runs on torch")
-    if precision != "float32":
-        raise InputError(f"precision={precision!r} is for inference: a network to train computes under torch.autocast")
-    if threads is not None:
-        raise InputError("threads is for inference: of a network to train torch.set_num_threads decides")
+    if options.engine not in ("auto", "torch"):
+        raise InputError(f"engine={options.engine!r} is for inference: a network to train, or tagged so, runs on torch")
+    if options.precision != "float32":
+        raise InputError(
+            f"precision={options.precision!r} is for inference: a network to train computes under torch.autocast"
+        )
+    for name in ("threads", "device"):
+        if getattr(options, name) is not None:
+            raise InputError(f"{name} is for inference: of a network to train torch.set_num_threads and .to() decide")
