@@ -60,7 +60,7 @@ def restate(features: Path, key: str, value: str) -> None:
 
 def test_a_picture_of_the_features_needs_no_model_and_no_file(photos: Path, features: Path) -> None:
     shutil.rmtree(photos)
-    result = run("similar", photos / "chelsea.jpg", features, "-k", "3", "--engine", "none")
+    result = run("similar", photos / "chelsea.jpg", features, "-k", "3", "--model", "no_such_model")
     assert result.exit_code == 0, result.output
     found = listed(result.stdout)[f"{photos}/chelsea.jpg"]
     assert len(found) == 3
