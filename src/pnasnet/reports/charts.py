@@ -33,7 +33,7 @@ _ON_WHITE: dict[Colour, str] = {
     "two": "#ad4e00",
     "three": "#2a7a3b",
 }
-"""As in `data/page.css`."""
+"""As in `templates/page.css`."""
 
 _SIZE = (5.0, 3.1)
 """Inches of 72 units. Small, so that 11 units of text can still be read on a phone, where this fills the width."""

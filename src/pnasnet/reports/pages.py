@@ -1,6 +1,6 @@
 """HTML pages: whole files with everything in them, which ask nothing of a network; and how figures are printed.
 
-The templates are in `data/`; `page.css` is what they share. Whatever is filled into them is escaped.
+The templates are in `reports/templates/` and share `page.css`. Jinja escapes everything that is filled into them.
 """
 
 import base64
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 def render(
     template: str, values: Mapping[str, Any], filters: Mapping[str, Callable[..., Any]] = MappingProxyType({})
 ) -> str:
-    """Return a page: the template of that name in `data/`, filled in.
+    """Return a page: the template of that name in `templates/`, filled in.
 
     Templates have `clean`, `tail`, `percent`, `duration` and `tight` of `support.text` as filters and `counted` as a
     function, beside Jinja's own and `filters`.
@@ -37,7 +37,7 @@ def environment() -> "Environment":
 
     # Autoescape: names of classes and files are anybody's.
     made = Environment(
-        loader=PackageLoader("pnasnet", "data"),
+        loader=PackageLoader("pnasnet.reports", "templates"),
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
     made.filters |= {"clean": clean, "percent": percent, "duration": duration, "tight": tight, "tail": tail}
