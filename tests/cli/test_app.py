@@ -1,7 +1,9 @@
 """The command line as a whole: help, version, starting time, exit codes, errors."""
 
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -12,7 +14,7 @@ from pnasnet.errors import OutputError
 from tests.helpers.cli_runs import run
 
 COMMANDS = (
-    *("embed", "classify", "similar", "duplicates", "explore", "finetune", "evaluate", "train"),
+    *("embed", "classify", "similar", "duplicates", "explore", "finetune", "evaluate", "train", "search"),
     *("models", "convert", "export"),
 )
 
@@ -65,7 +67,7 @@ def test_usage_error() -> None:
         (FileNotFoundError(2, "No such file or directory", "x/y"), "x/y: No such file or directory", 1),
         (OSError(28, "No space left on device"), "No space left on device", 1),
         (OSError("odd"), "OSError: odd", 1),
-        (MemoryError(), "not enough memory; take smaller batches, or a smaller model", 1),
+        (MemoryError(), "not enough memory; use smaller batches or a smaller model", 1),
         (KeyboardInterrupt(), "interrupted", 130),
         (RuntimeError("a bug"), "RuntimeError: a bug", 1),
     ],
@@ -98,3 +100,31 @@ def test_closed_pipe_is_quiet() -> None:
 def test_traceback_on_request(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PNASNET_TRACEBACK", "1")
     assert type(run("embed", "nowhere", "-o", "x").exception).__name__ == "InputError"
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["models"], ["embed", "--help"]])
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_results_that_cannot_be_written_are_one_line(arguments: list[str], unbuffered: str) -> None:
+    with open("/dev/full", "w") as full:  # noqa: PTH123
+        done = subprocess.run(
+            [sys.executable, "-m", "pnasnet", *arguments],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "PYTHONUNBUFFERED": unbuffered},
+            check=False,
+        )
+    assert done.returncode == 1
+    assert done.stderr in (
+        "error: cannot write to standard output: No space left on device\n",
+        "error: No space left on device\n",
+    )
+
+
+@pytest.mark.parametrize(("arguments", "code"), [("embed examples/photos", 0), ("embed nowhere", 1), ("nonsense", 2)])
+def test_closed_standard_error_changes_nothing(arguments: str, code: int, tmp_path: Path) -> None:
+    command = f"{sys.executable} -m pnasnet {arguments} -m pnasnet_tiny -o {tmp_path}/a.parquet 2>&-"
+    done = subprocess.run(command, shell=True, stdout=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == code
+    assert (tmp_path / "a.parquet").exists() == (code == 0)
+    assert ("4 embedded" in done.stdout) == (code == 0)

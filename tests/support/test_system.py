@@ -1,10 +1,10 @@
-"""What is free: on this machine, and within the limits of control groups."""
+"""Memory and processors: of this machine, and within the limits of control groups."""
 
 from pathlib import Path
 
 import pytest
 
-from pnasnet.support.system import cgroup_free, free_memory
+from pnasnet.support.system import cgroup_free, cgroup_processors, free_memory, processors
 
 
 def test_this_machine_has_some(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -46,3 +46,39 @@ def test_limits_of_control_groups_of_version_1(tmp_path: Path) -> None:
 
 def test_no_control_groups(tmp_path: Path) -> None:
     assert list(cgroup_free(tmp_path, tmp_path / "nowhere")) == []
+    assert list(cgroup_processors(tmp_path, tmp_path / "nowhere")) == []
+
+
+def write_files(folder: Path, **files: object) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, text in files.items():
+        (folder / name.replace("__", ".")).write_text(f"{text}\n")
+
+
+def test_quotas_of_processors_in_nested_groups(tmp_path: Path) -> None:
+    own = tmp_path / "own"
+    own.write_text("0::/jobs/one\n")
+    write_files(tmp_path / "jobs/one", cpu__max="max 100000")
+    write_files(tmp_path / "jobs", cpu__max="150000 100000")
+    write_files(tmp_path, cpu__max="damaged")
+    assert list(cgroup_processors(tmp_path, own)) == [1.5]
+    write_files(tmp_path / "jobs/one", cpu__max="50000 100000")
+    assert list(cgroup_processors(tmp_path, own)) == [0.5, 1.5]
+
+
+@pytest.mark.parametrize("mounted", ["cpu", "cpu,cpuacct"])
+def test_quotas_of_processors_of_version_1(tmp_path: Path, mounted: str) -> None:
+    own = tmp_path / "own"
+    own.write_text("12:cpu,cpuacct:/docker/abc\n4:memory:/docker/abc\n11:cpuset:/\n0::/x\n")
+    write_files(tmp_path / mounted / "docker/abc", cpu__cfs_quota_us=-1, cpu__cfs_period_us=100000)
+    write_files(tmp_path / mounted, cpu__cfs_quota_us=300000, cpu__cfs_period_us=100000)
+    assert list(cgroup_processors(tmp_path, own)) == [3]
+
+
+@pytest.mark.parametrize(("quotas", "expected"), [([], 4), ([8.0, 2.5], 3), ([0.1], 1), ([4.0, 3.0], 3)])
+def test_processors_are_the_fewest_of_all_limits(
+    quotas: list[float], expected: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("os.sched_getaffinity", lambda pid: {0, 1, 2, 3}, raising=False)
+    monkeypatch.setattr("pnasnet.support.system.cgroup_processors", lambda: iter(quotas))
+    assert processors() == expected

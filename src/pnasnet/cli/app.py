@@ -1,6 +1,7 @@
-"""The command line's entry: its group of commands, and how errors leave it."""
+"""The command line's entry: the group of commands, and how it ends."""
 
 import os
+import sys
 from typing import Any
 
 import click
@@ -10,7 +11,7 @@ from .classify import classify
 from .convert import convert
 from .duplicates import duplicates
 from .embed import embed
-from .errors import Failure, to_failure
+from .errors import Failure, open_closed_streams, to_failure, writing_results
 from .evaluate import evaluate
 from .explore import explore
 from .export import export
@@ -23,9 +24,9 @@ from .train import train
 _EPILOG = """\b
 Exit codes:
   0    done
-  1    it could not be done: one line on standard error says why
-  2    the command was not understood
-  3    done, but some images failed, which are named or counted
+  1    failed; one line on standard error says why
+  2    wrong usage
+  3    done, but some images failed; they are named or counted
   130  interrupted (Ctrl-C); 143 terminated
 """
 
@@ -45,21 +46,33 @@ class Commands(click.Group):
             failure: Failure = to_failure(error)
             raise failure from error
 
+    def main(self, *args: Any, **settings: Any) -> Any:
+        """Run as a program; results that cannot be written, `--help` included, are an error like any other."""
+        open_closed_streams()
+        try:
+            with writing_results():
+                return super().main(*args, **settings)
+        except Failure as failure:
+            if not settings.get("standalone_mode", True):
+                raise
+            failure.show()
+            sys.exit(failure.exit_code)
+
 
 @click.group(
     cls=Commands, epilog=_EPILOG, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
 )
 @click.version_option(__version__, package_name="pnasnet", message="pnasnet %(version)s")
 def main() -> None:
-    """Feature vectors and classes of photos, by PNASNet-5 and NASNet-A.
+    """Compute feature vectors and classes of photos with PNASNet-5 and NASNet-A.
 
     \b
       pnasnet embed photos/ --model pnasnet_tiny -o features.parquet
-      pnasnet classify photo.jpg
+      pnasnet classify photo.jpg --model pnasnet_tiny
       pnasnet similar photo.jpg features.parquet
       pnasnet models
 
-    Each command has a --help of its own.
+    `pnasnet COMMAND --help` describes each command.
     """
 
 

@@ -1,61 +1,90 @@
-"""What this process may take of the machine: memory and processors."""
+"""How much memory and how many processors this process may use, on this machine and in its container."""
 
+import math
 import os
 from collections.abc import Iterator
 from pathlib import Path
 
+_ROOT = Path("/sys/fs/cgroup")
+_OWN = Path("/proc/self/cgroup")
+
 
 def processors() -> int:
-    """Return how many processors this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    """Return how many processors this process may use: those it may run on, within the quotas of its control groups.
+
+    A fraction counts as a whole processor, so that a quota can be used up.
+    """
+    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, min([usable, *(math.ceil(quota) for quota in cgroup_processors())]))
 
 
 def free_memory() -> int | None:
-    """Return how many bytes are free to be taken, on this machine and in this container; None where that is not told.
+    """Return how many bytes are free on this machine and in this container, or None if that is unknown.
 
-    Where there is no Linux, all of the memory is the best that is known.
+    Without Linux, it is the whole memory of the machine.
     """
     return min([*_free(), *cgroup_free()], default=None)
 
 
 def _free(path: Path = Path("/proc/meminfo")) -> Iterator[int]:
-    """Yield what Linux could give to a process without swapping, or else what the machine has."""
+    """Yield what Linux could give to a process without swapping, or else all memory of the machine."""
     try:
         lines = path.read_text().splitlines() if path.exists() else []
         told = [int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:")]
         yield from told or [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")]
-    except (AttributeError, OSError, ValueError):  # no such thing on Windows
+    except (AttributeError, OSError, ValueError):  # Windows
         return
 
 
-def cgroup_free(root: Path = Path("/sys/fs/cgroup"), own: Path = Path("/proc/self/cgroup")) -> Iterator[int]:
-    """Yield what each of the control groups that this process is in, as in a container, has left of its limit."""
-    try:
-        lines = own.read_text().splitlines()
-    except OSError:
-        return
-    for line in lines:
-        _, controllers, path = line.split(":", 2)
-        if not controllers:
-            yield from _left(root, path, ("memory.max", "memory.current", "inactive_file"))
-        elif "memory" in controllers.split(","):
-            files = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
-            yield from _left(root / "memory", path, files)
-
-
-def _left(root: Path, path: str, files: tuple[str, str, str]) -> Iterator[int]:
-    limit, usage, reclaimable = files
-    inner = Path(path.lstrip("/"))
-    for group in (root / inner, *(root / parent for parent in inner.parents)):
+def cgroup_free(root: Path = _ROOT, own: Path = _OWN) -> Iterator[int]:
+    """Yield the bytes that each limited control group of this process has left, innermost first."""
+    for group, version in _groups("memory", root, own):
+        limit, usage, reclaimable = (
+            ("memory.max", "memory.current", "inactive_file")
+            if version == 2
+            else ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
+        )
         try:
             most = (group / limit).read_text().strip()
             if not most.isdecimal():  # "max"
                 continue
             used = int((group / usage).read_text())
             stat = dict(line.split() for line in (group / "memory.stat").read_text().splitlines())
+            # Cached files count as used, and make room when it is needed.
+            yield max(int(most) - used + int(stat.get(reclaimable, 0)), 0)
         except (OSError, ValueError):
             continue  # a container sees only its own groups
-        # Files that were read and are cached count as used, and make room when it is needed.
-        yield max(int(most) - used + int(stat.get(reclaimable, 0)), 0)
+
+
+def cgroup_processors(root: Path = _ROOT, own: Path = _OWN) -> Iterator[float]:
+    """Yield the processors that each limited control group of this process may use, innermost first."""
+    for group, version in _groups("cpu", root, own):
+        try:
+            if version == 2:
+                quota, period = (group / "cpu.max").read_text().split()
+            else:
+                quota, period = ((group / f"cpu.cfs_{name}_us").read_text().strip() for name in ("quota", "period"))
+            if quota.isdecimal() and int(period) > 0:  # else "max", or -1
+                yield int(quota) / int(period)
+        except (OSError, ValueError):
+            continue  # a container sees only its own groups
+
+
+def _groups(controller: str, root: Path, own: Path) -> Iterator[tuple[Path, int]]:
+    """Yield the folder of each control group of this process with its version (1 or 2), innermost first."""
+    try:
+        lines = own.read_text().splitlines()
+    except OSError:
+        return
+    for line in lines:
+        _, controllers, path = line.split(":", 2)
+        inner = Path(path.lstrip("/"))
+        if not controllers:
+            tops, version = [root], 2
+        elif controller in controllers.split(","):
+            tops, version = [root / controller, root / controllers], 1  # such as cpu, a link to cpu,cpuacct
+        else:
+            continue
+        top = next((each for each in tops if each.is_dir()), tops[0])
+        for group in (inner, *inner.parents):
+            yield top / group, version

@@ -1,0 +1,39 @@
+"""Sections of `--help`."""
+
+import click
+from click.testing import CliRunner
+
+from pnasnet.cli.sections import command, section
+
+
+def several(function: click.decorators.FC) -> click.decorators.FC:
+    return click.option("--third", help="C.")(click.option("--fourth", help="D.")(function))
+
+
+@command()
+@click.option("-o", "--output", help="O.")
+@section(
+    "Model", click.option("--first", help="A."), click.option("--second", help="B."), click.option("--odd", hidden=True)
+)
+@section("Speed", several)
+@section("Secret", click.option("--hidden", hidden=True))
+@click.option("--quiet", is_flag=True, help="Q.")
+def example(**values: object) -> None:
+    """Do it."""
+    click.echo(values)
+
+
+def test_options_are_listed_by_section_in_order_of_declaration() -> None:
+    output = CliRunner().invoke(example, ["--help"]).output
+    titles = [line for line in output.splitlines() if line.endswith(":")]
+    assert titles == ["Options:", "Model:", "Speed:"]
+    order = ["--output", "--quiet", "--help", "--first", "--second", "--third", "--fourth"]
+    assert sorted(order, key=output.index) == order
+    assert "hidden" not in output
+    assert "odd" not in output
+
+
+def test_options_of_sections_reach_the_command() -> None:
+    output = CliRunner().invoke(example, ["--first", "1", "--fourth", "4"]).output
+    assert "'first': '1'" in output
+    assert "'fourth': '4'" in output
