@@ -333,7 +333,7 @@ class TestCache:
         go = threading.Event()
         server.before_body = lambda: go.wait(30)
         code = (
-            "from pnasnet.weights.fetch import fetch; from pnasnet.zoo import PublishedWeights as P;"
+            "from pnasnet.weights.fetch import fetch; from pnasnet.architecture.zoo import PublishedWeights as P;"
             f"print(fetch(P('net', '', {server.address + '/net.tar.gz'!r}, 'imagenet1001'), progress=False))"
         )
 
