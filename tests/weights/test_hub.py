@@ -128,7 +128,10 @@ def test_a_cache_that_cannot_be_written(server: FileServer, tmp_path: Path) -> N
 
 
 def test_the_settings_of_hugging_face_hold(server: FileServer, tmp_path: Path) -> None:
-    code = f"from pnasnet.weights.fetch import fetch; from pnasnet.architecture.zoo import PublishedWeights; print(fetch({NET!r}))"
+    code = (
+        "from pnasnet.architecture.zoo import PublishedWeights; from pnasnet.weights.fetch import fetch; "
+        f"print(fetch({NET!r}))"
+    )
     settings = os.environ | {"HF_HOME": str(tmp_path / "home")}
 
     def run(**more: str) -> subprocess.CompletedProcess[str]:
