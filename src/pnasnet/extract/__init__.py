@@ -1,6 +1,6 @@
-"""From many pictures to Parquet: what is taken, the pipeline, and a folder of parts that any run can go on with.
+"""From many pictures to Parquet: the pipeline, and a folder of parts that any run can resume.
 
-sources ─ list_units ─► units ─ Feed ─► pictures ─ extract_columns ─► batches of rows ─ Keeper ─► parts in a folder
+sources ─ list_units ─► units ─ feed ─► pictures ─ extract_columns ─► batches of rows ─ Keeper ─► parts in a folder
 """
 
 from ..module.choice import ModelChoice
@@ -9,13 +9,12 @@ from .classify import Classification, classify
 from .columns import Column, ColumnsOf, columns_for
 from .embed import extract, extract_columns
 from .feed import pictures_of
+from .folder import FeatureFolder
 from .labelled import extract_labelled
 from .options import ExtractOptions
 from .output import extract_to
-from .parts import FeatureFolder
 from .pipeline import Batch, Prepared, Row, Stages, run_pipeline
-from .run import Listener, Report, Sources, extract_to_folder
-from .sink import ParquetSink
+from .run import Report, Sources
 from .thumbnails import thumbnails
 
 __all__ = [
@@ -25,9 +24,7 @@ __all__ = [
     "ColumnsOf",
     "ExtractOptions",
     "FeatureFolder",
-    "Listener",
     "ModelChoice",
-    "ParquetSink",
     "Prepared",
     "Report",
     "Row",
@@ -40,7 +37,6 @@ __all__ = [
     "extract_columns",
     "extract_labelled",
     "extract_to",
-    "extract_to_folder",
     "find_images",
     "find_named",
     "list_units",

@@ -1,12 +1,12 @@
-"""Which contents have been seen, so that pictures that are equal byte for byte are computed once.
+"""The contents seen so far, so that pictures that are equal byte for byte are computed once.
 
-The last ones are kept with their vectors. Of the others a database in the folder says in which part they are, and the
-vectors are read from there: memory does not grow with the number of pictures.
+The latest are kept in memory with their vectors. For the others a database in the folder names the part and the row,
+from which the vectors are read, so memory does not grow with the number of pictures.
 """
 
 import sqlite3
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from hashlib import blake2b
 from pathlib import Path
 
@@ -15,18 +15,16 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from ..errors import OutputError
-from .parts import FeatureFolder, Part
-from .pipeline import Row
+from .folder import CONTENTS, FeatureFolder
 
 Vectors = Mapping[str, NDArray[np.floating]]
-"""A vector [F] of each column."""
+"""A vector [F] for each column."""
 
-DATABASE = "_contents.sqlite"
-_RECENT_BYTES = 96 << 20  # more than a part holds: what is not in memory is on disk
+_RECENT_BYTES = 96 << 20  # more than a part holds, so what is not in memory is on disk
 
 
 def digest_of(content: bytes | bytearray | memoryview) -> bytes:
-    """Return 16 bytes that no two contents share."""
+    """Return the 16-byte BLAKE2b digest of a content."""
     return blake2b(content, digest_size=16).digest()
 
 
@@ -34,12 +32,11 @@ class Contents:
     """The contents of a folder's rows, by their digests."""
 
     def __init__(self, folder: FeatureFolder) -> None:
-        """Open the folder's database. Raises `OutputError` where it cannot be."""
         self._folder = folder
         self._recent: OrderedDict[bytes, Vectors] = OrderedDict()
         self._recent_bytes = 0
         try:
-            self._database = sqlite3.connect(folder.path / DATABASE)
+            self._database = sqlite3.connect(folder.path / CONTENTS)
             self._database.execute("PRAGMA journal_mode = WAL")
             self._database.execute(
                 "CREATE TABLE IF NOT EXISTS contents "
@@ -49,20 +46,20 @@ class Contents:
             raise self._failed(error) from error
 
     def find(self, digest: bytes) -> Vectors | None:
-        """Return the vectors of a content, if it was seen."""
+        """Return the vectors of a content, or None if it is new."""
         return self._recent.get(digest) or self._from_part(digest)
 
     def add(self, digest: bytes, vectors: Vectors) -> None:
-        """Take the vectors of a content into account."""
+        """Add the vectors of a content."""
         self._recent[digest] = vectors
         self._recent_bytes += sum(vector.nbytes for vector in vectors.values())
         while self._recent_bytes > _RECENT_BYTES and len(self._recent) > 1:
             _, oldest = self._recent.popitem(last=False)
             self._recent_bytes -= sum(vector.nbytes for vector in oldest.values())
 
-    def keep(self, part: Part, rows: Sequence[Row]) -> None:
-        """Remember in which part, which has been written, contents are. Raises `OutputError` where it cannot."""
-        places = [(row.digest, part.name, place) for place, row in enumerate(rows) if row.digest and row.error is None]
+    def keep(self, part: str, found: Iterable[tuple[bytes | None, int]]) -> None:
+        """Record which contents are in which rows of a part that has been written. Raises `OutputError`."""
+        places = [(digest, part, row) for digest, row in found if digest]
         try:
             with self._database:
                 self._database.executemany("INSERT OR REPLACE INTO contents VALUES (?, ?, ?)", places)
@@ -86,11 +83,13 @@ class Contents:
         return vectors
 
     def _failed(self, error: sqlite3.Error) -> OutputError:
-        return OutputError(f"{self._folder.path / DATABASE}: {error}; make room for it, or leave out --deduplicate")
+        return OutputError(
+            f"cannot use {self._folder.path / CONTENTS}: {error}; free some space, or leave out --deduplicate"
+        )
 
 
 def _read_row(path: Path, row: int) -> Vectors | None:
-    """Return the vectors of a row, reading no more than its row group; None where another part has taken its place."""
+    """Return the vectors of a row, reading only its row group; None if the part was replaced and has no such row."""
     with pq.ParquetFile(path) as part:
         names = [name for name in part.schema_arrow.names if name.startswith("embedding")]
         for group in range(part.num_row_groups):

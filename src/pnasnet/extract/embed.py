@@ -1,4 +1,4 @@
-"""Pictures in, batches of their vectors out."""
+"""From pictures to batches of their vectors."""
 
 import os
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
@@ -15,7 +15,7 @@ from ..pictures import Picture
 from ..support.system import processors
 from .columns import Column, Floats, columns_for
 from .contents import digest_of
-from .feed import AHEAD, Misses, Reader, read_ahead
+from .feed import AHEAD, read_ahead, read_or_fail
 from .options import DEFAULTS, ExtractOptions
 from .pipeline import Batch, Known, Prepared, Stages, run_pipeline
 
@@ -28,14 +28,14 @@ T = TypeVar("T")
 def extract(
     module: "Module", pictures: Iterable[Picture], options: ExtractOptions = DEFAULTS, *, endpoint: str = "global_pool"
 ) -> Generator[Batch, None, None]:
-    """Yield an endpoint's vectors of pictures, in their order, a row for each; what is out of reach fails, too.
+    """Yield the vectors of one endpoint, a row for each picture, in order; pictures that cannot be reached fail.
 
     Raises:
-        UnknownNameError: the endpoint or the preset is not there.
+        UnknownNameError: there is no such endpoint or preset.
     """
     columns = columns_for([module], [endpoint], options)
     with closing(read_ahead(pictures, AHEAD)) as ahead:
-        yield from extract_columns(ahead, Reader(Misses(0)), lambda picture: picture.name, columns, options)
+        yield from extract_columns(ahead, read_or_fail, lambda picture: picture.name, columns, options)
 
 
 def extract_columns(
@@ -48,17 +48,17 @@ def extract_columns(
     watch: Callable[[T, Prepared], None] = lambda picture, prepared: None,
     known: Known | None = None,
 ) -> Generator[Batch, None, None]:
-    """Yield the vectors of all `columns`, in the order of `pictures`, a row for each; each picture is decoded once.
+    """Yield the vectors of all `columns`, a row for each picture, in order; each picture is decoded once.
 
     Args:
-        pictures: whatever stands for them; taken as they are needed.
-        read: from one of them to its bytes or its path; raises `ImageError`, or OSError.
-        name: what its row and its error call it.
-        columns: which vectors.
+        pictures: any values that stand for pictures; consumed as needed.
+        read: returns the bytes or the path of one of them; raises `ImageError` or OSError.
+        name: returns the name for its row and its error.
+        columns: the columns of vectors.
         options: batch size and decoders.
-        stages: where to count the seconds.
-        watch: called with each picture that could be prepared, by several threads.
-        known: vectors of contents that were computed before, and are not computed again.
+        stages: accumulates the seconds.
+        watch: called with each decoded picture, by several threads.
+        known: vectors of contents computed before, which are not computed again.
     """
     networks = {id(column.module): column for column in columns}  # one input for each
     targets = tuple(Target(column.module.image_size, column.preset) for column in networks.values())

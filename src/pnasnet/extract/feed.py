@@ -1,212 +1,184 @@
-"""The pictures of many units as one stream, read ahead by a thread, and where in it each unit ends."""
+"""The pictures that are left to compute, as one stream over all units, each with the place of its row."""
 
 import errno
-import math
 import os
 import queue
 import threading
-import time
-from collections import deque
 from collections.abc import Generator, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-from ..errors import ImageError, InputError
+from ..errors import ImageError
 from ..images import Source, read_file
 from ..pictures import Picture, Unit, UnreachableError
-from .parts import Progress
+from .folder import Kept
+from .part import Part
 
 T = TypeVar("T")
 
 _TRIES = 3
-_OUTAGES = (errno.ENOENT, errno.EIO, errno.ESTALE, errno.ENOTCONN)  # as of a disk or a server that is gone
-
-_BELIEVED = 2**24
-"""What a damaged file may say that it has of pictures; a row is written for each."""
+_OUTAGES = (errno.EIO, errno.ESTALE, errno.ENOTCONN)  # what a failing disk or a lost server answers
+_MOST_ROWS = 2**24
+"""The largest number of pictures that a damaged file is believed to hold; each would become a row."""
 AHEAD = 32
-"""How many pictures are read ahead from shards that can only be read from one end to the other."""
-
-
-class Misses:
-    """Counts what cannot be reached, one after the other, and gives up where nothing is to be reached any more."""
-
-    def __init__(self, give_up: int) -> None:
-        """Give up after so many in a row; 0 never gives up, and takes what cannot be reached for failures."""
-        self._give_up, self._count = give_up, 0
-        self._last: UnreachableError | None = None
-        self._lock = threading.Lock()
-        self.reached = -math.inf
-        """When the reading of a picture last began that could be reached, by `time.monotonic`."""
-
-    @property
-    def are_failures(self) -> bool:
-        """Whether what cannot be reached is not to be tried again by another run."""
-        return self._give_up == 0
-
-    def add(self, error: UnreachableError) -> None:
-        """Count one, and the same error once. Raises `InputError` to give up."""
-        with self._lock:
-            self._count += error is not self._last
-            self._last = error
-            if self._count >= self._give_up:
-                raise InputError(
-                    f"{self._give_up} pictures or shards one after the other cannot be reached, the last one because "
-                    f"of {error}; --give-up 0 takes such for failures"
-                ) from error
-
-    def clear(self, began: float) -> None:
-        """Begin to count anew, for something was reached, whose reading began then."""
-        with self._lock:
-            self._count = 0
-            self.reached = max(self.reached, began)
+"""How many pictures are read ahead from shards that are read from one end to the other."""
 
 
 @dataclass(frozen=True)
-class Start:
-    """Where a unit begins: its number, that of its first picture that is left to do, and whether it is one file."""
-
-    unit: int
-    first: int
-    is_one_file: bool
-
-
-@dataclass(frozen=True)
-class End:
-    """Where a unit ends: before which row of the stream, and why what is left of it is out of reach, if it is."""
-
-    row: int
-    unreached: str | None = None
-
-
-class Feed:
-    """Yields the pictures that are left to do.
+class Placed:
+    """A picture and the place of its row.
 
     Attributes:
-        starts: of the units, in their order.
-        ends: of the units; known before the row that follows is yielded.
+        picture: the picture.
+        unit: the number of its unit.
+        row: the number of its row within the unit.
+        last: whether the unit ends with it.
+        rest: whether its row stands for the rest of the unit, which could not be opened or read.
+        part: the part in which its row replaces an earlier one; None for a new row.
     """
 
-    def __init__(self, units: Iterable[tuple[int, Unit]], known: Mapping[int, Progress], misses: Misses) -> None:
-        """Take the units with their numbers, how far each has come, and what counts those that cannot be reached."""
-        self._units, self._known, self._misses = units, known, misses
-        self.starts: deque[Start] = deque()
-        self.ends: deque[End] = deque()
-        self._row = 0
+    picture: Picture
+    unit: int
+    row: int
+    last: bool = False
+    rest: bool = False
+    part: Part | None = None
 
     @property
-    def reached(self) -> float:
-        """As of `Misses`."""
-        return self._misses.reached
+    def name(self) -> str:
+        """The name of the picture."""
+        return self.picture.name
 
-    def __iter__(self) -> Iterator[Picture]:
-        """Yield the pictures; where a unit is damaged, what is left of it is pictures that fail."""
-        for number, unit in self._units:
-            progress = self._known.get(number, Progress())
-            if progress.covers(unit):
-                continue
-            self.starts.append(Start(number, progress.rows, unit.is_one_file))
-            yield from self._unit(unit, progress.rows)
 
-    def _unit(self, unit: Unit, start: int) -> Iterator[Picture]:
-        file = _OneFile() if unit.is_one_file and not self._misses.are_failures else None
-        done, tries = start, 0
-        failure: ImageError | None = None
-        while tries < _TRIES:
-            begun = done
-            try:
-                for picture in unit.pictures(done):
-                    done += 1
-                    self._row += 1
-                    yield Picture(picture.name, partial(file.read, picture)) if file else picture
-                    if file and file.unreached:
-                        break
-                failure = None if done else ImageError(f"{unit.name}: holds no picture")
-                break
-            except UnreachableError as error:  # a shard's server may break off, and serve the rest when asked again
-                failure, tries = error, tries + 1 if done == begun else 0
-            except ImageError as error:
-                failure = error
-                break
-        if isinstance(failure, UnreachableError) and not self._misses.are_failures:
-            self.ends.append(End(self._row, str(failure)))
-            self._misses.add(failure)
-        elif failure is not None:
-            yield from self._failing(unit, done, failure)
-        else:
-            self.ends.append(End(self._row))
+def feed(
+    units: Iterable[tuple[int, Unit]], kept: Mapping[int, Kept], *, outages_fail: bool = False
+) -> Iterator[Placed]:
+    """Yield what is left to compute of numbered units: first rows to compute again, then new ones.
 
-    def _failing(self, unit: Unit, done: int, failure: ImageError) -> Iterator[Picture]:
-        """End a unit with pictures that fail: as many as are left of it, or one where nobody can know how many."""
-        left = 1 if unit.size is None or unit.size > _BELIEVED else unit.size - done
-        self._row += left
-        self.ends.append(End(self._row))  # before the last of them is yielded: with it the unit is over
-        for number in range(done, done + left):
-            yield Picture.failing(unit.name_at(number), failure)
+    If a unit is damaged, pictures that fail take the place of what is left of it: as many as the unit has, or one if
+    that is unknown. If it cannot be reached, one stands for the rest, unless `outages_fail`: then it counts as damaged.
+    """
+    for number, unit in units:
+        known = kept.get(number, Kept())
+        if known.again:
+            yield from _again(number, unit, known)
+        if not known.has_all(unit):
+            yield from _rest_of(number, unit, known.rows, outages_fail=outages_fail)
 
 
 def pictures_of(units: Iterable[Unit]) -> Iterator[Picture]:
-    """Yield the pictures of units, in order; where one is damaged or out of reach, what is left of it fails."""
-    return iter(Feed(enumerate(units), {}, Misses(0)))
+    """Yield the pictures of units, in order; if a unit is damaged or out of reach, what is left of it fails."""
+    return (placed.picture for placed in feed(enumerate(units), {}, outages_fail=True))
 
 
-class _OneFile:
-    """A unit that is one file: once a picture in it is out of reach, the others are, for the same reason."""
+def _again(number: int, unit: Unit, known: Kept) -> Iterator[Placed]:
+    """Yield the pictures of rows that are kept but computed again."""
+    parts = {row: part for part, rows in known.again for row in rows}
+    row, failure = min(parts), ImageError(f"{unit.name}: the picture of this row is gone: check the file")
+    try:
+        for picture in _pictures(unit, row):
+            if row in parts:
+                yield Placed(picture, number, row, part=parts.pop(row))
+            row += 1
+            if not parts:
+                return
+    except ImageError as error:
+        failure = error
+    for row, part in parts.items():
+        yield Placed(Picture.failing(unit.name_at(row), failure), number, row, part=part)
 
-    def __init__(self) -> None:
-        self.unreached: UnreachableError | None = None
 
-    def read(self, picture: Picture) -> Source:
-        """Return a picture's bytes, unless it is known to be out of reach."""
-        if self.unreached is None:
-            try:
-                return picture.read()
-            except UnreachableError as error:
-                self.unreached = self.unreached or error
-        raise self.unreached
+def _rest_of(number: int, unit: Unit, row: int, *, outages_fail: bool) -> Iterator[Placed]:
+    """Yield the pictures of a unit from a row on, one behind, so that the last one is known to be the last."""
+    begun, previous, failure = row, None, None
+    try:
+        for picture in _pictures(unit, row):
+            if previous is not None:
+                yield Placed(previous, number, row)
+                row += 1
+            previous = picture
+    except ImageError as error:
+        failure = error
+    if previous is None and failure is None and begun == 0:
+        failure = ImageError(f"{unit.name}: holds no picture")
+    if previous is not None:
+        yield Placed(previous, number, row, last=failure is None)
+        row += 1
+    if failure is not None:
+        yield from _failing(number, unit, row, failure, outages_fail=outages_fail)
 
 
-class Reader:
-    """Reads pictures for the decoders."""
+def _failing(number: int, unit: Unit, row: int, failure: ImageError, *, outages_fail: bool) -> Iterator[Placed]:
+    """Yield pictures that fail, in place of what is left of a unit."""
+    if isinstance(failure, UnreachableError) and outages_fail:
+        failure = ImageError(str(failure))
+    if isinstance(failure, UnreachableError) or unit.size is None or unit.size > _MOST_ROWS:
+        yield Placed(Picture.failing(unit.name_at(row), failure), number, row, last=True, rest=True)
+        return
+    for each in range(row, unit.size):
+        yield Placed(Picture.failing(unit.name_at(each), failure), number, each, last=each == unit.size - 1)
 
-    def __init__(self, misses: Misses) -> None:
-        """Take what counts pictures that cannot be reached."""
-        self._misses = misses
 
-    def __call__(self, picture: Picture) -> Source:
-        """Return a picture's bytes. Raises `ImageError`; `InputError` to give up."""
-        began = time.monotonic()
+def _pictures(unit: Unit, start: int) -> Iterator[Picture]:
+    """Yield the pictures of a unit; if a server breaks off, ask again for the others, three times without progress."""
+    tries, done = 0, start
+    while True:
+        begun = done
         try:
-            found = picture.read()
-            found = _read_listed(found) if isinstance(found, str) else found
-        except UnreachableError as error:
-            if self._misses.are_failures:
-                raise ImageError(str(error)) from error
-            self._misses.add(error)
-            raise
-        except ImageError:
-            self._misses.clear(began)
-            raise
-        self._misses.clear(began)
-        return found
+            for picture in unit.pictures(done):
+                done += 1
+                yield picture
+            return
+        except UnreachableError:
+            tries = tries + 1 if done == begun else 0
+            if tries == _TRIES:
+                raise
+
+
+def read_picture(picture: Picture) -> Source:
+    """Return the bytes of a picture. Raises `ImageError`; `UnreachableError` if the reason lies outside the picture."""
+    found = picture.read()
+    return _read_listed(found) if isinstance(found, str) else found
+
+
+def read_or_fail(picture: Picture) -> Source:
+    """Do the same, but count a picture that cannot be reached as one that fails."""
+    try:
+        return read_picture(picture)
+    except UnreachableError as error:
+        raise ImageError(str(error)) from error
 
 
 def _read_listed(path: str) -> bytes:
-    """Return the bytes of a file that was there when it was listed."""
+    """Return the bytes of a file that existed when it was listed.
+
+    A file that is missing among others is gone. If its folder is missing or empty, the disk may not be mounted.
+    """
     try:
         return read_file(path)
     except ImageError as error:
         cause = error.__context__
-        if not isinstance(cause, OSError) or cause.errno not in _OUTAGES:
+        if not isinstance(cause, OSError):
             raise
-        if cause.errno == errno.ENOENT and not os.path.isdir(Path(path).parent):  # noqa: PTH112 - never raises
-            error = ImageError(f"{path}: no such file, and its folder is gone: check the path and the disk")
+        if cause.errno == errno.ENOENT and not _has_entries(Path(path).parent):
+            where = "its folder is missing or empty"
+            raise UnreachableError(f"{path}: no such file, and {where}: check the path and the disk") from cause
+        if cause.errno not in _OUTAGES:
+            raise
         raise UnreachableError(str(error)) from cause
 
 
+def _has_entries(folder: Path) -> bool:
+    try:
+        with os.scandir(folder) as entries:
+            return next(entries, None) is not None
+    except (OSError, ValueError):
+        return False
+
+
 def read_ahead(items: Iterable[T], count: int) -> Generator[T, None, None]:
-    """Yield the items while a thread gets up to `count` of those to come."""
+    """Yield the items while a thread fetches up to `count` of those to come."""
     waiting: queue.Queue[tuple[T | None, BaseException | None]] = queue.Queue(count)
     stop = threading.Event()
 

@@ -22,6 +22,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from ..errors import InputError, OutputError
@@ -88,7 +89,7 @@ class FeatureFolder:
             OutputError: the folder was created with other settings, holds other files, or cannot be written to.
             InputError: its settings are damaged.
         """
-        self._check_ours()
+        self.check_ours()
         with locked(self.path):
             if differences := self.differences(settings):
                 raise OutputError(
@@ -176,20 +177,15 @@ class FeatureFolder:
         with writing(self.path):
             sync_folder(self.path)
 
-    def replace_rows(self, part: Part, rows: Sequence[int], table: pa.Table, unreachable: int) -> None:
-        """Replace some rows of a part, by their numbers within the unit, leaving the others as they are.
-
-        Args:
-            part: the part.
-            rows: the numbers.
-            table: as many new rows.
-            unreachable: how many rows of the part are unreachable afterwards.
-        """
+    def replace_rows(self, part: Part, rows: Sequence[int], table: pa.Table) -> None:
+        """Replace rows of a part, given by their numbers within the unit, and keep the others."""
         with reading(self.path / part.name, kind=OutputError):
             old = pq.read_table(self.path / part.name).cast(table.schema)
         order = np.arange(part.rows)
         order[np.array(rows) - part.first] = part.rows + np.arange(len(rows))
-        self.write_part(replace(part, unreachable=unreachable), pa.concat_tables([old, table]).take(order))
+        new = pa.concat_tables([old, table]).take(order)
+        unreachable = pc.sum(pc.equal(new["status"], UNREACHABLE)).as_py()
+        self.write_part(replace(part, unreachable=unreachable), new)
 
     def append(self, table: pa.Table) -> None:
         """Write rows as a further part, behind all others."""
@@ -223,11 +219,12 @@ class FeatureFolder:
         with reading(self.path):
             return sorted(entry.name for entry in self.path.iterdir()) if self.path.is_dir() else []
 
-    def _check_ours(self) -> None:
-        if (others := self.others()) and not (self.path / SETTINGS).exists():
-            shown = [name for name in others if not name.startswith(".")]
-            if shown:
-                raise OutputError(f"{self.path} holds other files ({shown[0]}): name a new folder or an empty one")
+    def check_ours(self) -> None:
+        """Raise `OutputError` if the folder exists and belongs to somebody else."""
+        if not (self.path / SETTINGS).exists():
+            for name in self.others():
+                if not name.startswith("."):
+                    raise OutputError(f"{self.path} holds other files ({name}): name a new folder or an empty one")
 
     def _remove_temporaries(self) -> None:
         with writing(self.path):

@@ -1,16 +1,15 @@
 """Extraction on a Ray cluster: Ray Data hands units to workers, each of which runs the pipeline of one machine.
 
-    units ─► Ray Data ─► workers, each with its own networks ─► parts in a folder that all can reach
+    units ─► Ray Data ─► workers, each with its own networks ─► parts in a folder that all machines reach
 
-A worker keeps a unit's rows as a single machine does, and says only how many they are. One that dies is replaced by
-Ray, and the new one goes on with the unit's parts. Parts are cut by size alone here, so that two who write the same
-part, such as one that was taken for dead, write the same thing.
+A worker writes the rows of a unit itself and returns only their number. If it dies, Ray starts another one, which
+resumes the unit. Parts are cut by size alone here: if a worker is taken for dead and another one writes the same part,
+both write the same bytes.
 """
 
 import logging
 import math
 import os
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,12 +19,13 @@ from ..errors import InputError, PnasnetError
 from ..pictures import Unit
 from ..support.cluster import LOCAL, cluster, is_client
 from .columns import Column
+from .folder import FeatureFolder, Kept
+from .inputs import Inputs
 from .options import ExtractOptions
-from .parts import FeatureFolder, Progress
-from .run import Listener, Report, Sources, begin_run, fill_folder
+from .run import Report, fill_units
 
 BuildColumns = Callable[[], Sequence[Column]]
-"""Opens the networks, on whichever machine it is called. Has to be pickled."""
+"""Opens the networks on the machine where it is called. Must be picklable."""
 
 
 @dataclass(frozen=True)
@@ -34,9 +34,9 @@ class RayOptions:
 
     Attributes:
         address: `local`, `auto`, `host:port` or `ray://host:port`.
-        workers: how many workers, each with its own networks; None for as many as there is room for.
-        cpus: processors for each.
-        gpus: GPUs for each.
+        workers: number of workers, each with its own networks; None for as many as fit.
+        cpus: processors of each worker.
+        gpus: GPUs of each worker.
     """
 
     address: str = LOCAL
@@ -45,67 +45,61 @@ class RayOptions:
     gpus: float = 0.0
 
     def __post_init__(self) -> None:
-        """Check the numbers."""
         if self.cpus < 1 or self.gpus < 0 or (self.workers is not None and self.workers < 1):
             raise InputError(f"a cluster needs at least one worker with one processor: {self}")
 
 
-def extract_on_ray(
-    sources: Sources,
-    columns: Sequence[Column],
+def fill_on_ray(
     folder: FeatureFolder,
+    kept: Mapping[int, Kept],
+    columns: Sequence[Column],
     options: ExtractOptions,
+    report: Report,
+    advance: Callable[[int], object] = lambda rows: None,
     *,
     build: BuildColumns,
     ray_options: RayOptions,
-    listener: Listener | None = None,
-) -> Report:
-    """Do what `extract_to_folder` does, on a cluster whose machines all reach the folder and the sources.
+    retry_errors: bool = False,
+) -> None:
+    """Do what `fill_here` does, on a cluster whose machines all reach the folder and the sources.
 
     Args:
-        sources: the pictures.
-        columns: which vectors; not used here, but by workers, who build them.
-        folder: where to.
-        options: how the vectors are made.
+        folder, kept, options, report: as for `fill_units`.
+        columns: not used; workers build their own.
+        advance: called with the number of rows of each unit that is finished.
         build: builds the columns on a worker's machine.
         ray_options: the cluster, and how it is used.
-        listener: hears of each unit's rows when it is done.
+        retry_errors: whether `kept` counts failed rows as rows to compute again.
 
     Raises:
         MissingExtraError: Ray is not installed. InputError: no cluster answers, or it has no room for a worker.
     """
     if options.deduplicate:
-        raise InputError(
-            "workers on a cluster do not know each other's pictures: leave out --deduplicate, or the cluster"
-        )
-    started = time.perf_counter()
-    listener = listener or Listener()
-    report, known = begin_run(sources, folder, listener)
+        raise InputError("--deduplicate needs one machine: leave out --deduplicate or the cluster")
     jobs = [
         {"unit": number, "values": unit.to_dict()}
-        for number, unit in enumerate(folder.inputs())
-        if not known.get(number, Progress()).covers(unit)
+        for number, unit in enumerate(Inputs(folder))
+        if (known := kept.get(number, Kept())).again or not known.has_all(unit)
     ]
     if jobs:
         with cluster(ray_options.address, "extraction on a cluster") as ray:
             workers = min(ray_options.workers or _room(ray.cluster_resources(), ray_options), len(jobs))
             results = _results_for_client if is_client(ray_options.address) else _results
-            for said in results(jobs, _Worker.settings(build, folder, options), ray_options, workers):
-                report.merge(said)
-                listener.progress(said.rows)
-    report.seconds = time.perf_counter() - started
-    return report
+            settings = _Worker.settings(build, folder, options, retry_errors)
+            for unit_report in results(jobs, settings, ray_options, workers):
+                report.merge(unit_report)
+                advance(unit_report.rows)
 
 
 def check_cluster(options: RayOptions) -> None:
-    """Raise `InputError` where no cluster answers, and `MissingExtraError` without Ray."""
+    """Raise `InputError` if no cluster answers, and `MissingExtraError` without Ray."""
     if options.address != LOCAL:
         with cluster(options.address, "extraction on a cluster"):
             pass
 
 
 def _room(resources: Mapping[str, float], options: RayOptions) -> int:
-    """Return how many workers there is room for."""
+    """Return how many workers fit."""
     room = resources.get("CPU", 0) // options.cpus
     if options.gpus:
         room = min(room, resources.get("GPU", 0) // options.gpus)
@@ -117,7 +111,7 @@ def _room(resources: Mapping[str, float], options: RayOptions) -> int:
 def _results(
     jobs: list[dict[str, Any]], settings: dict[str, Any], options: RayOptions, workers: int
 ) -> Iterator[Report]:
-    """Yield what came of each unit, as they are done."""
+    """Yield the report of each unit when it is done."""
     import ray.data
     from ray.exceptions import RayError
 
@@ -142,28 +136,28 @@ def _results(
 def _results_for_client(
     jobs: list[dict[str, Any]], settings: dict[str, Any], options: RayOptions, workers: int
 ) -> Iterator[Report]:
-    """Yield the same to a client, which Ray Data does not run in, from an actor on the cluster, where it does."""
+    """Yield the same to a Ray client, in which Ray Data does not run, from an actor on the cluster."""
     import ray
     from ray.exceptions import RayError
 
     try:
         driver = ray.remote(num_cpus=0)(_Driver).remote(jobs, settings, options, workers)
-        while (said := ray.get(driver.next.remote())) is not None:
-            if isinstance(said, PnasnetError):
-                raise said
-            yield said
+        while (answer := ray.get(driver.next.remote())) is not None:
+            if isinstance(answer, PnasnetError):
+                raise answer
+            yield answer
     except (RayError, ConnectionError) as error:
         raise _own(error) from error
 
 
 class _Driver:
-    """An actor: hands out units, and says what came of them."""
+    """An actor that hands out units and returns their reports."""
 
     def __init__(self, *arguments: Any) -> None:
         self._results = _results(*arguments)
 
     def next(self) -> Report | PnasnetError | None:
-        """Return what came of the next unit, or what ended the run; None after the last."""
+        """Return the report of the next unit, or the error that ended the run; None after the last."""
         try:
             return next(self._results, None)
         except PnasnetError as error:
@@ -171,7 +165,7 @@ class _Driver:
 
 
 def _own(error: BaseException) -> BaseException:
-    """Return the error of ours that a worker ended with, if it is one."""
+    """Return the error of this package that ended a worker, or one that shows the last line of Ray's."""
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, PnasnetError):
@@ -181,33 +175,38 @@ def _own(error: BaseException) -> BaseException:
 
 
 class _Worker:
-    """An actor: opens the networks once, and works off units."""
+    """An actor that opens the networks once and then extracts units."""
 
     @staticmethod
-    def settings(build: BuildColumns, folder: FeatureFolder, options: ExtractOptions) -> dict[str, Any]:
+    def settings(
+        build: BuildColumns, folder: FeatureFolder, options: ExtractOptions, retry_errors: bool
+    ) -> dict[str, Any]:
         """Return the arguments of a worker."""
         places = {"folder": str(folder.path.absolute()), "directory": str(Path.cwd())}
-        return {"build": build, "options": options, **places}
+        return {"build": build, "options": options, "retry_errors": retry_errors, **places}
 
-    def __init__(self, build: BuildColumns, folder: str, options: ExtractOptions, directory: str) -> None:
+    def __init__(
+        self, build: BuildColumns, folder: str, options: ExtractOptions, directory: str, retry_errors: bool
+    ) -> None:
         enter(directory)
         self._columns, self._folder, self._options = build(), FeatureFolder(folder), options
+        self._retry_errors = retry_errors
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, list[Report]]:
         jobs = zip(batch["unit"], batch["values"], strict=True)
         return {"report": [self._extract(int(unit), values) for unit, values in jobs]}
 
     def _extract(self, number: int, values: dict[str, Any]) -> Report:
-        known = self._folder.progress(number)
+        kept = self._folder.kept(number, retry_errors=self._retry_errors)
         report = Report()
         units = [(number, Unit.from_dict(values))]
-        fill_folder(self._folder, units, known, self._columns, self._options, report, part_seconds=math.inf)
+        fill_units(self._folder, units, kept, self._columns, self._options, report, part_seconds=math.inf)
         return report
 
 
 def enter(directory: str) -> None:
-    """Read relative paths as the user meant them, though Ray starts workers elsewhere."""
+    """Make relative paths mean what they mean to the user, although Ray starts workers elsewhere."""
     try:
         os.chdir(directory)
     except OSError:
-        os.chdir(os.sep)  # what they name is not on this machine, and nothing else is to be taken for it
+        os.chdir(os.sep)  # where relative paths name nothing, rather than something else

@@ -1,29 +1,45 @@
-"""Where the rows end: a folder of parts that stays, or one file that a folder of parts is joined into."""
+"""Where the rows go: a folder of parts, or one file into which such a folder is joined once it is complete.
 
+    embed -o NAME/          parts in NAME/
+    ... --overwrite         parts in NAME.new/, which takes the place of NAME/ once it is complete
+    embed -o NAME.parquet   parts in NAME.partial/, joined into NAME.parquet once they are complete
+
+Whenever a run is killed, repeating its command resumes it.
+"""
+
+import logging
 import os
+import re
 import secrets
-import shutil
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ..errors import InputError, OutputError
-from ..support.files import check_target
-from .added import add_listed
+from ..support.files import check_target, replacing, writing
+from ..support.locks import locked
+from ..support.progress import Progress, counter, silent
+from ..support.text import counted
 from .columns import Column
+from .folder import SETTINGS, FeatureFolder, settings_hash
+from .inputs import Inputs
 from .options import DEFAULTS, ExtractOptions
-from .parts import FeatureFolder
+from .part import parquet_writer
 from .report import failures_in, move_report, write_report
-from .run import Listener, Report, Sources, extract_to_folder, mark_complete, settings_of
+from .run import Fill, Report, Sources, count_rows, fill_here, settings_of
 from .schema import VectorType
-from .sink import ParquetSink
 
-Extract = Callable[..., Report]
-"""What fills a folder; called as `extract_to_folder` is."""
+log = logging.getLogger(__name__)
 
 FILE_SUFFIX = ".parquet"
+_HASH, _ROWS, _FAILED = b"pnasnet.settings_sha256", b"pnasnet.rows", b"pnasnet.failed"
+
+Mode = Literal["resume", "overwrite", "add", "retry-errors"]
 
 
 def extract_to(
@@ -32,131 +48,193 @@ def extract_to(
     columns: Sequence[Column],
     options: ExtractOptions = DEFAULTS,
     *,
-    extract: Extract = extract_to_folder,
-    resume: bool = False,
-    overwrite: bool = False,
-    add: bool = False,
-    listener: Listener | None = None,
+    mode: Mode | None = None,
+    fill: Fill = fill_here,
+    progress: Progress = silent,
 ) -> Report:
     """Write the vectors of all pictures, a row for each, in their order.
 
+    By default a run starts, resumes a run with the same settings, or leaves its complete result as it is. Rows that an
+    earlier run could not reach are computed again.
+
     Args:
-        output: a folder, which gets parts, a mark once it is complete, and a report; or a file whose name ends in
-            `.parquet`, beside which the folder `NAME.partial` lies until its parts are joined, and its report stays, as
-            `NAME.report.json` and `NAME.report.html`.
+        output: a folder, which receives parts and a report; or a file whose name ends in `.parquet`, beside which the
+            report is written as `NAME.report.json` and `NAME.report.html`.
         sources: the pictures.
-        columns: which vectors.
-        options: how they are made.
-        extract: what does the work: `extract_to_folder`, or another one that keeps its promises.
-        resume: whether to do no more than to go on with what another run has left.
-        overwrite: whether to begin anew where something is there, but what another run that overwrites has left with
-            the same settings. Without, a run goes on with what any other one with the same settings has left, and a
-            complete folder is left as it is.
-        add: whether to list the sources anew, and to go on with what a folder does not have, too: its rows and parts
-            stay, and rows of what is new follow, in order. Not for a file.
-        listener: hears how it goes. An exception that it raises ends the run; what is done is kept.
+        columns: the columns of vectors.
+        options: how they are computed.
+        mode: `resume`: fail unless there is a run to resume. `overwrite`: start over, but resume a run that was
+            overwriting with the same settings; the existing output is replaced at the end. `add`: list the sources
+            again, and append rows of new inputs to a folder. `retry-errors`: compute failed rows of a folder again.
+        fill: computes the rows: on this machine, or on a cluster.
+        progress: receives the number of rows. An exception that it raises ends the run; finished rows are kept.
 
     Raises:
-        OutputError: it cannot be written, exists already, is being written by another run, was begun with other
-            settings, there is nothing to resume, or it is a file to add to. InputError: a source is not there, or
-            cannot be reached any more.
+        OutputError: the output cannot be written, exists, is in use by another run, or was created with other settings;
+            there is nothing to resume; or it is a file to add to.
+        InputError: a source is missing, or some could not be reached.
     """
-    path = Path(output)
-    file = path if path.suffix == FILE_SUFFIX else None
-    settings = settings_of(sources, columns)
-    folder = FeatureFolder(file.with_suffix(".partial") if file else path)
-    if file and not overwrite and file.exists() and folder.is_of(settings):
-        return _tidy(folder, file)
-    if file:
-        _check_file(file, overwrite, add)
-    if resume and not folder.has_inputs:
-        raise OutputError(f"nothing to resume: no run has begun to write to {folder.path}; leave out --resume")
-    with folder.locked():
-        if overwrite and not folder.was_overwritten(settings):
-            folder.begin_to_overwrite(settings, sources.units)
-        folder.check_settings(settings)
-        vanished = add_listed(folder, sources.units()) if add and folder.has_inputs else 0
-        report = _fill(folder, settings, sources, columns, options, extract, listener)
-        report.vanished = vanished
-        if file:
-            _join(folder, file, VectorType.of(columns))
+    run = _Run(Path(output), sources, columns, options, mode, fill, progress)
+    return run.to_file() if run.path.suffix.lower() == FILE_SUFFIX else run.to_folder()
+
+
+class _Run:
+    """One call of `extract_to`."""
+
+    def __init__(
+        self,
+        path: Path,
+        sources: Sources,
+        columns: Sequence[Column],
+        options: ExtractOptions,
+        mode: Mode | None,
+        fill: Fill,
+        progress: Progress,
+    ) -> None:
+        self.path = path
+        self._sources, self._columns, self._options = sources, columns, options
+        self._mode, self._fill, self._progress = mode, fill, progress
+        self._settings = settings_of(sources, columns)
+
+    def to_folder(self) -> Report:
+        """Write to a folder."""
+        folder, new = FeatureFolder(self.path), FeatureFolder(self.path.with_name(f"{self.path.name}.new"))
+        if not self.path.exists() and new.mark():
+            _swap(new, folder)  # a run was killed between the two renames
+            self._mode = None if self._mode == "overwrite" else self._mode
+        if self._mode != "overwrite":
+            return self._into(folder)
+        folder.check_ours()
+        self._start_over(new)
+        report = self._into(new)
+        _swap(new, folder)
+        return report
+
+    def to_file(self) -> Report:
+        """Write to a folder, and join its parts into a file."""
+        file, folder = self.path, FeatureFolder(self.path.with_suffix(".partial"))
+        if self._mode in ("add", "retry-errors"):
+            raise OutputError(f"--{self._mode} needs a folder of parts, and {file} is one file: name a folder")
+        check_target(file)
+        if file.exists() and self._mode != "overwrite":
+            mark = _mark_of(file)
+            if mark.get(_HASH) != settings_hash(self._settings):
+                raise OutputError(f"{file} exists: choose another name, or pass --overwrite (overwrite=True)")
+            report = _before({"rows": int(mark[_ROWS]), "failed": int(mark[_FAILED])})
         else:
-            folder.end_overwriting()
-    if file:
-        _tidy(folder, file)
-    return report
+            if self._mode == "overwrite":
+                self._start_over(folder)
+            report = self._into(folder)
+            _join(folder, file, VectorType.of(self._columns), self._settings, report)
+        if not folder.differences(self._settings):
+            move_report(folder, file)
+            folder.remove()
+        return report
+
+    def _start_over(self, folder: FeatureFolder) -> None:
+        """Remove a folder in which a run with other settings was building."""
+        if folder.differences(self._settings):
+            folder.remove()
+
+    def _into(self, folder: FeatureFolder) -> Report:
+        """Start, resume or extend the run of a folder."""
+        inputs = Inputs(folder)
+        if self._mode == "resume" and not inputs.are_listed:
+            raise OutputError(f"nothing to resume: no run has started in {folder.path}; leave out --resume")
+        try:
+            with folder.opened(self._settings):
+                vanished = inputs.add(self._sources.units()) if self._mode == "add" and inputs.are_listed else 0
+                mark = folder.mark(self._settings)
+                again = self._mode == "retry-errors" and mark.get("failed")
+                report = _before(mark) if mark and not again else self._complete(folder, inputs)
+                report.vanished = vanished
+                return report
+        except BaseException as error:
+            _add_note(folder, inputs, error)
+            raise
+
+    def _complete(self, folder: FeatureFolder, inputs: Inputs) -> Report:
+        """Compute the missing rows, and mark the folder complete; raise `InputError` if some are unreachable."""
+        started = time.perf_counter()
+        if not inputs.are_listed:
+            inputs.write(self._sources.units())
+        kept = folder.resume(retry_errors=self._mode == "retry-errors")
+        report = Report(kept=sum(each.rows - each.repeated for each in kept.values()))
+        if report.kept:
+            log.info("resuming after %s", counted(report.kept, "row"))
+        advance = counter(self._progress, "photos", count_rows(inputs, kept), report.kept)
+        self._fill(folder, kept, self._columns, self._options, report, advance)
+        report.seconds = time.perf_counter() - started
+        failures, rows = failures_in(folder), folder.rows()
+        report.rows = rows - report.kept  # rows of a worker that was lost are counted nowhere else
+        report.unreachable = failures.unreachable
+        write_report(folder, self._settings, report, failures)
+        if report.unreachable:
+            raise InputError(
+                f"{counted(report.unreachable, 'photo or shard', 'photos or shards')} could not be reached, such as "
+                f"{report.outage}; repeat the command to try again, or pass --give-up 0 to record them as failed"
+            )
+        report.failed, report.failed_before = failures.count, failures.count - report.failed
+        folder.mark_complete(self._settings, rows, failures.count)
+        return report
 
 
-def _tidy(folder: FeatureFolder, file: Path) -> Report:
-    """Keep the report beside the file that the parts were joined into, and remove these; say how many rows it has."""
-    mark = folder.mark
-    with folder.locked():
-        move_report(folder, file)
-    # Under another name at once, so that a run that is killed meanwhile leaves no folder that lacks some parts.
-    gone = folder.path.with_name(f".{secrets.token_hex(4)}.{folder.path.name}")
-    folder.path.replace(gone)
-    for path in gone.parent.glob(f".*.{folder.path.name}"):  # such a run's, too
-        shutil.rmtree(path, ignore_errors=True)
+def _before(mark: Mapping[str, Any]) -> Report:
+    """Return the report of a run that found everything complete."""
     return Report(kept=mark["rows"], failed=mark["failed"], failed_before=mark["failed"])
 
 
-def _fill(
-    folder: FeatureFolder,
-    settings: dict[str, Any],
-    sources: Sources,
-    columns: Sequence[Column],
-    options: ExtractOptions,
-    extract: Extract,
-    listener: Listener | None,
-) -> Report:
-    if mark := folder.mark:
-        return Report(kept=mark["rows"], failed=mark["failed"], failed_before=mark["failed"])
+def _add_note(folder: FeatureFolder, inputs: Inputs, error: BaseException) -> None:
+    """Say how many rows are kept, or remove a folder in which nothing was begun."""
+    with suppress(OutputError, InputError):
+        if rows := folder.rows():
+            error.add_note(f"{counted(rows, 'row')} are kept in {folder.path}; repeat the command to resume")
+        elif not inputs.are_listed:
+            folder.remove()
+
+
+def _join(folder: FeatureFolder, file: Path, schema: VectorType, settings: Mapping[str, Any], report: Report) -> None:
+    """Write all parts into one file, a row group at a time."""
+    rows = report.kept + report.rows
+    stated = {_HASH: settings_hash(settings), _ROWS: str(rows), _FAILED: str(report.failed)}
+    arrow = schema.schema()
+    arrow = arrow.with_metadata({**(arrow.metadata or {}), **stated})
     try:
-        report = extract(sources, columns, folder, options, listener=listener)
-        _check_reached(report)
-    except BaseException as error:
-        _say_what_is_kept(folder, error)
+        with replacing(file) as temporary, temporary.open("wb") as out, parquet_writer(out, arrow) as writer:
+            for path in folder.parts():
+                with pq.ParquetFile(path) as part:
+                    for group in range(part.num_row_groups):
+                        table = part.read_row_group(group)
+                        writer.write_table(table.cast(arrow), row_group_size=max(1, len(table)))
+    except OutputError as error:
+        error.add_note(f"all {counted(rows, 'row')} are safe in {folder.path}; repeat the command to join them")
         raise
-    failures, rows = failures_in(folder), folder.rows()
-    report.rows = rows - report.kept  # of a worker that was lost on its way nothing else tells
-    write_report(folder, settings, report, failures)
-    report.failed, report.failed_before = failures.count, failures.count - report.failed
-    mark_complete(folder, settings, rows, failures.count)
-    return report
 
 
-def _check_reached(report: Report) -> None:
-    if report.unreached:
-        raise InputError(
-            f"{len(report.unreached):,} of the shards could not be reached, the last one because of "
-            f"{report.unreached[-1]}; the same command tries them again, and --give-up 0 takes them for failures"
-        )
+def _mark_of(file: Path) -> dict[bytes, str]:
+    """Return what `_join` stated in a file; nothing for files of others."""
+    try:
+        stated = pq.read_schema(file).metadata or {}
+        found = {key: stated[key].decode() for key in (_HASH, _ROWS, _FAILED)}
+        return found if found[_ROWS].isdecimal() and found[_FAILED].isdecimal() else {}
+    except (OSError, ValueError, KeyError, pa.ArrowException):
+        return {}
 
 
-def _say_what_is_kept(folder: FeatureFolder, error: BaseException) -> None:
-    """Add a note to an error that ended a run; remove a folder in which nothing was begun."""
-    if rows := folder.rows():
-        error.add_note(f"{rows:,} rows are kept in {folder.path}; the same command goes on from there")
-    elif not folder.has_inputs:
-        folder.discard()
+def _swap(new: FeatureFolder, old: FeatureFolder) -> None:
+    """Let a complete folder take the place of another; files of others move with it.
 
-
-def _check_file(file: Path, overwrite: bool, add: bool) -> None:
-    if add:
-        raise OutputError(
-            f"cannot add to {file}: it is one file, joined from parts; name a folder, which takes more parts"
-        )
-    if file.is_dir():
-        raise OutputError(f"cannot write {file}: it is a folder; name a file, or a folder without {FILE_SUFFIX}")
-    check_target(file)
-    if file.exists() and not overwrite:
-        raise OutputError(f"{file} exists: choose another name, or overwrite it (--overwrite, overwrite=True)")
-
-
-def _join(folder: FeatureFolder, file: Path, vectors: VectorType) -> None:
-    """Write all parts into one file; a row group at a time."""
-    with ParquetSink(file, vectors, overwrite=True) as sink:
-        for path in folder.parts():
-            with pq.ParquetFile(path) as part:
-                for group in range(part.num_row_groups):
-                    sink.write_table(part.read_row_group(group))
+    A kill at any moment leaves one of the two complete, and the next run finishes the swap.
+    """
+    if old.path.exists():
+        with locked(old.path), writing(old.path):
+            for name in old.others():
+                (old.path / name).replace(new.path / name)
+        with writing(old.path):
+            old.path.replace(old.path.with_name(f".{secrets.token_hex(4)}.{old.path.name}"))
+    with writing(old.path):
+        new.path.replace(old.path)
+    aside = re.compile(rf"\.[0-9a-f]{{8}}\.{re.escape(old.path.name)}")
+    for path in old.path.parent.iterdir():  # those of killed runs, too
+        if aside.fullmatch(path.name) and (path / SETTINGS).is_file():
+            FeatureFolder(path).remove()

@@ -1,9 +1,9 @@
-"""Pictures through decoders and an engine, in order, with a bounded number of them on their way.
+"""Pictures through decoders and an engine, in order, with a bounded number in flight.
 
     pictures ─► decoder threads ─► batches, filled across files and shards ─► engine ─► batches of rows
 
-Decoding runs ahead of the engine by two batches, however long the input is, so that the memory in use does not grow
-with it. A picture that cannot be decoded keeps its row and stops nothing.
+Decoding runs two batches ahead of the engine, so memory does not grow with the input. A picture that cannot be decoded
+becomes a row with an error and stops nothing.
 """
 
 import time
@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,80 +28,106 @@ Floats = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Prepared:
-    """A picture as the networks take it: float32 [h, w, 3] in [0, 1] for each; and its size as decoded."""
+    """A decoded picture: the input of each network, float32 [h, w, 3] in [0, 1], and its size before resizing."""
 
     images: tuple[Floats, ...]
     width: int
     height: int
     digest: bytes | None = None
-    """Of its content, where pictures that are equal are computed once."""
+    """The digest of its content, if equal pictures are computed once."""
 
 
 Load = Callable[[T], Prepared]
-"""From whatever stands for a picture to network input; raises `ImageError`. Called from several threads."""
+"""Decodes a picture; raises `ImageError`. Called by several threads."""
 Infer = Callable[[tuple[Floats, ...]], Mapping[str, NDArray[np.floating]]]
 """From batches [B, h, w, 3], one for each network, to vectors [B, F] by column."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """What became of one picture: its size as decoded, or one line that says why it failed."""
+    """The outcome of one picture.
+
+    Attributes:
+        path: the picture's name.
+        width, height: its size as decoded; None if it failed.
+        error: one line that says why it failed; None if it did not.
+        unreachable: whether it failed for a reason outside the picture, so that a later run may succeed.
+        digest: the digest of its content, if equal pictures are computed once.
+    """
 
     path: str
     width: int | None = None
     height: int | None = None
     error: str | None = None
+    unreachable: bool = False
     digest: bytes | None = None
-    missed: float | None = None
-    """When it was found that it cannot be reached, which may pass, by `time.monotonic`; None where it was reached."""
+
+    @property
+    def status(self) -> str:
+        """`ok`, `error` or `unreachable`."""
+        return "ok" if self.error is None else "unreachable" if self.unreachable else "error"
 
 
 class Known(Protocol):
-    """Vectors [F] by column of contents that were computed before."""
+    """Vectors of contents computed before: [F] by column."""
 
     def find(self, digest: bytes) -> Mapping[str, NDArray[np.floating]] | None:
-        """Return a content's vectors."""
+        """Return the vectors of a content, or None if it is new."""
 
     def add(self, digest: bytes, vectors: Mapping[str, NDArray[np.floating]]) -> None:
-        """Take the vectors of a content that was not known."""
+        """Add the vectors of a new content."""
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Consecutive pictures of the input; `columns` has the vectors [n, F] of the rows without error, in order."""
+    """Rows of consecutive pictures.
+
+    Attributes:
+        rows: one for each picture.
+        columns: the vectors [n, F] of the rows without error, in their order, by column.
+        pictures: what each row was made from, as it was handed to the pipeline.
+    """
 
     rows: tuple[Row, ...]
     columns: Mapping[str, NDArray[np.floating]]
+    pictures: tuple[Any, ...] = ()
 
     @property
     def vectors(self) -> NDArray[np.floating]:
-        """The vectors, where there is one column; of a batch in which every picture failed, [0, 0]."""
+        """The vectors of the only column; [0, 0] if every picture failed."""
         return next(iter(self.columns.values()), np.empty((0, 0), np.float32))
+
+    def slice(self, start: int, stop: int) -> "Batch":
+        """Return some of the rows, with their vectors."""
+        first = sum(row.error is None for row in self.rows[:start])
+        count = sum(row.error is None for row in self.rows[start:stop])
+        columns = {name: vectors[first : first + count] for name, vectors in self.columns.items()}
+        return Batch(self.rows[start:stop], columns, self.pictures[start:stop])
 
 
 @dataclass
 class Stages:
-    """Seconds that the stages took. The first is summed over the decoders; the others follow one upon the other."""
+    """Seconds spent in each stage. Decoding is summed over its threads; the others alternate in one thread."""
 
     decoding: float = 0.0
     """Reading, decoding and preprocessing, by all threads together."""
     waiting: float = 0.0
-    """For the next picture: what decoding took beyond what the other stages hid."""
+    """Waiting for the next picture: the part of decoding that the other stages did not hide."""
     engine: float = 0.0
     writing: float = 0.0
     memory_splits: int = 0
-    """How often a batch was halved because the device had not enough memory."""
+    """How often a batch was halved because the device ran out of memory."""
     copies: int = 0
-    """How many vectors were taken from pictures of the same content."""
+    """How many vectors were copied from pictures with the same content."""
 
     def add(self, other: "Stages") -> None:
-        """Count what another machine took."""
+        """Add the figures of another machine."""
         for name in ("decoding", "waiting", "engine", "writing", "memory_splits", "copies"):
             setattr(self, name, getattr(self, name) + getattr(other, name))
 
     @property
     def bottleneck(self) -> str:
-        """Which stage the others waited for: decoding, engine or writing."""
+        """The stage that the others waited for: decoding, engine or writing."""
         seconds = {"decoding": self.waiting, "engine": self.engine, "writing": self.writing}
         return max(seconds, key=lambda name: seconds[name])
 
@@ -120,27 +146,27 @@ def run_pipeline(
     """Yield a row for each of `pictures`, in their order.
 
     Args:
-        pictures: paths, or whatever else `load` takes; read as they are needed.
+        pictures: paths, or anything else that `load` accepts; consumed as needed.
         load: decodes and preprocesses one of them.
-        infer: gives the vectors of a batch; called in the caller's thread.
-        batch_size: how many images `infer` gets: fewer at the end, where most pictures fail, and where the device has
-            not enough memory for as many.
-        decoders: how many threads decode.
-        name: what a picture's row calls it.
-        stages: where to count the seconds.
-        known: what was computed before; pictures with the digest of one of these are not computed again.
+        infer: returns the vectors of a batch; called in the caller's thread.
+        batch_size: images for each call of `infer`; fewer at the end, if most pictures fail, and if the device runs out
+            of memory.
+        decoders: number of decoding threads.
+        name: returns the name of a picture for its row.
+        stages: accumulates the seconds.
+        known: vectors of contents computed before, which are not computed again.
     """
     run = _Run(infer, stages or Stages(), known)
     loaded = map_ahead(
-        lambda picture: _load_row(name(picture), picture, load),
+        lambda picture: (picture, *_load_row(name(picture), picture, load)),
         pictures,
         workers=decoders,
         ahead=2 * batch_size + decoders,
         stages=run.stages,
     )
-    for row, images, seconds in loaded:
+    for picture, row, images, seconds in loaded:
         run.stages.decoding += seconds
-        run.take(row, images)
+        run.add(picture, row, images)
         if len(run.images) == batch_size or len(run.rows) == 4 * batch_size:
             yield run.batch()
     if run.rows:
@@ -149,21 +175,23 @@ def run_pipeline(
 
 @dataclass
 class _Run:
-    """What a run of the pipeline has gathered for its next batch."""
+    """The next batch of a run of the pipeline, as far as it is gathered."""
 
     infer: Infer
     stages: Stages
     known: Known | None
     rows: list[Row] = field(default_factory=list)
+    pictures: list[Any] = field(default_factory=list)
     images: list[tuple[Floats, ...]] = field(default_factory=list)
     vectors: list["int | Mapping[str, NDArray[np.floating]]"] = field(default_factory=list)
-    """Of each row without error: which of the images it is, or its vectors, if they are known."""
+    """For each row without error: the index of its images, or its vectors if they are known."""
     places: dict[bytes, int] = field(default_factory=dict)
-    """Of the images, by digest."""
+    """Index of images by digest."""
 
-    def take(self, row: Row, images: tuple[Floats, ...] | None) -> None:
-        """Take a row; what has to be computed for it becomes part of the batch."""
+    def add(self, picture: Any, row: Row, images: tuple[Floats, ...] | None) -> None:
+        """Add a row, and its images unless its vectors are known or it failed."""
         self.rows.append(row)
+        self.pictures.append(picture)
         if images is None:
             return
         if self.known and row.digest:
@@ -178,18 +206,18 @@ class _Run:
         self.images.append(images)
 
     def batch(self) -> Batch:
-        """Return the next batch."""
+        """Run the networks, and return the batch."""
         started = time.perf_counter()
         columns = self._infer(self.images) if self.images else {}
         self.stages.engine += time.perf_counter() - started
         if self.known:
             columns = self._filled(columns, self.known)
-        batch = Batch(tuple(self.rows), columns)
-        self.rows, self.images, self.vectors, self.places = [], [], [], {}
+        batch = Batch(tuple(self.rows), columns, tuple(self.pictures))
+        self.rows, self.pictures, self.images, self.vectors, self.places = [], [], [], [], {}
         return batch
 
     def _filled(self, columns: Mapping[str, NDArray[np.floating]], known: Known) -> Mapping[str, NDArray[np.floating]]:
-        """Return the vectors of all rows, known ones included, and let those that are new be known."""
+        """Return the vectors of all rows, known ones included, and add the new ones to `known`."""
         computed = [{name: vectors[place] for name, vectors in columns.items()} for place in range(len(self.images))]
         for digest, place in self.places.items():
             known.add(digest, computed[place])
@@ -212,8 +240,7 @@ def _load_row(name: str, picture: T, load: Load[T]) -> tuple[Row, tuple[Floats, 
     try:
         loaded = load(picture)
     except ImageError as error:
-        missed = time.monotonic() if isinstance(error, UnreachableError) else None
-        row = Row(name, error=clean(utf8(str(error))), missed=missed)
+        row = Row(name, error=clean(utf8(str(error))), unreachable=isinstance(error, UnreachableError))
         return row, None, time.perf_counter() - started
     row = Row(name, loaded.width, loaded.height, digest=loaded.digest)
     return row, loaded.images, time.perf_counter() - started
@@ -222,9 +249,9 @@ def _load_row(name: str, picture: T, load: Load[T]) -> tuple[Row, tuple[Floats, 
 def map_ahead(
     function: Callable[[T], R], items: Iterable[T], *, workers: int, ahead: int, stages: Stages | None = None
 ) -> Generator[R, None, None]:
-    """Yield `function(item)` for each of `items`, in order, while threads work at up to `ahead` items to come.
+    """Yield `function(item)` for each of `items`, in order, while threads work on up to `ahead` further items.
 
-    The seconds that are waited for them are counted in `stages`.
+    The seconds spent waiting for them are added to `stages`.
     """
     stages = stages or Stages()
     pending: deque[Future[R]] = deque()

@@ -1,4 +1,4 @@
-"""How an extraction went, as JSON and as an HTML page: counts, rates, the bottleneck, failures, some pictures."""
+"""The report of an extraction, as JSON and as an HTML page: counts, rates, the bottleneck, failures, some pictures."""
 
 import base64
 import re
@@ -8,31 +8,37 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from .._version import __version__
-from ..errors import OutputError
 from ..reports.pages import render
-from .parts import FeatureFolder
+from ..support.files import write_text, writing
+from .folder import REPORTS, FeatureFolder
+from .part import UNREACHABLE
 from .run import Report
 
-REPORT_JSON, REPORT_HTML = "_report.json", "_report.html"
+REPORT_JSON, REPORT_HTML = REPORTS
 _BESIDE = {REPORT_JSON: ".report.json", REPORT_HTML: ".report.html"}
 _ENGINE = b"pnasnet.engine"
 _KINDS, _EXAMPLES = 100, 5
 
 
 class Failures:
-    """Failed rows, grouped by what their errors say beside the picture's name and its numbers."""
+    """Failed rows, grouped by their errors without the name of the picture and without numbers.
+
+    Attributes:
+        count: rows with the status `error`.
+        unreachable: rows with the status `unreachable`, which are counted apart.
+    """
 
     def __init__(self) -> None:
-        """Begin with none."""
-        self.count = 0
+        self.count = self.unreachable = 0
         self._counts: Counter[str] = Counter()
         self._examples: dict[str, list[dict[str, str]]] = {}
 
     def add(self, path: str, error: str) -> None:
-        """Count a row. What is kept is bounded, however many kinds there are."""
+        """Count a row. Memory is bounded, however many kinds there are."""
         self.count += 1
         kind = _kind(path, error)
         if kind not in self._counts and len(self._counts) >= _KINDS:
@@ -43,7 +49,7 @@ class Failures:
             examples.append({"path": path, "error": error})
 
     def groups(self) -> list[dict[str, Any]]:
-        """Return the kinds, the most frequent first, each with its count and a few examples."""
+        """Return the kinds, most frequent first, each with its count and a few examples."""
         return [
             {"kind": kind, "count": count, "examples": self._examples[kind]}
             for kind, count in self._counts.most_common()
@@ -59,33 +65,32 @@ def failures_in(folder: FeatureFolder) -> Failures:
     failures = Failures()
     for path in folder.parts():
         with pq.ParquetFile(path) as part:
-            for batch in part.iter_batches(columns=["path", "error"]):
-                for name, error in zip(batch["path"].to_pylist(), batch["error"].to_pylist(), strict=True):
-                    if error is not None:
-                        failures.add(name, error)
+            for batch in part.iter_batches(columns=["path", "status", "error"]):
+                for row in batch.filter(pc.is_valid(batch["error"])).to_pylist():
+                    if row["status"] == UNREACHABLE:
+                        failures.unreachable += 1
+                    else:
+                        failures.add(row["path"], row["error"])
     return failures
 
 
 def write_report(folder: FeatureFolder, settings: dict[str, Any], report: Report, failures: Failures) -> None:
-    """Write `_report.json` and `_report.html` into the folder. Raises `OutputError` where they cannot be written."""
+    """Write `_report.json` and `_report.html` into the folder. Raises `OutputError`."""
     said = _values(settings, report, failures, _engines(folder))
     folder.write_json(REPORT_JSON, said)
-    folder.write_text(REPORT_HTML, _page(said, report))
+    write_text(folder.path / REPORT_HTML, _page(said, report))
 
 
 def move_report(folder: FeatureFolder, file: Path) -> None:
-    """Put the report beside the file that a folder's parts were joined into. Raises `OutputError` where it cannot."""
+    """Move the report beside the file into which a folder's parts were joined. Raises `OutputError`."""
     for name, suffix in _BESIDE.items():
         beside = file.with_suffix(suffix)
-        try:
-            with suppress(FileNotFoundError):
-                (folder.path / name).replace(beside)
-        except OSError as error:
-            raise OutputError(f"cannot write {beside}: {error.strerror or error}") from error
+        with writing(beside), suppress(FileNotFoundError):
+            (folder.path / name).replace(beside)
 
 
 def _engines(folder: FeatureFolder) -> list[str]:
-    """Return what the networks ran on, devices included, in this run and those before it, on whichever machines."""
+    """Return the engines and devices of this run and of those before it, on all machines."""
     found: dict[str, None] = {}
     for path in folder.parts():
         schema = pq.read_schema(path)
@@ -98,13 +103,14 @@ def _engines(folder: FeatureFolder) -> list[str]:
 def _values(settings: dict[str, Any], report: Report, failures: Failures, engines: list[str]) -> dict[str, Any]:
     stages = report.stages
     alone = {"decoding": stages.waiting, "engine": stages.engine, "writing": stages.writing}
-    whole = sum(alone.values())  # of all workers, not what passed meanwhile
+    whole = sum(alone.values())  # time of all workers, which exceeds the time that passed
     return {
         "pnasnet_version": __version__,
         "settings": settings,
         "engines": engines,
         "rows": report.kept + report.rows,
         "failed": failures.count,
+        "unreachable": failures.unreachable,
         "this_run": {
             "rows": report.rows,
             "seconds": report.seconds,
@@ -119,7 +125,7 @@ def _values(settings: dict[str, Any], report: Report, failures: Failures, engine
 
 
 def _rates(report: Report) -> dict[str, float | None]:
-    """Return how many images a second each stage gets through: a decoder's thread, and the others of one worker."""
+    """Return the images per second of each stage: of one decoding thread, and of one worker for the others."""
     stages = report.stages
     took = {
         "decoding": (report.rows, stages.decoding),

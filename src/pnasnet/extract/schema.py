@@ -1,9 +1,9 @@
-r"""The rows as Arrow tables: one schema for one file, for the parts of a folder, on one machine or on many.
+r"""The rows as Arrow tables, with one schema for files and for parts.
 
-One row for each picture: `path` (string), the vectors (`embedding`, a fixed-size list of F float32 or float16; or one
-such column for each model and endpoint), `width` and `height` (int32, as decoded), `status` ("ok" or "error") and
-`error` (string). Where the status is "error", the vectors and the size are null; where it is "ok", the error is. Bytes
-of a path that are not UTF-8 are written as `\xNN`.
+One row for each picture: `path` (string; bytes that are not UTF-8 as `\xNN`), the vectors (`embedding`, a fixed-size
+list of F float32 or float16; or one such column for each model and endpoint), `width` and `height` (int32, as decoded),
+`status` (`ok`, `error` or `unreachable`) and `error` (string). If the status is `ok`, the error is null; otherwise the
+vectors and the size are.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,30 +11,27 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from ..support.paths import utf8
 from .columns import Column
 from .pipeline import Batch
 
-GROUP_BYTES = 8 << 20
-"""The size of a row group before encoding."""
-_ROW_BYTES = 256  # a guess at what a row takes beside its vectors
+_ROW_BYTES = 256  # a guess at the size of a row without its vectors
 
 
 @dataclass(frozen=True)
 class VectorType:
-    """The columns of vectors by name, and what the metadata say of them."""
+    """The columns of vectors, by name, with their types and metadata: everything that the schema of the rows needs."""
 
     columns: Mapping[str, pa.DataType]
     metadata: Mapping[str, str]
-    """Of the schema: what holds for all columns."""
+    """Metadata of the schema: what holds for all columns."""
     fields: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
-    """Of each column's field: what holds for it alone."""
+    """Metadata of each column's field: what holds for that column alone."""
 
     @classmethod
     def of(cls, columns: Sequence[Column]) -> "VectorType":
-        """Describe columns: what is true of all of them in the schema's metadata, the rest in those of their fields."""
+        """Describe columns; metadata that all of them share go to the schema, the others to the fields."""
         types = {column.name: column.type for column in columns}
         said = {column.name: column.metadata() for column in columns}
         first = next(iter(said.values()))
@@ -64,27 +61,15 @@ class VectorType:
             *vectors,
             [row.width for row in rows],
             [row.height for row in rows],
-            ["ok" if row.error is None else "error" for row in rows],
+            [row.status for row in rows],
             [row.error and utf8(row.error) for row in rows],
         ]
         return pa.table(columns, self.schema())
 
 
 def nbytes(batches: Iterable[Batch]) -> int:
-    """Return about how many bytes the rows of batches take as a table."""
+    """Return about how many bytes the rows of batches occupy as a table."""
     return sum(_ROW_BYTES * len(batch.rows) + sum(v.nbytes for v in batch.columns.values()) for batch in batches)
-
-
-def writer(where: object, schema: pa.Schema, vectors: Iterable[str]) -> pq.ParquetWriter:
-    """Return what writes the rows as Parquet."""
-    return pq.ParquetWriter(
-        where,
-        schema,
-        compression="zstd",
-        use_dictionary=False,
-        use_byte_stream_split=[f"{name}.list.element" for name in vectors],  # a fifth smaller, in the same time
-        write_statistics=["width", "height", "status"],
-    )
 
 
 def _vectors(name: str, kind: pa.DataType, batches: Sequence[Batch], failed: np.ndarray) -> pa.Array:

@@ -1,0 +1,122 @@
+"""The inputs of a folder of features: a list of units, written before the first picture is read, that only grows.
+
+A resumed run so meets the same inputs in the same order, whatever was added to the sources meanwhile. `--add` appends
+the files, shards, tables and splits whose names are not in the list yet.
+"""
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import InputError
+from ..pictures import Files, Unit, in_units
+from ..support.files import reading, replacing
+from .contents import digest_of
+from .folder import INPUTS, FeatureFolder
+
+_DIGEST = "S16"
+
+
+class Inputs:
+    """The list of a folder's units."""
+
+    def __init__(self, folder: FeatureFolder) -> None:
+        self._folder, self._path = folder, folder.path / INPUTS
+
+    @property
+    def are_listed(self) -> bool:
+        """Whether there is a list."""
+        return self._path.is_file()
+
+    def __iter__(self) -> Iterator[Unit]:
+        """Yield the units. Raises `InputError` if the list is damaged."""
+        number = 0
+        with reading(self._path), self._path.open("rb") as file:
+            for number, line in enumerate(file, 1):
+                yield self._unit(number, line)
+        if number == 0:
+            raise self._damaged(1, "it is empty")
+
+    def _unit(self, number: int, line: bytes) -> Unit:
+        try:
+            return Unit.from_dict(json.loads(line))
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+            raise self._damaged(number, f"{type(error).__name__}: {error}") from error
+
+    def _damaged(self, line: int, why: str) -> InputError:
+        return InputError(f"line {line} of {self._path} is damaged ({why}): choose another folder, or pass --overwrite")
+
+    def write(self, units: Iterable[Unit]) -> None:
+        """Write the list. Raises `InputError` if there are no units, `OutputError` if it cannot be written."""
+        lines = _lines(units)
+        if (first := next(lines, None)) is None:
+            raise InputError("the list names no source: there is nothing to extract")
+        with replacing(self._path) as temporary, temporary.open("wb") as file:
+            file.writelines(chain([first], lines))
+
+    def add(self, listed: Iterable[Unit]) -> int:
+        """Append what of `listed` is new, and return how many known inputs are not listed any more.
+
+        Inputs are known by name; whether their content has changed is not checked. If something is appended, the folder
+        is no longer complete. Raises `OutputError` if the list cannot be written, and what listing raises.
+        """
+        known = _Known(self)
+        lines = _lines(in_units(_new(known, listed)))
+        if (first := next(lines, None)) is None:
+            return known.unseen
+        with replacing(self._path) as temporary, temporary.open("wb") as file:
+            with self._path.open("rb") as old:
+                while block := old.read(1 << 20):
+                    file.write(block)
+            file.writelines(chain([first], lines))
+            # Before the new list takes effect: the mark must never cover inputs without rows.
+            self._folder.unmark()
+        return known.unseen
+
+
+def _lines(units: Iterable[Unit]) -> Iterator[bytes]:
+    return (json.dumps(unit.to_dict()).encode() + b"\n" for unit in units)
+
+
+def _new(known: "_Known", listed: Iterable[Unit]) -> Iterator[str | Unit]:
+    """Yield the files and the other units that are not known."""
+    for unit in listed:
+        names = known.missing(unit.inputs)
+        if isinstance(unit, Files):
+            yield from names
+        elif names:
+            yield unit
+
+
+class _Known:
+    """The names of known inputs, in 17 bytes each, since there may be many millions."""
+
+    def __init__(self, units: Iterable[Unit]) -> None:
+        digests = bytearray()
+        for unit in units:
+            digests += _digests(unit.inputs)
+        self._known = np.unique(np.frombuffer(digests, _DIGEST))
+        self._seen = np.zeros(len(self._known), np.bool_)
+
+    @property
+    def unseen(self) -> int:
+        """How many have not been looked up."""
+        return int((~self._seen).sum())
+
+    def missing(self, names: Sequence[str]) -> list[str]:
+        """Return those of `names` that are not known."""
+        if not len(self._known):
+            return list(names)
+        wanted = np.frombuffer(_digests(names), _DIGEST)
+        places = np.searchsorted(self._known, wanted)
+        places[places == len(self._known)] = 0
+        found: NDArray[np.bool_] = self._known[places] == wanted
+        self._seen[places[found]] = True
+        return [name for name, is_known in zip(names, found.tolist(), strict=True) if not is_known]
+
+
+def _digests(names: Iterable[str]) -> bytes:
+    return b"".join(digest_of(name.encode("utf-8", "surrogatepass")) for name in names)
