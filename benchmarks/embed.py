@@ -23,7 +23,7 @@ from PIL import Image
 from pnasnet import Module
 from pnasnet.architecture.plan import resolve
 from pnasnet.architecture.zoo import find
-from pnasnet.extract import ColumnsOf, ExtractOptions, ModelChoice, Sources, columns_for, extract_to, list_units
+from pnasnet.extract import ColumnBuilder, ExtractOptions, ModelChoice, Sources, columns_for, extract_to, list_units
 from pnasnet.images import preprocess
 from pnasnet.pictures import listing
 
@@ -61,15 +61,15 @@ def embed(photos: list[Path], module: Module, batch: int) -> None:
 
 def embed_on_ray(photos: list[Path], module: Module, weights: Path, batch: int) -> None:
     """Run what `pnasnet embed --ray --cpus N` runs: one worker with all cores."""
-    from pnasnet.extract.on_ray import RayOptions, extract_on_ray
+    from pnasnet.extract.on_ray import RayOptions, fill_on_ray
 
     options = ExtractOptions(batch_size=batch)
-    build = ColumnsOf((ModelChoice(str(weights)),), ("global_pool",), options).on_workers(CORES)
-    extract = partial(extract_on_ray, build=build, ray_options=RayOptions("auto", workers=1, cpus=CORES))
+    build = ColumnBuilder((ModelChoice(str(weights)),), ("global_pool",), options).on_workers(CORES)
+    fill = partial(fill_on_ray, build=build, ray_options=RayOptions("auto", workers=1, cpus=CORES))
     with TemporaryDirectory() as folder:
         sources = Sources(lambda: list_units(photos), ("photos",))
         columns = columns_for([module], ["global_pool"], options)
-        extract_to(Path(folder) / "out", sources, columns, options, extract=extract)
+        extract_to(Path(folder) / "out", sources, columns, options, fill=fill)
 
 
 class Loop:

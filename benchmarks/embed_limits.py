@@ -13,31 +13,31 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 from PIL import Image
 
 from pnasnet.engines import EngineOptions
 from pnasnet.extract import (
     Batch,
-    ColumnsOf,
+    ColumnBuilder,
     ExtractOptions,
     FeatureFolder,
     ModelChoice,
     Row,
     Sources,
     extract_to,
-    extract_to_folder,
     list_units,
 )
-from pnasnet.extract.parts import Part
-from pnasnet.extract.schema import VectorType
+from pnasnet.extract.inputs import Inputs
+from pnasnet.extract.part import Part
+from pnasnet.extract.run import Fill, fill_here
+from pnasnet.extract.schema import FeatureSchema
 from pnasnet.pictures import Files
 
 from common import machine
 
 OPTIONS = ExtractOptions(decoders=1)
-BUILD = ColumnsOf((ModelChoice("pnasnet_tiny", engine=EngineOptions("fake")),), ("global_pool",), OPTIONS)
+BUILD = ColumnBuilder((ModelChoice("pnasnet_tiny", engine=EngineOptions("fake")),), ("global_pool",), OPTIONS)
 
 
 def seconds(work: Callable[[], object]) -> float:
@@ -54,20 +54,20 @@ def listing(folder: Path, count: int) -> float:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
     features = FeatureFolder(folder / "out")
-    with features.locked():
-        return count / seconds(lambda: features.list_inputs(list_units([folder])))
+    with features.opened({}):
+        return count / seconds(lambda: Inputs(features).write(list_units([folder])))
 
 
 def looking(folder: Path, count: int) -> float:
     """Return parts per second."""
-    features, vectors = FeatureFolder(folder), VectorType.of(BUILD())
+    features, vectors = FeatureFolder(folder), FeatureSchema.of(BUILD())
     table = vectors.table([Batch((Row("a.jpg", error="none"),), {})])
     for number in range(count):
-        features.write_part(Part(number, 0, 1, True), table, vectors)
-    return count / seconds(features.progress)
+        features.write_part(Part(number, 0, 1, True), table)
+    return count / seconds(features.kept)
 
 
-def working(folder: Path, count: int, extract: Any) -> float:
+def working(folder: Path, count: int, fill: Fill) -> float:
     """Return units per second, of the second half of twice as many."""
     folder.mkdir()
     Image.new("RGB", (32, 32)).save(folder / "a.png")
@@ -75,7 +75,7 @@ def working(folder: Path, count: int, extract: Any) -> float:
     for times in (0.1, 1, 2):  # the first warms up
         units = [Files((str(folder / "a.png"),)) for _ in range(int(count * times))]
         sources = Sources(lambda units=units: units, ["units"])  # type: ignore[misc]
-        took.append(seconds(partial(extract_to, folder / f"out{times}", sources, BUILD(), OPTIONS, extract=extract)))
+        took.append(seconds(partial(extract_to, folder / f"out{times}", sources, BUILD(), OPTIONS, fill=fill)))
     return count / (took[2] - took[1])
 
 
@@ -94,15 +94,15 @@ def main() -> None:
         print(f"listing: {listing(folder / 'files', options.files):10,.0f} files/s")
         (folder / "parts").mkdir()
         print(f"looking: {looking(folder / 'parts', options.parts):10,.0f} parts/s")
-        print(f"alone:   {working(folder / 'alone', options.units, extract_to_folder):10,.1f} units/s")
+        print(f"alone:   {working(folder / 'alone', options.units, fill_here):10,.1f} units/s")
         if options.ray:
             import ray
 
-            from pnasnet.extract.on_ray import RayOptions, extract_on_ray
+            from pnasnet.extract.on_ray import RayOptions, fill_on_ray
 
             ray.init(num_cpus=2, log_to_driver=False)
-            extract = partial(extract_on_ray, build=BUILD, ray_options=RayOptions("auto", workers=2))
-            print(f"on Ray:  {working(folder / 'ray', options.units, extract):10,.1f} units/s")
+            fill = partial(fill_on_ray, build=BUILD, ray_options=RayOptions("auto", workers=2))
+            print(f"on Ray:  {working(folder / 'ray', options.units, fill):10,.1f} units/s")
 
 
 if __name__ == "__main__":

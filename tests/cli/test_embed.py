@@ -73,10 +73,10 @@ def test_metadata_say_what_the_vectors_are(tmp_path: Path, photos: Path) -> None
     result = run("embed", photos, *MODEL, "-o", output, "--preset", "slim", "--exif")
     assert result.exit_code == 0, result.output
     metadata = {key.decode(): value.decode() for key, value in pq.read_schema(output).metadata.items()}
-    for name in ("version", "unit", "first", "last"):
+    for name in ("version", "settings_sha256", "rows", "failed"):
         metadata.pop(f"pnasnet.{name}", None)
     assert metadata == {
-        "pnasnet.module.open": "tiny_hub_tf1",
+        "pnasnet.model": "tiny_hub_tf1",
         "pnasnet.weights": MODEL[1],
         "pnasnet.weights_sha256": Module(MODEL[1], engine="fake").model.checksum,
         "pnasnet.endpoint": "global_pool",
@@ -132,7 +132,7 @@ def test_of_many_failures_some_are_shown_and_all_counted(tmp_path: Path) -> None
         (["nowhere.jpg", *MODEL], "'nowhere.jpg' does not exist"),
         (["empty", *MODEL], "'empty' holds no picture, and neither do its folders: looked for .bmp"),
         (["photos", *MODEL, "-o", "none/f.parquet"], "cannot write none/f.parquet: there is no folder none; create"),
-        (["photos", *MODEL, "-o", "photos"], "photos holds other things (astronaut.jpg): name a new folder"),
+        (["photos", *MODEL, "-o", "photos"], "photos holds other files (astronaut.jpg): name a new folder"),
         (["photos", *MODEL, "--files-from", "none.txt"], "'none.txt' cannot be read"),
         (["photos", *MODEL, "--vectors", "float8"], "unknown kind of vectors 'float8'"),
         (["photos", *MODEL, "--with", "pnasnet_larg"], "unknown model 'pnasnet_larg'"),
@@ -191,7 +191,10 @@ def test_what_was_ready_but_for_its_file_is_written(
     with monkeypatch.context() as patched:
         patched.setattr("pnasnet.extract.output._join", full)
         assert error_of(run(*command)) == "no room"
-    assert run(*command).stdout == f"{tmp_path}/f.parquet: written, with 4 rows that earlier runs had left\n"
+    written = f"{tmp_path}/f.parquet: already complete, with 4 rows; use --overwrite to start over\n"
+    assert run(*command).stdout == written
+    assert len(pq.read_table(tmp_path / "f.parquet")) == 4
+    assert run(*command).stdout == written
 
 
 def test_a_list_on_standard_input_and_a_folder(tmp_path: Path, photos: Path) -> None:
@@ -203,7 +206,7 @@ def test_a_list_on_standard_input_and_a_folder(tmp_path: Path, photos: Path) -> 
     assert done.returncode == 0, done.stderr
     assert pq.read_table(tmp_path / "out")["path"].to_pylist() == [str(path) for path in sorted(photos.iterdir())]
     again = subprocess.run(command, input=b"", capture_output=True, text=False, env=ENVIRONMENT, check=False)
-    assert b"complete already, with 4 rows" in again.stdout
+    assert b"already complete, with 4 rows" in again.stdout
 
 
 def test_no_source_at_all(tmp_path: Path) -> None:
@@ -213,11 +216,12 @@ def test_no_source_at_all(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--gpus", "1"], "--gpus: of workers on a cluster; add --ray, or --engine-address"),
-        (["--workers", "2", "--cpus", "1"], "--workers and --cpus: of workers on a cluster; add --ray"),
-        (["-0"], "--null is about a list: name one with --files-from"),
+        (["--gpus", "1"], "--gpus describe workers on a cluster: add --ray or --address"),
+        (["--workers", "2", "--cpus", "1"], "--workers and --cpus describe workers on a cluster: add --ray"),
+        (["-0"], "--null describes a list: name one with --files-from"),
         (["--resume", "--overwrite"], "--resume and --overwrite exclude one another"),
         (["--overwrite", "--add"], "--overwrite and --add exclude one another"),
+        (["--retry-errors", "--add"], "--add and --retry-errors exclude one another"),
     ],
 )
 def test_options_that_would_have_no_effect(tmp_path: Path, options: list[str], message: str) -> None:
@@ -232,26 +236,26 @@ def test_add_says_what_was_there_what_is_new_and_what_is_gone(tmp_path: Path, ph
     (photos / "rocket.jpg").rename(tmp_path / "rocket.jpg")
     assert run(*command, "--add").stdout.startswith(f"{tmp_path}/out: 3 embedded, 0 failed, in ")
     (tmp_path / "rocket.jpg").rename(photos / "a.jpg")
-    already = f"{tmp_path}/out: complete already, with 3 rows; --add looks for new photos\n"
+    already = f"{tmp_path}/out: already complete, with 3 rows; use --add to look for new photos\n"
     assert run(*command).stdout == already
     (photos / "coffee.jpg").unlink()
     (photos / "empty.jpg").touch()
     added = run(*command, "--add")
     assert added.exit_code == 3
     assert added.stdout.startswith(f"{tmp_path}/out: 1 embedded, 1 failed, in ")
-    assert "; 3 rows were there before; see " in added.stdout
-    gone = f"not listed any more: 1 input of {tmp_path}/out; the rows stay"
+    assert "; 3 rows of earlier runs; see " in added.stdout
+    gone = f"not listed any more: 1 input of {tmp_path}/out; the rows are kept"
     assert gone in added.stderr.splitlines()
     names = ["astronaut.jpg", "chelsea.jpg", "coffee.jpg", "a.jpg", "empty.jpg"]
     assert pq.read_table(tmp_path / "out")["path"].to_pylist() == [f"{photos}/{name}" for name in names]
     again = run(*command, "--add")
-    assert again.stdout == f"{tmp_path}/out: complete already, with 5 rows; nothing new is listed\n"
-    assert again.stderr.splitlines() == ["failed: 1 in earlier runs; their rows say why", gone]
+    assert again.stdout == f"{tmp_path}/out: already complete, with 5 rows; nothing new is listed\n"
+    assert again.stderr.splitlines() == ["failed: 1 in earlier runs; see the column error, or try --retry-errors", gone]
 
 
 def test_add_wants_a_folder(tmp_path: Path, photos: Path) -> None:
     message = error_of(run("embed", photos, *MODEL, "-o", tmp_path / "f.parquet", "--add"))
-    assert message.startswith(f"cannot add to {tmp_path}/f.parquet: it is one file, joined from parts; name a folder")
+    assert message.startswith(f"--add needs a folder of parts, and {tmp_path}/f.parquet is one file: name a folder")
 
 
 def test_add_takes_the_list_as_it_is_now(tmp_path: Path, photos: Path) -> None:
@@ -268,7 +272,7 @@ def test_add_takes_the_list_as_it_is_now(tmp_path: Path, photos: Path) -> None:
 def test_resume_goes_on_and_begins_nothing(tmp_path: Path, photos: Path, name: str) -> None:
     command = ("embed", photos, *MODEL, "-o", tmp_path / name, "--resume")
     folder = tmp_path / ("out" if name == "out" else "f.partial")
-    assert f"nothing to resume: no run has begun to write to {folder}" in error_of(run(*command))
+    assert f"nothing to resume: no run has started in {folder}" in error_of(run(*command))
     assert not folder.exists()
     unfinished = tmp_path / "unfinished"
     assert run("embed", photos, *MODEL, "-o", unfinished).exit_code == 0

@@ -103,13 +103,13 @@ def test_a_cluster_of_this_machine(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_a_cluster_that_was_started_elsewhere(tmp_path: Path, started: Started) -> None:
     """Relative names are the user's, not those of the folder in which `ray start` was called."""
-    check(tmp_path, embed(tmp_path, "--engine-address", started.address, environment=started.environment))
+    check(tmp_path, embed(tmp_path, "--address", started.address, environment=started.environment))
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(not HAS_CLIENT, reason="needs ray[client]")
 def test_a_client_of_a_cluster(tmp_path: Path, started: Started) -> None:
-    done = embed(tmp_path, "--engine-address", started.client_address, environment=started.environment)
+    done = embed(tmp_path, "--address", started.client_address, environment=started.environment)
     assert done.returncode == 0, done.stderr + said_by_client_servers(Path(started.environment["RAY_TMPDIR"]))
     check(tmp_path, done)
 
@@ -121,7 +121,7 @@ def said_by_client_servers(folder: Path) -> str:
 
 def test_a_client_that_is_not_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "grpc", None)
-    result = run("embed", PHOTOS, *MODEL, "-o", tmp_path / "out", "--engine-address", "ray://127.0.0.1:1")
+    result = run("embed", PHOTOS, *MODEL, "-o", tmp_path / "out", "--address", "ray://127.0.0.1:1")
     message = error_of(result)
     assert message.startswith("ray://127.0.0.1:1 needs Ray's client, which is not installed: pip install 'ray[client]'")
     assert "`auto`" in message

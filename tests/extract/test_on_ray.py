@@ -15,20 +15,22 @@ import pytest
 from pnasnet.engines import EngineOptions
 from pnasnet.errors import InputError
 from pnasnet.extract import (
-    ColumnsOf,
+    ColumnBuilder,
     ExtractOptions,
-    Listener,
     ModelChoice,
     Report,
     Sources,
     extract_to,
-    extract_to_folder,
     list_units,
 )
-from pnasnet.extract.on_ray import RayOptions, enter, extract_on_ray
+from pnasnet.extract.on_ray import RayOptions, enter, fill_on_ray
+from pnasnet.extract.output import Mode
+from pnasnet.extract.run import Fill, fill_here
 from pnasnet.pictures import listing
+from pnasnet.support.progress import Progress, silent
 
 from tests.helpers.corpus import MODEL, jpeg, pictures, rows_of, tar, write_folder
+from tests.helpers.extract_runs import StopAfter
 
 ray = pytest.importorskip("ray")
 psutil = pytest.importorskip("psutil")
@@ -40,16 +42,6 @@ pytestmark = [
 ]
 
 OPTIONS = ExtractOptions(batch_size=3, decoders=1)
-
-
-class Ears(Listener):
-    """Counts what it hears."""
-
-    def __init__(self) -> None:
-        self.rows = 0
-
-    def progress(self, rows: int) -> None:
-        self.rows += rows
 
 
 @pytest.fixture(scope="module")
@@ -75,13 +67,14 @@ def sources(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Sources:
 
 
 def run(
-    output: Path, sources: Sources, address: str | None, listener: Listener | None = None, *, add: bool = False
+    output: Path, sources: Sources, address: str | None, progress: Progress = silent, *, mode: Mode | None = None
 ) -> Report:
-    build = ColumnsOf((ModelChoice(MODEL, engine=EngineOptions("fake")),), ("global_pool",), OPTIONS)
-    extract: Any = extract_to_folder
+    build = ColumnBuilder((ModelChoice(MODEL, engine=EngineOptions("fake")),), ("global_pool",), OPTIONS)
+    fill: Fill = fill_here
     if address:
-        extract = partial(extract_on_ray, build=build, ray_options=RayOptions(address, workers=2))
-    return extract_to(output, sources, build(), OPTIONS, extract=extract, add=add, listener=listener)
+        again = mode == "retry-errors"
+        fill = partial(fill_on_ray, build=build, ray_options=RayOptions(address, workers=2), retry_errors=again)
+    return extract_to(output, sources, build(), OPTIONS, mode=mode, fill=fill, progress=progress)
 
 
 def workers() -> list[Any]:
@@ -95,21 +88,17 @@ def workers() -> list[Any]:
 
 
 def test_a_cluster_gives_the_same_rows(cluster: str, tmp_path: Path, sources: Sources) -> None:
-    ears = Ears()
-    report = run(tmp_path / "ray", sources, cluster, ears)
-    assert (report.rows, report.failed, ears.rows) == (250, 1, 250)
+    shown: list[int] = []
+    report = run(tmp_path / "ray", sources, cluster, lambda stage, done, total: shown.append(done))
+    assert (report.rows, report.failed, shown[0], shown[-1]) == (250, 1, 0, 250)
     assert report.sample.thumbnails
     run(tmp_path / "alone", sources, None)
     assert rows_of(tmp_path / "ray") == rows_of(tmp_path / "alone")
 
 
 def test_one_begins_and_the_other_goes_on(cluster: str, tmp_path: Path, sources: Sources) -> None:
-    class Stop(Listener):
-        def progress(self, rows: int) -> None:
-            raise KeyboardInterrupt
-
     with pytest.raises(KeyboardInterrupt):
-        run(tmp_path / "out", sources, None, Stop())
+        run(tmp_path / "out", sources, None, StopAfter(1))
     report = run(tmp_path / "out", sources, cluster)
     assert 0 < report.kept < 250
     assert report.kept + report.rows == 250
@@ -120,10 +109,10 @@ def test_one_begins_and_the_other_goes_on(cluster: str, tmp_path: Path, sources:
 def test_photos_that_are_added_on_a_cluster(cluster: str, tmp_path: Path, sources: Sources) -> None:
     for place, address in (("ray", cluster), ("alone", None)):
         run(tmp_path / place, sources, None)
-        assert run(tmp_path / place, sources, address, add=True).rows == 0
+        assert run(tmp_path / place, sources, address, mode="add").rows == 0
     write_folder(tmp_path / "folder", {f"{number:05d}b.jpg": jpeg(number + 500) for number in range(50)})
     for place, address in (("ray", cluster), ("alone", None)):
-        report = run(tmp_path / place, sources, address, add=True)
+        report = run(tmp_path / place, sources, address, mode="add")
         assert (report.kept, report.rows) == (250, 50)
     assert rows_of(tmp_path / "ray") == rows_of(tmp_path / "alone")
 
@@ -149,19 +138,19 @@ def test_a_worker_is_killed_in_the_middle(cluster: str, tmp_path: Path, sources:
 
 
 def test_errors_of_workers_are_ours(cluster: str, tmp_path: Path, sources: Sources) -> None:
-    build = ColumnsOf((ModelChoice(MODEL, engine=EngineOptions("fake")),), ("global_pool",), OPTIONS)
-    broken = ColumnsOf((ModelChoice("pnasnet_tinny"),), ("global_pool",), OPTIONS)
-    extract = partial(extract_on_ray, build=broken, ray_options=RayOptions(cluster, workers=1))
+    build = ColumnBuilder((ModelChoice(MODEL, engine=EngineOptions("fake")),), ("global_pool",), OPTIONS)
+    broken = ColumnBuilder((ModelChoice("pnasnet_tinny"),), ("global_pool",), OPTIONS)
+    fill = partial(fill_on_ray, build=broken, ray_options=RayOptions(cluster, workers=1))
     with pytest.raises(Exception, match="pnasnet_tinny") as caught:
-        extract_to(tmp_path / "out", sources, build(), OPTIONS, extract=extract)
+        extract_to(tmp_path / "out", sources, build(), OPTIONS, fill=fill)
     assert "\n" not in str(caught.value)
 
 
 def test_places_that_are_not_there(cluster: str, tmp_path: Path, sources: Sources) -> None:
-    build = ColumnsOf((ModelChoice(MODEL, engine=EngineOptions("fake")),), ("global_pool",), OPTIONS)
-    extract = partial(extract_on_ray, build=build, ray_options=RayOptions(cluster, cpus=64))
+    build = ColumnBuilder((ModelChoice(MODEL, engine=EngineOptions("fake")),), ("global_pool",), OPTIONS)
+    fill = partial(fill_on_ray, build=build, ray_options=RayOptions(cluster, cpus=64))
     with pytest.raises(InputError, match="no room for a worker of 64 processors"):
-        extract_to(tmp_path / "out", sources, build(), OPTIONS, extract=extract)
+        extract_to(tmp_path / "out", sources, build(), OPTIONS, fill=fill)
     with pytest.raises(InputError, match="at least one worker"):
         RayOptions(workers=0)
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
 from PIL import Image
 
 HERE = Path(__file__).parents[1]
@@ -68,3 +69,21 @@ def rows_of(output: Path) -> list[dict[str, object]]:
     """Return all rows, in order."""
     rows: list[dict[str, object]] = pq.read_table(output).to_pylist()
     return rows
+
+
+@pytest.fixture
+def everything(tmp_path: Path) -> list[Path]:
+    """Sources of every kind with 37 inputs, of which some fail."""
+    files = {**pictures(10), "00004.jpg": b"", "00007.jpg": b"no picture"}
+    folder = write_folder(tmp_path / "folder", files)
+    (tmp_path / "a.tar").write_bytes(tar(pictures(7, 10)))
+    (tmp_path / "cut.tar").write_bytes(tar(pictures(5, 20))[:4000])
+    (tmp_path / "b.zip").write_bytes(zipped(pictures(6, 30)))
+    (tmp_path / "empty.tar").write_bytes(tar({}))
+    parquet(tmp_path / "c.parquet", [jpeg(40), None, *(jpeg(number) for number in range(41, 48))])
+    return [folder, *(tmp_path / name for name in ("a.tar", "cut.tar", "b.zip", "empty.tar", "c.parquet"))]
+
+
+def with_copies(tmp_path: Path) -> Path:
+    """A folder of 40 pictures with 10 contents."""
+    return write_folder(tmp_path / "copies", {f"{number:03d}.jpg": jpeg(number * 7 % 10) for number in range(40)})

@@ -1,24 +1,26 @@
-"""Runs of an extraction into a folder, and what interrupts them."""
+"""Runs of an extraction, and a progress that interrupts them."""
 
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from pnasnet import Module
-from pnasnet.extract import ExtractOptions, Listener, Report, Sources, columns_for, extract_to, list_units
+from pnasnet.extract import ExtractOptions, Report, Sources, columns_for, extract_to, list_units
+from pnasnet.extract.output import Mode
 from pnasnet.pictures import Unit
+from pnasnet.support.progress import Progress, silent
 
 THREE = ExtractOptions(batch_size=3)
 
 
-class StopAfter(Listener):
-    """Interrupts a run after so many rows."""
+class StopAfter:
+    """A progress that interrupts a run after so many new rows."""
 
     def __init__(self, rows: int) -> None:
-        self._left = rows
+        self._rows, self._before = rows, -1
 
-    def progress(self, rows: int) -> None:
-        self._left -= rows
-        if self._left <= 0:
+    def __call__(self, stage: str, done: int, total: int | None) -> None:
+        self._before = done if self._before < 0 else self._before
+        if done - self._before >= self._rows:
             raise KeyboardInterrupt
 
 
@@ -27,13 +29,13 @@ def run(
     output: Path,
     *sources: Path,
     options: ExtractOptions = THREE,
-    listener: Listener | None = None,
+    progress: Progress = silent,
     endpoints: tuple[str, ...] = ("global_pool",),
     units: Callable[[], Iterable[Unit]] | None = None,
-    overwrite: bool = False,
-    add: bool = False,
+    mode: Mode | None = None,
 ) -> Report:
+    """Extract from sources by name, or from units."""
     names = [str(source) for source in sources]
     columns = columns_for([module], endpoints, options)
     listed = Sources(units or (lambda: list_units(names)), names)
-    return extract_to(output, listed, columns, options, listener=listener, overwrite=overwrite, add=add)
+    return extract_to(output, listed, columns, options, mode=mode, progress=progress)

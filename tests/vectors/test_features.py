@@ -11,8 +11,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from pnasnet.errors import InputError, UnknownNameError
-from pnasnet.extract import Batch, ParquetSink, Row
-from pnasnet.extract.schema import VectorType
+from pnasnet.extract import Batch, Row
+from pnasnet.extract.part import Part
+from pnasnet.extract.schema import FeatureSchema
 from pnasnet.vectors import Picture, features, open_features
 from pnasnet.vectors.features import make_id, split_ids
 
@@ -33,12 +34,13 @@ def test_blocks_hold_all_usable_rows_in_order(tmp_path: Path, monkeypatch: pytes
     assert opened.metadata["model"] == "pnasnet_tiny"
 
 
-def test_the_file_that_the_sink_writes(tmp_path: Path) -> None:
+def test_a_part_that_embed_writes(tmp_path: Path) -> None:
     stated = {f"pnasnet.{key}": value for key, value in METADATA.items()}
-    kind = VectorType({"embedding": pa.list_(pa.float32(), 3)}, stated)
-    with ParquetSink(tmp_path / "f.parquet", kind) as sink:
-        rows = (Row("a.jpg", 4, 5), Row("b.jpg", error="bad"))
-        sink.write(Batch(rows, {"embedding": np.ones((1, 3), np.float32)}))
+    kind = FeatureSchema({"embedding": pa.list_(pa.float32(), 3)}, stated)
+    rows = (Row("a.jpg", 4, 5), Row("b.jpg", error="bad"), Row("c.jpg", error="gone", unreachable=True))
+    table = kind.table([Batch(rows, {"embedding": np.ones((1, 3), np.float32)})])
+    with (tmp_path / "f.parquet").open("wb") as file:
+        Part(0, 0, 3, last=True).write(file, table)
     opened = open_features(tmp_path / "f.parquet")
     (block,) = opened.blocks()
     assert block.vectors.tolist() == [[1, 1, 1]]

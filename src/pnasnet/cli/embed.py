@@ -1,103 +1,229 @@
 """`pnasnet embed`."""
 
 from collections.abc import Iterator
-from contextlib import closing
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from ..support.cluster import LOCAL
+from ..support.text import counted
 from .errors import EXIT_IMAGES_FAILED, Stop, stop_on_signal
 from .logs import show_logs
-from .options import extract_options, model_options
+from .options import Command, bundle, extract_options, model_options
+from .progress import bars
+from .sections import Decorator, command, section
 
 if TYPE_CHECKING:
     from ..extract import ExtractOptions, Report
     from ..extract.on_ray import RayOptions
+    from ..extract.output import Mode
     from ..module.choice import ModelChoice
     from ..pictures import Unit
+    from ..support.progress import Progress
 
 
-@click.command()
-@click.argument("sources", nargs=-1)
-@click.option("-o", "--output", required=True, metavar="PATH", help="A folder, or a file whose name ends in .parquet.")
-@model_options
-@click.option(
-    "--with", "others", multiple=True, metavar="MODEL", help="Another model in the same pass; may be repeated."
+@dataclass(frozen=True)
+class Named:
+    """The sources that the user named, and where a list of further ones is."""
+
+    sources: tuple[str, ...] = ()
+    files_from: str | None = None
+    null: bool = False
+
+    def check(self) -> None:
+        """Raise for what is known to be wrong before anything is listed."""
+        from ..extract import check_sources
+
+        if not self.sources and self.files_from is None:
+            raise click.UsageError("name at least one source, or a list with --files-from")
+        if self.null and self.files_from is None:
+            raise click.UsageError("--null describes a list: name one with --files-from")
+        check_sources(self.sources)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What identifies the sources of a run."""
+        return self.sources if self.files_from is None else (*self.sources, f"--files-from={self.files_from}")
+
+    def units(self) -> "Iterator[Unit]":
+        """List all of them."""
+        from ..extract import list_units, read_list
+
+        yield from list_units(self.sources)
+        if self.files_from is not None:
+            yield from list_units(read_list(self.files_from, null=self.null), listed=True)
+
+
+@dataclass(frozen=True)
+class Target:
+    """Where the rows go, and what to do with existing ones."""
+
+    output: str
+    resume: bool = False
+    overwrite: bool = False
+    add: bool = False
+    retry_errors: bool = False
+
+    def mode(self) -> "Mode | None":
+        """Return the chosen mode, which is at most one."""
+        modes: dict[Mode, bool] = {
+            "resume": self.resume,
+            "overwrite": self.overwrite,
+            "add": self.add,
+            "retry-errors": self.retry_errors,
+        }
+        chosen = [name for name, given in modes.items() if given]
+        if len(chosen) > 1:
+            raise click.UsageError(f"{' and '.join(f'--{name}' for name in chosen)} exclude one another")
+        return chosen[0] if chosen else None
+
+
+@dataclass(frozen=True)
+class Workers:
+    """How a Ray cluster is used, if one is."""
+
+    ray: bool = False
+    address: str | None = None
+    workers: int | None = None
+    cpus: int | None = None
+    gpus: float | None = None
+
+    def options(self) -> "RayOptions | None":
+        """Return the options of the cluster, or None for this machine alone."""
+        numbers = {"workers": self.workers, "cpus": self.cpus, "gpus": self.gpus}
+        given = {name: value for name, value in numbers.items() if value is not None}
+        if self.ray or self.address is not None:
+            from ..extract.on_ray import RayOptions
+
+            return RayOptions(self.address or LOCAL, **given)  # type: ignore[arg-type] # each has its own type
+        if given:
+            names = " and ".join(f"--{name}" for name in given)
+            raise click.UsageError(f"{names} describe workers on a cluster: add --ray or --address")
+        return None
+
+
+def _as(name: str, kind: type, *options: Decorator) -> Decorator:
+    """Declare options whose values the command receives as one value."""
+
+    def declare(function: Command) -> Command:
+        return bundle(function, name, lambda: kind, options)
+
+    return declare
+
+
+@command(short_help="Write the feature vectors of photos to Parquet.")
+@section(
+    "Sources",
+    _as(
+        "named",
+        Named,
+        click.argument("sources", nargs=-1),
+        click.option(
+            "--files-from",
+            metavar="FILE",
+            help="Read further sources from FILE, one on each line; - is standard input. A listed path that does not "
+            "exist becomes a row with an error.",
+        ),
+        click.option("-0", "--null", is_flag=True, help="Entries of the list end with a zero byte (find -print0)."),
+    ),
 )
-@click.option(
-    "--endpoint",
-    "endpoints",
-    multiple=True,
-    default=("global_pool",),
-    show_default=True,
-    metavar="NAME",
-    help="Which vectors: also Logits, Predictions, Cell_7 and so on; may be repeated.",
+@section(
+    "Output",
+    _as(
+        "target",
+        Target,
+        click.option(
+            "-o", "--output", required=True, metavar="PATH", help="A folder, or a file whose name ends in .parquet."
+        ),
+        click.option("--resume", is_flag=True, help="Fail unless there is a run to resume."),
+        click.option(
+            "--overwrite",
+            is_flag=True,
+            help="Start over, and replace the existing output at the end. If this is interrupted, repeat the command "
+            "to resume it.",
+        ),
+        click.option(
+            "--add",
+            is_flag=True,
+            help="List the sources again and append rows of new files and shards to a folder. Known ones are not read "
+            "again, even if they have changed.",
+        ),
+        click.option("--retry-errors", is_flag=True, help="Compute the failed rows of a folder again."),
+    ),
+    click.option(
+        "--give-up",
+        type=click.IntRange(0),
+        metavar="N",
+        help="Stop after N unreachable photos or shards in sequence. With 0, record them as failed instead of trying "
+        "them again in the next run.  [default: 32]",
+    ),
+    click.option("-q", "--quiet", is_flag=True, help="Print neither a progress bar nor notes."),
 )
-@click.option(
-    "--whole-maps", is_flag=True, help="Write endpoints that are maps as such, not averaged over their pixels."
+@section(
+    "Vectors",
+    click.option(
+        "--endpoint",
+        "endpoints",
+        multiple=True,
+        default=("global_pool",),
+        show_default=True,
+        metavar="NAME",
+        help="Output of the network: global_pool, Logits, Predictions, Cell_7, ... May be repeated.",
+    ),
+    click.option("--whole-maps", is_flag=True, help="Write feature maps whole instead of averaging over positions."),
+    click.option("--vectors", metavar="NAME", help="Number format: float32, float16 or bfloat16.  [default: float32]"),
+    click.option("--normalize", is_flag=True, help="Scale vectors to length 1."),
+    click.option("--deduplicate", is_flag=True, help="Compute photos with equal bytes only once."),
 )
-@click.option(
-    "--vectors", metavar="NAME", help="How numbers are written: float32, float16 or bfloat16.  [default: float32]"
+@section(
+    "Model",
+    model_options,
+    click.option(
+        "--with", "others", multiple=True, metavar="MODEL", help="Another model in the same pass. May be repeated."
+    ),
 )
-@click.option("--normalize", is_flag=True, help="Scale vectors to length 1.")
-@extract_options
-@click.option(
-    "--files-from", metavar="FILE", help="Take the sources that FILE lists, a line each; - is standard input."
+@section("Photos", extract_options)
+@section(
+    "Ray cluster",
+    _as(
+        "cluster",
+        Workers,
+        click.option("--ray", is_flag=True, help="Extract on a Ray cluster; without --address, one on this machine."),
+        click.option(
+            "--address",
+            "--engine-address",
+            "address",
+            metavar="ADDRESS",
+            help="Address of a Ray cluster: auto, HOST:PORT or ray://HOST:PORT. All machines must reach the sources "
+            "and the output.",
+        ),
+        click.option("--workers", type=click.IntRange(1), metavar="N", help="Number of workers.  [default: what fits]"),
+        click.option("--cpus", type=click.IntRange(1), metavar="N", help="Processors of each worker.  [default: 1]"),
+        click.option("--gpus", type=click.FloatRange(0), metavar="N", help="GPUs of each worker.  [default: 0]"),
+    ),
 )
-@click.option("-0", "--null", is_flag=True, help="The list's entries end with a zero byte, as of find -print0.")
-@click.option("--deduplicate", is_flag=True, help="Compute photos that are equal byte for byte once.")
-@click.option(
-    "--give-up",
-    type=click.IntRange(0),
-    metavar="N",
-    help="End after N pictures or shards in a row that cannot be reached.  [default: 32; 0: never]",
-)
-@click.option("--ray", is_flag=True, help="Extract by workers on a Ray cluster, of this machine unless told otherwise.")
-@click.option("--engine-address", metavar="ADDRESS", help="The Ray cluster: auto, HOST:PORT or ray://HOST:PORT.")
-@click.option("--workers", type=click.IntRange(1), metavar="N", help="Workers there.  [default: as many as fit]")
-@click.option("--cpus", type=click.IntRange(1), metavar="N", help="Processors of each.  [default: 1]")
-@click.option("--gpus", type=click.FloatRange(0), metavar="N", help="GPUs of each.  [default: 0]")
-@click.option("--resume", is_flag=True, help="Only go on where a run has stopped; without, a new one may begin, too.")
-@click.option("--overwrite", is_flag=True, help="Begin anew where the output exists.")
-@click.option(
-    "--add",
-    is_flag=True,
-    help="Embed what is listed now and is not in the folder; files and shards that are in it are not looked at again, "
-    "changed or not.",
-)
-@click.option("-q", "--quiet", is_flag=True, help="No progress bar and no word about the engine.")
 def embed(
-    sources: tuple[str, ...],
-    output: str,
+    named: Named,
+    target: Target,
     model: "ModelChoice",
     others: tuple[str, ...],
     endpoints: tuple[str, ...],
     options: "ExtractOptions",
-    files_from: str | None,
-    null: bool,
-    ray: bool,
-    engine_address: str | None,
-    workers: int | None,
-    cpus: int | None,
-    gpus: float | None,
-    resume: bool,
-    overwrite: bool,
-    add: bool,
+    cluster: Workers,
     quiet: bool,
 ) -> None:
     """Write the feature vectors of photos to Parquet.
 
-    SOURCES are files, folders with all the folders in them, patterns such as 'photos/**/*.jpg', tars and WebDataset
-    shards, zip and Parquet files, on disk or behind a URL (https://, s3://, gs://), and Hugging Face datasets
-    (hf:NAME). Each photo becomes a row, in the order given and by name within a folder: path, embedding, width, height,
-    status, error. A photo that cannot be read keeps its row, with the error, and the exit code is then 3.
+    SOURCES are files, folders with their subfolders, patterns such as 'photos/**/*.jpg', tar, zip and Parquet files,
+    all of them also behind a URL (https://, s3://, gs://), and Hugging Face datasets (hf:NAME). Each photo becomes a
+    row: path, embedding, width, height, status, error. Rows are in the order of the sources, and by name within a
+    folder. A photo that cannot be read becomes a row with an error, and the exit code is then 3.
 
-    Interrupted, killed or on a full disk, the same command goes on where it was; with --resume, it does nothing else.
-    With --add, photos and shards that came since to the same sources are embedded, too, as further parts of a folder.
+    If a run is interrupted, killed, or fills the disk, repeat the command to resume it. Photos and shards that could
+    not be reached are tried again.
 
     \b
       pnasnet embed photos/ -o features.parquet
@@ -106,121 +232,74 @@ def embed(
       pnasnet embed photos/ --model pnasnet_tiny --endpoint Cell_3 --normalize -o features/
       find / -name '*.jpg' -print0 | pnasnet embed --files-from - -0 -o features/
       pnasnet embed photos/ --weights pnasnet-5_large_2017_12_13.tar.gz -o features.parquet
-      pnasnet embed 's3://bucket/*.tar' --engine-address ray://head:10001 --cpus 4 -o /shared/features
+      pnasnet embed 's3://bucket/*.tar' --address ray://head:10001 --cpus 4 -o /shared/features
     """
-    from ..extract import ColumnsOf, Sources, check_sources, extract_to, extract_to_folder, list_units, read_list
+    from ..extract import ColumnBuilder, Sources, extract_to
+    from ..extract.output import check_output
+    from ..extract.run import Fill, fill_here
 
-    if not sources and files_from is None:
-        raise click.UsageError("name at least one source, or a list with --files-from")
-    if null and files_from is None:
-        raise click.UsageError("--null is about a list: name one with --files-from")
-    chosen = [name for name, given in (("--resume", resume), ("--overwrite", overwrite), ("--add", add)) if given]
-    if len(chosen) > 1:
-        raise click.UsageError(f"{' and '.join(chosen)} exclude one another")
-    cluster = _cluster(ray, engine_address, workers=workers, cpus=cpus, gpus=gpus)
-    check_sources(sources)  # before a model is fetched
-    listed = () if files_from is None else (f"--files-from={files_from}",)
-
-    def units() -> "Iterator[Unit]":
-        yield from list_units(sources)
-        if files_from is not None:
-            yield from list_units(read_list(files_from, null=null), listed=True)
-
-    if cluster and options.deduplicate:
-        raise click.UsageError("--deduplicate: workers on a cluster do not know each other's pictures; leave it out")
+    mode = target.mode()
+    ray = cluster.options()
+    if ray and options.deduplicate:
+        raise click.UsageError("--deduplicate works on one machine only: leave it out, or the cluster")
+    check_output(target.output, mode)
+    named.check()  # before a model is downloaded
     show_logs(quiet=quiet)
-    choices = (model, *(replace(model, model=name, weights=None) for name in others))
-    build = ColumnsOf(choices, endpoints, options)
-    extract: Any = extract_to_folder
-    if cluster:
-        from ..extract.on_ray import check_cluster, extract_on_ray
+    build = ColumnBuilder((model, *(replace(model, model=name, weights=None) for name in others)), endpoints, options)
+    fill: Fill = fill_here
+    if ray:
+        from ..extract.on_ray import check_cluster, fill_on_ray
 
-        extract = partial(extract_on_ray, build=build.on_workers(cluster.cpus), ray_options=cluster)
-        if overwrite:
-            check_cluster(cluster)  # before anything is removed
-    with stop_on_signal() as stop, closing(_progress(quiet, stop)) as progress:
+        check_cluster(ray)
+        on_workers, again = build.on_workers(ray.cpus), target.retry_errors
+        fill = partial(fill_on_ray, build=on_workers, ray_options=ray, retry_errors=again)
+    with stop_on_signal() as stop, bars(quiet, "image") as shown:
         report = extract_to(
-            output,
-            Sources(units, (*sources, *listed)),
+            target.output,
+            Sources(named.units, named.names),
             build(),
             options,
-            extract=extract,
-            resume=resume,
-            overwrite=overwrite,
-            add=add,
-            listener=progress,
+            mode=mode,
+            fill=fill,
+            progress=_stopping(shown, stop),
         )
-    _print(report, output, add)
+    _print(report, target)
     if report.failed:
         raise SystemExit(EXIT_IMAGES_FAILED)
 
 
-def _cluster(ray: bool, address: str | None, **workers: Any) -> "RayOptions | None":
-    """Return how a cluster is used, if one is; raise `click.UsageError` for options that are of no use without."""
-    given = {name: value for name, value in workers.items() if value is not None}
-    if ray or address is not None:
-        from ..extract.on_ray import RayOptions
+def _stopping(shown: "Progress", stop: Stop) -> "Progress":
+    """Return what shows progress, and ends the run between two batches if a signal has asked for it."""
 
-        return RayOptions(address or LOCAL, **given)
-    if given:
-        names = " and ".join(f"--{name}" for name in given)
-        raise click.UsageError(f"{names}: of workers on a cluster; add --ray, or --engine-address")
-    return None
+    def progress(stage: str, done: int, total: int | None) -> None:
+        shown(stage, done, total)
+        stop.check()
+
+    return progress
 
 
-def _progress(quiet: bool, stop: Stop) -> Any:
-    """Return what shows a progress bar on standard error, and ends the run when a signal asks for it."""
-    from tqdm import tqdm
-
-    from ..extract import Listener
-
-    class Shown(Listener):
-        bar: Any = None
-
-        def begin(self, total: int | None, kept: int) -> None:
-            if kept and not quiet:
-                click.echo(f"going on after the {kept:,} rows that are there", err=True)
-            # Disabled by None: where standard error is no terminal. The delay: not before the first batch.
-            self.bar = tqdm(total=total, initial=kept, unit="image", disable=quiet or None, delay=1e-9)
-
-        def progress(self, rows: int) -> None:
-            self.bar.update(rows)
-            stop.check()
-
-        def close(self) -> None:
-            if self.bar is not None:
-                self.bar.close()
-
-    return Shown()
-
-
-def _print(report: "Report", output: str, add: bool) -> None:
-    for line in report.errors:
-        click.echo(f"failed: {line}", err=True)
-    new = report.failed - report.failed_before
+def _print(report: "Report", target: Target) -> None:
+    output, new = target.output, report.failed - report.failed_before
+    notes = [f"failed: {line}" for line in report.errors]
     if new > len(report.errors):
-        click.echo(f"failed: {new - len(report.errors):,} more; their rows say why", err=True)
+        notes.append(f"failed: {new - len(report.errors):,} more; see the column error")
     if report.failed_before:
-        click.echo(f"failed: {report.failed_before:,} in earlier runs; their rows say why", err=True)
+        notes.append(f"failed: {report.failed_before:,} in earlier runs; see the column error, or try --retry-errors")
     if report.vanished:
-        from ..support.text import counted
-
-        click.echo(f"not listed any more: {counted(report.vanished, 'input')} of {output}; the rows stay", err=True)
+        notes.append(f"not listed any more: {counted(report.vanished, 'input')} of {output}; the rows are kept")
+    for note in notes:
+        click.echo(note, err=True)
+    is_file = Path(output).suffix.lower() == ".parquet"
     if not report.rows:
-        hint = "nothing new is listed" if add else "--add looks for new photos"
-        if Path(output).suffix == ".parquet":
-            click.echo(f"{output}: written, with {report.kept:,} rows that earlier runs had left")
-            return
-        click.echo(f"{output}: complete already, with {report.kept:,} rows; {hint}")
+        hint = "nothing new is listed" if target.add else "use --overwrite to start over"
+        if not is_file and not target.add:
+            hint = "use --add to look for new photos"
+        click.echo(f"{output}: already complete, with {counted(report.kept, 'row')}; {hint}")
         return
     click.echo(
         f"{output}: {report.rows - new:,} embedded, {new:,} failed, "
-        f"in {report.seconds:.1f} s ({report.rows / report.seconds:.1f} images/s)"
-        + (f"; {report.kept:,} rows were there before" if report.kept else "")
-        + (f"; {report.stages.copies:,} vectors are copies" if report.stages.copies else "")
-        + f"; see {_report_of(Path(output))}"
+        f"in {report.seconds:.1f} s ({report.rows / max(report.seconds, 1e-9):.1f} images/s)"
+        + (f"; {counted(report.kept, 'row')} of earlier runs" if report.kept else "")
+        + (f"; {counted(report.stages.copies, 'vector')} copied" if report.stages.copies else "")
+        + f"; see {Path(output).with_suffix('.report.html') if is_file else Path(output) / '_report.html'}"
     )
-
-
-def _report_of(output: Path) -> Path:
-    return output.with_suffix(".report.html") if output.suffix == ".parquet" else output / "_report.html"

@@ -6,7 +6,7 @@ sources ─ list_units ─► units ─ feed ─► pictures ─ extract_columns
 from ..module.choice import ModelChoice
 from ..pictures import check_sources, find_images, find_named, list_units, read_list
 from .classify import Classification, classify
-from .columns import Column, ColumnsOf, columns_for
+from .columns import Column, ColumnBuilder, columns_for
 from .embed import extract, extract_columns
 from .feed import pictures_of
 from .folder import FeatureFolder
@@ -21,7 +21,7 @@ __all__ = [
     "Batch",
     "Classification",
     "Column",
-    "ColumnsOf",
+    "ColumnBuilder",
     "ExtractOptions",
     "FeatureFolder",
     "ModelChoice",

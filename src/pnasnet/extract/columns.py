@@ -121,14 +121,14 @@ def columns_for(modules: Sequence["Module"], endpoints: Sequence[str], options: 
 
 
 @dataclass(frozen=True)
-class ColumnsOf:
+class ColumnBuilder:
     """Builds the columns of models and endpoints on any machine: called, it opens the models."""
 
     models: tuple[ModelChoice, ...]
     endpoints: tuple[str, ...]
     options: ExtractOptions
 
-    def on_workers(self, cpus: int) -> "ColumnsOf":
+    def on_workers(self, cpus: int) -> "ColumnBuilder":
         """Return the same for workers of `cpus` processors, whose engines and decoders take no more than these."""
         engines = [replace(choice.engine, threads=choice.engine.threads or cpus) for choice in self.models]
         models = tuple(replace(choice, engine=own) for choice, own in zip(self.models, engines, strict=True))

@@ -10,7 +10,7 @@ from .feed import Placed
 from .folder import FeatureFolder
 from .part import Part
 from .pipeline import Batch
-from .schema import VectorType, nbytes
+from .schema import FeatureSchema, nbytes
 
 PART_BYTES = 32 << 20
 """The size of a part before encoding; at most one batch more."""
@@ -26,7 +26,7 @@ class Keeper:
     """
 
     def __init__(
-        self, folder: FeatureFolder, schema: VectorType, contents: Contents | None, part_seconds: float | None = None
+        self, folder: FeatureFolder, schema: FeatureSchema, contents: Contents | None, part_seconds: float | None = None
     ) -> None:
         self._folder, self._schema, self._contents = folder, schema, contents
         self._part_seconds = PART_SECONDS if part_seconds is None else part_seconds

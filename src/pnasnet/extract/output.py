@@ -32,11 +32,17 @@ from .options import DEFAULTS, ExtractOptions
 from .part import parquet_writer
 from .report import failures_in, move_report, write_report
 from .run import Fill, Report, Sources, count_rows, fill_here, settings_of
-from .schema import VectorType
+from .schema import FeatureSchema
 
 log = logging.getLogger(__name__)
 
 FILE_SUFFIX = ".parquet"
+_OTHER_FILES = (
+    *(".csv", ".tsv", ".txt", ".json", ".jsonl", ".ndjson", ".npy", ".npz", ".mat", ".h5", ".hdf5", ".feather"),
+    *(".arrow", ".ipc", ".orc", ".avro", ".pq", ".pkl", ".pickle", ".pt", ".pth", ".safetensors", ".tfrecord"),
+    *(".xlsx", ".xls", ".ods", ".sqlite", ".db", ".duckdb", ".zip", ".tar", ".gz", ".zst", ".html", ".md", ".pdf"),
+)
+"""Suffixes of files, which nobody means for a folder."""
 _HASH, _ROWS, _FAILED = b"pnasnet.settings_sha256", b"pnasnet.rows", b"pnasnet.failed"
 
 Mode = Literal["resume", "overwrite", "add", "retry-errors"]
@@ -74,8 +80,21 @@ def extract_to(
             there is nothing to resume; or it is a file to add to.
         InputError: a source is missing, or some could not be reached.
     """
+    check_output(output, mode)
     run = _Run(Path(output), sources, columns, options, mode, fill, progress)
     return run.to_file() if run.path.suffix.lower() == FILE_SUFFIX else run.to_folder()
+
+
+def check_output(output: str | os.PathLike[str], mode: Mode | None = None) -> None:
+    """Raise `OutputError` for an output that cannot be written, as far as that is known before any work is done."""
+    path = Path(output)
+    suffix = path.suffix.lower()
+    if suffix == FILE_SUFFIX:
+        if mode in ("add", "retry-errors"):
+            raise OutputError(f"--{mode} needs a folder of parts, and {path} is one file: name a folder")
+        check_target(path)
+    elif path.is_file() or (suffix in _OTHER_FILES and not path.is_dir()):
+        raise OutputError(f"cannot write {path}: name a folder, or a file whose name ends in {FILE_SUFFIX}")
 
 
 class _Run:
@@ -113,9 +132,6 @@ class _Run:
     def to_file(self) -> Report:
         """Write to a folder, and join its parts into a file."""
         file, folder = self.path, FeatureFolder(self.path.with_suffix(".partial"))
-        if self._mode in ("add", "retry-errors"):
-            raise OutputError(f"--{self._mode} needs a folder of parts, and {file} is one file: name a folder")
-        check_target(file)
         if file.exists() and self._mode != "overwrite":
             mark = _mark_of(file)
             if mark.get(_HASH) != settings_hash(self._settings):
@@ -125,7 +141,7 @@ class _Run:
             if self._mode == "overwrite":
                 self._start_over(folder)
             report = self._into(folder)
-            _join(folder, file, VectorType.of(self._columns), self._settings, report)
+            _join(folder, file, FeatureSchema.of(self._columns), self._settings, report)
         if not folder.differences(self._settings):
             move_report(folder, file)
             folder.remove()
@@ -165,8 +181,8 @@ class _Run:
         advance = counter(self._progress, "photos", count_rows(inputs, kept), report.kept)
         self._fill(folder, kept, self._columns, self._options, report, advance)
         report.seconds = time.perf_counter() - started
-        failures, rows = failures_in(folder), folder.rows()
-        report.rows = rows - report.kept  # rows of a worker that was lost are counted nowhere else
+        failures = failures_in(folder)
+        report.rows = failures.rows - report.kept  # rows of a worker that was lost are counted nowhere else
         report.unreachable = failures.unreachable
         write_report(folder, self._settings, report, failures)
         if report.unreachable:
@@ -175,7 +191,7 @@ class _Run:
                 f"{report.outage}; repeat the command to try again, or pass --give-up 0 to record them as failed"
             )
         report.failed, report.failed_before = failures.count, failures.count - report.failed
-        folder.mark_complete(self._settings, rows, failures.count)
+        folder.mark_complete(self._settings, failures.rows, failures.count)
         return report
 
 
@@ -193,7 +209,9 @@ def _add_note(folder: FeatureFolder, inputs: Inputs, error: BaseException) -> No
             folder.remove()
 
 
-def _join(folder: FeatureFolder, file: Path, schema: VectorType, settings: Mapping[str, Any], report: Report) -> None:
+def _join(
+    folder: FeatureFolder, file: Path, schema: FeatureSchema, settings: Mapping[str, Any], report: Report
+) -> None:
     """Write all parts into one file, a row group at a time."""
     rows = report.kept + report.rows
     stated = {_HASH: settings_hash(settings), _ROWS: str(rows), _FAILED: str(report.failed)}

@@ -28,12 +28,13 @@ class Failures:
     """Failed rows, grouped by their errors without the name of the picture and without numbers.
 
     Attributes:
+        rows: all rows, if read from a folder.
         count: rows with the status `error`.
         unreachable: rows with the status `unreachable`, which are counted apart.
     """
 
     def __init__(self) -> None:
-        self.count = self.unreachable = 0
+        self.rows = self.count = self.unreachable = 0
         self._counts: Counter[str] = Counter()
         self._examples: dict[str, list[dict[str, str]]] = {}
 
@@ -61,11 +62,12 @@ def _kind(path: str, error: str) -> str:
 
 
 def failures_in(folder: FeatureFolder) -> Failures:
-    """Return the failures of all rows, read a row group at a time."""
+    """Return the failures of all rows, read a row group at a time. Raises `OutputError` for a damaged part."""
     failures = Failures()
     for path in folder.parts():
         with pq.ParquetFile(path) as part:
             for batch in part.iter_batches(columns=["path", "status", "error"]):
+                failures.rows += len(batch)
                 for row in batch.filter(pc.is_valid(batch["error"])).to_pylist():
                     if row["status"] == UNREACHABLE:
                         failures.unreachable += 1

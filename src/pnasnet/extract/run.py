@@ -18,7 +18,7 @@ from .keeper import Keeper
 from .options import ExtractOptions
 from .pipeline import Batch, Stages
 from .sample import Sample
-from .schema import VectorType
+from .schema import FeatureSchema
 
 _EXAMPLES = 5
 _MAY_DIFFER = ("pnasnet.version", "pnasnet.engine")  # which affect rounding only
@@ -138,7 +138,7 @@ def fill_units(
         InputError: `options.give_up` rows in sequence cannot be reached.
     """
     contents = Contents(folder) if options.deduplicate else None
-    keeper = Keeper(folder, VectorType.of(columns), contents, part_seconds)
+    keeper = Keeper(folder, FeatureSchema.of(columns), contents, part_seconds)
     read = read_picture if options.give_up else read_or_fail
     pictures = read_ahead(feed(units, kept, outages_fail=not options.give_up), AHEAD)
     batches = extract_columns(

@@ -20,7 +20,7 @@ _ROW_BYTES = 256  # a guess at the size of a row without its vectors
 
 
 @dataclass(frozen=True)
-class VectorType:
+class FeatureSchema:
     """The columns of vectors, by name, with their types and metadata: everything that the schema of the rows needs."""
 
     columns: Mapping[str, pa.DataType]
@@ -30,7 +30,7 @@ class VectorType:
     """Metadata of each column's field: what holds for that column alone."""
 
     @classmethod
-    def of(cls, columns: Sequence[Column]) -> "VectorType":
+    def of(cls, columns: Sequence[Column]) -> "FeatureSchema":
         """Describe columns; metadata that all of them share go to the schema, the others to the fields."""
         types = {column.name: column.type for column in columns}
         said = {column.name: column.metadata() for column in columns}

@@ -16,7 +16,7 @@ from ..errors import ImageError, InputError
 from ..extract import ExtractOptions, extract_labelled
 from ..extract.columns import columns_for
 from ..extract.contents import digest_of
-from ..extract.schema import VectorType
+from ..extract.schema import FeatureSchema
 from ..images import decode
 from ..images.source import Source, read_file
 from ..module.module import Module
@@ -80,7 +80,7 @@ def features_of(
     """
     _check_memory(len(data), module.model.plan.num_features)
     columns = columns_for([module], [_ENDPOINT], options)
-    vectors = VectorType.of(columns)
+    vectors = FeatureSchema.of(columns)
     kept = KeptFeatures(path, vectors.schema())
     known = _Known(kept.read())
     contents: list[bytes | None] = []

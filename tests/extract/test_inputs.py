@@ -19,6 +19,8 @@ import pytest
 from pnasnet import Module
 from pnasnet.errors import InputError, OutputError
 from pnasnet.extract import FeatureFolder, list_units
+from pnasnet.extract.inputs import Inputs
+from pnasnet.extract.output import Mode
 from pnasnet.pictures import Unit, listing
 from pnasnet.vectors import build_index, open_features, open_index, search_exactly
 
@@ -42,7 +44,7 @@ def names_of(output: Path) -> list[str]:
 
 def contents_of(output: Path) -> dict[str, bytes]:
     """Return all files of a folder but the lock, by name."""
-    return {path.name: path.read_bytes() for path in output.iterdir() if path.name != "_lock"}
+    return {path.name: path.read_bytes() for path in output.iterdir() if path.name != ".lock"}
 
 
 def parts_of(output: Path) -> dict[str, bytes]:
@@ -65,7 +67,7 @@ ALL = [*pictures(10), *NEW]
 
 def test_only_what_is_new_is_embedded_behind_what_is_there(module: Module, tmp_path: Path, folder: Path) -> None:
     before = parts_of(tmp_path / "out")
-    report = run(module, tmp_path / "out", folder, add=True)
+    report = run(module, tmp_path / "out", folder, mode="add")
     assert (report.rows, report.kept, report.failed, report.failed_before, report.vanished) == (5, 10, 1, 0, 0)
     assert names_of(tmp_path / "out") == ALL
     after = parts_of(tmp_path / "out")
@@ -78,7 +80,7 @@ def test_only_what_is_new_is_embedded_behind_what_is_there(module: Module, tmp_p
     assert (mark["rows"], mark["failed"]) == (15, 1)
     said = json.loads((tmp_path / "out/_report.json").read_text())
     assert (said["rows"], said["failed"], said["this_run"]["rows"]) == (15, 1, 5)
-    assert "This run wrote 5 rows; 10 rows were there before it." in (tmp_path / "out/_report.html").read_text()
+    assert "This run computed 5 rows; 10 rows are from earlier runs." in (tmp_path / "out/_report.html").read_text()
 
 
 def test_without_it_a_complete_folder_stays_as_it_is(module: Module, tmp_path: Path, folder: Path) -> None:
@@ -89,13 +91,13 @@ def test_without_it_a_complete_folder_stays_as_it_is(module: Module, tmp_path: P
 
 
 def test_where_nothing_is_new_nothing_changes(module: Module, tmp_path: Path, folder: Path) -> None:
-    run(module, tmp_path / "out", folder, add=True)
+    run(module, tmp_path / "out", folder, mode="add")
     before = contents_of(tmp_path / "out")
-    (tmp_path / "out/.0f._inputs.jsonl").touch()  # of a run that was killed while it listed
+    (tmp_path / "out/.0123abcd._inputs.jsonl").touch()  # of a run that was killed while it listed
     (folder / "00001.jpg").unlink()
     (folder / "00009c.jpg").unlink()
     (folder / "00002.jpg").write_bytes(jpeg(99))  # changed: not looked at
-    report = run(module, tmp_path / "out", folder, add=True)
+    report = run(module, tmp_path / "out", folder, mode="add")
     assert (report.rows, report.kept, report.failed, report.failed_before, report.vanished) == (0, 15, 1, 1, 2)
     assert contents_of(tmp_path / "out") == before
 
@@ -103,27 +105,27 @@ def test_where_nothing_is_new_nothing_changes(module: Module, tmp_path: Path, fo
 def test_a_new_folder_and_one_that_is_not_complete(module: Module, tmp_path: Path) -> None:
     photos = write_folder(tmp_path / "photos", pictures(10))
     with pytest.raises(KeyboardInterrupt):
-        run(module, tmp_path / "out", photos, add=True, listener=StopAfter(3))
+        run(module, tmp_path / "out", photos, mode="add", progress=StopAfter(3))
     write_folder(photos, {"00000.jpeg": jpeg(50)})
-    report = run(module, tmp_path / "out", photos, add=True)
+    report = run(module, tmp_path / "out", photos, mode="add")
     assert report.kept + report.rows == 11
     assert names_of(tmp_path / "out") == [*pictures(10), "00000.jpeg"]
     write_folder(photos, {"00000a.jpg": jpeg(51), "00003a.jpg": jpeg(52)})
-    run(module, tmp_path / "out", photos, add=True)
+    run(module, tmp_path / "out", photos, mode="add")
     assert names_of(tmp_path / "out") == [*pictures(10), "00000.jpeg", "00000a.jpg", "00003a.jpg"]
 
 
-@pytest.mark.parametrize("add", [True, False])
+@pytest.mark.parametrize("mode", ["add", None])
 @pytest.mark.parametrize("rows", [1, 4, 5])
 def test_an_interrupted_run_goes_on_where_it_was(
-    module: Module, tmp_path: Path, folder: Path, rows: int, add: bool
+    module: Module, tmp_path: Path, folder: Path, rows: int, mode: Mode | None
 ) -> None:
     """By the same command, or by one without `--add`, for the inputs are listed."""
     with pytest.raises(KeyboardInterrupt) as caught:
-        run(module, tmp_path / "out", folder, add=True, listener=StopAfter(rows))
-    assert "the same command goes on from there" in caught.value.__notes__[0]
-    assert not FeatureFolder(tmp_path / "out").is_complete
-    assert run(module, tmp_path / "out", folder, add=add).kept >= 10 + rows
+        run(module, tmp_path / "out", folder, mode="add", progress=StopAfter(rows))
+    assert "repeat the command to resume" in caught.value.__notes__[0]
+    assert not FeatureFolder(tmp_path / "out").mark()
+    assert run(module, tmp_path / "out", folder, mode=mode).kept >= 10 + rows
     assert names_of(tmp_path / "out") == ALL
 
 
@@ -135,7 +137,7 @@ def test_death_before_each_change_of_the_folder(
     module: Module, tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shutil.copytree(tmp_path / "out", tmp_path / "before")
-    run(module, tmp_path / "out", folder, add=True)
+    run(module, tmp_path / "out", folder, mode="add")
     whole, inputs = parts_of(tmp_path / "out"), (tmp_path / "out/_inputs.jsonl").read_bytes()
     assert names_of(tmp_path / "out") == ALL
     deaths, died = 0, True
@@ -143,15 +145,15 @@ def test_death_before_each_change_of_the_folder(
         victim = tmp_path / f"victim{deaths}"
         shutil.copytree(tmp_path / "before", victim)
         with monkeypatch.context() as patch:
-            died = _dies_at(patch, victim, deaths, partial(run, module, victim, folder, add=True))
-        if FeatureFolder(victim).mark:  # never said of less than what is listed
+            died = _dies_at(patch, victim, deaths, partial(run, module, victim, folder, mode="add"))
+        if FeatureFolder(victim).mark():  # never said of less than what is listed
             rows = [json.loads(line)["paths"] for line in (victim / "_inputs.jsonl").read_text().splitlines()]
             assert len(names_of(victim)) == sum(map(len, rows))
-        run(module, victim, folder, add=True)
+        run(module, victim, folder, mode="add")
         assert parts_of(victim) == whole
         assert (victim / "_inputs.jsonl").read_bytes() == inputs
-        assert FeatureFolder(victim).mark["rows"] == 15
-        assert not list(victim.glob(".*"))
+        assert FeatureFolder(victim).mark()["rows"] == 15
+        assert [path.name for path in victim.glob(".*")] == [".lock"]
         deaths += died
     assert deaths > 10
 
@@ -165,7 +167,7 @@ def _dies_at(patch: pytest.MonkeyPatch, output: Path, moment: int, action: Calla
 
         def guarded(path: Path, *arguments: Any, **options: Any) -> Any:
             nonlocal changes
-            if path.parent == output and path.name != "_lock":
+            if path.parent == output and path.name != ".lock":
                 if changes >= moment:  # and whoever tidies up is dead, too
                     raise DeadError
                 changes += 1
@@ -190,32 +192,34 @@ def test_shards_that_are_new_and_ones_that_have_grown(module: Module, tmp_path: 
     before = names_of(tmp_path / "out")
     write_folder(shards, {"b.tar": tar(pictures(5)), "d.zip": zipped(pictures(9, 10))})  # grown: not looked at
     parquet(shards / "f.parquet", [jpeg(number) for number in range(20, 29)])
-    assert run(module, tmp_path / "out", pattern, add=True).rows == 0
+    assert run(module, tmp_path / "out", pattern, mode="add").rows == 0
     write_folder(shards, {"a.tar": tar(pictures(2, 30)), "c.zip": zipped(pictures(2, 40)), "z.jpg": jpeg(60)})
     parquet(shards / "e.parquet", [jpeg(number) for number in range(50, 57)], group=3)
-    report = run(module, tmp_path / "out", pattern, add=True)
+    report = run(module, tmp_path / "out", pattern, mode="add")
     assert (report.rows, report.vanished) == (2 + 2 + 7 + 1, 0)
     new = ["00030.jpg", "00031.jpg", "00040.jpg", "00041.jpg", *(f"e.parquet#{number}" for number in range(7)), "z.jpg"]
     assert names_of(tmp_path / "out") == [*before, *new]
     (shards / "b.tar").unlink()
     (shards / "f.parquet").unlink()
-    assert run(module, tmp_path / "out", pattern, add=True).vanished == 2
+    assert run(module, tmp_path / "out", pattern, mode="add").vanished == 2
 
 
 def test_new_files_here_and_there_share_units(module: Module, tmp_path: Path) -> None:
     photos = write_folder(tmp_path / "photos", pictures(12))
     run(module, tmp_path / "out", photos)
     write_folder(photos, {f"{number:05d}b.jpg": jpeg(number + 50) for number in range(0, 12, 3)})
-    run(module, tmp_path / "out", photos, add=True)
-    assert [len(unit.inputs) for unit in FeatureFolder(tmp_path / "out").inputs()] == [4, 4, 4, 4]
+    run(module, tmp_path / "out", photos, mode="add")
+    assert [len(unit.inputs) for unit in Inputs(FeatureFolder(tmp_path / "out"))] == [4, 4, 4, 4]
 
 
 def test_other_settings_are_refused_and_said(module: Module, tmp_path: Path, folder: Path) -> None:
     before = contents_of(tmp_path / "out")
-    with pytest.raises(OutputError, match=r"embedding\.preset was 'hub' and is now 'slim'; take the same ones"):
-        run(module, tmp_path / "out", folder, add=True, options=replace(THREE, preset="slim"))
-    with pytest.raises(OutputError, match="sources was "):
-        run(module, tmp_path / "out", folder, folder, add=True)
+    with pytest.raises(
+        OutputError, match=r"with other settings \(embedding\.preset: hub → slim\): use the same settings"
+    ):
+        run(module, tmp_path / "out", folder, mode="add", options=replace(THREE, preset="slim"))
+    with pytest.raises(OutputError, match="sources: "):
+        run(module, tmp_path / "out", folder, folder, mode="add")
     assert contents_of(tmp_path / "out") == before
 
 
@@ -226,27 +230,27 @@ def test_a_source_that_is_gone_leaves_all_as_it_is(module: Module, tmp_path: Pat
 
     before = contents_of(tmp_path / "out")
     with pytest.raises(InputError, match="the server is gone"):
-        run(module, tmp_path / "out", folder, units=broken, add=True)
+        run(module, tmp_path / "out", folder, units=broken, mode="add")
     folder.rename(tmp_path / "away")
     with pytest.raises(InputError, match="does not exist"):
-        run(module, tmp_path / "out", folder, add=True)
+        run(module, tmp_path / "out", folder, mode="add")
     folder.mkdir()
     with pytest.raises(InputError, match="holds no picture"):
-        run(module, tmp_path / "out", folder, add=True)
+        run(module, tmp_path / "out", folder, mode="add")
     assert contents_of(tmp_path / "out") == before
 
 
 def test_a_file_takes_no_more(module: Module, tmp_path: Path, folder: Path) -> None:
-    with pytest.raises(OutputError, match=r"cannot add to .*f\.parquet: it is one file.*; name a folder"):
-        run(module, tmp_path / "f.parquet", folder, add=True)
+    with pytest.raises(OutputError, match=r"--add needs a folder of parts, and .*f\.parquet is one file: name a"):
+        run(module, tmp_path / "f.parquet", folder, mode="add")
     assert not list(tmp_path.glob("f.*"))
 
 
 def test_a_list_that_was_empty(module: Module, tmp_path: Path) -> None:
     photos = write_folder(tmp_path / "photos", pictures(2))
     with pytest.raises(InputError, match="the list names no source"):
-        run(module, tmp_path / "out", Path("list"), units=list, add=True)
-    report = run(module, tmp_path / "out", Path("list"), units=lambda: list_units([photos]), add=True)
+        run(module, tmp_path / "out", Path("list"), units=list, mode="add")
+    report = run(module, tmp_path / "out", Path("list"), units=lambda: list_units([photos]), mode="add")
     assert (report.rows, report.kept, report.vanished) == (2, 0, 0)
 
 
@@ -254,7 +258,7 @@ def test_names_that_are_no_text(module: Module, tmp_path: Path) -> None:
     photos = write_folder(tmp_path / "photos", {os.fsdecode(b"\xff.jpg"): jpeg(1), "é.jpg": jpeg(2)})
     run(module, tmp_path / "out", photos)
     write_folder(photos, {os.fsdecode(b"\xfe.jpg"): jpeg(3)})
-    assert run(module, tmp_path / "out", photos, add=True).rows == 1
+    assert run(module, tmp_path / "out", photos, mode="add").rows == 1
 
 
 def test_copies_of_what_is_there(module: Module, tmp_path: Path) -> None:
@@ -262,7 +266,7 @@ def test_copies_of_what_is_there(module: Module, tmp_path: Path) -> None:
     photos = write_folder(tmp_path / "photos", pictures(5))
     run(module, tmp_path / "out", photos, options=options)
     write_folder(photos, {"copy.jpg": jpeg(3), "other.jpg": jpeg(9)})
-    report = run(module, tmp_path / "out", photos, options=options, add=True)
+    report = run(module, tmp_path / "out", photos, options=options, mode="add")
     assert (report.rows, report.stages.copies) == (2, 1)
     rows = rows_of(tmp_path / "out")
     assert rows[5]["embedding"] == rows[3]["embedding"]
@@ -273,14 +277,14 @@ def test_readers_meanwhile_and_an_index_that_grows(module: Module, tmp_path: Pat
     out = tmp_path / "out"
     build_index(open_features(out)).close()
     with pytest.raises(KeyboardInterrupt):
-        run(module, out, folder, add=True, listener=StopAfter(3))
+        run(module, out, folder, mode="add", progress=StopAfter(3))
     unfinished = open_features(out)
     assert 10 < unfinished.rows < 15
     with pytest.raises(InputError, match="lacks 1 of 4 parts: go on building it with --index"):
         open_index(unfinished)
     copied: list[int] = []
     build_index(unfinished, progress=copied.append).close()
-    run(module, out, folder, add=True)
+    run(module, out, folder, mode="add")
     features = open_features(out)
     build_index(features, progress=copied.append).close()
     assert sum(copied) == 4  # of the five that are new one has failed; none of the ten is read again
@@ -298,7 +302,7 @@ def test_readers_meanwhile_and_an_index_that_grows(module: Module, tmp_path: Pat
 PROGRAM = """
 import sys
 from pnasnet.extract import keeper
-from pnasnet.extract.sources import listing
+from pnasnet.pictures import listing
 listing.FILES_IN_UNIT, keeper.PART_SECONDS = 8, 0.05
 from pnasnet.cli import main
 main(sys.argv[1:])
@@ -325,16 +329,16 @@ def test_kill_9_at_random_moments(tmp_path: Path) -> None:
         time.sleep(random.random() * 0.03)
         process.kill()
         process.communicate()
-        if FeatureFolder(out).is_complete and len(names_of(out)) == 400:  # faster than the killer: once more
+        if FeatureFolder(out).mark() and len(names_of(out)) == 400:  # faster than the killer: once more
             shutil.rmtree(out)
             shutil.copytree(tmp_path / "first", out)
     assert subprocess.run([*command, "--add"], env=ENVIRONMENT, check=False, capture_output=True).returncode == 3
-    assert not list(out.glob(".*"))
+    assert [path.name for path in out.glob(".*")] == [".lock"]
     after = parts_of(out)
     assert {name: after[name] for name in before} == before
     assert names_of(out) == [*pictures(200), *(f"{number:05d}b.jpg" for number in range(200))]
     assert pq.read_table(out)["status"].to_pylist().count("error") == 1
-    assert FeatureFolder(out).mark["rows"] == 400
+    assert FeatureFolder(out).mark()["rows"] == 400
 
 
 def state_of(output: Path) -> set[Path]:
