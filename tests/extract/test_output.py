@@ -1,16 +1,24 @@
 """Folders and files: overwriting, joining, and what belongs to others."""
 
+import shutil
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from pnasnet import Module
 from pnasnet.errors import InputError, OutputError
 from pnasnet.extract import ExtractOptions
+from pnasnet.extract.folder import FeatureFolder, Kept
+from pnasnet.extract.part import Part
 from pnasnet.pictures import listing
 
 from tests.helpers.corpus import MODEL, everything, pictures, rows_of, write_folder
+from tests.helpers.disks import small_disk_at
 from tests.helpers.extract_runs import StopAfter, run
 
 __all__ = ["everything"]
@@ -100,3 +108,159 @@ def test_one_file(module: Module, tmp_path: Path, everything: list[Path]) -> Non
     assert (again.kept, again.rows, again.failed) == (36, 0, 5)
     with pytest.raises(OutputError, match=r"f\.parquet exists: choose another name"):
         run(module, output, *everything, options=ExtractOptions(preset="slim"))
+
+
+def test_a_disk_that_fills_while_joining(module: Module, tmp_path: Path) -> None:
+    folder = write_folder(tmp_path / "folder", pictures(200))
+    run(module, tmp_path / "whole", folder)
+    run(module, tmp_path / "whole.parquet", folder)
+    paths = [*(tmp_path / "whole").iterdir()]
+    pages = sum(-(-path.stat().st_size // 4096) for path in paths) + (tmp_path / "whole.parquet").stat().st_size // 8192
+    with small_disk_at(tmp_path / "disk", f"{4 * pages}k") as disk:
+        with pytest.raises(OutputError, match=r"f\.parquet: No space left on device; free some space") as caught:
+            run(module, disk / "f.parquet", folder)
+        assert caught.value.__notes__ == [
+            f"all 200 rows are safe in {disk}/f.partial; repeat the command to join them",
+        ]
+        assert sorted(path.name for path in disk.iterdir()) == ["f.partial"]
+        assert rows_of(disk / "f.partial") == rows_of(tmp_path / "whole")
+        shutil.copytree(disk / "f.partial", tmp_path / "f.partial")  # to where there is room
+    report = run(module, tmp_path / "f.parquet", folder)
+    assert (report.kept, report.rows) == (200, 0)
+    assert rows_of(tmp_path / "f.parquet") == rows_of(tmp_path / "whole")
+
+
+class DeadError(BaseException):
+    """Ends a process, as far as the files can tell."""
+
+
+def _killed(patch: pytest.MonkeyPatch, moment: int, action: Callable[[], object]) -> bool:
+    """Die before the files change for the `moment`-th time; return whether that happened."""
+    changes = 0
+
+    def guard(name: str) -> None:
+        change = getattr(Path, name)
+
+        def guarded(path: Path, *arguments: Any, **options: Any) -> Any:
+            nonlocal changes
+            if changes >= moment:  # whoever tidies up is dead, too
+                raise DeadError
+            changes += 1
+            return change(path, *arguments, **options)
+
+        patch.setattr(Path, name, guarded)
+
+    for name in ("replace", "unlink", "rmdir"):
+        guard(name)
+    try:
+        action()
+    except DeadError:
+        return True
+    return False
+
+
+@pytest.mark.parametrize("name", ["out", "f.parquet"])
+def test_death_before_each_change_while_overwriting(
+    module: Module, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """Whatever the moment, one whole result exists, and the same command finishes."""
+    photos, slim = write_folder(tmp_path / "photos", pictures(5)), ExtractOptions(preset="slim", batch_size=3)
+    run(module, tmp_path / "new/out", photos, options=slim)
+    new, deaths, died = rows_of(tmp_path / "new/out"), 0, True
+    while died:
+        home = tmp_path / str(deaths)
+        home.mkdir()
+        run(module, home / name, photos)
+        (home / "notes.txt").write_text("mine")
+        if name == "out":
+            (home / "out/part-mine.parquet").write_text("mine")
+        old = [row["embedding"] for row in rows_of_ours(home / name)]
+        with monkeypatch.context() as patch:
+            died = _killed(patch, deaths, partial(run, module, home / name, photos, options=slim, mode="overwrite"))
+        whole = [rows_of_ours(place) for place in home.rglob("*") if place.name in (name, "out.new") and place.exists()]
+        assert any([row["embedding"] for row in rows] == old or rows == new for rows in whole)
+        run(module, home / name, photos, options=slim, mode="overwrite")
+        assert rows_of_ours(home / name) == new
+        if name == "out":
+            assert (home / "out/part-mine.parquet").read_text() == "mine"
+            assert sorted(path.name for path in home.iterdir()) == ["notes.txt", "out"]
+        else:
+            left = ["f.parquet", "f.report.html", "f.report.json", "notes.txt"]
+            assert sorted(path.name for path in home.iterdir()) == left
+        deaths += died
+    assert deaths > 8
+
+
+def rows_of_ours(output: Path) -> list[dict[str, object]]:
+    parts = FeatureFolder(output).parts() if output.is_dir() else [output]
+    return [row for part in parts for row in pq.read_table(part).to_pylist()]
+
+
+def test_files_of_others_stay_in_place(module: Module, tmp_path: Path) -> None:
+    """Names with brackets, and names that begin and end like ours."""
+    photos, output = write_folder(tmp_path / "photos", pictures(3)), tmp_path / "a[1]"
+    run(module, output, photos)
+    mine = {"part-mine.parquet", ".my.notes.parquet", "part-00000-c4.snappy.parquet", "_notes.json", ".0123abcd.txt"}
+    write_folder(output, dict.fromkeys(mine, b"mine"))
+    neighbours = [tmp_path / ".x.a[1].partial", tmp_path / ".0123abcd.a1", tmp_path / "a1.new"]
+    for neighbour in neighbours:
+        write_folder(neighbour, {"mine": b"mine"})
+    (output / ".89abcdef._complete.json").write_text("left by a killed run")
+    (output / "part-00000000-000000000.parquet").unlink()
+    run(module, output, photos)
+    assert not (output / ".89abcdef._complete.json").exists()
+    for mode in (None, "overwrite"):
+        run(module, output, photos, mode=mode)  # type: ignore[arg-type]
+        assert {path.name for path in output.iterdir() if path.read_bytes() == b"mine"} == mine
+        assert len(rows_of_ours(output)) == 3
+    run(module, tmp_path / "a[1].parquet", photos)
+    assert [(neighbour / "mine").read_bytes() for neighbour in neighbours] == [b"mine"] * 3
+    assert not (tmp_path / "a[1].partial").exists()
+
+
+def test_a_removal_that_fails_is_one_line(module: Module, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    photos = write_folder(tmp_path / "photos", pictures(3))
+    run(module, tmp_path / "out", photos)
+    (tmp_path / "out/part-00000000-000000000.parquet").unlink()
+
+    def refuse(path: Path, missing_ok: bool = False) -> None:
+        raise PermissionError(1, "Operation not permitted", str(path))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "unlink", refuse)
+        with pytest.raises(OutputError, match=r"cannot write .*out: Operation not permitted"):
+            run(module, tmp_path / "out", photos)
+    assert run(module, tmp_path / "out", photos).rows == 3
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", "null", "\xff"])
+@pytest.mark.parametrize("name", ["_inputs.jsonl", "_settings.json", "_complete.json"])
+def test_damaged_files_of_ours_are_one_line(module: Module, tmp_path: Path, name: str, content: str) -> None:
+    photos = write_folder(tmp_path / "photos", pictures(3))
+    run(module, tmp_path / "out", photos)
+    (tmp_path / "out" / name).write_bytes(content.encode("latin-1"))
+    if name == "_inputs.jsonl":
+        (tmp_path / "out/_complete.json").unlink()
+    with pytest.raises(InputError, match=rf"{name} is damaged \(.*\): (remove it|choose)"):
+        run(module, tmp_path / "out", photos)
+    if name == "_complete.json":
+        (tmp_path / "out" / name).unlink()
+        assert run(module, tmp_path / "out", photos).kept == 3
+
+
+def test_an_empty_part_of_an_earlier_version_ends_its_unit(tmp_path: Path) -> None:
+    folder, table = FeatureFolder(tmp_path), pa.table({"status": pa.array(["ok", "ok"])})
+    folder.write_part(Part(0, 0, 2, last=False), table)
+    folder.write_part(Part(0, 2, 0, last=True), table.slice(0, 0))
+    assert folder.kept() == {0: Kept(2, finished=True)}
+
+
+def test_names_of_files_that_are_neither(module: Module, tmp_path: Path) -> None:
+    photos = write_folder(tmp_path / "photos", pictures(3))
+    run(module, tmp_path / "A.PARQUET", photos)
+    assert (tmp_path / "A.PARQUET").is_file()
+    for name in ("out.csv", "out.NPY", "photos/00000.jpg"):
+        with pytest.raises(OutputError, match=r"name a folder, or a file whose name ends in \.parquet"):
+            run(module, tmp_path / name, photos)
+    run(module, tmp_path / "features.v2", photos)
+    assert len(rows_of(tmp_path / "features.v2")) == 3

@@ -11,11 +11,13 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 
 from pnasnet import Module
-from pnasnet.errors import InputError
+from pnasnet.errors import ImageError, InputError
 from pnasnet.extract import ExtractOptions, FeatureFolder, Report, Sources, columns_for, extract_to, keeper, list_units
+from pnasnet.extract import feed as reading
 from pnasnet.extract.feed import feed, read_picture
 from pnasnet.extract.output import Mode
 from pnasnet.pictures import Picture, Unit, UnreachableError, listing
@@ -251,3 +253,82 @@ def test_a_source_that_goes_away_ends_the_run_and_may_come_back(module: Module, 
     (tmp_path / "away").rename(folder)
     extract(module, tmp_path / "out", folder, options=options)
     assert [row["status"] for row in rows_of(tmp_path / "out")] == ["ok"] * 30
+
+
+def test_only_unreachable_rows_are_read_again(module: Module, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(listing, "FILES_IN_UNIT", 8)
+    folder = write_folder(tmp_path / "folder", {**pictures(20), "00004.jpg": b"no picture"})
+    lost, read = {"00003.jpg", "00009.jpg", "00010.jpg", "00019.jpg"}, set[str]()
+    read_listed = reading._read_listed
+
+    def failing(path: str) -> bytes:
+        read.add(Path(path).name)
+        if Path(path).name in lost:
+            raise UnreachableError(f"{path}: stale")
+        return read_listed(path)
+
+    extract(module, tmp_path / "whole", folder)
+    monkeypatch.setattr(reading, "_read_listed", failing)
+    for expected, left in ((set(pictures(20)), {"00009.jpg"}), (set(lost), set[str]())):
+        with pytest.raises(InputError, match=r"could not be reached, such as .*stale; repeat the command"):
+            extract(module, tmp_path / "out", folder)
+        assert read == expected
+        read.clear()
+        lost &= left or {"00009.jpg"}
+    lost.clear()
+    report = extract(module, tmp_path / "out", folder)
+    assert (read, report.rows, report.kept, report.failed, report.failed_before) == ({"00009.jpg"}, 1, 19, 1, 1)
+    assert rows_of(tmp_path / "out") == rows_of(tmp_path / "whole")
+    assert [part.name for part in FeatureFolder(tmp_path / "out").parts()] == [
+        part.name for part in FeatureFolder(tmp_path / "whole").parts()
+    ]
+
+
+def test_retry_errors_reads_failed_rows_again(module: Module, tmp_path: Path) -> None:
+    folder = write_folder(tmp_path / "folder", {**pictures(6), "00002.jpg": b"cut", "00004.jpg": b"cut"})
+    (tmp_path / "a.tar").write_bytes(tar(pictures(5, 10))[:2500])
+    (tmp_path / "b.tar").write_bytes(tar(pictures(2, 20)))
+    sources = [folder, tmp_path / "a.tar", tmp_path / "b.tar"]
+    first = extract(module, tmp_path / "out", *sources)
+    assert first.failed == 3
+    assert extract(module, tmp_path / "out", *sources, mode="retry-errors").failed == 3
+    write_folder(folder, pictures(5))
+    (tmp_path / "a.tar").write_bytes(tar(pictures(5, 10)))
+    report = extract(module, tmp_path / "out", *sources, mode="retry-errors")
+    assert (report.failed, report.kept + report.rows) == (0, 13)
+    assert report.rows < 7
+    extract(module, tmp_path / "whole", *sources)
+    assert rows_of(tmp_path / "out") == rows_of(tmp_path / "whole")
+    assert extract(module, tmp_path / "out", *sources, mode="retry-errors").rows == 0
+
+
+def test_retry_errors_of_a_folder_of_an_earlier_version(module: Module, tmp_path: Path) -> None:
+    """Its parts do not say that the last row stands for the rest of a damaged shard."""
+    (tmp_path / "a.tar").write_bytes(tar(pictures(5))[:2500])
+    extract(module, tmp_path / "new", tmp_path / "a.tar")
+    rows = pq.read_table(tmp_path / "new")
+    for part in FeatureFolder(tmp_path / "new").parts():
+        part.unlink()
+    stated = {b"pnasnet.unit": b"0", b"pnasnet.first": b"0", b"pnasnet.last": b"1"}
+    old = rows.schema.with_metadata({**rows.schema.metadata, **stated})
+    for name in (b"pnasnet.rest", b"pnasnet.unreachable"):
+        old = old.with_metadata({key: value for key, value in old.metadata.items() if key != name})
+    pq.write_table(rows.cast(old), tmp_path / "new/part-00000000-000000000.parquet")
+    assert extract(module, tmp_path / "new", tmp_path / "a.tar").rows == 0
+    (tmp_path / "a.tar").write_bytes(tar(pictures(5)))
+    assert extract(module, tmp_path / "new", tmp_path / "a.tar", mode="retry-errors").failed == 0
+    assert names_in(tmp_path / "new") == list(pictures(5))
+
+
+def test_a_file_that_is_missing_among_others_is_an_error_and_an_empty_folder_an_outage(tmp_path: Path) -> None:
+    folder = write_folder(tmp_path / "folder", pictures(2))
+    found = [placed.picture for placed in feed(enumerate(list_units([folder])), {})]
+    (folder / "00000.jpg").unlink()
+    with pytest.raises(ImageError, match="no such file") as caught:
+        read_picture(found[0])
+    assert not isinstance(caught.value, UnreachableError)
+    (folder / "00001.jpg").unlink()
+    for _ in range(2):
+        with pytest.raises(UnreachableError, match="its folder is missing or empty: check the path and the disk"):
+            read_picture(found[1])
+        shutil.rmtree(folder, ignore_errors=True)

@@ -70,6 +70,6 @@ def test_what_is_not_there(bucket: str) -> None:
 
 def test_without_credentials_nothing_is_printed(bucket: str) -> None:
     """Such as for public buckets."""
-    program = f"from pnasnet.extract.sources.storage import read_url; print(len(read_url('{bucket}/dir/00000.jpg')))"
+    program = f"from pnasnet.pictures.storage import read_url; print(len(read_url('{bucket}/dir/00000.jpg')))"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert (done.stdout, done.stderr) == (f"{len(FILES['00000.jpg'])}\n", "")

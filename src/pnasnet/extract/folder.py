@@ -204,7 +204,7 @@ class FeatureFolder:
 
     def remove(self) -> None:
         """Remove every file that this class wrote, and the folder unless it holds others. Call it outside `opened`."""
-        if not self._names() or (not (self.path / SETTINGS).is_file() and self.others()):
+        if not self.path.is_dir() or (not (self.path / SETTINGS).is_file() and self.others()):
             return
         with locked(self.path), writing(self.path):
             ours = [name for name in self._names() if _is_ours(name) and name != LOCK]
@@ -235,7 +235,7 @@ class FeatureFolder:
     def _read_object(self, name: str) -> dict[str, Any] | None:
         path = self.path / name
         value = read_json(path, "remove it, or choose another folder" if name == COMPLETE else "choose another folder")
-        if value is not None and not isinstance(value, dict):
+        if not isinstance(value, dict) and path.exists():
             raise InputError(f"{path} is damaged (it holds no JSON object): choose another folder")
         return value
 

@@ -12,8 +12,9 @@ import os
 import re
 import secrets
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,12 +22,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ..errors import InputError, OutputError
-from ..support.files import check_target, replacing, writing
+from ..support.files import check_target, remove_temporaries, replacing, writing
 from ..support.locks import locked
 from ..support.progress import Progress, counter, silent
 from ..support.text import counted
 from .columns import Column
-from .folder import SETTINGS, FeatureFolder, settings_hash
+from .folder import FeatureFolder, settings_hash
 from .inputs import Inputs
 from .options import DEFAULTS, ExtractOptions
 from .part import parquet_writer
@@ -140,8 +141,7 @@ class _Run:
         else:
             if self._mode == "overwrite":
                 self._start_over(folder)
-            report = self._into(folder)
-            _join(folder, file, FeatureSchema.of(self._columns), self._settings, report)
+            report = self._into(folder, partial(_join, folder, file, FeatureSchema.of(self._columns), self._settings))
         if not folder.differences(self._settings):
             move_report(folder, file)
             folder.remove()
@@ -152,8 +152,8 @@ class _Run:
         if folder.differences(self._settings):
             folder.remove()
 
-    def _into(self, folder: FeatureFolder) -> Report:
-        """Start, resume or extend the run of a folder."""
+    def _into(self, folder: FeatureFolder, finish: Callable[[Report], None] = lambda report: None) -> Report:
+        """Start, resume or extend the run of a folder; `finish` is called with its lock held."""
         inputs = Inputs(folder)
         if self._mode == "resume" and not inputs.are_listed:
             raise OutputError(f"nothing to resume: no run has started in {folder.path}; leave out --resume")
@@ -164,6 +164,7 @@ class _Run:
                 again = self._mode == "retry-errors" and mark.get("failed")
                 report = _before(mark) if mark and not again else self._complete(folder, inputs)
                 report.vanished = vanished
+                finish(report)
                 return report
         except BaseException as error:
             _add_note(folder, inputs, error)
@@ -203,6 +204,8 @@ def _before(mark: Mapping[str, Any]) -> Report:
 def _add_note(folder: FeatureFolder, inputs: Inputs, error: BaseException) -> None:
     """Say how many rows are kept, or remove a folder in which nothing was begun."""
     with suppress(OutputError, InputError):
+        if getattr(error, "__notes__", None):
+            return  # of joining: all rows are safe
         if rows := folder.rows():
             error.add_note(f"{counted(rows, 'row')} are kept in {folder.path}; repeat the command to resume")
         elif not inputs.are_listed:
@@ -212,7 +215,8 @@ def _add_note(folder: FeatureFolder, inputs: Inputs, error: BaseException) -> No
 def _join(
     folder: FeatureFolder, file: Path, schema: FeatureSchema, settings: Mapping[str, Any], report: Report
 ) -> None:
-    """Write all parts into one file, a row group at a time."""
+    """Write all parts into one file, a row group at a time; the folder is locked."""
+    remove_temporaries(file, older_than=0)  # of runs that were killed here: nobody else holds the lock
     rows = report.kept + report.rows
     stated = {_HASH: settings_hash(settings), _ROWS: str(rows), _FAILED: str(report.failed)}
     arrow = schema.schema()
@@ -254,5 +258,5 @@ def _swap(new: FeatureFolder, old: FeatureFolder) -> None:
         new.path.replace(old.path)
     aside = re.compile(rf"\.[0-9a-f]{{8}}\.{re.escape(old.path.name)}")
     for path in old.path.parent.iterdir():  # those of killed runs, too
-        if aside.fullmatch(path.name) and (path / SETTINGS).is_file():
+        if aside.fullmatch(path.name) and path.is_dir() and not FeatureFolder(path).others():
             FeatureFolder(path).remove()
