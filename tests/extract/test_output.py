@@ -210,7 +210,7 @@ def test_files_of_others_stay_in_place(module: Module, tmp_path: Path) -> None:
     run(module, output, photos)
     assert not (output / ".89abcdef._complete.json").exists()
     for mode in (None, "overwrite"):
-        run(module, output, photos, mode=mode)  # type: ignore[arg-type]
+        run(module, output, photos, mode=mode)
         assert {path.name for path in output.iterdir() if path.read_bytes() == b"mine"} == mine
         assert len(rows_of_ours(output)) == 3
     run(module, tmp_path / "a[1].parquet", photos)

@@ -1,4 +1,4 @@
-"""Pictures in, their likeliest classes out."""
+"""From pictures to their likeliest classes."""
 
 from collections.abc import Generator, Iterable
 from contextlib import closing
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Classification:
-    """A picture's likeliest classes, likeliest first, as names and probabilities; or one line that says why not."""
+    """The likeliest classes of a picture, likeliest first, as names and probabilities; or the error in one line."""
 
     path: str
     classes: tuple[tuple[str, float], ...] = ()
@@ -26,16 +26,16 @@ class Classification:
 def classify(
     module: "Module", pictures: Iterable[Picture], options: ExtractOptions = DEFAULTS, *, top: int = 5
 ) -> Generator[Classification, None, None]:
-    """Yield the `top` classes of pictures, in their order.
+    """Yield the `top` classes of each picture, in order.
 
-    A class without a known name is called `class N`, by its place among the logits.
+    A class without a known name is called `class N`, by its index among the logits.
 
     Raises:
         InputError: the network has no classifier.
     """
     classes = module.model.spec.num_classes
     if classes is None:
-        raise InputError(f"{module.model.name} has no classifier: its weights only make feature vectors")
+        raise InputError(f"{module.model.name} has no classifier: its weights compute feature vectors only")
     names = module.model.labels or tuple(f"class {index}" for index in range(classes))
     with closing(extract(module, pictures, options, endpoint="Predictions")) as batches:
         for batch in batches:

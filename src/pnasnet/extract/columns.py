@@ -1,4 +1,4 @@
-"""Which vectors are extracted, and how they are written: a column for each model and endpoint."""
+"""The columns of vectors, one for each model and endpoint: what they contain and how they are written."""
 
 import re
 from collections.abc import Sequence
@@ -25,15 +25,15 @@ Floats = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Column:
-    """A column of vectors.
+    """A column of vectors: one endpoint of one network.
 
     Attributes:
-        name: of the column.
+        name: name of the column.
         module: the network.
-        endpoint: which of its outputs.
-        computed: all the endpoints that the network computes for this and other columns.
+        endpoint: the output of the network.
+        computed: all endpoints that the network computes at once, for this column and others.
         preset: the preprocessing.
-        options: how the vectors are made.
+        options: pooling, number format and normalisation.
     """
 
     name: str
@@ -45,21 +45,21 @@ class Column:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Of a vector as it is written: [length], or [height, width, channels]."""
+        """Shape of one vector: [length], or [height, width, channels] of a whole map."""
         shape = self.module.model.plan.endpoints()[self.endpoint]
         return shape if self.options.whole_maps else shape[-1:]
 
     @property
     def type(self) -> pa.DataType:
-        """How a vector is written: a fixed-size list of float32 or float16."""
+        """Arrow type of one vector: a fixed-size list of float32 or float16."""
         number = pa.float16() if self.options.vectors == "float16" else pa.float32()
         return pa.list_(number, prod(self.shape))
 
     def finish(self, output: Floats) -> NDArray[np.float32] | NDArray[np.float16]:
-        """Return vectors [B, length] as they are written, from what the network gave: [B, length] or maps.
+        """Turn the network's output, [B, length] or maps [B, h, w, C], into vectors [B, length] as they are written.
 
-        A map is rectified and averaged over its pixels, as the network does before its last layer, unless whole maps
-        are wanted: `Cell_11` of PNASNet-5 (large) so gives `global_pool`.
+        Unless whole maps are wanted, a map passes through ReLU and is averaged over its positions, as the network does
+        before its last layer: `Cell_11` of PNASNet-5 (large) becomes `global_pool`.
         """
         if output.ndim == 4 and not self.options.whole_maps:
             output = np.maximum(output, 0).mean((1, 2), dtype=np.float32)
@@ -75,7 +75,7 @@ class Column:
         return vectors
 
     def metadata(self) -> dict[str, str]:
-        """Return what makes vectors comparable: rows of two files may be mixed where all of this is equal."""
+        """Return the metadata of the vectors; those of two files are comparable if all but version and engine are equal."""
         module, options = self.module, self.options
         height, width = module.image_size
         return {
@@ -96,7 +96,7 @@ class Column:
 
 
 def columns_for(modules: Sequence["Module"], endpoints: Sequence[str], options: ExtractOptions) -> tuple[Column, ...]:
-    """Return a column for each model and endpoint: `embedding`, or, where there are several, `embedding_NAME`.
+    """Return a column for each model and endpoint: `embedding`, or `embedding_NAME` if there are several.
 
     Raises:
         UnknownNameError: a model has no such endpoint, or there is no such preset.
@@ -116,32 +116,32 @@ def columns_for(modules: Sequence["Module"], endpoints: Sequence[str], options: 
             columns.append(Column(re.sub(r"\W", "_", "_".join(parts)), module, endpoint, computed, preset, options))
     names = [column.name for column in columns]
     if len(set(names)) < len(names):
-        raise InputError("two of the models or endpoints have the same name: take each once, in a run of its own")
+        raise InputError("two of the models or endpoints have the same name: extract them in separate runs")
     return tuple(columns)
 
 
 @dataclass(frozen=True)
 class ColumnBuilder:
-    """Builds the columns of models and endpoints on any machine: called, it opens the models."""
+    """A picklable recipe for columns: call it on any machine to open the models there."""
 
     models: tuple[ModelChoice, ...]
     endpoints: tuple[str, ...]
     options: ExtractOptions
 
     def on_workers(self, cpus: int) -> "ColumnBuilder":
-        """Return the same for workers of `cpus` processors, whose engines and decoders take no more than these."""
+        """Return a recipe whose engines and decoders use at most `cpus` processors."""
         engines = [replace(choice.engine, threads=choice.engine.threads or cpus) for choice in self.models]
         models = tuple(replace(choice, engine=own) for choice, own in zip(self.models, engines, strict=True))
         options = replace(self.options, decoders=self.options.decoders or cpus)
         return replace(self, models=models, options=options)
 
     def __call__(self) -> tuple[Column, ...]:
-        """Open the models, and return a column for each of them and each endpoint."""
+        """Open the models, and return their columns."""
         return columns_for([choice.open() for choice in self.models], self.endpoints, self.options)
 
 
 def _rounded_to_bfloat16(vectors: Floats) -> Floats:
-    """Round to the nearest bfloat16, ties to even. They stay float32, which every reader knows, and compress well."""
+    """Round to the nearest bfloat16, ties to even, but return float32, which every reader knows; it compresses well."""
     bits = vectors.view(np.uint32)
     rounded = (bits + (0x7FFF + ((bits >> 16) & 1))) & np.uint32(0xFFFF0000)
     return rounded.astype(np.uint32).view(np.float32)

@@ -234,10 +234,14 @@ class FeatureFolder:
 
     def _read_object(self, name: str) -> dict[str, Any] | None:
         path = self.path / name
-        value = read_json(path, "remove it, or choose another folder" if name == COMPLETE else "choose another folder")
-        if not isinstance(value, dict) and path.exists():
+        value: object = read_json(
+            path, "remove it, or choose another folder" if name == COMPLETE else "choose another folder"
+        )
+        if isinstance(value, dict):
+            return value
+        if path.exists():
             raise InputError(f"{path} is damaged (it holds no JSON object): choose another folder")
-        return value
+        return None
 
 
 def settings_hash(settings: Mapping[str, Any]) -> str:

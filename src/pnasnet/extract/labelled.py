@@ -1,4 +1,4 @@
-"""Labelled pictures through a network: the pipeline over a data set, whose pictures need not be files."""
+"""The pipeline over a labelled data set, whose pictures need not be files."""
 
 from collections.abc import Generator
 from typing import TYPE_CHECKING
@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 def extract_labelled(
     module: "Module", data: LabelledImages, endpoint: str, options: ExtractOptions = DEFAULTS
 ) -> Generator[Batch, None, None]:
-    """Yield an endpoint's vectors of all pictures, in order, a row for each; the rows' paths are the pictures' names.
+    """Yield the vectors of one endpoint, a row for each picture, in order; `path` is the picture's name in the data set.
 
-    Raises `UnknownNameError` where there is no such preset; a picture that cannot be read only fails its own row.
+    A picture that cannot be read becomes a row with an error. Raises `UnknownNameError` if there is no such preset.
     """
     columns = columns_for([module], [endpoint], options)
     return extract_columns(range(len(data)), data.read, lambda index: str(data.names[index]), columns, options)

@@ -1,4 +1,4 @@
-"""What may be chosen about an extraction beside the models."""
+"""The options of an extraction besides the models."""
 
 from dataclasses import dataclass
 
@@ -9,29 +9,31 @@ VECTORS = ("float32", "float16", "bfloat16")
 
 @dataclass(frozen=True)
 class ExtractOptions:
-    """What may be chosen about an extraction beside the models and their endpoints."""
+    """The options of an extraction besides the models and their endpoints.
+
+    Raises `InputError` or `UnknownNameError` for values that do not exist.
+    """
 
     preset: str | None = None
-    """The preprocessing; None takes the model's own."""
+    """The preprocessing; None for the model's own."""
     exif: bool | None = None
-    """Whether to apply the EXIF orientation; None does as the preset says."""
+    """Whether to apply the EXIF orientation; None for what the preset does."""
     vectors: str = "float32"
-    """How numbers are written: float32, float16, or bfloat16, which is float32 rounded, at half the size on disk."""
+    """Number format: float32, float16, or bfloat16 (float32 rounded to bfloat16, which halves the size on disk)."""
     normalize: bool = False
     """Whether vectors are scaled to length 1."""
     whole_maps: bool = False
-    """Whether an endpoint that is a map is written as such; else it is rectified and averaged over its pixels."""
+    """Whether to write feature maps whole, instead of averaging them over positions after a ReLU."""
     batch_size: int = 8
-    """How many images the engine gets at once; more make no network faster on CPUs, and take memory."""
+    """Images for each run of the engine; on CPUs more are not faster, and use more memory."""
     decoders: int | None = None
-    """How many threads decode; None takes as many as there are processors."""
+    """Number of decoding threads; None for one per processor."""
     deduplicate: bool = False
-    """Whether pictures that are equal byte for byte are computed once; not on clusters."""
+    """Whether pictures with equal bytes are computed once; not available on clusters."""
     give_up: int = 32
-    """After how many pictures in a row that cannot be reached, such as on a disk that is gone, a run ends; 0: never."""
+    """The run ends after so many unreachable pictures or shards in sequence; 0: they are recorded as failed instead."""
 
     def __post_init__(self) -> None:
-        """Check them."""
         if self.batch_size < 1 or (self.decoders is not None and self.decoders < 1):
             raise InputError(f"batch size {self.batch_size} and decoders {self.decoders} must be at least 1")
         if self.vectors not in VECTORS:

@@ -1,4 +1,4 @@
-"""Some of the pictures of a run, each as likely as any other, as small as a contact sheet shows them."""
+"""A random sample of the pictures of a run, as small JPEGs for a contact sheet."""
 
 import io
 import random
@@ -15,25 +15,20 @@ _PICTURES, _PIXELS = 48, 112
 
 
 class Sample:
-    """A sample without replacement of a stream of unknown length (Vitter's algorithm R); takes little memory.
-
-    Attributes:
-        thumbnails: pictures by name, as JPEG files.
-    """
+    """A uniform sample without replacement of a stream of unknown length (Vitter's algorithm R), in bounded memory."""
 
     def __init__(self, size: int = _PICTURES, seed: int = 0) -> None:
-        """Keep up to `size` pictures."""
         self._size, self._random, self._lock = size, random.Random(seed), threading.Lock()
         self._seen = 0
         self._kept: list[tuple[str, bytes]] = []
 
     @property
     def thumbnails(self) -> list[tuple[str, bytes]]:
-        """The names and the small JPEGs of the pictures kept."""
+        """The names and small JPEGs of the sampled pictures."""
         return list(self._kept)
 
     def offer(self, picture: Picture, prepared: Prepared) -> None:
-        """Take a picture into account; called by several threads."""
+        """Offer a picture to the sample; called by several threads."""
         with self._lock:
             self._seen += 1
             place = len(self._kept) if len(self._kept) < self._size else self._random.randrange(self._seen)
@@ -46,7 +41,7 @@ class Sample:
             self._kept[place] = (picture.name, thumbnail)
 
     def merge(self, other: "Sample") -> None:
-        """Take into account what another machine has sampled: each picture of both is as likely."""
+        """Merge the sample of another machine; every picture of either is equally likely to be kept."""
         with self._lock:
             both, left = [self._kept, list(other._kept)], [self._seen, other._seen]
             kept: list[tuple[str, bytes]] = []
@@ -57,16 +52,14 @@ class Sample:
             self._kept, self._seen = kept, self._seen + other._seen
 
     def __getstate__(self) -> dict[str, Any]:
-        """Return what is pickled: all but the lock."""
         return {**self.__dict__, "_lock": None}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        """Take what was pickled, with a lock of its own."""
         self.__dict__ |= {**state, "_lock": threading.Lock()}
 
 
 def _thumbnail(prepared: Prepared) -> bytes:
-    """Return the picture as the network sees it, with the sides' ratio that it had."""
+    """Return the network's input as a small JPEG with the aspect ratio of the picture."""
     pixels = np.clip(prepared.images[0] * 255 + 0.5, 0, 255).astype(np.uint8)
     scale = _PIXELS / max(prepared.width, prepared.height)
     size = (max(1, round(prepared.width * scale)), max(1, round(prepared.height * scale)))

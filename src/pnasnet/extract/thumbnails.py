@@ -1,4 +1,4 @@
-"""Thumbnails of pictures that rows name, wherever these lie."""
+"""Thumbnails of pictures, found by the names in their rows."""
 
 import logging
 from collections.abc import Callable, Generator, Iterable
@@ -22,17 +22,16 @@ _KINDS = 3
 def thumbnails(
     names: Iterable[str], side: int, *, quality: int = 80, progress: Callable[[int], object] = lambda done: None
 ) -> Generator[bytes | None, None, None]:
-    """Yield a small JPEG of each picture, in the order of their names; None where there is no picture any more.
+    """Yield a small JPEG of each picture, in the order of the names; None for a picture that cannot be opened.
 
-    Pictures are looked for shard by shard, as by `find_named`; those whose turn has not come are kept, which are few
-    where the names are in the order of the rows. In the end a warning is logged that counts those that were not to be
-    had, and says why.
+    Pictures are searched shard by shard, as by `find_named`. Those found before their turn are kept in memory; they are
+    few if the names are in the order of the rows. At the end, a warning counts missing pictures with the reasons.
 
     Args:
-        names: as in the column `path`.
-        side: pixels of the longer side, at most.
-        quality: of the JPEGs.
-        progress: told how many are done.
+        names: names as in the column `path`.
+        side: maximum of the longer side, in pixels.
+        quality: JPEG quality.
+        progress: called with the number of pictures done.
     """
     places: dict[str, list[int]] = {}
     for place, name in enumerate(names):
@@ -57,7 +56,7 @@ def thumbnails(
 
 
 def _shrink(picture: Picture, side: int, quality: int) -> tuple[str, bytes | None, str | None]:
-    """Return a picture's name and its small JPEG, or why there is none."""
+    """Return a picture's name and its small JPEG, or the error."""
     try:
         return picture.name, small_jpeg(picture.read(), side, quality=quality), None
     except PnasnetError as error:
@@ -65,7 +64,7 @@ def _shrink(picture: Picture, side: int, quality: int) -> tuple[str, bytes | Non
 
 
 def _why(failures: Failures) -> str:
-    """Return the most frequent reasons, each with one of its pictures."""
+    """Return the most frequent reasons, each with an example."""
     groups = failures.groups()
     told = [f"{group['count']:,} such as {_example(**group['examples'][0])}" for group in groups[:_KINDS]]
     left = sum(group["count"] for group in groups[_KINDS:])
