@@ -75,7 +75,7 @@ class Column:
         return vectors
 
     def metadata(self) -> dict[str, str]:
-        """Return the metadata of the vectors; those of two files are comparable if all but version and engine are equal."""
+        """Return metadata; vectors are comparable if all of it but version and engine is equal."""
         module, options = self.module, self.options
         height, width = module.image_size
         return {

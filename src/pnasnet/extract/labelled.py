@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 def extract_labelled(
     module: "Module", data: LabelledImages, endpoint: str, options: ExtractOptions = DEFAULTS
 ) -> Generator[Batch, None, None]:
-    """Yield the vectors of one endpoint, a row for each picture, in order; `path` is the picture's name in the data set.
+    """Yield the vectors of one endpoint, a row for each picture, in order; `path` is its name in the data set.
 
     A picture that cannot be read becomes a row with an error. Raises `UnknownNameError` if there is no such preset.
     """
