@@ -23,7 +23,8 @@ from PIL import Image
 from pnasnet.search.child import TrainingJob
 from pnasnet.search.config import find_config
 from pnasnet.search.evaluator import LocalEvaluator, Patience
-from pnasnet.search.predictors import Observed, make_predictor
+from pnasnet.search.observed import Observed
+from pnasnet.search.predictors import make_predictor
 from pnasnet.search.space import SearchSpace
 
 from common import machine

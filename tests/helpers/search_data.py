@@ -19,7 +19,7 @@ from pnasnet.search.algorithms import run_algorithm
 from pnasnet.search.config import SearchConfig, Strategy
 from pnasnet.search.evaluator import Train
 from pnasnet.search.journal import JOURNAL, Child, Journal
-from pnasnet.search.predictors import Floats, Observed
+from pnasnet.search.observed import Floats, Observed
 from pnasnet.search.run import budget, identity, search_name
 from pnasnet.search.session import Children, Session
 from pnasnet.search.space import Rows, SearchSpace

@@ -10,7 +10,8 @@ import torch
 from pnasnet.errors import MissingExtraError, UnknownNameError
 from pnasnet.search.baselines import counts
 from pnasnet.search.neural import Lstm, Mlp, _batches, _shares
-from pnasnet.search.predictors import NAMES, Observed, make_predictor, rank_correlation
+from pnasnet.search.observed import Observed
+from pnasnet.search.predictors import NAMES, make_predictor, rank_correlation
 from pnasnet.search.space import SearchSpace
 
 from tests.helpers.search_data import SPACE, accuracies, observed

@@ -9,7 +9,8 @@ import numpy as np
 from ..errors import InputError
 from .config import SearchConfig
 from .journal import Choice
-from .predictors import Observed, make_predictor
+from .observed import Observed
+from .predictors import make_predictor
 from .session import Session, Spent, Step
 from .space import Rows, SearchSpace
 

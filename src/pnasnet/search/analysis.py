@@ -11,7 +11,8 @@ from ..architecture.cells import PNASNET5, CellSpec
 from .algorithms import observe
 from .config import ALGORITHMS, SearchConfig, config_from_dict
 from .journal import JOURNAL, Child, Choice, Journal
-from .predictors import NAMES, Observed, make_predictor, rank_correlation
+from .observed import Observed
+from .predictors import NAMES, make_predictor, rank_correlation
 from .run import budget, search_name
 from .session import Budget, Step
 from .space import SearchSpace

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from ..errors import MissingExtraError
-from .predictors import Floats, Observed
+from .observed import Floats, Observed
 from .space import SearchSpace, Tokens
 
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from .predictors import Floats, Observed
+from .observed import Floats, Observed
 from .space import SearchSpace, Tokens
 
 EMBEDDING = HIDDEN = 100
