@@ -20,8 +20,8 @@ import numpy as np
 import torch
 from PIL import Image
 
-from pnasnet.search.child import TrainingJob
-from pnasnet.search.config import find_config
+from pnasnet.search.child import ChildTrainer
+from pnasnet.search.config_file import find_config
 from pnasnet.search.evaluator import LocalEvaluator, Patience
 from pnasnet.search.observed import Observed
 from pnasnet.search.predictors import make_predictor
@@ -60,7 +60,7 @@ def write_pictures(folder: Path, count: int) -> None:
         Image.fromarray(rng.integers(0, 256, (16, 16, 3), np.uint8)).save(path)
 
 
-def children_per_hour(job: TrainingJob, workers: int, count: int) -> float:
+def children_per_hour(job: ChildTrainer, workers: int, count: int) -> float:
     """Return how many children so many workers train in an hour, once all have trained one."""
     space, rng = find_config("two_cores").space, np.random.default_rng(0)
     cells = [space.decode(row) for row in space.sample(count, rng)]
@@ -80,7 +80,7 @@ def train(count: int) -> None:
     with tempfile.TemporaryDirectory() as name:
         write_pictures(Path(name), 3000)
         proxy = replace(find_config("two_cores").child, images=2000, validation_images=1000, epochs=2, validate_every=2)
-        job = TrainingJob(proxy, name, None, 2, accelerator="cpu")
+        job = ChildTrainer(proxy, name, None, 2, accelerator="cpu")
         one, two = (children_per_hour(job, workers, count) for workers in (1, 2))
     print(f"children an hour: {one:.0f} by one worker, {two:.0f} by two, {two / one:.2f} times as many")
 

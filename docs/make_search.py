@@ -1,6 +1,6 @@
 """Write the figures of docs/search.md from a search's journal: tables between its marks, and pictures beside it.
 
-Command:  pnasnet search two_cores train.parquet -o runs/two_cores --workers 2
+Command:  pnasnet search run two_cores train.parquet -o runs/two_cores --workers 2
           python docs/make_search.py runs/two_cores
 
 copies the journal to docs/search/journal.sqlite, writes its report and pictures beside it, and replaces what is between

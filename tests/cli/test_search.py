@@ -11,7 +11,7 @@ import pytest
 
 from pnasnet import Module
 from pnasnet.search.journal import JOURNAL, Journal
-from pnasnet.search.run import locked
+from pnasnet.support.locks import locked
 
 from tests.helpers.cli_runs import error_of, run
 from tests.helpers.train_data import write
@@ -58,7 +58,7 @@ def data(tmp_path: Path) -> Path:
 @pytest.mark.slow
 def test_from_pictures_to_a_network(config: Path, data: Path, tmp_path: Path) -> None:
     output = tmp_path / "out"
-    arguments = ("search", config, data, "-o", output, "--workers", "1", "--accelerator", "cpu")
+    arguments = ("search", "run", config, data, "-o", output, "--workers", "1", "--accelerator", "cpu")
     result = run(*arguments)
     assert result.exit_code == 0, result.output
     lines = result.stdout.splitlines()
@@ -81,16 +81,16 @@ def test_from_pictures_to_a_network(config: Path, data: Path, tmp_path: Path) ->
     assert f"{output}: 0 children trained" in again.stdout
     assert again.stderr == ""
     config.write_text(CONFIG.replace("epochs = 1", "epochs = 2"))
-    assert "is of another configuration (child.epochs 1, now 2)" in error_of(run(*arguments))
+    assert "was created with another configuration (child.epochs 1, now 2)" in error_of(run(*arguments))
     config.write_text(CONFIG)
     write(data, 34)
-    assert "is of another configuration (data.pictures 32, now 34" in error_of(run(*arguments))
+    assert "was created with another configuration (data.pictures 32, now 34" in error_of(run(*arguments))
 
 
 @pytest.mark.slow
 def test_ctrl_c_ends_with_a_line_and_a_report_can_be_had(config: Path, data: Path, tmp_path: Path) -> None:
     output = tmp_path / "out"
-    arguments = ["search", str(config), str(data), "-o", str(output), "--workers", "2", "--accelerator", "cpu"]
+    arguments = ["search", "run", str(config), str(data), "-o", str(output), "--workers", "2", "--accelerator", "cpu"]
     command = [sys.executable, "-m", "pnasnet", *arguments]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True) as process:
         assert process.stderr is not None
@@ -99,72 +99,72 @@ def test_ctrl_c_ends_with_a_line_and_a_report_can_be_had(config: Path, data: Pat
         told += process.stderr.readlines()
     assert process.returncode == 128 + signal.SIGINT, told
     assert all(line.startswith("progressive seed 0: model ") for line in told[:-1]), told
-    hint = f"the same command goes on, and --report {output} shows what there is so far"
+    hint = f"repeat the command to resume; `pnasnet search report {output}` shows the results so far"
     assert told[-1] == f"error: interrupted; {hint}\n"
     with Journal(output / JOURNAL, readonly=True) as journal:
         trained = len(journal.children())
     assert 2 <= trained < 12
-    reported = run("search", "--report", output)
+    reported = run("search", "report", output)
     assert reported.exit_code == 0, reported.output
     assert reported.stdout.splitlines()[-1] == str(output / "report.html")
     assert f"{trained} cells trained" in (output / "report.html").read_text("utf-8")
 
 
 def test_report_of_what_is_not_there(tmp_path: Path) -> None:
-    message = error_of(run("search", "--report", tmp_path))
-    assert message == f"{tmp_path / JOURNAL} is not there: give the folder of a search"
+    message = error_of(run("search", "report", tmp_path))
+    assert message == f"{tmp_path / JOURNAL} does not exist: give the folder of a search"
 
 
 def test_describe() -> None:
-    result = run("search", "--describe")
+    result = run("search", "describe", "paper")
     assert result.exit_code == 0, result.output
     for text in ("256 ", "136 ", "5.57e+14", "31,620", "136 + 256 + 256 + 256 + 256 = 1,160"):
         assert text in result.stdout
-    assert "13 operations" in run("search", "--describe", "nasnet_operations").stdout
+    assert "13 operations" in run("search", "describe", "nasnet_operations").stdout
 
 
 def test_list() -> None:
-    lines = run("search", "--list").stdout.splitlines()
+    lines = run("search", "describe").stdout.splitlines()
     assert [line.split()[0] for line in lines] == ["paper", "nasnet_operations", "two_cores", "minutes"]
     assert lines[0].startswith("paper              Liu et al., 2018: eight operations, five blocks")
 
 
 def test_one_class(config: Path, tmp_path: Path) -> None:
     data = write(tmp_path / "one", 32, ("same", "same"))
-    message = error_of(run("search", config, data, "-o", tmp_path / "out"))
+    message = error_of(run("search", "run", config, data, "-o", tmp_path / "out"))
     assert message == "the data has one class ('same'): there is nothing to tell apart"
     assert not (tmp_path / "out").exists()
 
 
 def test_too_few_pictures(config: Path, tmp_path: Path) -> None:
     data = write(tmp_path / "few", 20)
-    message = error_of(run("search", config, data, "-o", tmp_path / "out"))
+    message = error_of(run("search", "run", config, data, "-o", tmp_path / "out"))
     assert message.startswith("class 'lying' has 10 pictures, too few for 4 to measure with and 8 to train on")
 
 
 def test_folder_in_use(config: Path, data: Path, tmp_path: Path) -> None:
     with locked(tmp_path / "out"):
-        message = error_of(run("search", config, data, "-o", tmp_path / "out"))
-    assert message == f"another search runs in {tmp_path / 'out'}: wait for it, or give another folder"
+        message = error_of(run("search", "run", config, data, "-o", tmp_path / "out"))
+    assert message == f"{tmp_path / 'out'} is in use by another run: wait until it ends, or choose another folder"
 
 
 def test_damaged_journal(config: Path, data: Path, tmp_path: Path) -> None:
     output = tmp_path / "out"
     output.mkdir()
     (output / JOURNAL).write_bytes(b"no database" * 100)
-    assert "is damaged (file is not a database)" in error_of(run("search", config, data, "-o", output))
+    assert "is damaged (file is not a database)" in error_of(run("search", "run", config, data, "-o", output))
     (output / JOURNAL).unlink()
     Journal(output / JOURNAL).close()
     with sqlite3.connect(output / JOURNAL) as connection:
         connection.execute("INSERT INTO chosen VALUES ('progressive seed 0', 0, 1, '[[7]]', NULL)")
     connection.close()
-    assert "is damaged (" in error_of(run("search", config, data, "-o", output, "--workers", "1"))
+    assert "is damaged (" in error_of(run("search", "run", config, data, "-o", output, "--workers", "1"))
 
 
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("models = 12", "models = 0", "[search] a budget of 0 models trains nothing: give more, or leave it out"),
+        ("models = 12", "models = 0", "[search] a budget of 0 models trains nothing: give more, or omit it"),
         ("beam = 2", "beam = 999", "[search] beam 999 is larger than the space, which has "),
         ('"max3"]', '"max4"]', "unknown operation 'max4': did you mean max"),
     ],
@@ -173,38 +173,32 @@ def test_configurations_that_make_no_sense(
     config: Path, data: Path, tmp_path: Path, old: str, new: str, message: str
 ) -> None:
     config.write_text(CONFIG.replace(old, new))
-    assert error_of(run("search", config, data, "-o", tmp_path / "out")).startswith(f"{config}: {message}")
+    assert error_of(run("search", "run", config, data, "-o", tmp_path / "out")).startswith(f"{config}: {message}")
 
 
 def test_options_that_make_no_sense(config: Path, data: Path, tmp_path: Path) -> None:
-    assert run("search").exit_code == 2
-    assert run("search", config, data).exit_code == 2
-    assert run("search", config, data, "-o", tmp_path / "out", "--workers", "0").exit_code == 2
-    message = error_of(run("search", config, data, "-o", tmp_path / "out", "--timeout", "0"))
-    assert message == "a time-out of 0.0 s leaves no time to train; give more, or none"
-    assert error_of(run("search", "papr", data, "-o", tmp_path / "out")).startswith("unknown configuration 'papr'")
-    assert "No such file" in error_of(run("search", tmp_path / "a.toml", data, "-o", tmp_path / "out"))
+    assert run("search", "run").exit_code == 2
+    assert run("search", "run", config, data).exit_code == 2
+    assert run("search", "run", config, data, "-o", tmp_path / "out", "--workers", "0").exit_code == 2
+    message = error_of(run("search", "run", config, data, "-o", tmp_path / "out", "--timeout", "0"))
+    assert message == "a timeout of 0.0 s leaves no time to train: give more, or omit it"
+    assert error_of(run("search", "run", "papr", data, "-o", tmp_path / "out")).startswith(
+        "unknown configuration 'papr'"
+    )
+    assert "No such file" in error_of(run("search", "run", tmp_path / "a.toml", data, "-o", tmp_path / "out"))
 
 
-def test_modes_take_no_arguments_of_others(config: Path, tmp_path: Path) -> None:
-    a, b = tmp_path / "a", tmp_path / "b"
-    for arguments in (
-        ("--compare", a, b, "-o", tmp_path / "c.svg"),
-        ("--report", a, b),
-        ("--report", a, "-o", b),
-        ("--describe", "paper", b),
-        ("--describe", "--report", a),
-        (config, b, "-o", a, "--top", "5"),
-        (config, b, "-o", a, "--gpus", "1"),
-    ):
-        assert run("search", *arguments).exit_code == 2, arguments
-    message = error_of(run("search", "--compare", a, "--algorithm", "randon", "-o", tmp_path / "c.svg"))
+def test_options_that_exclude_one_another(config: Path, data: Path, tmp_path: Path) -> None:
+    result = run("search", "run", config, data, "-o", tmp_path / "out", "--gpus", "1")
+    assert result.exit_code == 2
+    assert "--gpus needs --address" in result.stderr
+
+
+def test_comparison_of_missing_searches_and_bad_names(tmp_path: Path) -> None:
+    message = error_of(run("search", "compare", tmp_path, "-o", tmp_path / "a.svg"))
+    assert message == f"{tmp_path / JOURNAL} does not exist: give the folder of a search"
+    assert "give a name such as" in error_of(run("search", "compare", tmp_path, "-o", tmp_path / "a.png"))
+    assert "there is no folder" in error_of(run("search", "compare", tmp_path, "-o", tmp_path / "none/a.svg"))
+    assert run("search", "compare", tmp_path).exit_code == 2
+    message = error_of(run("search", "compare", tmp_path, "--algorithm", "randon", "-o", tmp_path / "c.svg"))
     assert message == "unknown algorithm 'randon': did you mean random?"
-
-
-def test_compare_what_is_not_there(tmp_path: Path) -> None:
-    message = error_of(run("search", "--compare", tmp_path, "-o", tmp_path / "a.svg"))
-    assert message == f"{tmp_path / JOURNAL} is not there: give the folder of a search"
-    assert "give -o a name such as" in error_of(run("search", "--compare", tmp_path, "-o", tmp_path / "a.png"))
-    assert "there is no folder" in error_of(run("search", "--compare", tmp_path, "-o", tmp_path / "none/a.svg"))
-    assert run("search", "--compare", tmp_path).exit_code == 2

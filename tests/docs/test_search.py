@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from pnasnet.search.analysis import Findings, Ranks, rank_table, read_findings
-from pnasnet.search.config import find_config
+from pnasnet.search.config_file import find_config
 from pnasnet.search.journal import JOURNAL
 
 from tests.helpers.search_data import CONFIG, fill

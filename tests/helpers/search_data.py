@@ -80,7 +80,7 @@ class FakeEvaluator:
 
 
 @dataclass(frozen=True)
-class FakeJob:
+class FakeTrainer:
     """A job for other processes. Each cell that is trained leaves a file in `folder`.
 
     Attributes:

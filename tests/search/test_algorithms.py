@@ -12,17 +12,18 @@ import numpy as np
 import pytest
 
 from pnasnet.architecture.cells import CellSpec
-from pnasnet.errors import InputError
+from pnasnet.errors import InputError, LockedError
 from pnasnet.search.algorithms import observe, run_algorithm
-from pnasnet.search.analysis import steps_within
+from pnasnet.search.analysis import completed_steps
 from pnasnet.search.config import SearchConfig
 from pnasnet.search.evaluator import Patience
 from pnasnet.search.journal import Child, Journal
-from pnasnet.search.run import Workers, budget, locked, search
+from pnasnet.search.run import Workers, budget, search
 from pnasnet.search.session import Children, Session, Step
+from pnasnet.support.locks import locked
 
 from tests.helpers.cli_runs import HERE
-from tests.helpers.search_data import CONFIG, DATA, SPACE, FakeEvaluator, FakeJob, accuracy_of, child_of
+from tests.helpers.search_data import CONFIG, DATA, SPACE, FakeEvaluator, FakeTrainer, accuracy_of, child_of
 
 
 def configured(**changes: Any) -> SearchConfig:
@@ -135,14 +136,14 @@ def test_a_budget_of_hours_ends_between_levels_as_it_is_read_afterwards(path: Pa
     steps = run(path, "progressive", config)
     with Journal(path) as journal:
         chosen, children = journal.chosen("progressive"), journal.children()
-    assert steps_within(budget(config), config.search.ahead, chosen, children) == steps
+    assert completed_steps(budget(config), config.search.ahead, chosen, children) == steps
     assert len(steps) == len(chosen) == 36
     some = configured(hours=75 / 3600, models=None)
     steps = run(path, "progressive", some)
     assert len(steps) > 36
     with Journal(path) as journal:
         chosen, children = journal.chosen("progressive"), journal.children()
-    assert steps_within(budget(some), some.search.ahead, chosen, children) == steps
+    assert completed_steps(budget(some), some.search.ahead, chosen, children) == steps
 
 
 def test_if_nothing_can_be_trained_the_search_ends(tmp_path: Path) -> None:
@@ -151,10 +152,10 @@ def test_if_nothing_can_be_trained_the_search_ends(tmp_path: Path) -> None:
     config, data, folder = arguments
     patience = Workers(1, patience=Patience(retries=0))
     with pytest.raises(
-        InputError, match=r"5 children one after the other could not be trained, the last: .*a bug; once"
+        InputError, match=r"5 children in a row could not be trained, the last one because: .*a bug; fix the cause"
     ):
-        search(config, FakeJob(tmp_path / "seen", bad="crash"), data, folder, patience)
-    done = search(config, FakeJob(tmp_path / "seen"), data, folder, patience, retry_failed=True)
+        search(config, FakeTrainer(tmp_path / "seen", bad="crash"), data, folder, patience)
+    done = search(config, FakeTrainer(tmp_path / "seen"), data, folder, patience, retry_failed=True)
     assert done.trained == 20
     with Journal(folder / "journal.sqlite", readonly=True) as journal:
         assert {child.status for child in journal.children().values()} == {"ok"}
@@ -219,15 +220,15 @@ def test_a_space_that_is_exhausted_ends_the_search(path: Path, monkeypatch: pyte
 
 
 def test_two_searches_in_one_folder(tmp_path: Path) -> None:
-    with locked(tmp_path), pytest.raises(InputError, match=r"another search runs in .*: wait for it"):
-        locked(tmp_path).__enter__()
+    with locked(tmp_path), pytest.raises(LockedError, match="is in use by another run"):
+        search(CONFIG, FakeTrainer(tmp_path), DATA, tmp_path)
 
 
 _KILLED = """if True:
     import os, signal, sys
     from pathlib import Path
     from pnasnet.search.run import search, Workers
-    from tests.helpers.search_data import CONFIG, DATA, FakeJob
+    from tests.helpers.search_data import CONFIG, DATA, FakeTrainer
     from pnasnet.search.journal import Child, Journal
     if __name__ == "__main__":
         folder, seen, after = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
@@ -237,7 +238,7 @@ _KILLED = """if True:
             if 0 < after <= len(self.children()):
                 os.kill(os.getpid(), signal.SIGKILL)
         Journal.add = counted
-        done = search(CONFIG, FakeJob(seen), DATA, folder, Workers(2))
+        done = search(CONFIG, FakeTrainer(seen), DATA, folder, Workers(2))
         print(done.trained, sum(map(len, done.steps.values())))
 """
 
@@ -278,22 +279,22 @@ def test_a_wish_to_stop_is_heard_while_children_are_trained(tmp_path: Path) -> N
         if list(seen.iterdir()):
             raise StoppedError
 
-    job = FakeJob(seen, hang="sep3")  # the first cell of this seed, or one soon after, never ends
+    job = FakeTrainer(seen, hang="sep3")  # the first cell of this seed, or one soon after, never ends
     with pytest.raises(StoppedError):
         search(configured(algorithms=("progressive",)), job, DATA, tmp_path / "out", Workers(2), check=check)
-    done = search(configured(models=1), FakeJob(seen), DATA, tmp_path / "out", Workers(1))
+    done = search(configured(models=1), FakeTrainer(seen), DATA, tmp_path / "out", Workers(1))
     assert [len(steps) for steps in done.steps.values()] == [1, 1, 1]
 
 
 def test_a_damaged_row_is_an_error_before_anything_is_trained(tmp_path: Path) -> None:
     seen = tmp_path / "seen"
     seen.mkdir()
-    arguments = (configured(models=3), FakeJob(seen), DATA, tmp_path / "out", Workers(1))
+    arguments = (configured(models=3), FakeTrainer(seen), DATA, tmp_path / "out", Workers(1))
     search(*arguments)
     with sqlite3.connect(tmp_path / "out/journal.sqlite") as connection:
         connection.execute("UPDATE children SET accuracy = 7")
     connection.close()
     count = len(list(seen.iterdir()))
-    with pytest.raises(InputError, match=r"is damaged \(.*accuracy 7\.0 is no share\): nothing was changed"):
+    with pytest.raises(InputError, match=r"is damaged \(.*accuracy 7\.0 is not in \[0, 1\]\): nothing was changed"):
         search(*arguments)
     assert len(list(seen.iterdir())) == count

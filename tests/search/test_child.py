@@ -9,13 +9,13 @@ import pytest
 from pnasnet.architecture.cells import CellSpec
 from pnasnet.datasets import LabelledImages
 from pnasnet.errors import InputError
-from pnasnet.search.child import TrainingJob, describe_data, split_pictures
-from pnasnet.search.config import Proxy
+from pnasnet.search.child import ChildTrainer, describe_data, split_pictures
+from pnasnet.search.config import ChildSettings
 
 from tests.helpers.train_data import encoded, write
 
 CELL = CellSpec.of([("sep3", 1, "max3", 0)])
-PROXY = Proxy(
+PROXY = ChildSettings(
     num_cells=2, filters=4, image_size=16, reductions=1, stem_multiplier=1.0, epochs=2, batch_size=8,
     learning_rate=0.05, images=32, validation_images=16,
 )  # fmt: skip
@@ -25,9 +25,9 @@ class EndedError(Exception):
     """Stands for a process that is ended."""
 
 
-def job(tmp_path: Path, **changes: object) -> TrainingJob:
+def job(tmp_path: Path, **changes: object) -> ChildTrainer:
     data = write(tmp_path / "data", 64)
-    return TrainingJob(replace(PROXY, **changes), str(data), None, 2, str(tmp_path / "unfinished"), "cpu")  # type: ignore[arg-type]
+    return ChildTrainer(replace(PROXY, **changes), str(data), None, 2, str(tmp_path / "unfinished"), "cpu")  # type: ignore[arg-type]
 
 
 def test_pictures_are_shared_out_class_by_class() -> None:

@@ -8,7 +8,8 @@ import pytest
 from pnasnet.architecture.cells import PNAS_OPERATIONS, PNASNET5
 from pnasnet.architecture.plan import resolve
 from pnasnet.errors import InputError, PnasnetError, UnknownNameError
-from pnasnet.search.config import CONFIGS, Proxy, SearchConfig, config_from_dict, find_config, parse_config
+from pnasnet.search.config import ChildSettings, SearchConfig
+from pnasnet.search.config_file import CONFIGS, config_from_dict, find_config, parse_config
 from pnasnet.search.space import SearchSpace
 
 from tests.helpers.search_data import CONFIG
@@ -27,7 +28,7 @@ def test_the_papers_configuration() -> None:
 @pytest.mark.parametrize("name", CONFIGS)
 def test_those_that_come_with_the_package_say_what_they_are(name: str) -> None:
     config = find_config(name)
-    for word in ("Command:  pnasnet search", "Hardware:", "Result:"):
+    for word in ("Command:  pnasnet search run", "Hardware:", "Result:"):
         assert word in config.notes
     assert resolve(config.child.recipe(PNASNET5, 10).spec).parameters > 0
     assert config_from_dict(config.to_dict(), name) == replace(config, notes="")
@@ -40,7 +41,7 @@ def test_a_file(tmp_path: Path) -> None:
     )
     config = find_config(str(path))
     assert config.space == SearchSpace(("max3", "sep3"), 2)
-    assert config.child == Proxy(learning_rate=1.0)
+    assert config.child == ChildSettings(learning_rate=1.0)
     assert config.levels == [10, 7]
     assert config.network == SearchConfig().network
 
@@ -59,7 +60,7 @@ def test_a_file(tmp_path: Path) -> None:
         ("[child]\nlearning_rate = nan", "[child] learning_rate must be from 0 to below inf, not nan"),
         ("[child]\nweight_decay = -1", "[child] weight_decay must be from 0 to below inf, not -1.0"),
         ("[child]\nlabel_smoothing = 2", "[child] label_smoothing must be from 0 to below 1, not 2.0"),
-        ("[child]\nseed = -1", "[child] seed must be 0 or more, not -1"),
+        ("[child]\nseed = -1", "[child] seed must be at least 0, not -1"),
         ("[network]\nfilters = -3", "[network] filters must be at least 1, not -3"),
         ("[network]\nnum_cells = 1", "[network] 1 cells cannot reduce 2 times"),
         ("[child]\nimages = 5", "[child] 5 images do not fill a batch of 32"),
@@ -72,19 +73,33 @@ def test_a_file(tmp_path: Path) -> None:
         ("[search]\nalgorithms = []", "[search] algorithms must be different, at least one"),
         ("[search]\nalgorithms = 'random'", "[search] algorithms must be a list, not 'random'"),
         ("[search]\nseeds = [1, 1]", "[search] seeds must be different"),
-        ("[search]\nseeds = [-1]", "seeds must be 0 or more, not -1"),
+        ("[search]\nseeds = [-1]", "[search] seeds must be at least 0, not -1"),
         ("[search]\npredictor = 'lstmm'", "unknown predictor 'lstmm'"),
         ("[search]\nmodels = 0", "[search] a budget of 0 models trains nothing: give more"),
         ("[search]\nhours = 0.0", "[search] a budget of 0.0 hours trains nothing"),
         ("[search]\nhours = nan", "[search] a budget of nan hours trains nothing"),
-        ("[search]\nbeam = 0", "beam 0 and ahead 8 must be at least 1"),
-        ("[search]\nsample = 200", "sample 200 must be from 1 to population 100"),
-        ("[search]\npopulation = 8\nsample = 2", "ahead 8 less"),
+        ("[search]\nbeam = 0", "[search] beam must be at least 1, not 0"),
+        ("[search]\nsample = 200", "[search] sample must be at most 100, not 200"),
+        ("[search]\npopulation = 8\nsample = 2", "[search] ahead 8 must be less than population 8"),
         (
             "[space]\noperations = ['sep3']\nblocks = 2\n[search]\nbeam = 20",
             "[search] beam 20 is larger than the space, which has 15 cells of 2 blocks",
         ),
         ("notes = 3", "notes must be a text, not 3"),
+        # Absurd values: an answer at once, and before any memory is taken.
+        ("[child]\nnum_cells = 100000000", "[child] num_cells 100,000,000 is more than"),
+        ("[child]\nfilters = 1000000000", "[child] filters 4,000,000,000 is more than"),
+        ("[child]\nimage_size = 1000000000", "[child] image_size 1,000,000,000 is more than"),
+        ("[child]\nstem_multiplier = 1e300", "[child] stem_multiplier must be from"),
+        ("[child]\nepochs = 1000000000", "[child] epochs must be at most 100,000, not 1,000,000,000"),
+        ("[child]\nreductions = 100000000\nnum_cells = 100000000", "[child] "),
+        (f"[child]\nseed = {10**30}", "[child] seed is too large: give at most 9,007,199,254,740,992"),
+        (f"[child]\nlearning_rate = {10**400}", "[child] learning_rate is too large"),
+        (f"[search]\npopulation = {10**30}", "[search] population is too large"),
+        (f"[search]\nseeds = [{10**30}]", "[search] seeds is too large"),
+        ("[network]\nnum_cells = 100000000", "[network] num_cells 100,000,000 is more than"),
+        ("[network]\nfilters = 1000000000", "[network] filters 4,000,000,000 is more than"),
+        ("[space]\nblocks = 1000000000", "blocks must be from 1 to 10, not 1000000000"),
     ],
 )
 def test_what_makes_no_sense_is_one_line(text: str, message: str) -> None:

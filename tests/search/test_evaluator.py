@@ -12,7 +12,7 @@ from pnasnet.errors import InputError, OutOfMemoryError
 from pnasnet.search.evaluator import LocalEvaluator, Patience, answer
 from pnasnet.search.journal import Child
 
-from tests.helpers.search_data import FakeJob, child_of
+from tests.helpers.search_data import FakeTrainer, child_of
 
 CELL = CellSpec.of([("sep3", 1, "max3", 0)])
 SLOW = CellSpec.of([("sep5", 1, "max3", 0)])
@@ -25,7 +25,7 @@ def seen(tmp_path: Path) -> Path:
     return folder
 
 
-def evaluate(job: FakeJob, *cells: CellSpec, patience: Patience | None = None) -> list[object]:
+def evaluate(job: FakeTrainer, *cells: CellSpec, patience: Patience | None = None) -> list[object]:
     evaluator = LocalEvaluator(job, 1, patience or Patience())
     try:
         return [evaluator.train(cell) for cell in cells]
@@ -34,12 +34,12 @@ def evaluate(job: FakeJob, *cells: CellSpec, patience: Patience | None = None) -
 
 
 def test_a_child_whose_process_is_killed_is_begun_again(seen: Path) -> None:
-    assert evaluate(FakeJob(seen, die=2), CELL, SLOW) == [child_of(CELL, tries=3), child_of(SLOW)]
+    assert evaluate(FakeTrainer(seen, die=2), CELL, SLOW) == [child_of(CELL, tries=3), child_of(SLOW)]
     assert len(list(seen.iterdir())) == 4
 
 
 def test_at_last_it_counts_as_trained_at_chance(seen: Path) -> None:
-    lost, fine = evaluate(FakeJob(seen, die=2), CELL, SLOW, patience=Patience(retries=1))
+    lost, fine = evaluate(FakeTrainer(seen, die=2), CELL, SLOW, patience=Patience(retries=1))
     assert (lost.status, lost.accuracy, lost.tries, lost.curve) == ("failed", 0.5, 2, ())  # type: ignore[attr-defined]
     assert lost.error == "its process died (-9)"  # type: ignore[attr-defined]
     assert fine == child_of(SLOW)
@@ -47,24 +47,24 @@ def test_at_last_it_counts_as_trained_at_chance(seen: Path) -> None:
 
 def test_a_child_that_takes_too_long(seen: Path) -> None:
     started = time.monotonic()
-    slow, fine = evaluate(FakeJob(seen, hang="sep5"), SLOW, CELL, patience=Patience(timeout=0.3, retries=0))
-    assert (slow.status, slow.error) == ("timeout", "not done in 0.3 s")  # type: ignore[attr-defined]
+    slow, fine = evaluate(FakeTrainer(seen, hang="sep5"), SLOW, CELL, patience=Patience(timeout=0.3, retries=0))
+    assert (slow.status, slow.error) == ("timeout", "not done within 0.3 s")  # type: ignore[attr-defined]
     assert slow.seconds >= 0.3  # type: ignore[attr-defined]
     assert fine == child_of(CELL)
     assert time.monotonic() - started < 60
 
 
 def test_a_bug_is_a_failed_child_and_an_error_for_the_user_ends_the_search(seen: Path) -> None:
-    (failed,) = evaluate(FakeJob(seen, bad="crash"), CELL, patience=Patience(retries=0))
+    (failed,) = evaluate(FakeTrainer(seen, bad="crash"), CELL, patience=Patience(retries=0))
     assert (failed.status, failed.error) == ("failed", "RuntimeError: a bug")  # type: ignore[attr-defined]
     with pytest.raises(InputError, match="no such pictures"):
-        evaluate(FakeJob(seen, bad="data"), CELL)
+        evaluate(FakeTrainer(seen, bad="data"), CELL)
     with pytest.raises(InputError, match="OSError: no disk"):
-        evaluate(FakeJob(seen, bad="disk"), CELL)
+        evaluate(FakeTrainer(seen, bad="disk"), CELL)
 
 
 def test_closing_ends_what_runs(seen: Path) -> None:
-    evaluator = LocalEvaluator(FakeJob(seen, hang="sep5"), 1, Patience())
+    evaluator = LocalEvaluator(FakeTrainer(seen, hang="sep5"), 1, Patience())
     errors = []
 
     def train() -> None:
@@ -79,18 +79,18 @@ def test_closing_ends_what_runs(seen: Path) -> None:
         time.sleep(0.05)
     evaluator.close()
     thread.join(20)
-    assert errors == ["the search was ended"]
+    assert errors == ["the search was stopped"]
 
 
 @pytest.mark.parametrize("values", [{"timeout": 0.0}, {"timeout": float("nan")}, {"timeout": 1e10}, {"retries": -1}])
 def test_patience_that_makes_no_sense(values: dict[str, float]) -> None:
-    with pytest.raises(InputError, match=r"time-out of|retries must"):
+    with pytest.raises(InputError, match=r"timeout of|retries must"):
         Patience(**values)  # type: ignore[arg-type]
 
 
 def test_no_workers(seen: Path) -> None:
     with pytest.raises(InputError, match="workers must be at least 1, not 0"):
-        LocalEvaluator(FakeJob(seen), 0, Patience())
+        LocalEvaluator(FakeTrainer(seen), 0, Patience())
 
 
 @pytest.mark.parametrize(

@@ -57,7 +57,7 @@ def test_another_configuration_is_refused_with_the_difference(journal: Journal) 
     journal.claim({"child": {"epochs": 3, "filters": 8}}, {"seeds": [0, 1]})
     assert journal.config() == {"seeds": [0, 1]}
     with pytest.raises(
-        InputError, match=r"is of another configuration \(child\.epochs 3, now 4\): give another folder"
+        InputError, match=r"was created with another configuration \(child\.epochs 3, now 4\): use that configuration"
     ):
         journal.claim({"child": {"epochs": 4, "filters": 8}}, {})
     journal.close()
@@ -66,12 +66,12 @@ def test_another_configuration_is_refused_with_the_difference(journal: Journal) 
 @pytest.mark.parametrize(
     ("statement", "message"),
     [
-        ("UPDATE children SET accuracy = 'abc'", "accuracy 'abc' is no share"),
-        ("UPDATE children SET accuracy = 1.5", "accuracy 1.5 is no share"),
+        ("UPDATE children SET accuracy = 'abc'", "accuracy 'abc' is not in [0, 1]"),
+        ("UPDATE children SET accuracy = 1.5", "accuracy 1.5 is not in [0, 1]"),
         ("UPDATE children SET curve = '[0.5'", "Expecting"),
-        ("UPDATE children SET curve = '[7]'", "the curve holds what is no share"),
-        ("UPDATE children SET status = 'fine'", "status 'fine' is none of ok, "),
-        ("UPDATE children SET seconds = -1", "seconds -1.0 is no time"),
+        ("UPDATE children SET curve = '[7]'", "the curve holds what is not in [0, 1]"),
+        ("UPDATE children SET status = 'fine'", "status 'fine' is not one of ok, "),
+        ("UPDATE children SET seconds = -1", "seconds -1.0 is not a duration"),
         ('UPDATE children SET cell = \'[["sep9",0,"max3",1]]\'', "unknown operation 'sep9'"),
         ('UPDATE children SET cell = \'[["sep3",7,"max3",1]]\'', "reads state 7"),
         ("UPDATE children SET cell = '7'", "the cell '7'"),
@@ -90,7 +90,7 @@ def test_a_damaged_row_is_one_line(journal: Journal, statement: str, message: st
 @pytest.mark.parametrize(
     ("statement", "message"),
     [
-        ("DELETE FROM chosen WHERE position = 0", "search a lacks choices"),
+        ("DELETE FROM chosen WHERE position = 0", "search a has gaps"),
         ("UPDATE chosen SET predicted = 'x'", "could not convert"),
     ],
 )
@@ -103,14 +103,14 @@ def test_damaged_choices(journal: Journal, statement: str, message: str) -> None
 
 def test_files_that_are_no_journal(tmp_path: Path) -> None:
     path = tmp_path / "journal.sqlite"
-    with pytest.raises(InputError, match="is not there: give the folder of a search"):
+    with pytest.raises(InputError, match="does not exist: give the folder of a search"):
         Journal(path, readonly=True)
     path.write_bytes(b"no data base" * 100)
     with pytest.raises(InputError, match=r"is damaged .*not a database"):
         Journal(path)
     path.unlink()
     sqlite3.connect(path).close()
-    with pytest.raises(InputError, match="is no journal of a search"):
+    with pytest.raises(InputError, match="is not the journal of a search"):
         Journal(path, readonly=True)
     with pytest.raises(OutputError, match=r"cannot use .*unable to open"):
         Journal(tmp_path / "missing/journal.sqlite")

@@ -15,12 +15,12 @@ from pnasnet.errors import InputError
 from pnasnet.reports.charts import Chart, Line, as_file, draw
 from pnasnet.search.analysis import (
     best_so_far,
+    completed_steps,
     curves,
     place_pnasnet5,
     predicted_and_measured,
     rank_table,
     read_findings,
-    steps_within,
 )
 from pnasnet.search.drawing import describe_cell, draw_cell
 from pnasnet.search.journal import JOURNAL, Choice, Journal
@@ -59,11 +59,11 @@ def test_best_so_far() -> None:
 def test_steps_end_with_the_budget_or_where_the_search_was_ended() -> None:
     chosen = [Choice(cell, 1) for cell in CELLS]
     children = {cell.canonical(): child_of(cell) for cell in CELLS}
-    assert len(steps_within(Budget(2), 1, chosen, children)) == 2
-    assert len(steps_within(Budget(9, 2.0), 1, chosen, children)) == 1
-    assert len(steps_within(Budget(9, 2.0), 2, chosen, children)) == 2
+    assert len(completed_steps(Budget(2), 1, chosen, children)) == 2
+    assert len(completed_steps(Budget(9, 2.0), 1, chosen, children)) == 1
+    assert len(completed_steps(Budget(9, 2.0), 2, chosen, children)) == 2
     del children[CELLS[1].canonical()]
-    assert [step.choice for step in steps_within(Budget(9), 1, chosen, children)] == chosen[:1]
+    assert [step.choice for step in completed_steps(Budget(9), 1, chosen, children)] == chosen[:1]
 
 
 def test_findings(folder: Path) -> None:
@@ -176,15 +176,15 @@ def test_comparison(folder: Path) -> None:
     for word in (*CONFIG.search.algorithms, "models trained", "best accuracy", "mean of the 5 best"):
         assert word in svg
     both = [("a", findings), ("b", findings)]
-    with pytest.raises(InputError, match="6 curves cannot be told apart in one picture: choose at most 3"):
+    with pytest.raises(InputError, match="6 curves are too many for one chart: choose at most 3"):
         comparison_file(both)
     svg = comparison_file(both, (5,), ("random",))
     assert "a random" in svg
     assert "b random" in svg
     assert "best accuracy" not in svg
-    with pytest.raises(InputError, match="no 1 models were trained yet"):
+    with pytest.raises(InputError, match="fewer than 1 model were trained so far"):
         comparison_file([("a", replace(findings, steps={}))])
-    with pytest.raises(InputError, match="no 2000 models were trained yet"):
+    with pytest.raises(InputError, match="fewer than 2,000 models were trained so far"):
         comparison_file([("a", findings)], (2000,))
 
 

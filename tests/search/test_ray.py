@@ -12,7 +12,7 @@ from pnasnet.search.journal import Journal
 from pnasnet.search.ray_evaluator import RayEvaluator
 
 from tests.helpers.cli_runs import HERE
-from tests.helpers.search_data import FakeJob, child_of
+from tests.helpers.search_data import FakeTrainer, child_of
 
 pytestmark = pytest.mark.usefixtures("only_cluster")
 
@@ -21,10 +21,10 @@ _SEARCH = """if True:
     from dataclasses import replace
     from pathlib import Path
     from pnasnet.search.run import Workers, search
-    from tests.helpers.search_data import CONFIG, DATA, FakeJob
+    from tests.helpers.search_data import CONFIG, DATA, FakeTrainer
     folder, seen = Path(sys.argv[1]), Path(sys.argv[2])
     strategy = replace(CONFIG.search, algorithms=("evolution",), models=14)
-    job = FakeJob(seen, die=2)
+    job = FakeTrainer(seen, die=2)
     done = search(replace(CONFIG, search=strategy), job, DATA, folder, Workers(2, "local"))
     print(done.trained, len(done.steps["evolution seed 0"]))
 """
@@ -59,12 +59,12 @@ def test_workers_killed_in_the_middle(tmp_path: Path, ray_folder: str) -> None:
 _ALONE = """if True:
     import sys
     from pathlib import Path
-    from pnasnet.cells import CellSpec
+    from pnasnet.architecture.cells import CellSpec
     from pnasnet.errors import InputError
     from pnasnet.search.evaluator import Patience
     from pnasnet.search.ray_evaluator import RayEvaluator
-    from tests.helpers.search_data import FakeJob
-    job = FakeJob(Path(sys.argv[2]), hang="sep5")
+    from tests.helpers.search_data import FakeTrainer
+    job = FakeTrainer(Path(sys.argv[2]), hang="sep5")
     try:
         RayEvaluator(job, "auto", None, Patience())
     except InputError as error:
@@ -81,10 +81,10 @@ def test_no_cluster_and_a_child_that_takes_too_long(tmp_path: Path, ray_folder: 
     done = run(tmp_path, ray_folder, _ALONE)
     first, second = done.stdout.splitlines()
     assert first.startswith("no Ray cluster answers at 'auto' ("), done.stderr
-    assert second == "('ok', ''); ('timeout', 'not done in 6 s'); ('ok', '')", done.stderr
+    assert second == "('ok', ''); ('timeout', 'not done within 6 s'); ('ok', '')", done.stderr
 
 
 def test_without_ray(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(MissingExtraError, match=r"needs ray, which is not installed: .*pnasnet\[ray\]"):
-        RayEvaluator(FakeJob(tmp_path), "auto", None, Patience())
+        RayEvaluator(FakeTrainer(tmp_path), "auto", None, Patience())

@@ -1,4 +1,4 @@
-"""The searches: progressive (PNAS), random, and regularized evolution, over the same space and the same children."""
+"""The search algorithms, over the same space and the same children: progressive (PNAS), random, and evolution."""
 
 from collections import deque
 from collections.abc import Callable
@@ -15,13 +15,13 @@ from .session import Session, Spent, Step
 from .space import Rows, SearchSpace
 
 _MISSES = 10_000
-"""Draws in a row that bring nothing new: then the space is taken as exhausted."""
+"""After so many draws in a row without a new cell, the space counts as exhausted."""
 
 Algorithm = Callable[[SearchConfig, int, Session], None]
 
 
 def run_algorithm(name: str, config: SearchConfig, seed: int, session: Session) -> list[Step]:
-    """Let an algorithm choose until its budget is spent or there is nothing left, and return all its steps."""
+    """Run an algorithm until its budget is spent or the space is exhausted, and return all its steps."""
     with suppress(Spent):
         _ALGORITHMS[name](config, seed, session)
     session.collect_all()
@@ -29,16 +29,16 @@ def run_algorithm(name: str, config: SearchConfig, seed: int, session: Session) 
 
 
 def progressive_search(config: SearchConfig, seed: int, session: Session) -> None:
-    """All cells of one block; then, block by block, the `beam` best of all expansions as the predictor ranks them.
+    """Train all cells of one block; then, block by block, the `beam` best of all expansions by predicted accuracy.
 
-    Liu et al., 2018, algorithm 1. The predictor is fitted anew, from scratch, to all that is known. One-block cells
-    come in random order, which matters only where the budget ends among them.
+    Liu et al., 2018, algorithm 1. For each level the predictor is fitted from scratch to all results so far. One-block
+    cells are trained in random order, which matters only if the budget is spent before all are trained.
     """
     space, observed = config.space, list[Observed]()
     rows = np.random.default_rng(seed).permutation(space.one_block())
     choices = [Choice(space.decode(row), 1) for row in rows]
     for level in range(1, space.blocks + 1):
-        session.check_budget()  # before time goes into choosing
+        session.check_budget()  # before spending time on choosing
         if level > 1:
             choices = session.recorded_level(level) or _best_expansions(config, seed, level, rows, observed)
         elif recorded := session.recorded_level(1):
@@ -51,7 +51,7 @@ def progressive_search(config: SearchConfig, seed: int, session: Session) -> Non
 def _best_expansions(
     config: SearchConfig, seed: int, level: int, parents: Rows, observed: list[Observed]
 ) -> list[Choice]:
-    """Return the beam of a level, best first."""
+    """Return the choices of a level, best first."""
     space = config.space
     predictor = make_predictor(config.search.predictor, space, seed)
     predictor.fit(observed)
@@ -63,19 +63,19 @@ def _best_expansions(
 
 
 def observe(space: SearchSpace, steps: list[Step]) -> Observed:
-    """Return what a predictor learns from steps of one number of blocks: from all but those that could not be trained.
+    """Return what a predictor learns from steps of one number of blocks, without failed children.
 
-    Raises `InputError` where that leaves none.
+    Raises `InputError` if all failed.
     """
     usable = [step for step in steps if step.child.status != "failed"]
     if not usable:
-        raise InputError(f"none of {len(steps)} cells could be trained: --retry-failed tries them again")
+        raise InputError(f"none of {len(steps)} cells could be trained: pass --retry-failed to train them again")
     rows = np.stack([space.encode(step.choice.cell) for step in usable])
     return Observed(space.tokens(rows), np.array([step.child.accuracy for step in usable], np.float32))
 
 
 def random_search(config: SearchConfig, seed: int, session: Session) -> None:
-    """Cells with all their blocks, every sequence equally likely."""
+    """Train cells with the full number of blocks, drawn evenly from all sequences."""
     rng = np.random.default_rng(seed)
     while (row := _new(session, lambda: config.space.sample(1, rng)[0])) is not None:
         _make_room(config, session)
@@ -83,11 +83,11 @@ def random_search(config: SearchConfig, seed: int, session: Session) -> None:
 
 
 def regularized_evolution(config: SearchConfig, seed: int, session: Session) -> None:
-    """Regularized evolution (Real et al., 2018): the best of a sample is changed in one place, the oldest dies.
+    """Train mutants of the best cell of a sample of the population, whose oldest cell dies (Real et al., 2018).
 
-    The first `population` cells are random. The sample is drawn without replacement, the paper's with. A cell is
-    chosen when all but the last `ahead` - 1 before it are known, whatever the number of workers, so that they have
-    something to do and the outcome does not depend on them. Cells that this search has already chosen are drawn anew.
+    The first `population` cells are random. The sample is drawn without replacement; in the paper, with. Each choice
+    waits for all but the last `ahead` - 1 results, whatever the number of workers: so that they are busy, and the
+    outcome does not depend on them. A mutant that this search has chosen before is drawn again.
     """
     space, search = config.space, config.search
     rng, population = np.random.default_rng(seed), deque[tuple[float, Rows]](maxlen=search.population)
@@ -110,12 +110,12 @@ def regularized_evolution(config: SearchConfig, seed: int, session: Session) -> 
 
 
 def _make_room(config: SearchConfig, session: Session) -> list[Step]:
-    """Collect until less than `ahead` choices are outstanding."""
+    """Collect results until fewer than `ahead` choices are outstanding."""
     return [session.collect() for _ in range(session.outstanding - config.search.ahead + 1)]
 
 
 def _new(session: Session, draw: Callable[[], Rows]) -> Rows | None:
-    """Return the first draw that is new to the search; None if there is none in many."""
+    """Return the first draw that is new to the search, or None after many draws."""
     return next((row for row in (draw() for _ in range(_MISSES)) if session.is_new(row)), None)
 
 

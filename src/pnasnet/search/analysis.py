@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from ..architecture.cells import PNASNET5, CellSpec
 from .algorithms import observe
-from .config import ALGORITHMS, SearchConfig, config_from_dict
+from .config import ALGORITHMS, SearchConfig
+from .config_file import config_from_dict
 from .journal import JOURNAL, Child, Choice, Journal
 from .observed import Observed
 from .predictors import NAMES, make_predictor, rank_correlation
@@ -53,23 +54,28 @@ def read_findings(folder: Path) -> Findings:
             for seed in config.search.seeds:
                 if (name := search_name(algorithm, seed)) in names:
                     chosen = journal.chosen(name)
-                    steps.setdefault(algorithm, {})[seed] = steps_within(
+                    steps.setdefault(algorithm, {})[seed] = completed_steps(
                         budget(config), config.search.ahead, chosen, children
                     )
         return Findings(config, journal.classes(), steps, children)
 
 
-def steps_within(limit: Budget, ahead: int, chosen: Sequence[Choice], children: dict[CellSpec, Child]) -> list[Step]:
-    """Return the steps of a search as it took them: until its budget is spent, or up to where it was ended."""
+def completed_steps(
+    budget: Budget, ahead: int, chosen: Sequence[Choice], children: dict[CellSpec, Child]
+) -> list[Step]:
+    """Return the steps of a search: its choices until the budget is spent, or until the first without a result.
+
+    The journal may hold more choices than a smaller budget allows. What a search knew when it made a choice is as in
+    `Session`: the results of all earlier levels, and of its own level all but the last `ahead` - 1.
+    """
     steps: list[Step] = []
-    level = first = 0
-    for choice in chosen[: limit.models]:
-        if choice.level != level:
-            level, first = choice.level, len(steps)
-        # What was before a level was known when it began; within it, all but the last.
-        known = sum(step.child.seconds for step in steps[: max(len(steps) - ahead + 1, first)])
+    level_start = 0
+    for choice in chosen:
+        if steps and choice.level != steps[-1].choice.level:
+            level_start = len(steps)
+        known = steps[: max(level_start, len(steps) - ahead + 1)]
         child = children.get(choice.cell.canonical())
-        if child is None or (limit.seconds is not None and known >= limit.seconds):
+        if child is None or budget.is_spent(len(steps), known):
             break
         steps.append(Step(choice, child))
     return steps

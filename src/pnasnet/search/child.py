@@ -18,13 +18,13 @@ from ..architecture.cells import CellSpec
 from ..datasets import LabelledImages, open_dataset
 from ..errors import DivergedError, InputError
 from ..support.files import replacing
-from .config import Proxy
+from .config import ChildSettings
 from .evaluator import Train, now
 from .journal import Child, Status
 
 
 @dataclass(frozen=True)
-class TrainingJob:
+class ChildTrainer:
     """What each process does: reads the pictures once, then trains cells on them.
 
     Attributes:
@@ -37,7 +37,7 @@ class TrainingJob:
         accelerator: as in `Machine`.
     """
 
-    proxy: Proxy
+    proxy: ChildSettings
     source: str
     split: str | None
     classes: int
@@ -88,7 +88,7 @@ class TrainingJob:
 
 
 def _train(
-    job: TrainingJob, cell: CellSpec, training: Any, validation: Any, folder: Path, check: Callable[[], None]
+    job: ChildTrainer, cell: CellSpec, training: Any, validation: Any, folder: Path, check: Callable[[], None]
 ) -> Child:
     from ..training.fit import fit
     from ..training.folder import read_history
@@ -140,7 +140,7 @@ def _machine() -> str:
 # Pictures.
 
 
-def split_pictures(data: LabelledImages, proxy: Proxy) -> tuple[LabelledImages, LabelledImages]:
+def split_pictures(data: LabelledImages, proxy: ChildSettings) -> tuple[LabelledImages, LabelledImages]:
     """Return the pictures to train on and those to measure with: of each class its share, drawn by the proxy's seed.
 
     Raises `InputError` for a single class, or too few pictures.

@@ -1,7 +1,7 @@
-"""Training children in processes of this machine: several at a time, each in a process that lives on.
+"""Trains children in processes of this machine, several at a time.
 
-A process that dies, hangs or runs out of memory is replaced and its child begun again; what cannot be trained counts as
-trained, at chance, so that no search waits for it forever. Ray has an evaluator of its own, see `ray_evaluator`.
+A process that dies, hangs or runs out of memory is replaced, and its child trained again. A child that fails every time
+is recorded with the accuracy of guessing, so that no search waits for it forever. `ray_evaluator` does the same on Ray.
 """
 
 import logging
@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from multiprocessing.connection import Connection
 from typing import Protocol
 
@@ -25,127 +26,148 @@ from .journal import Child
 log = logging.getLogger(__name__)
 
 _LONGEST = 30 * 86400.0
-"""The longest time-out in seconds; far longer ones overflow what the system waits with."""
+"""The longest timeout in seconds; the system's own waits overflow beyond it."""
 
 Train = Callable[[CellSpec, Callable[[], None]], Child]
-"""Trains a cell, calling the second argument now and then; what that raises ends it."""
+"""Trains a cell and calls the second argument repeatedly, to stop if it raises."""
 
 
-class Job(Protocol):
-    """What a process is given: a value that can be pickled, such as `child.TrainingJob`."""
+class Trainer(Protocol):
+    """Trains cells in other processes: a hashable value that can be pickled, such as `child.ChildTrainer`."""
 
     @property
     def chance(self) -> float:
-        """Accuracy of guessing, for a child that cannot be trained."""
+        """Accuracy of guessing, recorded for a child that cannot be trained."""
         ...
 
-    def __hash__(self) -> int:
-        """Return a hash; of equal jobs one is prepared."""
-        ...
+    def __hash__(self) -> int: ...
 
     def prepare(self) -> Train:
-        """Do what is done once in each process, such as to read the pictures, and return what trains a cell."""
+        """Do what is needed once per process, such as decoding the images; return a function that trains cells."""
         ...
 
     def forget(self, cell: CellSpec) -> None:
-        """Remove what is left of a cell's training: its result is safe."""
+        """Remove the files of a cell's training, whose result is in the journal."""
         ...
 
 
 @dataclass(frozen=True)
 class Patience:
-    """How much is put up with. Raises `InputError`."""
+    """When to give up on a child. Raises `InputError`."""
 
     timeout: float | None = None
-    """Seconds that each try of a child may take; None for as long as it likes."""
+    """Limit for each attempt to train a child, in seconds; None for no limit."""
     retries: int = 2
-    """How often a child whose process died or took too long is begun again."""
+    """How many more attempts a child gets after its process died or exceeded the timeout."""
 
     def __post_init__(self) -> None:
-        """Check the numbers."""
         if self.timeout is not None and not self.timeout > 0:
-            raise InputError(f"a time-out of {self.timeout} s leaves no time to train; give more, or none")
+            raise InputError(f"a timeout of {self.timeout} s leaves no time to train: give more, or omit it")
         if self.timeout is not None and self.timeout > _LONGEST:
-            raise InputError(f"a time-out of {self.timeout} s is none: leave it out")
+            raise InputError(f"a timeout of {self.timeout} s is too long to wait for: omit it for no limit")
         if self.retries < 0:
             raise InputError(f"retries must be 0 or more, not {self.retries}")
 
 
 class LostError(Exception):
-    """The process that trained a child is gone, or has raised what it should not."""
+    """The process that trained a child died, or raised an unexpected error."""
 
 
 class TooLongError(Exception):
-    """A child took longer than it may."""
+    """An attempt to train a child exceeded its timeout."""
 
 
-def with_patience(once: Callable[[], Child], patience: Patience, chance: float, seed: int) -> Child:
-    """Train a child; again where its process was lost or it took too long; at last count it as trained, at chance."""
-    reason: Exception = LostError("never begun")
-    started = time.monotonic()
-    for attempt in range(1, patience.retries + 2):
+Attempt = Callable[[Callable[[], None]], Child]
+"""Trains a child, calling its argument when training starts. Raises `LostError` and `TooLongError`."""
+
+
+def with_patience(attempt: Attempt, patience: Patience, chance: float, seed: int, *, resumes: bool) -> Child:
+    """Train a child, and retry after a lost process or a timeout; after the last attempt, return a child at chance.
+
+    `Child.seconds` is the time of all attempts. If an attempt `resumes` the one before, its own time includes that.
+    """
+    reason: Exception = LostError("never started")
+    clock = _Clock()
+    for number in range(1, patience.retries + 2):
         try:
-            return replace(once(), tries=attempt)
+            child = attempt(clock.start)
+            return replace(child, tries=number, seconds=child.seconds + (0 if resumes else clock.seconds))
         except (LostError, TooLongError) as error:
             reason = error
-            log.warning("a child was lost in try %s of %s: %s", attempt, patience.retries + 1, error)
+            clock.stop()
+            log.warning("attempt %s of %s to train a child failed: %s", number, patience.retries + 1, error)
     status = "timeout" if isinstance(reason, TooLongError) else "failed"
     text = " ".join(str(reason).split())
-    seconds = time.monotonic() - started
-    return Child(chance, (), status, text, seed, seconds, platform.node(), patience.retries + 1, now())  # type: ignore[arg-type]
+    return Child(chance, (), status, text, seed, clock.seconds, platform.node(), patience.retries + 1, now())  # type: ignore[arg-type]
+
+
+class _Clock:
+    """Adds up the seconds between each `start` and the next `stop`."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+        self._started: float | None = None
+
+    def start(self) -> None:
+        self._started = time.monotonic()
+
+    def stop(self) -> None:
+        if self._started is not None:
+            self.seconds += time.monotonic() - self._started
+            self._started = None
 
 
 def now() -> str:
-    """Return the time, in UTC, as `Child.finished` has it."""
+    """Return the current time in UTC, as in `Child.finished`."""
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 class LocalEvaluator:
-    """Trains children in processes of this machine, one thread each."""
+    """Trains children in `workers` processes of this machine with one thread each, which start when needed."""
 
-    def __init__(self, job: Job, workers: int, patience: Patience, seed: int = 0) -> None:
-        """Take what to do and how many at a time; processes start when there is something to do."""
+    def __init__(self, trainer: Trainer, workers: int, patience: Patience, seed: int = 0) -> None:
         if workers < 1:
             raise InputError(f"workers must be at least 1, not {workers}")
         self.workers = workers
-        self._job, self._patience, self._seed = job, patience, seed
-        self._all = [_Worker(job) for _ in range(workers)]
+        self._trainer, self._patience, self._seed = trainer, patience, seed
+        self._all = [_Worker(trainer) for _ in range(workers)]
         self._free: queue.SimpleQueue[_Worker] = queue.SimpleQueue()
         for worker in self._all:
             self._free.put(worker)
 
     def train(self, cell: CellSpec) -> Child:
-        """Train a cell in a process that is free."""
+        """Train a cell in the next free process, and wait for the result."""
         worker = self._free.get()
         try:
-            timeout = self._patience.timeout
-            return with_patience(lambda: worker.train(cell, timeout), self._patience, self._job.chance, self._seed)
+            attempt = partial(worker.train, cell, self._patience.timeout)
+            return with_patience(attempt, self._patience, self._trainer.chance, self._seed, resumes=True)
         finally:
             self._free.put(worker)
 
     def close(self) -> None:
-        """End all processes, whatever they are doing."""
+        """Kill all processes."""
         for worker in self._all:
             worker.close()
 
 
 class _Worker:
-    """A process, and how to talk to it."""
+    """One process, and the pipe to it."""
 
-    def __init__(self, job: Job) -> None:
-        self._job, self._closed, self._starting = job, False, threading.Lock()
+    def __init__(self, trainer: Trainer) -> None:
+        self._trainer, self._closed, self._starting = trainer, False, threading.Lock()
         self._process: multiprocessing.process.BaseProcess | None = None
         self._connection: Connection | None = None
 
-    def train(self, cell: CellSpec, timeout: float | None) -> Child:
-        """Let it train, and wait. Raises `LostError`, `TooLongError`, or the error that the child reports."""
+    def train(self, cell: CellSpec, timeout: float | None, started: Callable[[], None]) -> Child:
+        """Train a cell, and wait for the result. Raises `LostError`, `TooLongError`, or the error the child reports."""
         try:
             connection = self._start()
             connection.send(cell)
-            # The first child of a process waits for its start, which is not counted: it says when it begins.
+            # The process reports when training starts: starting the process and reading the images do not count.
             connection.recv()
+            started()
             if not connection.poll(timeout):
-                raise TooLongError(f"not done in {timeout:g} s")
+                raise TooLongError(f"not done within {timeout:g} s")
             given = connection.recv()
         except TooLongError:
             self._end()
@@ -153,7 +175,7 @@ class _Worker:
         except (EOFError, OSError) as error:
             code = self._end()
             raise (
-                InputError("the search was ended") if self._closed else LostError(f"its process died ({code})")
+                InputError("the search was stopped") if self._closed else LostError(f"its process died ({code})")
             ) from error
         return child_or_error(given)
 
@@ -164,13 +186,13 @@ class _Worker:
             if self._process is None or self._connection is None:
                 context = multiprocessing.get_context("spawn")  # a fork would inherit threads' locks, and torch's
                 self._connection, theirs = context.Pipe()
-                self._process = context.Process(target=_work, args=(theirs, self._job, os.getpid()), daemon=True)
+                self._process = context.Process(target=_work, args=(theirs, self._trainer, os.getpid()), daemon=True)
                 self._process.start()
-                theirs.close()  # so that its death is an end of file here
+                theirs.close()  # so that the death of the process ends the pipe
             return self._connection
 
     def _end(self) -> int | None:
-        """End the process, and return its exit code."""
+        """Kill the process, and return its exit code."""
         process, self._process = self._process, None
         if process is None:
             return None
@@ -179,41 +201,41 @@ class _Worker:
         return process.exitcode
 
     def close(self) -> None:
-        """End it for good. Its thread finds the pipe at its end."""
+        """Kill the process for good; the thread that waits for it finds the pipe closed."""
         with self._starting:
             self._closed = True
             if self._process is not None:
                 self._process.kill()
 
 
-def _work(connection: Connection, job: Job, parent: int) -> None:
-    """Do what the process is for: train what comes through the pipe until there is no more."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the search, which ends this process if it ends itself
+def _work(connection: Connection, trainer: Trainer, parent: int) -> None:
+    """Train the cells that come through the pipe until it is closed."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the search, which kills this process when it stops
 
     def check() -> None:
         if os.getppid() != parent:
-            os._exit(1)  # the search was killed, and its next run may be training this very child
+            os._exit(1)  # the search was killed, and a new run may already train this child
 
     train: Train | None = None
     try:
         while True:
             cell = connection.recv()
             if train is None:
-                train = prepare(job)
-            connection.send("begins")
+                train = prepare(trainer)
+            connection.send("started")
             connection.send(answer(train, cell, check))
     except (EOFError, OSError):
-        return  # the search has ended
+        return  # the search has stopped
 
 
 Answer = Child | tuple[str, str]
-"""A child, or (`refused` or `crashed`, why): an exception on its way from another process may not arrive."""
+"""A child, or (`refused` or `crashed`, reason); not an exception, because not every exception can be pickled."""
 
 
-def prepare(job: Job) -> Train:
-    """Prepare a job; if it cannot be, return what says so of every cell."""
+def prepare(trainer: Trainer) -> Train:
+    """Prepare a trainer; if that fails, return a function that raises the reason for every cell."""
     try:
-        return job.prepare()
+        return trainer.prepare()
     except Exception as error:
         refusal = InputError(str(error) if isinstance(error, PnasnetError) else f"{type(error).__name__}: {error}")
 
@@ -224,10 +246,10 @@ def prepare(job: Job) -> Train:
 
 
 def answer(train: Train, cell: CellSpec, check: Callable[[], None]) -> Answer:
-    """Train a cell and return what is sent back."""
+    """Train a cell, and return the child or the reason why there is none."""
     try:
         return train(cell, check)
-    except OutOfMemoryError as error:  # it may be of this cell alone, or pass
+    except OutOfMemoryError as error:  # perhaps only this cell is too large
         return "crashed", str(error)
     except PnasnetError as error:
         return "refused", str(error)
@@ -236,7 +258,7 @@ def answer(train: Train, cell: CellSpec, check: Callable[[], None]) -> Answer:
 
 
 def child_or_error(given: Answer) -> Child:
-    """Return the child that was sent back; raise what was, `InputError` for a refusal and `LostError` otherwise."""
+    """Return the child of an answer. Raises `InputError` if it was refused, `LostError` if it crashed."""
     if isinstance(given, Child):
         return given
     kind, text = given

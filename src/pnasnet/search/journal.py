@@ -1,9 +1,8 @@
-"""The journal of a search: one durable row for each cell that was trained, and one for each that was chosen.
+"""The journal of a search: one durable row for each trained cell, and one for each choice.
 
-It is one SQLite file. A Parquet file is written as a whole; here a row must be safe as soon as it is known, whatever
-happens to the machine, and SQLite is made for that, comes with Python, and can be read by anybody. Every row is a
-transaction of its own that is flushed to the disk (`synchronous=FULL`). The rollback journal is kept, not WAL: a row
-comes once in a minute at most, and between rows the search is one file that may be copied.
+It is one SQLite file, because a row must survive a crash as soon as it is known: every row is a transaction of its own,
+flushed to the disk (`synchronous=FULL`). SQLite comes with Python, and its files are widely readable. The journal uses
+the rollback journal instead of WAL: rows are seconds apart, and between rows the search is one file that can be copied.
 """
 
 import json
@@ -21,7 +20,7 @@ from ..errors import InputError, OutputError, SpecError
 from ..training.folder import differences
 
 JOURNAL = "journal.sqlite"
-"""The journal's name in a search's folder."""
+"""Name of the journal in the folder of a search."""
 
 Status = Literal["ok", "diverged", "timeout", "failed"]
 
@@ -44,19 +43,19 @@ _CHILD = "accuracy, curve, status, error, seed, seconds, machine, tries, finishe
 
 @dataclass(frozen=True)
 class Child:
-    """A cell that was trained.
+    """The result of training a cell.
 
     Attributes:
-        accuracy: share of right answers on the validation pictures after the last epoch, in [0, 1]; of a child that
-            diverged the last that was measured, and where none was, chance.
-        curve: the same after each epoch that was validated.
-        status: `ok`; `diverged`; or, after the last try, `timeout` or `failed`.
-        error: what went wrong, in a line; empty if nothing did.
-        seed: of the training.
-        seconds: that the training took, over all its tries.
-        machine: where it ran.
-        tries: how often it was begun.
-        finished: when, in ISO 8601 and UTC.
+        accuracy: top-1 accuracy on the validation images after the last epoch, in [0, 1]. If the child diverged, the
+            last measured accuracy, or that of guessing.
+        curve: accuracy after each validated epoch.
+        status: `ok`, `diverged`, or, after the last attempt, `timeout` or `failed`.
+        error: one line about what went wrong, or empty.
+        seed: the seed of the training.
+        seconds: training time of all attempts.
+        machine: where it was trained.
+        tries: number of attempts.
+        finished: date and time, ISO 8601 in UTC.
     """
 
     accuracy: float
@@ -70,20 +69,19 @@ class Child:
     finished: str
 
     def __post_init__(self) -> None:
-        """Check what a damaged file could have made of it. Raises `InputError`."""
         if not (isinstance(self.accuracy, float) and 0 <= self.accuracy <= 1):
-            raise InputError(f"accuracy {self.accuracy!r} is no share")
+            raise InputError(f"accuracy {self.accuracy!r} is not in [0, 1]")
         if not all(isinstance(value, float | int) and 0 <= value <= 1 for value in self.curve):
-            raise InputError("the curve holds what is no share")
+            raise InputError("the curve holds what is not in [0, 1]")
         if self.status not in get_args(Status):
-            raise InputError(f"status {self.status!r} is none of {', '.join(get_args(Status))}")
+            raise InputError(f"status {self.status!r} is not one of {', '.join(get_args(Status))}")
         if not isinstance(self.seconds, float | int) or not 0 <= self.seconds < math.inf:
-            raise InputError(f"seconds {self.seconds!r} is no time")
+            raise InputError(f"seconds {self.seconds!r} is not a duration")
 
 
 @dataclass(frozen=True)
 class Choice:
-    """A cell that a search chose: as it was built, with how many blocks, and what the predictor expected of it."""
+    """A cell as a search built it, its number of blocks, and the predicted accuracy, if any."""
 
     cell: CellSpec
     level: int
@@ -91,18 +89,17 @@ class Choice:
 
 
 class Journal:
-    """An open journal. Safe to use from several threads; of processes, one writes.
+    """An open journal, created if missing and not `readonly`. Several threads may use it; only one process may write.
 
-    Every method raises `InputError` where the file is damaged, `OutputError` where it cannot be written.
+    Every method raises `InputError` if the file is damaged, and `OutputError` if it cannot be written.
     """
 
     def __init__(self, path: Path, *, readonly: bool = False) -> None:
-        """Open it, and make it if it is not there. Read-only, it must be there."""
         self.path, self._lock = path, threading.Lock()
         if readonly and not path.exists():
-            raise InputError(f"{path} is not there: give the folder of a search")
+            raise InputError(f"{path} does not exist: give the folder of a search")
         with self._errors():
-            # Not "ro": what a killed search left half written must be undone before anything can be read.
+            # Not "ro": a transaction that a killed search left behind must be rolled back before reading.
             address = f"{path.absolute().as_uri()}{'?mode=rw' if readonly else ''}"
             self._connection = sqlite3.connect(address, uri=True, check_same_thread=False, isolation_level=None)
             self._connection.execute(f"PRAGMA query_only={int(readonly)}")
@@ -117,38 +114,36 @@ class Journal:
             self._connection.close()
 
     def __enter__(self) -> "Journal":
-        """Return itself."""
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Close the file."""
         self.close()
 
     # Settings.
 
     def claim(self, settings: dict[str, Any], config: dict[str, Any]) -> None:
-        """Make the journal that of `settings`, or see that it is; and note the whole configuration that is run.
+        """Store the settings in a new journal, or compare them with the stored ones; then store the configuration.
 
-        Raises `InputError` where it is of other settings.
+        Raises `InputError` if the settings differ.
         """
         own, found = json.loads(json.dumps(settings)), self._setting("settings")
         if found is not None and found != own:
             raise InputError(
-                f"{self.path} is of another configuration ({differences(found, own)}): give another folder, or that "
-                "configuration"
+                f"{self.path} was created with another configuration ({differences(found, own)}): use that "
+                "configuration, or choose another folder"
             )
         for name, value in (("settings", own), ("config", config)):
             self._write("INSERT OR REPLACE INTO settings VALUES (?, ?)", (name, json.dumps(value)))
 
     def config(self) -> dict[str, Any]:
-        """Return the configuration that was run last."""
+        """Return the configuration of the latest run."""
         found = self._setting("config")
         if found is None:
-            raise InputError(f"{self.path} is of no search yet: give the folder of one")
+            raise InputError(f"{self.path} has no search yet: give the folder of a search")
         return found
 
     def classes(self) -> tuple[str, ...]:
-        """Return the names of the pictures' classes; none where the journal does not say."""
+        """Return the names of the classes, or none if the journal lacks them."""
         with self._row("the settings"):
             found = (self._setting("settings") or {}).get("data", {}).get("classes", [])
             return tuple(str(name) for name in found)
@@ -161,29 +156,29 @@ class Journal:
     # Children.
 
     def child(self, cell: CellSpec) -> Child | None:
-        """Return the trained child of a cell, however its blocks are ordered; None if it was not trained."""
+        """Return the child of a cell or of any equal cell, or None if there is none."""
         rows = self._read(f"SELECT {_CHILD} FROM children WHERE cell = ?", (_text(cell.canonical()),))
         return self._child(rows[0], _text(cell)) if rows else None
 
     def children(self) -> dict[CellSpec, Child]:
-        """Return all trained children by the canonical form of their cells, in the order in which they came."""
+        """Return all children by the canonical form of their cells, oldest first."""
         rows = self._read(f"SELECT cell, {_CHILD} FROM children ORDER BY rowid")
         return {self._cell(text): self._child(rest, text) for text, *rest in rows}
 
     def add(self, cell: CellSpec, child: Child) -> None:
-        """Write a trained child; once this returns, it is safe. A cell that is there already stays as it is."""
+        """Write a child durably. An existing child of an equal cell is kept instead."""
         values = (*(getattr(child, name) for name in _CHILD.split(", ")),)
         values = (values[0], json.dumps(child.curve), *values[2:])
         marks = ", ".join("?" * (1 + len(values)))
         self._write(f"INSERT OR IGNORE INTO children VALUES ({marks})", (_text(cell.canonical()), *values))
 
     def forget_lost(self) -> int:
-        """Delete the children that could not be trained, so that they are tried again; return how many there were."""
+        """Delete children that failed or exceeded the timeout, and return how many."""
         with self._lock, self._errors():
             return self._connection.execute("DELETE FROM children WHERE status IN ('failed', 'timeout')").rowcount
 
     def copy_to(self, path: Path) -> None:
-        """Write what is in the journal to another file, also while a search runs."""
+        """Copy the journal to another file; a search may be running."""
         with self._lock, self._errors(), closing(sqlite3.connect(path)) as copy:
             self._connection.backup(copy)
 
@@ -199,12 +194,12 @@ class Journal:
         return [name for (name,) in self._read("SELECT search FROM chosen GROUP BY search ORDER BY min(rowid)")]
 
     def chosen(self, search: str) -> list[Choice]:
-        """Return what a search has chosen so far, in its order."""
+        """Return the choices of a search in order."""
         rows = self._read(
             "SELECT position, level, cell, predicted FROM chosen WHERE search = ? ORDER BY position", (search,)
         )
         if [row[0] for row in rows] != list(range(len(rows))):
-            raise InputError(self._damaged(f"search {search} lacks choices"))
+            raise InputError(self._damaged(f"search {search} has gaps"))
         choices = []
         for _, level, text, predicted in rows:
             with self._row(f"a choice of search {search}"):
@@ -212,7 +207,7 @@ class Journal:
         return choices
 
     def choose(self, search: str, position: int, choices: Sequence[Choice]) -> None:
-        """Write choices from `position` on: all of them or none."""
+        """Write choices from `position` on, all or none."""
         rows = [
             (search, position + index, choice.level, _text(choice.cell), choice.predicted)
             for index, choice in enumerate(choices)
@@ -241,8 +236,8 @@ class Journal:
             yield
         except sqlite3.OperationalError as error:
             if "no such table" in str(error):
-                raise InputError(f"{self.path} is no journal of a search: give another folder") from error
-            raise OutputError(f"cannot use {self.path}: {error}; what was written before is kept") from error
+                raise InputError(f"{self.path} is not the journal of a search: choose another folder") from error
+            raise OutputError(f"cannot use {self.path}: {error}; rows written before are kept") from error
         except sqlite3.DatabaseError as error:
             raise InputError(self._damaged(str(error))) from error
 
@@ -254,7 +249,7 @@ class Journal:
             raise InputError(self._damaged(f"{what}: {error}")) from error
 
     def _damaged(self, reason: str) -> str:
-        return f"{self.path} is damaged ({reason}): nothing was changed; restore it, or delete what is wrong in it"
+        return f"{self.path} is damaged ({reason}): nothing was changed; restore a copy, or choose another folder"
 
 
 def _text(cell: CellSpec) -> str:

@@ -1,10 +1,11 @@
-"""What a search leaves beside its journal: the best cells as networks and pictures, and the report."""
+"""The files of a search beside its journal: networks and drawings of the best cells, and the report."""
 
 from pathlib import Path
 from typing import Any
 
 from ..architecture.network_file import write_network
 from ..architecture.zoo import NamedNetwork
+from ..reports.charts import check_packages
 from ..support.files import write_text
 from .analysis import place_pnasnet5, rank_table, read_findings
 from .drawing import draw_cell
@@ -13,15 +14,17 @@ from .report import write_report
 
 REPORT = "report.html"
 KEPT = 5
-"""How many of the best cells are written."""
+"""How many of the best cells get files."""
 
 
 def write_outputs(folder: Path) -> list[tuple[Path, Child]]:
-    """Write what the folder's journal says, and return the files of the best cells, best first.
+    """Write the results in a folder's journal, and return the network files of the best cells, best first.
 
-    `best.json` and `best-2.json` to `best-5.json` are networks, `best.svg` and so on are their cells' pictures;
-    `report.html` has all figures. Raises `OutputError`, and `InputError` where the journal is damaged.
+    `best.json` and `best-2.json` to `best-5.json` are networks, `best.svg` and so on drawings of their cells;
+    `report.html` has all figures. Raises `OutputError`, `InputError` if the journal is missing or damaged, and
+    `MissingExtraError` if the report cannot be drawn.
     """
+    check_packages()
     findings = read_findings(folder)
     written = []
     for rank, (cell, child) in enumerate(findings.best[:KEPT], 1):
@@ -35,7 +38,7 @@ def write_outputs(folder: Path) -> list[tuple[Path, Child]]:
 
 
 def about(child: Child) -> dict[str, Any]:
-    """Return what a network's file says of where its cell comes from."""
+    """Return the origin of a cell, for its network file."""
     return {
         "found by": "pnasnet search",
         "accuracy of the child": child.accuracy,

@@ -1,9 +1,10 @@
-"""Training children as Ray tasks: on one machine or on many, which all must reach the pictures by the same name."""
+"""Trains children as Ray tasks, on one machine or on many, which must all reach the images by the same name."""
 
+import logging
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 from ..architecture.cells import CellSpec
@@ -11,11 +12,11 @@ from ..errors import InputError
 from ..support.cluster import cluster
 from .evaluator import (
     Answer,
-    Job,
     LostError,
     Patience,
     TooLongError,
     Train,
+    Trainer,
     answer,
     child_or_error,
     prepare,
@@ -23,56 +24,80 @@ from .evaluator import (
 )
 from .journal import Child
 
+log = logging.getLogger(__name__)
+
+_SILENCE = 60.0
+"""Seconds that a task may wait for a machine before that is reported."""
+
 
 class RayEvaluator:
-    """Trains children as tasks of a Ray cluster, one processor each."""
+    """Trains children as tasks of a Ray cluster, on one processor each.
+
+    `address` is `auto`, `HOST:PORT`, or `local` for a cluster of this machine that ends with the search. `gpus` is the
+    share of a GPU for each child. Raises `InputError` if no cluster answers, `MissingExtraError` without Ray.
+    """
 
     def __init__(
-        self, job: Job, address: str, workers: int | None, patience: Patience, seed: int = 0, gpus: float = 0.0
+        self, trainer: Trainer, address: str, workers: int | None, patience: Patience, seed: int = 0, gpus: float = 0.0
     ) -> None:
-        """Connect to a cluster: `auto`, its address, or `local` for one of this machine that ends with the search.
-
-        `gpus` is the share of a GPU that each child has. Raises `InputError` where no cluster is, `MissingExtraError`
-        without Ray.
-        """
         self._cluster = ExitStack()
         self._ray = ray = self._cluster.enter_context(cluster(address, "searching on a cluster"))
-        # A lost child is begun again here, where the tries are counted.
+        # Ray itself retries nothing: attempts are counted here.
         self._task = ray.remote(num_cpus=1, num_gpus=gpus, max_retries=0)(_train)
-        has = ray.cluster_resources()
-        fit = int(has.get("GPU", 0) / gpus) if gpus else int(has.get("CPU", 1))
+        resources = ray.cluster_resources()
+        fit = int(resources.get("GPU", 0) / gpus) if gpus else int(resources.get("CPU", 1))
         self.workers = workers or max(fit, 1)
-        self._job, self._patience, self._seed = job, patience, seed
+        self._trainer, self._patience, self._seed, self._gpus = trainer, patience, seed, gpus
         self._running: set[Any] = set()
-        self._lock, self._closed = threading.Lock(), False
+        self._lock, self._closed, self._reported = threading.Lock(), False, False
 
     def train(self, cell: CellSpec) -> Child:
-        """Train a cell as a task, and wait for it."""
-        return with_patience(lambda: self._once(cell), self._patience, self._job.chance, self._seed)
+        """Train a cell as a task, and wait for the result."""
+        attempt = partial(self._attempt, cell)
+        return with_patience(attempt, self._patience, self._trainer.chance, self._seed, resumes=False)
 
-    def _once(self, cell: CellSpec) -> Child:
+    def _attempt(self, cell: CellSpec, started: Callable[[], None]) -> Child:
         with self._lock:
             if self._closed:
-                raise InputError("the search was ended")
-            task = self._task.remote(self._job, cell)
+                raise InputError("the search was stopped")
+            task = self._task.remote(self._trainer, cell)
             self._running.add(task)
         try:
-            self._ray.get(next(task))  # it waits for a processor, starts and reads the pictures: none of that counts
+            # Waiting for a machine, starting a process and reading the images do not count as training.
+            while not self._ray.wait([task], timeout=_SILENCE)[0]:
+                self._report_waiting()
+            self._ray.get(next(task))
+            started()
             done, _ = self._ray.wait([task], timeout=self._patience.timeout)
             if not done:
                 self._ray.cancel(task, force=True)
-                raise TooLongError(f"not done in {self._patience.timeout:g} s")
+                raise TooLongError(f"not done within {self._patience.timeout:g} s")
             return child_or_error(self._ray.get(next(task)))
         except self._ray.exceptions.RayError as error:
             if self._closed:
-                raise InputError("the search was ended") from error
+                raise InputError("the search was stopped") from error
             raise LostError(str(error).partition("\n")[0]) from error
         finally:
             with self._lock:
                 self._running.discard(task)
 
+    def _report_waiting(self) -> None:
+        """Log once why a task does not start; waiting continues, because a machine may still join the cluster."""
+        with self._lock:
+            if self._closed or self._reported:
+                return
+            self._reported = True
+        machines = [node["Resources"] for node in self._ray.nodes() if node["Alive"]]
+        if any(has.get("CPU", 0) >= 1 and has.get("GPU", 0) >= self._gpus for has in machines):
+            log.info("all machines of the cluster are busy: the search waits for one")
+        else:
+            log.warning(
+                "no machine of the cluster has 1 processor and %g GPUs for a child: the search waits until one joins; "
+                "press Ctrl-C to stop it, and give another --gpus or another cluster", self._gpus,
+            )  # fmt: skip
+
     def close(self) -> None:
-        """End all tasks, and leave the cluster."""
+        """Cancel all tasks, and leave the cluster."""
         with self._lock:
             self._closed = True
             running = list(self._running)
@@ -81,14 +106,14 @@ class RayEvaluator:
         self._cluster.close()
 
 
-def _train(job: Job, cell: CellSpec) -> Iterator[Answer | None]:
-    """Yield nothing when the training begins, and then what came of it."""
-    train = _prepared(job)
+def _train(trainer: Trainer, cell: CellSpec) -> Iterator[Answer | None]:
+    """Yield None when training starts, then the answer."""
+    train = _prepared(trainer)
     yield None
     yield answer(train, cell, lambda: None)
 
 
 @lru_cache(maxsize=1)
-def _prepared(job: Job) -> Train:
-    """Return what trains cells: prepared once in each of the cluster's processes, which live on."""
-    return prepare(job)
+def _prepared(trainer: Trainer) -> Train:
+    """Return a function that trains cells, prepared once in each process of the cluster."""
+    return prepare(trainer)

@@ -1,4 +1,4 @@
-"""The report of a search, one HTML file with everything in it; and the comparison of several, one SVG file each."""
+"""The report of a search, one HTML file; and the comparison of several searches, one SVG file."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -7,12 +7,12 @@ from typing import Any
 
 from .._version import __version__
 from ..architecture.cells import PNASNET5
-from ..errors import InputError
+from ..errors import InputError, UnknownNameError
 from ..reports.charts import Chart, Colour, Line, as_file, draw, stack
 from ..reports.pages import environment
-from ..support.files import write_text
-from ..support.text import NOTHING, percent
-from .analysis import TOP, Curve, Findings, Placed, Ranks, curves, predicted_and_measured
+from ..support.files import check_target, write_text
+from ..support.text import NOTHING, counted, percent
+from .analysis import TOP, Curve, Findings, Placed, Ranks, curves, predicted_and_measured, read_findings
 from .config import ALGORITHMS
 from .drawing import describe_cell, draw_cell
 from .predictors import rank_correlation
@@ -28,8 +28,8 @@ PAPERS_RANKS: dict[str, tuple[tuple[float, float], ...]] = {
     "mlp-ensemble": ((0.975, 0.164), (0.786, 0.532), (0.634, 0.504), (0.645, 0.468)),
     "lstm-ensemble": ((0.972, 0.164), (0.906, 0.418), (0.801, 0.465), (0.579, 0.424)),
 }
-"""Rank correlations by number of blocks, (fitted, next), as quoted from Liu et al., 2018, table 1; the paper itself was
-not at hand to check them against. Of random cells, 256 for each number of blocks, not of those that a search chose."""
+"""Rank correlations by number of blocks, (fitted, next): Liu et al., 2018, table 1, means of 20 trials. Each predictor
+was fitted to 256 random cells (136 of one block); `next` is of 10,000 random cells with one block more."""
 
 
 def write_report(path: Path, findings: Findings, ranks: Sequence[Ranks], placed: Placed | None) -> None:
@@ -53,7 +53,7 @@ def _values(findings: Findings, ranks: Sequence[Ranks], placed: Placed | None) -
         "machines": sorted({child.machine for child in findings.children.values()}),
         "searches": list(_searches(findings)),
         "compared": equal_models(findings),
-        # Not escaped: our own, and no names in them.
+        # Not escaped: made here, without names from outside.
         "progress": [Markup(svg) for svg in progress_charts(findings)],
         "scatters": [(title, Markup(svg)) for title, svg in _scatters(findings)],
         "ranks": [(each, papers_ranks(each)) for each in ranks],
@@ -69,25 +69,25 @@ def _count(values: Sequence[str]) -> dict[str, int]:
 
 
 def rank_text(value: float) -> str:
-    """Return a rank correlation as it is printed; a dash where there is none."""
+    """Return a rank correlation as text; NaN as a dash."""
     return NOTHING if math.isnan(value) else f"{value:.3f}".replace("-", "\N{MINUS SIGN}")
 
 
 def papers_ranks(ranks: Ranks) -> tuple[float, float] | None:
-    """Return what the paper gives for the same predictor and number of blocks."""
+    """Return the paper's values for the same predictor and number of blocks."""
     rows = PAPERS_RANKS.get(ranks.predictor, ())
     return rows[ranks.level - 1] if ranks.level <= len(rows) else None
 
 
 def _searches(findings: Findings) -> Iterator[tuple[str, int, list[Step], float]]:
-    """Yield algorithm, seed, steps, and the seconds that they took."""
+    """Yield algorithm, seed, steps, and their seconds of training."""
     for algorithm, runs in findings.steps.items():
         for seed, steps in runs.items():
             yield algorithm, seed, steps, sum(step.child.seconds for step in steps)
 
 
 def equal_models(findings: Findings) -> list[tuple[str, int, int, str, str]]:
-    """Return algorithm, seeds, models, best and top-5 mean, each with its deviation: after as many models for all."""
+    """Return algorithm, seeds, models, best, and mean of the five best ± deviations, at equal numbers of models."""
     best, top = curves(findings), curves(findings, TOP)
     count = min((len(curve.mean) for curve in best), default=0)
     return [
@@ -100,7 +100,7 @@ def equal_models(findings: Findings) -> list[tuple[str, int, int, str, str]]:
 def _at(curve: Curve, count: int) -> str:
     mean, deviation = float(curve.mean[count - 1]), float(curve.deviation[count - 1])
     if math.isnan(mean):
-        return NOTHING  # there are fewer models than it is the mean of
+        return NOTHING  # fewer models than the mean is over
     return f"{percent(mean)} ± {percent(deviation)}" if curve.seeds > 1 else percent(mean)
 
 
@@ -108,7 +108,7 @@ def _at(curve: Curve, count: int) -> str:
 
 
 def progress_charts(findings: Findings) -> Iterator[str]:
-    """Yield the curves of the best and of the mean of the five best against models trained."""
+    """Yield charts of the best accuracy, and of the mean of the five best, against models trained."""
     for top, what in ((1, "best"), (TOP, f"mean of the {TOP} best")):
         made = curves(findings, top)
         if made := [curve for curve in made if not math.isnan(curve.mean[-1])]:
@@ -125,7 +125,7 @@ def _line(curve: Curve) -> Line:
 
 
 def _scatters(findings: Findings) -> Iterator[tuple[str, str]]:
-    """Yield, of the first seed, a cloud of predicted and measured accuracies for each number of blocks."""
+    """Yield a title and a chart of predicted against measured accuracy for each number of blocks, of the first seed."""
     _, steps = next(iter(findings.steps.get("progressive", {}).items()), (0, []))
     for level, pairs in predicted_and_measured(steps):
         rho = rank_correlation([p for p, _ in pairs], [m for _, m in pairs])
@@ -137,18 +137,36 @@ def _scatters(findings: Findings) -> Iterator[tuple[str, str]]:
 # Comparing folders.
 
 
+def write_comparison(
+    output: Path, folders: Sequence[Path], tops: Sequence[int] = (), algorithms: Sequence[str] = ()
+) -> None:
+    """Write an SVG file with the curves of the searches in some folders, as `comparison_file`; empty means the default.
+
+    Raises `OutputError`, `UnknownNameError` for an algorithm, and `InputError` as `comparison_file` or for a folder
+    without a search.
+    """
+    if output.suffix != ".svg":
+        raise InputError(f"{output} is not an SVG file: give a name such as {output.with_suffix('.svg')}")
+    check_target(output)
+    for name in algorithms:
+        if name not in ALGORITHMS:
+            raise UnknownNameError.of("algorithm", name, ALGORITHMS)
+    named = [(folder.name, read_findings(folder)) for folder in folders]
+    write_text(output, comparison_file(named, tops or (1, TOP), algorithms or ALGORITHMS))
+
+
 def comparison_file(
     named: Sequence[tuple[str, Findings]], tops: Sequence[int] = (1, TOP), algorithms: Sequence[str] = ALGORITHMS
 ) -> str:
-    """Return an SVG file with the curves of several searches, one line for each folder and algorithm, at most three.
+    """Return an SVG file with the curves of several searches: one line for each folder and algorithm, at most three.
 
     Args:
-        named: what the folders are called, and what is in them.
-        tops: a picture for each, of the mean of so many best; one below the other.
-        algorithms: those that are drawn.
+        named: the name of each folder and its findings.
+        tops: one chart for each, of the mean of so many best cells; one below the other.
+        algorithms: which to draw.
 
     Raises:
-        InputError: there are more lines than can be told apart, or none.
+        InputError: there are more than three lines, or none.
     """
     return as_file(stack([_comparison(named, top, algorithms) for top in tops]))
 
@@ -161,10 +179,10 @@ def _comparison(named: Sequence[tuple[str, Findings]], top: int, algorithms: Seq
         if curve.algorithm in algorithms
     ]
     if not any(line.points for _, line in lines):
-        raise InputError(f"no {top} models were trained yet: there is nothing to compare")
+        raise InputError(f"there is nothing to compare: fewer than {counted(top, 'model')} were trained so far")
     if len(lines) > len(_COLOURS):
         raise InputError(
-            f"{len(lines)} curves cannot be told apart in one picture: choose at most {len(_COLOURS)}, such as with "
+            f"{len(lines)} curves are too many for one chart: choose at most {len(_COLOURS)}, with fewer folders or "
             "--algorithm"
         )
     drawn = [

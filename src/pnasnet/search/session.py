@@ -1,8 +1,8 @@
-"""One search at work: what it chose, in order; what came of it; and when its budget is spent.
+"""One running search: its choices in order, their results, and when its budget is spent.
 
-What a search chooses follows from its seed and from the results of what it chose before, in the order of the choices,
-never from which worker was first. Results are therefore collected in that order. The journal has every choice, too: a
-search that goes on takes from it what it had chosen, and computes anew only what it had not.
+The choices of a search follow from its seed and from the results of earlier choices in the order of the choices, never
+from which worker finishes first. Results are therefore collected in that order. Choices are in the journal, too: a
+search that resumes reads them from there, and makes only those that are missing.
 """
 
 import logging
@@ -16,34 +16,38 @@ from typing import Protocol
 
 from ..architecture.cells import CellSpec
 from ..errors import InputError
+from ..support.progress import Progress, silent
 from .journal import Child, Choice, Journal
 from .space import Rows, SearchSpace
 
 log = logging.getLogger(__name__)
 
 _FAILED = 5
-"""So many children in a row that could not be trained are the fault of something else."""
+"""After so many failed children in a row the search stops: the cause is not the cells."""
 _ASK = 0.2
-"""Seconds after which it is asked again whether to stop."""
+"""Seconds between two checks whether to stop."""
 
 
 class Evaluator(Protocol):
     """Trains children, on this machine or on others."""
 
     workers: int
-    """How many at a time."""
+    """How many children are trained at a time."""
 
     def train(self, cell: CellSpec) -> Child:
-        """Train one and wait for it. Called from `workers` threads. Raises `PnasnetError` where no child can be."""
+        """Train a cell and wait for the result. Called from `workers` threads. An error stops the search."""
         ...
 
     def close(self) -> None:
-        """End all that still runs; threads that wait for it get an error."""
+        """Stop all training; threads that wait for it get an error."""
         ...
 
 
 class Children:
-    """All children, each trained once: those of the journal, those that are being trained, those still to be."""
+    """All children, each trained once: those in the journal, in training, and in the queue.
+
+    `check` is called repeatedly, and raises to stop the search. `forget` is called for each child in the journal.
+    """
 
     def __init__(
         self,
@@ -52,20 +56,16 @@ class Children:
         check: Callable[[], None] = lambda: None,
         forget: Callable[[CellSpec], None] = lambda cell: None,
     ) -> None:
-        """Take where rows go, and what trains.
-
-        `check` is called now and then to raise if all should end; `forget` for each child whose row is safe.
-        """
         self._journal, self._evaluator, self.check, self._forget = journal, evaluator, check, forget
         self._pool = ThreadPoolExecutor(evaluator.workers, "child")
         self._futures: dict[CellSpec, Future[Child]] = {}
         self._counting = threading.Lock()
         self._failed = 0
         self.trained = 0
-        """Children that were trained since this was made."""
+        """Children trained by this object; the others were in the journal."""
 
     def submit(self, cell: CellSpec) -> Future[Child]:
-        """Return a cell's child, or the promise of it."""
+        """Return a cell's child as a future, and train it if it is not in the journal."""
         cell = cell.canonical()
         if cell not in self._futures:
             if child := self._journal.child(cell):
@@ -77,7 +77,7 @@ class Children:
 
     def _train(self, cell: CellSpec) -> Child:
         child = self._evaluator.train(cell)
-        self._journal.add(cell, child)  # before anybody hears of it
+        self._journal.add(cell, child)  # before anything depends on it
         self._forget(cell)
         with self._counting:
             self.trained += 1
@@ -85,23 +85,23 @@ class Children:
             failed = self._failed
         if failed >= _FAILED:
             raise InputError(
-                f"{failed} children one after the other could not be trained, the last: {child.error}; once that is "
-                "mended, --retry-failed tries them again"
+                f"{failed} children in a row could not be trained, the last one because: {child.error}; fix the cause, "
+                "and pass --retry-failed to train them again"
             )
         return child
 
     def wait(self, future: Future[Child]) -> Child:
-        """Return the child; ask now and then whether to stop."""
+        """Wait for a child, and call `check` meanwhile."""
         while True:
             self.check()
             try:
                 return future.result(_ASK)
             except FutureTimeoutError:
-                if future.done():  # by now, or with a timeout of the child's own
+                if future.done():  # just now, or with a TimeoutError of its own
                     return future.result()
 
     def close(self) -> None:
-        """End all that still runs."""
+        """Stop all training."""
         self._pool.shutdown(wait=False, cancel_futures=True)
         self._evaluator.close()
         self._pool.shutdown()
@@ -113,7 +113,7 @@ class Spent(Exception):  # noqa: N818 - not an error: it ends an algorithm's loo
 
 @dataclass(frozen=True)
 class Step:
-    """A choice and what came of it."""
+    """A choice and its result."""
 
     choice: Choice
     child: Child
@@ -121,22 +121,37 @@ class Step:
 
 @dataclass(frozen=True)
 class Budget:
-    """When a search ends: after so many different cells, or once they took so many seconds to train."""
+    """When a search ends: after so many cells, or once their training has taken so many seconds."""
 
     models: int
     seconds: float | None = None
 
+    def is_spent(self, chosen: int, known: Sequence[Step]) -> bool:
+        """Return whether a search that has made `chosen` choices, and knows the results of some, may choose no more."""
+        if chosen >= self.models:
+            return True
+        return self.seconds is not None and sum(step.child.seconds for step in known) >= self.seconds
+
 
 class Session:
-    """A search's own view of the children."""
+    """One search's view of the children: it chooses cells, and collects their results in the same order.
+
+    `ahead` is explained in `Strategy`.
+    """
 
     def __init__(
-        self, name: str, space: SearchSpace, children: Children, journal: Journal, budget: Budget, ahead: int
+        self,
+        name: str,
+        space: SearchSpace,
+        children: Children,
+        journal: Journal,
+        budget: Budget,
+        ahead: int,
+        progress: Progress = silent,
     ) -> None:
-        """Take the search's name, and what it works with; `ahead` as in `Strategy`."""
         self.name, self.steps = name, list[Step]()
         self._space, self._children, self._journal = space, children, journal
-        self._budget, self._ahead = budget, ahead
+        self._budget, self._ahead, self._progress = budget, ahead, progress
         self._recorded = journal.chosen(name)
         self._waiting = deque[tuple[Choice, Future[Child]]]()
         self._seen: set[bytes] = set()
@@ -144,59 +159,56 @@ class Session:
 
     @property
     def outstanding(self) -> int:
-        """How many choices have not been collected."""
+        """How many choices have no result yet."""
         return len(self._waiting)
 
     def is_new(self, row: Rows) -> bool:
-        """Return whether the search has chosen no cell that computes the same."""
+        """Return whether the search has not chosen an equal cell."""
         return self._space.canonical(row[None]).tobytes() not in self._seen
 
     def submit(self, row: Rows, level: int) -> None:
-        """Choose a cell and let it be trained. Raises `Spent`."""
+        """Choose a cell, and train it unless it is known. Raises `Spent`."""
         self.check_budget()
         if self._chosen == len(self._recorded):
             self._record([Choice(self._space.decode(row), level)])
         self._start(self._recorded[self._chosen])
 
     def recorded_level(self, level: int) -> list[Choice]:
-        """Return what was chosen for a level in an earlier run; empty if that was not yet decided."""
+        """Return the choices of a level that an earlier run made; empty if it made none."""
         return [choice for choice in self._recorded[self._chosen :] if choice.level == level]
 
     def train(self, choices: Sequence[Choice]) -> list[Step]:
-        """Let all of these be trained, and return what came of them. Raises `Spent` once the budget is."""
+        """Train a whole level, and return its steps. Raises `Spent` once the budget is spent."""
         self.check_budget()
         if self._chosen == len(self._recorded):
-            self._record(choices)  # at once: a level is decided as a whole
+            self._record(choices)  # all at once: a level is chosen as a whole
         first = len(self.steps)
         for choice in choices:
             self.check_budget()
             self._start(choice)
-            # Only a budget of hours must know what came of the first before the last is begun.
+            # Only a budget of hours must know early results before later children start.
             while self._budget.seconds is not None and self.outstanding >= self._ahead:
                 self.collect()
         self.collect_all()
         return self.steps[first:]
 
     def collect(self) -> Step:
-        """Wait for the oldest choice that is outstanding, and return it with what came of it."""
+        """Wait for the result of the oldest outstanding choice, and return its step."""
         choice, future = self._waiting[0]
         step = Step(choice, self._children.wait(future))
         self._waiting.popleft()
         self.steps.append(step)
-        self._tell(step)
+        self._report(step.child)
         return step
 
     def collect_all(self) -> None:
-        """Wait for all that is outstanding."""
+        """Wait for the results of all outstanding choices."""
         while self._waiting:
             self.collect()
 
     def check_budget(self) -> None:
-        """Raise `Spent` if it is."""
-        seconds = sum(step.child.seconds for step in self.steps)
-        if self._chosen >= self._budget.models or (
-            self._budget.seconds is not None and seconds >= self._budget.seconds
-        ):
+        """Raise `Spent` if the budget is spent."""
+        if self._budget.is_spent(self._chosen, self.steps):
             raise Spent
 
     def _record(self, choices: Sequence[Choice]) -> None:
@@ -208,11 +220,11 @@ class Session:
         self._chosen += 1
         self._waiting.append((choice, self._children.submit(choice.cell)))
 
-    def _tell(self, step: Step) -> None:
-        best = max(each.child.accuracy for each in self.steps)
-        child = step.child
+    def _report(self, child: Child) -> None:
+        best = max(step.child.accuracy for step in self.steps)
         note = "" if child.status == "ok" else f" ({child.status})"
         log.info(
             "%s: model %s of %s, %.2f %%%s, best %.2f %%, %.0f s",
             self.name, len(self.steps), self._budget.models, 100 * child.accuracy, note, 100 * best, child.seconds,
         )  # fmt: skip
+        self._progress(self.name, len(self.steps), self._budget.models)
