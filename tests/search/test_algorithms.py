@@ -166,7 +166,7 @@ def test_what_could_not_be_trained_teaches_nothing(path: Path, lost: int) -> Non
     steps = run(path, "progressive", configured(models=36))
     failed = [replace(step, child=replace(step.child, status="failed")) for step in steps[:lost]]
     assert len(observe(SPACE, [*failed, *steps[lost:]]).accuracies) == 36 - lost
-    with pytest.raises(InputError, match=r"none of . cells could be trained: --retry-failed"):
+    with pytest.raises(InputError, match=r"none of . cells could be trained: pass --retry-failed"):
         observe(SPACE, failed)
 
 

@@ -69,7 +69,7 @@ def test_another_configuration_is_refused_with_the_difference(journal: Journal) 
         ("UPDATE children SET accuracy = 'abc'", "accuracy 'abc' is not in [0, 1]"),
         ("UPDATE children SET accuracy = 1.5", "accuracy 1.5 is not in [0, 1]"),
         ("UPDATE children SET curve = '[0.5'", "Expecting"),
-        ("UPDATE children SET curve = '[7]'", "the curve holds what is not in [0, 1]"),
+        ("UPDATE children SET curve = '[7]'", "the curve has values outside [0, 1]"),
         ("UPDATE children SET status = 'fine'", "status 'fine' is not one of ok, "),
         ("UPDATE children SET seconds = -1", "seconds -1.0 is not a duration"),
         ('UPDATE children SET cell = \'[["sep9",0,"max3",1]]\'', "unknown operation 'sep9'"),

@@ -1,4 +1,4 @@
-"""Reads a search's configuration from TOML or JSON: plain values, checked and turned into dataclasses; no code is run."""
+"""Reads a search's configuration from TOML or JSON: plain values, checked and turned into dataclasses."""
 
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
@@ -57,7 +57,7 @@ def parse_config(text: str, origin: str) -> SearchConfig:
 
 
 def config_from_dict(value: Mapping[str, Any], origin: str) -> SearchConfig:
-    """Return the configuration made of plain values, as `SearchConfig.to_dict` returns them. Raises as `parse_config`."""
+    """Return the configuration made of plain values, as from `SearchConfig.to_dict`. Raises as `parse_config`."""
     try:
         sections = {name: _section(name, inner) for name, inner in value.items()}
         return SearchConfig(**sections)

@@ -72,7 +72,7 @@ class Child:
         if not (isinstance(self.accuracy, float) and 0 <= self.accuracy <= 1):
             raise InputError(f"accuracy {self.accuracy!r} is not in [0, 1]")
         if not all(isinstance(value, float | int) and 0 <= value <= 1 for value in self.curve):
-            raise InputError("the curve holds what is not in [0, 1]")
+            raise InputError("the curve has values outside [0, 1]")
         if self.status not in get_args(Status):
             raise InputError(f"status {self.status!r} is not one of {', '.join(get_args(Status))}")
         if not isinstance(self.seconds, float | int) or not 0 <= self.seconds < math.inf:
