@@ -176,11 +176,9 @@ def describe(config: str | None) -> None:
     if config is None:
         summaries = dict(config_summaries())
         width = max(map(len, summaries))
-        lines = (f"{name:{width}}  {summary}" for name, summary in summaries.items())
+        click.echo("\n".join(f"{name:{width}}  {summary}" for name, summary in summaries.items()))
     else:
-        lines = describe_config(find_config(config))
-    for line in lines:
-        click.echo(line)
+        click.echo("\n".join(describe_config(find_config(config))))
 
 
 def _print(done: "Searched", output: Path, seconds: float) -> None:
