@@ -1,0 +1,16 @@
+# CPU image: docker build -t pnasnet . && docker run --rm -v "$PWD:/data" pnasnet embed photos -o features.parquet
+FROM python:3.13-slim-bookworm AS build
+WORKDIR /source
+COPY LICENSE README.md pyproject.toml ./
+COPY src src
+RUN python -m venv /opt/pnasnet && /opt/pnasnet/bin/pip install --no-cache-dir .
+
+FROM python:3.13-slim-bookworm
+COPY --from=build /opt/pnasnet /opt/pnasnet
+# Downloads and compiled models: mount a volume there to keep them. Any user may write, so that --user works.
+RUN useradd --create-home pnasnet && install -d -m 1777 /cache /data
+ENV PATH=/opt/pnasnet/bin:$PATH PNASNET_CACHE=/cache HF_HOME=/cache/huggingface
+USER pnasnet
+WORKDIR /data
+ENTRYPOINT ["pnasnet"]
+CMD ["--help"]
