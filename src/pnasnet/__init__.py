@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from .architecture.plan import Plan, resolve
     from .architecture.spec import NetworkSpec
     from .module import Module, get_expected_image_size, get_num_image_channels
+    from .module.catalogue import list_models
     from .weights import open_weights, write_weights
 
 _HOMES = {
@@ -30,6 +31,7 @@ _HOMES = {
     "Plan": "architecture.plan",
     "get_expected_image_size": "module",
     "get_num_image_channels": "module",
+    "list_models": "module.catalogue",
     "open_weights": "weights",
     "resolve": "architecture.plan",
     "write_weights": "weights",
@@ -48,6 +50,7 @@ __all__ = [
     "get_expected_image_size",
     "get_num_image_channels",
     "images",
+    "list_models",
     "open_weights",
     "resolve",
     "write_weights",
@@ -62,3 +65,7 @@ def __getattr__(name: str) -> Any:
     if name in _HOMES:
         return getattr(import_module(f".{_HOMES[name]}", __name__), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return list(__all__)

@@ -43,7 +43,7 @@ def test_a_module_takes_it_like_a_name(file: Path, tmp_path: Path) -> None:
     module = Module(file, trainable=True, tags={"train"})
     assert module.model.name == "found"
     assert module.network(torch.rand(2, 16, 16, 3))["global_pool"].shape == (2, resolve(NETWORK.spec).num_features)
-    with pytest.raises(WeightsNotFoundError, match="found has no weights; hand them over as weights=FILE, or train it"):
+    with pytest.raises(WeightsNotFoundError, match="found has no weights: pass weights=FILE, or train it"):
         Module(file)
     with pytest.raises(WeightsNotFoundError, match="neither a file nor a published set of weights of found"):
         Module(str(file), "other")

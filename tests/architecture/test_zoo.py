@@ -2,12 +2,13 @@
 
 import pytest
 
-from pnasnet.architecture.zoo import HUB_NETWORKS, NETWORKS, find, parse_handle
+from pnasnet.architecture.zoo import HUB_VERSIONS, NETWORKS, PUBLISHED, find, find_named, parse_handle
 from pnasnet.errors import UnknownNameError
 
+CLASSES = "image_classification"
 
-@pytest.mark.parametrize("version", range(1, 6))
-@pytest.mark.parametrize("name", HUB_NETWORKS)
+
+@pytest.mark.parametrize(("name", "version"), [(n, v) for n, versions in HUB_VERSIONS.items() for v in versions])
 @pytest.mark.parametrize(
     ("kind", "signature"), [("feature_vector", "image_feature_vector"), ("classification", "image_classification")]
 )
@@ -27,7 +28,14 @@ def test_a_handle_without_version_and_a_compressed_one_resolve() -> None:
     [
         ("google/imagenet/pnasnet_larg/feature_vector/1", "did you mean pnasnet_large"),
         ("google/imagenet/pnasnet_large/feature_vectors/1", "did you mean feature_vector"),
-        ("google/imagenet/pnasnet_large/feature_vector/6", "versions were 1 to 5"),
+        (
+            "google/imagenet/pnasnet_large/feature_vector/6",
+            "pnasnet_large had the versions 1, 2, 3, 4 and 5",
+        ),
+        ("google/imagenet/nasnet_large/feature_vector/2", "version 2; nasnet_large had the versions 1, 3, 4 and 5"),
+        ("https://tfhub.dev/google/imagenet/nasnet_mobile/classification/2", "had the versions 1, 3, 4 and 5"),
+        ("google/nasnet/tensorFlow2/mobile/2", "names none of .* give one of these names, or download the model"),
+        ("https://www.kaggle.com/models/google/pnasnet/TensorFlow1/mobile-classification/1", "names none of"),
     ],
 )
 def test_a_handle_of_no_module_is_refused(handle: str, message: str) -> None:
@@ -48,3 +56,30 @@ def test_a_typo_gets_the_near_names() -> None:
 def test_the_published_sets_have_distinct_names() -> None:
     ids = [weights.id for network in NETWORKS.values() for weights in network.weights]
     assert len(ids) == len(set(ids))
+
+
+@pytest.mark.parametrize(
+    ("address", "name", "signature"),
+    [
+        ("nasnet/TensorFlow2/mobile-classification/2", "nasnet_mobile", "image_classification"),
+        ("nasnet/tensorFlow1/large-feature-vector/1", "nasnet_large", "image_feature_vector"),
+        (
+            "nasnet/frameworks/TensorFlow2/variations/large-classification/versions/2",
+            "nasnet_large",
+            "image_classification",
+        ),
+        ("pnasnet-large/tensorFlow1/feature-vector/5", "pnasnet_large", "image_feature_vector"),
+        ("nasnet/TensorFlow2/mobile-classification", "nasnet_mobile", "image_classification"),
+    ],
+)
+@pytest.mark.parametrize("prefix", ["https://www.kaggle.com/models/", "https://kaggle.com/models/", ""])
+def test_kaggle_models_resolve_in_both_forms(prefix: str, address: str, name: str, signature: str) -> None:
+    assert parse_handle(f"{prefix}google/{address}") == (name, signature)
+
+
+def test_every_published_set_is_a_name() -> None:
+    for name, record in PUBLISHED.items():
+        found = find_named(name)
+        assert found is not None
+        assert found.weights == record
+    assert find_named("nowhere") is None

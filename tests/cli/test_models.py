@@ -6,8 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import pnasnet
 from pnasnet import Module
-from pnasnet.architecture.zoo import NETWORKS
+from pnasnet.architecture.zoo import NETWORKS, PUBLISHED, PublishedWeights
+from pnasnet.errors import WeightsNotFoundError
 
 from tests.helpers.cli_runs import HERE, PHOTOS, error_of, run
 
@@ -18,7 +20,8 @@ def test_models_table_names_every_network_and_set() -> None:
     result = run("models")
     assert result.exit_code == 0, result.output
     networks, sets = (table.splitlines() for table in result.stdout.split("\n\n"))
-    assert [line.split()[0] for line in networks] == ["model", *NETWORKS]
+    assert [line.split()[0] for line in networks] == ["model", *pnasnet.list_models()]
+    assert set(NETWORKS) - set(pnasnet.list_models()) == {"pnasnet_cifar", "nasnet_cifar"}
     assert networks[1].split() == ["pnasnet_large", "12", "216", "331x331", "4320", "86.1M", "24.9B"]
     assert [line.split()[0] for line in sets[1:]] == [record.id for n in NETWORKS.values() for record in n.weights]
     assert {line.split()[-1] for line in sets[1:]} <= {"shipped", "cached", "downloadable"}
@@ -29,7 +32,25 @@ def test_models_json_has_exact_counts() -> None:
     large = described["pnasnet_large"]
     assert (large["parameters"], large["features"], large["image_size"]) == (86_061_989, 4320, [331, 331])
     assert large["weights"][1]["weights"] == "timm/pnasnet5large.tf_in1k"
-    assert described["pnasnet_cifar"]["weights"] == []
+    assert "pnasnet_cifar" not in described
+    assert json.loads(run("models", "--json", "pnasnet_cifar").stdout)[0]["weights"] == []
+
+
+def test_models_lists_only_what_a_model_may_be_called(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every name in either table is found, and goes on to its weights."""
+    asked = []
+
+    def fetch(record: PublishedWeights, *, offline: bool | None) -> Path:
+        asked.append(record.id)
+        raise WeightsNotFoundError("not on this machine")
+
+    monkeypatch.setattr("pnasnet.module.open.fetch", fetch)
+    tables = run("models").stdout.split("\n\n")
+    names = [line.split()[0] for table in tables for line in table.splitlines()[1:]]
+    for name in names:
+        with pytest.raises(WeightsNotFoundError, match="not on this machine"):
+            Module(name)
+    assert asked == [PUBLISHED[name].id for name in names]
 
 
 def test_models_of_weights_and_by_name() -> None:

@@ -113,8 +113,8 @@ GOOD = np.zeros((2, 32, 32, 3), np.float32)
         (GOOD * np.nan, "nan"),
         ("photo.jpg", "not str"),
         (types.SimpleNamespace(shape=(2, 32, 32, 3), dtype="float32", min=lambda: 0.0), "not SimpleNamespace"),
-        ({"pictures": GOOD}, "takes images; the call gave 'pictures'"),
-        ({"images": GOOD, "batch_norm_momentum": 0.9}, "takes images"),
+        ({"pictures": GOOD}, "accepts images; the call passed 'pictures'"),
+        ({"images": GOOD, "batch_norm_momentum": 0.9}, "accepts images;"),
         (torch.zeros(2, 32, 32, 3, dtype=torch.float16), "float16"),
     ],
 )
@@ -229,7 +229,7 @@ def test_a_new_classifier_of_a_feature_vectors_handle_is_there() -> None:
 def test_a_classifications_handle_needs_a_classifier() -> None:
     drawn = {n: np.abs(draw(n, s)) for n, s in resolve(find("nasnet_mobile").spec).variables().items()}
     features = {name: value for name, value in drawn.items() if not name.startswith("final_layer/")}
-    with pytest.raises(InputError, match="the handle is of a classification, and the weights have no classifier"):
+    with pytest.raises(InputError, match="this is a classification module, and the weights have no classifier"):
         Module(f"{HANDLE}/classification/1", weights=features)
 
 

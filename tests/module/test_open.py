@@ -1,21 +1,30 @@
 """From names, files, folders and mappings to a checked model."""
 
+import hashlib
 import json
+import logging
+import re
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from safetensors.numpy import save_file
+from safetensors.torch import save_file as save_torch
 
+import pnasnet
+from pnasnet import Module
 from pnasnet.architecture.plan import resolve
-from pnasnet.architecture.zoo import find
+from pnasnet.architecture.zoo import PublishedWeights, find, find_named
 from pnasnet.errors import CorruptWeightsError, InputError, UnknownNameError, WeightsMismatchError, WeightsNotFoundError
 from pnasnet.module.open import metadata, open_model
 from pnasnet.weights import write_weights
 
 from tests.helpers.golden_weights import draw
+from tests.helpers.weights_files import write_checkpoint
 
 CHECKPOINTS = Path(__file__).parents[1] / "checkpoints"
 
@@ -104,7 +113,7 @@ def test_a_published_set_by_its_name_for_a_network_that_has_none(
 def test_a_file_that_describes_nonsense_is_refused(tmp_path: Path, spec: str) -> None:
     path = tmp_path / "own.safetensors"
     write_weights(path, drawn("pnasnet_tiny"), model="x", spec=spec, origin="", classes=10, label_offset=0)
-    with pytest.raises(CorruptWeightsError, match="describes no network"):
+    with pytest.raises(CorruptWeightsError, match="does not describe a possible network"):
         open_model(path)
 
 
@@ -149,3 +158,139 @@ def test_a_new_classifier_leaves_the_old_one_out() -> None:
 def test_what_is_not_there_is_named(model: str, weights: Any, error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
         open_model(model, weights)
+
+
+@pytest.mark.parametrize(
+    ("name", "network", "published", "signature"),
+    [
+        ("pnasnet-5_mobile_2017_12_13", "pnasnet_mobile", "pnasnet-5_mobile_2017_12_13", None),
+        ("timm/nasnetalarge.tf_in1k", "nasnet_large", "timm/nasnetalarge.tf_in1k", None),
+        ("pnasnet5large", "pnasnet_large", "timm/pnasnet5large.tf_in1k", None),
+        ("pnasnet5large.tf_in1k", "pnasnet_large", "timm/pnasnet5large.tf_in1k", None),
+        ("hf-hub:timm/nasnetalarge.tf_in1k", "nasnet_large", "timm/nasnetalarge.tf_in1k", None),
+        (
+            "https://www.kaggle.com/models/google/nasnet/TensorFlow2/mobile-classification/2",
+            "nasnet_mobile",
+            "nasnet-a_mobile_04_10_2017",
+            "image_classification",
+        ),
+    ],
+)
+def test_every_name_that_is_listed_or_known_elsewhere_finds_its_weights(
+    name: str, network: str, published: str, signature: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fetch(record: PublishedWeights, *, offline: bool | None) -> Path:
+        raise WeightsNotFoundError(f"asked for {record.id}")
+
+    monkeypatch.setattr("pnasnet.module.open.fetch", fetch)
+    with pytest.raises(WeightsNotFoundError, match=f"^asked for {re.escape(published)}$"):
+        open_model(name)
+    named = find_named(name)
+    assert named is not None
+    assert (named.network.name, named.signature) == (network, signature)
+
+
+def test_a_folder_goes_before_a_set_of_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(CHECKPOINTS / "tiny_slim", "pnasnet-5_large_2017_12_13")
+    assert open_model("pnasnet-5_large_2017_12_13").spec.filters == 8
+
+
+def test_a_url_that_is_no_handle_says_what_to_do() -> None:
+    with pytest.raises(UnknownNameError, match=r"'https://example\.org/m\.tar\.gz' is neither .*download the file"):
+        open_model("https://example.org/m.tar.gz")
+
+
+@pytest.mark.parametrize("value", [np.int64(3), np.uint8(3), 3])
+def test_whole_numbers_of_any_kind_are_classes(value: Any, tmp_path: Path) -> None:
+    model = open_model("pnasnet_tiny", drawn("pnasnet_tiny"), num_classes=value, training=True)
+    assert type(model.spec.num_classes) is int
+    json.dumps(model.spec.to_dict())
+
+
+@pytest.mark.parametrize("value", [2.0, "3", True, np.float32(3), np.True_])
+def test_other_values_are_not(value: Any) -> None:
+    with pytest.raises(InputError, match=r"num_classes must be a whole number, not "):
+        open_model("pnasnet_tiny", drawn("pnasnet_tiny"), num_classes=value, training=True)
+
+
+@pytest.mark.parametrize("size", [64, (64,), (32.0, 32.0), "64", (0, 32)])
+def test_an_image_size_is_height_and_width(size: Any) -> None:
+    with pytest.raises(InputError, match="size must be"):
+        open_model("pnasnet_tiny", drawn("pnasnet_tiny"), image_size=size)
+
+
+@pytest.mark.parametrize("name", ["nasnet_mobile", "pnasnet_tiny"])
+def test_images_too_small_for_a_network_are_refused_with_the_least_size(name: str) -> None:
+    with pytest.raises(InputError, match=rf"images of 1x1 are too small for {name}: use at least (\d+)x\1") as caught:
+        open_model(name, drawn(name), image_size=(1, 1))
+    found = int(str(caught.value).rpartition("x")[2])
+    assert open_model(name, drawn(name), image_size=(found, found)).spec.image_size == (found, found)
+    with pytest.raises(InputError, match="too small"):
+        open_model(name, drawn(name), image_size=(found - 1, found - 1))
+
+
+def converted(path: Path, *model: Any) -> bytes:
+    Module(*model).export(path)
+    return path.read_bytes()
+
+
+def test_equal_weights_of_four_formats_convert_to_equal_bytes_and_are_one(tmp_path: Path) -> None:
+    module = Module("pnasnet_tiny", drawn("pnasnet_tiny"), trainable=True)
+    state = {name: value.contiguous() for name, value in module.network.state_dict().items()}
+    torch.save({"module." + name: value for name, value in state.items()}, tmp_path / "a.pth")
+    save_torch(state, tmp_path / "b.safetensors")
+    write_checkpoint(tmp_path / "c.ckpt", drawn("pnasnet_tiny"))
+    module.export(tmp_path / "d.safetensors")
+    sources = [tmp_path / name for name in ("a.pth", "b.safetensors", "c.ckpt", "d.safetensors")]
+    written = [converted(tmp_path / "out.safetensors", source) for source in sources for _ in range(2)]
+    assert len(set(written)) == 1
+    assert len({open_model(source).checksum for source in sources}) == 1
+    assert written[0] == converted(tmp_path / "out.safetensors", "pnasnet_tiny", sources[2])
+
+
+def test_what_version_0_1_recorded_still_identifies_the_weights() -> None:
+    model = open_model("pnasnet_tiny")
+    shipped = Path(pnasnet.__file__).parent / "data" / "pnasnet_tiny.safetensors"
+    assert model.identified_by(hashlib.sha256(shipped.read_bytes()).hexdigest())
+    assert model.identified_by(model.checksum)
+    assert not model.identified_by("0" * 64)
+
+
+@pytest.mark.parametrize(("wanted", "factor"), [(None, 2), (True, 2), (False, 1)])
+def test_moving_averages_may_be_chosen(wanted: bool | None, factor: int, tmp_path: Path) -> None:
+    plain = drawn("pnasnet_tiny")
+    averages = {f"{name}/ExponentialMovingAverage": 2 * value for name, value in plain.items()}
+    write_checkpoint(tmp_path / "m.ckpt", plain | averages)
+    arrays = open_model(tmp_path / "m.ckpt", moving_averages=wanted).arrays()
+    np.testing.assert_array_equal(arrays["final_layer/FC/biases"], factor * plain["final_layer/FC/biases"])
+
+
+def test_a_published_set_that_was_evaluated_without_averages_is_used_without(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name, spec = "final_layer/FC/biases", find("pnasnet_tiny").spec
+    plain = drawn("pnasnet_tiny") | {name: np.zeros(10, np.float32)}
+    write_checkpoint(tmp_path / "m", plain | {f"{name}/ExponentialMovingAverage": plain[name] + 1})
+    monkeypatch.setattr("pnasnet.module.open.fetch", lambda record, *, offline: tmp_path / "m")
+    published = "pnasnet-5_large_2017_12_13"  # a network without sets of its own accepts every set
+    assert open_model(spec, published).arrays()[name].max() == 0
+    assert open_model(spec, published, moving_averages=True).arrays()[name].max() == 1
+    assert open_model(spec, "nasnet-a_large_04_10_2017").arrays()[name].max() == 1
+
+
+@pytest.mark.parametrize("kind", ["own", "renamed", "other"])
+def test_an_auxiliary_head_is_read_by_either_name_or_starts_at_random(
+    kind: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    plan = resolve(find("nasnet_cifar").spec)
+    weights = {n: np.abs(draw(n, s)) for n, s in plan.variables(training=True).items()}
+    old = next(name for name in weights if name.endswith("aux_logits/FC/weights"))
+    if kind != "own":
+        new = "fully_connected" if kind == "renamed" else "Dense"
+        weights = {name.replace("aux_logits/FC", f"aux_logits/{new}"): value for name, value in weights.items()}
+    with caplog.at_level(logging.INFO, "pnasnet"):
+        module = Module("nasnet_cifar", weights, trainable=True, tags={"train"})
+    expected = draw(old, plan.variables(training=True)[old])
+    assert np.array_equal(module.variables[old], np.abs(expected)) == (kind != "other")
+    assert ("the auxiliary head is another; a new one starts at random" in caplog.text) == (kind == "other")

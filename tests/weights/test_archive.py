@@ -210,3 +210,17 @@ def test_the_reader_goes_neither_back_nor_far_ahead(tmp_path: Path) -> None:
             with pytest.raises(ValueError, match="beyond those of any weights"):
                 reader.seek(position)
         assert reader.tell() == 50
+
+
+@pytest.mark.parametrize(
+    ("name", "most"), [("model.ckpt.index", 2**24), ("saved_model.pb", 2**28), ("checkpoint", 2**20)]
+)
+def test_small_files_are_unpacked_only_if_they_are_small(name: str, most: int, tmp_path: Path, scratch: Path) -> None:
+    with tarfile.open(tmp_path / "a.tar.gz", "w:gz", compresslevel=1) as tar:
+        info = tarfile.TarInfo(name)
+        info.size = most + 1
+        with open("/dev/zero", "rb") as zeros:  # noqa: PTH123
+            tar.addfile(info, zeros)
+    with pytest.raises(CorruptWeightsError, match=rf"'{name}' claims {most + 1:,} bytes, more than {most:,}"):
+        open_weights(tmp_path / "a.tar.gz")
+    assert not list(scratch.iterdir())

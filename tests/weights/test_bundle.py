@@ -174,3 +174,15 @@ def test_of_several_checkpoints_the_one_that_training_names_is_taken(tmp_path: P
     (tmp_path / "checkpoint").write_text('model_checkpoint_path: "../model.ckpt-3"\n')
     with pytest.raises(WeightsError, match="several checkpoints"):
         open_weights(tmp_path)
+
+
+def test_an_index_is_not_copied_before_its_length_is_checked(tmp_path: Path) -> None:
+    with (tmp_path / "model.ckpt.index").open("wb") as file:
+        file.truncate(4 * 2**30)  # sparse
+    tracemalloc.start()
+    try:
+        with pytest.raises(CorruptWeightsError, match="claims to be an index but has 4294967296 bytes"):
+            open_weights(tmp_path / "model.ckpt")
+        assert tracemalloc.get_traced_memory()[1] < 2**20
+    finally:
+        tracemalloc.stop()

@@ -7,7 +7,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
+from safetensors import safe_open
 from safetensors.numpy import save_file
+from safetensors.torch import save_file as torch_save_file
 
 from pnasnet.errors import CorruptWeightsError, InputError, OutputError
 from pnasnet.weights import open_weights, write_weights
@@ -157,7 +160,7 @@ def header(claimed: object) -> bytes:
 def test_a_dishonest_header_is_refused(data: bytes, tmp_path: Path) -> None:
     path = tmp_path / "m.safetensors"
     path.write_bytes(data)
-    with pytest.raises(CorruptWeightsError, match=r"m\.safetensors is damaged or no safetensors file") as caught:
+    with pytest.raises(CorruptWeightsError, match=r"m\.safetensors is damaged or not a safetensors file") as caught:
         open_weights(path)
     one_line(caught.value)
 
@@ -169,7 +172,28 @@ def test_other_files_dtypes(tmp_path: Path) -> None:
     assert metadata == {}
     assert set(arrays) == {"h", "d"}
     assert {array.dtype for array in arrays.values()} == {np.dtype(np.float32)}
-    bfloat16 = header({"conv0/weights": {"dtype": "BF16", "shape": [2], "data_offsets": [0, 4]}}) + bytes(4)
-    (tmp_path / "m").write_bytes(bfloat16)
-    with pytest.raises(CorruptWeightsError, match="conv0/weights as BF16"):
+    float8 = header({"conv0/weights": {"dtype": "F8_E4M3", "shape": [4], "data_offsets": [0, 4]}}) + bytes(4)
+    (tmp_path / "m").write_bytes(float8)
+    with pytest.raises(CorruptWeightsError, match="conv0/weights as F8_E4M3: convert it to float32"):
         read_safetensors(tmp_path / "m")
+
+
+def test_bfloat16_is_read_as_torch_reads_it(tmp_path: Path) -> None:
+    values = torch.tensor([[1.5, -2.25e-3, 3e38], [0.0, -0.0, 1e-40]])
+    torch_save_file({"h": torch.ones(3), "b": values.bfloat16(), "s": torch.tensor(0.1).bfloat16()}, tmp_path / "m")
+    arrays, _ = read_safetensors(tmp_path / "m")
+    np.testing.assert_array_equal(arrays["b"], values.bfloat16().float().numpy())
+    assert (arrays["s"].shape, arrays["b"].dtype) == ((), np.float32)
+    assert arrays["s"] == torch.tensor(0.1).bfloat16().float()
+
+
+def test_equal_weights_give_equal_bytes(tmp_path: Path) -> None:
+    arrays = {name: np.full(3, index, np.float32) for index, name in enumerate("bca")}
+    said = {"model": "m", "spec": "{}", "origin": "o", "classes": 3, "label_offset": 0}
+    extra = {f"key{index}": "é" for index in range(8)}
+    write_weights(tmp_path / "1", arrays, **said, extra=extra)  # type: ignore[arg-type]
+    write_weights(tmp_path / "2", dict(reversed(arrays.items())), **said, extra=dict(reversed(extra.items())))  # type: ignore[arg-type]
+    assert (tmp_path / "1").read_bytes() == (tmp_path / "2").read_bytes()
+    with safe_open(tmp_path / "1", "numpy") as file:  # the library agrees
+        assert file.metadata()["key3"] == "é"
+        np.testing.assert_array_equal(file.get_tensor("c"), arrays["c"])

@@ -76,16 +76,22 @@ def test_names_are_looked_up_without_reading_and_nothing_is_read_after_closing(t
     assert kept.shape == (3, 3, 3, 32)
 
 
-def test_checksums_name_the_weights_and_follow_the_files(tmp_path: Path) -> None:
+def test_checksums_identify_names_shapes_and_values_in_any_file(tmp_path: Path) -> None:
     arrays = {"a": np.ones(3, np.float32), "b": np.zeros(2)}
     path = tmp_path / "m.safetensors"
     write_weights(path, arrays, model="m", spec="{}", origin="o", classes=None, label_offset=0)
     first = open_weights(path).checksum()
-    assert first == hashlib.sha256(path.read_bytes()).hexdigest()
+    assert first == open_weights(arrays).checksum()
+    assert open_weights(path).file_checksum() == hashlib.sha256(path.read_bytes()).hexdigest() != first
     write_weights(path, {**arrays, "c": np.ones(1)}, model="m", spec="{}", origin="o", classes=None, label_offset=0)
-    assert open_weights(path).checksum() == hashlib.sha256(path.read_bytes()).hexdigest() != first
+    assert open_weights(path).checksum() != first
     files = (TINY / "model.ckpt.index", TINY / "model.ckpt.data-00000-of-00001")
-    assert open_weights(TINY).checksum() == hashlib.sha256(b"".join(f.read_bytes() for f in files)).hexdigest()
+    digest = hashlib.sha256(b"".join(f.read_bytes() for f in files)).hexdigest()
+    assert open_weights(TINY).file_checksum() == digest
+    assert open_weights(TINY).checksum() == open_weights(dict(open_weights(TINY).arrays)).checksum()
+    reshaped = {**arrays, "a": np.ones((3, 1), np.float32)}
+    assert len({open_weights(a).checksum() for a in (arrays, reshaped, {**arrays, "b2": arrays["b"]})}) == 3
+    assert open_weights({**arrays, "global_step": np.ones(())}).checksum() == first
     assert open_weights(arrays).checksum() == open_weights(dict(reversed(arrays.items()))).checksum()
     assert open_weights(arrays).checksum() != open_weights({**arrays, "a": np.zeros(3)}).checksum()
 

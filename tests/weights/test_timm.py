@@ -11,7 +11,8 @@ from pnasnet.architecture.plan import resolve
 from pnasnet.architecture.spec import NetworkSpec
 from pnasnet.weights import check_weights
 from pnasnet.weights.arrays import LazyArrays, Shape
-from pnasnet.weights.timm import looks_like_timm, slim_names, to_slim
+from pnasnet.weights.canonical import to_canonical
+from pnasnet.weights.timm import looks_like_timm, slim_names
 
 from tests.helpers import golden_weights as golden
 
@@ -37,7 +38,7 @@ def test_pnasnet5large_maps_exactly_onto_tf_slims_variables() -> None:
 
 def test_its_shapes_are_tf_slims_but_for_the_background_class() -> None:
     slim = golden.load("pnasnet_large")
-    shapes = to_slim(zeros(state_dict("pnasnet5large"))).shapes
+    shapes = to_canonical(zeros(state_dict("pnasnet5large")), "x")[0].shapes
     for name, text in zip(slim["variables"].tolist(), slim["shapes"].tolist(), strict=True):
         expected = tuple(1000 if size == 1001 else size for size in json.loads(text))
         assert shapes[name] == expected, name
@@ -58,7 +59,7 @@ def test_nasnetalarge_maps_exactly_onto_the_names_that_nasnet_mobile_implies() -
 
 
 def test_nasnetalarge_fits_the_plan_name_by_name_and_shape_by_shape() -> None:
-    arrays = to_slim(zeros(state_dict("nasnetalarge")))
+    arrays = to_canonical(zeros(state_dict("nasnetalarge")), "x")[0]
     expected = resolve(NASNET_LARGE).variables()
     assert set(check_weights(arrays.shapes, expected, origin="timm")) == set(expected)
 
@@ -78,7 +79,9 @@ def test_each_kernel_is_turned_into_tensorflows_layout(name: str, leaf: str, sub
     rng = np.random.default_rng(0)
     wanted = f"{name}.weight"
     value = rng.standard_normal(shapes[wanted]).astype(np.float32)
-    arrays = to_slim(LazyArrays(shapes, lambda asked: value if asked == wanted else np.zeros(shapes[asked], "f4")))
+    arrays = to_canonical(
+        LazyArrays(shapes, lambda asked: value if asked == wanted else np.zeros(shapes[asked], "f4")), "x"
+    )[0]
     (slim,) = [new for new, old in slim_names(shapes).items() if old == wanted]
     assert slim.endswith(leaf)
     array = arrays[slim]

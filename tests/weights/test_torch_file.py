@@ -60,7 +60,9 @@ def test_code_is_never_run(how: str, tmp_path: Path, monkeypatch: pytest.MonkeyP
         Path("evil.pth").write_bytes(pickle.dumps(Bomb()))
     else:
         torch.save({"a": Bomb()}, "evil.pth", _use_new_zipfile_serialization=how == "zip")
-    with pytest.raises(CorruptWeightsError, match=r"evil\.pth .*code in it, which is never run") as caught:
+    with pytest.raises(
+        CorruptWeightsError, match=r"evil\.pth .*contains code or objects, which are never loaded"
+    ) as caught:
         open_weights("evil.pth")
     one_line(caught.value)
     assert not Path("ran").exists()
@@ -120,4 +122,23 @@ def test_without_torch_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.Mo
     torch.save(STATE, tmp_path / "m.pth")
     monkeypatch.setitem(sys.modules, "torch", None)
     with pytest.raises(MissingExtraError, match=r"m\.pth needs torch.*pnasnet\[torch\]"):
+        open_weights(tmp_path / "m.pth")
+
+
+@pytest.mark.parametrize("opcode", [b"\x8e", b"\x8d", b"\x96"])  # BINBYTES8, BINUNICODE8, BYTEARRAY8
+@pytest.mark.parametrize("size", [2**40, 2**33])
+def test_a_pickle_that_asks_for_more_than_it_has_is_refused(opcode: bytes, size: int, tmp_path: Path) -> None:
+    (tmp_path / "m.pth").write_bytes(b"\x80\x04" + opcode + size.to_bytes(8, "little") + b"x")
+    with pytest.raises(CorruptWeightsError, match=r"m\.pth is damaged: it claims [0-9,]+ bytes, and has 12"):
+        open_weights(tmp_path / "m.pth")
+
+
+@pytest.mark.parametrize("size", [2**40, 2**33])
+def test_a_storage_larger_than_its_file_is_refused(size: int, tmp_path: Path) -> None:
+    torch.save({"a": torch.ones(3)}, tmp_path / "m.pth", _use_new_zipfile_serialization=False)
+    content = (tmp_path / "m.pth").read_bytes()
+    number = size.to_bytes(6, "little")
+    assert content.count(b"K\x03N") == 1
+    (tmp_path / "m.pth").write_bytes(content.replace(b"K\x03N", b"\x8a\x06" + number + b"N"))  # LONG1
+    with pytest.raises(CorruptWeightsError, match=r"m\.pth is damaged"):
         open_weights(tmp_path / "m.pth")

@@ -20,7 +20,7 @@ _CADENE = "http://data.lip6.fr/cadene/pretrainedmodels/"
 
 @dataclass(frozen=True)
 class PublishedWeights:
-    """One set of weights: where it is, what it holds, and how to know that it is the right one."""
+    """One set of published weights: where it is, what it contains, and how to recognise it."""
 
     id: str
     """Name of the set, unique in the zoo."""
@@ -32,18 +32,21 @@ class PublishedWeights:
     licence: str = "Apache-2.0"
     """Licence under which the weights' trainers published them."""
     sha256_head: str = ""
-    """How the file's SHA-256 begins; empty where none was published."""
+    """First digits of the file's SHA-256; empty if none was published."""
     revision: str | None = None
-    """Commit of the Hugging Face repository; None where none is pinned."""
+    """Commit of the Hugging Face repository; None if it is not pinned."""
     top1: float | None = None
     """Published top-1 accuracy in percent, on its data set's validation or test images."""
     top5: float | None = None
     preset: str = "hub"
-    """The preprocessing that `Module.embed` takes unless told otherwise."""
+    """The default preprocessing."""
+    moving_averages: bool | None = None
+    """False if the published evaluation used the variables, also if the file holds their moving averages; None for
+    the default of `open_weights`, as TF-Slim evaluates (`--moving_average_decay=0.9999`, tensorflow/models#2778)."""
 
     @property
     def num_classes(self) -> int:
-        """Width of the classifier: 1001 where class 0 is the background, 1000 where that row was dropped."""
+        """Width of the classifier: 1001 if class 0 is the background, 1000 if that row was dropped."""
         return {"imagenet1001": 1001, "imagenet1000": 1000, "cifar10": 10}[self.labels]
 
     @property
@@ -67,8 +70,11 @@ class NamedNetwork:
         return [weights.id for weights in self.weights]
 
 
-def _slim(name: str, top1: float, top5: float) -> PublishedWeights:
-    return PublishedWeights(name, "Google (TF-Slim)", f"{_SLIM}{name}.tar.gz", "imagenet1001", top1=top1, top5=top5)
+def _slim(name: str, top1: float, top5: float, moving_averages: bool | None = None) -> PublishedWeights:
+    return PublishedWeights(
+        name, "Google (TF-Slim)", f"{_SLIM}{name}.tar.gz", "imagenet1001",
+        top1=top1, top5=top5, moving_averages=moving_averages,
+    )  # fmt: skip
 
 
 def _timm(name: str, revision: str | None, top1: float, top5: float) -> PublishedWeights:
@@ -88,7 +94,8 @@ _NETWORKS = (
         "pnasnet_large",
         NetworkSpec(PNASNET5, 12, 216, (331, 331), 1001, drop_path_keep=0.6, dropout_keep=0.5),
         (
-            _slim("pnasnet-5_large_2017_12_13", 82.9, 96.2),
+            # The plain names gave TensorFlow's accuracy to the author of the first PyTorch port.
+            _slim("pnasnet-5_large_2017_12_13", 82.9, 96.2, moving_averages=False),
             _timm("pnasnet5large.tf_in1k", "f9a5fe500f179855bb3b97d9550b32b2cc78c0da", 82.9, 96.2),
             _cadene("pnasnet5large-bf079911", 82.736, 95.992),
         ),
@@ -150,17 +157,33 @@ PUBLISHED = {
 }
 """The published sets of weights by their names; a network's name stands for its first."""
 
-HUB_NETWORKS = ("pnasnet_large", "nasnet_large", "nasnet_mobile")
-"""The networks that TF-Hub had modules of."""
+HUB_VERSIONS = {"pnasnet_large": (1, 2, 3, 4, 5), "nasnet_large": (1, 3, 4, 5), "nasnet_mobile": (1, 3, 4, 5)}
+"""The networks that TF-Hub had modules of, and their versions."""
 
 _HANDLE = re.compile(
     r"(?:https?://(?:www\.)?tfhub\.dev/)?google/imagenet/(?P<name>[^/]+)/(?P<kind>[^/?]+)(?:/(?P<version>\d+))?/?(?:\?.*)?"
 )
+_KAGGLE = re.compile(
+    r"(?:https?://(?:www\.)?kaggle\.com/models/)?google/(?P<model>p?nasnet[^/]*)"
+    r"/(?:frameworks/)?tensorflow[12]?/(?:variations/)?(?P<variation>[^/?]+)(?:/(?:versions/)?\d+)?/?(?:\?.*)?",
+    re.IGNORECASE,
+)
+_TIMM = re.compile(r"(?:hf[-_]hub:)?(?:timm/)?(?P<name>p?nasnet(?:5|a)large)(?:\.tf_in1k)?")
 _SIGNATURES: dict[str, Signature] = {
     "feature_vector": "image_feature_vector",
     "classification": "image_classification",
 }
-_VERSIONS = range(1, 6)
+
+
+@dataclass(frozen=True)
+class Named:
+    """What the name of a model stands for."""
+
+    network: NamedNetwork
+    weights: PublishedWeights | None
+    """The set of weights that the name stands for; None for a network without published weights."""
+    signature: Signature | None = None
+    """The default signature, if the name is a handle of TF-Hub or Kaggle Models."""
 
 
 def find(name: str) -> NamedNetwork:
@@ -170,20 +193,61 @@ def find(name: str) -> NamedNetwork:
     return NETWORKS[name]
 
 
-def parse_handle(text: str) -> tuple[str, Signature] | None:
-    """Return the network's name and the default signature of a TF-Hub handle or URL; None if `text` is neither.
+def find_named(name: str) -> Named | None:
+    """Return what a name stands for; None if it is none of these.
 
-    All five versions resolve alike: inference as version 1 promises it, training as versions 2 and 3 mended it.
-    Raises `UnknownNameError` for a handle of a module that never was.
+    Known names are those of the networks and of the published sets of weights, timm's (`pnasnet5large`,
+    `hf-hub:timm/pnasnet5large.tf_in1k`), and handles and URLs of TF-Hub and Kaggle Models.
+    Raises `UnknownNameError` for a handle of a module that never existed.
     """
-    match = _HANDLE.fullmatch(text)
-    if not match:
+    if name in NETWORKS:
+        return _named(name, None)
+    if handle := parse_handle(name):
+        return _named(*handle)
+    if match := _TIMM.fullmatch(name):
+        name = f"timm/{match['name']}.tf_in1k"
+    for network in _NETWORKS:
+        if name in network.sets:
+            return Named(network, PUBLISHED[name])
+    return None
+
+
+def _named(network: str, signature: Signature | None) -> Named:
+    return Named(NETWORKS[network], PUBLISHED.get(network), signature)
+
+
+def parse_handle(text: str) -> tuple[str, Signature] | None:
+    """Return the network's name and the default signature of a TF-Hub or Kaggle handle or URL; None if it is neither.
+
+    All versions resolve alike: inference as in version 1, training as mended in versions 2 and 3.
+    Raises `UnknownNameError` for a handle of a module that never existed.
+    """
+    if match := _KAGGLE.fullmatch(text):
+        return _parse_kaggle(text, match["model"], match["variation"])
+    if not (match := _HANDLE.fullmatch(text)):
         return None
-    name, kind, version = match["name"], match["kind"], int(match["version"] or 1)
-    if name not in HUB_NETWORKS:
-        raise UnknownNameError.of("TF-Hub module", name, HUB_NETWORKS)
+    name, kind = match["name"], match["kind"]
+    if name not in HUB_VERSIONS:
+        raise UnknownNameError.of("TF-Hub module", name, tuple(HUB_VERSIONS))
     if kind not in _SIGNATURES:
         raise UnknownNameError.of("TF-Hub module kind", kind, tuple(_SIGNATURES))
-    if version not in _VERSIONS:
-        raise UnknownNameError(f"{text!r} has version {version}; the module's versions were 1 to 5")
+    versions = HUB_VERSIONS[name]
+    if int(match["version"] or 1) not in versions:
+        known = f"{', '.join(map(str, versions[:-1]))} and {versions[-1]}"
+        raise UnknownNameError(f"{text!r} has version {match['version']}; {name} had the versions {known}")
     return name, _SIGNATURES[kind]
+
+
+def _parse_kaggle(text: str, model: str, variation: str) -> tuple[str, Signature]:
+    """Find family, size and kind in, for example, `nasnet` and `mobile-classification`."""
+    words = f"{model}-{variation}".lower().replace("_", "-")
+    family = "pnasnet" if words.startswith("pnasnet") else "nasnet"
+    size = next((size for size in ("large", "mobile") if size in words.split("-")), None)
+    kind = next((kind for kind in _SIGNATURES if kind.replace("_", "-") in words), None)
+    if not kind or f"{family}_{size}" not in HUB_VERSIONS:
+        known = ", ".join(HUB_VERSIONS)
+        raise UnknownNameError(
+            f"{text!r} names none of {known} with feature-vector or classification: give one of these names, or "
+            "download the model and give its .tar.gz"
+        )
+    return f"{family}_{size}", _SIGNATURES[kind]

@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from ..support.files import check_target
+from .options import MOVING_AVERAGES
 
 
 @click.command()
@@ -20,12 +21,15 @@ from ..support.files import check_target
     metavar="NAME",
     help="An output; may be given several times: Cell_5, global_pool, Logits, Predictions, ...",
 )
-def export(model: str, output: str, weights: str | None, endpoints: tuple[str, ...]) -> None:
+@MOVING_AVERAGES
+def export(
+    model: str, output: str, weights: str | None, endpoints: tuple[str, ...], moving_averages: bool | None
+) -> None:
     """Write a network for other programs.
 
-    OUT ends in .onnx, or in .xml for OpenVINO's intermediate representation, whose weights go into a .bin beside it.
-    MODEL is a name that `pnasnet models` lists, or a file or folder with weights. The network takes images, float32
-    [batch, height, width, 3] in [0, 1], in batches of any size. OUT is replaced where it exists.
+    OUT ends in .onnx, or in .xml for OpenVINO's intermediate representation, which has its weights in a .bin beside it.
+    MODEL is a name that `pnasnet models` lists, or a file or folder with weights. The network accepts images,
+    float32 [batch, height, width, 3] in [0, 1], in batches of any size. An existing OUT is replaced.
 
     \b
       pnasnet export pnasnet_large features.onnx
@@ -39,6 +43,6 @@ def export(model: str, output: str, weights: str | None, endpoints: tuple[str, .
     if write is None:
         raise click.BadParameter(f"{output} ends neither in .onnx nor in .xml", param_hint="OUT")
     check_target(Path(output))
-    opened = Module(model, weights)
+    opened = Module(model, weights, moving_averages=moving_averages)
     write(opened.model.plan, opened.variables, output, endpoints)
     click.echo(f"{output}: {opened.model.name} ({opened.model.origin}), {', '.join(endpoints)}")

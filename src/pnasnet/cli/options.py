@@ -23,6 +23,12 @@ _MODEL = click.option(
     help="A name that `pnasnet models` lists, a TF-Hub handle or URL, or a file or folder with weights.  "
     f"[default: {DEFAULT_MODEL}, or the network of --weights]",
 )
+MOVING_AVERAGES = click.option(
+    "--moving-averages/--no-moving-averages",
+    default=None,
+    help="Use the moving averages of the variables, or their last values, if the weights hold both.  "
+    "[default: as the published evaluation did, else the averages]",
+)
 _RUNNING = (
     click.option(
         "-w",
@@ -34,6 +40,7 @@ _RUNNING = (
     click.option("--engine", default="auto", show_default=True, metavar="NAME", help="openvino, torch, or auto."),
     click.option("--precision", default="float32", show_default=True, metavar="NAME", help="float32 or bfloat16."),
     click.option("--threads", type=click.IntRange(1), metavar="N", help="Threads of the engine, if not all."),
+    MOVING_AVERAGES,
 )
 _EXTRACT = (
     click.option(
@@ -109,14 +116,21 @@ def model_argument(command: Command) -> Command:
 def _with_model(command: Command, model: Callable[[Command], Command]) -> Command:
     @wraps(command)
     def bundled(
-        model: str | None, weights: str | None, engine: str, precision: str, threads: int | None, **arguments: Any
+        model: str | None,
+        weights: str | None,
+        engine: str,
+        precision: str,
+        threads: int | None,
+        moving_averages: bool | None,
+        **arguments: Any,
     ) -> None:
         from ..engines import EngineOptions
         from ..module.choice import ModelChoice
 
         if model is None:  # weights say which network they belong to
             model, weights = weights or DEFAULT_MODEL, None
-        command(model=ModelChoice(model, weights, EngineOptions(engine, precision, threads)), **arguments)
+        options = EngineOptions(engine, precision, threads)
+        command(model=ModelChoice(model, weights, options, moving_averages), **arguments)
 
     decorated: Command = bundled
     for option in reversed((model, *_RUNNING)):

@@ -49,6 +49,10 @@ class Job:
         return weights
 
 
+class ClosedEngineError(InputError):
+    """An engine that has been closed."""
+
+
 class Engine(ABC):
     """A network ready to run; a context manager that closes itself.
 
@@ -92,12 +96,17 @@ class Engine(ABC):
             return {name: np.empty((0, *shape), np.float32) for name, shape in self._output_shapes.items()}
         with self._lock:
             if self._closed:
-                raise InputError(f"the {self.name} engine is closed; create another one")
+                raise ClosedEngineError(f"the {self.name} engine is closed; create another one")
             return self._run(np.require(images, np.float32, ["C", "W"]))  # torch wants a writable array
 
     @abstractmethod
     def _run(self, images: Floats) -> dict[str, Floats]:
         """Run a batch of at least one image of the right shape."""
+
+    @property
+    def closed(self) -> bool:
+        """Whether the engine has been closed."""
+        return self._closed
 
     def close(self) -> None:
         """Free the network's memory, after a running call has ended. The engine cannot run again."""

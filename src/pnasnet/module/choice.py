@@ -14,7 +14,8 @@ class ModelChoice:
     model: str
     weights: str | None = None
     engine: EngineOptions = DEFAULTS
+    moving_averages: bool | None = None
 
     def open(self) -> Module:
         """Open the model."""
-        return Module(self.model, self.weights, engine=self.engine)
+        return Module(self.model, self.weights, engine=self.engine, moving_averages=self.moving_averages)

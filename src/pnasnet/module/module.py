@@ -1,19 +1,20 @@
-"""`Module`: what `hub.Module` was for these networks, over a fast engine or a torch network to train."""
+"""`Module`: a network with its weights, called as TF-Hub's image modules were."""
 
-import logging
-import threading
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from os import PathLike
-from typing import TYPE_CHECKING, Any, cast
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..engines import Engine, EngineOptions, create
-from ..errors import InputError, MissingExtraError, UnknownNameError
-from ..images import Source, preprocess
+from ..architecture.zoo import NETWORKS
+from ..engines import Engine, EngineOptions
+from ..errors import InputError, UnknownNameError, WeightsMismatchError
 from ..weights import write_weights
-from .open import ModelName, WeightsName, open_model
+from .backends import Backend, Call, InferenceBackend, TrainingBackend, TrainingOptions
+from .open import ModelName, WeightsName, is_path, metadata, open_model
+from .pictures import Pictures, as_list, to_input
 from .signatures import Signatures, TensorInfo
 
 if TYPE_CHECKING:
@@ -21,22 +22,21 @@ if TYPE_CHECKING:
 
     from ..lowering.torch_network import Network
 
-log = logging.getLogger(__name__)
-
-_MAKING = threading.Lock()
-"""One engine is made at a time: that takes much memory, and two threads may ask for the same."""
 _VARIANTS: tuple[frozenset[str], ...] = (frozenset(), frozenset({"train"}))
 
 
 class Module:
     """A network with its weights, called as TF-Hub's image modules were.
 
-    Without `trainable` and tags it runs on an inference engine. With either it is a torch network, `module.network`:
-    tag `train` puts batch normalization, path dropout and dropout into training mode, `trainable` lets gradients reach
-    the variables and lets the moving averages be updated, each on its own, as in TF-Hub.
+    Without `trainable` and tags it runs on an inference engine. With either, it is a torch network, `module.network`:
+    tag `train` puts batch normalization, path dropout and dropout into training mode; `trainable` lets gradients reach
+    the variables and updates the moving averages. As in TF-Hub, the two are independent.
+
+    A module can be pickled and copied: the copy opens the same model again and checks that its weights are the same. A
+    torch network's present variables are copied.
 
     Attributes:
-        model: the network, its weights and where they come from.
+        model: the network, its weights and their origin.
 
     """
 
@@ -54,50 +54,60 @@ class Module:
         num_classes: int | None = None,
         batch_norm_momentum: float = 0.99,
         freeze_batch_norm: bool = False,
+        moving_averages: bool | None = None,
         offline: bool | None = None,
     ) -> None:
-        """Open a model; see `open_model` for `model`, `weights`, `image_size`, `num_classes` and the errors.
+        """Open a model; see `open_model` for the errors.
 
         Args:
-            model: a name such as `pnasnet_large`, a TF-Hub handle or URL, a file or folder, or a `NetworkSpec`.
+            model: a name such as `pnasnet_large`, a handle or URL of TF-Hub, a file or folder, or a `NetworkSpec`.
             weights: other weights than the published ones.
             trainable: whether gradients reach the variables.
-            tags: `{"train"}` for the training graph, nothing for inference.
-            engine: `openvino`, `torch`, `fake` (for tests), or `auto` for the fastest one here; or all `EngineOptions`.
+            tags: `{"train"}` for the training graph; empty for inference.
+            engine: `openvino`, `torch`, or `auto` for the fastest on this machine; or all options as `EngineOptions`,
+                which replaces `precision` and `threads`.
             precision: `float32` or `bfloat16`.
-            threads: how many the engine takes; None for all cores.
-            image_size: height and width, if not the network's own.
-            num_classes: a new classifier's width, for training; that of the weights is kept, with its labels, if it is
-                as wide.
-            batch_norm_momentum: the share of the old value in each update of a moving average.
-            freeze_batch_norm: whether batch normalization uses its moving averages in training too, and leaves them as
-                they are; its scales and offsets stay trainable.
-            offline: never download; None asks the environment variable `PNASNET_OFFLINE`.
+            threads: number of CPU threads of the engine; None for one per core.
+            image_size: height and width; None for the network's own.
+            num_classes: width of a new classifier, for training. A classifier of this width in the weights is kept,
+                with its labels.
+            batch_norm_momentum: share of the old value in each update of a moving average.
+            freeze_batch_norm: whether batch normalization uses its moving averages in training mode too, and does not
+                update them; its scales and offsets stay trainable.
+            moving_averages: whether to use the moving averages of the variables, in files that hold both.
+            offline: whether to download nothing; None reads the environment variable `PNASNET_OFFLINE`.
 
         """
+        self._arguments = {name: value for name, value in locals().items() if name != "self"}
+        self._arguments |= {"model": _absolute(model), "weights": _absolute(weights)}
         tags = frozenset(tags or ())
         if tags not in _VARIANTS:
             raise UnknownNameError(f"No such graph variant: tags={sorted(tags)}; known: [] and ['train']")
-        self._train, self._trainable = "train" in tags, trainable
-        torch_needed = self._train or trainable
-        if freeze_batch_norm and not torch_needed:
-            raise InputError("freeze_batch_norm=True is for training; give trainable=True as well")
-        options = engine if isinstance(engine, EngineOptions) else EngineOptions(engine, precision, threads)
-        if torch_needed:
-            _check_for_training(options)
+        training = TrainingOptions(trainable, "train" in tags, batch_norm_momentum, freeze_batch_norm)
+        is_network = trainable or training.train
+        self._trainable = trainable
+        self._options = engine if isinstance(engine, EngineOptions) else EngineOptions(engine, precision, threads)
+        if is_network:
+            _check_for_training(self._options)
+        elif freeze_batch_norm:
+            raise InputError("freeze_batch_norm=True is for training: pass trainable=True as well")
         self.model = open_model(
-            model, weights, image_size=image_size, num_classes=num_classes, training=torch_needed, offline=offline
+            model,
+            weights,
+            image_size=image_size,
+            num_classes=num_classes,
+            training=is_network,
+            moving_averages=moving_averages,
+            offline=offline,
         )
-        self._options = options
-        self._engines: dict[tuple[str, ...], Engine] = {}
-        self._signatures = Signatures(
-            self.model.plan, self.model.handle_signature, training=self._train, new_classes=num_classes is not None
-        )
-        self._network: Network | None = None
-        if torch_needed:
-            self._network = self._make_network(batch_norm_momentum, freeze_batch_norm)
+        self._signatures = Signatures.of(self.model, training=training.train, new_classes=num_classes is not None)
+        self._backend: Backend
+        if is_network:
+            self._backend = TrainingBackend(self.model, training)
+        else:
+            self._backend = InferenceBackend(self.model, self._options)
 
-    # What the module is.
+    # Properties.
 
     @property
     def image_size(self) -> tuple[int, int]:
@@ -107,18 +117,16 @@ class Module:
     @property
     def network(self) -> "Network":
         """The torch network. Raises `InputError` for a module that is neither trainable nor tagged `train`."""
-        if self._network is None:
-            raise InputError("this module is for inference and has no torch network; open it with trainable=True")
-        return self._network
+        return self._backend.network
 
     @property
     def preset(self) -> str:
-        """The preprocessing that the weights ask for."""
+        """The preprocessing of the weights."""
         return self.model.preset
 
     @property
     def labels(self) -> tuple[str, ...] | None:
-        """Class names by logit, where they are known."""
+        """Class names by logit; None if they are unknown."""
         return self.model.labels
 
     @property
@@ -132,189 +140,123 @@ class Module:
         return self.engine_for(("global_pool",))
 
     def engine_for(self, endpoints: Iterable[str]) -> Engine:
-        """Return the engine that computes these endpoints, made when first asked for.
+        """Return the engine that computes these endpoints, created when first used.
 
-        Raises `InputError` for a module to train: an engine would have the weights of its file, not its own.
+        Raises `InputError` for a module to train: an engine would run the weights of its file, not the trained ones.
         """
-        if self._network is not None:
-            raise InputError("a module to train has no engine: call it, or export it and open what was written")
-        key = tuple(sorted(set(endpoints)))
-        with _MAKING:
-            if key not in self._engines:
-                self._engines[key] = self._make_engine(key)
-            return self._engines[key]
-
-    def _make_engine(self, outputs: tuple[str, ...]) -> Engine:
-        model = self.model
-        engine = create(model.plan, model.arrays, self._options, weights_checksum=model.checksum, outputs=outputs)
-        log.info("%s runs on %s", model.name, engine.description)
-        return engine
+        return self._backend.engine_for(endpoints)
 
     def close(self) -> None:
-        """Let go of the engines and their memory; what is asked for later makes new ones."""
-        with _MAKING:
-            for engine in self._engines.values():
-                engine.close()
-            self._engines.clear()
+        """Free the engines' memory. Running calls finish; later calls create new engines."""
+        self._backend.close()
 
     def get_signature_names(self) -> list[str]:
         """Return the names of the signatures."""
         return list(self._signatures.names)
 
     def get_input_info_dict(self, signature: str | None = None) -> dict[str, TensorInfo]:
-        """Return name, shape and dtype of each input of a signature."""
+        """Return shape and dtype of each input of a signature, by name."""
         return self._signatures.inputs(signature or "default")
 
     def get_output_info_dict(self, signature: str | None = None) -> dict[str, TensorInfo]:
-        """Return name, shape and dtype of each output that a signature gives with `as_dict=True`."""
+        """Return shape and dtype of each output that a signature returns with `as_dict=True`, by name."""
         return self._signatures.outputs(signature or "default")
 
-    # Calling it.
+    # Calls.
 
-    def __call__(self, images: Any, signature: str | None = None, as_dict: bool = False) -> Any:
+    def __call__(
+        self, images: Any, signature: str | None = None, as_dict: bool = False, *, training: bool | None = None
+    ) -> Any:
         """Run the network.
 
         Args:
             images: [batch, height, width, 3], RGB, float32 in [0, 1], a NumPy array or a torch tensor; or a dict with
-                `images` and, for the signatures that take it, `batch_norm_momentum`.
+                `images` and, for signatures that accept it, `batch_norm_momentum`.
             signature: one of `get_signature_names()`.
             as_dict: whether to return every endpoint by TF-Slim's name, and the signature's own output as `default`.
+            training: whether this call runs in training mode; None for the mode of `network`, which the tags choose.
 
         Returns:
-            The features [batch, features] or the logits [batch, classes], in the kind that `images` was; or the dict.
+            The features [batch, features] or the logits [batch, classes], an array or tensor like `images`; or the
+            dict.
 
         Raises:
-            InputError: images of another rank, size, dtype or range; UnknownNameError: no such signature.
+            InputError: images of another rank, size, dtype or range; `training=True` for a module that is for
+                inference.
+            UnknownNameError: unknown signature.
 
         """
         call = self._signatures.parse(images, signature)
         default = self._signatures.endpoint(call.signature)
         endpoints = self._signatures.endpoints(call.signature) if as_dict else (default,)
-        if self._network is None:
-            outputs = self._infer(call.images, endpoints)
-        else:
-            outputs = self._run_network(call.images, endpoints, call.batch_norm_momentum)
+        outputs = self._backend.call(call.images, endpoints, Call(training, call.batch_norm_momentum))
         return {"default": outputs[default], **outputs} if as_dict else outputs[default]
 
     def run(self, images: NDArray[np.float32], endpoints: Sequence[str]) -> dict[str, NDArray[np.float32]]:
-        """Run the inference engine on images that are known to be valid; returns the endpoints by name.
+        """Run the inference engine on images that are known to be valid; return the endpoints by name.
 
-        Raises as `engine_for`.
+        Raises `InputError` for a module to train.
         """
-        found = self.engine_for(endpoints).run(images)
-        return {name: found[name] for name in endpoints}
+        if isinstance(self._backend, TrainingBackend):
+            self.engine_for(endpoints)
+        return self._backend.infer(images, endpoints)
 
-    def embed(
-        self, sources: Source | Sequence[Source], *, preset: str | None = None, batch_size: int = 8
-    ) -> NDArray[np.float32]:
-        """Decode and preprocess pictures, and return their features [number of sources, features] float32.
+    def embed(self, pictures: Pictures, *, preset: str | None = None, batch_size: int = 8) -> NDArray[np.float32]:
+        """Decode and preprocess pictures, and return their features, float32 [number of pictures, features].
 
-        A module to train runs in inference mode for it: moving averages, no dropout, nothing is learnt.
+        A module to train runs in inference mode for this, and learns nothing.
 
         Args:
-            sources: paths, the bytes of files, or PIL images; or one of them.
-            preset: the preprocessing; None takes the one that the weights ask for.
-            batch_size: how many run at once.
+            pictures: one picture or several: paths, bytes of files, PIL images, or decoded pixels (uint8
+                [height, width, 3]); in a list, NumPy array, pandas Series or Arrow array. Pixels
+                [number, height, width, 3] are several pictures.
+            preset: the preprocessing; None for that of the weights.
+            batch_size: number of pictures that run at once.
 
         Raises:
-            ImageError: one of them is no image, or a damaged one.
+            ImageError: a picture is damaged, or not an image.
+            InputError: anything else is not a picture, or `batch_size` is less than 1.
 
         """
-        return self._run_pictures(sources, "global_pool", preset, batch_size)
+        return self._run_pictures(pictures, "global_pool", preset, batch_size)
 
     def classify(
-        self, sources: Source | Sequence[Source], *, top: int = 5, preset: str | None = None, batch_size: int = 8
+        self, pictures: Pictures, *, top: int = 5, preset: str | None = None, batch_size: int = 8
     ) -> list[list[tuple[str, float]]]:
-        """Return, for each picture, the `top` most probable classes as (name, probability), best first.
+        """Return, for each picture, the `top` most probable classes as (name, probability), most probable first.
 
-        Arguments and errors are those of `embed`; `InputError` where the network has no classifier.
+        Arguments and errors are those of `embed`; also `InputError` if the network has no classifier.
         """
         if not self.model.spec.num_classes:
-            raise InputError(f"{self.model.name} has no classifier; use embed")
+            raise InputError(f"{self.model.name} has no classifier: use embed")
         names = self.model.labels or tuple(f"class {i}" for i in range(self.model.spec.num_classes))
-        rows = self._run_pictures(sources, "Predictions", preset, batch_size)
+        rows = self._run_pictures(pictures, "Predictions", preset, batch_size)
         best = np.argsort(-rows, axis=1, kind="stable")[:, :top]
         return [[(names[i], float(row[i])) for i in order] for row, order in zip(rows, best, strict=True)]
 
     def _run_pictures(
-        self, sources: Source | Sequence[Source], endpoint: str, preset: str | None, batch_size: int
+        self, pictures: Pictures, endpoint: str, preset: str | None, batch_size: int
     ) -> NDArray[np.float32]:
-        is_one = isinstance(sources, str | bytes | bytearray | memoryview) or not isinstance(sources, Sequence)
-        sources = cast("Sequence[Source]", [sources] if is_one else sources)
+        given = as_list(pictures)
         if batch_size < 1:
             raise InputError(f"batch_size must be at least 1, not {batch_size}")
-        length = self.model.plan.endpoints()[endpoint]
-        result = np.empty((len(sources), *length), np.float32)
-        for start in range(0, len(sources), batch_size):
-            chosen = sources[start : start + batch_size]
-            images = np.stack([preprocess(s, self.image_size, preset or self.model.preset) for s in chosen])
-            result[start : start + len(chosen)] = self._call_endpoint(images, endpoint)
+        result = np.empty((len(given), *self.model.plan.endpoints()[endpoint]), np.float32)
+        for start in range(0, len(given), batch_size):
+            chosen = given[start : start + batch_size]
+            images = np.stack([to_input(picture, self.image_size, preset or self.preset) for picture in chosen])
+            result[start : start + len(chosen)] = self._backend.infer(images, (endpoint,))[endpoint]
         return result
 
-    def _call_endpoint(self, images: NDArray[np.float32], endpoint: str) -> NDArray[np.float32]:
-        if self._network is None:
-            return self.run(images, (endpoint,))[endpoint]
-        was_training = self._network.training
-        self._network.eval()
-        try:
-            value: NDArray[np.float32] = self._run_network(images, (endpoint,), None)[endpoint]
-        finally:
-            self._network.train(was_training)
-        return value
-
-    def _infer(self, images: Any, endpoints: tuple[str, ...]) -> dict[str, Any]:
-        if isinstance(images, np.ndarray):
-            return dict(self.run(np.ascontiguousarray(images), endpoints))
-        import torch
-
-        outputs = self.run(np.ascontiguousarray(images.detach().cpu().numpy()), endpoints)
-        return {name: torch.from_numpy(value).to(images.device) for name, value in outputs.items()}
-
-    # Training it.
-
-    def _make_network(self, batch_norm_momentum: float, freeze_batch_norm: bool) -> "Network":
-        try:
-            import torch
-
-            from ..lowering.torch_network import Network
-        except ImportError as error:
-            raise MissingExtraError.of("torch", "torch", "a module to train") from error
-        network = Network(self.model.plan, batch_norm_momentum=batch_norm_momentum, aux_head=self._train)
-        network.load_variables({name: self.model.arrays()[name] for name in self.model.variables})
-        network.use_memory_format(torch.channels_last)
-        network.train(self._train)
-        network.freeze_batch_norm(freeze_batch_norm)
-        if not self._trainable:
-            network.requires_grad_(False)
-            network.freeze_moving_averages()
-        return network
-
-    def _run_network(self, images: Any, endpoints: tuple[str, ...], momentum: float | None) -> dict[str, Any]:
-        import torch
-
-        given = not isinstance(images, np.ndarray)
-        if not given:
-            device = next(self.network.parameters()).device
-            images = torch.from_numpy(np.require(images, None, ["C", "W"])).to(device)
-        # Nobody could follow the gradients of an array.
-        gradients = torch.set_grad_enabled(given and torch.is_grad_enabled())
-        with gradients, self.network.batch_norm_momentum(momentum if self._trainable else None):
-            outputs = self.network(images, endpoints)
-        if given:
-            return dict(outputs)
-        return {name: value.detach().float().cpu().numpy() for name, value in outputs.items()}
+    # Variables.
 
     @property
     def variables(self) -> Mapping[str, NDArray[np.float32]]:
-        """All variables: TF-Slim's names, TensorFlow's layout; for a torch network a copy of their present values."""
-        if self._network is not None:
-            return self._network.to_variables()
-        arrays = self.model.arrays()
-        return {name: arrays[name] for name in self.model.variables}
+        """A copy of all variables, in TensorFlow's layout by TF-Slim's names."""
+        return self._backend.variables()
 
     @property
     def variable_map(self) -> Mapping[str, NDArray[np.float32]]:
-        """The same as `variables`, by `hub.Module`'s name."""
+        """The same as `variables`, under `hub.Module`'s name."""
         return self.variables
 
     @property
@@ -328,17 +270,55 @@ class Module:
         return [self.network.regularization_loss] if self._trainable else []
 
     def export(self, path: str | PathLike[str], *, float16: bool = False) -> None:
-        """Write the network with its present weights as this project's safetensors file, which `Module` opens.
+        """Write the network with its present variables as this project's safetensors file, which `Module` opens.
 
         `float16` rounds kernels, for half the size; see `write_weights` for the errors.
         """
-        from .open import metadata
-
         write_weights(path, self.variables, **metadata(self.model), float16=float16)
+
+    # Copies.
+
+    def __repr__(self) -> str:
+        model, (height, width) = self.model, self.image_size
+        classes = f"{model.spec.num_classes} classes" if model.spec.num_classes else "no classifier"
+        if isinstance(self._backend, TrainingBackend):
+            way = f"torch network{', trainable' if self._trainable else ''}, " + (
+                "training mode" if self.network.training else "inference mode"
+            )
+        else:
+            way = f"engine {self._options.engine}, {self._options.precision}"
+        return f"<Module {model.name}: weights {model.origin}, images {height}x{width}, {classes}, {way}>"
+
+    def __reduce__(self) -> tuple[Callable[..., "Module"], tuple[Any, ...]]:
+        arguments = dict(self._arguments)
+        if isinstance(arguments["weights"], Mapping):
+            arguments["weights"] = dict(arguments["weights"])
+        state = self._backend.state() if isinstance(self._backend, TrainingBackend) else None
+        return _reopen, (arguments, self.model.checksum, state)
+
+
+def _reopen(arguments: dict[str, Any], checksum: str, state: Any) -> Module:
+    """Open a pickled module. Raises `WeightsMismatchError` if its weights have changed since."""
+    module = Module(**arguments)
+    if module.model.checksum != checksum:
+        raise WeightsMismatchError(
+            f"the weights of {module.model.name} ({module.model.origin}) have changed since the module was pickled: "
+            "restore them, or open the module again"
+        )
+    if state is not None and isinstance(module._backend, TrainingBackend):
+        module._backend.load_state(state)
+    return module
+
+
+def _absolute(name: Any) -> Any:
+    """Return the path of existing weights as an absolute one, which other working directories find."""
+    if isinstance(name, str | Path) and name not in NETWORKS and is_path(str(name)):
+        return str(Path(name).absolute())
+    return name
 
 
 def _check_for_training(options: EngineOptions) -> None:
-    """Raise `InputError` for what a torch network would not heed."""
+    """Raise `InputError` for options that a torch network ignores."""
     if options.engine not in ("auto", "torch"):
         raise InputError(f"engine={options.engine!r} is for inference: a network to train, or tagged so, runs on torch")
     if options.precision != "float32":
@@ -347,4 +327,4 @@ def _check_for_training(options: EngineOptions) -> None:
         )
     for name in ("threads", "device"):
         if getattr(options, name) is not None:
-            raise InputError(f"{name} is for inference: of a network to train torch.set_num_threads and .to() decide")
+            raise InputError(f"{name} is for inference: a network to train uses torch.set_num_threads and .to()")

@@ -1,7 +1,8 @@
-"""From what a user names to a network with its weights: names, TF-Hub handles, files, folders, mappings."""
+"""From the name of a model to a network with checked weights: names, handles, files, folders, mappings."""
 
 import json
 import logging
+import operator
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,8 +13,9 @@ from ..architecture.labels import labels as label_names
 from ..architecture.network_file import is_network_file, read_network
 from ..architecture.plan import Plan, resolve
 from ..architecture.spec import NetworkSpec, resized
-from ..architecture.zoo import NETWORKS, PUBLISHED, PublishedWeights, Signature, find, parse_handle
-from ..errors import CorruptWeightsError, InputError, UnknownNameError, WeightsNotFoundError
+from ..architecture.zoo import NETWORKS, PUBLISHED, NamedNetwork, PublishedWeights, Signature, find_named
+from ..errors import CorruptWeightsError, InputError, SpecError, UnknownNameError, WeightsNotFoundError
+from ..images.presets import check_size
 from ..weights import AUXILIARY_HEAD, CLASSIFIER, WeightsSource, check_weights, open_weights
 from ..weights.fetch import fetch
 
@@ -23,41 +25,68 @@ ModelName = str | Path | NetworkSpec
 WeightsName = str | Path | Mapping[str, Any]
 
 _UNKNOWN = "null"
-"""What a file states as labels where its classes have no names: 1000 of one's own must not be taken for ImageNet's."""
+"""The labels that a file states if its classes have no names: 1000 classes of a user's own are not ImageNet's."""
 
 
 @dataclass
 class Model:
-    """A network and the weights that were checked to be its."""
+    """A network and the weights that fit it."""
 
     name: str
     plan: Plan
     weights: WeightsSource | None
-    """None for a network whose weights are still random."""
+    """None for a network with random weights."""
     variables: tuple[str, ...]
-    """The variables to take from `weights`; without the auxiliary head or the classifier where they are not there."""
+    """The variables to read from `weights`: all of the network's, except an auxiliary head or classifier of others."""
     origin: str
     """Where the weights come from, for a person."""
     labels: tuple[str, ...] | None
-    """Class names by logit, where they are known."""
+    """Class names by logit; None if they are unknown."""
     preset: str = "hub"
-    """The preprocessing that the weights ask for."""
-    handle_signature: Signature | None = None
-    """The default signature, where the model was named by a TF-Hub handle."""
+    """The preprocessing of the weights."""
+    named: bool = True
+    """Whether the name is the network's own, and not the one of its file."""
+    default_signature: Signature | None = None
+    """The default signature, if a handle or the weights state it."""
 
     @property
     def spec(self) -> NetworkSpec:
-        """What the network is."""
+        """The description of the network."""
         return self.plan.spec
 
     @property
     def checksum(self) -> str:
-        """SHA-256 of the weights in hexadecimal, or `random`."""
+        """SHA-256 of the weights' names, shapes and values, in hexadecimal; `random` without weights."""
         return self.weights.checksum() if self.weights else "random"
 
+    def identified_by(self, recorded: str) -> bool:
+        """Return whether these weights have the recorded checksum, which version 0.1 took of their files."""
+        return recorded == self.checksum or bool(self.weights and recorded == self.weights.file_checksum())
+
     def arrays(self) -> Mapping[str, Any]:
-        """Return the weights' arrays, each read when it is asked for: TF-Slim's names, TensorFlow's layout."""
+        """Return the weights' arrays in TensorFlow's layout by TF-Slim's names; each is read when it is used."""
         return self.weights.arrays if self.weights else {}
+
+
+@dataclass(frozen=True)
+class _Found:
+    """What a name stands for, before image size and classes are settled."""
+
+    name: str
+    spec: NetworkSpec
+    source: WeightsSource | None
+    origin: str = "random"
+    labels: tuple[str, ...] | None = None
+    preset: str = "hub"
+    named: bool = True
+
+
+@dataclass(frozen=True)
+class _How:
+    """How weights are opened."""
+
+    moving_averages: bool | None
+    offline: bool | None
 
 
 def open_model(
@@ -67,143 +96,182 @@ def open_model(
     image_size: tuple[int, int] | None = None,
     num_classes: int | None = None,
     training: bool = False,
+    moving_averages: bool | None = None,
     offline: bool | None = None,
 ) -> Model:
-    """Find a network and its weights, and check that they belong together; no array is read yet.
+    """Find a network and its weights, and check that they fit. No array is read yet.
 
     Args:
-        model: the name of a network, a TF-Hub handle or URL, a file or folder with weights, or a network's description:
-            a `NetworkSpec`, or the `.json` file of one.
-        weights: where the weights are, if not where the zoo says: the name of another published set, anything that
-            `open_weights` takes, or a mapping from TF-Slim's variable names to arrays in TensorFlow's layout.
-        image_size: height and width, if not the network's own.
-        num_classes: a new classifier's width, for training; the one in the weights is then left out if it differs.
-        training: whether the auxiliary head is wanted too, and random weights are allowed (a description alone).
-        offline: never download; None asks the environment.
+        model: the name of a network or of a published set of weights, also timm's names; a handle or URL of TF-Hub or
+            Kaggle Models; a file or folder with weights; or a network's description: a `NetworkSpec`, or its `.json`
+            file.
+        weights: other weights than the default: the name of another published set, or anything that `open_weights`
+            accepts.
+        image_size: height and width; None for the network's own.
+        num_classes: width of a new classifier, for training. A classifier of this width in the weights is kept.
+        training: whether to read the auxiliary head, and to allow random weights (a description without weights).
+        moving_averages: see `open_weights`; None does as the published evaluation of the weights did, if that is known.
+        offline: whether to download nothing; None reads the environment variable `PNASNET_OFFLINE`.
 
     Raises:
-        UnknownNameError: no such model; SpecError: no such network; InputError: arguments that contradict each other.
-        WeightsError: the weights are not there, damaged, or another network's.
+        UnknownNameError: unknown model.
+        SpecError: the network cannot exist.
+        InputError: arguments of a wrong type, contradictory arguments, or images too small for the network.
+        WeightsError: the weights are missing, damaged, or those of another network.
 
     """
-    found = _find(model, weights, offline)
-    spec = _spec(found, image_size)
-    if num_classes is not None and num_classes != spec.num_classes:
+    how = _How(moving_averages, offline)
+    named = find_named(model) if isinstance(model, str) and (model in NETWORKS or not Path(model).exists()) else None
+    if named:
+        default = named.weights.id if named.weights else None
+        found = _find_weights(named.network, default if weights is None else weights, how)
+    else:
+        found = _find(model, weights, how)
+    spec = _settled(found, image_size)
+    labels = found.labels
+    if num_classes is not None and (wanted := _whole(num_classes)) != spec.num_classes:
         if not training:
-            raise InputError(f"num_classes={num_classes} makes a classifier to be trained; give trainable=True as well")
-        spec = replace(spec, num_classes=num_classes)
-        found.labels = None
+            raise InputError(f"num_classes={wanted} is a classifier to train: pass trainable=True as well")
+        spec, labels = replace(spec, num_classes=wanted), None
     plan = resolve(spec)
     if found.source is None:
         if not training:
-            raise WeightsNotFoundError(f"{found.name} has no weights; hand them over as weights=FILE, or train it")
+            raise WeightsNotFoundError(f"{found.name} has no weights: pass weights=FILE, or train it")
         return Model(found.name, plan, None, (), "random", None)
     optional = (AUXILIARY_HEAD, CLASSIFIER) if num_classes is not None else (AUXILIARY_HEAD,)
     expected = plan.variables(training=training)
     names = check_weights(found.source.shapes, expected, origin=found.origin, optional=optional)
-    return Model(found.name, plan, found.source, names, found.origin, found.labels, found.preset, found.signature)
+    signature = (named.signature if named else None) or _stated_signature(found.source)
+    return Model(found.name, plan, found.source, names, found.origin, labels, found.preset, found.named, signature)
 
 
-@dataclass
-class _Found:
-    """What a name led to, before sizes and classes are settled."""
-
-    name: str
-    spec: NetworkSpec | None
-    source: WeightsSource | None
-    origin: str = "random"
-    labels: tuple[str, ...] | None = None
-    preset: str = "hub"
-    signature: Signature | None = None
-
-
-def _find(model: ModelName, weights: WeightsName | None, offline: bool | None) -> _Found:
+def _find(model: ModelName, weights: WeightsName | None, how: _How) -> _Found:
+    """Find what is not known by name: a description, its file, or a file or folder with weights."""
     if isinstance(model, NetworkSpec):
-        return _find_for(model, weights, offline)
-    handle = parse_handle(str(model)) if isinstance(model, str) else None
-    name = handle[0] if handle else str(model)
-    if is_network_file(name):
-        network = read_network(Path(name))
-        name = network.name
-    elif name in NETWORKS:
-        network = find(name)
-    elif weights is not None or not _is_path(name):
-        raise UnknownNameError.of("model", name, list(NETWORKS))
-    else:
-        return _opened(Path(name).stem, None, name)
-    published = {record.id: record for record in network.weights}
-    if weights is None and not published:
-        return _Found(name, network.spec, None)
+        return _find_weights(NamedNetwork("network", model), weights, how)
+    text = str(model)
+    if text in NETWORKS:
+        return _find_weights(NETWORKS[text], weights, how)
+    if is_network_file(text):
+        return _find_weights(read_network(Path(text)), weights, how)
+    if "://" in text:
+        raise UnknownNameError(
+            f"{text!r} is neither a handle of TF-Hub nor of Kaggle Models: download the file, and give its path"
+        )
+    if weights is None and _looks_like_path(text):
+        return _open(None, text, how)
+    raise UnknownNameError.of("model", text, list(NETWORKS))
+
+
+def _find_weights(network: NamedNetwork, weights: WeightsName | None, how: _How) -> _Found:
+    """Open the weights for a network; a network that has no published set of its own accepts every one by name."""
+    known = {record.id: record for record in network.weights} or PUBLISHED
     if weights is None:
-        record = next(iter(published.values()), None)
-    else:
-        record = published.get(weights) if isinstance(weights, str) else None
-    if record:
-        found = _published(network.spec, name, record, offline)
-    else:
-        assert weights is not None
-        if not isinstance(weights, Mapping) and not _is_path(str(weights)):
-            known = ", ".join(published) or "it has none"
+        return _Found(network.name, network.spec, None)
+    if isinstance(weights, Mapping) or not (isinstance(weights, str) and weights in known):
+        if not isinstance(weights, Mapping) and not _looks_like_path(str(weights)):
             raise WeightsNotFoundError(
-                f"{weights} is neither a file nor a published set of weights of {name} ({known})"
+                f"{weights} is neither a file nor a published set of weights for {network.name} ({', '.join(known)})"
             )
-        found = _opened(name, network.spec, weights)
-    found.signature = handle[1] if handle else None
-    return found
+        return _open(network, weights, how)
+    record = known[weights]
+    source = _open_published(record, how)
+    return _Found(network.name, network.spec, source, record.id, label_names(record.labels), record.preset)
 
 
-def _find_for(spec: NetworkSpec, weights: WeightsName | None, offline: bool | None) -> _Found:
-    """Find the weights of a network that has no name, and so no sets of its own."""
-    if weights is None:
-        return _Found("network", spec, None)
-    if isinstance(weights, str) and weights in PUBLISHED:
-        return _published(spec, "network", PUBLISHED[weights], offline)
-    if isinstance(weights, str) and not _is_path(weights):
-        raise UnknownNameError.of("file or published set of weights", weights, list(PUBLISHED))
-    return _opened("network", spec, weights)
+def _open_published(record: PublishedWeights, how: _How) -> WeightsSource:
+    wanted = record.moving_averages if how.moving_averages is None else how.moving_averages
+    return open_weights(fetch(record, offline=how.offline), moving_averages=wanted)
 
 
-def _is_path(text: str) -> bool:
-    path = Path(text)
-    return path.exists() or path.with_name(f"{path.name}.index").exists() or len(path.parts) > 1 or bool(path.suffix)
-
-
-def _published(spec: NetworkSpec, name: str, record: PublishedWeights, offline: bool | None) -> _Found:
-    source = open_weights(fetch(record, offline=offline))
-    return _Found(name, spec, source, record.id, label_names(record.labels), record.preset)
-
-
-def _opened(name: str, spec: NetworkSpec | None, weights: WeightsName) -> _Found:
-    """Open weights that a user handed over; what they say of themselves fills in what the user did not."""
-    source = open_weights(weights)
+def _open(network: NamedNetwork | None, weights: WeightsName, how: _How) -> _Found:
+    """Open weights of the user's; without a network, they state it or are recognised by names and shapes."""
+    source = open_weights(weights, moving_averages=how.moving_averages)
     origin = str(source.path) if source.path else "the given mapping"
-    stated = source.metadata.get("spec")
-    if spec is None:
+    if network:
+        name, spec = network.name, network.spec
+        spec = resized(spec, source.image_size) if source.image_size else spec
+    else:
+        stated = source.metadata.get("spec")
         spec = _stated_spec(stated, origin) if stated else identify(source.shapes, source.image_size, origin=origin)
-        name = source.metadata.get("model") or next((n.name for n in NETWORKS.values() if n.spec == spec), name)
-    elif source.image_size and source.image_size != spec.image_size:
-        spec = resized(spec, source.image_size)
-    return _Found(name, spec, source, origin, _labels(source), source.metadata.get("preset", "hub"))
+        same = (known.name for known in NETWORKS.values() if known.spec == spec)
+        name = source.metadata.get("model") or next(same, "")
+    preset = source.metadata.get("preset", "hub")
+    return _Found(name or Path(origin).stem, spec, source, origin, _labels(source), preset, named=bool(name))
+
+
+def is_path(text: str) -> bool:
+    """Return whether weights exist at this path."""
+    path = Path(text)
+    return path.exists() or path.with_name(f"{path.name}.index").exists()
+
+
+def _looks_like_path(text: str) -> bool:
+    """Return whether the text is a path, or looks like one, so that the error is about a file and not about a name."""
+    return is_path(text) or len(Path(text).parts) > 1 or bool(Path(text).suffix)
+
+
+def _settled(found: _Found, image_size: tuple[int, int] | None) -> NetworkSpec:
+    """Return the network with the wanted image size and the weights' number of classes."""
+    spec, source = found.spec, found.source
+    if source and source.classes != spec.num_classes:
+        log.info("%s has %s classes; the network usually has %s", found.origin, source.classes, spec.num_classes)
+        spec = replace(spec, num_classes=source.classes)
+    if image_size is None:
+        return spec
+    wanted = resized(spec, check_size(image_size))
+    if not _same_variables(wanted, spec):
+        sides = range(1, max(spec.image_size) + 1)
+        least = next(side for side in sides if _same_variables(resized(spec, (side, side)), spec))
+        raise InputError(
+            f"images of {wanted.image_size[0]}x{wanted.image_size[1]} are too small for {found.name}: "
+            f"use at least {least}x{least}"
+        )
+    return wanted
+
+
+def _same_variables(spec: NetworkSpec, other: NetworkSpec) -> bool:
+    try:
+        return resolve(spec).variables() == resolve(other).variables()
+    except SpecError:
+        return False
+
+
+def _whole(num_classes: Any) -> int:
+    """Return the number as an int, also a NumPy integer. Raises `InputError` for anything else."""
+    try:
+        if isinstance(num_classes, bool):
+            raise TypeError
+        return operator.index(num_classes)
+    except TypeError:
+        raise InputError(f"num_classes must be a whole number, not {num_classes!r}") from None
+
+
+def _stated_signature(source: WeightsSource) -> Signature | None:
+    """Return the default signature of a SavedModel, told by the length of its output."""
+    if source.hub is None or source.hub.default_width is None:
+        return None
+    return "image_classification" if source.hub.default_width == source.classes else "image_feature_vector"
 
 
 def _stated_spec(text: str, origin: str) -> NetworkSpec:
     try:
         return NetworkSpec.from_dict(json.loads(text))
     except (ValueError, RecursionError, AttributeError) as error:
-        raise CorruptWeightsError(f"{origin} describes no network that can be built: {error}") from error
+        raise CorruptWeightsError(f"{origin} does not describe a possible network: {error}") from error
 
 
 def _labels(source: WeightsSource) -> tuple[str, ...] | None:
-    """Return the class names that the weights state, or ImageNet's by their number."""
+    """Return the class names that the weights state, or ImageNet's, recognised by their number."""
     stated = source.metadata.get("labels")
     if stated == _UNKNOWN:
         return None
     try:
         names = _stated_labels(stated) if stated else ()
     except (ValueError, TypeError, RecursionError) as error:
-        raise CorruptWeightsError(f"{source.path} states labels that cannot be read: {error}") from error
+        raise CorruptWeightsError(f"{source.path} has labels that cannot be read: {error}") from error
     if names and len(names) != source.classes:
-        raise CorruptWeightsError(f"{source.path} states {len(names)} labels for {source.classes} classes")
+        raise CorruptWeightsError(f"{source.path} has {len(names)} labels for {source.classes} classes")
     if not names and source.classes in (1000, 1001):
         return label_names("imagenet1001" if source.classes == 1001 else "imagenet1000")
     return names or None
@@ -215,25 +283,19 @@ def _stated_labels(text: str) -> tuple[str, ...]:
     return tuple(str(name) for name in json.loads(text))
 
 
-def _spec(found: _Found, image_size: tuple[int, int] | None) -> NetworkSpec:
-    """Settle the image size and, by the weights, the number of classes."""
-    assert found.spec is not None
-    spec = found.spec
-    if found.source and found.source.classes != spec.num_classes:
-        log.info(
-            "%s has %s classes, the network's usual number is %s", found.origin, found.source.classes, spec.num_classes
-        )
-        spec = replace(spec, num_classes=found.source.classes)
-    return resized(spec, image_size) if image_size else spec
-
-
 def metadata(model: Model) -> dict[str, Any]:
-    """Return what `write_weights` says of a model, so that `open_model` finds all of it again."""
+    """Return the metadata for `write_weights`, from which `open_model` restores the model.
+
+    They depend on the weights alone, not on the path or the format that they were read from.
+    """
     classes, source = model.spec.num_classes, model.weights
+    origin = model.origin
+    if source and origin not in PUBLISHED:
+        origin = source.metadata.get("origin", "converted")
     return {
-        "model": model.name,
+        "model": model.name if model.named else "",
         "spec": json.dumps(model.spec.to_dict()),
-        "origin": model.origin,
+        "origin": origin,
         "classes": classes,
         "label_offset": source.label_offset if source and source.classes == classes else int(classes == 1001),
         "extra": {"preset": model.preset, "labels": json.dumps(model.labels) if model.labels else _UNKNOWN},

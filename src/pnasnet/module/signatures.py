@@ -1,11 +1,11 @@
-"""The common signatures for images: their names, inputs and outputs, and what a call may hand over.
+"""The common signatures for images: names, inputs, outputs, and the arguments of a call.
 
 Source: TF-Hub's "Common signatures for images" and the pages of the pnasnet_large modules (version 3 for the forms
 with batch-norm hyper-parameters).
 """
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,12 +14,13 @@ import numpy as np
 from ..architecture.plan import Plan
 from ..architecture.zoo import Signature
 from ..errors import InputError, UnknownNameError
+from .open import Model
 
 WITH_BN_HPARAMS = "_with_bn_hparams"
-"""Ending of the signatures that also take `batch_norm_momentum`; only graph variants for training have them."""
+"""Ending of the signatures that also accept `batch_norm_momentum`; only the graph variant for training has them."""
 
 RANGE_TOLERANCE = 1e-3
-"""By how much pixel values may leave [0, 1], as a bicubic resize's rounding may."""
+"""How far pixel values may be outside [0, 1], because of the rounding of a bicubic resize."""
 
 Endpoints = tuple[str, ...]
 
@@ -34,7 +35,7 @@ class TensorInfo:
 
 @dataclass(frozen=True)
 class Call:
-    """The arguments of a call, taken apart."""
+    """The arguments of a call."""
 
     images: Any
     signature: str
@@ -44,24 +45,41 @@ class Call:
 class Signatures:
     """The signatures of one module."""
 
-    def __init__(self, plan: Plan, default: Signature | None, *, training: bool, new_classes: bool = False) -> None:
-        """`default` names what a TF-Hub handle promised; without one, features are the default and logits are there.
+    def __init__(self, plan: Plan, default: Signature | None, names: Sequence[str] = (), *, training: bool) -> None:
+        """Choose the names.
 
-        So they are with `new_classes`, those of a classifier that was asked for. Raises `InputError` where logits are
-        promised, and there is no classifier.
+        Args:
+            plan: the network.
+            default: the signature that `default` stands for; None for features, with logits as another signature.
+            names: the names that the weights state; empty for all that `default` implies.
+            training: whether the graph variant is the one for training.
+
+        Raises `InputError` if `default` promises logits and there is no classifier.
         """
         if default == "image_classification" and not plan.spec.num_classes:
             raise InputError(
-                "the handle is of a classification, and the weights have no classifier: "
-                "take that of the feature_vector, or weights that have one"
+                "this is a classification module, and the weights have no classifier: use the feature_vector module, "
+                "or weights with a classifier"
             )
         self._plan = plan
-        names: list[Signature] = ["image_feature_vector"]
-        if plan.spec.num_classes and (default != "image_feature_vector" or new_classes):
-            names.append("image_classification")
         self._default = default or "image_feature_vector"
-        hparams = [name + WITH_BN_HPARAMS for name in names] if training else []
-        self.names = ["default", *names, *hparams]
+        plain = ["image_feature_vector"]
+        if plan.spec.num_classes and default != "image_feature_vector":
+            plain.append("image_classification")
+        possible = ["default", *plain, *([name + WITH_BN_HPARAMS for name in plain] if training else [])]
+        stated = [name for name in possible if name in {"default", *names}]
+        self.names = stated if names else possible
+
+    @classmethod
+    def of(cls, model: Model, *, training: bool, new_classes: bool) -> "Signatures":
+        """Return the signatures of a model; a classifier that the caller asked for is always among them."""
+        if new_classes:
+            default = None if model.default_signature == "image_feature_vector" else model.default_signature
+            return cls(model.plan, default, training=training)
+        hub = model.weights.hub if model.weights else None
+        stated = (hub.training_signatures or hub.signatures if training else hub.signatures) if hub else {}
+        names = tuple(stated) if "default" in stated else ()
+        return cls(model.plan, model.default_signature, names, training=training)
 
     def endpoint(self, signature: str) -> str:
         """Return the endpoint that is the `default` output of a signature."""
@@ -70,24 +88,24 @@ class Signatures:
         return "Logits" if name == "image_classification" else "global_pool"
 
     def endpoints(self, signature: str) -> Endpoints:
-        """Return every endpoint that `as_dict=True` gives beside `default`."""
+        """Return every endpoint that `as_dict=True` returns beside `default`."""
         classifies = self.endpoint(signature) == "Logits"
         return tuple(e for e in self._plan.endpoints() if classifies or e not in ("Logits", "Predictions"))
 
     def inputs(self, signature: str) -> dict[str, TensorInfo]:
-        """Return what a signature takes."""
+        """Return the inputs of a signature."""
         self._known(signature)
         images = {"images": TensorInfo((None, *self._plan.spec.image_size, 3))}
         return images | ({"batch_norm_momentum": TensorInfo(())} if signature.endswith(WITH_BN_HPARAMS) else {})
 
     def outputs(self, signature: str) -> dict[str, TensorInfo]:
-        """Return what a signature gives with `as_dict=True`."""
+        """Return the outputs of a signature with `as_dict=True`."""
         shapes = self._plan.endpoints()
         names = {"default": self.endpoint(signature), **{e: e for e in self.endpoints(signature)}}
         return {name: TensorInfo((None, *shapes[endpoint])) for name, endpoint in names.items()}
 
     def parse(self, inputs: Any, signature: str | None) -> Call:
-        """Take the arguments of a call apart and check them; see `Module.__call__` for the errors."""
+        """Check the arguments of a call; see `Module.__call__` for the errors."""
         signature = signature or "default"
         self._known(signature)
         momentum = None
@@ -96,7 +114,7 @@ class Signatures:
             unknown = set(inputs) - set(takes)
             if unknown or "images" not in inputs:
                 given = ", ".join(map(repr, inputs)) or "nothing"
-                raise InputError(f"signature {signature!r} takes {', '.join(takes)}; the call gave {given}")
+                raise InputError(f"signature {signature!r} accepts {', '.join(takes)}; the call passed {given}")
             inputs, momentum = inputs["images"], inputs.get("batch_norm_momentum")
         check_images(inputs, self._plan.spec.image_size)
         return Call(inputs, signature, None if momentum is None else _momentum(momentum))
@@ -127,8 +145,8 @@ def check_images(images: Any, size: tuple[int, int]) -> None:
         hint = "; add a batch dimension" if len(shape) == 3 else ""
         raise InputError(f"images are {given}; expected {expected}{hint}")
     if dtype != "float32":
-        hint = "divide by 255 and" if dtype == "uint8" else "please"
-        raise InputError(f"images are {given}; expected {expected}: {hint} convert to float32")
+        hint = "divide by 255, and " if dtype == "uint8" else ""
+        raise InputError(f"images are {given}; expected {expected}: {hint}convert to float32")
     if shape[0] and not _is_remote(images):
         low, high = float(images.min()), float(images.max())
         if not (low >= -RANGE_TOLERANCE and high <= 1 + RANGE_TOLERANCE):
@@ -136,11 +154,11 @@ def check_images(images: Any, size: tuple[int, int]) -> None:
 
 
 def _is_tensor(images: Any) -> bool:
-    """Whether it is a tensor of torch's, which is not imported for the question."""
+    """Return whether it is a torch tensor, without importing torch."""
     torch = sys.modules.get("torch")
     return torch is not None and isinstance(images, torch.Tensor)
 
 
 def _is_remote(images: Any) -> bool:
-    """Whether looking at the values would make a GPU wait."""
+    """Return whether reading the values would block on a GPU."""
     return not isinstance(images, np.ndarray) and images.device.type != "cpu"

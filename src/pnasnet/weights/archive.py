@@ -1,4 +1,4 @@
-"""`.tar.gz` archives, as published models come in: unpacked without trusting their names or their sizes."""
+"""`.tar.gz` archives of published models, unpacked without trusting their names or sizes."""
 
 import errno
 import gzip
@@ -12,26 +12,34 @@ from pathlib import Path, PurePosixPath
 
 from ..errors import CorruptWeightsError, OutputError
 from .files import map_file
+from .saved_model import MAX_BYTES as MAX_GRAPH_BYTES
+from .sstable import MAX_BYTES as MAX_INDEX_BYTES
 
 MAX_BYTES = 4 * 2**30
-"""Of the whole archive, unpacked; the largest published network takes well below 1 GiB."""
+"""Limit of the whole archive, unpacked; the largest published network takes well below 1 GiB."""
 MAX_MEMBERS = 10_000
 
 _CHUNK = 2**20
-_NEEDED = re.compile(r"checkpoint|saved_model\.pb|tfhub_module\.pb|.+\.index|.+\.data-\d{5}-of-\d{5}")
+_NEEDED = {
+    r"checkpoint|tfhub_module\.pb": 2**20,
+    r"saved_model\.pb": MAX_GRAPH_BYTES,
+    r".+\.index": MAX_INDEX_BYTES,
+    r".+\.data-\d{5}-of-\d{5}": MAX_BYTES,
+}
+"""The names of the files that readers of weights need, and the size that each may have."""
 _DAMAGE = (
     tarfile.TarError, gzip.BadGzipFile, zlib.error, EOFError, ValueError, OverflowError, LookupError, RecursionError
 )  # fmt: skip
 
 _FAULTS_OF_NAMES = {errno.ENAMETOOLONG, errno.EEXIST, errno.ENOTDIR, errno.EISDIR}
-"""Of what the archive says; other faults are the disk's."""
+"""Errors that names in the archive cause; all others are the disk's."""
 
 
 class _BoundedReader(io.RawIOBase):
-    """The unpacked bytes of a gzip file: no more than `MAX_BYTES` of them, forward only, and few at a time.
+    """The unpacked bytes of a gzip file: at most `MAX_BYTES`, forward only, and in small reads.
 
-    tarfile reads as many bytes in one go as a header claims, which a small gzip file can supply, and goes wherever
-    another header says.
+    tarfile reads as many bytes at once as a header claims, which a small gzip file can supply, and seeks wherever
+    another header points.
     """
 
     def __init__(self, file: gzip.GzipFile) -> None:
@@ -52,16 +60,16 @@ class _BoundedReader(io.RawIOBase):
 
 
 def unpack(path: Path) -> Path:
-    """Unpack the `.tar.gz` at `path` into a new temporary folder, which the caller removes, and return it.
+    """Unpack the `.tar.gz` at `path` into a new temporary folder and return it; the caller removes it.
 
-    Only what readers of weights need is written.
+    Only the files that readers of weights need are written.
 
     Raises:
-        CorruptWeightsError: it is damaged, too large, or holds what does not belong in it: a link, a device, a name
-            that leads out of the folder.
+        CorruptWeightsError: it is damaged or too large, or contains a link, a device, or a name that leads out of the
+            folder.
         OutputError: the temporary folder could not be written.
     """
-    map_file(path)  # says in our words why it cannot be read
+    map_file(path)  # raises if it cannot be read
     try:
         folder = Path(tempfile.mkdtemp(prefix="pnasnet-"))
     except OSError as error:
@@ -71,7 +79,7 @@ def unpack(path: Path) -> Path:
     except BaseException as error:
         shutil.rmtree(folder, ignore_errors=True)
         if isinstance(error, _DAMAGE) or (isinstance(error, OSError) and error.errno in _FAULTS_OF_NAMES):
-            raise CorruptWeightsError(f"{path} is damaged: {error}; not unpacked, get it again") from error
+            raise CorruptWeightsError(f"{path} is damaged: {error}; get it again") from error
         if isinstance(error, OSError):
             raise OutputError(
                 f"cannot unpack {path} into {folder}: {error.strerror}; set TMPDIR to a folder with space"
@@ -87,9 +95,9 @@ def _unpack(path: Path, folder: Path) -> None:
             for count, member in enumerate(archive):
                 if count == MAX_MEMBERS:
                     raise ValueError(f"it holds more than {MAX_MEMBERS} files")
-                archive.members = []  # type: ignore[attr-defined]  # or it keeps all that their headers say
+                archive.members = []  # type: ignore[attr-defined]  # or it keeps every header
                 _extract(archive, member, folder)
-        # tarfile takes a damaged header for the end; gzip's checksum, at the very end, tells.
+        # tarfile mistakes a damaged header for the end; gzip's checksum, at the very end, reveals it.
         while reader.read():
             pass
 
@@ -101,8 +109,11 @@ def _extract(archive: tarfile.TarFile, member: tarfile.TarInfo, folder: Path) ->
     if not (member.isdir() or member.isreg()) or member.issparse():
         raise ValueError(f"{member.name!r} is no plain file")
     source = archive.extractfile(member)
-    if source is None or not _NEEDED.fullmatch(name.name):
+    most = next((size for pattern, size in _NEEDED.items() if re.fullmatch(pattern, name.name)), None)
+    if source is None or most is None:
         return
+    if member.size > most:
+        raise ValueError(f"{member.name!r} claims {member.size:,} bytes, more than {most:,}")
     target = folder / name
     target.parent.mkdir(parents=True, exist_ok=True)
     with target.open("wb") as output:

@@ -1,4 +1,4 @@
-"""The canonical form of weights: TF-Slim's variable names to float32 arrays in TensorFlow's layout, read lazily."""
+"""The canonical form of weights: float32 arrays in TensorFlow's layout by TF-Slim's variable names, read lazily."""
 
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -13,16 +13,17 @@ Shape = tuple[int, ...]
 
 
 class LazyArrays(Mapping[str, Array]):
-    """A mapping from variable names to arrays, each read when it is asked for and not kept.
+    """A mapping from variable names to arrays; each array is read when it is used, and not kept.
 
-    Kernels are [height, width, in, out], depthwise kernels [height, width, in, 1], dense kernels [in, out]. Each
-    array is float32, contiguous, and the caller's own, so it may be written to.
+    Kernels are [height, width, in, out], depthwise kernels [height, width, in, 1], dense kernels [in, out]. Arrays are
+    float32 and contiguous. Each read returns a new array, which the caller may change.
+
+    Attributes:
+        shapes: the shape of each array, known without reading it.
     """
 
     def __init__(self, shapes: Mapping[str, Shape], read: Callable[[str], Array]) -> None:
-        """`read` gives the array of any name of `shapes`, in that shape."""
         self.shapes: Mapping[str, Shape] = dict(shapes)
-        """Name to shape, known without reading an array."""
         self._read: Callable[[str], Array] | None = read
 
     def __getitem__(self, name: str) -> Array:
@@ -34,31 +35,28 @@ class LazyArrays(Mapping[str, Array]):
         return self._read(name)
 
     def __contains__(self, name: object) -> bool:
-        """Say whether there is such a name, without reading its array."""
         return name in self.shapes
 
     def __iter__(self) -> Iterator[str]:
-        """Yield the names."""
         return iter(self.shapes)
 
     def __len__(self) -> int:
-        """Return the number of arrays."""
         return len(self.shapes)
 
     def renamed(self, names: Mapping[str, str]) -> "LazyArrays":
-        """Return the same arrays under other names: `names` is from the new to the present one."""
+        """Return these arrays under other names: `names` maps each new name to the present one."""
         return LazyArrays({new: self.shapes[old] for new, old in names.items()}, lambda new: self[names[new]])
 
     def close(self) -> None:
-        """Let go of the file behind the arrays."""
+        """Release the file behind the arrays."""
         self._read = None
 
 
 def from_mapping(mapping: Mapping[str, Any]) -> LazyArrays:
-    """Take a plain mapping from TF-Slim's names (":0" at their end is dropped) to anything NumPy can read.
+    """Return a mapping from names (a `:0` at the end is dropped) to arrays, torch tensors or lists, as `LazyArrays`.
 
     Raises:
-        InputError: a name is no string, or a value is not an array of numbers.
+        InputError: a name is not a string, or a value is not an array of numbers.
     """
     shapes, values = {}, {}
     for name, value in mapping.items():
@@ -66,11 +64,13 @@ def from_mapping(mapping: Mapping[str, Any]) -> LazyArrays:
             raise InputError(f"weights must map variable names to arrays; {name!r} is not a name")
         name = name.removesuffix(":0")
         values[name] = value
-        shapes[name] = np.shape(value) if hasattr(value, "shape") else _numbers(name, value).shape
+        shapes[name] = tuple(np.shape(value)) if hasattr(value, "shape") else _numbers(name, value).shape
     return LazyArrays(shapes, lambda name: _numbers(name, values[name]))
 
 
 def _numbers(name: str, value: Any) -> Array:
+    if hasattr(value, "detach"):  # a torch tensor, maybe on a GPU, with gradients, or bfloat16
+        value = value.detach().cpu().float()
     try:
         array = np.asarray(value)
     except (TypeError, ValueError, RuntimeError) as error:

@@ -53,7 +53,7 @@ class Bundle:
         """
         self.origin = str(prefix)
         index = prefix.with_name(f"{prefix.name}.index")
-        table = read_table(map_file(index).tobytes(), str(index))
+        table = read_table(map_file(index).data, str(index))
         shards = _read_header(table.pop(_HEADER, b""), str(index))
         self._entries = {_name(key, str(index)): _read_entry(value, str(index)) for key, value in table.items()}
         names = {n: f"{prefix.name}.data-{n:05d}-of-{shards:05d}" for n in {e.shard for e in self._entries.values()}}

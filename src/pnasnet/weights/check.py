@@ -1,4 +1,4 @@
-"""Whether weights are those of a network: names both ways, every shape, all differences in one error."""
+"""Checks whether weights fit a network: names both ways, every shape, all differences in one error."""
 
 import re
 from collections.abc import Collection, Mapping
@@ -7,9 +7,9 @@ from ..errors import WeightsMismatchError
 from .arrays import Shape
 
 AUXILIARY_HEAD = "aux_"
-"""Prefix of the auxiliary head's variables, which published checkpoints lack and only training uses."""
+"""Prefix of the auxiliary head's variables, which only training uses."""
 CLASSIFIER = "final_layer/"
-"""Prefix of the classifier's variables: optional for features alone, and for a new number of classes."""
+"""Prefix of the classifier's variables: optional for features, and for a new number of classes."""
 
 _LISTED = 20  # of each kind of difference
 
@@ -19,6 +19,11 @@ _TRAINING_STATE = re.compile(
 )
 
 
+def is_training_state(name: str) -> bool:
+    """Return whether a name is a step counter, an optimizer slot or a moving average: no variable of a network."""
+    return bool(_TRAINING_STATE.search(name))
+
+
 def check_weights(
     found: Mapping[str, Shape],
     expected: Mapping[str, Shape],
@@ -26,24 +31,23 @@ def check_weights(
     origin: str,
     optional: Collection[str] = (AUXILIARY_HEAD,),
 ) -> tuple[str, ...]:
-    """Compare what weights hold with what a network has.
+    """Compare the variables in a weights file with those of a network.
 
-    What training leaves beside the variables is tolerated and never taken: steps, optimizer slots, and moving
-    averages (the variables themselves hold the evaluated weights in the published checkpoints).
+    Step counters, optimizer slots and moving averages are ignored.
 
     Args:
-        found: names and shapes of the weights.
+        found: names and shapes in the weights.
         expected: names and shapes of the network's variables.
         origin: what the weights are called in the error.
-        optional: prefixes of groups of variables that the weights or the network may lack as a whole, or hold for
-            another number of classes (their last dimension): `AUXILIARY_HEAD`, `CLASSIFIER`.
+        optional: prefixes of optional groups. `AUXILIARY_HEAD` may differ in any way; `CLASSIFIER` may be absent on
+            either side, or have another number of classes (the last dimension).
 
     Returns:
-        The names to take from the weights, in the network's order: all of `expected` but the groups of `optional`
-        that are not there or are of another size.
+        The names to read from the weights, in the network's order: all of `expected` except optional groups that
+        differ.
 
     Raises:
-        WeightsMismatchError: anything else differs; its first line is the summary, then each difference follows.
+        WeightsMismatchError: anything else differs. The first line is a summary; the differences follow.
     """
     skipped = {prefix for prefix in optional if _may_skip(prefix, found, expected)}
     wanted = {name: shape for name, shape in expected.items() if not name.startswith(tuple(skipped))}
@@ -67,24 +71,23 @@ def check_weights(
 
 
 def _may_skip(prefix: str, found: Mapping[str, Shape], expected: Mapping[str, Shape]) -> bool:
-    """Say whether the group is absent on one side, or whole on both and of another number of classes."""
-    there = {name: shape for name, shape in found.items() if _in_group(name, prefix)}
-    wanted = {name: shape for name, shape in expected.items() if _in_group(name, prefix)}
+    """Return whether the group is absent on one side, or differs in a way that its kind allows."""
+    there = {name: tuple(shape) for name, shape in found.items() if _in_group(name, prefix)}
+    wanted = {name: tuple(shape) for name, shape in expected.items() if _in_group(name, prefix)}
     if not there or not wanted:
         return True
-    return (
-        there.keys() == wanted.keys()
-        and all(tuple(there[name][:-1]) == tuple(wanted[name][:-1]) for name in wanted)
-        and any(tuple(there[name]) != tuple(wanted[name]) for name in wanted)
-    )
+    if prefix == AUXILIARY_HEAD:
+        return there != wanted
+    same_inputs = there.keys() == wanted.keys() and all(there[name][:-1] == wanted[name][:-1] for name in wanted)
+    return same_inputs and there != wanted
 
 
 def _in_group(name: str, prefix: str) -> bool:
-    return name.startswith(prefix) and not _TRAINING_STATE.search(name)
+    return name.startswith(prefix) and not is_training_state(name)
 
 
 def _is_extra(name: str, skipped: Collection[str]) -> bool:
-    return bool(_TRAINING_STATE.search(name)) or name.startswith(tuple(skipped))
+    return is_training_state(name) or name.startswith(tuple(skipped))
 
 
 def _text(shape: Shape) -> str:

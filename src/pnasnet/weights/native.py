@@ -1,19 +1,19 @@
 """Safetensors files: this project's own, which it also writes, and those of others.
 
-Ours hold TF-Slim's names, TensorFlow's layout and float32, or kernels as float16. Their metadata say what they are and
-hold a checksum of each array, which the format itself has not.
+Ours contain float32 arrays in TensorFlow's layout by TF-Slim's names, with kernels as float16 on request. Their
+metadata describe them and hold a checksum of each array, which the format itself lacks.
 """
 
 import json
 import os
-import stat
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from ..errors import CorruptWeightsError, InputError, OutputError
+from ..errors import CorruptWeightsError, InputError
 from ..support.files import replacing
 from .arrays import Array, LazyArrays, Shape
 from .crc import masked_crc32c
@@ -23,7 +23,8 @@ FORMAT = "pnasnet-weights-1"
 """The value of the metadata's `format` in this project's own files."""
 
 _CHECKSUMS = "crc32c"  # in the metadata: a JSON object from each name to its array's masked CRC-32C
-_DTYPES = {"F16", "F32", "F64"}
+_ALIGNMENT = 8  # of the first tensor, in the format's specification
+_DTYPES = {"BF16", "F16", "F32", "F64"}
 
 
 def read_safetensors(path: Path) -> tuple[LazyArrays, dict[str, str]]:
@@ -31,35 +32,53 @@ def read_safetensors(path: Path) -> tuple[LazyArrays, dict[str, str]]:
 
     Raises:
         WeightsNotFoundError: there is no such file.
-        CorruptWeightsError: its header is damaged, claims what the file does not hold, or names another dtype. Also
-            raised when a tensor of one of our own files is read and its checksum does not hold.
+        CorruptWeightsError: the header is damaged, claims bytes that the file lacks, or contains an unsupported dtype.
+            Also raised when a tensor of one of our own files is read and its checksum is wrong.
     """
     from safetensors import SafetensorError, safe_open
 
-    map_file(path)  # says in our words why a file cannot be read at all
+    data = map_file(path)
     try:
         with reading(path):
             file: Any = safe_open(path, framework="numpy")
         metadata: dict[str, str] = dict(file.metadata() or {})
         shapes: dict[str, Shape] = {}
+        halves: set[str] = set()
         for name in file.keys():  # noqa: SIM118 - it is no mapping
             tensor = file.get_slice(name)
-            if tensor.get_dtype() in _DTYPES:
+            dtype = tensor.get_dtype()
+            if dtype in _DTYPES:
                 shapes[name] = tuple(tensor.get_shape())
-            elif "F" in tensor.get_dtype():
-                raise CorruptWeightsError(f"{path} holds {name} as {tensor.get_dtype()}: convert it to float32 (F32)")
+                halves |= {name} if dtype == "BF16" else set()
+            elif "F" in dtype:
+                raise CorruptWeightsError(f"{path} holds {name} as {dtype}: convert it to float32 (F32)")
     except SafetensorError as error:
-        raise CorruptWeightsError(f"{path} is damaged or no safetensors file: {error}") from error
-
+        raise CorruptWeightsError(f"{path} is damaged or not a safetensors file: {error}") from error
+    places = _places(data) if halves else {}
     checksums = _read_checksums(metadata, path)
 
     def read(name: str) -> Array:
-        array = np.array(file.get_tensor(name), np.float32, order="C")
+        if name in halves:  # bfloat16 is the upper half of a float32; NumPy has no such type
+            bits = data[slice(*places[name])].view("<u2").astype(np.uint32) << 16
+            array = bits.view(np.float32).reshape(shapes[name])
+        else:
+            array = np.array(file.get_tensor(name), np.float32, order="C")
         if checksums is not None and checksums.get(name) != masked_crc32c(array):
-            raise CorruptWeightsError(f"{path} is damaged: the checksum of {name} does not hold; get it again")
+            raise CorruptWeightsError(f"{path} is damaged: the checksum of {name} is wrong; get it again")
         return array
 
     return LazyArrays(shapes, read), metadata
+
+
+def _places(data: NDArray[np.uint8]) -> dict[str, tuple[int, int]]:
+    """Return where each tensor lies in the bytes of a file whose header safetensors has checked."""
+    start = 8 + int.from_bytes(data[:8].tobytes(), "little")
+    header = json.loads(data[8:start].tobytes())
+    return {
+        name: (start + entry["data_offsets"][0], start + entry["data_offsets"][1])
+        for name, entry in header.items()
+        if name != "__metadata__"
+    }
 
 
 def _read_checksums(metadata: dict[str, str], path: Path) -> dict[str, Any] | None:
@@ -88,27 +107,24 @@ def write_weights(
     extra: Mapping[str, str] | None = None,
     float16: bool = False,
 ) -> None:
-    """Write weights as this project's own safetensors file: whole, or not at all.
+    """Write weights as this project's own safetensors file, whole or not at all. Equal weights give equal bytes.
 
     Args:
-        path: where to; what is there is replaced once the new file is complete.
-        arrays: TF-Slim's variable names to arrays in TensorFlow's layout; written as float32, unless `float16`.
+        path: the file; an existing file is replaced once the new one is complete.
+        arrays: arrays in TensorFlow's layout by TF-Slim's variable names; written as float32, unless `float16`.
         model: name of the network.
         spec: the network's description, as JSON.
         origin: where the weights come from, for a person.
         classes: width of the classifier; None without one.
         label_offset: the logit of the first class that is not the background: 1 for ImageNet's 1001, else 0.
-        extra: more metadata, which must not use the names above.
+        extra: additional metadata, under other names than the above.
         float16: whether to round kernels to float16, for half the size. Scales, offsets and moving statistics stay
-            float32, since small variances have no place in it. Read back, all are float32.
+            float32, because small variances do not fit into float16. All arrays are read as float32.
 
     Raises:
-        OutputError: the file could not be written, such as on a full disk.
-        InputError: `extra` would overwrite what the other arguments say, or a kernel is too large for float16.
+        OutputError: the file could not be written, for example because the disk is full.
+        InputError: `extra` uses a reserved name, or a kernel is too large for float16.
     """
-    from safetensors import SafetensorError
-    from safetensors.numpy import save_file
-
     metadata = {
         "format": FORMAT,
         "model": model,
@@ -120,20 +136,28 @@ def write_weights(
     taken = {*metadata, _CHECKSUMS} & (extra or {}).keys()
     if taken:
         raise InputError(f"extra metadata may not be called {', '.join(sorted(taken))}: choose other names")
-    tensors = {name: np.ascontiguousarray(array, np.float32) for name, array in arrays.items()}
+    tensors = {name: np.ascontiguousarray(arrays[name], np.float32) for name in sorted(arrays)}
     if float16:
         tensors = {name: _to_float16(name, array) if array.ndim > 1 else array for name, array in tensors.items()}
     checksums = {name: masked_crc32c(array.astype(np.float32)) for name, array in tensors.items()}
     metadata[_CHECKSUMS] = json.dumps(checksums)
-    target = Path(path)
-    try:
-        with replacing(target) as temporary:
-            temporary.touch()
-            mode = stat.S_IMODE(temporary.stat().st_mode)
-            save_file(tensors, temporary, {**metadata, **(extra or {})})
-            temporary.chmod(mode)  # safetensors' own would be for nobody else to read
-    except (OSError, SafetensorError) as error:
-        raise OutputError(f"cannot write {target}: {error}") from error
+    with replacing(Path(path)) as temporary, temporary.open("wb") as file:
+        file.write(_header(tensors, {**metadata, **(extra or {})}))
+        for array in tensors.values():
+            file.write(array.astype(array.dtype.newbyteorder("<"), copy=False).data)
+
+
+def _header(tensors: Mapping[str, NDArray[Any]], metadata: Mapping[str, str]) -> bytes:
+    """Return a safetensors header. The library's own writer orders the metadata at random."""
+    entries: dict[str, Any] = {"__metadata__": dict(sorted(metadata.items()))}
+    end = 0
+    for name, array in tensors.items():
+        start, end = end, end + array.nbytes
+        dtype = "F16" if array.dtype == np.float16 else "F32"
+        entries[name] = {"dtype": dtype, "shape": list(array.shape), "data_offsets": [start, end]}
+    text = json.dumps(entries, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % _ALIGNMENT)
+    return len(text).to_bytes(8, "little") + text
 
 
 def _to_float16(name: str, array: Array) -> Array:

@@ -1,4 +1,4 @@
-"""One door for weights of every origin: the format is told by the content, the names come out as TF-Slim's."""
+"""Opens weights of every origin: the content decides the format, and the names become TF-Slim's."""
 
 import os
 import shutil
@@ -11,45 +11,59 @@ from typing import Any
 from ..errors import CorruptWeightsError, WeightsError, WeightsNotFoundError
 from .arrays import LazyArrays, from_mapping
 from .bundle import Bundle, checkpoint_prefix, find_checkpoint
+from .canonical import choose_averages, to_canonical
 from .files import map_file, reading
 from .saved_model import read_module_info, read_object_names
 from .source import WeightsSource
-from .timm import looks_like_timm, to_slim
 
 _SAVED_MODEL = "saved_model.pb"
+_STATE_DICT = "PyTorch state dict"
 _KNOWN = (
     "a TensorFlow V2 checkpoint (.index and .data files), a SavedModel or TF1 hub module (saved_model.pb and "
     "variables/) or its .tar.gz, a safetensors file, or a state dict (.pth)"
 )
 
 
-def open_weights(source: str | os.PathLike[str] | Mapping[str, Any]) -> WeightsSource:
-    """Open weights for reading; of the arrays none is read yet.
+def open_weights(
+    source: str | os.PathLike[str] | Mapping[str, Any], *, moving_averages: bool | None = None
+) -> WeightsSource:
+    """Open weights for reading; no array is read yet.
 
     Args:
         source: a checkpoint's prefix (`folder/model.ckpt`), any of its files or its folder; the folder of a TF1 hub
-            module or a TF2 SavedModel, or its `.tar.gz`; a safetensors file of this project or of timm, or a folder
-            that holds one; a `.pth` state dict of timm or Cadene; or a mapping from TF-Slim's variable names to
-            arrays in TensorFlow's layout.
+            module or a TF2 SavedModel, or its `.tar.gz`; a safetensors file of this project, of timm or of a torch
+            network's state dict, or a folder that holds one; a `.pth` state dict or training checkpoint; or a mapping
+            from names to arrays or tensors: TF-Slim's names with TensorFlow's layout, or a torch state dict.
+        moving_averages: whether to use the moving averages of the variables, in files that hold both; None uses them
+            if there are any, and logs the choice.
 
     Raises:
-        WeightsNotFoundError: there is nothing there, or nothing known.
-        CorruptWeightsError: the bytes are damaged or claim what cannot be. Checksums of tensors are checked when the
+        WeightsNotFoundError: the path does not exist, or holds nothing that is known.
+        CorruptWeightsError: the bytes are damaged or contradict themselves. Checksums of tensors are checked when the
             tensors are read.
-        WeightsError: it cannot be read, or it is ambiguous.
+        WeightsError: the weights cannot be read, or are ambiguous, or lack what `moving_averages` asks for.
         MissingExtraError: a `.pth` file, and torch is not installed.
         InputError: a mapping of something else.
     """
     if isinstance(source, Mapping):
-        return WeightsSource(from_mapping(source), "mapping")
+        return _canonical(WeightsSource(from_mapping(source), "mapping"), moving_averages)
     path = Path(source)
     if path.is_dir():
-        return _open_folder(path)
-    if path.exists():
-        return _open_file(path)
-    if path.with_name(f"{path.name}.index").exists():
-        return _open_checkpoint(path, path)
-    raise WeightsNotFoundError(f"{path} does not exist: give {_KNOWN}")
+        opened = _open_folder(path)
+    elif path.exists():
+        opened = _open_file(path, moving_averages)
+    elif path.with_name(f"{path.name}.index").exists():
+        opened = _open_checkpoint(path, path)
+    else:
+        raise WeightsNotFoundError(f"{path} does not exist: give {_KNOWN}")
+    return _canonical(opened, None if opened.format == _STATE_DICT else moving_averages)
+
+
+def _canonical(source: WeightsSource, moving_averages: bool | None) -> WeightsSource:
+    origin = str(source.path) if source.path else "the given mapping"
+    arrays, names = to_canonical(source.arrays, origin)
+    kind = f"timm {source.format}" if names == "timm" and source.format == "safetensors" else source.format
+    return replace(source, arrays=choose_averages(arrays, moving_averages, origin), format=kind)
 
 
 def _open_folder(folder: Path) -> WeightsSource:
@@ -67,7 +81,7 @@ def _open_folder(folder: Path) -> WeightsSource:
     raise WeightsNotFoundError(f"{folder} holds no weights: looked for {_KNOWN}")
 
 
-def _open_file(path: Path) -> WeightsSource:
+def _open_file(path: Path, moving_averages: bool | None) -> WeightsSource:
     prefix = checkpoint_prefix(path)
     if prefix != path:
         return _open_checkpoint(prefix, path)
@@ -81,7 +95,7 @@ def _open_file(path: Path) -> WeightsSource:
     if head.startswith(b"\x1f\x8b"):
         return _open_archive(path)
     if head.startswith((b"PK\x03\x04", b"\x80")):  # torch's zip file, or a pickle as torch wrote before
-        return _open_state_dict(path)
+        return _open_state_dict(path, moving_averages)
     raise CorruptWeightsError(f"{path} is of no known format: give {_KNOWN}")
 
 
@@ -118,7 +132,7 @@ def _open_archive(path: Path) -> WeightsSource:
 
 
 def _find_folder(folder: Path, archive: Path) -> Path:
-    """Return where in the unpacked archive the weights are: at its top, or in a folder as deep as need be."""
+    """Return the folder of the weights in the unpacked archive, however deep."""
     for place, _, names in os.walk(folder):
         if _SAVED_MODEL in names or any(name.endswith(".index") for name in names):
             return Path(place)
@@ -131,12 +145,10 @@ def _open_safetensors(path: Path) -> WeightsSource:
     arrays, metadata = native.read_safetensors(path)
     if metadata.get("format") == native.FORMAT:
         return WeightsSource(arrays, "pnasnet safetensors", path, (path,), metadata)
-    if looks_like_timm(arrays.shapes):
-        return WeightsSource(to_slim(arrays), "timm safetensors", path, (path,))
-    return WeightsSource(arrays, "safetensors", path, (path,))  # what others state of theirs is no business of ours
+    return WeightsSource(arrays, "safetensors", path, (path,))  # others' metadata have other meanings
 
 
-def _open_state_dict(path: Path) -> WeightsSource:
+def _open_state_dict(path: Path, moving_averages: bool | None) -> WeightsSource:
     from .torch_file import read_state_dict
 
-    return WeightsSource(to_slim(read_state_dict(path)), "PyTorch state dict", path, (path,))
+    return WeightsSource(read_state_dict(path, moving_averages), _STATE_DICT, path, (path,))

@@ -1,7 +1,7 @@
 """SavedModel folders: TF1 hub modules and TF2 SavedModels, without TensorFlow.
 
-Both are `saved_model.pb` and a checkpoint `variables/variables`. A TF1 module's checkpoint carries the variables'
-names; a TF2 one is keyed by object path, and its object graph, a string in the checkpoint, tells the names.
+Both are `saved_model.pb` and a checkpoint `variables/variables`. A TF1 module's checkpoint contains the variables'
+names; a TF2 one is keyed by object path, and its object graph, a string in the checkpoint, holds the names.
 
 Sources: TensorFlow's saved_model.proto, meta_graph.proto and trackable_object_graph.proto; tensorflow_hub's
 module_attachment.proto and image_module_info.proto.
@@ -19,14 +19,14 @@ from .wire import Message
 OBJECT_GRAPH = "_CHECKPOINTABLE_OBJECT_GRAPH"
 
 _ATTACHMENTS = "hub_module_attachments"
-_MAX_BYTES = 256 * 2**20
+MAX_BYTES = 256 * 2**20
 _MAX_GRAPHS = 16
 _MAX_SIDE = 2**16
 
 
 @dataclass(frozen=True)
 class Signature:
-    """Names of a signature's inputs and outputs, with shapes; None for a dimension (or a shape) left open."""
+    """Names and shapes of a signature's inputs and outputs; None for an unknown dimension or shape."""
 
     inputs: Mapping[str, tuple[int | None, ...] | None]
     outputs: Mapping[str, tuple[int | None, ...] | None]
@@ -34,14 +34,24 @@ class Signature:
 
 @dataclass(frozen=True)
 class HubModuleInfo:
-    """What a SavedModel says of itself."""
+    """What a SavedModel states about itself."""
 
     image_size: tuple[int, int] | None
-    """Height and width: as attached to a hub module, else as the shape of the input `images` has them."""
+    """Height and width: attached to a hub module, or else the shape of the input `images`."""
     tags: tuple[frozenset[str], ...]
-    """The tags of each graph variant: of a hub module set() and {"train"}."""
+    """The tags of each graph variant; of a hub module set() and {"train"}."""
     signatures: Mapping[str, Signature]
     """The signatures of the variant for inference."""
+    training_signatures: Mapping[str, Signature]
+    """The signatures of the variant tagged `train`; empty without one."""
+
+    @property
+    def default_width(self) -> int | None:
+        """Length of the vectors that the default signature returns; None if the file does not state it."""
+        chosen = self.signatures.get("default") or self.signatures.get("serving_default")
+        outputs = chosen.outputs if chosen else {}
+        shape = outputs.get("default") or next(iter(outputs.values()), None)
+        return shape[1] if shape and len(shape) == 2 else None
 
 
 def read_module_info(path: Path) -> HubModuleInfo:
@@ -52,8 +62,8 @@ def read_module_info(path: Path) -> HubModuleInfo:
     """
     origin = str(path)
     data = map_file(path)
-    if len(data) > _MAX_BYTES:
-        raise CorruptWeightsError(f"{origin} has {len(data)} bytes; more than {_MAX_BYTES} are not read")
+    if len(data) > MAX_BYTES:
+        raise CorruptWeightsError(f"{origin} has {len(data)} bytes; more than {MAX_BYTES} are not read")
     count = len((model := Message(data.data, origin)).chunks(2))
     if not 1 <= count <= _MAX_GRAPHS:
         raise CorruptWeightsError(f"{origin} is no SavedModel: it holds {count} graphs")
@@ -61,7 +71,9 @@ def read_module_info(path: Path) -> HubModuleInfo:
     tags = tuple(frozenset(graph.message(1).texts(4)) for graph in graphs)
     inference = graphs[min(range(len(graphs)), key=lambda i: "train" in tags[i])]
     signatures = _read_signatures(inference)
-    return HubModuleInfo(_attached_size(inference) or _input_size(signatures, origin), tags, signatures)
+    training = next((_read_signatures(graph) for graph, tag in zip(graphs, tags, strict=True) if "train" in tag), {})
+    size = _attached_size(inference) or _input_size(signatures, origin)
+    return HubModuleInfo(size, tags, signatures, training)
 
 
 def _read_signatures(graph: Message) -> dict[str, Signature]:
@@ -109,9 +121,9 @@ def _checked_size(height: int, width: int, origin: str) -> tuple[int, int]:
 
 
 def read_object_names(bundle: Bundle) -> dict[str, str] | None:
-    """Return the variables' names of a TF2 checkpoint: from each name to the key of its tensor.
+    """Map the variables' names of a TF2 checkpoint to the keys of their tensors.
 
-    Tensors that the object graph gives no name keep their key. None if the checkpoint has no object graph, as TF1's.
+    A tensor without a name in the object graph keeps its key. Returns None for TF1's checkpoints, which have no graph.
 
     Raises:
         CorruptWeightsError: the graph is damaged, or two tensors have one name.

@@ -1,4 +1,4 @@
-"""Weights that have been opened, whatever they came from."""
+"""Opened weights of any origin."""
 
 import hashlib
 from collections.abc import Callable, Mapping
@@ -8,36 +8,37 @@ from pathlib import Path
 from types import TracebackType
 
 from .arrays import LazyArrays, Shape
+from .check import is_training_state
 from .files import sha256
 from .saved_model import HubModuleInfo
 
 
 @dataclass(eq=False)
 class WeightsSource:
-    """Weights of any origin in the canonical form, open for reading; use it in a `with` statement, or close it."""
+    """Weights in the canonical form, open for reading; a context manager that closes itself."""
 
     arrays: LazyArrays
-    """TF-Slim's variable names to float32 arrays in TensorFlow's layout, each read when it is asked for."""
+    """float32 arrays in TensorFlow's layout by TF-Slim's variable names, each read when it is used."""
     format: str
-    """What they were read from, for a person, such as "TensorFlow checkpoint"."""
+    """The format they were read from, for a person, such as "TensorFlow checkpoint"."""
     path: Path | None = None
-    """What was opened; None for a mapping."""
+    """The opened path; None for a mapping."""
     files: tuple[Path, ...] = ()
     """The files that hold the weights."""
     metadata: Mapping[str, str] = field(default_factory=dict)
-    """What one of this project's own files says of itself, as given to `write_weights`; else empty, or others'."""
+    """The metadata of one of this project's own files, as given to `write_weights`; else empty."""
     hub: HubModuleInfo | None = None
-    """What a SavedModel says of itself."""
+    """What a SavedModel states about itself."""
     on_close: Callable[[], object] = lambda: None
 
     @property
     def shapes(self) -> Mapping[str, Shape]:
-        """Name to shape, known without reading an array."""
+        """The shape of each array, known without reading it."""
         return self.arrays.shapes
 
     @property
     def image_size(self) -> tuple[int, int] | None:
-        """Height and width of the images, where the weights tell."""
+        """Height and width of the images, if the weights state them."""
         return self.hub.image_size if self.hub else None
 
     @property
@@ -56,32 +57,33 @@ class WeightsSource:
         return int(stated) if stated.isdecimal() and len(stated) < 10 else int(self.classes == 1001)
 
     def checksum(self) -> str:
-        """Return a SHA-256, in hexadecimal, that names these weights.
+        """Return the identity of the weights: the SHA-256 of names, shapes and values, in order of the names.
 
-        Of one file it is that file's; of a checkpoint that of its index and shards, one after the other; of a mapping
-        that of its names, shapes and values. Files are hashed once for as long as they do not change.
+        Equal weights have the same checksum in every format. Optimizer slots and the like are left out.
         """
-        return sha256(self.files) if self.files else self._checksum_of_arrays
+        return self._checksum
 
     @cached_property
-    def _checksum_of_arrays(self) -> str:
+    def _checksum(self) -> str:
         digest = hashlib.sha256()
-        for name in sorted(self.arrays):
+        for name in sorted(name for name in self.arrays if not is_training_state(name)):
             digest.update(f"{name} {self.shapes[name]}\n".encode())
             digest.update(self.arrays[name].data)
         return digest.hexdigest()
 
+    def file_checksum(self) -> str | None:
+        """Return the SHA-256 of the files' bytes, which version 0.1 recorded as identity; None for a mapping."""
+        return sha256(self.files) if self.files else None
+
     def close(self) -> None:
-        """Let go of the files; arrays that were read stay."""
+        """Release the files; arrays that were read stay valid."""
         self.arrays.close()
         self.on_close()
 
     def __enter__(self) -> "WeightsSource":
-        """Return the source."""
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Close the source."""
         self.close()

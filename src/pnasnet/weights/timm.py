@@ -1,15 +1,13 @@
-"""The layout of timm's and Cadene's `pnasnet5large` and `nasnetalarge`, turned into TF-Slim's names and TensorFlow's.
+"""The names of timm's and Cadene's `pnasnet5large` and `nasnetalarge`, mapped to TF-Slim's.
 
-Both name their modules alike. The names carry no kernel sizes, which TF-Slim's do, so the sizes are taken from the
-kernels' shapes; nothing else depends on the architecture, and networks of other depths and widths map as well.
+Both name their modules alike. Their names lack the kernel sizes that TF-Slim's names contain, so the sizes come from
+the kernels' shapes. Nothing else depends on the architecture: networks of other depths and widths map as well.
 """
 
 import re
 from collections.abc import Mapping
 
-import numpy as np
-
-from .arrays import LazyArrays, Shape
+from .arrays import Shape
 
 _CELL = r"(?P<cell>(?:reduction_)?cell(?:_stem)?_\d+)"
 _BLOCK = rf"{_CELL}\.(?P<block>comb_iter_\d+)_(?P<side>left|right)"
@@ -40,13 +38,13 @@ _BATCH_NORM = {
 }
 _OTHER = {"weight": "weights", "bias": "biases"}
 
-_BOOKKEEPING = "num_batches_tracked"  # torch's batch normalization counts its updates; inference does not
+_BOOKKEEPING = "num_batches_tracked"  # torch's batch normalization counts its updates; inference does not need it
 
 
 def slim_names(shapes: Mapping[str, Shape]) -> dict[str, str]:
-    """Map the names of a state dict of `shapes`: from TF-Slim's names to timm's.
+    """Map TF-Slim's names to those of a timm state dict of `shapes`.
 
-    What has no counterpart keeps its name, so that a check against the network reports it.
+    Names that have no counterpart stay as they are, so that the check against the network reports them.
     """
     names: dict[str, str] = {}
     for old in shapes:
@@ -57,7 +55,7 @@ def slim_names(shapes: Mapping[str, Shape]) -> dict[str, str]:
 
 
 def looks_like_timm(shapes: Mapping[str, Shape]) -> bool:
-    """Say whether any of the names is one of timm's or Cadene's."""
+    """Return whether any of the names is one of timm's or Cadene's."""
     return any(_slim_name(name, shapes) for name in shapes)
 
 
@@ -79,22 +77,3 @@ def _slim_name(name: str, shapes: Mapping[str, Shape]) -> str | None:
     else:
         leaf = (_BATCH_NORM if "bn" in scope else _OTHER).get(leaf, "")
     return f"{scope.format(**parts)}/{leaf}" if leaf else None
-
-
-def to_slim(arrays: LazyArrays) -> LazyArrays:
-    """Return timm's arrays (a state dict in torch's layout) under TF-Slim's names and in TensorFlow's layout."""
-    renamed = arrays.renamed(slim_names(arrays.shapes))
-    axes = {name: _axes(name, len(shape)) for name, shape in renamed.shapes.items()}
-    shapes = {name: tuple(shape[axis] for axis in axes[name]) for name, shape in renamed.shapes.items()}
-    return LazyArrays(shapes, lambda name: np.ascontiguousarray(renamed[name].transpose(axes[name])))
-
-
-def _axes(name: str, rank: int) -> tuple[int, ...]:
-    """Return the transpose from torch's layout to TensorFlow's."""
-    if rank == 4 and name.endswith("/depthwise_weights"):
-        return (2, 3, 0, 1)  # [in, 1, height, width] -> [height, width, in, 1]
-    if rank == 4:
-        return (2, 3, 1, 0)  # [out, in, height, width] -> [height, width, in, out]
-    if rank == 2:
-        return (1, 0)  # [out, in] -> [in, out]
-    return tuple(range(rank))

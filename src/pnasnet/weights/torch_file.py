@@ -1,5 +1,7 @@
-"""State dicts in `.pth` files, read by torch with `weights_only`, so that no code in them is ever run."""
+"""State dicts in `.pth` files, read by torch with `weights_only`, so that code in them never runs."""
 
+import argparse
+import logging
 import pickle
 import pickletools
 import warnings
@@ -10,20 +12,29 @@ from typing import IO, Any
 
 import numpy as np
 
-from ..errors import CorruptWeightsError, MissingExtraError
+from ..errors import CorruptWeightsError, MissingExtraError, WeightsError
 from .arrays import Array, LazyArrays
 from .files import map_file
 
+log = logging.getLogger(__name__)
+
+_KEYS = ("state_dict", "model", "model_state_dict", "net", "network")
+"""Where training scripts put the state dict."""
+_KEYS_OF_AVERAGES = ("state_dict_ema", "model_ema", "ema")
 _PICKLES = 5
-"""At the beginning of a file as torch wrote it before 1.6: magic number, version, machine, state dict, storages."""
+"""At the beginning of a file of torch before 1.6: magic number, version, machine, state dict, storages."""
 
 
-def read_state_dict(path: Path) -> LazyArrays:
-    """Return the floating-point tensors of the state dict at `path`, also of one under the key `state_dict`.
+def read_state_dict(path: Path, moving_averages: bool | None = None) -> LazyArrays:
+    """Return the floating-point tensors of the state dict at `path`.
+
+    The state dict may be part of a training checkpoint, under a key such as `state_dict` or `model`. If there is one
+    of moving averages as well (`state_dict_ema`, `model_ema`), `moving_averages` chooses; None prefers the averages.
 
     Raises:
         MissingExtraError: torch is not installed.
-        CorruptWeightsError: the file is damaged, holds code, or holds no state dict.
+        CorruptWeightsError: the file is damaged, contains code, or holds no state dict.
+        WeightsError: `moving_averages` asks for a state dict that the file lacks.
     """
     try:
         import torch
@@ -36,16 +47,18 @@ def read_state_dict(path: Path) -> LazyArrays:
     _check_pickles(path, zipped)
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of old pickles, about which nobody can do anything
-            loaded = torch.load(path, map_location="cpu", weights_only=True, mmap=zipped)
+            warnings.simplefilter("ignore")  # about old pickles: the user cannot act on them
+            # timm's training checkpoints hold their arguments as a Namespace, which has no behaviour.
+            with torch.serialization.safe_globals([argparse.Namespace]):
+                loaded = torch.load(path, map_location="cpu", weights_only=True, mmap=zipped)
     except pickle.UnpicklingError as error:
         raise CorruptWeightsError(
-            f"{path} is damaged, or a pickle with code in it, which is never run: get a file of tensors alone, "
-            "such as a safetensors file"
+            f"{path} is damaged, or contains code or objects, which are never loaded: save model.state_dict() alone, "
+            "or use a safetensors file"
         ) from error
     except Exception as error:  # what an unpickler raises when it is fed arbitrary bytes has no bounds
         raise CorruptWeightsError(f"{path} is damaged: torch cannot read it ({type(error).__name__})") from error
-    tensors = _floating(loaded)
+    tensors = _floating(_state_dict(loaded, moving_averages, path))
     if not tensors:
         raise CorruptWeightsError(f"{path} holds no state dict: save model.state_dict() of the network")
     for name, tensor in tensors.items():
@@ -61,7 +74,7 @@ def read_state_dict(path: Path) -> LazyArrays:
 
 
 def _check_zip(path: Path, size: int) -> None:
-    """Check the sizes and the checksums of a zip file, which torch leaves unread."""
+    """Check the sizes and the checksums of a zip file, which torch does not."""
     try:
         with zipfile.ZipFile(path) as file:
             members = file.infolist()
@@ -75,32 +88,64 @@ def _check_zip(path: Path, size: int) -> None:
 
 
 def _check_pickles(path: Path, zipped: bool) -> None:
-    """Refuse what torch lets pass, but no state dict has: bytes in any number that the file names, all at once."""
-    with suppress(ValueError, OSError, EOFError, zipfile.BadZipFile):  # what is no pickle, torch will tell
+    """Refuse what torch would allocate, but no state dict contains: byte arrays, and strings longer than the file."""
+    with suppress(ValueError, OSError, EOFError, zipfile.BadZipFile):  # torch reports what is not a pickle
         if zipped:
             with zipfile.ZipFile(path) as archive:
-                for name in archive.namelist():
-                    if name.endswith("data.pkl"):
-                        _check_pickle(archive.open(name), path)
+                for member in archive.infolist():
+                    if member.filename.endswith("data.pkl"):
+                        with archive.open(member) as file:
+                            _check_pickle(_Bounded(file, member.file_size, path), path)
         else:
             with path.open("rb") as file:
+                bounded = _Bounded(file, path.stat().st_size, path)
                 for _ in range(_PICKLES):
-                    _check_pickle(file, path)
+                    _check_pickle(bounded, path)
 
 
-def _check_pickle(file: IO[bytes], path: Path) -> None:
-    for opcode, argument, _ in pickletools.genops(file):
+def _check_pickle(file: "_Bounded", path: Path) -> None:
+    for opcode, argument, _ in pickletools.genops(file):  # type: ignore[arg-type] # it needs no more than this
         if opcode.name == "GLOBAL" and str(argument).endswith(" bytearray"):
             raise CorruptWeightsError(f"{path} is damaged: it asks for a bytearray; get a file of tensors alone")
 
 
-def _floating(loaded: Any) -> dict[str, Any]:
-    if isinstance(loaded, dict) and isinstance(loaded.get("state_dict"), dict):
-        loaded = loaded["state_dict"]
+class _Bounded:
+    """A file that is never asked for more bytes than it has, as Python allocates them before it reads."""
+
+    def __init__(self, file: IO[bytes], size: int, path: Path) -> None:
+        self._file, self._size, self._path = file, size, path
+
+    def read(self, count: int) -> bytes:
+        if count > self._size:
+            raise CorruptWeightsError(f"{self._path} is damaged: it claims {count:,} bytes, and has {self._size:,}")
+        return self._file.read(count)
+
+    def readline(self) -> bytes:
+        return self._file.readline()
+
+    def tell(self) -> int:
+        return self._file.tell()
+
+
+def _state_dict(loaded: Any, moving_averages: bool | None, path: Path) -> Any:
+    """Return the state dict in what a training script saved."""
     if not isinstance(loaded, dict):
         return {}
+    found = {key: loaded[key] for key in (*_KEYS, *_KEYS_OF_AVERAGES) if isinstance(loaded.get(key), dict)}
+    plain, averages = (next((key for key in keys if key in found), None) for keys in (_KEYS, _KEYS_OF_AVERAGES))
+    if moving_averages and not averages:
+        raise WeightsError(f"{path} holds no moving averages: leave out moving_averages=True")
+    if moving_averages is False and averages and not plain:
+        raise WeightsError(f"{path} holds only moving averages: leave out moving_averages=False")
+    key = plain if moving_averages is False else averages or plain
+    if averages:
+        log.info("%s: %r is used, of %s", path, key, " and ".join(map(repr, found)))
+    return found[key] if key else loaded
+
+
+def _floating(state: Any) -> dict[str, Any]:
     return {
         name: value
-        for name, value in loaded.items()
+        for name, value in state.items()
         if isinstance(name, str) and hasattr(value, "is_floating_point") and value.is_floating_point()
     }

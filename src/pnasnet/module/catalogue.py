@@ -1,0 +1,60 @@
+"""Which models exist, and what they are."""
+
+from pathlib import Path
+from typing import Any
+
+from ..architecture.network_file import is_network_file, read_network
+from ..architecture.plan import resolve
+from ..architecture.zoo import NETWORKS, NamedNetwork, PublishedWeights, find_named
+from ..weights.fetch import available
+from .open import open_model
+
+
+def list_models() -> list[str]:
+    """Return the names of the models that have weights: those that `Module` opens without further arguments."""
+    return [network.name for network in NETWORKS.values() if network.weights]
+
+
+def find_network(name: str) -> NamedNetwork:
+    """Return the network that a model's name, handle, file or folder stands for. Nothing is downloaded.
+
+    Raises as `open_model`.
+    """
+    if is_network_file(name):
+        return read_network(Path(name))
+    if (name in NETWORKS or not Path(name).exists()) and (named := find_named(name)):
+        return named.network
+    model = open_model(name, offline=True)
+    return NamedNetwork(model.name, model.spec, ())
+
+
+def describe(network: NamedNetwork) -> dict[str, Any]:
+    """Return a network's figures and its published weights, as values fit for JSON.
+
+    Parameters and mult-adds (multiplications with their additions, for one image) include the classifier, and exclude
+    the auxiliary head.
+    """
+    plan = resolve(network.spec)
+    return {
+        "model": network.name,
+        "cells": network.spec.num_cells,
+        "filters": network.spec.filters,
+        "image_size": list(network.spec.image_size),
+        "features": plan.num_features,
+        "parameters": plan.parameters,
+        "mult_adds": plan.mult_adds,
+        "weights": [_describe_weights(record) for record in network.weights],
+    }
+
+
+def _describe_weights(record: PublishedWeights) -> dict[str, Any]:
+    return {
+        "weights": record.id,
+        "by": record.origin,
+        "location": record.location,
+        "licence": record.licence,
+        "classes": record.num_classes,
+        "top1": record.top1,
+        "top5": record.top5,
+        "availability": available(record),
+    }

@@ -1,0 +1,48 @@
+"""The pictures that `Module.embed` and `Module.classify` accept."""
+
+import os
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from ..errors import InputError
+from ..images import Preset, Source, preprocess, transform
+
+Picture = Source | NDArray[np.uint8]
+"""One picture: a path, the bytes of a file, a PIL image, or decoded pixels, uint8 [height, width, 3]."""
+Pictures = Picture | Iterable[Picture]
+"""One picture or several: also a NumPy array of paths or of pixels [number, height, width, 3], a pandas Series, or an
+Arrow array."""
+
+_ONE = str | bytes | bytearray | memoryview | os.PathLike | Image.Image
+
+
+def as_list(given: Any) -> list[Picture]:
+    """Return the pictures as a list. Raises `InputError` for anything else."""
+    if isinstance(given, _ONE):
+        return [given]
+    if isinstance(given, np.ndarray):
+        return [given] if given.dtype == np.uint8 and given.ndim == 3 else list(given)
+    if isinstance(given, Mapping):
+        raise InputError("pictures must be a list, not a mapping: pass its values")
+    for convert in ("to_pylist", "to_list"):  # Arrow arrays; pandas and Polars Series
+        if hasattr(given, convert):
+            return list(getattr(given, convert)())
+    try:
+        return list(given)
+    except TypeError:
+        raise InputError(
+            f"pictures must be paths, bytes, PIL images or uint8 arrays [height, width, 3], not {type(given).__name__}"
+        ) from None
+
+
+def to_input(picture: Picture, size: tuple[int, int], preset: str | Preset) -> NDArray[np.float32]:
+    """Return a picture as network input, float32 [*size, 3] in [0, 1]. Raises `ImageError` or `InputError`."""
+    if isinstance(picture, np.ndarray):
+        return transform(picture, size, preset)
+    if isinstance(picture, str) and picture.startswith(("https://", "http://")):
+        raise InputError(f"{picture!r} is a URL, which a module does not fetch: download it and pass its bytes")
+    return preprocess(picture, size, preset)

@@ -1,0 +1,131 @@
+"""From the names and layouts of others to the canonical form: TF-Slim's names, TensorFlow's layout.
+
+Three kinds of names are told apart: TF-Slim's own; those of timm's and Cadene's networks; and those of this package's
+torch network, as in `module.network.state_dict()`. Wrappers such as DataParallel and torch.compile put a prefix before
+every name, which is dropped.
+"""
+
+import logging
+import re
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+
+from ..errors import WeightsError
+from . import timm
+from .arrays import LazyArrays, Shape
+
+log = logging.getLogger(__name__)
+
+_EMA = "/ExponentialMovingAverage"
+_RENAMED = re.compile(r"(?<=^final_layer/)fully_connected(?=/)|(?<=/aux_logits/)fully_connected(?=/)")
+"""What TF-Slim called its dense layers after 24 November 2017; before and here they are `FC`."""
+
+_OWN = re.compile(r"(?:reduction_)?cell(?:_stem)?_\d+\.comb_iter_\d+\.(?:left|right)\.|final_layer\.FC\.")
+_OWN_LEAVES = {
+    "depthwise.weight": "depthwise_weights",
+    "pointwise.weight": "pointwise_weights",
+    "running_mean": "moving_mean",
+    "running_var": "moving_variance",
+}
+_COUNTER = "num_batches_tracked"  # torch's batch normalization counts its updates; inference does not need it
+
+
+def to_canonical(arrays: LazyArrays, origin: str) -> tuple[LazyArrays, str]:
+    """Return the arrays in the canonical form, and whose names they had: `timm`, `network`, or nothing for TF-Slim's.
+
+    Names that have no counterpart stay as they are, so that the check against the network reports them.
+    Raises `WeightsError` if two tensors have the same name.
+    """
+    plain = _without_prefix(arrays)
+    if _is_own(plain.shapes):
+        return _in_tensorflows_layout(plain, _own_names(plain.shapes)), "network"
+    if timm.looks_like_timm(plain.shapes):
+        return _in_tensorflows_layout(plain, timm.slim_names(plain.shapes)), "timm"
+    names: dict[str, str] = {}
+    for name in arrays.shapes:
+        new = _RENAMED.sub("FC", name)
+        if new in names:
+            raise WeightsError(f"{origin} holds both {names[new]} and {name}: remove one of them")
+        names[new] = name
+    return arrays.renamed(names), ""
+
+
+def choose_averages(arrays: LazyArrays, wanted: bool | None, origin: str) -> LazyArrays:
+    """Return the variables by their plain names: their moving averages, or their values at the last training step.
+
+    Args:
+        arrays: variables, moving averages (`NAME/ExponentialMovingAverage`), or both.
+        wanted: True for the averages, False for the last values; None for the averages if there are any, because
+            TF-Slim evaluates with them. A variable that has no average is used as it is.
+        origin: what the weights are called in messages.
+
+    Raises `WeightsError` if there are no averages, or averages alone, and the other is wanted.
+    """
+    averaged = {name.removesuffix(_EMA): name for name in arrays if name.endswith(_EMA)}
+    plain = {name: name for name in arrays if not name.endswith(_EMA)}
+    if not averaged:
+        if wanted:
+            raise WeightsError(f"{origin} holds no moving averages: leave out moving_averages=True")
+        return arrays
+    if wanted is False:
+        if alone := averaged.keys() - plain.keys():
+            raise WeightsError(
+                f"{origin} holds only the moving averages of {len(alone)} variables: leave out moving_averages=False"
+            )
+        log.info("%s: the variables are used, not their moving averages", origin)
+        return arrays.renamed(plain)
+    both = len(averaged.keys() & plain.keys())
+    hint = "; moving_averages=False (--no-moving-averages) uses the variables" if both else ""
+    log.info("%s: the moving averages of %d variables are used%s", origin, len(averaged), hint)
+    return arrays.renamed(plain | averaged)
+
+
+def _without_prefix(arrays: LazyArrays) -> LazyArrays:
+    """Drop what all names begin with, such as `module.` or `model._orig_mod.`, as long as it hides the names."""
+    while len(arrays) > 1 and not timm.looks_like_timm(arrays.shapes) and not _is_own(arrays.shapes):
+        first = {name.partition(".")[0] for name in arrays.shapes}
+        if len(first) > 1 or any("." not in name for name in arrays.shapes):
+            break
+        prefix = f"{first.pop()}."
+        arrays = arrays.renamed({name.removeprefix(prefix): name for name in arrays.shapes})
+    return arrays
+
+
+def _is_own(shapes: Iterable[str]) -> bool:
+    return any(_OWN.match(name) for name in shapes)
+
+
+def _own_names(shapes: Mapping[str, Shape]) -> dict[str, str]:
+    """Map TF-Slim's names to those of a state dict of `lowering.torch_network.Network`."""
+    names = {}
+    for old in shapes:
+        scope, _, leaf = old.rpartition(".")
+        if leaf == _COUNTER:
+            continue
+        if scope.endswith((".depthwise", ".pointwise")):
+            scope, _, kind = scope.rpartition(".")
+            leaf = f"{kind}.{leaf}"
+        normalizes = f"{scope}.running_mean" in shapes
+        other = {"weight": "gamma", "bias": "beta"} if normalizes else {"weight": "weights", "bias": "biases"}
+        new = (_OWN_LEAVES | other).get(leaf)
+        names[f"{scope.replace('.', '/')}/{new}" if new else old] = old
+    return names
+
+
+def _in_tensorflows_layout(arrays: LazyArrays, names: Mapping[str, str]) -> LazyArrays:
+    renamed = arrays.renamed(names)
+    axes = {name: _axes(name, len(shape)) for name, shape in renamed.shapes.items()}
+    shapes = {name: tuple(shape[axis] for axis in axes[name]) for name, shape in renamed.shapes.items()}
+    return LazyArrays(shapes, lambda name: np.ascontiguousarray(renamed[name].transpose(axes[name])))
+
+
+def _axes(name: str, rank: int) -> tuple[int, ...]:
+    """Return the transpose from torch's layout to TensorFlow's."""
+    if rank == 4 and name.endswith("/depthwise_weights"):
+        return (2, 3, 0, 1)  # [in, 1, height, width] -> [height, width, in, 1]
+    if rank == 4:
+        return (2, 3, 1, 0)  # [out, in, height, width] -> [height, width, in, out]
+    if rank == 2:
+        return (1, 0)  # [out, in] -> [in, out]
+    return tuple(range(rank))
