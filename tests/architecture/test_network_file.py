@@ -45,7 +45,7 @@ def test_a_module_takes_it_like_a_name(file: Path, tmp_path: Path) -> None:
     assert module.network(torch.rand(2, 16, 16, 3))["global_pool"].shape == (2, resolve(NETWORK.spec).num_features)
     with pytest.raises(WeightsNotFoundError, match="found has no weights: pass weights=FILE, or train it"):
         Module(file)
-    with pytest.raises(WeightsNotFoundError, match="neither a file nor a published set of weights of found"):
+    with pytest.raises(WeightsNotFoundError, match="neither a file nor a published set of weights for found"):
         Module(str(file), "other")
 
 
