@@ -183,7 +183,8 @@ def test_bfloat16_is_read_as_torch_reads_it(tmp_path: Path) -> None:
     torch_save_file({"h": torch.ones(3), "b": values.bfloat16(), "s": torch.tensor(0.1).bfloat16()}, tmp_path / "m")
     arrays, _ = read_safetensors(tmp_path / "m")
     np.testing.assert_array_equal(arrays["b"], values.bfloat16().float().numpy())
-    assert (arrays["s"].shape, arrays["b"].dtype) == ((), np.float32)
+    assert arrays["s"].shape == ()
+    assert arrays["b"].dtype == np.float32
     assert arrays["s"] == torch.tensor(0.1).bfloat16().float()
 
 

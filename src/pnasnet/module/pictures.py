@@ -17,7 +17,7 @@ Pictures = Picture | Iterable[Picture]
 """One picture or several: also a NumPy array of paths or of pixels [number, height, width, 3], a pandas Series, or an
 Arrow array."""
 
-_ONE = str | bytes | bytearray | memoryview | os.PathLike | Image.Image
+_ONE = (str, bytes, bytearray, memoryview, os.PathLike, Image.Image)
 
 
 def as_list(given: Any) -> list[Picture]:

@@ -21,7 +21,7 @@ _FOOTER = 48
 _TRAILER = 5  # after each block: its compression (1 byte) and the masked CRC-32C of block and compression
 
 
-def read_table(data: memoryview, origin: str) -> dict[bytes, bytes]:
+def read_table(data: bytes | memoryview, origin: str) -> dict[bytes, bytes]:
     """Return the table's entries in the order of their keys; nothing is copied before its size is checked.
 
     Raises `CorruptWeightsError`, which names `origin`, for bytes that are not a table, for wrong checksums, and for
@@ -29,9 +29,9 @@ def read_table(data: memoryview, origin: str) -> dict[bytes, bytes]:
     """
     if len(data) > MAX_BYTES:
         raise CorruptWeightsError(f"{origin} claims to be an index but has {len(data)} bytes, over {MAX_BYTES}")
-    if len(data) < _FOOTER or data[-len(MAGIC) :] != MAGIC:
+    if len(data) < _FOOTER or bytes(data[-len(MAGIC) :]) != MAGIC:
         raise CorruptWeightsError(f"{origin} is not the index of a TensorFlow V2 checkpoint, or is cut short")
-    view = data
+    view = memoryview(data)
     footer = view[-_FOOTER:]
     _, position = _read_handle(footer, 0, origin)  # of the metaindex, which TensorFlow leaves empty
     index, _ = _read_handle(footer, position, origin)
