@@ -109,6 +109,19 @@ def test_exif_is_applied_on_request(tmp_path: Path) -> None:
         assert (row["width"], row["height"]) == size
 
 
+def test_orientations_that_were_not_applied_are_counted(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6
+    for name in ("a.jpg", "b.jpg"):
+        Image.new("RGB", (30, 20)).save(tmp_path / name, exif=exif)
+    Image.new("RGB", (30, 20)).save(tmp_path / "c.jpg")
+    result = run("embed", tmp_path, *MODEL, "-o", tmp_path / "out")
+    assert "2 photos with an EXIF orientation that was not applied; see --exif" in result.stderr.splitlines()
+    assert "2 photos of this run have an EXIF orientation" in (tmp_path / "out/_report.html").read_text()
+    applied = run("embed", tmp_path, *MODEL, "-o", tmp_path / "f.parquet", "--exif")
+    assert "orientation" not in applied.stderr
+
+
 def test_quiet_and_last_line(tmp_path: Path, photos: Path) -> None:
     result = run("embed", photos, *MODEL, "-o", tmp_path / "f.parquet", "--quiet")
     assert result.stderr == ""

@@ -5,7 +5,7 @@ import logging
 from pathlib import Path
 
 import pytest
-from PIL import Image
+from PIL import ExifTags, Image
 
 from pnasnet.extract import list_units, pictures_of, thumbnails
 from pnasnet.images import Limits
@@ -113,3 +113,12 @@ def test_who_stops_early_is_told_nothing(tmp_path: Path, caplog: pytest.LogCaptu
     found.close()
     assert caplog.records == []
     assert list(thumbnails([], 16)) == []
+
+
+@pytest.mark.parametrize(("exif", "size"), [(False, (16, 8)), (True, (8, 16))])
+def test_they_show_what_the_network_saw(tmp_path: Path, exif: bool, size: tuple[int, int]) -> None:
+    tag = Image.Exif()
+    tag[ExifTags.Base.Orientation] = 6
+    Image.new("RGB", (64, 32)).save(tmp_path / "turned.jpg", exif=tag)
+    (found,) = thumbnails([f"{tmp_path}/turned.jpg"], 16, exif=exif)
+    assert Image.open(io.BytesIO(found or b"")).size == size

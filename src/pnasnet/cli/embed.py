@@ -285,6 +285,8 @@ def _print(report: "Report", target: Target) -> None:
         notes.append(f"failed: {new - len(report.errors):,} more; see the column error")
     if report.failed_before:
         notes.append(f"failed: {report.failed_before:,} in earlier runs; see the column error, or try --retry-errors")
+    if report.unturned:
+        notes.append(f"{counted(report.unturned, 'photo')} with an EXIF orientation that was not applied; see --exif")
     if report.vanished:
         notes.append(f"not listed any more: {counted(report.vanished, 'input')} of {output}; the rows are kept")
     for note in notes:

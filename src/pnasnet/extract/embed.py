@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import closing
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 
 from ..errors import ImageError, PnasnetError
 from ..images import Source, Target, load_each, read_file
+from ..images.orientation import orientation
 from ..pictures import Picture
 from ..support.system import processors
 from .columns import Column, Floats, columns_for
@@ -101,8 +103,13 @@ def _load(
     except OSError as error:
         reason = error.strerror or error
         raise ImageError(f"{name(picture)}: cannot be read ({reason}): check the disk") from error
-    content = digest_of(source) if digest and isinstance(source, bytes | bytearray | memoryview) else None
-    return Prepared(tuple(one.image for one in loaded), loaded[0].width, loaded[0].height, content)
+    images = tuple(one.image for one in loaded)
+    prepared = Prepared(images, loaded[0].width, loaded[0].height)
+    if not isinstance(source, bytes | bytearray | memoryview):
+        return prepared
+    upright = all(target.preset.exif if exif is None else exif for target in targets)
+    unturned = not upright and orientation(source) != 1
+    return replace(prepared, digest=digest_of(source) if digest else None, unturned=unturned)
 
 
 def _infer(

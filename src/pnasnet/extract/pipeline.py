@@ -35,6 +35,8 @@ class Prepared:
     height: int
     digest: bytes | None = None
     """The digest of its content, if equal pictures are computed once."""
+    unturned: bool = False
+    """Whether it has an EXIF orientation that was not applied."""
 
 
 Load = Callable[[T], Prepared]
@@ -53,6 +55,7 @@ class Row:
         error: one line that says why it failed; None if it did not.
         unreachable: whether it failed for a reason outside the picture, so that a later run may succeed.
         digest: the digest of its content, if equal pictures are computed once.
+        unturned: whether it has an EXIF orientation that was not applied.
     """
 
     path: str
@@ -61,6 +64,7 @@ class Row:
     error: str | None = None
     unreachable: bool = False
     digest: bytes | None = None
+    unturned: bool = False
 
     @property
     def status(self) -> str:
@@ -242,7 +246,7 @@ def _load_row(name: str, picture: T, load: Load[T]) -> tuple[Row, tuple[Floats, 
     except ImageError as error:
         row = Row(name, error=clean(utf8(str(error))), unreachable=isinstance(error, UnreachableError))
         return row, None, time.perf_counter() - started
-    row = Row(name, loaded.width, loaded.height, digest=loaded.digest)
+    row = Row(name, loaded.width, loaded.height, digest=loaded.digest, unturned=loaded.unturned)
     return row, loaded.images, time.perf_counter() - started
 
 

@@ -115,6 +115,7 @@ def _values(settings: dict[str, Any], report: Report, failures: Failures, engine
         "unreachable": failures.unreachable,
         "this_run": {
             "rows": report.rows,
+            "unturned": report.unturned,
             "seconds": report.seconds,
             "rows_per_second": report.rows / report.seconds if report.seconds else None,
             "stages": asdict(stages),

@@ -34,6 +34,7 @@ class Report:
         failed: rows with the status `error`; at the end of a run, those of earlier runs included.
         failed_before: how many of these are from earlier runs.
         unreachable: rows with the status `unreachable`; the same command computes them again.
+        unturned: rows of this run whose photo has an EXIF orientation that was not applied.
         vanished: inputs of the folder that are not listed any more, if they were listed again.
         errors: the first few errors, one line each.
         outage: why the last unreachable row is unreachable.
@@ -47,6 +48,7 @@ class Report:
     failed: int = 0
     failed_before: int = 0
     unreachable: int = 0
+    unturned: int = 0
     vanished: int = 0
     errors: list[str] = field(default_factory=list)
     outage: str | None = None
@@ -59,10 +61,12 @@ class Report:
         failed = [row.error for row in batch.rows if row.error is not None and not row.unreachable]
         outages = [row.error for row in batch.rows if row.unreachable]
         self._count(len(batch.rows), len(failed), failed, len(outages), outages[-1] if outages else None)
+        self.unturned += sum(row.unturned for row in batch.rows)
 
     def merge(self, other: "Report") -> None:
         """Count the rows of another machine."""
         self._count(other.rows, other.failed, other.errors, other.unreachable, other.outage)
+        self.unturned += other.unturned
         self.stages.add(other.stages)
         self.sample.merge(other.sample)
 

@@ -20,7 +20,12 @@ _KINDS = 3
 
 
 def thumbnails(
-    names: Iterable[str], side: int, *, quality: int = 80, progress: Callable[[int], object] = lambda done: None
+    names: Iterable[str],
+    side: int,
+    *,
+    exif: bool = False,
+    quality: int = 80,
+    progress: Callable[[int], object] = lambda done: None,
 ) -> Generator[bytes | None, None, None]:
     """Yield a small JPEG of each picture, in the order of the names; None for a picture that cannot be opened.
 
@@ -30,6 +35,7 @@ def thumbnails(
     Args:
         names: names as in the column `path`.
         side: maximum of the longer side, in pixels.
+        exif: whether to apply the EXIF orientation; as for the vectors, so that they show what the network saw.
         quality: JPEG quality.
         progress: called with the number of pictures done.
     """
@@ -39,7 +45,7 @@ def thumbnails(
     waiting: dict[int, bytes | None] = {}
     failures, done, due = Failures(), 0, 0
     workers = processors()
-    shrink = partial(_shrink, side=side, quality=quality)
+    shrink = partial(_shrink, side=side, exif=exif, quality=quality)
     with closing(map_ahead(shrink, find_named(places), workers=workers, ahead=2 * workers)) as shrunk:
         for name, jpeg, error in shrunk:
             for place in places[name]:
@@ -55,10 +61,10 @@ def thumbnails(
         log.warning("%s of %s pictures could not be opened: %s", f"{failures.count:,}", f"{done:,}", _why(failures))
 
 
-def _shrink(picture: Picture, side: int, quality: int) -> tuple[str, bytes | None, str | None]:
+def _shrink(picture: Picture, side: int, exif: bool, quality: int) -> tuple[str, bytes | None, str | None]:
     """Return a picture's name and its small JPEG, or the error."""
     try:
-        return picture.name, small_jpeg(picture.read(), side, quality=quality), None
+        return picture.name, small_jpeg(picture.read(), side, exif=exif, quality=quality), None
     except PnasnetError as error:
         return picture.name, None, str(error).removeprefix("image bytes: ")
 

@@ -67,6 +67,7 @@ class PictureMap:
         distances: float32 [M, k], cosine distances of these.
         total: how many vectors there are of which these M were taken.
         projection: how the points were found; few pictures are placed by PCA, whatever was chosen.
+        exif: whether the network saw the pictures turned as their EXIF says.
     """
 
     pictures: list[Picture]
@@ -75,6 +76,7 @@ class PictureMap:
     distances: Vectors
     total: int
     projection: Projection
+    exif: bool = False
 
 
 def make_map(index: VectorIndex, options: ExploreOptions, progress: Progress = silent) -> PictureMap:
@@ -98,6 +100,7 @@ def make_map(index: VectorIndex, options: ExploreOptions, progress: Progress = s
         neighbours.distances,
         index.count,
         projection,
+        index.features.metadata.get("exif") == "true",
     )
 
 
@@ -109,7 +112,7 @@ def write_atlas(path: Path, shown: PictureMap, options: ExploreOptions, progress
     numbers, and `distances`, the nearest first). A warning is logged that says how many pictures cannot be opened, and
     why. Raises `OutputError`.
     """
-    rows = _atlas_rows(shown, _thumbnails([picture.path for picture in shown.pictures], options, progress))
+    rows = _atlas_rows(shown, _thumbnails([picture.path for picture in shown.pictures], shown.exif, options, progress))
     try:
         with replacing(path) as temporary, pq.ParquetWriter(temporary, _atlas_schema()) as writer:
             while some := list(islice(rows, _ROWS)):
@@ -134,7 +137,7 @@ def map_page(shown: PictureMap, title: str, options: ExploreOptions, progress: P
     """
     count = len(shown.pictures)
     pictured = np.unique(np.linspace(0, count - 1, min(count, PAGE_THUMBNAILS)).astype(np.int64)).tolist()
-    jpegs = _thumbnails([shown.pictures[place].path for place in pictured], options, progress, quality=70)
+    jpegs = _thumbnails([shown.pictures[place].path for place in pictured], shown.exif, options, progress, quality=70)
     images = dict(zip(pictured, map(data_url, jpegs), strict=True))
     found = {place: image for place, image in images.items() if image}
     data: dict[str, Any] = {
@@ -172,13 +175,17 @@ def _atlas_schema() -> pa.Schema:
 
 
 def _thumbnails(
-    paths: list[str], options: ExploreOptions, progress: Progress, quality: int = 80
+    paths: list[str], exif: bool, options: ExploreOptions, progress: Progress, quality: int = 80
 ) -> Iterator[bytes | None]:
     """Yield the pictures' thumbnails as they are found; None for those that are not to be had."""
     from ..extract import thumbnails  # brings much that commands on vectors else do without
 
     return thumbnails(
-        paths, options.thumbnail, quality=quality, progress=lambda done: progress("thumbnails", done, len(paths))
+        paths,
+        options.thumbnail,
+        exif=exif,
+        quality=quality,
+        progress=lambda done: progress("thumbnails", done, len(paths)),
     )
 
 

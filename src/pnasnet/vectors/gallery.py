@@ -43,7 +43,8 @@ def gallery_page(title: str, about: str, features: Features, rows: Iterable[Row]
         if left > 0:
             chosen.append(Row(row.title, row.pictures[:left]))
         left = max(left - len(row.pictures), 0)
-    images = iter(list(thumbnails([each.picture.path for row in chosen for each in row.pictures], _SIDE)))
+    paths = [each.picture.path for row in chosen for each in row.pictures]
+    images = iter(list(thumbnails(paths, _SIDE, exif=features.metadata.get("exif") == "true")))
     shown = [(row.title, [(each, data_url(next(images))) for each in row.pictures]) for row in chosen]
     return render(
         "gallery.html",

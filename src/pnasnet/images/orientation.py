@@ -1,0 +1,33 @@
+"""The EXIF orientation of a picture, without decoding it."""
+
+import io
+import warnings
+
+from PIL import Image, UnidentifiedImageError
+from PIL.ExifTags import Base
+
+_FORMATS = ("JPEG", "PNG", "WEBP")  # TIFF is always decoded upright
+_HEAD = 1 << 17
+_MARKS = (b"Exif\0\0", b"http://ns.adobe.com/xap/")
+
+
+def orientation(content: bytes | bytearray | memoryview) -> int:
+    """Return the EXIF orientation of a file, from 1 (upright) to 8; 1 if it states none, or none that is valid."""
+    head = bytes(content[:_HEAD])
+    if head.startswith(b"\xff\xd8") and not any(mark in head for mark in _MARKS):
+        return 1  # most photos of data sets, for a hundredth of the time
+    try:
+        with warnings.catch_warnings(), Image.open(io.BytesIO(content), formats=_FORMATS) as picture:
+            warnings.simplefilter("ignore")
+            found = picture.getexif().get(Base.Orientation)
+    except (
+        UnidentifiedImageError,
+        OSError,
+        ValueError,
+        SyntaxError,
+        Image.DecompressionBombError,
+        KeyError,
+        TypeError,
+    ):
+        return 1
+    return found if isinstance(found, int) and 1 <= found <= 8 else 1

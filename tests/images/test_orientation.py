@@ -1,0 +1,44 @@
+"""The EXIF orientation of files, without decoding them."""
+
+import io
+
+import pytest
+from PIL import ExifTags, Image
+
+from pnasnet.images import decode
+from pnasnet.images.orientation import orientation
+
+
+def saved(kind: str, value: int | None) -> bytes:
+    exif = Image.Exif()
+    if value is not None:
+        exif[ExifTags.Base.Orientation] = value
+    file = io.BytesIO()
+    Image.new("RGB", (30, 20)).save(file, kind, exif=exif)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
+@pytest.mark.parametrize("value", range(1, 9))
+def test_every_orientation_is_found(kind: str, value: int) -> None:
+    assert orientation(saved(kind, value)) == value
+    turned = decode(saved(kind, value), exif=True).shape[:2] == (30, 20)
+    assert turned == (value >= 5)
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF"])
+def test_none_is_upright(kind: str) -> None:
+    assert orientation(saved(kind, None)) == 1
+
+
+@pytest.mark.parametrize("value", [0, 9, 65535])
+def test_values_that_do_not_exist_are_upright(value: int) -> None:
+    assert orientation(saved("JPEG", value)) == 1
+
+
+def test_damaged_files_are_upright() -> None:
+    whole = saved("JPEG", 6)
+    for length in range(0, len(whole), 7):
+        assert orientation(whole[:length]) in (1, 6)
+    assert orientation(b"no picture") == 1
+    assert orientation(memoryview(whole)) == 6
