@@ -13,12 +13,12 @@ ray = pytest.importorskip("ray")
 _REFUSED = "Initialization failure from server:\nTraceback ...\nRuntimeError: "
 FAILED = ConnectionAbortedError(f"{_REFUSED}Starting Ray client server failed. See ray_client_server_23000.err")
 DIED = ConnectionAbortedError(f"{_REFUSED}Proxy failed to Connect to backend! Check ray_client_server.err")
-"""What Ray 2.60 raises, at once or 30 seconds later, where such a process is killed."""
+"""What Ray 2.60 raises, at once or 30 seconds later, if such a process is killed."""
 
 
 @pytest.fixture
 def calls(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Any]]:
-    """What `ray.init` is to do: raise each of these in turn, or succeed where it is None."""
+    """Outcomes of `ray.init`, in turn: an error to raise, or None."""
     answers: list[Any] = []
 
     def init(**_: Any) -> None:
@@ -31,20 +31,20 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Any]]:
     assert not answers
 
 
-def test_a_server_that_could_not_begin_a_process_is_asked_again(calls: list[Any]) -> None:
+def test_a_server_that_could_not_start_a_process_is_retried(calls: list[Any]) -> None:
     calls += [FAILED, DIED, None]
     with cluster("ray://127.0.0.1:1", "this") as connected:
         assert connected is ray
 
 
-def test_but_not_for_ever(calls: list[Any]) -> None:
+def test_retries_are_limited(calls: list[Any]) -> None:
     calls += [FAILED] * 3
     message = r"no Ray cluster answers at 'ray://127.0.0.1:1' \(RuntimeError: Starting Ray client server failed"
     with pytest.raises(InputError, match=message), cluster("ray://127.0.0.1:1", "this"):
         pass
 
 
-def test_nor_after_another_error(calls: list[Any]) -> None:
+def test_other_connection_errors_are_not_retried(calls: list[Any]) -> None:
     calls += [ConnectionError("ray client connection timeout")]
     message = r"no Ray cluster answers at '127.0.0.1:1' \(ray client connection timeout\): start one with `ray start`"
     with pytest.raises(InputError, match=message), cluster("127.0.0.1:1", "this"):
@@ -53,7 +53,7 @@ def test_nor_after_another_error(calls: list[Any]) -> None:
 
 def test_a_machine_that_is_too_busy(calls: list[Any]) -> None:
     calls += [Exception("The current node timed out during startup. This could happen because ...")]
-    message = "Ray could not start on this machine within 30 seconds: try again when it has less to do, or leave out"
+    message = "Ray did not start on this machine within 30 seconds: try again when the machine is less busy"
     with pytest.raises(InputError, match=message), cluster("local", "this"):
         pass
 

@@ -1,4 +1,4 @@
-"""What the library logs, on standard error."""
+"""The library's log on standard error."""
 
 import logging
 
@@ -13,7 +13,7 @@ class _Echo(logging.Handler):
 
 
 def show_logs(*, quiet: bool) -> None:
-    """Print what the library says about its choices; when `quiet` only its warnings."""
+    """Print the library's notes and warnings; if `quiet`, only warnings."""
     if not any(isinstance(handler, _Echo) for handler in _LOGGER.handlers):
         _LOGGER.addHandler(_Echo())
     _LOGGER.setLevel(logging.WARNING if quiet else logging.INFO)

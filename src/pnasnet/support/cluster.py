@@ -1,4 +1,4 @@
-"""A Ray cluster: one that is there, or one of this machine that ends with the program."""
+"""Connecting to a Ray cluster, or starting one on this machine that ends with the program."""
 
 import importlib.util
 import logging
@@ -13,30 +13,31 @@ from ..errors import InputError, MissingExtraError
 log = logging.getLogger(__name__)
 
 LOCAL = "local"
-"""Stands for a cluster of this machine alone, begun for the purpose."""
+"""Address of a new cluster on this machine alone."""
 _CLIENT = "ray://"
 _TRIES = 3
 _NOT_STARTED = ("Starting Ray client server failed", "Proxy failed to Connect to backend")
-"""What a server for clients says where the process that it began for this one has died, at once or a little later."""
+"""Errors of a Ray client server whose process for this client has died, at once or a little later."""
 _TOO_SLOW = "timed out during startup"
-"""What Ray says where a machine is too busy to begin a cluster."""
+"""Error of a machine that is too busy to start a cluster."""
 
 
 def is_client(address: str) -> bool:
-    """Whether an address is that of a server for clients, which take no part in the cluster themselves."""
+    """Return whether an address is that of a Ray client server."""
     return address.startswith(_CLIENT)
 
 
 @contextmanager
 def cluster(address: str, purpose: str) -> Iterator[Any]:
-    """Connect to a cluster within the block, and give Ray's module.
+    """Connect to a cluster within the block; yields Ray's module.
 
     Args:
-        address: `local`; `auto` for the one that runs here; or `host:port` or `ray://host:port`.
-        purpose: what it is for, in words.
+        address: `local`, `auto` (the cluster that runs on this machine), `host:port` or `ray://host:port`.
+        purpose: what it is for, such as "searching", for the error if Ray is missing.
 
     Raises:
-        MissingExtraError: Ray is not installed, or not its client. InputError: no cluster answers.
+        MissingExtraError: Ray or its client is not installed.
+        InputError: no cluster answers.
     """
     try:
         import ray
@@ -47,8 +48,8 @@ def cluster(address: str, purpose: str) -> Iterator[Any]:
             f"{address} needs Ray's client, which is not installed: pip install 'ray[client]', or run the command on a "
             "machine of the cluster with the address `auto`"
         )
-    begun = not ray.is_initialized()
-    with redirect_stdout(sys.stderr):  # Ray prints messages of its own to where only results belong
+    started = not ray.is_initialized()
+    with redirect_stdout(sys.stderr):  # Ray prints messages to standard output
         try:
             _connect(ray, address)
         except (ConnectionError, ValueError, RuntimeError) as error:
@@ -57,29 +58,29 @@ def cluster(address: str, purpose: str) -> Iterator[Any]:
                 f"no Ray cluster answers at {address!r} ({reason}): start one with `ray start`; for one that asks for "
                 "a token, set RAY_AUTH_MODE=token"
             ) from error
-        except Exception as error:  # Ray has no kind of its own for it
+        except Exception as error:  # Ray has no type for it
             if _TOO_SLOW not in str(error):
                 raise
             raise InputError(
-                "Ray could not start on this machine within 30 seconds: try again when it has less to do, or leave out "
-                "Ray"
+                "Ray did not start on this machine within 30 seconds: try again when the machine is less busy, or run "
+                "without Ray"
             ) from error
         try:
             yield ray
         finally:
-            if begun:
+            if started:
                 ray.shutdown()
 
 
 def _connect(ray: Any, address: str) -> None:
-    """Connect, as `cluster` says; a server for clients that could not begin a process is asked again."""
+    """Connect; retry if a client server could not start a process."""
     for tries in range(1, _TRIES + 1):
         try:
             ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, ignore_reinit_error=True)
         except ConnectionError as error:
             if tries == _TRIES or not any(words in str(error) for words in _NOT_STARTED):
                 raise
-            log.info("the Ray client server could not begin a process for this program; it is asked again")
+            log.info("the Ray client server could not start a process for this program; retrying")
             time.sleep(tries)
         else:
             return

@@ -1,13 +1,13 @@
-"""Where the package keeps files on this machine, and paths as text."""
+"""The cache folder, and paths as text."""
 
 import os
 from pathlib import Path
 
 
 def cache_dir() -> Path:
-    """Return the folder for what can be got or made again; it need not exist yet.
+    """Return the folder for downloads and compiled models; it need not exist.
 
-    It is `$PNASNET_CACHE` where that is set, else `pnasnet` in `$XDG_CACHE_HOME` or in `~/.cache`.
+    It is `$PNASNET_CACHE` if set, else `pnasnet` in `$XDG_CACHE_HOME` or in `~/.cache`.
     """
     if own := os.environ.get("PNASNET_CACHE"):
         return Path(own).expanduser()
@@ -15,13 +15,13 @@ def cache_dir() -> Path:
 
 
 def utf8(path: str) -> str:
-    r"""Return a path as rows have it: bytes that are not UTF-8 as `\xNN`."""
+    r"""Return a path as it stands in rows, with bytes that are not UTF-8 as `\xNN`."""
     return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
 def spellings(path: str) -> list[str]:
-    """Return the ways to write a path or URL, its own first: with `./` and `//` in it or not."""
+    """Return equivalent spellings of a path, itself first: with and without `./` and `//`."""
     if "://" in path:
         return [path]
-    plain = str(Path(path))  # not normpath: where a folder is a link, `..` leads elsewhere
+    plain = str(Path(path))  # not normpath: if a folder is a link, `..` leads elsewhere
     return [path, plain] if Path(path).is_absolute() else [path, plain, f"./{plain}"]
