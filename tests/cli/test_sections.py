@@ -11,6 +11,7 @@ def several(function: click.decorators.FC) -> click.decorators.FC:
 
 
 @command()
+@click.argument("sources", nargs=-1)
 @click.option("-o", "--output", help="O.")
 @section(
     "Model", click.option("--first", help="A."), click.option("--second", help="B."), click.option("--odd", hidden=True)
@@ -29,6 +30,8 @@ def test_options_are_listed_by_section_in_order_of_declaration() -> None:
     assert titles == ["Options:", "Model:", "Speed:"]
     order = ["--output", "--quiet", "--help", "--first", "--second", "--third", "--fourth"]
     assert sorted(order, key=output.index) == order
+    assert output.splitlines()[0] == "Usage: example [OPTIONS] [SOURCES]..."
+    assert output.count("SOURCES") == 1
     assert "hidden" not in output
     assert "odd" not in output
 

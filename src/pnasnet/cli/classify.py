@@ -9,13 +9,14 @@ from ..support.text import clean
 from .errors import EXIT_IMAGES_FAILED
 from .logs import show_logs
 from .options import extract_options, model_options
+from .sections import command
 
 if TYPE_CHECKING:
     from ..extract import Classification, ExtractOptions
     from ..module.choice import ModelChoice
 
 
-@click.command(short_help="Print the likeliest classes of photos.")
+@command(short_help="Print the likeliest classes of photos.")
 @click.argument("sources", nargs=-1, required=True)
 @model_options
 @extract_options

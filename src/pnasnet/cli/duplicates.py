@@ -9,6 +9,7 @@ import click
 from ..support.files import check_target
 from .logs import show_logs
 from .progress import rows_bar
+from .sections import command
 from .vectors import opened_index
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 _THRESHOLD = 0.95  # vectors.THRESHOLD, which is not imported only for --help; a test compares them
 
 
-@click.command()
+@command()
 @click.argument("features")
 @click.option(
     "--threshold",

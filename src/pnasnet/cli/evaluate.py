@@ -11,6 +11,7 @@ from ..support.files import check_target
 from .errors import EXIT_IMAGES_FAILED
 from .logs import show_logs
 from .options import extract_options, model_argument
+from .sections import command
 
 if TYPE_CHECKING:
     from ..datasets import LabelledImages
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from ..module.choice import ModelChoice
 
 
-@click.command()
+@command()
 @model_argument
 @click.argument("data")
 @click.option("--split", metavar="NAME", help="Which part of the data: train, validation, test, ...")

@@ -14,6 +14,7 @@ from .errors import end_on_signal
 from .logs import show_logs
 from .options import Command, bundle
 from .progress import bars
+from .sections import command
 from .vectors import opened_index
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ def explore_options(command: Command) -> Command:
     return bundle(command, "options", load, _EXPLORE)
 
 
-@click.command()
+@command()
 @click.argument("features")
 @click.option("--html", metavar="FILE", help="Write a page with the map instead; replaced where it exists.")
 @click.option("--table", metavar="FILE", help="Write the table for embedding-atlas instead; replaced where it exists.")

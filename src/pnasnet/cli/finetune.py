@@ -15,6 +15,7 @@ from ..errors import OutputError
 from .errors import EXIT_IMAGES_FAILED, needing, stop_on_signal
 from .logs import show_logs
 from .options import Command, bundle, extract_options, machine_options, model_options
+from .sections import command
 
 if TYPE_CHECKING:
     from ..extract import ExtractOptions
@@ -66,7 +67,7 @@ def finetune_options(command: Command) -> Command:
     return bundle(command, "tuning", load, _TUNING)
 
 
-@click.command()
+@command()
 @click.argument("data")
 @click.option("-o", "--output", required=True, metavar="DIR", help="The folder to write: it becomes the model.")
 @click.option("--split", metavar="NAME", help="Which part of the data, where it has parts: train, validation, ...")

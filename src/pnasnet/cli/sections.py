@@ -40,7 +40,8 @@ class Sectioned(click.Command):
         """Write a list for each section, in the order of declaration."""
         sections: dict[str, list[tuple[str, str]]] = {"Options": []}
         for parameter in self.get_params(ctx):
-            if record := parameter.get_help_record(ctx):
+            # An argument is in the usage line, and described in the text.
+            if isinstance(parameter, click.Option) and (record := parameter.get_help_record(ctx)):
                 sections.setdefault(getattr(parameter, "section", "Options"), []).append(record)
         for title, records in sections.items():
             if records:

@@ -11,6 +11,7 @@ from ..support.files import check_target
 from .errors import EXIT_IMAGES_FAILED
 from .logs import show_logs
 from .progress import rows_bar
+from .sections import command
 
 if TYPE_CHECKING:
     from ..module.choice import ModelChoice
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from ..vectors.sketch import Vectors
 
 
-@click.command()
+@command()
 @click.argument("queries", nargs=-1, metavar="[QUERY]...")
 @click.argument("features")
 @click.option(

@@ -9,6 +9,7 @@ import click
 from .errors import EXIT_IMAGES_FAILED, stop_on_signal
 from .logs import show_logs
 from .options import training_options
+from .sections import command
 
 if TYPE_CHECKING:
     from ..datasets import LabelledImages
@@ -30,7 +31,7 @@ def _print_recipes(context: click.Context, parameter: click.Parameter, wanted: b
     context.exit()
 
 
-@click.command(short_help="Train a network by a recipe.")
+@command(short_help="Train a network by a recipe.")
 @click.argument("recipe")
 @click.argument("training")
 @click.argument("validation", required=False)
