@@ -16,6 +16,7 @@ import pytest
 
 from pnasnet.architecture.zoo import NETWORKS
 from pnasnet.errors import CorruptWeightsError, OutputError, WeightsError, WeightsNotFoundError
+from pnasnet.support import http
 from pnasnet.weights import download, open_weights
 from pnasnet.weights import fetch as fetching
 from pnasnet.weights.fetch import available, fetch
@@ -43,7 +44,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Return the cache's folder of weights; attempts follow each other at once."""
     monkeypatch.setenv("PNASNET_CACHE", str(tmp_path / "cache"))
     monkeypatch.delenv("PNASNET_OFFLINE", raising=False)
-    monkeypatch.setattr(download, "WAITS", (0.0, 0.0))
+    monkeypatch.setattr(http, "WAITS", (0.0, 0.0))
     return tmp_path / "cache" / "weights"
 
 
@@ -134,7 +135,8 @@ class TestDownload:
         assert fetch(pth(server), progress=False).read_bytes() == CONTENT
 
     def test_a_silent_server_is_left(self, cache: Path, server: FileServer, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(download, "TIMEOUT", 0.2)
+        monkeypatch.setattr(http, "SILENT_SECONDS", 0.2)
+        http._pool.cache_clear()
         server.replies = [Reply(ends_after=100_000, stalls=True)]
         start = time.monotonic()
         assert fetch(pth(server), progress=False).read_bytes() == CONTENT

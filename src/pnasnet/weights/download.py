@@ -1,86 +1,65 @@
-"""One file over HTTP: resumed where it broke off, bounded, and complete or not there.
+"""One file over HTTP: resumed where the connection broke, bounded, and complete or absent."""
 
-The client is the standard library's. It is the only one sure to be there: huggingface-hub's has changed from requests
-to httpx to httpx2 with its major versions, and one more dependency would bring little to a single GET.
-"""
-
-import http.client
 import re
-import socket
-import ssl
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from urllib.error import HTTPError, URLError
-from urllib.request import Request, urlopen
+from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
-from .._version import __version__
-from ..errors import OutputError
+from ..errors import PnasnetError
+from ..support import files, http
+from ..support.text import clean
+from ..support.urls import redact
 from .archive import MAX_BYTES
 
-WAITS = (1.0, 2.0, 4.0, 8.0)
-"""Seconds before each further attempt."""
-TIMEOUT = 30.0
-"""Seconds without a byte after which a connection counts as broken."""
+if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
 
-_CHUNK = 2**20
-_PASSING = {408, 425, 429, 500, 502, 503, 504}
-"""Answers of a server that may answer otherwise a little later."""
-_PERMANENT = (socket.gaierror, ssl.SSLCertVerificationError)
+    from urllib3 import BaseHTTPResponse
+
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-\d+/(\d+|\*)")
+_RANGE_NOT_SATISFIABLE = 416
 
 
 class DownloadError(Exception):
-    """A file that could not be had, and why; caught by `fetch`, which knows what else to do about it."""
+    """A file that could not be downloaded, and why; `fetch` catches it and adds what else to do."""
 
 
 class _BrokenError(DownloadError):
-    """An attempt that failed in such a way that another one may not."""
+    """An attempt that failed, where another one may not."""
 
 
-@contextmanager
-def writing(path: Path) -> Iterator[None]:
-    """Turn what the operating system says about writing to `path` into an error of ours."""
-    try:
-        yield
-    except OSError as error:
-        reason = error.strerror or error
-        raise OutputError(
-            f"cannot write {path}: {reason}; make room, or set PNASNET_CACHE to another folder"
-        ) from error
+def writing(path: Path) -> "AbstractContextManager[None]":
+    """Turn an OSError in the block into an `OutputError` that suggests another cache folder."""
+    return files.writing(path, "free some space, or set PNASNET_CACHE to another folder")
 
 
 def download(address: str, target: Path, *, progress: bool) -> None:
     """Download `address` to `target`, which appears complete or not at all; its folder must exist.
 
-    What has come so far is kept in `target` + `.partial` for the next attempt or the next run. It is continued only
-    where the server names the file's version (by an ETag or a date) and still has that version.
+    Bytes received so far stay in `target` + `.partial` for the next attempt or the next run. They are continued only if
+    the server names the file's version (by an ETag or a date) and still has that version.
 
     Raises:
-        DownloadError: it could not be had, or not whole.
-        OutputError: it could not be written; what has come is kept.
+        DownloadError: the file could not be downloaded whole.
+        OutputError: it could not be written; the bytes received so far are kept.
     """
-    partial = _Partial(target.with_name(f"{target.name}.partial"), target.with_name(f"{target.name}.partial.version"))
-    for wait in (*WAITS, None):
-        try:
-            _attempt(address, partial, progress)
-            break
-        except _BrokenError:
-            if wait is None:
-                raise
-            time.sleep(wait)
+    partial_file = _Partial(
+        target.with_name(f"{target.name}.partial"), target.with_name(f"{target.name}.partial.version")
+    )
+    http.retrying(partial(_attempt, address, partial_file, progress), lambda error: not isinstance(error, _BrokenError))
     with writing(target):
-        partial.path.replace(target)
-        partial.discard()
+        partial_file.path.replace(target)
+        partial_file.discard()
 
 
 @dataclass(frozen=True)
 class _Partial:
-    """The beginning of a file, and which version of the file it is the beginning of."""
+    """The beginning of a file, and the version of the file that it belongs to."""
 
     path: Path
     version_path: Path
@@ -94,7 +73,7 @@ class _Partial:
         return self.version_path.read_text() if self.version_path.exists() else ""
 
     def restart(self, version: str) -> None:
-        self.path.write_bytes(b"")  # first, so that no version stands beside another's bytes
+        self.path.write_bytes(b"")  # first, so that no version stands beside the bytes of another
         self.version_path.write_text(version)
 
     def discard(self) -> None:
@@ -102,84 +81,94 @@ class _Partial:
         self.version_path.unlink(missing_ok=True)
 
 
-def _attempt(address: str, partial: _Partial, progress: bool) -> None:
-    with writing(partial.path), _open(address, partial) as response:
-        size, total = _start(response, partial)
-        name = address.rpartition("/")[2]
-        hide = None if progress else True  # None: where standard error is no terminal
+def _attempt(address: str, begun: _Partial, progress: bool) -> None:
+    with writing(begun.path), _open(address, begun) as response:
+        size, total = _start(response, begun)
+        name = redact(address).rpartition("/")[2]
+        hide = None if progress else True  # None: only if standard error is no terminal
         bar = tqdm(total=total, initial=size, unit="B", unit_scale=True, unit_divisor=1024, desc=name, disable=hide)
-        with bar, partial.path.open("ab") as file:
-            for chunk in _body(response, partial):
-                size += len(chunk)
+        with bar, begun.path.open("ab") as file:
+            for block in _body(response, begun):
+                size += len(block)
                 if size > MAX_BYTES:
-                    partial.discard()
+                    begun.discard()
                     raise DownloadError(f"the server sends more than the {MAX_BYTES:,} bytes that weights may have")
-                file.write(chunk)
-                bar.update(len(chunk))
+                file.write(block)
+                bar.update(len(block))
     if total is not None and size < total:
         raise _BrokenError(f"the connection broke off after {size:,} of {total:,} bytes")
 
 
-@contextmanager
-def _open(address: str, partial: _Partial) -> Iterator[http.client.HTTPResponse]:
-    headers = {"User-Agent": f"pnasnet/{__version__}", "Accept-Encoding": "identity"}
-    if partial.size and partial.version:
-        headers |= {"Range": f"bytes={partial.size}-", "If-Range": partial.version}
-    with _connection(partial):
-        response: http.client.HTTPResponse = urlopen(Request(address, headers=headers), timeout=TIMEOUT)
-    with response:
-        yield response
+def _open(address: str, begun: _Partial) -> "AbstractContextManager[BaseHTTPResponse]":
+    size, version = begun.size, begun.version
+    headers = {"Range": f"bytes={size}-", "If-Range": version} if size and version else None
+    with _connection(begun):
+        return closing(http.get(address, headers))
 
 
 @contextmanager
-def _connection(partial: _Partial) -> Iterator[None]:
-    """Sort what can go wrong on the way by whether another attempt is worth it."""
+def _connection(begun: _Partial) -> Iterator[None]:
+    """Sort errors of the connection by whether another attempt is worthwhile."""
     try:
         yield
-    except HTTPError as error:
-        with error:
-            reason = f"the server answers {error.code} ({error.reason})"
-            if error.code == http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
-                partial.discard()
-            elif error.code not in _PASSING:
-                raise DownloadError(reason) from None
-        raise _BrokenError(reason) from None
-    except (OSError, http.client.HTTPException) as error:
-        cause = error.reason if isinstance(error, URLError) else error
-        kind = DownloadError if isinstance(cause, _PERMANENT) else _BrokenError
-        raise kind(f"the connection failed ({str(cause) or type(cause).__name__})") from error
+    except PnasnetError:
+        raise
+    except Exception as error:  # of urllib3, and OSError
+        if isinstance(error, http.StatusError):
+            if error.status == _RANGE_NOT_SATISFIABLE:
+                begun.discard()
+            elif http.is_answer(error):
+                raise DownloadError(http.reason(error)) from error
+            raise _BrokenError(http.reason(error)) from error
+        kind = DownloadError if http.is_permanent(error) else _BrokenError
+        raise kind(f"the connection failed ({http.reason(error)})") from error
 
 
-def _start(response: http.client.HTTPResponse, partial: _Partial) -> tuple[int, int | None]:
-    """Return how many bytes are there already, and how many there will be where the server tells."""
-    version = _version(response)
-    if response.status == http.HTTPStatus.PARTIAL_CONTENT:
+def _start(response: "BaseHTTPResponse", begun: _Partial) -> tuple[int, int | None]:
+    """Return the number of bytes received before, and the total if the server announces it."""
+    version, length = _version(response), _length(response)
+    encoding = response.headers.get("Content-Encoding", "identity")
+    if encoding != "identity" and not begun.path.name.endswith((".gz.partial", ".tgz.partial")):
+        raise DownloadError(f"the server sends it encoded as {clean(encoding)}, which cannot be resumed")
+    if response.status == 206:
         match = _CONTENT_RANGE.fullmatch(response.headers.get("Content-Range", ""))
-        size = partial.size
-        total = None if response.length is None else size + response.length
-        if not match or int(match[1]) != size or version != partial.version or match[2] not in ("*", str(total)):
-            partial.discard()
-            raise _BrokenError("the server continued with something else than the rest of the file")
+        size = begun.size
+        total = None if length is None else size + length
+        if not match or int(match[1]) != size or version != begun.version or match[2] not in ("*", str(total)):
+            begun.discard()
+            raise _BrokenError("the server continued with something other than the rest of the file")
     else:
-        size, total = 0, response.length
-        partial.restart(version)
+        size, total = 0, length
+        begun.restart(version)
     if total is not None and total > MAX_BYTES:
         raise DownloadError(f"the server announces {total:,} bytes, more than weights may have ({MAX_BYTES:,})")
     return size, total
 
 
-def _version(response: http.client.HTTPResponse) -> str:
-    """Return what tells this version of the file from others, to the byte; empty where nothing does."""
+def _length(response: "BaseHTTPResponse") -> int | None:
+    length = response.headers.get("Content-Length", "")
+    return int(length) if length.isdecimal() else None
+
+
+def _version(response: "BaseHTTPResponse") -> str:
+    """Return what identifies this version of the file to the byte; empty if nothing does."""
     etag = response.headers.get("ETag", "")
     if etag and not etag.startswith("W/"):
         return etag
     return response.headers.get("Last-Modified", "")
 
 
-def _body(response: http.client.HTTPResponse, partial: _Partial) -> Iterator[bytes]:
+def _body(response: "BaseHTTPResponse", begun: _Partial) -> Iterator[bytes]:
+    from urllib3.exceptions import IncompleteRead, ProtocolError
+
     while True:
-        with _connection(partial):
-            chunk = response.read1(_CHUNK)
-        if not chunk:
+        with _connection(begun):
+            try:
+                block = response.read1(http.BLOCK)
+            except ProtocolError as error:
+                if not isinstance(error.args[-1], IncompleteRead):
+                    raise
+                return  # `_attempt` reports the sum
+        if not block:
             return
-        yield chunk
+        yield block

@@ -1,0 +1,245 @@
+"""One HTTP client and one retry policy, for downloads of weights and for pictures."""
+
+import ipaddress
+import os
+import socket
+import ssl
+import time
+import zlib
+from collections.abc import Callable, Collection, Iterator, Mapping
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import SplitResult, unquote, urljoin, urlsplit, urlunsplit
+from urllib.request import getproxies, proxy_bypass
+
+from .._version import __version__
+from .text import clean
+from .urls import host_of, is_http, redact, redact_text
+
+if TYPE_CHECKING:
+    from urllib3 import BaseHTTPResponse, PoolManager
+
+WAITS = (0.5, 1.0, 2.0)
+"""Seconds before each further attempt; a server may ask for more, up to `_LONGEST_WAIT`."""
+CONNECT_SECONDS = 10.0
+"""Time limit for connecting."""
+SILENT_SECONDS = 30.0
+"""Seconds without a byte after which a connection counts as broken."""
+BLOCK = 2**20
+"""Bytes read, and decompressed, at a time."""
+
+_LONGEST_WAIT = 30.0
+_MAX_REDIRECTS = 5
+_PASSING = (408, 425, 429, 500, 502, 503, 504)
+_GZIP_OR_ZLIB = 32 + zlib.MAX_WBITS
+
+T = TypeVar("T")
+
+
+class StatusError(OSError):
+    """An answer that is not a success."""
+
+    def __init__(self, status: int, phrase: str | None, wait: float = 0.0) -> None:
+        super().__init__(f"the server answers {status} {phrase or ''}".strip())
+        self.status, self.wait = status, wait
+
+
+class RefusedError(OSError):
+    """A host that the user did not allow."""
+
+
+def reason(error: BaseException) -> str:
+    """Return why a transfer failed, on one line and without credentials.
+
+    Of an error of urllib3 it is what the operating system said, without host, port and path.
+    """
+    error = _cause(error)
+    text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return clean(redact_text(text.strip().partition("\n")[0])) or type(error).__name__
+
+
+def _cause(error: BaseException) -> BaseException:
+    while type(error).__module__.startswith("urllib3"):
+        inner = error.__cause__ or getattr(error, "reason", None)
+        if not isinstance(inner, BaseException):
+            break
+        error = inner
+    return error
+
+
+def is_answer(error: BaseException) -> bool:
+    """Return whether an error is an answer that stays the same when asked again, as "not found" is."""
+    status = getattr(error, "status", None)
+    if isinstance(status, int) and status >= 400:
+        return status not in _PASSING
+    return isinstance(error, FileNotFoundError | PermissionError | ImportError | RefusedError)
+
+
+def retrying(call: Callable[[], T], is_final: Callable[[Exception], bool] = is_answer) -> T:
+    """Return `call()`, called again after each of `WAITS` if it fails for a reason that may pass.
+
+    Args:
+        call: one attempt.
+        is_final: whether an error is not worth another attempt; those of `is_permanent` never are.
+    """
+    for wait in WAITS:
+        try:
+            return call()
+        except Exception as error:
+            if is_final(error) or is_permanent(error):
+                raise
+            time.sleep(min(max(wait, getattr(error, "wait", 0.0)), _LONGEST_WAIT))
+    return call()
+
+
+def is_permanent(error: BaseException) -> bool:
+    """Return whether a connection fails for a reason that stays: an unknown host, or an untrusted certificate."""
+    cause = _cause(error)
+    if isinstance(cause, socket.gaierror):
+        return cause.errno != socket.EAI_AGAIN
+    return isinstance(cause, ssl.SSLCertVerificationError)
+
+
+def get(
+    url: str, headers: Mapping[str, str] | None = None, *, allowed: Collection[str] | None = None
+) -> "BaseHTTPResponse":
+    """Send one request, follow redirects, and return the answer (200 or 206) with its body unread.
+
+    User info in the URL is sent as basic authentication.
+
+    Args:
+        url: `http://` or `https://`.
+        headers: further ones.
+        allowed: hosts that may be asked, also by redirects, or None for any. If given, an address that is not public
+            must be among them itself. (A proxy from the environment resolves names itself, so that only names are
+            checked.)
+
+    Raises:
+        StatusError: another answer. RefusedError: the host, or one it redirects to, is not allowed. Else, the errors of
+        urllib3.
+    """
+    credentials: tuple[str, str] | None = None
+    for _ in range(_MAX_REDIRECTS + 1):
+        parts = urlsplit(url)
+        host = host_of(parts.netloc)
+        if "@" in parts.netloc:
+            credentials = host, unquote(parts.netloc.rpartition("@")[0])
+        if not is_http(url):
+            raise RefusedError(f"the server redirects to {redact(url)}")
+        if allowed is not None and (parts.hostname or "") not in allowed:
+            raise RefusedError(f"the host {clean(str(parts.hostname))!r} is not allowed")
+        plain = urlunsplit(SplitResult(parts.scheme, host, parts.path, parts.query, ""))
+        own = _headers(headers, credentials[1] if credentials and credentials[0] == host else None)
+        response = _client(plain, allowed).request(
+            "GET", plain, headers=own, redirect=False, retries=False, preload_content=False, decode_content=False
+        )
+        target = response.get_redirect_location()
+        if not target:
+            return _checked(response)
+        response.close()
+        url = urljoin(url, target)
+    raise StatusError(response.status, f"more than {_MAX_REDIRECTS} times, each leading elsewhere")
+
+
+def _headers(headers: Mapping[str, str] | None, credentials: str | None) -> dict[str, str]:
+    from urllib3 import make_headers
+
+    own = {"User-Agent": f"pnasnet/{__version__}", "Accept-Encoding": "identity"} | dict(headers or {})
+    return own | (make_headers(basic_auth=credentials) if credentials else {})
+
+
+def _checked(response: "BaseHTTPResponse") -> "BaseHTTPResponse":
+    if response.status in (200, 206):
+        return response
+    wait = response.headers.get("Retry-After", "")
+    response.close()
+    raise StatusError(response.status, response.reason, float(wait) if wait.isdecimal() else 0.0)
+
+
+def _client(url: str, allowed: Collection[str] | None) -> "PoolManager":
+    parts = urlsplit(url)
+    proxy = getproxies().get(parts.scheme.lower())
+    if proxy and proxy_bypass(parts.netloc):
+        proxy = None
+    return _pool(os.getpid(), proxy, None if allowed is None else frozenset(allowed))
+
+
+@lru_cache
+def _pool(process: int, proxy: str | None, allowed: frozenset[str] | None) -> "PoolManager":
+    """Return the connections of a process."""
+    from urllib3 import PoolManager, ProxyManager, Timeout, make_headers
+
+    options: dict[str, Any] = {"maxsize": 32, "timeout": Timeout(connect=CONNECT_SECONDS, read=SILENT_SECONDS)}
+    if proxy:
+        user = urlsplit(proxy).netloc.rpartition("@")[0]
+        return ProxyManager(proxy, proxy_headers=make_headers(proxy_basic_auth=unquote(user) or None), **options)
+    pool = PoolManager(**options)
+    if allowed is not None:
+        pool.pool_classes_by_scheme = _guarded(allowed)
+    return pool
+
+
+def _guarded(allowed: frozenset[str]) -> dict[str, Any]:
+    """Return urllib3's classes with connections that close if they lead to an address that is not public."""
+    from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
+
+    def guard(pool: Any) -> Any:
+        class Connection(pool.ConnectionCls):  # type: ignore[misc]
+            def _new_conn(self) -> socket.socket:
+                connected: socket.socket = super()._new_conn()
+                address = connected.getpeername()[0].partition("%")[0]
+                if not ipaddress.ip_address(address).is_global and address not in allowed:
+                    connected.close()
+                    raise RefusedError(f"the address {address} is not public: allow it as a host of its own")
+                return connected
+
+        return type(pool.__name__, (pool,), {"ConnectionCls": Connection})
+
+    return {"http": guard(HTTPConnectionPool), "https": guard(HTTPSConnectionPool)}
+
+
+def blocks(response: "BaseHTTPResponse") -> Iterator[bytes]:
+    """Yield the body in pieces of at most `BLOCK` bytes, with `Content-Encoding` gzip or deflate undone.
+
+    Raises OSError if the body ends too early or has another encoding; the errors of urllib3.
+    """
+    encoding = response.headers.get("Content-Encoding", "identity").strip().lower() or "identity"
+    if encoding not in ("identity", "gzip", "x-gzip", "deflate"):
+        raise OSError(f"the server sends it encoded as {clean(encoding)}")
+    raw = iter(lambda: response.read(BLOCK), b"")
+    yield from raw if encoding == "identity" else _decompressed(raw)
+
+
+def _decompressed(raw: Iterator[bytes]) -> Iterator[bytes]:
+    unpacker = zlib.decompressobj(_GZIP_OR_ZLIB)
+    for data in raw:
+        while data:
+            if unpacker.eof:
+                unpacker = zlib.decompressobj(_GZIP_OR_ZLIB)
+            try:
+                unpacked = unpacker.decompress(data, BLOCK)
+            except zlib.error as error:
+                raise OSError(f"its gzip encoding is damaged ({error})") from error
+            if unpacked:
+                yield unpacked
+            data = unpacker.unused_data if unpacker.eof else unpacker.unconsumed_tail
+    if not unpacker.eof:
+        raise OSError("it ends within its gzip encoding")
+
+
+def read_all(response: "BaseHTTPResponse", most: int) -> bytes:
+    """Return the decoded body, or its first `most` bytes, and release the connection."""
+    data = bytearray()
+    try:
+        for block in blocks(response):
+            data += block
+            if len(data) >= most:
+                break
+    except BaseException:
+        response.close()
+        raise
+    if len(data) >= most:
+        response.close()  # the rest of the body would be taken for the next answer
+    else:
+        response.release_conn()
+    return bytes(data[:most])
