@@ -5,6 +5,7 @@
     ├── UnknownNameError      a model, handle, signature, endpoint or preset that is not there (also ValueError)
     ├── InputError            an argument of the wrong rank, size, dtype or range (also ValueError)
     ├── ImageError            bytes that are not an image, or a damaged or oversized one
+    │   └── UnreachableError         a disk or a server that does not answer; the picture may be fine
     ├── WeightsError          weights that cannot be used
     │   ├── WeightsNotFoundError     nowhere on this machine, and not to be downloaded
     │   ├── CorruptWeightsError      damaged or dishonest bytes
@@ -46,6 +47,10 @@ class InputError(PnasnetError, ValueError):
 
 class ImageError(PnasnetError):
     """Bytes that are not an image, or a damaged or an oversized one."""
+
+
+class UnreachableError(ImageError):
+    """A disk or a server that does not answer: neither the picture's fault nor that of its neighbours."""
 
 
 class WeightsError(PnasnetError):

@@ -13,6 +13,7 @@ from pnasnet.errors import ImageError, PnasnetError
 from pnasnet.pictures import Picture, find_named, list_units, storage
 from pnasnet.pictures import parquet as parquet_files
 from pnasnet.pictures import tar as tar_files
+from pnasnet.support import http
 from pnasnet.support.paths import utf8
 
 from tests.helpers.corpus import jpeg, parquet, pictures, tar, write_folder, zipped
@@ -80,7 +81,7 @@ def test_each_shard_is_opened_once(sources: dict[str, Path], monkeypatch: pytest
         opened.append(path)
         return whole(path)
 
-    for module, name in ((tar_files, "_open"), (parquet_files, "_opened"), (zipfile, "ZipFile")):
+    for module, name in ((tar_files, "_open"), (parquet_files, "opened"), (zipfile, "ZipFile")):
         monkeypatch.setattr(module, name, partial(noting, getattr(module, name)))
     expected = rows(sources["tar"], sources["zip"], sources["parquet"], sources["tar.gz"])
     opened.clear()
@@ -94,13 +95,13 @@ def test_a_stream_is_read_to_the_last_that_is_wanted(tmp_path: Path, monkeypatch
     path = tmp_path / "a.tar.gz"
     path.write_bytes(tar(many, "w:gz"))
     kept: list[str] = []
-    whole = tar_files._StreamedTar.reader
+    whole = tar_files._StreamedTar.picture
 
-    def reader(self: object, member: object, name: str) -> object:
+    def noting(self: object, member: object, name: str) -> object:
         kept.append(Path(name).name)
         return whole(self, member, name)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(tar_files._StreamedTar, "reader", reader)
+    monkeypatch.setattr(tar_files._StreamedTar, "picture", noting)
     units = list(list_units([path]))
     found = list(units[0].named({f"{path}/00007.jpg", f"{path}/00003.jpg"}))
     assert [content(picture) for picture in found] == [many["00003.jpg"], many["00007.jpg"]]
@@ -162,7 +163,7 @@ def test_what_is_gone_says_why_and_hides_nothing_else(sources: dict[str, Path], 
     assert all(good[name] == expected[name] for name in good)
     assert all(f"{sources[kind]}/00000.jpg" in good for kind in ("tar", "tgz", "tar.bz2"))
     assert f"{sources['zip']}/00001.jpg" in good
-    assert "not there any more" in bad[f"{sources['zip']}/00000.jpg"]
+    assert "no longer there" in bad[f"{sources['zip']}/00000.jpg"]
     assert "no Parquet file, or a damaged one" in bad[f"{sources['parquet']}#5"]
     assert "ended before the end-of-stream marker" in bad[f"{sources['tar.xz']}/00005.jpg"]
     assert len([name for name in bad if name.startswith(str(sources["tar.gz"]))]) == 6
@@ -205,7 +206,7 @@ def test_a_saved_dataset(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
         found = list(find_named([f"{folder}/test#4", f"{folder}/test#1", f"{folder}/test#9", f"{folder}/none#1"]))
         assert [content(picture) for picture in found[:2]] == [jpeg(1), jpeg(4)]
         for picture, message in zip(
-            found[2:], ("#9: not there any more", "#1: .*no split 'none' any more"), strict=True
+            found[2:], ("#9: no longer there", "#1: .*no longer has a split 'none'"), strict=True
         ):
             with pytest.raises(ImageError, match=message):
                 picture.read()
@@ -216,14 +217,14 @@ def urls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Record what is asked of the network, which does not answer."""
     asked: list[str] = []
 
-    def refuse(url: str, *arguments: object) -> bytes:
+    def refuse(url: str, *arguments: object, **options: object) -> bytes:
         asked.append(url)
         raise TimeoutError("no answer")
 
     monkeypatch.setattr(storage, "_read", refuse)
-    monkeypatch.setattr(storage, "_get", refuse)
+    monkeypatch.setattr(http, "get", refuse)
     monkeypatch.setattr(storage, "_system", refuse)
-    monkeypatch.setattr(storage, "_PAUSE", 0)
+    monkeypatch.setattr(http, "WAITS", (0, 0))
     return asked
 
 
@@ -236,12 +237,12 @@ def test_a_server_that_does_not_answer_is_not_asked_for_ever(urls: list[str]) ->
             picture.read()
         failures.append(str(caught.value))
     assert len(failures) == 101
-    assert len(urls) == (4 + 1) * storage._TRIES
+    assert len(urls) == (4 + 1) * (1 + len(http.WAITS))
     assert sum("dead has not answered 4 times in a row" in line for line in failures) == 96
 
 
 def test_a_server_that_answers_now_and_then_is_asked_on(urls: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    def answer(url: str, most: int) -> bytes:
+    def answer(url: str, *arguments: object) -> bytes:
         urls.append(url)
         if "good" in url:
             return jpeg(0)

@@ -15,6 +15,7 @@ from pnasnet.extract import ExtractOptions, Sources, columns_for, extract_to, li
 from pnasnet.images import Limits
 from pnasnet.pictures import UnreachableError, find_named, storage
 from pnasnet.pictures.storage import expand_url, read_url
+from pnasnet.support import http
 
 from tests.helpers.corpus import MODEL, jpeg, parquet, pictures, rows_of, tar, zipped
 from tests.helpers.http_answers import Answer, Handler, body, http_server
@@ -59,13 +60,13 @@ class Flaky:
 def clear() -> None:
     """Forget connections and file systems, which keep the settings they were made with."""
     storage._open_system.cache_clear()
-    storage._pool.cache_clear()
+    http._pool.cache_clear()
 
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(storage, "_SILENT_SECONDS", 0.3)
-    monkeypatch.setattr(storage, "_PAUSE", 0.01)
+    monkeypatch.setattr(http, "SILENT_SECONDS", 0.3)
+    monkeypatch.setattr(http, "WAITS", (0.01, 0.01))
     clear()
     yield
     clear()
@@ -162,7 +163,7 @@ def test_a_server_that_goes_away_ends_the_run(tmp_path: Path) -> None:
 
 
 def test_an_address_of_no_kind() -> None:
-    with pytest.raises(InputError, match=r"gopher:// is no kind of address that can be read"):
+    with pytest.raises(InputError, match=r"gopher:// is not a kind of address that can be read"):
         expand_url("gopher://x/*.jpg")
 
 

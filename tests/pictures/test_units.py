@@ -119,7 +119,7 @@ def test_names_in_a_tar_are_never_paths(tmp_path: Path) -> None:
     assert [picture.name for picture in found] == [f"{path}/{name}" for name in kinds]
     assert [picture.read() for picture in found[:2]] == [jpeg(0)] * 2
     for picture in found[2:]:
-        with pytest.raises(ImageError, match="a link or a device, not a file"):
+        with pytest.raises(ImageError, match=r"a device, not a file|a link to .*, which is not in the tar"):
             picture.read()
 
 

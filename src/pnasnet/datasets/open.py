@@ -1,6 +1,5 @@
 """From what a user names to labelled pictures."""
 
-import glob
 import itertools
 import os
 import re
@@ -8,8 +7,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..errors import InputError
-from . import huggingface, imagenet
+from ..pictures.files import match
+from ..pictures.huggingface import PREFIX, is_saved
+from ..pictures.kinds import kind_of
+from ..support import files
+from . import imagenet
 from .folder import bulk_files, has_subfolders, open_folder, split_folders
+from .huggingface import open_huggingface
 from .labelled import LabelledImages
 from .parquet import open_parquet
 from .splits import choose, choose_files, refuse
@@ -20,34 +24,32 @@ _MAX_FILES = 100_000
 
 
 def open_dataset(source: str | os.PathLike[str], *, split: str | None = None) -> LabelledImages:
-    """Return the labelled pictures that `source` stands for; docs/datasets.md has all forms.
+    """Return the labelled pictures in `source`; docs/datasets.md has all forms.
 
     Args:
         source: a folder for each class; Parquet files or uncompressed tar shards, one, a folder of them, or a pattern
             with `*` or `{0000..0009}`; `hf:NAME` or `hf:NAME:CONFIG`; a folder that `save_to_disk` wrote; ILSVRC-2012.
-        split: which one, where there are several, such as "train"; "val" and "validation" are the same.
+        split: which one, if there are several, such as "train"; "val" and "validation" are the same.
 
     Raises:
-        InputError: it is not there, none of these, or what it holds is not right; in one line, with what to do.
-        MissingExtraError: a Hugging Face dataset is named, and its library is not installed.
+        InputError: it does not exist, is none of these, or is damaged or incomplete; in one line, with what to do.
+        MissingExtraError: the library for a Hugging Face dataset is not installed.
     """
     if not isinstance(source, str | os.PathLike):
         raise InputError(f"a dataset is a path, a pattern or hf:NAME, but a {type(source).__name__} was given")
     where = os.fsdecode(source)
-    if where.startswith(huggingface.PREFIX):
-        return huggingface.open_hub(where, split)
-    try:
+    if where.startswith(PREFIX):
+        return open_huggingface(where, split)
+    with files.reading(repr(where), "check the path"):
         is_folder, exists = Path(where).is_dir(), Path(where).exists()
-    except OSError as error:
-        raise InputError(f"{where!r} cannot be reached ({error.strerror}): check the path") from error
     if is_folder:
         return _open_folder(where, split)
     return _open_files([where] if exists else _expand(where), where, split)
 
 
 def _open_folder(folder: str, split: str | None) -> LabelledImages:
-    if huggingface.is_saved(folder):
-        return huggingface.open_saved(folder, split)
+    if is_saved(folder):
+        return open_huggingface(folder, split)
     if splits := imagenet.kaggle_splits(folder) or split_folders(folder):
         return _open_folder(choose(splits, split, folder), None)
     if files := _bulk_files(folder):
@@ -57,7 +59,7 @@ def _open_folder(folder: str, split: str | None) -> LabelledImages:
 
 
 def _bulk_files(folder: str) -> list[str]:
-    """Return the files of pictures in bulk in `folder`, or in its folder `data`, where Hugging Face puts them."""
+    """Return the Parquet and tar files in `folder`, or in its folder `data`, where Hugging Face puts them."""
     files = bulk_files(folder)
     if files and has_subfolders(folder):
         raise InputError(
@@ -73,7 +75,7 @@ def _open_files(paths: Sequence[str], where: str, split: str | None) -> Labelled
     if len(kinds) > 1:
         raise InputError(f"{where!r} has files of several kinds ({' '.join(sorted(kinds))}): open one kind at a time")
     paths = choose_files(paths, split, where)
-    if kinds == {".parquet"}:
+    if kinds == {"parquet"}:
         return open_parquet(paths)
     if imagenet.is_original_tar(paths[0]) and len(paths) == 1:
         return imagenet.open_tar(paths[0])
@@ -81,27 +83,25 @@ def _open_files(paths: Sequence[str], where: str, split: str | None) -> Labelled
 
 
 def _kind(path: str) -> str:
-    """Return `.parquet` or `.tar`, by name. Compressed tars pass for tars, so that their reader tells what to do."""
-    name = Path(path).name.lower()
-    if name.endswith(".parquet"):
-        return ".parquet"
-    if re.search(r"\.(tar(\.\w+)?|tgz|tbz2?|txz)$", name):
-        return ".tar"
+    """Return `parquet` or `tar`, by name. Compressed tars pass for tars, so that their reader says what to do."""
+    kind = kind_of(Path(path).name)
+    if kind in ("tar", "parquet"):
+        return kind
     raise InputError(
         f"{path!r} is no dataset: open a folder for each class, Parquet files, tar shards, hf:NAME or ILSVRC-2012"
     )
 
 
 def _expand(pattern: str) -> list[str]:
-    """Return the files that a pattern stands for: all that braces name, each of which must be there, or all matches."""
+    """Return the files that match a pattern; those that braces name must all exist."""
     paths = list[str]()
     for expanded in _expand_braces(pattern):
         if Path(expanded).is_file():
             paths.append(expanded)
             continue
-        found = sorted(glob.glob(expanded, recursive=True)) if "\0" not in expanded else []  # noqa: PTH207
+        found = match(expanded)
         if not found:
-            problem = "matches no file" if glob.has_magic(expanded) else "does not exist"
+            problem = "matches no file" if any(sign in expanded for sign in "*?[") else "does not exist"
             raise InputError(f"{expanded!r} {problem}: check the path")
         paths += found
     return list(dict.fromkeys(paths))

@@ -1,21 +1,23 @@
-"""Parquet files with encoded pictures and labels, held in memory as they are."""
+"""Labelled pictures in Parquet files, held in memory as they are encoded."""
 
 import bisect
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from ..errors import InputError
+from ..errors import ImageError, InputError
 from ..images import Source
+from ..pictures.access import CLOSED
+from ..pictures.columns import picture_in
+from ..pictures.parquet import folder_of, opened
 from ..support.system import free_memory
-from .columns import Columns, picture_in, plain_labels, read_labels, refuse_missing
+from .columns import Columns, plain_labels, read_labels, refuse_missing
 from .labelled import LabelledImages
 
-_BUFFER = 1 << 20  # of a column at a time: beside the pictures no row group is in memory
-_BATCH = 128  # rows at a time: Arrow takes no struct of more than 2 GiB of bytes in one piece
+_BATCH = 128  # rows at a time: Arrow has no struct of more than 2 GiB of bytes in one piece
 
 
 def open_parquet(paths: Sequence[str]) -> LabelledImages:
@@ -26,8 +28,8 @@ def open_parquet(paths: Sequence[str]) -> LabelledImages:
     the names in Hugging Face's metadata, else the sorted strings, else the numbers up to the largest.
 
     Raises:
-        InputError: a file is no Parquet file, has other columns, or others than the first one; a picture or a label is
-            missing; there are no rows; the pictures would take more than half of the memory that is free.
+        InputError: a file is no Parquet file, lacks a column, or has other classes than the first one; a picture or a
+            label is missing; there are no rows; the pictures need more than half of the free memory.
     """
     columns = [_columns_of(path) for path in paths]
     known = [found.classes for found in columns]
@@ -45,40 +47,43 @@ def open_parquet(paths: Sequence[str]) -> LabelledImages:
         refuse_missing(table.column(0), names[starts[-2] : starts[-1]])
     labels, classes = read_labels(_one_column(tables, paths), names, known[0])
     pictures = tuple(table.column(0) for table in tables)
-    return LabelledImages(
-        names, labels, classes, _Pictures(pictures, starts, tuple(str(Path(path).parent) for path in paths))
-    )
+    return LabelledImages(names, labels, classes, _Pictures(pictures, starts, tuple(paths)))
 
 
 @dataclass(frozen=True)
 class _Pictures:
-    """Reads pictures out of columns, one for each file; a class, so that worker processes can be given it."""
+    """Reads pictures from columns, one for each file; it can be pickled."""
 
     columns: tuple[pa.ChunkedArray, ...]
     starts: Sequence[int]
-    folders: tuple[str, ...]
+    paths: tuple[str, ...]
 
     def __call__(self, index: int) -> Source:
         file = bisect.bisect_right(self.starts, index) - 1
-        return picture_in(self.columns[file][index - self.starts[file]], self.folders[file])
+        row, path = index - self.starts[file], self.paths[file]
+        return picture_in(self.columns[file][row], folder_of(path), CLOSED, f"{path}#{row}")
+
+
+@contextmanager
+def _open(path: str) -> Iterator[Any]:
+    """Open a file. Raises `InputError`, now or while it is read."""
+    try:
+        with opened(path) as file:
+            yield file
+    except ImageError as error:
+        raise InputError(str(error)) from error
 
 
 def _columns_of(path: str) -> Columns:
-    try:
-        schema = pq.read_schema(path)
-    except (OSError, pa.ArrowException) as error:
-        raise _unreadable(path, error) from error
-    return Columns.of(schema, path)
+    with _open(path) as file:
+        return Columns.of(file.schema_arrow, path)
 
 
 def _read(path: str, columns: Columns) -> pa.Table:
     """Return the pictures and the labels, in this order."""
-    try:
-        with pq.ParquetFile(path, buffer_size=_BUFFER, pre_buffer=False) as file:
-            batches = list(file.iter_batches(_BATCH, columns=[columns.image, columns.label]))
-            table = pa.Table.from_batches(batches, file.schema_arrow if not batches else None)
-    except (OSError, pa.ArrowException) as error:
-        raise _unreadable(path, error) from error
+    with _open(path) as file:
+        batches = list(file.iter_batches(_BATCH, columns=[columns.image, columns.label]))
+        table = pa.Table.from_batches(batches, file.schema_arrow if not batches else None)
     return table.select([columns.image, columns.label])
 
 
@@ -104,21 +109,11 @@ def _check_memory(paths: Sequence[str], columns: Sequence[Columns]) -> None:
 
 
 def _uncompressed(path: str, column: str) -> int:
-    try:
-        metadata = pq.read_metadata(path)
+    with _open(path) as file:
+        metadata = file.metadata
         return sum(
             chunk.total_uncompressed_size
             for group in range(metadata.num_row_groups)
             for chunk in map(metadata.row_group(group).column, range(metadata.num_columns))
             if chunk.path_in_schema.partition(".")[0] == column
         )
-    except (OSError, pa.ArrowException) as error:
-        raise _unreadable(path, error) from error
-
-
-def _unreadable(path: str, error: Exception) -> InputError:
-    return InputError(f"{path!r} is no Parquet file that can be read ({_line(error)}): check it, or get it again")
-
-
-def _line(error: Exception) -> str:
-    return str(error).partition("\n")[0]

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from ..errors import InputError
 from ..pictures import Unit
-from ..pictures.storage import is_url
+from ..support.urls import is_url
 from .columns import Column
 from .contents import Contents
 from .embed import extract_columns

@@ -5,16 +5,19 @@
 `preprocess` does both; `load` also tells how large the picture was. docs/images.md has the choices and the figures.
 """
 
-from pnasnet.images.decoding import decode
-from pnasnet.images.loading import Loaded, Target, load, load_each, preprocess
-from pnasnet.images.presets import PRESETS, Preset, get_preset, transform
-from pnasnet.images.resize import central_crop, resize_bilinear, resize_crop_bicubic
-from pnasnet.images.source import EXTENSIONS, LIMITS, Limits, Source, is_image_path, read_file
+from .decoding import decode
+from .formats import FORMATS, Format, format_of
+from .loading import Loaded, Target, load, load_each, preprocess
+from .presets import PRESETS, Preset, get_preset, transform
+from .resize import central_crop, resize_bilinear, resize_crop_bicubic
+from .source import EXTENSIONS, LIMITS, Limits, Source, is_image_path, read_file
 
 __all__ = [
     "EXTENSIONS",
+    "FORMATS",
     "LIMITS",
     "PRESETS",
+    "Format",
     "Limits",
     "Loaded",
     "Preset",
@@ -22,6 +25,7 @@ __all__ = [
     "Target",
     "central_crop",
     "decode",
+    "format_of",
     "get_preset",
     "is_image_path",
     "load",

@@ -17,9 +17,9 @@ from PIL.PngImagePlugin import PngImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
-from pnasnet.errors import ImageError
-from pnasnet.images.jpeg import decode_jpeg
-from pnasnet.images.source import LIMITS, Limits, Source, name_of, read_file
+from ..errors import ImageError
+from .jpeg import decode_jpeg
+from .source import LIMITS, Limits, Source, name_of, read_file
 
 Pixels = NDArray[np.uint8]
 

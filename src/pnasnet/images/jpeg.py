@@ -11,7 +11,7 @@ import simplejpeg
 from numpy.typing import NDArray
 from PIL.JpegImagePlugin import JpegImageFile
 
-from pnasnet.errors import ImageError
+from ..errors import ImageError
 
 Pixels = NDArray[np.uint8]
 

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from pnasnet.errors import ImageError
-from pnasnet.images.decoding import decode
-from pnasnet.images.presets import Preset, check_size, get_preset, transform
-from pnasnet.images.resize import Size
-from pnasnet.images.source import LIMITS, Limits, Source, name_of
+from ..errors import ImageError
+from .decoding import decode
+from .presets import Preset, check_size, get_preset, transform
+from .resize import Size
+from .source import LIMITS, Limits, Source, name_of
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from pnasnet.errors import InputError, UnknownNameError
-from pnasnet.images.resize import Size, central_crop, resize_bilinear, resize_crop_bicubic
+from ..errors import InputError, UnknownNameError
+from .resize import Size, central_crop, resize_bilinear, resize_crop_bicubic
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from pnasnet.errors import ImageError
+from ..errors import ImageError
 
 Size = tuple[int, int]
 Array = NDArray[np.uint8] | NDArray[np.float32]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from pnasnet.errors import ImageError, InputError
+from ..errors import ImageError, InputError
 
 Source = str | os.PathLike[str] | bytes | bytearray | memoryview | Image.Image
 

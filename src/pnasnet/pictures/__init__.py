@@ -1,16 +1,21 @@
-"""Where pictures come from: files, folders, patterns, shards, archives and tables, on disk or behind a URL.
+"""Where pictures are: files, folders, patterns, archives and tables, on disk or behind a URL.
 
-what the user named ─ list_units ─► units ─ unit.pictures() ─► pictures that are read when a decoder is free
+sources ─ list_units ─► units ─ unit.pictures() ─► pictures that are read when a decoder is free
 """
 
+from ..errors import UnreachableError
+from .access import Access
 from .files import Files, find_images
-from .listing import check_sources, in_units, list_units, read_list
+from .listing import check_sources, in_units, list_units
+from .lists import read_list
 from .named import find_named
-from .storage import UnreachableError
 from .unit import Picture, Unit
+from .walking import PassedOver
 
 __all__ = [
+    "Access",
     "Files",
+    "PassedOver",
     "Picture",
     "Unit",
     "UnreachableError",

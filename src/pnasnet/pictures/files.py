@@ -9,9 +9,10 @@ from pathlib import Path
 
 from ..errors import InputError
 from ..images import EXTENSIONS, Source
-from .storage import is_url, read_url
+from ..support.urls import is_url, redact
+from .storage import read_url
 from .unit import Picture, Unit
-from .walking import walk
+from .walking import FolderId, PassedOver, walk
 
 
 @dataclass(frozen=True)
@@ -23,23 +24,23 @@ class Files(Unit):
 
     @property
     def name(self) -> str:
-        """The first file's."""
-        return self.paths[0]
+        """That of the first file."""
+        return redact(self.paths[0])
 
     @property
     def inputs(self) -> tuple[str, ...]:
         """Each file."""
-        return self.paths
+        return tuple(map(redact, self.paths))
 
     @property
     def size(self) -> int:
-        """How many files."""
+        """The number of files."""
         return len(self.paths)
 
     def pictures(self, start: int = 0) -> Iterator[Picture]:
         """Yield the files from number `start` on; a missing one fails when it is read."""
         for path in self.paths[start:]:
-            yield Picture(path, partial(_read, path))
+            yield Picture(redact(path), partial(_read, path))
 
 
 def _read(path: str) -> Source:
@@ -50,25 +51,25 @@ def find_images(sources: Sequence[str | os.PathLike[str]]) -> list[str]:
     """Return the paths of all pictures, in the order of `sources`; within a folder or pattern, sorted by name.
 
     Args:
-        sources: files, taken whatever they are called; folders, of which all files with a suffix of a picture are
-            taken, however deep and behind links too; and patterns with `*`, `?`, `[...]` or `**`, which stand for such
-            files and for folders. Names that begin with a dot are passed over. A folder that one source reaches twice,
-            such as by a link to a folder above it, is walked once.
+        sources: files, whatever they are called; folders, with all files in them, however deep and behind links too,
+            that have the suffix of a picture; and patterns with `*`, `?`, `[...]` or `**`, which stand for such files
+            and for folders. Names that begin with a dot are ignored. A folder that a source reaches twice, such as by a
+            link to a folder above it, is walked once.
 
     Raises:
-        InputError: a source is not there, cannot be listed or holds no picture, so that no slip goes unseen.
+        InputError: a source does not exist, cannot be listed or holds no picture.
     """
     return [path for source in sources for path in find_in(os.fspath(source))]
 
 
-def find_in(source: str) -> Iterator[str]:
+def find_in(source: str, passed_over: PassedOver | None = None) -> Iterator[str]:
     """Yield the pictures of one source, as `find_images` does."""
     if Path(source).is_dir():
-        yield from _some(walk(source, set()), source, "holds no picture, and neither do its folders")
+        yield from _some(walk(source, set(), passed_over), source, "holds no picture, and neither do its folders")
     elif os.path.lexists(source):
         yield source
     elif glob.has_magic(source):
-        yield from _some(_matching(source), source, "matches no picture")
+        yield from _some(_matching(source, passed_over), source, "matches no picture")
     else:
         raise InputError(f"{source!r} does not exist: check the path")
 
@@ -81,17 +82,17 @@ def _some(paths: Iterator[str], source: str, problem: str) -> Iterator[str]:
         yield path
     if empty:
         raise InputError(
-            f"{source!r} {problem}: looked for {' '.join(sorted(EXTENSIONS))}; shards and tables are named themselves, "
+            f"{source!r} {problem}: looked for {' '.join(sorted(EXTENSIONS))}; name shards and tables themselves, "
             "or by a pattern such as 'shards/*.tar'"
         )
 
 
-def _matching(pattern: str) -> Iterator[str]:
-    """Yield the pictures that match, and those in the folders that do, each once."""
-    seen: set[tuple[int, int]] = set()
-    yield from dict.fromkeys(path for found in match(pattern) for path in walk(found, seen))
+def _matching(pattern: str, passed_over: PassedOver | None) -> Iterator[str]:
+    """Yield the pictures that match, and those in the folders that match, each once."""
+    seen: set[FolderId] = set()
+    yield from dict.fromkeys(path for found in match(pattern) for path in walk(found, seen, passed_over))
 
 
 def match(pattern: str) -> list[str]:
-    """Return the files and folders that match, sorted."""
-    return sorted(glob.glob(pattern, recursive=True))  # noqa: PTH207 - Path.glob takes no absolute pattern
+    """Return the files and folders that match, sorted; none for a name that no file can have."""
+    return sorted(glob.glob(pattern, recursive=True)) if "\0" not in pattern else []  # noqa: PTH207 - or absolute

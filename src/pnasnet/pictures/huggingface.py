@@ -1,23 +1,27 @@
-"""Pictures in Hugging Face datasets, by name or as saved to disk, a thousand rows at a time."""
+"""Pictures in Hugging Face datasets, by name or as saved to disk; memory-mapped, not loaded."""
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
+from pathlib import Path
 from typing import Any
 
-from ..datasets.columns import find_pictures, refuse_relative
-from ..datasets.huggingface import load_splits
-from ..errors import InputError, PnasnetError
-from .parquet import read_cell, row_number
-from .storage import UnreachableError
+from ..errors import InputError, MissingExtraError, PnasnetError, UnreachableError
+from ..images import Source
+from ..support.http import reason
+from .access import CLOSED, Access
+from .columns import find_pictures, picture_in
+from .parquet import row_number
 from .unit import Picture, Unit
+
+PREFIX = "hf:"
 
 _ROWS = 1024
 
 
 @dataclass(frozen=True)
 class Rows(Unit):
-    """Rows of a split."""
+    """Rows of a split; roots and hosts as in `Access`."""
 
     kind = "huggingface"
     dataset: str
@@ -25,6 +29,8 @@ class Rows(Unit):
     column: str
     first: int
     rows: int
+    roots: tuple[str, ...] = ()
+    hosts: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -32,7 +38,7 @@ class Rows(Unit):
         return self.name_at(0)
 
     def name_at(self, number: int) -> str:
-        """The split and its row."""
+        """Return the split and its row."""
         return f"{self.dataset}/{self.split}#{self.first + number}"
 
     @property
@@ -42,57 +48,118 @@ class Rows(Unit):
 
     @property
     def size(self) -> int:
-        """How many rows."""
+        """The number of rows."""
         return self.rows
 
     def pictures(self, start: int = 0) -> Iterator[Picture]:
-        """Yield the rows from number `start` on, called `hf:NAME/split#17`."""
+        """Yield the rows from number `start` on, named `hf:NAME/split#17`."""
         return self._at(range(start, self.rows))
 
     def named(self, names: Collection[str]) -> Iterator[Picture]:
-        """Yield the rows of these names, without a look at others."""
+        """Yield the rows with these names, without reading others."""
         wanted = sorted({row - self.first for name in names if (row := row_number(name)) is not None})
         return self._at([number for number in wanted if 0 <= number < self.rows])
 
     def _at(self, numbers: Sequence[int]) -> Iterator[Picture]:
         try:
-            table = _splits(self.dataset)[self.split].select_columns([self.column]).with_format("arrow")
+            split = load_splits(self.dataset)[self.split]
         except PnasnetError as error:
             raise UnreachableError(str(error)) from error  # it was there when it was listed
+        read = RowReader(split, self.column, self.inputs[0], self.dataset, Access(self.roots, self.hosts))
         for number in numbers:
-            name = self.name_at(number)
-            yield Picture(name, partial(_read, table, self.first + number, name))
+            yield Picture(self.name_at(number), partial(read, self.first + number))
 
 
-def dataset_rows(dataset: str) -> Iterator[Rows]:
-    """Yield the rows of all splits: of `hf:NAME`, `hf:NAME:CONFIG`, or of a folder that `save_to_disk` wrote.
+class RowReader:
+    """Reads the picture of a row. It can be pickled: another process maps the same files."""
 
-    Raises `InputError` where there is no such dataset, or no pictures in it; `MissingExtraError` without the library.
+    def __init__(self, split: Any, column: str, where: str, dataset: str, access: Access) -> None:
+        """Read from `column` of a split called `where`, of `dataset` as the user named it."""
+        self._pictures = split.select_columns([column]).with_format("arrow")  # as stored: nothing is decoded
+        self._where, self._access = where, access.below(*_folders(dataset))
+
+    def __call__(self, row: int) -> Source:
+        """Return the picture of a row. Errors as for `columns.picture_in`."""
+        return picture_in(self._pictures[row].column(0)[0], "", self._access, f"{self._where}#{row}")
+
+    @property
+    def column(self) -> Any:
+        """All pictures, as an Arrow column."""
+        return self._pictures[:].column(0)
+
+
+def _folders(dataset: str) -> tuple[str, ...]:
+    """Return the folders that paths in a dataset may lead to: its own, or those of the library's cache."""
+    if not dataset.startswith(PREFIX):
+        return (dataset,)
+    from datasets import config
+
+    return tuple(map(str, (config.HF_DATASETS_CACHE, config.DOWNLOADED_DATASETS_PATH, config.HF_CACHE_HOME)))
+
+
+def dataset_rows(dataset: str, column: str | None = None, access: Access = CLOSED) -> Iterator[Rows]:
+    """Yield the rows of all splits: of `hf:NAME`, `hf:NAME:CONFIG`, or a folder that `save_to_disk` wrote.
+
+    Raises `InputError` if there is no such dataset, or it has no pictures; `MissingExtraError` without the library.
     """
-    for split in _splits(dataset):
-        whole = _whole(dataset, split)
+    for split in load_splits(dataset):
+        whole = _whole(dataset, split, column, access)
         for first in range(0, whole.rows, _ROWS):
             yield replace(whole, first=first, rows=min(_ROWS, whole.rows - first))
 
 
-def rows_named(split: str, names: Collection[str]) -> Iterator[Picture]:
-    """Yield the rows of a split, called `hf:NAME/split`, that are called so. Errors as for `dataset_rows`."""
+def rows_named(
+    split: str, names: Collection[str], access: Access = CLOSED, column: str | None = None
+) -> Iterator[Picture]:
+    """Yield the rows with these names of a split, named `hf:NAME/split`. Errors as for `dataset_rows`."""
     dataset, _, name = split.rpartition("/")
-    if name not in _splits(dataset):
-        raise InputError(f"{dataset!r} has no split {name!r} any more")
-    return _whole(dataset, name).named(names)
+    if name not in load_splits(dataset):
+        raise InputError(f"{dataset!r} no longer has a split {name!r}")
+    return _whole(dataset, name, column, access).named(names)
 
 
-def _whole(dataset: str, split: str) -> Rows:
+def _whole(dataset: str, split: str, column: str | None, access: Access) -> Rows:
     """Return all rows of a split."""
-    rows = _splits(dataset)[split]
-    return Rows(dataset, split, find_pictures(rows.features.arrow_schema, f"{dataset}/{split}"), 0, len(rows))
+    rows = load_splits(dataset)[split]
+    found = find_pictures(rows.features.arrow_schema, f"{dataset}/{split}", column)
+    return Rows(dataset, split, found, 0, len(rows), access.roots, access.hosts)
+
+
+def is_saved(folder: str) -> bool:
+    """Return whether `Dataset.save_to_disk` or `DatasetDict.save_to_disk` wrote this folder."""
+    path = Path(folder)
+    one = (path / "state.json").is_file() and (path / "dataset_info.json").is_file()
+    return one or (path / "dataset_dict.json").is_file()
 
 
 @lru_cache(maxsize=4)
-def _splits(dataset: str) -> dict[str, Any]:
-    return load_splits(dataset)
+def load_splits(dataset: str) -> dict[str, Any]:
+    """Return the library's own datasets by split.
 
+    A dataset without splits has the one that its `split` names, or `all`.
 
-def _read(table: Any, row: int, name: str) -> Any:
-    return refuse_relative(read_cell(table[row].column(0)[0], "", name), name)
+    Args:
+        dataset: `hf:NAME` or `hf:NAME:CONFIG`, downloaded once to Hugging Face's cache (`HF_HOME`, `HF_TOKEN` and
+            `HF_HUB_OFFLINE` hold), or a folder that `save_to_disk` wrote.
+
+    Raises:
+        MissingExtraError: the datasets library is not installed.
+        InputError: there is no such dataset or configuration, or it is damaged.
+    """
+    try:
+        import datasets as library
+    except ImportError as error:
+        raise MissingExtraError.of("datasets", "huggingface", "a Hugging Face dataset") from error
+    load: Callable[[], Any]
+    if dataset.startswith(PREFIX):
+        name, _, config = dataset.removeprefix(PREFIX).partition(":")
+        if not name:
+            raise InputError(f"{dataset!r} names no dataset: write hf:NAME, such as hf:uoft-cs/cifar10")
+        load = partial(library.load_dataset, name, config or None)
+    else:
+        load = partial(library.load_from_disk, dataset)
+    try:
+        found = load()
+    except Exception as error:  # of many kinds, some of many lines
+        raise InputError(f"{dataset!r} cannot be opened as a Hugging Face dataset: {reason(error)}") from error
+    return dict(found) if isinstance(found, dict) else {str(found.split or "all"): found}

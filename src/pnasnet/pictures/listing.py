@@ -1,48 +1,56 @@
-"""What the user named, as units: files by the thousand, shards and row groups one by one."""
+"""From the sources that the user named to units: files by the thousand, shards and row groups one by one."""
 
 import glob
 import os
-import sys
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import nullcontext
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from ..datasets.huggingface import PREFIX, is_saved
 from ..errors import InputError
-from ..images import is_image_path
+from ..support.urls import is_url, redact
+from .access import CLOSED, Access
 from .files import Files, find_in, match
-from .huggingface import dataset_rows
+from .huggingface import PREFIX, dataset_rows, is_saved
+from .kinds import is_picture, kind_of, local_path
 from .parquet import row_groups
-from .storage import expand_url, is_url
+from .storage import expand_url
 from .tar import Tar
 from .unit import Unit
-from .walking import walk
+from .walking import FolderId, PassedOver, walk
 from .zip import Zip
 
 FILES_IN_UNIT = 1024
 
-TARS = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
-_CONTAINERS = (*TARS, ".zip", ".parquet")
 
-
-def list_units(sources: Iterable[str | os.PathLike[str]], *, listed: bool = False) -> Iterator[Unit]:
-    """Yield the units of all sources, in their order; within a folder or pattern, sorted by name.
+def list_units(
+    sources: Iterable[str | os.PathLike[str]],
+    *,
+    listed: bool = False,
+    image_column: str | None = None,
+    access: Access = CLOSED,
+    passed_over: PassedOver | None = None,
+) -> Iterator[Unit]:
+    """Yield the units of all sources, in order; within a folder or pattern, sorted by name.
 
     Args:
         sources: each one of:
-            a file or its URL, taken as a picture whatever it is called, but for `.tar`, `.tar.gz`, `.tgz`, `.tar.bz2`,
-            `.tar.xz`, `.zip` and `.parquet`, of which the pictures in it are taken;
-            a folder or its URL, of which all files with a suffix of a picture are taken, as by `find_images`, and no
-            containers;
-            a pattern, which stands for such files, containers and folders;
+            a file or its URL, which is a picture whatever it is called, except for tars (also
+            `.tar.gz`, `.tar.zst`, …), `.zip` and `.parquet`, whose pictures are used;
+            a folder or its URL, with all files in it that have the suffix of a picture, as for `find_images`, but no
+            archives and tables;
+            a pattern, which stands for such files, archives, tables and folders;
             `hf:NAME`, `hf:NAME:CONFIG`, or a folder that `save_to_disk` wrote, for a Hugging Face dataset.
-        listed: whether they stand in a list of many, where a path that is not there any more is a picture that fails.
+        listed: whether they are lines of a list: none is a pattern, and a missing path becomes an error row.
+        image_column: name of the column of pictures in tables; None for `image` or `img`.
+        access: the files and hosts that tables may lead to.
+        passed_over: counts the files in folders that are not taken.
 
     Raises:
-        InputError: a source is not there, unless it is `listed`; cannot be listed, or holds no picture.
-        MissingExtraError: what reads it is not installed.
+        InputError: a source does not exist, unless it is `listed`; cannot be listed, or holds no picture.
+        MissingExtraError: a package that reads it is not installed.
     """
-    yield from in_units(found for source in sources for found in _expand(os.fspath(source), listed=listed))
+    listing = _Listing(listed, image_column, access, PassedOver() if passed_over is None else passed_over)
+    yield from in_units(found for source in sources for found in listing.expand(local_path(os.fspath(source))))
 
 
 def in_units(each: Iterable[str | Unit]) -> Iterator[Unit]:
@@ -61,95 +69,71 @@ def in_units(each: Iterable[str | Unit]) -> Iterator[Unit]:
 
 
 def check_sources(sources: Iterable[str | os.PathLike[str]]) -> None:
-    """Raise `InputError` for the first source that is a path where nothing is: what can be known in no time."""
-    for source in (os.fspath(source) for source in sources):
+    """Raise `InputError` for the first source that is a missing path: what can be known at once."""
+    for source in (local_path(os.fspath(source)) for source in sources):
         if not (source.startswith(PREFIX) or is_url(source) or glob.has_magic(source) or os.path.lexists(source)):
             raise InputError(f"{source!r} does not exist: check the path")
 
 
-def read_list(path: str, *, null: bool = False) -> Iterator[str]:
-    """Yield the paths and URLs that a file lists, a line each; `-` is standard input; empty lines are passed over.
+@dataclass(frozen=True)
+class _Listing:
+    """Turns sources into files and units; the fields are the arguments of `list_units`."""
 
-    Args:
-        path: the file.
-        null: whether a zero byte ends each, not a line break, as `find -print0` writes them.
+    listed: bool
+    image_column: str | None
+    access: Access
+    passed_over: PassedOver = field(compare=False)
 
-    Raises:
-        InputError: it cannot be read.
-    """
-    end = b"\0" if null else b"\n"
-    try:
-        with nullcontext(sys.stdin.buffer) if path == "-" else Path(path).open("rb") as file:
-            rest = b""
-            while block := file.read(1 << 16):
-                *entries, rest = (rest + block).split(end)
-                yield from _decoded(entries, null)
-            yield from _decoded([rest], null)
-    except OSError as error:
-        raise InputError(f"{path!r} cannot be read ({error.strerror}): give a file with a path on each line") from error
+    def expand(self, source: str) -> Iterator[str | Unit]:
+        """Yield the pictures that are files, by path or URL, and the units."""
+        if source.startswith(PREFIX):
+            yield from dataset_rows(source, self.image_column, self.access)
+        elif is_url(source):
+            yield from self._expand_url(source)
+        elif Path(source).is_dir() and is_saved(source):
+            yield from dataset_rows(source, self.image_column, self.access)
+        elif Path(source).is_dir():
+            yield from find_in(source, self.passed_over)
+        elif os.path.lexists(source):
+            yield from self._open(source)
+        elif self.listed:
+            yield source
+        else:
+            yield from self._expand_pattern(source)
 
+    def _expand_url(self, source: str) -> Iterator[str | Unit]:
+        found = expand_url(source, literal=self.listed)
+        if found == [source]:
+            yield from self._open(source)
+            return
+        many = [url for url in found if kind_of(url)]
+        shards = set(many) if glob.has_magic(source) else set()
+        taken = [url for url in found if is_picture(url) or url in shards]
+        if not taken:
+            hint = f"name the shards and tables in it, such as {redact(many[0])!r}, or by a pattern" if many else ""
+            raise InputError(f"{redact(source)!r} holds no picture: {hint or 'check the address'}")
+        for url in taken:
+            yield from self._open(url)
 
-def _decoded(entries: Sequence[bytes], null: bool) -> Iterator[str]:
-    for entry in entries:
-        if plain := entry if null else entry.removesuffix(b"\r"):
-            yield os.fsdecode(plain)
+    def _expand_pattern(self, source: str) -> Iterator[str | Unit]:
+        """Yield what matches: archives and tables, and what `find_in` finds."""
+        found = match(source)
+        if not any(map(kind_of, found)):
+            yield from find_in(source, self.passed_over)
+            return
+        seen: set[FolderId] = set()
+        for path in found:
+            yield from self._units(path) or walk(path, seen, self.passed_over)
 
+    def _open(self, path: str) -> Iterator[str | Unit]:
+        """Yield the units of an archive or a table; of any other file its path, since it is a picture itself."""
+        if units := self._units(path):
+            yield from units
+        else:
+            yield path
 
-def _expand(source: str, *, listed: bool) -> Iterator[str | Unit]:
-    """Yield the pictures that are files, by path or URL, and the units."""
-    if source.startswith(PREFIX):
-        yield from dataset_rows(source)
-    elif is_url(source):
-        yield from _expand_url(source)
-    elif listed and not os.path.lexists(source) and not match(source):
-        yield source
-    elif Path(source).is_dir():
-        yield from dataset_rows(source) if is_saved(source) else find_in(source)
-    elif os.path.lexists(source):
-        yield from _opened(source)
-    else:
-        yield from _expand_pattern(source)
-
-
-def _expand_url(source: str) -> Iterator[str | Unit]:
-    found = expand_url(source)
-    if found == [source]:
-        yield from _opened(source)
-        return
-    containers = [url for url in found if url.lower().endswith(_CONTAINERS)]
-    shards = set(containers) if glob.has_magic(source) else set()
-    taken = [url for url in found if is_image_path(url) or url in shards]
-    if not taken:
-        hint = f"name the shards and tables in it, such as {containers[0]!r}, or by a pattern" if containers else ""
-        raise InputError(f"{source!r} holds no picture: {hint or 'check the address'}")
-    for url in taken:
-        yield from _opened(url)
-
-
-def _expand_pattern(source: str) -> Iterator[str | Unit]:
-    """Yield what matches: containers, and what `find_in` finds."""
-    containers = [path for path in match(source) if path.lower().endswith(_CONTAINERS)]
-    if not containers:
-        yield from find_in(source)
-        return
-    seen: set[tuple[int, int]] = set()
-    for path in match(source):
-        yield from _container(path) or walk(path, seen)
-
-
-def _opened(path: str) -> Iterator[str | Unit]:
-    """Yield the units of a file that holds pictures, or its path, for it is one itself."""
-    if units := _container(path):
-        yield from units
-    else:
-        yield path
-
-
-def _container(path: str) -> list[Unit]:
-    """Return the units of a file that holds pictures; none for one that is a picture itself."""
-    name = path.lower()
-    if name.endswith(TARS):
-        return [Tar(path)]
-    if name.endswith(".zip"):
-        return [Zip(path)]
-    return list(row_groups(path)) if name.endswith(".parquet") else []
+    def _units(self, path: str) -> list[Unit]:
+        kind = kind_of(path)
+        if kind == "parquet":
+            return list(row_groups(path, self.image_column, self.access))
+        return [Tar(path)] if kind == "tar" else [Zip(path)] if kind == "zip" else []

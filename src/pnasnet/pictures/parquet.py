@@ -1,4 +1,4 @@
-"""Pictures in Parquet files, as Hugging Face writes them: bytes, paths, or structs of both; on disk or behind a URL."""
+"""Pictures in Parquet files: bytes, paths, or structs of both; on disk or behind a URL."""
 
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
@@ -7,33 +7,42 @@ from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
-import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ..datasets.columns import find_pictures
-from ..errors import ImageError, InputError
-from ..images import Source
-from .container import reading
-from .storage import UnreachableError, is_url, open_url, read_url
+from ..errors import ImageError, InputError, UnreachableError
+from ..support.urls import is_url, redact
+from .access import CLOSED, Access
+from .columns import find_pictures, picture_in
+from .outages import sorting_errors
+from .storage import open_url
 from .unit import Picture, Unit
 
-_BATCH = 8  # rows decoded at a time: they are whole pictures
+_BATCH = 1  # rows decoded at a time: each is a whole picture, and may be large
 _BUFFER = 1 << 20  # of a column at a time: row groups may be of any size
 
 
 @dataclass(frozen=True)
 class RowGroup(Unit):
-    """A row group of a Parquet file."""
+    """A row group of a Parquet file.
+
+    Attributes:
+        path: of the file.
+        column: the one with the pictures.
+        group: its number in the file.
+        first: the number of its first row in the file.
+        rows: the number of its rows.
+        roots: as in `Access`; likewise hosts.
+    """
 
     kind = "parquet"
     path: str
     column: str
     group: int
     first: int
-    """The number of its first row in the file."""
     rows: int
+    roots: tuple[str, ...] = ()
+    hosts: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -41,32 +50,32 @@ class RowGroup(Unit):
         return self.name_at(0)
 
     def name_at(self, number: int) -> str:
-        """The file and its row."""
-        return f"{self.path}#{self.first + number}"
+        """Return the file and its row."""
+        return f"{redact(self.path)}#{self.first + number}"
 
     @property
     def inputs(self) -> tuple[str, ...]:
         """The file."""
-        return (self.path,)
+        return (redact(self.path),)
 
     @property
     def size(self) -> int:
-        """How many rows."""
+        """The number of rows."""
         return self.rows
 
     def pictures(self, start: int = 0) -> Iterator[Picture]:
-        """Yield the rows from number `start` on, called `file.parquet#17` by their number in the file."""
-        with _opened(self.path) as file:
+        """Yield the rows from number `start` on, named `file.parquet#17` by their number in the file."""
+        with opened(self.path) as file:
             yield from self.pictures_in(file, start)
 
     def pictures_in(self, file: pq.ParquetFile, start: int) -> Iterator[Picture]:
-        """Yield the rows of the file, which is open, from number `start` on."""
-        folder = _folder_of(self.path)
+        """Yield the rows of the open file, from number `start` on."""
+        folder, access = folder_of(self.path), Access(self.roots, self.hosts)
         batches = file.iter_batches(_BATCH, row_groups=[self.group], columns=[self.column])
         cells = (cell for batch in batches for cell in batch.column(0))
         for number, cell in enumerate(islice(cells, start, None), start):
             name = self.name_at(number)
-            yield Picture(name, partial(read_cell, cell, folder, name))
+            yield Picture(name, partial(picture_in, cell, folder, access, name))
 
 
 @dataclass(frozen=True)
@@ -80,21 +89,21 @@ class Damaged(Unit):
     @property
     def name(self) -> str:
         """Its path."""
-        return self.path
+        return redact(self.path)
 
     def pictures(self, start: int = 0) -> Iterator[Picture]:
         """Raise `ImageError`."""
         raise ImageError(self.error)
 
 
-def row_groups(path: str) -> Iterator[Unit]:
-    """Yield the row groups of a file, or that it is damaged.
+def row_groups(path: str, column: str | None = None, access: Access = CLOSED) -> Iterator[Unit]:
+    """Yield the row groups of a file, or a `Damaged`.
 
-    Raises `InputError` where it cannot be reached, or holds no pictures.
+    Raises `InputError` if it cannot be reached, or has no column of pictures.
     """
     try:
-        with _opened(path) as file:
-            groups = list(_groups_of(path, file))
+        with opened(path) as file:
+            groups = list(_groups_of(path, file, column, access))
     except UnreachableError as error:
         raise InputError(str(error)) from error
     except ImageError as error:
@@ -103,14 +112,16 @@ def row_groups(path: str) -> Iterator[Unit]:
     yield from groups
 
 
-def rows_named(path: str, names: Collection[str]) -> Iterator[Picture]:
-    """Yield the rows of a file that are called so, in order; it is opened once, and only their row groups are read.
+def rows_named(
+    path: str, names: Collection[str], access: Access = CLOSED, column: str | None = None
+) -> Iterator[Picture]:
+    """Yield the rows of a file with these names, in order; it is opened once, and only their row groups are read.
 
-    Raises `ImageError`, `UnreachableError`; `InputError` where it holds no pictures.
+    Raises `ImageError`, `UnreachableError`; `InputError` if there is no column of pictures.
     """
     wanted = sorted({number for name in names if (number := row_number(name)) is not None})
-    with _opened(path) as file:
-        for group in _groups_of(path, file):
+    with opened(path) as file:
+        for group in _groups_of(path, file, column, access):
             own = [number - group.first for number in wanted if 0 <= number - group.first < group.rows]
             if own:
                 pictures = islice(group.pictures_in(file, own[0]), own[-1] - own[0] + 1)
@@ -124,53 +135,27 @@ def row_number(name: str) -> int | None:
     return int(digits) if digits.isdecimal() and len(digits) < 20 else None
 
 
-def _groups_of(path: str, file: pq.ParquetFile) -> Iterator[RowGroup]:
-    column, first = find_pictures(file.schema_arrow, path), 0
-    for group in range(file.num_row_groups):
-        rows = file.metadata.row_group(group).num_rows
-        yield RowGroup(path, column, group, first, rows)
-        first += rows
-
-
-def read_cell(cell: pa.Scalar, folder: str, name: str) -> Source:
-    """Return the picture in a cell: its bytes, or its path, which may begin at `folder`, or what is at its URL.
-
-    Raises:
-        ImageError: there is none; or it is at an absolute path where `folder` is a URL.
-    """
-    found = _content(cell)
-    if found is None:
-        raise ImageError(f"{name}: no picture: the row has neither bytes nor a path")
-    if not isinstance(found, str):
-        return found
-    if is_url(found):
-        return read_url(found)
-    if not is_url(folder):
-        return str(Path(folder, found))
-    if found.startswith("/"):
-        raise ImageError(f"{name}: {found!r} is a path on the machine that wrote the file: write pictures into it")
-    return read_url(f"{folder}/{quote(found) if folder.startswith('http') else found}")
-
-
-def _folder_of(path: str) -> str:
-    """Return the folder of a file, or the URL of one, without what follows a question mark."""
+def folder_of(path: str) -> str:
+    """Return the folder of a file, or the URL of one without its query."""
     return path.partition("?")[0].rpartition("/")[0] if is_url(path) else str(Path(path).parent)
 
 
-def _content(cell: pa.Scalar) -> str | bytes | None:
-    """Return the bytes in a cell, or else its path or URL."""
-    if not cell.is_valid or not pa.types.is_struct(cell.type):
-        content: str | bytes | None = cell.as_py()
-        return content
-    fields = [cell[name] for name in ("bytes", "path") if cell.type.get_field_index(name) >= 0]
-    return next((field.as_py() for field in fields if field.is_valid), None)
-
-
 @contextmanager
-def _opened(path: str) -> Iterator[Any]:
-    """Open a Parquet file, to be read bit by bit; tell in a line what is wrong with it, now or later."""
+def opened(path: str) -> Iterator[Any]:
+    """Open a Parquet file, to be read piece by piece.
+
+    Raises `ImageError` or `UnreachableError`, of one line, now or while it is read.
+    """
     with (
-        reading(path, "no Parquet file, or a damaged one"),
+        sorting_errors(redact(path), "no Parquet file, or a damaged one"),
         pq.ParquetFile(open_url(path) if is_url(path) else path, buffer_size=_BUFFER, pre_buffer=False) as file,
     ):
         yield file
+
+
+def _groups_of(path: str, file: pq.ParquetFile, column: str | None, access: Access) -> Iterator[RowGroup]:
+    found, first = find_pictures(file.schema_arrow, redact(path), column), 0
+    for group in range(file.num_row_groups):
+        rows = file.metadata.row_group(group).num_rows
+        yield RowGroup(path, found, group, first, rows, access.roots, access.hosts)
+        first += rows

@@ -1,75 +1,104 @@
-"""Files behind URLs. Nothing is believed about their size.
+"""Files behind URLs. No size they claim is believed.
 
-Over HTTP urllib3 reads them, whose connections are kept, whose patience ends, and which says what went wrong; S3, GCS
-and whatever else there is go through fsspec, as do files that have to be read at any place.
+HTTP goes through `support.http`; S3, GCS and other protocols go through fsspec, and so do files behind HTTP that are
+read at any place.
 """
 
+import io
 import logging
 import os
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
-from .._version import __version__
-from ..errors import ImageError, InputError, MissingExtraError
+from ..errors import ImageError, InputError, MissingExtraError, UnreachableError
 from ..images import LIMITS
+from ..support import http
+from ..support.http import is_answer, reason, retrying
+from ..support.urls import is_http, redact
 
 if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
     from fsspec import AbstractFileSystem
-    from urllib3 import BaseHTTPResponse, PoolManager
 
 _GOOGLE = ("gs", "gcs")
-_TRIES = 3
-_BLOCK = 1 << 20
-_PAUSE = 0.5  # seconds before the second try, twice as many before the third
-_CONNECT_SECONDS, _SILENT_SECONDS = 10, 30  # how long a server may take to answer, and may say nothing
-
-T = TypeVar("T")
 
 
-class UnreachableError(ImageError):
-    """Where a picture lies does not answer: neither the picture's fault, nor that of its neighbours."""
+def read_url(url: str, *, allowed: Collection[str] | None = None) -> bytes:
+    """Return the content of `url`, at most `LIMITS.bytes` bytes.
 
-
-def is_url(source: str) -> bool:
-    """Whether `source` is a URL, not a path."""
-    return "://" in source
-
-
-def read_url(url: str) -> bytes:
-    """Return what is at `url`, in up to three tries, of at most `LIMITS.bytes` bytes.
+    Args:
+        url: of any protocol.
+        allowed: the hosts that may be asked, as for `support.http.get`; None for any.
 
     Raises:
         UnreachableError: the server does not answer, or breaks off each time.
-        ImageError: there is nothing, it is not to be read, empty, or too large.
-        MissingExtraError: what reads such URLs is not installed.
+        ImageError: the file is missing, forbidden, empty or too large.
+        MissingExtraError: the package that reads such URLs is not installed.
     """
-    with _telling(url):
-        data = trying(lambda: _read(url, LIMITS.bytes + 1))
-    LIMITS.check_bytes(len(data), url)
+    with _one_line(redact(url)):
+        data = retrying(lambda: _read(url, LIMITS.bytes + 1, allowed))
+    LIMITS.check_bytes(len(data), redact(url))
     return data
 
 
 def open_url(url: str) -> BinaryIO:
-    """Open what is at `url` for reading at any place; what it raises is for `reading` to tell."""
-    return cast("BinaryIO", trying(lambda: _system(url).open(url, "rb")))
+    """Open `url` for reading at any place; `sorting_errors` sorts what it raises."""
+    return cast("BinaryIO", retrying(lambda: _system(url).open(url, "rb")))
 
 
-def open_stream(url: str) -> BinaryIO:
-    """Open what is at `url` for reading from one end to the other; what it raises is for `reading` to tell."""
-    return cast("BinaryIO", trying(lambda: _get(url))) if _is_http(url) else open_url(url)
+def open_stream(url: str) -> io.BufferedReader:
+    """Open `url` for reading from beginning to end; `sorting_errors` sorts what it raises."""
+    if is_http(url):
+        response = retrying(lambda: http.get(url))
+        return io.BufferedReader(_Blocks(http.blocks(response), response.close), http.BLOCK)
+    file = open_url(url)
+    return io.BufferedReader(_Blocks(iter(lambda: file.read(http.BLOCK), b""), file.close), http.BLOCK)
 
 
-def expand_url(url: str) -> list[str]:
-    """Return the URLs of all files that a pattern, or all files below a folder, stand for, sorted; else `url` itself.
+class _Blocks(io.RawIOBase):
+    """An iterator over bytes as a file."""
 
-    Raises `InputError` where they cannot be listed.
+    def __init__(self, blocks: Iterator[bytes], close: Callable[[], object]) -> None:
+        self._blocks, self._close, self._block = blocks, close, memoryview(b"")
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: "WriteableBuffer", /) -> int:
+        target = memoryview(buffer)
+        done = 0
+        while done < len(target):
+            if not self._block:
+                self._block = memoryview(next(self._blocks, b""))
+                if not self._block:
+                    break
+            part = self._block[: len(target) - done]
+            target[done : done + len(part)] = part
+            self._block = self._block[len(part) :]
+            done += len(part)
+        return done
+
+    def close(self) -> None:
+        if not self.closed:
+            self._close()
+        super().close()
+
+
+def expand_url(url: str, *, literal: bool = False) -> list[str]:
+    """Return the URLs of all files that match a pattern, or lie below a folder, sorted; else `url` itself.
+
+    Args:
+        url: the address.
+        literal: whether `*` and `[` in it are part of a name.
+
+    Raises:
+        InputError: they cannot be listed.
     """
-    pattern = any(sign in url for sign in "*[")  # a question mark begins a query
-    if _is_http(url) and not pattern and not url.endswith("/"):
-        return [url]  # which takes no file system, hence no extra
+    pattern = not literal and any(sign in url.partition("?")[0] for sign in "*[")  # a question mark begins a query
+    if is_http(url) and not pattern and not url.endswith("/"):
+        return [url]  # which needs no file system, hence no extra
     try:
         system = _system(url)
         if pattern:
@@ -78,106 +107,33 @@ def expand_url(url: str) -> list[str]:
     except MissingExtraError:
         raise
     except Exception as error:  # every file system has its own
-        raise InputError(f"{url!r} cannot be listed ({reason(error)}): check the address and the rights") from error
+        raise InputError(
+            f"{redact(url)!r} cannot be listed ({reason(error)}): check the address and the rights"
+        ) from error
 
 
-def reason(error: BaseException) -> str:
-    """Return the first line of what an error says, or what kind it is; for urllib3's, what the system said."""
-    while type(error).__module__.startswith("urllib3"):  # which wraps that in others, with host, port and path in each
-        inner = error.__cause__ or getattr(error, "reason", None)
-        if not isinstance(inner, BaseException):
-            break
-        error = inner
-    said = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-    return said.strip().partition("\n")[0] or type(error).__name__
-
-
-def _is_http(url: str) -> bool:
-    return url.lower().startswith(("http://", "https://"))
-
-
-def _read(url: str, most: int) -> bytes:
-    if not _is_http(url):
-        return cast("bytes", _system(url).cat_file(url, start=0, end=most))
-    response = _get(url)
-    data = bytearray()
-    try:
-        # To its end, where an answer that is shorter than it said is found out.
-        while len(data) < most and (block := response.read(min(_BLOCK, most - len(data)))):
-            data += block
-    except BaseException:
-        response.close()
-        raise
-    if len(data) == most:
-        response.close()  # what is left of the answer would be taken for the next one
-    else:
-        response.release_conn()
-    return bytes(data)
-
-
-class _StatusError(OSError):
-    """An answer that is no success."""
-
-    def __init__(self, status: int, words: str | None) -> None:
-        super().__init__(f"the server answers {status} {words or ''}".strip())
-        self.status = status
-
-
-def _get(url: str) -> "BaseHTTPResponse":
-    response = _pool(os.getpid()).request("GET", url, preload_content=False, decode_content=False)
-    if response.status == 200:
-        return response
-    response.close()
-    if response.status in (404, 410):
-        raise FileNotFoundError(url)
-    if response.status in (401, 403):
-        raise PermissionError(f"the server answers {response.status}")
-    raise _StatusError(response.status, response.reason)
-
-
-@lru_cache
-def _pool(process: int) -> "PoolManager":
-    """Return the connections of a process."""
-    from urllib3 import PoolManager, Retry, Timeout
-
-    patience = Timeout(connect=_CONNECT_SECONDS, read=_SILENT_SECONDS)
-    retries = Retry(total=None, connect=0, read=0, status=0, other=0, redirect=5)  # `trying` counts the tries
-    headers = {"User-Agent": f"pnasnet/{__version__}", "Accept-Encoding": "identity"}
-    return PoolManager(maxsize=32, timeout=patience, retries=retries, headers=headers)
-
-
-def trying(call: Callable[[], T], is_final: Callable[[Exception], bool] = lambda error: False) -> T:
-    """Call, and call again where the failure may be a passing one."""
-    for turn in range(_TRIES):
-        try:
-            return call()
-        except Exception as error:
-            if turn == _TRIES - 1 or is_final(error) or not _may_pass(error):
-                raise
-            time.sleep(_PAUSE * 2**turn)
-    raise AssertionError
-
-
-def _may_pass(error: Exception) -> bool:
-    if isinstance(error, FileNotFoundError | PermissionError | ImportError):
-        return False
-    status = getattr(error, "status", None)
-    return not (isinstance(status, int) and 400 <= status < 500 and status not in (408, 429))
+def _read(url: str, most: int, allowed: Collection[str] | None) -> bytes:
+    if is_http(url):
+        return http.read_all(http.get(url, allowed=allowed), most)
+    return cast("bytes", _system(url).cat_file(url, start=0, end=most))
 
 
 @contextmanager
-def _telling(url: str) -> Iterator[None]:
-    """Turn what file systems raise, each in its own way, into `ImageError` or `UnreachableError`, of one line."""
+def _one_line(url: str) -> Iterator[None]:
+    """Turn the errors of all file systems into `ImageError` or `UnreachableError`, of one line."""
     try:
         yield
     except (ImageError, MissingExtraError):
         raise
-    except FileNotFoundError as error:
-        raise ImageError(f"{url}: not found: check the address") from error
-    except PermissionError as error:
-        raise ImageError(f"{url}: not allowed ({reason(error)}): check the rights") from error
     except Exception as error:
-        kind = UnreachableError if _may_pass(error) else ImageError
+        status = getattr(error, "status", None)
+        if isinstance(error, FileNotFoundError) or status in (404, 410):
+            raise ImageError(f"{url}: not found: check the address") from error
+        if isinstance(error, PermissionError) or status in (401, 403):
+            raise ImageError(f"{url}: not allowed ({reason(error)}): check the rights") from error
+        if isinstance(error, http.RefusedError):
+            raise ImageError(f"{url}: {reason(error)}: add --allow-url-host for it, or leave it out") from error
+        kind = ImageError if is_answer(error) else UnreachableError
         raise kind(f"{url}: cannot be read ({reason(error)}): check the address, or try again later") from error
 
 
@@ -195,14 +151,16 @@ def _open_system(protocol: str, process: int) -> "AbstractFileSystem":
         if protocol in ("http", "https"):
             import aiohttp
 
-            patience = aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_SECONDS, sock_read=_SILENT_SECONDS)
+            patience = aiohttp.ClientTimeout(
+                total=None, sock_connect=http.CONNECT_SECONDS, sock_read=http.SILENT_SECONDS
+            )
             options["client_kwargs"] = {"timeout": patience}
         if protocol in _GOOGLE and not (log := logging.getLogger("gcsfs")).level:
-            # It warns at each request where there are no credentials, as for public buckets.
+            # It warns at each request without credentials, such as for public buckets.
             log.setLevel(logging.ERROR)
         return fsspec.filesystem(protocol, **options)
     except ImportError as error:
         extra = "gcs" if protocol in _GOOGLE else "remote"
         raise MissingExtraError.of(error.name or "a package", extra, f"reading {protocol}://") from error
     except ValueError as error:
-        raise InputError(f"{protocol}:// is no kind of address that can be read: {reason(error)}") from error
+        raise InputError(f"{protocol}:// is not a kind of address that can be read: {reason(error)}") from error

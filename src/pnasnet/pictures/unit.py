@@ -1,4 +1,4 @@
-"""What sources are made of: pictures that are read later, in units that are worked off, kept and resumed one by one."""
+"""Pictures that are read later, in units that are processed, kept and resumed one by one."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Generator, Iterator
@@ -17,16 +17,18 @@ class Picture:
     """A picture that has not been read yet.
 
     Attributes:
-        name: what its row calls it.
+        name: what its row calls it; without credentials.
         read: returns its bytes or its path; raises `ImageError`. Called once, from any thread.
+        held: bytes that it keeps in memory until it is read.
     """
 
     name: str
     read: Callable[[], Source]
+    held: int = 0
 
     @classmethod
     def failing(cls, name: str, failure: ImageError) -> "Picture":
-        """Return a picture that cannot be read, and why."""
+        """Return a picture that raises `failure` when it is read."""
         return cls(name, partial(_raise, failure))
 
 
@@ -35,37 +37,36 @@ def _raise(failure: ImageError) -> Source:
 
 
 class Unit(ABC):
-    """Pictures that belong together: some files, a shard, a row group. A small value, to be pickled or kept as JSON.
+    """A unit of work: some files, a shard, a row group. A small value that is pickled or kept as JSON.
 
-    Every run that opens it meets the same pictures in the same order, as long as nobody changes what lies there.
+    Every run that opens it finds the same pictures in the same order, as long as nobody changes the files.
     """
 
     kind: ClassVar[str]
     is_one_file: ClassVar[bool] = False
-    """Whether its pictures lie in one file, so that where one is out of reach the others are."""
+    """Whether its pictures lie in one file, so that if one is out of reach all are."""
     kinds: ClassVar[dict[str, type["Unit"]]] = {}
 
     def __init_subclass__(cls) -> None:
-        """Remember the subclass by its kind."""
         Unit.kinds[cls.kind] = cls
 
     @property
     @abstractmethod
     def name(self) -> str:
-        """What it is called where it fails as a whole."""
+        """What it is called if it fails as a whole; without credentials."""
 
     def name_at(self, number: int) -> str:
-        """What picture `number` is called where the unit fails before it, as far as can be known."""
+        """Return the name of picture `number`, as far as it can be known if the unit fails before it."""
         return self.name
 
     @property
     def inputs(self) -> tuple[str, ...]:
-        """Which files its pictures are or lie in, or which split: what is known by these is not added again."""
+        """The files, or the split, that its pictures are or lie in: `--add` adds none of them again."""
         return (self.name,)
 
     @property
     def size(self) -> int | None:
-        """How many pictures it has; None where only opening it would tell."""
+        """The number of pictures; None if only opening it would tell."""
         return None
 
     @abstractmethod
@@ -73,11 +74,11 @@ class Unit(ABC):
         """Yield the pictures from number `start` on.
 
         Raises:
-            ImageError: the unit is damaged from here on. UnreachableError: it cannot be opened or read, for now.
+            ImageError: the unit is damaged from here on. UnreachableError: it cannot be opened or read for now.
         """
 
     def named(self, names: Collection[str]) -> Iterator[Picture]:
-        """Yield the pictures that rows call by these names, of each name the first, in the unit's order.
+        """Yield the pictures with these names, of each name the first, in the unit's order.
 
         It ends with the last of them, or with the unit. Errors as for `pictures`.
         """
@@ -96,7 +97,7 @@ class Unit(ABC):
                 yield picture
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the unit as plain values, for JSON."""
+        """Return the unit as plain values, for JSON. They may hold credentials."""
         return {"kind": self.kind, **asdict(self)}  # type: ignore[call-overload]  # all are dataclasses
 
     @staticmethod

@@ -1,4 +1,4 @@
-"""Files that hold many pictures: one that cannot be read is damaged, for good, or out of reach, for now."""
+"""Damaged for good, or unreachable for now: what goes wrong with files that hold many pictures."""
 
 import errno
 import gzip
@@ -10,8 +10,9 @@ from contextlib import contextmanager
 
 import pyarrow as pa
 
-from ..errors import ImageError, PnasnetError
-from .storage import UnreachableError, is_url, reason
+from ..errors import ImageError, PnasnetError, UnreachableError
+from ..support.http import reason
+from ..support.urls import is_url
 from .tar_members import DAMAGE
 
 _DAMAGE = (*DAMAGE, zipfile.BadZipFile, lzma.LZMAError, zlib.error, pa.ArrowException, EOFError, RuntimeError)
@@ -19,12 +20,12 @@ _NO_OUTAGE = (errno.EINVAL, errno.EISDIR, errno.ELOOP)  # places before the firs
 
 
 @contextmanager
-def reading(name: str, damaged: str) -> Iterator[None]:
-    """Turn what comes of opening and reading a file into `ImageError`, of one line, or `UnreachableError`.
+def sorting_errors(name: str, damaged: str) -> Iterator[None]:
+    """Turn errors of opening and reading a file into one line: `ImageError`, or `UnreachableError`.
 
     Args:
-        name: of the file, or of a picture in it: its path or URL, and what follows.
-        damaged: what is wrong where it is damaged.
+        name: of the file, or of a picture in it, as shown to the user.
+        damaged: what to say if the file is damaged.
     """
     try:
         yield
@@ -33,17 +34,18 @@ def reading(name: str, damaged: str) -> Iterator[None]:
     except Exception as error:  # every unpacker and every file system has its own
         if is_damage(error, remote=is_url(name)):
             raise ImageError(f"{name}: {damaged} ({reason(error)}): get it again") from error
-        said = getattr(error, "strerror", None) or reason(error)
         where = "address" if is_url(name) else "path and the disk"
-        raise UnreachableError(f"{name}: cannot be read ({said}): check the {where}, or try again later") from error
+        raise UnreachableError(
+            f"{name}: cannot be read ({reason(error)}): check the {where}, or try again later"
+        ) from error
 
 
 def is_damage(error: Exception, *, remote: bool) -> bool:
-    """Whether an error tells of what was read, and not of the way to it."""
+    """Return whether an error is about the bytes that were read, and not about reading them."""
     if isinstance(error, zipfile.BadZipFile) and isinstance(error.__context__, OSError):
-        error = error.__context__  # zipfile takes any for the end of what is no zip file
+        error = error.__context__  # zipfile reports any OSError as the end of something that is no zip file
     if isinstance(error, OSError):
-        # Unpackers raise OSError too, without a number; so do time limits, but of a class of their own.
+        # Unpackers raise OSError too, without a number; time limits are of a class of their own.
         plain = type(error) is OSError and error.errno is None
         return plain or isinstance(error, gzip.BadGzipFile) or error.errno in _NO_OUTAGE
     return isinstance(error, _DAMAGE) or not remote

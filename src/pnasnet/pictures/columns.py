@@ -1,0 +1,121 @@
+"""Columns of pictures in Arrow tables, as Parquet files and Hugging Face datasets have them."""
+
+from typing import Any
+from urllib.parse import quote
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from ..errors import ImageError, InputError
+from ..images import Source
+from ..support.urls import is_http, is_url
+from .access import Access
+from .kinds import local_path
+from .storage import read_url
+
+IMAGE_COLUMNS = ("image", "img")
+
+
+def find_column(schema: pa.Schema, wanted: tuple[str, ...], where: str, hint: str) -> str:
+    """Return the first of the `wanted` names that one column has. Raises `InputError`, ending with `hint`."""
+    for name in wanted:
+        if len(schema.get_all_field_indices(name)) == 1:
+            return name
+    others = f" (nor {' or '.join(wanted[1:])})" if wanted[1:] else ""
+    columns = ", ".join(map(repr, schema.names[:20]))
+    raise InputError(f"{where!r} has no column {wanted[0]!r}{others}, but {columns}: {hint}")
+
+
+def find_pictures(schema: pa.Schema, where: str, column: str | None = None) -> str:
+    """Return the name of the column of pictures: `column`, or `image` or `img`. Raises `InputError`."""
+    wanted = IMAGE_COLUMNS if column is None else (column,)
+    image = find_column(schema, wanted, where, "name one with --image-column (image_column=)")
+    if not _holds_pictures(schema.field(image).type):
+        raise InputError(
+            f"{where!r} has in column {image!r} {schema.field(image).type}: "
+            "pictures are the bytes of image files, their paths, or a struct of both"
+        )
+    return image
+
+
+def value_type(kind: pa.DataType) -> pa.DataType:
+    """Return the type of the values, however they are encoded: as a dictionary, in runs, or as an extension type."""
+    while True:
+        if pa.types.is_dictionary(kind) or pa.types.is_run_end_encoded(kind):
+            kind = kind.value_type
+        elif isinstance(kind, pa.BaseExtensionType):
+            kind = kind.storage_type
+        else:
+            return kind
+
+
+def is_binary(kind: pa.DataType) -> bool:
+    """Return whether the values are bytes, of whatever layout."""
+    kind = value_type(kind)
+    tests = (pa.types.is_binary, pa.types.is_large_binary, pa.types.is_binary_view, pa.types.is_fixed_size_binary)
+    return any(test(kind) for test in tests)
+
+
+def is_string(kind: pa.DataType) -> bool:
+    """Return whether the values are strings, of whatever layout."""
+    kind = value_type(kind)
+    return any(test(kind) for test in (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view))
+
+
+def first_missing(column: pa.ChunkedArray) -> int:
+    """Return the first row with neither the bytes nor the path of a picture, or -1."""
+    if pa.types.is_struct(column.type):
+        parts = [pc.struct_field(column, name) for name in _parts(column.type)]
+        missing = pc.is_null(parts[0]) if len(parts) == 1 else pc.and_(pc.is_null(parts[0]), pc.is_null(parts[1]))
+    else:
+        missing = pc.is_null(column)
+    return int(pc.index(missing, value=True).as_py())
+
+
+def picture_in(cell: pa.Scalar, folder: str, access: Access, name: str) -> Source:
+    """Return the picture in a cell: its bytes, the path of its file, or the bytes at its URL.
+
+    Args:
+        cell: of a column as `find_pictures` accepts it.
+        folder: where relative paths begin if `access` names no roots: a folder, the URL of one, or "" for none.
+        access: which files and hosts the cell may lead to.
+        name: what to call the picture in errors.
+
+    Raises:
+        ImageError: there is no picture, or it may or can not be read.
+        UnreachableError: its server does not answer.
+    """
+    found = _content(cell)
+    if found is None:
+        raise ImageError(f"{name}: no picture: the row has neither bytes nor a path")
+    if not isinstance(found, str):
+        return found
+    found = local_path(found)
+    if is_url(found):
+        access.check_url(found, name)
+        return read_url(found, allowed=access.hosts)
+    if is_url(folder) and not access.roots:
+        if found.startswith("/") or ".." in found.split("/"):
+            raise ImageError(f"{name}: {found!r} is a path on the machine that wrote the file: write pictures into it")
+        return read_url(f"{folder}/{quote(found) if is_http(folder) else found}")
+    return access.below(*([folder] if folder else [])).path(found, name)
+
+
+def _content(cell: pa.Scalar) -> str | bytes | None:
+    content: Any = cell.as_py() if cell.is_valid else None
+    if not pa.types.is_struct(value_type(cell.type)) or content is None:
+        return content  # type: ignore[no-any-return]
+    return next((content[name] for name in _parts(value_type(cell.type)) if content[name] is not None), None)
+
+
+def _parts(kind: pa.DataType) -> list[str]:
+    return [name for name in ("bytes", "path") if kind.get_field_index(name) >= 0]
+
+
+def _holds_pictures(kind: pa.DataType) -> bool:
+    kind = value_type(kind)
+    if not pa.types.is_struct(kind):
+        return is_binary(kind) or is_string(kind)
+    parts = {field.name: field.type for field in kind}
+    right = ("bytes" not in parts or is_binary(parts["bytes"])) and ("path" not in parts or is_string(parts["path"]))
+    return bool(_parts(kind)) and right
