@@ -118,7 +118,10 @@ def test_split_is_the_beginning_of_the_name(folder: str) -> None:
 @pytest.mark.parametrize(
     ("columns", "message"),
     [
-        ({"label": pa.array([0])}, "'a.parquet' has no column 'image' .nor img., but 'label': rename one"),
+        (
+            {"label": pa.array([0])},
+            "'a.parquet' has no column 'image' .nor img., but 'label': name one with",
+        ),
         (
             {"image": cells(1), "class": pa.array([0])},
             "no column 'label' .nor labels or fine_label., but 'image', 'class'",
@@ -201,9 +204,7 @@ def test_files_that_do_not_belong_together_are_an_error() -> None:
 def test_file_that_is_damaged_is_an_error(here: Path, keep: int) -> None:
     save("a.parquet", {"image": cells(1), "label": pa.array([0])})
     write(here / "a.parquet", (here / "a.parquet").read_bytes()[:keep])
-    with pytest.raises(
-        InputError, match=r"'a.parquet' is no Parquet file that can be read .*: check it, or get it"
-    ) as caught:
+    with pytest.raises(InputError, match=r"a.parquet: no Parquet file, or a damaged one .*: get it again") as caught:
         open_dataset("a.parquet")
     assert "\n" not in str(caught.value)
 
@@ -213,7 +214,7 @@ def test_damaged_page_is_an_error(here: Path) -> None:
     content = bytearray((here / "a.parquet").read_bytes())
     content[4:60] = b"\xff" * 56
     write(here / "a.parquet", bytes(content))
-    with pytest.raises(InputError, match=r"'a.parquet' is no Parquet file that can be read"):
+    with pytest.raises(InputError, match=r"a.parquet: no Parquet file, or a damaged one"):
         open_dataset("a.parquet")
 
 

@@ -130,7 +130,7 @@ def test_errors_within_a_zip_on_a_server(monkeypatch: pytest.MonkeyPatch) -> Non
         raise aiohttp_error()
 
     monkeypatch.setattr(zipfile.ZipExtFile, "read", read)
-    monkeypatch.setattr("pnasnet.pictures.storage._PAUSE", 0.0)
+    monkeypatch.setattr("pnasnet.support.http.WAITS", ())
     with pytest.raises(UnreachableError, match=r"a\.zip/00000\.jpg: cannot be read"):
         found[0].read()
 

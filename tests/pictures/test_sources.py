@@ -102,5 +102,5 @@ def test_folder_that_cannot_be_listed_is_an_error(tree: Path, monkeypatch: pytes
         return scandir(path)
 
     monkeypatch.setattr(os, "scandir", refuse)
-    with pytest.raises(InputError, match=r"'photos/sub/deep' cannot be listed \(Permission denied\)"):
+    with pytest.raises(InputError, match=r"cannot read 'photos/sub/deep': Permission denied; make it readable"):
         find_images(["photos"])

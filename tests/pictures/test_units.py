@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pnasnet.errors import ImageError, InputError
-from pnasnet.pictures import Files, Unit, check_sources, list_units, listing, read_list
+from pnasnet.pictures import Access, Files, Unit, check_sources, columns, list_units, listing, read_list
 from pnasnet.pictures import parquet as parquet_files
 from pnasnet.pictures.huggingface import Rows
 from pnasnet.pictures.tar import Tar
@@ -218,8 +218,8 @@ def test_paths_in_a_remote_parquet_file(
     pq.write_table(table, tmp_path / "a.parquet")
     write_folder(tmp_path, {"a.jpg": jpeg(0)})
     monkeypatch.setattr(parquet_files, "open_url", lambda url: io.BytesIO((tmp_path / "a.parquet").read_bytes()))
-    monkeypatch.setattr(parquet_files, "read_url", str.encode)
-    found = list(parquet_files.RowGroup(folder, "image", 0, 0, 2).pictures())
+    monkeypatch.setattr(columns, "read_url", lambda url, **options: url.encode())
+    found = list(parquet_files.RowGroup(folder, "image", 0, 0, 2, hosts=("other",)).pictures())
     assert found[0].read() == read.encode()
     with pytest.raises(ImageError, match=r"a\.parquet.*#1: '/.*/a\.jpg' is a path on the machine that wrote the file"):
         found[1].read()
@@ -251,8 +251,11 @@ def test_the_working_folder_is_none_of_a_hugging_face_dataset(tmp_path: Path, mo
     monkeypatch.setattr(datasets, "load_dataset", lambda name, config: found)
     *relative, absolute = next(list_units(["hf:me/paths"])).pictures()
     for row, one in enumerate(relative):
-        with pytest.raises(ImageError, match=rf"^hf:me/paths/test#{row}: '.+' is a path in no folder that is known: "):
+        with pytest.raises(ImageError, match=rf"^hf:me/paths/test#{row}: '.*' is a path in no folder that is known: "):
             one.read()
+    with pytest.raises(ImageError, match=r"lies outside of .*--root"):
+        absolute.read()
+    *_, absolute = next(list_units(["hf:me/paths"], access=Access((str(tmp_path),)))).pictures()
     assert absolute.read() == f"{tmp_path}/a.jpg"
 
 

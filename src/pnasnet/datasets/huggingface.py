@@ -2,7 +2,7 @@
 
 from ..errors import InputError
 from ..pictures.access import CLOSED
-from ..pictures.huggingface import RowReader, load_splits
+from ..pictures.huggingface import RowReader, load
 from .columns import Columns, plain_labels, read_labels, refuse_missing
 from .labelled import LabelledImages
 from .splits import choose, refuse
@@ -18,13 +18,12 @@ def open_huggingface(source: str, split: str | None) -> LabelledImages:
         InputError: there is no such dataset, configuration or split; there are several splits and none is chosen; or it
             has no labelled pictures.
     """
-    splits = load_splits(source)
-    if len(splits) == 1 and (only := next(iter(splits))) == "all":
-        refuse(split, source)
-        where, dataset = source, splits[only]
-    else:
-        name, dataset = choose({name: (name, dataset) for name, dataset in splits.items()}, split, source)
+    where, dataset = source, load(source)
+    if isinstance(dataset, dict):
+        name, dataset = choose({name: (name, found) for name, found in dataset.items()}, split, source)
         where = f"{source}/{name}"
+    elif split != str(dataset.split):
+        refuse(split, source)
     columns = Columns.of(dataset.features.arrow_schema, where)
     if not len(dataset):
         raise InputError(f"{where!r} has no rows: open one that has some")

@@ -24,10 +24,6 @@ class Access:
     roots: tuple[str, ...] = ()
     hosts: tuple[str, ...] = ()
 
-    def below(self, *folders: str) -> "Access":
-        """Return the same with `folders` as roots, if there are none yet."""
-        return self if self.roots else Access(folders, self.hosts)
-
     def path(self, path: str, name: str) -> str:
         """Return the path of a file, checked. Raises `ImageError`, with `name`, if it lies outside of the roots."""
         for root in self.roots:

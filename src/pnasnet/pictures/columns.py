@@ -1,5 +1,6 @@
 """Columns of pictures in Arrow tables, as Parquet files and Hugging Face datasets have them."""
 
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
@@ -72,7 +73,7 @@ def first_missing(column: pa.ChunkedArray) -> int:
     return int(pc.index(missing, value=True).as_py())
 
 
-def picture_in(cell: pa.Scalar, folder: str, access: Access, name: str) -> Source:
+def picture_in(cell: pa.Scalar, folder: str, access: Access, name: str, also: tuple[str, ...] = ()) -> Source:
     """Return the picture in a cell: its bytes, the path of its file, or the bytes at its URL.
 
     Args:
@@ -80,6 +81,7 @@ def picture_in(cell: pa.Scalar, folder: str, access: Access, name: str) -> Sourc
         folder: where relative paths begin if `access` names no roots: a folder, the URL of one, or "" for none.
         access: which files and hosts the cell may lead to.
         name: what to call the picture in errors.
+        also: further folders that absolute paths may lead to if `access` names no roots.
 
     Raises:
         ImageError: there is no picture, or it may or can not be read.
@@ -98,7 +100,11 @@ def picture_in(cell: pa.Scalar, folder: str, access: Access, name: str) -> Sourc
         if found.startswith("/") or ".." in found.split("/"):
             raise ImageError(f"{name}: {found!r} is a path on the machine that wrote the file: write pictures into it")
         return read_url(f"{folder}/{quote(found) if is_http(folder) else found}")
-    return access.below(*([folder] if folder else [])).path(found, name)
+    if access.roots:
+        return access.path(found, name)
+    if not folder and not Path(found).is_absolute():
+        raise ImageError(f"{name}: {found!r} is a path in no folder that is known: write pictures into the dataset")
+    return Access((folder, *also) if folder else also).path(found, name)
 
 
 def _content(cell: pa.Scalar) -> str | bytes | None:

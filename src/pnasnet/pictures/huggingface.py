@@ -76,11 +76,11 @@ class RowReader:
     def __init__(self, split: Any, column: str, where: str, dataset: str, access: Access) -> None:
         """Read from `column` of a split called `where`, of `dataset` as the user named it."""
         self._pictures = split.select_columns([column]).with_format("arrow")  # as stored: nothing is decoded
-        self._where, self._access = where, access.below(*_folders(dataset))
+        self._where, self._access, self._folders = where, access, _folders(dataset)
 
     def __call__(self, row: int) -> Source:
         """Return the picture of a row. Errors as for `columns.picture_in`."""
-        return picture_in(self._pictures[row].column(0)[0], "", self._access, f"{self._where}#{row}")
+        return picture_in(self._pictures[row].column(0)[0], "", self._access, f"{self._where}#{row}", self._folders)
 
     @property
     def column(self) -> Any:
@@ -134,9 +134,13 @@ def is_saved(folder: str) -> bool:
 
 @lru_cache(maxsize=4)
 def load_splits(dataset: str) -> dict[str, Any]:
-    """Return the library's own datasets by split.
+    """Return the datasets by split; one without splits has the one that its `split` names, or `all`."""
+    found = load(dataset)
+    return dict(found) if isinstance(found, dict) else {str(found.split or "all"): found}
 
-    A dataset without splits has the one that its `split` names, or `all`.
+
+def load(dataset: str) -> Any:
+    """Return the library's own dataset, or a dictionary of them by split.
 
     Args:
         dataset: `hf:NAME` or `hf:NAME:CONFIG`, downloaded once to Hugging Face's cache (`HF_HOME`, `HF_TOKEN` and
@@ -150,16 +154,15 @@ def load_splits(dataset: str) -> dict[str, Any]:
         import datasets as library
     except ImportError as error:
         raise MissingExtraError.of("datasets", "huggingface", "a Hugging Face dataset") from error
-    load: Callable[[], Any]
+    call: Callable[[], Any]
     if dataset.startswith(PREFIX):
         name, _, config = dataset.removeprefix(PREFIX).partition(":")
         if not name:
             raise InputError(f"{dataset!r} names no dataset: write hf:NAME, such as hf:uoft-cs/cifar10")
-        load = partial(library.load_dataset, name, config or None)
+        call = partial(library.load_dataset, name, config or None)
     else:
-        load = partial(library.load_from_disk, dataset)
+        call = partial(library.load_from_disk, dataset)
     try:
-        found = load()
+        return call()
     except Exception as error:  # of many kinds, some of many lines
         raise InputError(f"{dataset!r} cannot be opened as a Hugging Face dataset: {reason(error)}") from error
-    return dict(found) if isinstance(found, dict) else {str(found.split or "all"): found}

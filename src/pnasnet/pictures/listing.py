@@ -90,14 +90,14 @@ class _Listing:
             yield from dataset_rows(source, self.image_column, self.access)
         elif is_url(source):
             yield from self._expand_url(source)
+        elif self.listed and not os.path.lexists(source):
+            yield source
         elif Path(source).is_dir() and is_saved(source):
             yield from dataset_rows(source, self.image_column, self.access)
         elif Path(source).is_dir():
             yield from find_in(source, self.passed_over)
         elif os.path.lexists(source):
             yield from self._open(source)
-        elif self.listed:
-            yield source
         else:
             yield from self._expand_pattern(source)
 

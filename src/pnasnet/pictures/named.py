@@ -3,6 +3,7 @@
 import os
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator
+from dataclasses import replace
 from functools import partial
 from typing import TypeVar
 from urllib.parse import urlsplit
@@ -104,7 +105,8 @@ def _of_zip(path: str, names: Collection[str], access: Access) -> Iterator[Pictu
 
 
 def _of_itself(path: str, names: Collection[str], access: Access) -> Iterator[Picture]:
-    return Files((path,)).pictures()
+    for picture in Files((path,)).pictures():
+        yield replace(picture, name=path)
 
 
 def _on_disk(path: str) -> str:

@@ -62,6 +62,7 @@ class _Blocks(io.RawIOBase):
 
     def __init__(self, blocks: Iterator[bytes], close: Callable[[], object]) -> None:
         self._blocks, self._close, self._block = blocks, close, memoryview(b"")
+        self._failure: Exception | None = None
 
     def readable(self) -> bool:
         return True
@@ -71,7 +72,7 @@ class _Blocks(io.RawIOBase):
         done = 0
         while done < len(target):
             if not self._block:
-                self._block = memoryview(next(self._blocks, b""))
+                self._block = memoryview(self._next(done))
                 if not self._block:
                     break
             part = self._block[: len(target) - done]
@@ -79,6 +80,18 @@ class _Blocks(io.RawIOBase):
             self._block = self._block[len(part) :]
             done += len(part)
         return done
+
+    def _next(self, done: int) -> bytes:
+        """Return the next block; a failure is raised only once all bytes before it have been read."""
+        try:
+            if self._failure is None:
+                return next(self._blocks, b"")
+        except Exception as error:
+            self._failure = error
+        if done:
+            return b""
+        assert self._failure is not None
+        raise self._failure
 
     def close(self) -> None:
         if not self.closed:

@@ -11,6 +11,7 @@ import tarfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -155,7 +156,8 @@ def _member(info: tarfile.TarInfo, start: int) -> Member:
     if info.type in _LINKS:
         folder = posixpath.dirname(info.name) if info.issym() else ""
         link = key_of(posixpath.join(folder, info.linkname))
-    parts = tuple(info.sparse or ()) if info.issparse() else ()
+    sparse: Any = info.sparse if info.issparse() else ()
+    parts: tuple[tuple[int, int], ...] = tuple(sparse or ())
     if any(place < 0 or size < 0 or place + size > info.size for place, size in parts):
         raise ValueError(f"{info.name!r} has parts beyond its end")
     return Member(info.name, start + info.offset_data, info.size, parts, link, info.isreg())
