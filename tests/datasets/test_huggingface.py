@@ -13,6 +13,7 @@ import pytest
 from pnasnet import images
 from pnasnet.datasets import LabelledImages, open_dataset
 from pnasnet.errors import ImageError, InputError, MissingExtraError
+from pnasnet.pictures import Access
 
 from tests.helpers.datasets_data import labels, picture, shades, write
 
@@ -59,6 +60,9 @@ def test_the_working_folder_is_none_of_a_dataset(here: Path, monkeypatch: pytest
         ImageError, match=r"^hf:me/pets#0: 'a.jpg' is a path in no folder that is known: write pictures into"
     ):
         data.read(0)
+    with pytest.raises(ImageError, match="hf:me/pets#1: .*/a.jpg' lies outside of"):
+        data.read(1)
+    data = open_dataset("hf:me/pets", access=Access((str(here),)))
     assert data.read(1) == f"{here}/a.jpg"
 
 

@@ -25,9 +25,12 @@ class Columns:
     classes: tuple[str, ...] | None
 
     @classmethod
-    def of(cls, schema: pa.Schema, where: str) -> "Columns":
+    def of(cls, schema: pa.Schema, where: str, image_column: str | None = None) -> "Columns":
         """Find them in a schema. Raises `InputError` if one is missing or has another type."""
-        image, label = find_pictures(schema, where), find_column(schema, LABEL_COLUMNS, where, "rename one")
+        image, label = (
+            find_pictures(schema, where, image_column),
+            find_column(schema, LABEL_COLUMNS, where, "rename one"),
+        )
         kind = schema.field(label).type
         if not (pa.types.is_integer(value_type(kind)) or is_string(kind)):
             raise InputError(f"{where!r} has in column {label!r} {kind}: labels are whole numbers or strings")

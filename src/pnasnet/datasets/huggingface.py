@@ -1,14 +1,16 @@
 """Labelled pictures in Hugging Face datasets, by name or as saved to disk."""
 
 from ..errors import InputError
-from ..pictures.access import CLOSED
+from ..pictures.access import CLOSED, Access
 from ..pictures.huggingface import RowReader, load
 from .columns import Columns, plain_labels, read_labels, refuse_missing
 from .labelled import LabelledImages
 from .splits import choose, refuse
 
 
-def open_huggingface(source: str, split: str | None) -> LabelledImages:
+def open_huggingface(
+    source: str, split: str | None, image_column: str | None = None, access: Access = CLOSED
+) -> LabelledImages:
     """Return the dataset that `hf:NAME`, `hf:NAME:CONFIG` or a folder by `save_to_disk` stands for.
 
     Each picture is named `hf:NAME/split#17`. Classes and columns are as in a Parquet file.
@@ -24,12 +26,12 @@ def open_huggingface(source: str, split: str | None) -> LabelledImages:
         where = f"{source}/{name}"
     elif split != str(dataset.split):
         refuse(split, source)
-    columns = Columns.of(dataset.features.arrow_schema, where)
+    columns = Columns.of(dataset.features.arrow_schema, where, image_column)
     if not len(dataset):
         raise InputError(f"{where!r} has no rows: open one that has some")
     names = [f"{where}#{row}" for row in range(len(dataset))]
     labels = dataset.select_columns([columns.label]).with_format("arrow")[:].column(0)
     numbers, classes = read_labels(plain_labels(labels, where), names, columns.classes)
-    read = RowReader(dataset, columns.image, where, source, CLOSED)
+    read = RowReader(dataset, columns.image, where, source, access)
     refuse_missing(read.column, names)
     return LabelledImages(names, numbers, classes, read)

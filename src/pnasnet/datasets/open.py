@@ -5,8 +5,10 @@ import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from ..errors import InputError
+from ..pictures.access import CLOSED, Access
 from ..pictures.files import match
 from ..pictures.huggingface import PREFIX, is_saved
 from ..pictures.kinds import kind_of
@@ -23,13 +25,26 @@ _BRACES = re.compile(r"\{([^{}]*)\}")
 _MAX_FILES = 100_000
 
 
-def open_dataset(source: str | os.PathLike[str], *, split: str | None = None) -> LabelledImages:
+class _Tables(NamedTuple):
+    image_column: str | None
+    access: Access
+
+
+def open_dataset(
+    source: str | os.PathLike[str],
+    *,
+    split: str | None = None,
+    image_column: str | None = None,
+    access: Access = CLOSED,
+) -> LabelledImages:
     """Return the labelled pictures in `source`; docs/datasets.md has all forms.
 
     Args:
         source: a folder for each class; Parquet files or uncompressed tar shards, one, a folder of them, or a pattern
             with `*` or `{0000..0009}`; `hf:NAME` or `hf:NAME:CONFIG`; a folder that `save_to_disk` wrote; ILSVRC-2012.
         split: which one, if there are several, such as "train"; "val" and "validation" are the same.
+        image_column: name of the column of pictures in tables; None for `image` or `img`.
+        access: the files and hosts that tables may lead to.
 
     Raises:
         InputError: it does not exist, is none of these, or is damaged or incomplete; in one line, with what to do.
@@ -37,23 +52,23 @@ def open_dataset(source: str | os.PathLike[str], *, split: str | None = None) ->
     """
     if not isinstance(source, str | os.PathLike):
         raise InputError(f"a dataset is a path, a pattern or hf:NAME, but a {type(source).__name__} was given")
-    where = os.fsdecode(source)
+    where, tables = os.fsdecode(source), _Tables(image_column, access)
     if where.startswith(PREFIX):
-        return open_huggingface(where, split)
+        return open_huggingface(where, split, *tables)
     with files.reading(repr(where), "check the path"):
         is_folder, exists = Path(where).is_dir(), Path(where).exists()
     if is_folder:
-        return _open_folder(where, split)
-    return _open_files([where] if exists else _expand(where), where, split)
+        return _open_folder(where, split, tables)
+    return _open_files([where] if exists else _expand(where), where, split, tables)
 
 
-def _open_folder(folder: str, split: str | None) -> LabelledImages:
+def _open_folder(folder: str, split: str | None, tables: _Tables) -> LabelledImages:
     if is_saved(folder):
-        return open_huggingface(folder, split)
+        return open_huggingface(folder, split, *tables)
     if splits := imagenet.kaggle_splits(folder) or split_folders(folder):
-        return _open_folder(choose(splits, split, folder), None)
-    if files := _bulk_files(folder):
-        return _open_files(files, folder, split)
+        return _open_folder(choose(splits, split, folder), None, tables)
+    if found := _bulk_files(folder):
+        return _open_files(found, folder, split, tables)
     refuse(split, folder)
     return imagenet.open_flat(folder) if imagenet.is_flat(folder) else open_folder(folder)
 
@@ -70,13 +85,13 @@ def _bulk_files(folder: str) -> list[str]:
     return files or (bulk_files(str(data)) if data.is_dir() else [])
 
 
-def _open_files(paths: Sequence[str], where: str, split: str | None) -> LabelledImages:
+def _open_files(paths: Sequence[str], where: str, split: str | None, tables: _Tables) -> LabelledImages:
     kinds = {_kind(path) for path in paths}
     if len(kinds) > 1:
         raise InputError(f"{where!r} has files of several kinds ({' '.join(sorted(kinds))}): open one kind at a time")
     paths = choose_files(paths, split, where)
     if kinds == {"parquet"}:
-        return open_parquet(paths)
+        return open_parquet(paths, *tables)
     if imagenet.is_original_tar(paths[0]) and len(paths) == 1:
         return imagenet.open_tar(paths[0])
     return open_tars(paths)

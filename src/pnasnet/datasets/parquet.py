@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from ..errors import ImageError, InputError
 from ..images import Source
-from ..pictures.access import CLOSED
+from ..pictures.access import CLOSED, Access
 from ..pictures.columns import picture_in
 from ..pictures.parquet import folder_of, opened
 from ..support.system import free_memory
@@ -20,7 +20,7 @@ from .labelled import LabelledImages
 _BATCH = 128  # rows at a time: Arrow has no struct of more than 2 GiB of bytes in one piece
 
 
-def open_parquet(paths: Sequence[str]) -> LabelledImages:
+def open_parquet(paths: Sequence[str], image_column: str | None = None, access: Access = CLOSED) -> LabelledImages:
     """Return the rows of the files in their order, each named `file.parquet#17`; the first row is 0.
 
     A file has a column `image`: a struct of `bytes` and `path` as Hugging Face writes it, bytes, or paths, which may
@@ -31,7 +31,7 @@ def open_parquet(paths: Sequence[str]) -> LabelledImages:
         InputError: a file is no Parquet file, lacks a column, or has other classes than the first one; a picture or a
             label is missing; there are no rows; the pictures need more than half of the free memory.
     """
-    columns = [_columns_of(path) for path in paths]
+    columns = [_columns_of(path, image_column) for path in paths]
     known = [found.classes for found in columns]
     if len(set(known)) > 1:
         other = paths[next(index for index, classes in enumerate(known) if classes != known[0])]
@@ -47,7 +47,7 @@ def open_parquet(paths: Sequence[str]) -> LabelledImages:
         refuse_missing(table.column(0), names[starts[-2] : starts[-1]])
     labels, classes = read_labels(_one_column(tables, paths), names, known[0])
     pictures = tuple(table.column(0) for table in tables)
-    return LabelledImages(names, labels, classes, _Pictures(pictures, starts, tuple(paths)))
+    return LabelledImages(names, labels, classes, _Pictures(pictures, starts, tuple(paths), access))
 
 
 @dataclass(frozen=True)
@@ -57,11 +57,12 @@ class _Pictures:
     columns: tuple[pa.ChunkedArray, ...]
     starts: Sequence[int]
     paths: tuple[str, ...]
+    access: Access
 
     def __call__(self, index: int) -> Source:
         file = bisect.bisect_right(self.starts, index) - 1
         row, path = index - self.starts[file], self.paths[file]
-        return picture_in(self.columns[file][row], folder_of(path), CLOSED, f"{path}#{row}")
+        return picture_in(self.columns[file][row], folder_of(path), self.access, f"{path}#{row}")
 
 
 @contextmanager
@@ -74,9 +75,9 @@ def _open(path: str) -> Iterator[Any]:
         raise InputError(str(error)) from error
 
 
-def _columns_of(path: str) -> Columns:
+def _columns_of(path: str, image_column: str | None) -> Columns:
     with _open(path) as file:
-        return Columns.of(file.schema_arrow, path)
+        return Columns.of(file.schema_arrow, path, image_column)
 
 
 def _read(path: str, columns: Columns) -> pa.Table:
