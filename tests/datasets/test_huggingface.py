@@ -60,7 +60,7 @@ def test_the_working_folder_is_none_of_a_dataset(here: Path, monkeypatch: pytest
         ImageError, match=r"^hf:me/pets#0: 'a.jpg' is a path in no folder that is known: write pictures into"
     ):
         data.read(0)
-    with pytest.raises(ImageError, match="hf:me/pets#1: .*/a.jpg' lies outside of"):
+    with pytest.raises(ImageError, match=r"hf:me/pets#1: .*/a.jpg' lies outside of"):
         data.read(1)
     data = open_dataset("hf:me/pets", access=Access((str(here),)))
     assert data.read(1) == f"{here}/a.jpg"
