@@ -1,5 +1,6 @@
 """Folders and files: overwriting, joining, and what belongs to others."""
 
+import json
 import shutil
 from collections.abc import Callable
 from functools import partial
@@ -264,3 +265,55 @@ def test_names_of_files_that_are_neither(module: Module, tmp_path: Path) -> None
             run(module, tmp_path / name, photos)
     run(module, tmp_path / "features.v2", photos)
     assert len(rows_of(tmp_path / "features.v2")) == 3
+
+
+@pytest.mark.parametrize(
+    ("column", "values"),
+    [("status", [1, 2, 3]), ("status", None), ("path", None), ("embedding", [1, 2, 3])],
+)
+def test_parts_that_somebody_wrote_anew_are_one_line(
+    module: Module, tmp_path: Path, column: str, values: list[int] | None
+) -> None:
+    photos = write_folder(tmp_path / "photos", {**pictures(2), "00002.jpg": b"no picture"})
+    run(module, tmp_path / "out", photos)
+    (part,) = FeatureFolder(tmp_path / "out").parts()
+    table = pq.read_table(part)
+    place = table.schema.get_field_index(column)
+    table = table.remove_column(place) if values is None else table.set_column(place, column, pa.array(values))
+    pq.write_table(table, part)
+    with pytest.raises(OutputError, match=rf"{part.name} is damaged \(.*\): remove it and repeat") as caught:
+        run(module, tmp_path / "out", photos, mode="retry-errors")
+    assert "\n" not in str(caught.value)
+
+
+def test_null_paths_and_copies_under_other_names(module: Module, tmp_path: Path) -> None:
+    photos = write_folder(tmp_path / "photos", {**pictures(2), "00002.jpg": b"no picture"})
+    run(module, tmp_path / "out", photos)
+    (part,) = FeatureFolder(tmp_path / "out").parts()
+    shutil.copy(part, part.with_name("part-00000009-000000000.parquet"))  # says that it is unit 0
+    assert run(module, tmp_path / "out", photos).kept == 3
+    part.with_name("part-00000009-000000000.parquet").unlink()
+    table = pq.read_table(part)
+    nulls = pa.array([None] * 3, pa.string())
+    pq.write_table(table.set_column(0, pa.field("path", pa.string()), nulls), part)
+    (tmp_path / "out/_complete.json").unlink()
+    assert run(module, tmp_path / "out", photos).failed == 1
+
+
+def test_a_folder_of_an_earlier_version_is_refused_with_one_line(module: Module, tmp_path: Path) -> None:
+    photos = write_folder(tmp_path / "photos", pictures(3))
+    run(module, tmp_path / "out", photos)
+    settings = json.loads((tmp_path / "out/_settings.json").read_text())
+    del settings["format"]
+    (tmp_path / "out/_settings.json").write_text(json.dumps(settings))
+    (tmp_path / "out/.lock").rename(tmp_path / "out/_lock")
+    (tmp_path / "out/_overwriting.json").write_text('"hash"')
+    before = rows_of(tmp_path / "out")
+    with pytest.raises(
+        OutputError, match=r"was created by an earlier version, with other settings \(format: none → 2\)"
+    ) as e:
+        run(module, tmp_path / "out", photos)
+    assert not hasattr(e.value, "__notes__")
+    assert rows_of(tmp_path / "out") == before
+    run(module, tmp_path / "out", photos, mode="overwrite")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "photos"]

@@ -8,12 +8,26 @@ _LOGGER = logging.getLogger("pnasnet")
 
 
 class _Echo(logging.Handler):
+    """Prints each distinct line once, however many models or endpoints log it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.printed = set[str]()
+
     def emit(self, record: logging.LogRecord) -> None:
-        click.echo(self.format(record), err=True)
+        line = self.format(record)
+        if line not in self.printed:
+            self.printed.add(line)
+            click.echo(line, err=True)
 
 
 def show_logs(*, quiet: bool) -> None:
-    """Print the library's notes and warnings; if `quiet`, only warnings."""
-    if not any(isinstance(handler, _Echo) for handler in _LOGGER.handlers):
-        _LOGGER.addHandler(_Echo())
+    """Print the library's notes; only its warnings if `quiet`."""
+    echo = next((handler for handler in _LOGGER.handlers if isinstance(handler, _Echo)), None)
+    if echo is None:
+        echo = _Echo()
+        _LOGGER.addHandler(echo)
+        # A library that calls logging.warning() gives the root logger a handler, which would print our lines, too.
+        _LOGGER.propagate = bool(logging.getLogger().handlers)
+    echo.printed.clear()
     _LOGGER.setLevel(logging.WARNING if quiet else logging.INFO)

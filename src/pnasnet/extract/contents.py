@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from ..errors import OutputError
 from .folder import CONTENTS, FeatureFolder
+from .part import reading_part
 
 Vectors = Mapping[str, NDArray[np.floating]]
 """A vector [F] for each column."""
@@ -90,7 +91,7 @@ class Contents:
 
 def _read_row(path: Path, row: int) -> Vectors | None:
     """Return the vectors of a row, reading only its row group; None if the part was replaced and has no such row."""
-    with pq.ParquetFile(path) as part:
+    with reading_part(path), pq.ParquetFile(path) as part:
         names = [name for name in part.schema_arrow.names if name.startswith("embedding")]
         for group in range(part.num_row_groups):
             rows = part.metadata.row_group(group).num_rows

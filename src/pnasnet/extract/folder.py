@@ -29,10 +29,12 @@ from ..errors import InputError, OutputError
 from ..pictures import Unit
 from ..support.files import read_json, reading, replacing, write_json, writing
 from ..support.locks import LOCK, locked
-from .part import ERROR, NAME, UNREACHABLE, Part
+from .part import ERROR, NAME, UNREACHABLE, Part, reading_part
 
 SETTINGS, INPUTS, COMPLETE, CONTENTS = "_settings.json", "_inputs.jsonl", "_complete.json", "_contents.sqlite"
 REPORTS = ("_report.json", "_report.html")
+FORMAT = "2"
+"""The setting `format` of runs of `embed`; earlier versions had none, and identified weights differently."""
 _BEFORE = ("_lock", "_overwriting.json")  # which versions before this one wrote
 _FILES = {SETTINGS, INPUTS, COMPLETE, LOCK, *REPORTS, *_BEFORE}
 _FILES |= {f"{CONTENTS}{end}" for end in ("", "-wal", "-shm", "-journal")}
@@ -92,9 +94,10 @@ class FeatureFolder:
         self.check_ours()
         with locked(self.path):
             if differences := self.differences(settings):
+                old = "by an earlier version, " if any(each.startswith("format: none") for each in differences) else ""
                 raise OutputError(
-                    f"{self.path} was created with other settings ({'; '.join(differences)}): use the same settings, "
-                    "choose another folder, or pass --overwrite (overwrite=True)"
+                    f"{self.path} was created {old}with other settings ({'; '.join(differences)}): use the same "
+                    "settings, choose another folder, or pass --overwrite (overwrite=True)"
                 )
             if not (self.path / SETTINGS).exists():
                 self.write_json(SETTINGS, settings)
@@ -179,7 +182,7 @@ class FeatureFolder:
 
     def replace_rows(self, part: Part, rows: Sequence[int], table: pa.Table) -> None:
         """Replace rows of a part, given by their numbers within the unit, and keep the others."""
-        with reading(self.path / part.name, kind=OutputError):
+        with reading_part(self.path / part.name):
             old = pq.read_table(self.path / part.name).cast(table.schema)
         order = np.arange(part.rows)
         order[np.array(rows) - part.first] = part.rows + np.arange(len(rows))

@@ -12,8 +12,8 @@ import os
 import re
 import secrets
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -30,7 +30,7 @@ from .columns import Column
 from .folder import FeatureFolder, settings_hash
 from .inputs import Inputs
 from .options import DEFAULTS, ExtractOptions
-from .part import parquet_writer
+from .part import parquet_writer, read_groups
 from .report import failures_in, move_report, write_report
 from .run import Fill, Report, Sources, count_rows, fill_here, settings_of
 from .schema import FeatureSchema
@@ -158,7 +158,7 @@ class _Run:
         if self._mode == "resume" and not inputs.are_listed:
             raise OutputError(f"nothing to resume: no run has started in {folder.path}; leave out --resume")
         try:
-            with folder.opened(self._settings):
+            with folder.opened(self._settings), _noting(folder):
                 vanished = inputs.add(self._sources.units()) if self._mode == "add" and inputs.are_listed else 0
                 mark = folder.mark(self._settings)
                 again = self._mode == "retry-errors" and mark.get("failed")
@@ -166,9 +166,9 @@ class _Run:
                 report.vanished = vanished
                 finish(report)
                 return report
-        except BaseException as error:
-            _add_note(folder, inputs, error)
-            raise
+        finally:
+            if not inputs.are_listed and not folder.differences(self._settings):
+                folder.remove()  # nothing was begun
 
     def _complete(self, folder: FeatureFolder, inputs: Inputs) -> Report:
         """Compute the missing rows, and mark the folder complete; raise `InputError` if some are unreachable."""
@@ -201,15 +201,16 @@ def _before(mark: Mapping[str, Any]) -> Report:
     return Report(kept=mark["rows"], failed=mark["failed"], failed_before=mark["failed"])
 
 
-def _add_note(folder: FeatureFolder, inputs: Inputs, error: BaseException) -> None:
-    """Say how many rows are kept, or remove a folder in which nothing was begun."""
-    with suppress(OutputError, InputError):
-        if getattr(error, "__notes__", None):
-            return  # of joining: all rows are safe
-        if rows := folder.rows():
-            error.add_note(f"{counted(rows, 'row')} are kept in {folder.path}; repeat the command to resume")
-        elif not inputs.are_listed:
-            folder.remove()
+@contextmanager
+def _noting(folder: FeatureFolder) -> Iterator[None]:
+    """Add the number of kept rows to an error that ends a run, unless it has a note already."""
+    try:
+        yield
+    except BaseException as error:
+        with suppress(OutputError, InputError):
+            if not hasattr(error, "__notes__") and (rows := folder.rows()):
+                error.add_note(f"{counted(rows, 'row')} are kept in {folder.path}; repeat the command to resume")
+        raise
 
 
 def _join(
@@ -224,10 +225,8 @@ def _join(
     try:
         with replacing(file) as temporary, temporary.open("wb") as out, parquet_writer(out, arrow) as writer:
             for path in folder.parts():
-                with pq.ParquetFile(path) as part:
-                    for group in range(part.num_row_groups):
-                        table = part.read_row_group(group)
-                        writer.write_table(table.cast(arrow), row_group_size=max(1, len(table)))
+                for table in read_groups(path, arrow):
+                    writer.write_table(table, row_group_size=max(1, len(table)))
     except OutputError as error:
         error.add_note(f"all {counted(rows, 'row')} are safe in {folder.path}; repeat the command to join them")
         raise

@@ -1,6 +1,8 @@
 """A part: a Parquet file of consecutive rows, written whole, whose metadata say which rows of which unit they are."""
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -52,10 +54,8 @@ class Part:
     @classmethod
     def read(cls, path: Path) -> "Part | None":
         """Read a footer; returns None for a file of another program. Raises `OutputError` if it is damaged."""
-        try:
+        with reading_part(path):
             footer = pq.read_metadata(path)
-        except (OSError, pa.ArrowException) as error:
-            raise _damaged(path, error) from error
         stated = footer.metadata or {}
         numbers = [stated.get(key, b"0") for key in (_LAST, _REST, _UNREACHABLE)]
         try:
@@ -67,11 +67,9 @@ class Part:
 
     def rows_with(self, path: Path, statuses: tuple[str, ...]) -> tuple[int, ...]:
         """Return the numbers, within the unit, of the rows with one of these statuses."""
-        try:
+        with reading_part(path):
             column = pq.read_table(path, columns=["status"])["status"]
             chosen = pc.is_in(column, pa.array(statuses, column.type))
-        except (OSError, pa.ArrowException, KeyError) as error:
-            raise _damaged(path, error) from error
         return tuple(self.first + place for place in pc.indices_nonzero(chosen).to_pylist())
 
     def write(self, file: object, table: pa.Table) -> None:
@@ -98,6 +96,20 @@ def parquet_writer(file: object, schema: pa.Schema) -> pq.ParquetWriter:
     )
 
 
-def _damaged(path: Path, error: Exception) -> OutputError:
-    said = reason(error) if isinstance(error, OSError) else " ".join(str(error).split())
-    return OutputError(f"{path} is damaged ({said}): remove it and repeat the command, which computes its rows again")
+def read_groups(path: Path, schema: pa.Schema) -> Iterator[pa.Table]:
+    """Yield the row groups of a part. Raises `OutputError` if it is damaged."""
+    with reading_part(path), pq.ParquetFile(path) as part:
+        for group in range(part.num_row_groups):
+            yield part.read_row_group(group).cast(schema)
+
+
+@contextmanager
+def reading_part(path: Path) -> Iterator[None]:
+    """Turn what reading a damaged part raises, or one that somebody else wrote, into an `OutputError` of one line."""
+    try:
+        yield
+    except (OSError, pa.ArrowException, KeyError, TypeError, ValueError) as error:
+        why = reason(error) if isinstance(error, OSError) else " ".join(str(error).split())
+        raise OutputError(
+            f"{path} is damaged ({why}): remove it and repeat the command, which computes its rows again"
+        ) from error

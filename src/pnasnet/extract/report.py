@@ -15,7 +15,7 @@ from .._version import __version__
 from ..reports.pages import render
 from ..support.files import write_text, writing
 from .folder import REPORTS, FeatureFolder
-from .part import UNREACHABLE
+from .part import UNREACHABLE, reading_part
 from .run import Report
 
 REPORT_JSON, REPORT_HTML = REPORTS
@@ -65,14 +65,14 @@ def failures_in(folder: FeatureFolder) -> Failures:
     """Return the failures of all rows, read a row group at a time. Raises `OutputError` for a damaged part."""
     failures = Failures()
     for path in folder.parts():
-        with pq.ParquetFile(path) as part:
+        with reading_part(path), pq.ParquetFile(path) as part:
             for batch in part.iter_batches(columns=["path", "status", "error"]):
                 failures.rows += len(batch)
                 for row in batch.filter(pc.is_valid(batch["error"])).to_pylist():
                     if row["status"] == UNREACHABLE:
                         failures.unreachable += 1
                     else:
-                        failures.add(row["path"], row["error"])
+                        failures.add(row["path"] or "", row["error"])
     return failures
 
 

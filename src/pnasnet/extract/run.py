@@ -12,7 +12,7 @@ from .columns import Column
 from .contents import Contents
 from .embed import extract_columns
 from .feed import AHEAD, feed, read_ahead, read_or_fail, read_picture
-from .folder import FeatureFolder, Kept
+from .folder import FORMAT, FeatureFolder, Kept
 from .inputs import Inputs
 from .keeper import Keeper
 from .options import ExtractOptions
@@ -189,6 +189,7 @@ def settings_of(sources: Sources, columns: Sequence[Column]) -> dict[str, Any]:
     """Return the settings that a resumed run must share: the sources, and everything that determines the vectors."""
     stated = {column.name: column.metadata() for column in columns}
     return {
+        "format": FORMAT,
         "sources": [name if is_url(name) else name.rstrip("/") or "/" for name in sources.names],  # as tab completes
         **{
             f"{name}.{key.removeprefix('pnasnet.')}": value
