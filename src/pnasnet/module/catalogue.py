@@ -7,7 +7,6 @@ from ..architecture.network_file import is_network_file, read_network
 from ..architecture.plan import resolve
 from ..architecture.zoo import NETWORKS, NamedNetwork, PublishedWeights, find_named
 from ..weights.fetch import available
-from .open import open_model
 
 
 def list_models() -> list[str]:
@@ -24,6 +23,8 @@ def find_network(name: str) -> NamedNetwork:
         return read_network(Path(name))
     if (name in NETWORKS or not Path(name).exists()) and (named := find_named(name)):
         return named.network
+    from .open import open_model  # which needs NumPy and Pillow
+
     model = open_model(name, offline=True)
     return NamedNetwork(model.name, model.spec, ())
 
