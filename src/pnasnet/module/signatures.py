@@ -148,7 +148,8 @@ def check_images(images: Any, size: tuple[int, int]) -> None:
         hint = "divide by 255, and " if dtype == "uint8" else ""
         raise InputError(f"images are {given}; expected {expected}: {hint}convert to float32")
     if shape[0] and not _is_remote(images):
-        low, high = float(images.min()), float(images.max())
+        values = images.detach() if hasattr(images, "detach") else images
+        low, high = float(values.min()), float(values.max())
         if not (low >= -RANGE_TOLERANCE and high <= 1 + RANGE_TOLERANCE):
             raise InputError(f"images have values from {low:g} to {high:g}; expected {expected}")
 

@@ -1,0 +1,128 @@
+"""What `embed` and `classify` accept, and what they compute."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+import torch
+from PIL import Image
+
+from pnasnet import Module
+from pnasnet.errors import ImageError, InputError, UnknownNameError
+from pnasnet.images import preprocess
+
+PHOTOS = sorted((Path(__file__).parents[2] / "examples" / "photos").glob("*.jpg"))[:3]
+NAMES = [str(path) for path in PHOTOS]
+
+
+def pixels(path: Path) -> np.ndarray:
+    from pnasnet.images import decode
+
+    return decode(path)
+
+
+@pytest.fixture(scope="module")
+def module() -> Module:
+    return Module("pnasnet_tiny")
+
+
+@pytest.fixture(scope="module")
+def expected(module: Module) -> np.ndarray:
+    return module(np.stack([preprocess(path, (32, 32), "hub") for path in PHOTOS]))
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        PHOTOS,
+        tuple(NAMES),
+        np.array(NAMES),
+        np.array(NAMES, object),
+        pd.Series(NAMES),
+        pd.Series(NAMES, index=[7, 8, 9]),
+        pa.array(NAMES),
+        pa.chunked_array([NAMES[:1], NAMES[1:]]),
+        pa.array([path.read_bytes() for path in PHOTOS]),
+        [PHOTOS[0], PHOTOS[1].read_bytes(), bytearray(PHOTOS[2].read_bytes())],
+        [Image.fromarray(pixels(path)) for path in PHOTOS],
+        [pixels(path) for path in PHOTOS],
+        dict.fromkeys(NAMES).keys(),
+    ],
+    ids=lambda given: f"{type(given).__module__}.{type(given).__name__}",
+)
+def test_every_kind_of_list_is_the_same_pictures(module: Module, expected: np.ndarray, given: Any) -> None:
+    np.testing.assert_allclose(module.embed(given), expected, atol=1e-3 * expected.max())
+
+
+def test_one_picture_of_any_kind_is_a_list_of_one(module: Module, expected: np.ndarray) -> None:
+    one = PHOTOS[0]
+    for given in (
+        one,
+        str(one),
+        one.read_bytes(),
+        memoryview(one.read_bytes()),
+        Image.fromarray(pixels(one)),
+        pixels(one),
+    ):
+        np.testing.assert_allclose(module.embed(given), expected[:1], atol=1e-3 * expected.max())
+
+
+def test_a_batch_of_pixels_is_as_many_pictures(module: Module) -> None:
+    batch = np.random.default_rng(0).integers(0, 256, (3, 40, 50, 3), np.uint8)
+    np.testing.assert_array_equal(module.embed(batch), module.embed(list(batch)))
+    assert module.embed(batch[:0]).shape == module.embed([]).shape == (0, 960)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (3, "pictures must be paths, .* not int"),
+        ({"a": "b.jpg"}, "not a mapping: pass its values"),
+        ([None], "an image must be a path, bytes or a PIL image, but a NoneType"),
+        (np.zeros((4, 4, 3), np.float32), r"pixels must be uint8 \[H, W, 3\], but float32"),
+        ([np.zeros((4, 4), np.uint8)], r"pixels must be uint8 \[H, W, 3\], but uint8 \[4, 4\]"),
+        (["https://example.org/a.jpg"], "is a URL, which a module does not fetch: download it"),
+    ],
+)
+def test_anything_else_is_refused_in_one_line(module: Module, given: Any, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        module.embed(given)
+
+
+def test_a_damaged_picture_is_named(module: Module) -> None:
+    with pytest.raises(ImageError, match=r"test_pictures\.py"):
+        module.embed([PHOTOS[0], Path(__file__)])
+
+
+@pytest.mark.parametrize("size", [0, -1])
+def test_a_batch_has_at_least_one_picture(module: Module, size: int) -> None:
+    for use in (module.embed, module.classify):
+        with pytest.raises(InputError, match=f"batch_size must be at least 1, not {size}"):
+            use(PHOTOS, batch_size=size)
+
+
+@pytest.mark.parametrize("preset", ["slim", "timm"])
+def test_a_preset_of_the_callers_is_used(module: Module, preset: str) -> None:
+    images = np.stack([preprocess(path, (32, 32), preset) for path in PHOTOS])
+    np.testing.assert_allclose(module.embed(PHOTOS, preset=preset), module(images), rtol=1e-5)
+    assert not np.allclose(module.embed(PHOTOS, preset=preset), module.embed(PHOTOS), rtol=1e-2)
+    assert module.classify(PHOTOS, preset=preset) != module.classify(PHOTOS)
+    logits = torch.from_numpy(module(images, signature="image_classification"))
+    best = logits.softmax(1).max(1).values.tolist()
+    assert [rows[0][1] for rows in module.classify(PHOTOS, preset=preset)] == pytest.approx(best, rel=1e-4)
+    with pytest.raises(UnknownNameError, match="preset"):
+        module.embed(PHOTOS, preset="nothing")
+
+
+def test_classes_are_the_likeliest_best_first(module: Module) -> None:
+    images = np.stack([preprocess(path, (32, 32), "hub") for path in PHOTOS])
+    probabilities = torch.from_numpy(module(images, signature="image_classification")).softmax(1)
+    assert module.labels is not None
+    for found, row in zip(module.classify(PHOTOS, top=3), probabilities, strict=True):
+        values, order = row.topk(3)
+        assert [name for name, _ in found] == [module.labels[i] for i in order]
+        assert [value for _, value in found] == pytest.approx(values.tolist(), rel=1e-4)
+    assert len(module.classify(PHOTOS[0], top=99)[0]) == 10
