@@ -73,7 +73,7 @@ def test_training_in_inference_mode_is_told_once(caplog: pytest.LogCaptureFixtur
 
 
 @pytest.mark.parametrize("way", [{"training": False}, {"training": True}])
-def test_a_mode_that_was_asked_for_is_not_told(way: dict[str, bool], caplog: pytest.LogCaptureFixture) -> None:
+def test_a_mode_that_was_asked_for_is_not_told(way: dict[str, Any], caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO, "pnasnet"):
         trainable()(IMAGES, **way)
         trainable(tags={"train"})(IMAGES)
