@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from PIL import ExifTags, Image
@@ -120,6 +121,33 @@ def test_orientations_that_were_not_applied_are_counted(tmp_path: Path) -> None:
     assert "2 photos of this run have an EXIF orientation" in (tmp_path / "out/_report.html").read_text()
     applied = run("embed", tmp_path, *MODEL, "-o", tmp_path / "f.parquet", "--exif")
     assert "orientation" not in applied.stderr
+
+
+def test_files_that_were_passed_over_are_counted_and_named(tmp_path: Path, photos: Path) -> None:
+    (photos / "a.heic").write_bytes(b"x")
+    (photos / "notes.txt").write_text("x")
+    (photos / "photo").write_bytes((PHOTOS / "coffee.jpg").read_bytes())
+    result = run("embed", photos, *MODEL, "-o", tmp_path / "out", "--quiet")
+    (line,) = [line for line in result.stderr.splitlines() if "passed over" in line]
+    assert line.startswith("passed over 3 files without the suffix of a picture: ")
+    assert all(word in line for word in ("1 without suffix (JPEG inside", "1 .heic", "1 .txt"))
+    report = json.loads((tmp_path / "out/_report.json").read_text())
+    assert report["this_run"]["passed_over"] == line
+    assert "This run passed over 3 files" in (tmp_path / "out/_report.html").read_text()
+    assert "passed over" not in run("embed", PHOTOS, *MODEL, "-o", tmp_path / "b").stderr
+
+
+def test_tables_with_a_column_of_another_name_and_paths_elsewhere(tmp_path: Path, photos: Path) -> None:
+    table = tmp_path / "tables/t.parquet"
+    table.parent.mkdir()
+    pq.write_table(pa.table({"photo": [f"{photos}/coffee.jpg", "rocket.jpg"]}), table)
+    assert "--image-column" in error_of(run("embed", table, *MODEL, "-o", tmp_path / "out"))
+    named = ("embed", table, *MODEL, "--image-column", "photo")
+    outside = run(*named, "-o", tmp_path / "out")
+    assert outside.exit_code == 3
+    assert "--root" in outside.stderr
+    assert run(*named, "--root", photos, "-o", tmp_path / "below").exit_code == 0
+    assert "other settings (sources: " in error_of(run(*named, "--root", photos, "-o", tmp_path / "out"))
 
 
 def test_quiet_and_last_line(tmp_path: Path, photos: Path) -> None:

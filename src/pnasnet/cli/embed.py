@@ -17,7 +17,7 @@ from .progress import bars
 from .sections import Decorator, command, section
 
 if TYPE_CHECKING:
-    from ..extract import ExtractOptions, Report
+    from ..extract import ExtractOptions, Report, Sources
     from ..extract.on_ray import RayOptions
     from ..extract.output import Mode
     from ..module.choice import ModelChoice
@@ -32,6 +32,9 @@ class Named:
     sources: tuple[str, ...] = ()
     files_from: str | None = None
     null: bool = False
+    image_column: str | None = None
+    roots: tuple[str, ...] = ()
+    hosts: tuple[str, ...] = ()
 
     def check(self) -> None:
         """Raise for what is known to be wrong before anything is listed."""
@@ -46,15 +49,27 @@ class Named:
     @property
     def names(self) -> tuple[str, ...]:
         """What identifies the sources of a run."""
-        return self.sources if self.files_from is None else (*self.sources, f"--files-from={self.files_from}")
+        lists = [] if self.files_from is None else [self.files_from]
+        columns = [] if self.image_column is None else [self.image_column]
+        named = {"files-from": lists, "image-column": columns, "root": self.roots, "allow-url-host": self.hosts}
+        return (*self.sources, *(f"--{option}={value}" for option, values in named.items() for value in values))
 
-    def units(self) -> "Iterator[Unit]":
-        """List all of them."""
-        from ..extract import list_units, read_list
+    def listed(self) -> "Sources":
+        """Return what lists all of them."""
+        from ..extract import Sources, list_units, read_list
+        from ..pictures import Access, PassedOver
 
-        yield from list_units(self.sources)
-        if self.files_from is not None:
-            yield from list_units(read_list(self.files_from, null=self.null), listed=True)
+        passed_over = PassedOver()
+        tables = partial(
+            list_units, image_column=self.image_column, access=Access(self.roots, self.hosts), passed_over=passed_over
+        )
+
+        def units() -> "Iterator[Unit]":
+            yield from tables(self.sources)
+            if self.files_from is not None:
+                yield from tables(read_list(self.files_from, null=self.null), listed=True)
+
+        return Sources(units, self.names, passed_over)
 
 
 @dataclass(frozen=True)
@@ -128,6 +143,23 @@ def _as(name: str, kind: type, *options: Decorator) -> Decorator:
             "exist becomes a row with an error.",
         ),
         click.option("-0", "--null", is_flag=True, help="Entries of the list end with a zero byte (find -print0)."),
+        click.option(
+            "--image-column", metavar="NAME", help="Column of photos in Parquet files.  [default: image or img]"
+        ),
+        click.option(
+            "--root",
+            "roots",
+            multiple=True,
+            metavar="DIR",
+            help="Open paths in Parquet files only below DIR. May be repeated.  [default: the folder of the file]",
+        ),
+        click.option(
+            "--allow-url-host",
+            "hosts",
+            multiple=True,
+            metavar="HOST",
+            help="Open URLs in Parquet files that lead to HOST, or to the bucket HOST. May be repeated.",
+        ),
     ),
 )
 @section(
@@ -234,7 +266,7 @@ def embed(
       pnasnet embed photos/ --weights pnasnet-5_large_2017_12_13.tar.gz -o features.parquet
       pnasnet embed 's3://bucket/*.tar' --address ray://head:10001 --cpus 4 -o /shared/features
     """
-    from ..extract import ColumnBuilder, Sources, extract_to
+    from ..extract import ColumnBuilder, extract_to
     from ..extract.output import check_output
     from ..extract.run import Fill, fill_here
 
@@ -256,7 +288,7 @@ def embed(
     with stop_on_signal() as stop, bars(quiet, "image") as shown:
         report = extract_to(
             target.output,
-            Sources(named.units, named.names),
+            named.listed(),
             build(),
             options,
             mode=mode,
@@ -285,6 +317,8 @@ def _print(report: "Report", target: Target) -> None:
         notes.append(f"failed: {new - len(report.errors):,} more; see the column error")
     if report.failed_before:
         notes.append(f"failed: {report.failed_before:,} in earlier runs; see the column error, or try --retry-errors")
+    if report.passed_over:
+        notes.append(report.passed_over)
     if report.unturned:
         notes.append(f"{counted(report.unturned, 'photo')} with an EXIF orientation that was not applied; see --exif")
     if report.vanished:

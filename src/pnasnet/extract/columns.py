@@ -15,6 +15,7 @@ from .._version import __version__
 from ..errors import InputError, UnknownNameError
 from ..images import Preset, get_preset
 from ..module.choice import ModelChoice
+from ..support.urls import redact
 from .options import ExtractOptions
 
 if TYPE_CHECKING:
@@ -80,8 +81,8 @@ class Column:
         height, width = module.image_size
         return {
             "pnasnet.version": __version__,
-            "pnasnet.model": module.model.name,
-            "pnasnet.weights": module.model.origin,
+            "pnasnet.model": redact(module.model.name),
+            "pnasnet.weights": redact(module.model.origin),
             "pnasnet.weights_sha256": module.model.checksum or "",
             "pnasnet.endpoint": self.endpoint,
             "pnasnet.shape": "x".join(map(str, self.shape)),

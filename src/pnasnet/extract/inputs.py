@@ -5,8 +5,10 @@ the files, shards, tables and splits whose names are not in the list yet.
 """
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
-from itertools import chain
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from itertools import chain, zip_longest
+from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +16,7 @@ from numpy.typing import NDArray
 from ..errors import InputError
 from ..pictures import Files, Unit, in_units
 from ..support.files import reading, replacing
+from ..support.urls import is_url, redact
 from .contents import digest_of
 from .folder import INPUTS, FeatureFolder
 
@@ -54,8 +57,28 @@ class Inputs:
         lines = _lines(units)
         if (first := next(lines, None)) is None:
             raise InputError("the list names no source: there is nothing to extract")
-        with replacing(self._path) as temporary, temporary.open("wb") as file:
+        with self._replacing() as file:
             file.writelines(chain([first], lines))
+
+    @contextmanager
+    def _replacing(self) -> Iterator[BinaryIO]:
+        """Write the list anew, for the user's eyes alone: URLs in it may hold credentials."""
+        with replacing(self._path) as temporary, temporary.open("wb") as file:
+            temporary.chmod(0o600)
+            yield file
+
+    def renew(self, listed: Callable[[], Iterable[Unit]]) -> None:
+        """If the list holds credentials, replace them by those of today's listing, provided it lists the same inputs.
+
+        A signature that has expired so does not stop a run from being resumed. Raises `OutputError`.
+        """
+        if not any(_has_credentials(unit) for unit in self):
+            return
+        with suppress(_ChangedError, InputError), self._replacing() as file:
+            for old, new in zip_longest(self, listed()):
+                if old is None or new is None or old.inputs != new.inputs or old.kind != new.kind:
+                    raise _ChangedError
+                file.write(_line(new))
 
     def add(self, listed: Iterable[Unit]) -> int:
         """Append what of `listed` is new, and return how many known inputs are not listed any more.
@@ -67,7 +90,7 @@ class Inputs:
         lines = _lines(in_units(_new(known, listed)))
         if (first := next(lines, None)) is None:
             return known.unseen
-        with replacing(self._path) as temporary, temporary.open("wb") as file:
+        with self._replacing() as file:
             with self._path.open("rb") as old:
                 while block := old.read(1 << 20):
                     file.write(block)
@@ -77,8 +100,23 @@ class Inputs:
         return known.unseen
 
 
+class _ChangedError(Exception):
+    """The sources list other inputs than before."""
+
+
 def _lines(units: Iterable[Unit]) -> Iterator[bytes]:
-    return (json.dumps(unit.to_dict()).encode() + b"\n" for unit in units)
+    return map(_line, units)
+
+
+def _line(unit: Unit) -> bytes:
+    return json.dumps(unit.to_dict()).encode() + b"\n"
+
+
+def _has_credentials(unit: Unit) -> bool:
+    """Return whether a URL of the unit differs from what may be shown of it."""
+    values = unit.to_dict().values()
+    texts = chain.from_iterable(value if isinstance(value, tuple | list) else (value,) for value in values)
+    return any(isinstance(text, str) and is_url(text) and redact(text) != text for text in texts)
 
 
 def _new(known: "_Known", listed: Iterable[Unit]) -> Iterator[str | Unit]:

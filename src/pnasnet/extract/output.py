@@ -173,7 +173,9 @@ class _Run:
     def _complete(self, folder: FeatureFolder, inputs: Inputs) -> Report:
         """Compute the missing rows, and mark the folder complete; raise `InputError` if some are unreachable."""
         started = time.perf_counter()
-        if not inputs.are_listed:
+        if inputs.are_listed:
+            inputs.renew(self._sources.units)
+        else:
             inputs.write(self._sources.units())
         kept = folder.resume(retry_errors=self._mode == "retry-errors")
         report = Report(kept=sum(each.rows - each.repeated for each in kept.values()))
@@ -182,6 +184,7 @@ class _Run:
         advance = counter(self._progress, "photos", count_rows(inputs, kept), report.kept)
         self._fill(folder, kept, self._columns, self._options, report, advance)
         report.seconds = time.perf_counter() - started
+        report.passed_over = str(self._sources.passed_over)
         failures = failures_in(folder)
         report.rows = failures.rows - report.kept  # rows of a worker that was lost are counted nowhere else
         report.unreachable = failures.unreachable

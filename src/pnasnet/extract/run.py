@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from ..errors import InputError
-from ..pictures import Unit
-from ..support.urls import is_url
+from ..pictures import PassedOver, Unit
+from ..support.urls import is_url, redact
 from .columns import Column
 from .contents import Contents
 from .embed import extract_columns
@@ -36,6 +36,7 @@ class Report:
         unreachable: rows with the status `unreachable`; the same command computes them again.
         unturned: rows of this run whose photo has an EXIF orientation that was not applied.
         vanished: inputs of the folder that are not listed any more, if they were listed again.
+        passed_over: which files in folders were passed over, in one line; empty if none were, or nothing was listed.
         errors: the first few errors, one line each.
         outage: why the last unreachable row is unreachable.
         seconds: duration of the run.
@@ -50,6 +51,7 @@ class Report:
     unreachable: int = 0
     unturned: int = 0
     vanished: int = 0
+    passed_over: str = ""
     errors: list[str] = field(default_factory=list)
     outage: str | None = None
     seconds: float = 0.0
@@ -84,6 +86,8 @@ class Sources:
 
     units: Callable[[], Iterable[Unit]]
     names: Sequence[str]
+    passed_over: PassedOver = field(default_factory=PassedOver)
+    """Counts the files that listing the units does not take."""
 
 
 class Fill(Protocol):
@@ -186,11 +190,14 @@ class _Outage:
 
 
 def settings_of(sources: Sources, columns: Sequence[Column]) -> dict[str, Any]:
-    """Return the settings that a resumed run must share: the sources, and everything that determines the vectors."""
+    """Return the settings that a resumed run must share: the sources, and everything that determines the vectors.
+
+    Without credentials: a rotated signature does not make another source. Slashes at the end do not count.
+    """
     stated = {column.name: column.metadata() for column in columns}
     return {
         "format": FORMAT,
-        "sources": [name if is_url(name) else name.rstrip("/") or "/" for name in sources.names],  # as tab completes
+        "sources": [redact(name) if is_url(name) else name.rstrip("/") or "/" for name in sources.names],
         **{
             f"{name}.{key.removeprefix('pnasnet.')}": value
             for name, metadata in stated.items()
