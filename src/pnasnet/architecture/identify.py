@@ -1,4 +1,4 @@
-"""Tell a network from the names and shapes of its variables, for weights that do not say what they belong to."""
+"""Recognises a network by the names and shapes of its variables, for weights that do not state theirs."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -20,8 +20,8 @@ def identify(shapes: Shapes, image_size: tuple[int, int] | None, *, origin: str)
     """Return the network that has exactly the variables of `shapes`: a named one, or PNASNet-5 or NASNet-A of any size.
 
     Args:
-        shapes: TF-Slim's variable names and shapes; what training leaves beside them is ignored.
-        image_size: height and width; None takes the named network's, and 331x331, 224x224 or 32x32 otherwise.
+        shapes: TF-Slim's variable names and shapes; optimizer slots and the like are ignored.
+        image_size: height and width; None for those of the named network, or else 331x331, 224x224 or 32x32.
         origin: what the weights are called in an error.
 
     Raises:
@@ -41,7 +41,7 @@ def identify(shapes: Shapes, image_size: tuple[int, int] | None, *, origin: str)
         ):
             return spec
     raise WeightsMismatchError(
-        f"{origin} holds no PNASNet-5 or NASNet-A that this version knows; name the model that it belongs to"
+        f"{origin} holds no PNASNet-5 or NASNet-A that this version recognises: name its model as well"
     )
 
 
@@ -50,7 +50,7 @@ def _all_cells(shapes: Shapes) -> set[str]:
 
 
 def _candidates(shapes: Shapes) -> Iterator[NetworkSpec]:
-    """Yield the named networks, then what the shapes themselves suggest."""
+    """Yield the named networks, and then those that the shapes suggest."""
     yield from (network.spec for network in NETWORKS.values())
     with suppress(SpecError):
         yield from _suggested(shapes)

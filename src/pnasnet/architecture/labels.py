@@ -1,4 +1,4 @@
-"""Names of the classes that published classifiers tell apart."""
+"""Class names of the published classifiers."""
 
 from collections import Counter
 from functools import cache
@@ -11,10 +11,10 @@ _CIFAR10 = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "hor
 
 @cache
 def labels(kind: Labels) -> tuple[str, ...]:
-    """Return the name of each class, in the order of the logits; no two are the same.
+    """Return the distinct names of the classes, in order of the logits.
 
-    An ImageNet class goes by the first of its WordNet lemmas, and by all of them where another class begins alike.
-    `imagenet1001` is `imagenet1000` behind the class "background".
+    An ImageNet class is named by the first of its WordNet lemmas, or by all of them if another class has the same
+    first one. `imagenet1001` is the class "background", followed by `imagenet1000`.
     """
     if kind == "cifar10":
         return _CIFAR10

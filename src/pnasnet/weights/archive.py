@@ -11,6 +11,7 @@ import zlib
 from pathlib import Path, PurePosixPath
 
 from ..errors import CorruptWeightsError, OutputError
+from ..support.files import writing
 from .files import map_file
 from .saved_model import MAX_BYTES as MAX_GRAPH_BYTES
 from .sstable import MAX_BYTES as MAX_INDEX_BYTES
@@ -31,6 +32,7 @@ _DAMAGE = (
     tarfile.TarError, gzip.BadGzipFile, zlib.error, EOFError, ValueError, OverflowError, LookupError, RecursionError
 )  # fmt: skip
 
+_HINT = "set TMPDIR to a folder with more space"
 _FAULTS_OF_NAMES = {errno.ENAMETOOLONG, errno.EEXIST, errno.ENOTDIR, errno.EISDIR}
 """Errors that names in the archive cause; all others are the disk's."""
 
@@ -70,20 +72,16 @@ def unpack(path: Path) -> Path:
         OutputError: the temporary folder could not be written.
     """
     map_file(path)  # raises if it cannot be read
-    try:
+    with writing(f"the unpacked {path.name}", _HINT):
         folder = Path(tempfile.mkdtemp(prefix="pnasnet-"))
-    except OSError as error:
-        raise OutputError(f"cannot unpack {path}: {error}; set TMPDIR to a folder with space") from error
     try:
-        _unpack(path, folder)
+        with writing(folder, _HINT):
+            _unpack(path, folder)
     except BaseException as error:
         shutil.rmtree(folder, ignore_errors=True)
-        if isinstance(error, _DAMAGE) or (isinstance(error, OSError) and error.errno in _FAULTS_OF_NAMES):
-            raise CorruptWeightsError(f"{path} is damaged: {error}; get it again") from error
-        if isinstance(error, OSError):
-            raise OutputError(
-                f"cannot unpack {path} into {folder}: {error.strerror}; set TMPDIR to a folder with space"
-            ) from error
+        cause = error.__cause__ if isinstance(error, OutputError) else error
+        if isinstance(cause, _DAMAGE) or (isinstance(cause, OSError) and cause.errno in _FAULTS_OF_NAMES):
+            raise CorruptWeightsError(f"{path} is damaged: {cause}; get it again") from error
         raise
     return folder
 

@@ -1,8 +1,8 @@
 """TensorFlow's V2 checkpoint (the "tensor bundle"), read without TensorFlow.
 
 `PREFIX.index` is a sorted table from tensor names to where each tensor lies in the shards
-`PREFIX.data-00000-of-0000N`. Nothing that these files say is believed before it is checked: every claimed size is
-held against the file, every checksum is computed.
+`PREFIX.data-00000-of-0000N`. Nothing in these files is trusted before it is checked: every size is
+compared with the file, every checksum is computed.
 
 Source of the format: TensorFlow, core/util/tensor_bundle/tensor_bundle.h and core/protobuf/tensor_bundle.proto.
 """
@@ -30,7 +30,7 @@ _MAX_RANK = 8
 
 @dataclass(frozen=True)
 class _Entry:
-    """Where a tensor lies: a BundleEntryProto, its sizes not yet checked."""
+    """Where a tensor lies: a BundleEntryProto whose sizes have not been checked."""
 
     dtype: int
     shape: Shape
@@ -42,15 +42,14 @@ class _Entry:
 
 
 class Bundle:
-    """A TensorFlow V2 checkpoint, open for reading and memory-mapped."""
+    """A TensorFlow V2 checkpoint, such as `folder/model.ckpt`, open for reading and memory-mapped.
+
+    Raises:
+        WeightsNotFoundError: the index or a shard is missing.
+        CorruptWeightsError: the index is damaged, or claims a tensor that its shard cannot hold.
+    """
 
     def __init__(self, prefix: Path) -> None:
-        """Read the index and map the shards of the checkpoint `prefix`, such as `folder/model.ckpt`.
-
-        Raises:
-            WeightsNotFoundError: the index or a shard is missing.
-            CorruptWeightsError: the index is damaged, or claims a tensor that its shard cannot hold.
-        """
         self.origin = str(prefix)
         index = prefix.with_name(f"{prefix.name}.index")
         table = read_table(map_file(index).data, str(index))
@@ -63,13 +62,13 @@ class Bundle:
         for name, entry in self._entries.items():
             self._check(name, entry)
         self.shapes: dict[str, Shape] = {n: e.shape for n, e in self._entries.items() if e.dtype in _FLOATS}
-        """Name to shape of each tensor of floating-point numbers; steps, counters and strings are left out."""
+        """Shape of each floating-point tensor, by name; steps, counters and strings are left out."""
 
     def read(self, name: str) -> Array:
-        """Return a tensor of `shapes` as an array of its own. Raises CorruptWeightsError if its checksum fails."""
+        """Return a tensor of `shapes` as a new array. Raises `CorruptWeightsError` if its checksum is wrong."""
         entry = self._entries[name]
         array: NDArray[np.generic] = np.empty(entry.shape, _FLOATS[entry.dtype])
-        # The checksum is taken of the copy: what is returned is what was checked, even if the file changes meanwhile.
+        # Check the copy: the file may change meanwhile.
         array.reshape(-1).view(np.uint8)[:] = self._bytes(entry)
         self._shards[entry.shard].release(entry.offset, entry.offset + entry.size)
         if masked_crc32c(array) != entry.crc:
@@ -79,7 +78,7 @@ class Bundle:
         return array.astype(np.float32, copy=False)
 
     def read_string(self, name: str) -> bytes | None:
-        """Return the scalar string tensor `name`; None if there is none of this name.
+        """Return the scalar string tensor `name`; None if it does not exist.
 
         It is stored as its length (a varint), the masked CRC-32C of the length, and its bytes; the tensor's checksum
         covers the length as a fixed32 instead.
@@ -99,7 +98,7 @@ class Bundle:
         return self._shards[entry.shard].bytes[entry.offset : entry.offset + entry.size]
 
     def _damaged(self, name: str) -> CorruptWeightsError:
-        return CorruptWeightsError(f"{self.origin} is damaged: the checksum of {name} does not hold; get it again")
+        return CorruptWeightsError(f"{self.origin} is damaged: the checksum of {name} is wrong; get it again")
 
     def _check(self, name: str, entry: _Entry) -> None:
         available = len(self._shards[entry.shard].bytes)
@@ -155,12 +154,12 @@ def _read_entry(data: bytes, origin: str) -> _Entry:
 
 
 def checkpoint_prefix(path: Path) -> Path:
-    """Return the prefix of the checkpoint that the file `path` is a part of; `path` itself if it is no part."""
+    """Return the prefix of the checkpoint that contains the file `path`; `path` itself if none does."""
     return path.with_name(re.sub(r"\.(index|meta|data-\d{5}-of-\d{5})$", "", path.name))
 
 
 def find_checkpoint(folder: Path) -> Path | None:
-    """Return the prefix of the checkpoint in `folder`: what its file `checkpoint` names, else the only one.
+    """Return the prefix of the checkpoint in `folder`: the one that its file `checkpoint` names, or the only one.
 
     Raises WeightsError if there are several and `checkpoint` does not choose; None if there is none.
     """

@@ -5,7 +5,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 _MASK_DELTA = 0xA282EAD8
-"""Added after a rotation, so that a checksum of data that holds checksums stays a good one (LevelDB, crc32c.h)."""
+"""Added after a rotation, so that checksums of data that contains checksums stay strong (LevelDB, crc32c.h)."""
 
 
 def masked_crc32c(data: bytes | NDArray[np.generic], *, before: bytes = b"") -> int:

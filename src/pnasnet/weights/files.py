@@ -1,4 +1,4 @@
-"""Files from outside: opened only if they are regular, memory-mapped, and every failure told in one line."""
+"""Files from outside: regular files only, memory-mapped, with one line for each failure."""
 
 import hashlib
 import mmap
@@ -13,31 +13,29 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import WeightsError, WeightsNotFoundError
+from ..support import files
 
 
 @contextmanager
 def reading(path: Path) -> Iterator[None]:
-    """Turn what the operating system says about `path` into an error of ours."""
-    try:
-        yield
-    except FileNotFoundError:
-        raise WeightsNotFoundError(f"{path} does not exist: check the path") from None
-    except OSError as error:
-        raise WeightsError(f"cannot read {path}: {error.strerror or error}") from error
+    """Turn an OSError in the block into a `WeightsError` or `WeightsNotFoundError` that names `path`."""
+    with files.reading(path, kind=WeightsError):
+        try:
+            yield
+        except FileNotFoundError:
+            raise WeightsNotFoundError(f"{path} does not exist: check the path") from None
 
 
 class MappedFile:
-    """The bytes of a file, read-only and memory-mapped; unmapped when no longer used."""
+    """The bytes of a file, read-only and memory-mapped; unmapped when no longer used.
+
+    Raises `WeightsNotFoundError` for a missing file, and `WeightsError` for one that cannot be read or is not a regular
+    file: a pipe or a device could block or never end.
+    """
 
     def __init__(self, path: Path) -> None:
-        """Map the file at `path`.
-
-        Raises:
-            WeightsNotFoundError: there is no such file.
-            WeightsError: it may not be read, or is no regular file (a pipe or a device could block or never end).
-        """
         with reading(path):
-            # Without O_NONBLOCK, opening a named pipe would wait for a writer before it could be refused.
+            # Without O_NONBLOCK, opening a named pipe would wait for a writer.
             descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
             try:
                 status = os.fstat(descriptor)
@@ -50,7 +48,7 @@ class MappedFile:
         self.bytes: NDArray[np.uint8] = np.frombuffer(self._map or b"", np.uint8)
 
     def release(self, start: int, end: int) -> None:
-        """Give back the memory behind `bytes[start:end]`; it is read again from the file when it is used again."""
+        """Free the memory behind `bytes[start:end]`; later uses read the file again."""
         if self._map is not None and hasattr(self._map, "madvise"):
             page = start // mmap.PAGESIZE * mmap.PAGESIZE
             self._map.madvise(mmap.MADV_DONTNEED, page, end - page)
@@ -62,9 +60,9 @@ def map_file(path: Path) -> NDArray[np.uint8]:
 
 
 def sha256(paths: tuple[Path, ...]) -> str:
-    """Return the SHA-256, in hexadecimal, of the files' bytes one after the other.
+    """Return the SHA-256, in hexadecimal, of the concatenated files; cached as long as they do not change.
 
-    Of one file it is what `sha256sum` prints. It is remembered for as long as the files do not change.
+    For one file it is what `sha256sum` prints.
     """
     stamps = []
     for path in paths:

@@ -70,7 +70,7 @@ def _read_block(view: memoryview, handle: tuple[int, int], origin: str) -> memor
         raise CorruptWeightsError(f"{origin} is damaged: a block goes beyond its end")
     stored = int.from_bytes(view[end - 4 : end], "little")
     if masked_crc32c(bytes(view[offset : end - 4])) != stored:
-        raise CorruptWeightsError(f"{origin} is damaged: a block's checksum does not hold; get the file again")
+        raise CorruptWeightsError(f"{origin} is damaged: a block's checksum is wrong; get the file again")
     if view[offset + size]:
         raise CorruptWeightsError(f"{origin} is compressed, which TensorFlow's checkpoints are not")
     return view[offset : offset + size]

@@ -84,7 +84,7 @@ def _check_zip(path: Path, size: int) -> None:
     except Exception as error:  # as with torch below
         raise CorruptWeightsError(f"{path} is damaged: {error}; get it again") from error
     if damaged is not None:
-        raise CorruptWeightsError(f"{path} is damaged: the checksum of {damaged!r} does not hold; get it again")
+        raise CorruptWeightsError(f"{path} is damaged: the checksum of {damaged!r} is wrong; get it again")
 
 
 def _check_pickles(path: Path, zipped: bool) -> None:

@@ -1,4 +1,4 @@
-"""Protocol buffers' wire format, as much of it as TensorFlow's files need, read without trusting a byte of it.
+"""The wire format of protocol buffers, as far as TensorFlow's files use it, read without trusting any byte.
 
 Source: "Encoding", protobuf.dev/programming-guides/encoding.
 """
@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from ..errors import CorruptWeightsError
 
 MAX_FIELDS = 100_000
-"""Most fields that a message may have: bounds the memory that two bytes of a hostile file can cost."""
+"""Maximum number of fields in a message; bounds the memory that two bytes of a hostile file can use."""
 
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 _WIDTHS = {_FIXED64: 8, _FIXED32: 4}
@@ -29,10 +29,12 @@ def read_varint(data: memoryview, position: int, origin: str) -> tuple[int, int]
 
 
 class Message:
-    """The fields of one message; absent ones have protobuf's defaults, and of repeated scalars the last counts."""
+    """The fields of one message. Absent fields have protobuf's defaults; the last of several scalars counts.
+
+    Raises `CorruptWeightsError`, which names `origin`, for bytes that are not a message.
+    """
 
     def __init__(self, data: bytes | memoryview, origin: str) -> None:
-        """Split `data` into fields. `origin` names its file in the CorruptWeightsError for what is no message."""
         self.origin = origin
         self._fields: dict[int, list[int | memoryview]] = {}
         view, position, count = memoryview(data), 0, 0
@@ -99,7 +101,7 @@ class Message:
         return (self.texts(field) or [""])[-1]
 
     def messages(self, field: int) -> Iterator["Message"]:
-        """Yield the values of a repeated field of messages; each is parsed when it is asked for, and takes memory."""
+        """Yield the values of a repeated field of messages; each is parsed when it is used, to save memory."""
         return (Message(chunk, self.origin) for chunk in self.chunks(field))
 
     def message(self, field: int) -> "Message":
