@@ -15,7 +15,6 @@ from ..architecture.plan import Plan, resolve
 from ..architecture.spec import NetworkSpec, resized
 from ..architecture.zoo import NETWORKS, PUBLISHED, NamedNetwork, PublishedWeights, Signature, find_named
 from ..errors import CorruptWeightsError, InputError, SpecError, UnknownNameError, WeightsNotFoundError
-from ..images.presets import check_size
 from ..weights import AUXILIARY_HEAD, CLASSIFIER, WeightsSource, check_weights, open_weights
 from ..weights.fetch import fetch
 
@@ -219,6 +218,8 @@ def _settled(found: _Found, image_size: tuple[int, int] | None) -> NetworkSpec:
         spec = replace(spec, num_classes=source.classes)
     if image_size is None:
         return spec
+    from ..images.presets import check_size  # with Pillow, which listing models does not need
+
     wanted = resized(spec, check_size(image_size))
     if not _same_variables(wanted, spec):
         sides = range(1, max(spec.image_size) + 1)
