@@ -42,7 +42,7 @@ def ours(model: str, plan: Plan) -> dict[str, Run]:
 
 def _torch(network: Network, memory_format: torch.memory_format) -> Run:
     def run(images: NDArray[np.float32]) -> object:
-        network.memory_format = memory_format
+        network.use_memory_format(memory_format)
         with torch.inference_mode():
             return network(torch.from_numpy(images))
 

@@ -21,8 +21,9 @@ from torch.nn import functional
 
 from pnasnet.architecture.plan import resolve
 from pnasnet.architecture.zoo import find
-from pnasnet.lowering.torch_layers import Slot
-from pnasnet.lowering.torch_network import Cell, Network, State
+from pnasnet.lowering.torch_cells import Cell, State
+from pnasnet.lowering.torch_layers import Slot, run
+from pnasnet.lowering.torch_network import Network
 from pnasnet.training.optimizers import make_optimizer
 from pnasnet.training.parameters import parameter_groups
 from pnasnet.training.recipe import Sgd
@@ -38,12 +39,14 @@ class PlainNetwork(Network):
     def _run_cell(self, slot: Slot, current: State, previous: State) -> Tensor:
         cell = slot.module
         assert isinstance(cell, Cell)
-        inputs = zip((current, previous), cell.entry, strict=True)
-        values = [entry(state.value) for state, entry in inputs]
-        for left, right in cell.blocks:
-            paths = [cell._path(branch, _alone(values), self.drop_path_progress) for branch in (left, right)]
+        inputs = zip((current, previous), cell._entry, strict=True)
+        values = [run(steps, state.value) for state, steps in inputs]
+        for block, both in zip(cell.plan.blocks, cell._blocks, strict=True):
+            branches = zip((block.left, block.right), both, strict=True)
+            paths = [cell.path(*branch, _alone(values), self.drop_path_progress) for branch in branches]
             values.append(paths[0] + paths[1])
-        return torch.cat([branch(_alone(values)) for branch in cell.output], 1)
+        outputs = zip(cell.plan.concat, cell._concat, strict=True)
+        return torch.cat([run(steps, values[branch.source]) for branch, steps in outputs], 1)
 
 
 def _alone(values: list[Tensor]) -> list[State]:

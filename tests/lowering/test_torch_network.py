@@ -12,7 +12,10 @@ from pnasnet.architecture.plan import resolve
 from pnasnet.architecture.spec import NetworkSpec
 from pnasnet.architecture.zoo import find
 from pnasnet.errors import InputError, UnknownNameError
-from pnasnet.lowering.torch_network import Cell, Network, State, parameter_name
+from pnasnet.lowering.torch_cells import Cell, State
+from pnasnet.lowering.torch_layers import run
+from pnasnet.lowering.torch_names import parameter_name
+from pnasnet.lowering.torch_network import Network
 
 from tests.helpers.golden_weights import SPECS, assert_endpoints, draw, images, load, weights
 
@@ -59,7 +62,7 @@ def test_the_training_graph_equals_tf_slim(name: str) -> None:
 
 def test_names_are_tf_slims() -> None:
     network = Network(resolve(find("nasnet_cifar").spec), aux_head=True)
-    state = {key for key in network.state_dict() if not key.endswith("num_batches_tracked")}
+    state = {key for key in network.state_dict() if not key.endswith(("num_batches_tracked", "drop_path_progress"))}
     assert state == {parameter_name(name) for name in network.plan.variables(training=True)}
     name = "cell_0/comb_iter_0/left/separable_5x5_1/depthwise_weights"
     assert parameter_name(name) == "cell_0.comb_iter_0.left.separable_5x5_1.depthwise.weight"
@@ -83,15 +86,15 @@ def test_dropped_paths_are_whole_examples_and_scaled() -> None:
     network = small(drop_path_keep=0.5).train()
     cell = network.get_submodule("cell_3")
     assert isinstance(cell, Cell)
-    branch = cell.blocks[0][1]
+    branch, steps = cell.plan.blocks[0].right, cell._blocks[0][1]
     state = torch.rand(400, 96, 4, 4) + 1
-    out = cell._path(branch, [State(state)] * 6, torch.ones(()))
-    plain = branch([State(state)] * 6)
+    out = cell.path(branch, steps, [State(state)] * 6, torch.ones(()))
+    plain = State(state).through(steps)
     ratio = (out / plain).flatten(1)
     assert (ratio == ratio[:, :1]).all()
     assert set(ratio[:, 0].tolist()) == {0.0, 2.0}
     assert (ratio[:, 0] > 0).float().mean().item() == pytest.approx(0.5, abs=0.1)
-    torch.testing.assert_close(cell._path(branch, [State(state)] * 6, torch.zeros(())), plain)
+    torch.testing.assert_close(cell.path(branch, steps, [State(state)] * 6, torch.zeros(())), plain)
 
 
 def test_checkpointing_cells_changes_no_gradient() -> None:
@@ -110,12 +113,17 @@ def test_what_branches_begin_with_alike_is_computed_once() -> None:
     cell = network.get_submodule("cell_1")
     assert isinstance(cell, Cell)
     state = State(torch.randn(2, 96, 8, 8))
-    separable, other = cell.blocks[0][0]._chain, cell.blocks[1][0]._chain
-    assert separable.lead == other.lead != ()
-    outputs = [state.through(chain) for chain in (separable, other)]
-    assert len(state._forms) == 1 + len(separable.lead)
-    for chain, output in zip((separable, other), outputs, strict=True):
-        torch.testing.assert_close(State(state.value).through(chain), output)
+    ran: list[str] = []
+
+    def relu(x: torch.Tensor) -> torch.Tensor:
+        ran.append("relu")
+        return torch.relu(x)
+
+    branches = [(relu, *steps[1:]) for steps in (cell._blocks[0][0], cell._blocks[1][0])]  # sep5 and sep7
+    outputs = [state.through(steps) for steps in branches]
+    assert ran == ["relu"]
+    for steps, output in zip(branches, outputs, strict=True):
+        torch.testing.assert_close(run(steps, state.value), output)
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,8 @@ from torch.optim.swa_utils import AveragedModel
 from pnasnet.architecture.cells import CellSpec
 from pnasnet.architecture.plan import resolve
 from pnasnet.architecture.spec import NetworkSpec
-from pnasnet.lowering.torch_network import Cell, Network, drop_examples
+from pnasnet.lowering.torch_cells import Cell, drop_examples
+from pnasnet.lowering.torch_network import Network
 from pnasnet.module.module import Module
 
 CELL = CellSpec.of([("sep3", 1, "max3", 0), ("identity", 0, "avg3", 1)])

@@ -16,8 +16,9 @@ from pnasnet.architecture.plan import resolve
 from pnasnet.architecture.spec import NetworkSpec
 from pnasnet.architecture.zoo import find
 from pnasnet.errors import InputError
-from pnasnet.lowering import torch_network as network_module
-from pnasnet.lowering.torch_network import Network, drop_examples
+from pnasnet.lowering import torch_cells
+from pnasnet.lowering.torch_cells import drop_examples
+from pnasnet.lowering.torch_network import Network
 from pnasnet.module.module import Module
 
 from tests.helpers.golden_weights import draw, load
@@ -172,7 +173,7 @@ def recorded_factors(patch: pytest.MonkeyPatch, network: Network, **options: Any
         assert spread.abs().max() < 0.01, "an example is kept or dropped as a whole"
         return out
 
-    patch.setattr(network_module, "drop_examples", record)
+    patch.setattr(torch_cells, "drop_examples", record)
     with torch.autocast("cpu", torch.bfloat16, **options):
         logits = network(torch.rand(400, 16, 16, 3), ("Logits",))["Logits"]
     logits.float().square().sum().backward()

@@ -254,7 +254,7 @@ def test_recomputed_cells_do_not_change_the_training(
         recomputed.append(arguments)
         return checkpoint(*arguments, **options)
 
-    monkeypatch.setattr("pnasnet.lowering.torch_network.checkpoint", counted)
+    monkeypatch.setattr("pnasnet.lowering.torch_cells.checkpoint", counted)
     other = run(tmp_path, machine=replace(MACHINE, checkpoint_cells=True))
     assert len(recomputed) >= 24 * RECIPE.spec.num_cells  # in each step, the first ones at another size
     assert_close(undisturbed, other)

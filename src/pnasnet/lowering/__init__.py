@@ -1,1 +1,1 @@
-"""What a plan becomes: a torch network, an ONNX graph, and the files that other software opens."""
+"""From a plan to a torch network, an ONNX graph, and files for other software."""

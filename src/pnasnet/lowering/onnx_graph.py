@@ -1,7 +1,7 @@
 """The ONNX graph of a plan with its weights: batch normalization folded in, no torch, no TensorFlow.
 
-The graph takes photos as people have them ([batch, height, width, 3] in [0, 1]) and gives endpoints by TF-Slim's names
-and in its layouts. Inside, maps are [batch, channels, height, width], as ONNX defines convolutions.
+The input is a batch of photos, [batch, height, width, 3] in [0, 1]; the outputs are endpoints, with TF-Slim's names and
+layouts. Inside, maps are [batch, channels, height, width], as ONNX defines convolutions.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -32,10 +32,10 @@ if TYPE_CHECKING:
 
 Array = npt.NDArray[Any]
 Weights = Mapping[str, Array]
-"""TF-Slim's variable names to float arrays in TensorFlow's layout. Each variable is asked for once, when needed."""
+"""TF-Slim's variable names to float arrays in TensorFlow's layout. Each variable is read once, when needed."""
 
 GRAPH_VERSION = 1
-"""To be raised by every change of what `build` makes; compiled models of other versions are then made anew."""
+"""Raise it with every change to the graphs that `build` makes: compiled models of other versions are not reused."""
 
 OPSET = 17
 IR_VERSION = 8
@@ -48,14 +48,14 @@ def build(
     outputs: Sequence[str] = ("global_pool",),
     metadata: Mapping[str, str] | None = None,
 ) -> "onnx.ModelProto":
-    """Return the model of `plan` that computes `outputs` and nothing else; equal arguments give equal bytes.
+    """Return a model of `plan` that computes `outputs` and nothing else. Equal arguments return equal bytes.
 
     Args:
         plan: the network.
         weights: its variables.
-        outputs: names from `plan.endpoints()`; maps come out as [batch, height, width, channels] float32, `global_pool`
-            as [batch, features], `Logits` and `Predictions` (their softmax) as [batch, classes].
-        metadata: what to write into the model's own key-value store.
+        outputs: names from `plan.endpoints()`; maps have the shape [batch, height, width, channels] float32, `global_pool`
+            [batch, features], `Logits` and `Predictions` (their softmax) [batch, classes].
+        metadata: entries of the model's key-value store.
 
     Returns:
         A model with the input `images`, [batch, height, width, 3] float32 in [0, 1], of any batch size.
@@ -103,7 +103,7 @@ def _cell(cell: CellPlan, graph: "_Graph", current: str, previous: str) -> str:
 
 
 class _Graph:
-    """A graph in the making: nodes in order of computation, and constants that are not read yet."""
+    """A graph being built: nodes in order of computation, and constants that are not read yet."""
 
     def __init__(self, weights: Weights) -> None:
         self._weights = weights
@@ -112,14 +112,14 @@ class _Graph:
         self._norms: dict[str, tuple[Array, Array]] = {}
 
     def add(self, operator: str, output: str, inputs: Sequence[str], **attributes: Any) -> str:
-        """Add a node, unless the same one is there already; return `output`."""
+        """Add a node, unless the same one exists already; return `output`."""
         node = operator, list(inputs), attributes
         if self._nodes.setdefault(output, node) != node:
             raise ValueError(f"two different nodes are named {output}")
         return output
 
     def constant(self, name: str, value: Callable[[], npt.ArrayLike]) -> str:
-        """Add a constant, of which `value` is called only if the finished model needs it."""
+        """Add a constant. `value` is called only if the finished model needs it."""
         self._constants[name] = value
         return name
 
@@ -133,7 +133,7 @@ class _Graph:
     def _layer(self, layer: Layer, x: str, norm: BatchNorm | None) -> str:
         match layer:
             case Relu():
-                # Named after their input, equal layers on the same map are one node.
+                # Named after the input, so that equal layers on the same map are one node.
                 return self.add("Relu", f"{x}/relu", [x])
             case Pool():
                 return self._pool(layer, x)
@@ -156,7 +156,7 @@ class _Graph:
 
     def _pool(self, layer: Pool, x: str) -> str:
         options = {"kernel_shape": [layer.kernel] * 2, "strides": [layer.stride] * 2, "pads": _pads(layer.padding)}
-        # ONNX pads a maximum with minus infinity and, unless told otherwise, leaves the padding out of an average.
+        # ONNX pads a maximum with minus infinity and, by default, leaves the padding out of an average.
         operator = {"max": "MaxPool", "avg": "AveragePool"}[layer.kind]
         return self.add(operator, f"{x}/{layer.kind}_{layer.kernel}_{layer.stride}", [x], **options)
 
@@ -168,10 +168,10 @@ class _Graph:
         return self._conv(layer.scope, f"{layer.scope}/pointwise_weights", x, norm)
 
     def _halve(self, layer: FactorizedReduction, x: str, norm: BatchNorm | None) -> str:
-        """Add both convolutions; the normalization of their concatenation is folded into each by halves."""
+        """Add both convolutions. The normalization of their concatenation is folded into them, half into each."""
         first, height, width = layer.widths[0], *layer.input[:2]
         moved = self.add("Slice", f"{x}/moved", [x, *self._integers("odd", [1, 1], [2**31 - 1] * 2, [2, 3])])
-        # An odd size has one odd pixel less than even ones: there the zero that moved in is read.
+        # A map of odd size has one odd pixel less than even ones: the last one read is padding.
         pads = [0, 0, height % 2, width % 2]
         names = [f"{layer.scope}/path{i}_conv" for i in (1, 2)]
         even = self._conv(names[0], f"{names[0]}/weights", x, norm, slice(None, first), stride=2)
@@ -182,7 +182,7 @@ class _Graph:
         self, output: str, variable: str, x: str, norm: BatchNorm | None, part: slice = slice(None), *,
         stride: int = 1, **attributes: Any,
     ) -> str:  # fmt: skip
-        """Add a convolution with `norm` folded in, of whose channels these are `part`."""
+        """Add a convolution with `norm` folded in; its channels are `part` of those of `norm`."""
 
         def kernel() -> Array:
             value = self._weights[variable].transpose(3, 2, 0, 1)  # [H, W, in, out] -> [out, in, H, W]
@@ -194,7 +194,7 @@ class _Graph:
         return self.add("Conv", output, inputs, strides=[stride] * 2, **attributes)
 
     def _norm(self, norm: BatchNorm) -> tuple[Array, Array]:
-        """Return the factor and the offset per channel, float64, that a batch normalization comes to."""
+        """Return the factor and the offset per channel, float64, equal to a batch normalization."""
         if norm.scope not in self._norms:
             gamma, beta, mean, variance = (self._weights[name].astype(np.float64) for name in norm.variables())
             scale = gamma / np.sqrt(variance + norm.epsilon)
@@ -215,7 +215,7 @@ class _Graph:
         model = onnx.ModelProto(ir_version=IR_VERSION, producer_name="pnasnet")
         model.opset_import.add(version=OPSET)
         helper.set_model_props(model, dict(sorted(metadata.items())))
-        # Filled in place: the helpers that put a graph together copy all its weights.
+        # Filled in place: the helpers that make a graph copy all its weights.
         graph = model.graph
         graph.name = "network"
         for target, ports in ((graph.input, {INPUT: image}), (graph.output, outputs)):
@@ -231,7 +231,7 @@ class _Graph:
         return model
 
     def _needed(self, outputs: Iterable[str]) -> set[str]:
-        """Return the names of all that `outputs` are computed from."""
+        """Return the names of all nodes and constants that `outputs` are computed from."""
         needed = set(outputs)
         for name, (_, inputs, _) in reversed(self._nodes.items()):
             if name in needed:

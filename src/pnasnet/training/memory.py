@@ -9,12 +9,13 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import OutOfMemoryError
-from ..lowering.torch_network import Cell, Network
+from ..lowering.torch_cells import Cell
+from ..lowering.torch_network import Network
+from ..lowering.torch_sizes import sharing_weights
 from ..support.system import free_memory
 from ..support.text import gigabytes
 from .machine import Machine
 from .recipe import Recipe, RmsProp
-from .sizes import sharing_weights
 
 _SAMPLE = 2
 """Images in the batch whose shapes are traced."""
@@ -53,7 +54,7 @@ def step_memory(network: Network, recipe: Recipe, machine: Machine) -> StepMemor
     """
     size = max(recipe.sizes)
     own = network.plan.spec.image_size == (size, size)
-    traced = deepcopy(network if own else sharing_weights(network, size)).to("meta")
+    traced = deepcopy(network if own else sharing_weights(network, (size, size))).to("meta")
     weights = sum(p.numel() for p in network.parameters()) * 4
     buffers = sum(b.numel() * b.element_size() for b in network.buffers())
     copies = 3 + (2 if isinstance(recipe.optimizer, RmsProp) else 1)  # with gradients and average

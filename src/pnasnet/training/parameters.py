@@ -5,7 +5,8 @@ from typing import Any
 from torch import nn
 
 from ..errors import InputError
-from ..lowering.torch_network import Network, parameter_name
+from ..lowering.torch_names import parameter_name
+from ..lowering.torch_network import Network
 
 
 def parameter_groups(

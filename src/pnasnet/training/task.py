@@ -13,11 +13,11 @@ from torch.optim.lr_scheduler import LambdaLR
 from ..architecture.plan import resolve
 from ..errors import DivergedError, InputError
 from ..lowering.torch_network import Network
+from ..lowering.torch_sizes import NetworkSizes
 from .batches import Batch, seed_of
 from .optimizers import make_optimizer
 from .parameters import parameter_groups
 from .recipe import Muon, Progress, Recipe
-from .sizes import NetworkSizes
 
 _CALMER = "lower the learning rate; of a recipe, clip_norm may help, too"
 

@@ -7,7 +7,7 @@ import torch
 
 from pnasnet.architecture.plan import resolve
 from pnasnet.lowering.torch_network import Network
-from pnasnet.training.sizes import NetworkSizes, sharing_weights
+from pnasnet.lowering.torch_sizes import NetworkSizes, sharing_weights
 
 from tests.helpers.train_data import SPEC
 
@@ -49,7 +49,7 @@ def test_training_at_one_size_moves_the_weights_and_averages_of_all() -> None:
 
 def test_moving_one_moves_all() -> None:
     first = network()
-    other = sharing_weights(first, 8)
+    other = sharing_weights(first, (8, 8))
     first.double()
     assert {p.dtype for p in other.parameters()} == {torch.float64}
 

@@ -1,53 +1,53 @@
-"""One set of weights at several image sizes: TensorFlow's paddings depend on the size, the weights do not."""
+"""One set of weights at several image sizes: TensorFlow's padding depends on the size, the weights do not."""
 
 import torch
 
 from ..architecture.plan import resolve
 from ..architecture.spec import resized
-from ..lowering.torch_network import Network
+from .torch_network import Network
 
 
 class NetworkSizes:
-    """A network, and the same network for images of other sizes, made when first asked for."""
+    """A network, and the same network for square images of other sizes, built when first needed."""
 
     def __init__(self, network: Network, *, freeze_batch_norm: bool = False) -> None:
         """Take the network whose parameters and moving averages all sizes share.
 
-        `freeze_batch_norm` says whether those of the other sizes are to be frozen, as the first one's then are.
+        `freeze_batch_norm` freezes batch normalization in the other networks, as it must be in `network`.
         """
         self._network = network
         self._freeze = freeze_batch_norm
         self._others: dict[int, Network] = {}
 
     def at(self, size: int) -> Network:
-        """Return the network for square images of `size`, in the same mode as the first one."""
+        """Return the network for square images of `size`, in the mode of the first one. Raises `SpecError`."""
         network = self._network
         if (size, size) == network.plan.spec.image_size:
             return network
         if size not in self._others:
-            self._others[size] = sharing_weights(network, size)
+            self._others[size] = sharing_weights(network, (size, size))
             if self._freeze:
                 self._others[size].freeze_batch_norm()
         other = self._others[size]
-        # Going through all modules at each step would cost more than a small network's step should.
+        # Setting the mode at each step would visit all modules, which takes long beside a small network's step.
         return other if other.training == network.training else other.train(network.training)
 
 
-def sharing_weights(network: Network, size: int) -> Network:
-    """Return a network for square images of `size` whose parameters and buffers are those of `network`.
+def sharing_weights(network: Network, size: tuple[int, int]) -> Network:
+    """Return a network for images of another height and width, with the parameters and buffers of `network`.
 
-    Raises `SpecError` where the network cannot have that size.
+    Training, loading or moving either of the two changes both. Raises `SpecError` if no such network exists.
     """
     # On the meta device: no memory, and no random numbers, which a resumed training would draw at another time.
     with torch.device("meta"):
-        other = Network(resolve(resized(network.plan.spec, (size, size))), aux_head=network.has_aux_head)
+        other = Network(resolve(resized(network.plan.spec, size)), aux_head=network.has_aux_head)
     modules = dict(network.named_modules())
     for name, module in other.named_modules():
         original = modules[name]
-        # The dictionaries themselves are shared, so that moving one network to another device moves all.
+        # Sharing the dictionaries themselves: moving one network to another device then moves both.
         module._parameters, module._buffers = original._parameters, original._buffers
         for setting in ("momentum", "track_running_stats"):
             if hasattr(original, setting):
                 setattr(module, setting, getattr(original, setting))
-    other.memory_format, other.checkpoint_cells = network.memory_format, network.checkpoint_cells
+    other._channels_last, other.checkpoint_cells = network._channels_last, network.checkpoint_cells
     return other
