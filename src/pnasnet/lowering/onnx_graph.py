@@ -53,8 +53,8 @@ def build(
     Args:
         plan: the network.
         weights: its variables.
-        outputs: names from `plan.endpoints()`; maps have the shape [batch, height, width, channels] float32, `global_pool`
-            [batch, features], `Logits` and `Predictions` (their softmax) [batch, classes].
+        outputs: names from `plan.endpoints()`; maps have the shape [batch, height, width, channels]
+            float32, `global_pool` [batch, features], `Logits` and `Predictions` (their softmax) [batch, classes].
         metadata: entries of the model's key-value store.
 
     Returns:
