@@ -230,7 +230,7 @@ class Network(nn.Module):
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "Network":
         # `to_empty` leaves random bytes, and loading weights does not replace this buffer: it is not a weight.
         before = self.drop_path_progress
-        super()._apply(fn, recurse)
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
         if not self.drop_path_progress.is_meta:
             self.drop_path_progress.fill_(1.0 if before.is_meta else before)
         return self

@@ -1,1 +1,1 @@
-"""The training loop: recipes as values, batches, augmentation, optimizers and checkpoints."""
+"""The training loop shared by train, finetune and search: recipes, batches, optimizers and checkpoints."""

@@ -1,4 +1,4 @@
-"""Random changes of training pictures; all randomness comes from the generators handed in."""
+"""Random changes of training pictures. All randomness comes from the generators passed in."""
 
 import math
 from collections.abc import Sequence
@@ -23,15 +23,14 @@ _HUE = 0.2
 
 @dataclass(frozen=True)
 class Moves:
-    """What happens at random to each image of a batch of small images.
+    """The random changes of each image in a batch of small images.
 
     Attributes:
-        flipped: [B] bool, whether it is mirrored.
-        shifts: [B, 2] int64, the row and the column that come to lie at the top left, of the image with a margin of
-            its mirror image, `margin` pixels wide.
-        squares: [B, 2] int64, the top left of what is greyed out; it may reach over the edge, or lie beyond it.
-        margin: the largest shift.
-        cutout: the side of the square; 0 for none.
+        flipped: [B] bool, whether the image is mirrored.
+        shifts: [B, 2] int64, row and column of the new top left pixel in the image with a reflected margin.
+        squares: [B, 2] int64, row and column of the grey square's top left pixel, which may lie outside the image.
+        margin: width of the reflected margin in pixels: the largest shift.
+        cutout: side of the grey square in pixels; 0 for none.
     """
 
     flipped: Tensor
@@ -42,18 +41,18 @@ class Moves:
 
     @classmethod
     def draw(cls, count: int, size: Sequence[int], how: ShiftAndFlip, generator: torch.Generator) -> "Moves":
-        """Draw them for `count` images of `size`, height and width; a square's centre is any pixel of the image."""
+        """Draw the changes of `count` images of `size`, height and width. A square's centre is any pixel of the image."""
         flipped = torch.rand(count, generator=generator) < 0.5
         shifts = torch.randint(0, 2 * how.shift + 1, (2, count), generator=generator).T
         centres = [torch.randint(0, length, (count,), generator=generator) for length in size]
         return cls(flipped, shifts, torch.stack(centres, 1) - how.cutout // 2, how.shift, how.cutout)
 
     def take(self, share: slice) -> "Moves":
-        """Return those of a share of the batch."""
+        """Return the changes of a share of the batch."""
         return replace(self, flipped=self.flipped[share], shifts=self.shifts[share], squares=self.squares[share])
 
     def apply(self, images: Tensor, size: int) -> Tensor:
-        """Mirror, shift and grey out parts of each image, then bring all to `size`.
+        """Mirror and shift each image, grey out its square, and resize the batch to `size`.
 
         Args:
             images: [B, height, width, 3] uint8.
@@ -75,7 +74,7 @@ class Moves:
         return moved if size == height == width else _resize(moved, size)
 
     def _greyed(self, height: int, width: int) -> Tensor:
-        """Return what is greyed out, [B, height, width, 1] bool."""
+        """Return the pixels of the grey squares, [B, height, width, 1] bool."""
         rows = torch.arange(height) - self.squares[:, 0, None]
         columns = torch.arange(width) - self.squares[:, 1, None]
         inside = [(each >= 0) & (each < self.cutout) for each in (rows, columns)]
@@ -88,13 +87,13 @@ def _resize(images: Tensor, size: int) -> Tensor:
 
 
 def crop_and_flip(pixels: NDArray[np.uint8], size: int, how: CropAndFlip, rng: np.random.Generator) -> Pixels:
-    """Return a random crop of a picture at `size`, mirrored and its colours distorted at random.
+    """Return a random crop of a picture at `size`, mirrored at random, with distorted colours.
 
     Args:
         pixels: uint8 [H, W, 3].
         size: height and width of the result.
         how: the ranges.
-        rng: source of all randomness.
+        rng: the source of randomness.
 
     Returns:
         float32 [size, size, 3] in [0, 1].
@@ -109,7 +108,7 @@ def crop_and_flip(pixels: NDArray[np.uint8], size: int, how: CropAndFlip, rng: n
 
 
 def random_box(height: int, width: int, how: CropAndFlip, rng: np.random.Generator) -> tuple[int, int, int, int]:
-    """Return top, left, height and width of a box with an area and a ratio in the ranges; the whole if none is found.
+    """Return top, left, height and width of a random box within the ranges, or the whole picture if none is found.
 
     As TensorFlow's `sample_distorted_bounding_box` with the whole picture as the object.
     """
@@ -123,7 +122,7 @@ def random_box(height: int, width: int, how: CropAndFlip, rng: np.random.Generat
 
 
 def distort_colours(image: Pixels, rng: np.random.Generator) -> Pixels:
-    """Change brightness, saturation, hue and contrast in random order; float32 [H, W, 3] in [0, 1], as the result."""
+    """Change brightness, saturation, hue and contrast in random order; float32 [H, W, 3] in [0, 1], in and out."""
     for step in rng.permutation(4):
         if step == 0:
             image = image + np.float32(rng.uniform(-_BRIGHTNESS, _BRIGHTNESS))

@@ -1,7 +1,7 @@
-"""Batches of an epoch: their order and their random changes follow from the seed, the epoch and the place alone.
+"""Batches of an epoch. Their order and their random changes depend on seed, epoch and position alone.
 
-A run that was killed and goes on therefore sees what an undisturbed one would have seen. So do several devices
-together, each of which takes its share of every batch.
+A run that is killed and resumed therefore sees the same batches as an undisturbed one; so do several devices together,
+each with its share of every batch.
 """
 
 from collections.abc import Sequence
@@ -22,7 +22,7 @@ from .augment import Moves, crop_and_flip
 from .recipe import CropAndFlip, Recipe, ShiftAndFlip
 
 Batch = tuple[Tensor, Tensor]
-"""Images [B, height, width, 3] float32 in [0, 1], labels [B] int64; -1 marks a picture that does not count."""
+"""Images [B, height, width, 3] float32 in [0, 1], labels [B] int64; -1 marks a picture that is not counted."""
 
 Ints = NDArray[np.int64]
 
@@ -37,21 +37,21 @@ class Pictures(Protocol):
 
     @property
     def decoded(self) -> bool:
-        """Whether the pictures are in memory, so that processes that decode would be of no use."""
+        """Whether the pictures are in memory, so that no processes are needed to decode them."""
         ...
 
     def batch(self, indices: Ints, size: int, seed: Sequence[int], share: slice = slice(None)) -> Batch:
-        """Return the `share` of a batch: of the pictures at `indices`, those that a device takes.
+        """Return one device's `share` of the batch of the pictures at `indices`.
 
-        All random changes follow from `seed`, `indices` and the place in the batch, whatever the share is.
-        Raises `ImageError` where a picture cannot be read.
+        Random changes depend on `seed`, `indices` and the position in the whole batch, not on the share. Raises
+        `ImageError` if a picture cannot be read.
         """
         ...
 
 
 @dataclass(frozen=True)
 class InMemory:
-    """Pictures that were decoded once: uint8 [N, height, width, 3]."""
+    """Pictures in memory, decoded once: uint8 [N, height, width, 3]."""
 
     images: Tensor
     labels: Ints
@@ -59,7 +59,7 @@ class InMemory:
     decoded: bool = True
 
     def batch(self, indices: Ints, size: int, seed: Sequence[int], share: slice = slice(None)) -> Batch:
-        """Return a batch; without augmentation at the size that the pictures have."""
+        """Return a batch; without augmentation, at the pictures' own size."""
         own = indices[share]
         images, labels = self.images[torch.from_numpy(own)], torch.from_numpy(self.labels[own])
         if self.augmentation is None:
@@ -71,7 +71,7 @@ class InMemory:
 
 @dataclass(frozen=True)
 class FromSource:
-    """Pictures that are decoded whenever they are needed."""
+    """Pictures that are decoded each time they are needed."""
 
     data: LabelledImages
     augmentation: CropAndFlip | None
@@ -97,12 +97,12 @@ class FromSource:
 
 @dataclass(frozen=True)
 class _Epoch(Dataset[Any]):
-    """An epoch as one device sees it: item `i` is its share of batch `i`, or the error that was met there."""
+    """An epoch of one device: item `i` is a part of its share of a batch, or the error that occurred there."""
 
     pictures: Pictures
     batches: list[Ints]
     shares: list[slice]
-    """The parts that the device takes of each batch, one after the other."""
+    """The parts of each batch that the device computes, one after the other."""
     size: int
     seed: tuple[int, ...]
 
@@ -115,20 +115,20 @@ class _Epoch(Dataset[Any]):
         try:
             images, labels = self.pictures.batch(indices % count, self.size, (*self.seed, index), self.shares[part])
         except ImageError as error:
-            # Raised from another process, it would arrive with a traceback in its message. See `RecipeData`.
+            # Raised in another process, it would arrive with a traceback in its message. `RecipeData` raises it.
             return error
         labels[torch.from_numpy(indices[self.shares[part]] >= count)] = -1
         return images, labels
 
 
 def steps_per_epoch(recipe: Recipe, count: int) -> int:
-    """Return how many whole batches `count` pictures make; the rest of an epoch is left out, at random.
+    """Return the number of whole batches of `count` pictures. Each epoch leaves out other pictures, at random.
 
-    Raises `InputError` where there is not one.
+    Raises `InputError` if there is not one batch.
     """
     if count < recipe.batch_size:
         raise InputError(
-            f"{count} pictures do not fill a batch of {recipe.batch_size}: add some, or take a recipe with smaller ones"
+            f"{count} pictures do not fill a batch of {recipe.batch_size}: add pictures, or use a smaller batch size"
         )
     return count // recipe.batch_size
 
@@ -147,27 +147,27 @@ def epoch_loader(
 
     Args:
         recipe: the batch size, the seed and the image size of each epoch.
-        pictures: what to take them from.
-        epoch: which one, from 0.
-        rank: which device, from 0.
-        devices: how many share each batch.
-        parts: how many batches a device makes of its share.
-        options: DataLoader's own, such as `num_workers`.
+        pictures: the source.
+        epoch: number of the epoch, from 0.
+        rank: number of the device, from 0.
+        devices: number of devices that share each batch.
+        parts: number of parts in which a device computes its share.
+        options: options of `DataLoader`, such as `num_workers`.
 
     Returns:
-        A loader of `Batch`, or of the `ImageError` that was met in its place.
+        A loader of `Batch`, or of the `ImageError` that occurred in its place.
 
     Raises:
-        InputError: a batch cannot be shared out evenly, or to less than two images each, or there is not one.
+        InputError: there is not one batch, or it cannot be shared evenly, or shares are smaller than two images.
     """
     shares = devices * parts
     if recipe.batch_size % shares:
         wanted = f"{devices} devices" if parts == 1 else f"{devices} devices x {parts} parts"
-        raise InputError(f"a batch of {recipe.batch_size} cannot be shared out evenly to {wanted}: give other numbers")
+        raise InputError(f"a batch of {recipe.batch_size} cannot be shared evenly by {wanted}: use other numbers")
     if recipe.batch_size == shares and not recipe.freeze_batch_norm:
         raise InputError(
             f"a batch of {recipe.batch_size} in {shares} parts has one image in each, and batch normalization needs "
-            "two: take fewer parts or devices"
+            "two: use fewer parts or devices"
         )
     order = np.random.default_rng([recipe.seed, epoch]).permutation(len(pictures.labels))
     size, steps = recipe.batch_size, steps_per_epoch(recipe, len(order))
@@ -180,10 +180,10 @@ def epoch_loader(
 def evaluation_loader(
     recipe: Recipe, pictures: Pictures, *, rank: int = 0, devices: int = 1, parts: int = 1, **options: Any
 ) -> DataLoader[Any]:
-    """Return all pictures once, in order and at the recipe's own size, for one of several devices.
+    """Return all pictures once, in order and at the recipe's own image size, for one of several devices.
 
-    All devices get equally many batches of the same sizes, since they wait for each other; what fills the last of them
-    up is labelled -1.
+    All devices get the same number of batches of the same sizes, since they wait for each other. Pictures that only
+    fill the last batches are labelled -1.
     """
     share = max(recipe.batch_size // (devices * parts), 1)
     padded = np.arange(-(-len(pictures.labels) // devices) * devices)
@@ -193,5 +193,5 @@ def evaluation_loader(
 
 
 def seed_of(*numbers: int) -> int:
-    """Return one 63-bit seed from several numbers."""
+    """Return a 63-bit seed made of several numbers."""
     return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0] >> 1)

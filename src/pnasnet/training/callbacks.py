@@ -1,7 +1,7 @@
-"""What a training does after each step and each epoch, as Lightning's callbacks."""
+"""What happens after each step and each epoch of a training, as Lightning's callbacks."""
 
 import logging
-from collections.abc import Callable
+import time
 from pathlib import Path
 from typing import Any
 
@@ -11,46 +11,44 @@ from pytorch_lightning.callbacks import Callback, Checkpoint, WeightAveraging
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 from torch import Tensor
 
-from ..errors import OutputError
-from ..support.files import replacing
-from .folder import best_path, newest_path, remove_leftovers, remove_older
+from ..support.files import remove_temporaries, replacing, writing
+from ..support.progress import Progress
+from .folder import best_path, newest_path, remove_older
 from .loggers import EpochFigures
+from .recipe import Recipe
 
 log = logging.getLogger(__name__)
 
+_LOG_SECONDS = 300
+"""Seconds between two lines about the loss within an epoch."""
+
 
 class WholeFiles(TorchCheckpointIO):
-    """Writes a checkpoint beside its place and moves it there, so that each is whole or not there at all."""
+    """Writes a checkpoint whole or not at all."""
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
-        """Write it. Raises `OutputError`."""
+        """Write a checkpoint. Raises `OutputError`; the checkpoint before it is kept."""
         target = Path(path)
-        try:
+        with writing(target.parent):
             target.parent.mkdir(parents=True, exist_ok=True)
-            with replacing(target) as temporary, temporary.open("wb") as file:
-                torch.save(checkpoint, file)
-        except OSError as error:
-            reason = (error.strerror or str(error)).partition(" [")[0]  # torch appends where in its own code
-            raise OutputError(
-                f"cannot write {target}: {reason}; the checkpoint before is kept: free some space, and run it again"
-            ) from error
+        with replacing(target) as temporary, temporary.open("wb") as file:
+            torch.save(checkpoint, file)
 
 
 class MovingAverage(WeightAveraging):
-    """Keeps the exponential moving average of the weights, with a decay that begins low.
+    """Keeps the exponential moving average of the weights, with a decay that starts low.
 
-    The first average is a copy of the weights after step 0. After a later step t it is min(decay, (1 + t) / (10 + t)),
-    so that the first weights are soon forgotten: what TensorFlow's `ExponentialMovingAverage` does with a number of
-    steps, and TF-Slim gives it one.
+    The first average is a copy of the weights after step 0. After a later step t the decay is
+    min(decay, (1 + t) / (10 + t)), so that the first weights are soon forgotten. TensorFlow's
+    `ExponentialMovingAverage` does the same when it is given the step, as in TF-Slim.
     """
 
     def __init__(self, decay: float) -> None:
-        """Take the final decay."""
         super().__init__(multi_avg_fn=self._update)
         self._decay, self._step = decay, 0
 
     def should_update(self, step_idx: int | None = None, epoch_idx: int | None = None) -> bool:
-        """Return True after each step, and note which one it was."""
+        """Return True after each step, and remember the step."""
         self._step = self._step if step_idx is None else step_idx
         return step_idx is not None
 
@@ -58,18 +56,65 @@ class MovingAverage(WeightAveraging):
     def _update(self, averages: list[Tensor], weights: list[Tensor], _: Any) -> None:
         if averages[0].is_floating_point():
             torch._foreach_lerp_(averages, weights, 1 - min(self._decay, (1 + self._step) / (10 + self._step)))
-        else:  # how many batches have been counted
+        else:  # the number of batches seen
             torch._foreach_copy_(averages, weights)
 
 
-class KeepCheckpoints(Checkpoint):
-    """Saves the training after each epoch, and the best one where it is to end once nothing gets better.
+class ReportProgress(Callback):
+    """Reports each batch, logs the loss of long epochs now and then, and validates after the last epoch in any case."""
 
-    Its kind lets Lightning call it last, when all that is to be saved has been settled.
+    def __init__(self, recipe: Recipe, progress: Progress) -> None:
+        """Take the recipe, and whom to report to. What `progress` raises ends the training."""
+        self._sizes, self._progress = recipe.sizes, progress
+        self._last: tuple[str, int, int | None] | None = None
+        self._logged = time.monotonic()
+
+    def again(self) -> None:
+        """Report the last state once more, so that a caller who asked for the end can raise."""
+        if self._last is not None:
+            self._progress(*self._last)
+
+    def _report(self, stage: str, done: int, total: float) -> None:
+        self._last = (stage, done, int(total))
+        self._progress(*self._last)
+
+    def _epoch(self, trainer: pl.Trainer) -> str:
+        return f"epoch {trainer.current_epoch + 1}/{len(self._sizes)}"
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Let Lightning validate after the last epoch."""
+        self._logged = time.monotonic()
+        if trainer.current_epoch + 1 == trainer.max_epochs:
+            trainer.check_val_every_n_epoch = 1
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Report a step."""
+        epoch, batches = self._epoch(trainer), trainer.num_training_batches
+        self._report(f"{epoch} at {self._sizes[trainer.current_epoch]} px", batch_idx + 1, batches)
+        if trainer.is_global_zero and time.monotonic() >= self._logged + _LOG_SECONDS:
+            self._logged = time.monotonic()
+            log.info("%s, batch %s of %s: loss %.4f", epoch, batch_idx + 1, batches, float(outputs["loss"]))
+
+    def on_validation_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int, *_: Any
+    ) -> None:
+        """Report a batch of the validation."""
+        self._report(f"{self._epoch(trainer)}, validation", batch_idx + 1, trainer.num_val_batches[0])
+
+
+class KeepCheckpoints(Checkpoint):
+    """Saves the training after each epoch. With patience, also saves the best epoch and stops early.
+
+    Lightning calls a `Checkpoint` last, after everything that is to be saved is settled.
     """
 
     def __init__(self, folder: Path, patience: int | None) -> None:
-        """Take the training's folder, and after how many validations without a lower loss to end; None for never."""
+        """Take the training's folder, and the number of validations without a lower loss that end the training.
+
+        A `patience` of None never ends it early.
+        """
         self._folder, self._patience = folder, patience
         self._best, self._waited = float("inf"), 0
         self._validated = False
@@ -79,18 +124,19 @@ class KeepCheckpoints(Checkpoint):
         return self._patience is not None and self._waited >= self._patience
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """End at once what had ended before; make room for what is to be saved."""
+        """Remove the file that a killed run was writing; stop at once if the training had ended early before."""
         if trainer.is_global_zero:
-            remove_leftovers(self._folder)
+            for path in (newest_path(self._folder, trainer.current_epoch), best_path(self._folder)):
+                remove_temporaries(path, older_than=0)
         trainer.should_stop = trainer.should_stop or self._exhausted
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Note that this epoch has a validation loss; an earlier one's would still be there."""
+        """Note that this epoch was validated: the figures of an earlier validation stay in Lightning's metrics."""
         self._validated = True
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Save: the figures first, so that no epoch that a checkpoint counts as done is without them."""
-        self._log_figures(trainer)
+        """Save the epoch. Its figures come first: an epoch with a checkpoint always has its figures."""
+        self._keep_figures(trainer)
         if self._patience is not None and self._validated:
             loss = float(trainer.callback_metrics["validation_loss"])
             better = loss < self._best
@@ -102,47 +148,30 @@ class KeepCheckpoints(Checkpoint):
         if trainer.is_global_zero:
             remove_older(self._folder)
         if self._exhausted:
-            log.info(
-                "no lower validation loss in %s epochs: ended after epoch %s", self._waited, trainer.current_epoch + 1
-            )
+            log.info("no lower validation loss for %s epochs: stopped after epoch %s",
+                     self._waited, trainer.current_epoch + 1)  # fmt: skip
             trainer.should_stop = True
 
-    def _log_figures(self, trainer: pl.Trainer) -> None:
-        """Write the epoch's figures into the folder; other loggers have them from Lightning, in its own order."""
+    def _keep_figures(self, trainer: pl.Trainer) -> None:
+        """Log the epoch's figures, and write them into the folder; other loggers get them from Lightning itself."""
         figures = {
             name: float(value)
             for name, value in trainer.callback_metrics.items()
-            if self._validated or not name.startswith("validation_")  # an earlier epoch's are still there
+            if self._validated or not name.startswith("validation_")
         }
         for logger in trainer.loggers:
             if isinstance(logger, EpochFigures):
                 logger.log_epoch({**figures, "epoch": trainer.current_epoch}, trainer.global_step - 1)
+        if trainer.is_global_zero:
+            text = f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}: loss {figures['loss']:.4f}"
+            if "validation_loss" in figures:
+                text += f", validation loss {figures['validation_loss']:.4f}, top-1 {figures['validation_top1']:.2%}"
+            log.info("%s", text)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return what a checkpoint keeps of it."""
+        """Return the state that a checkpoint keeps."""
         return {"best": self._best, "waited": self._waited}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take it back."""
+        """Restore the state from a checkpoint."""
         self._best, self._waited = state_dict["best"], state_dict["waited"]
-
-
-class EachStep(Callback):
-    """Asks after each step whether to go on, and lets the last epoch be validated whatever the interval is."""
-
-    def __init__(self, check: Callable[[], None]) -> None:
-        """Take what raises to end the training."""
-        self._check = check
-
-    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Look whether it is the last one."""
-        if trainer.current_epoch + 1 == trainer.max_epochs:
-            trainer.check_val_every_n_epoch = 1
-
-    def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any) -> None:
-        """Ask."""
-        self._check()
-
-    def on_validation_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any) -> None:
-        """Ask."""
-        self._check()

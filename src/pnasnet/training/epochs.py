@@ -1,4 +1,4 @@
-"""The pictures of a training as Lightning asks for them: a new loader for each epoch."""
+"""The pictures of a training as a Lightning data module: a new loader for each epoch."""
 
 import signal
 from typing import Any
@@ -12,18 +12,17 @@ from .recipe import Recipe
 
 
 class RecipeData(pl.LightningDataModule):
-    """Training and validation pictures, in the order and at the sizes that a recipe says."""
+    """Training and validation pictures, in the order and at the sizes of a recipe."""
 
     def __init__(self, recipe: Recipe, training: Pictures, validation: Pictures | None, machine: Machine) -> None:
-        """Take the pictures."""
         super().__init__()
         self._recipe, self._training, self._validation = recipe, training, validation
         self._machine = machine
 
     def train_dataloader(self) -> DataLoader[Any]:
-        """Return the batches of the epoch that begins."""
+        """Return the batches of the coming epoch."""
         assert self.trainer is not None
-        epoch = min(self.trainer.current_epoch, len(self._recipe.sizes) - 1)  # a finished training has none to come
+        epoch = min(self.trainer.current_epoch, len(self._recipe.sizes) - 1)  # a finished training has no next one
         return epoch_loader(self._recipe, self._training, epoch, **self._options(self._training))
 
     def val_dataloader(self) -> DataLoader[Any] | list[Any]:
@@ -33,7 +32,7 @@ class RecipeData(pl.LightningDataModule):
         return evaluation_loader(self._recipe, self._validation, **self._options(self._validation))
 
     def on_before_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
-        """Raise the error that a process met which decodes pictures."""
+        """Raise an error of the processes that decode pictures."""
         if isinstance(batch, Exception):
             raise batch
         return batch
@@ -43,9 +42,9 @@ class RecipeData(pl.LightningDataModule):
         devices = self.trainer.world_size
         workers = 0 if pictures.decoded else self._machine.workers_for(devices // self._machine.nodes)
         own = {"rank": self.trainer.global_rank, "devices": devices, "parts": self._machine.parts}
-        return {**own, "num_workers": workers, "worker_init_fn": _leave_interrupts_to_the_training}
+        return {**own, "num_workers": workers, "worker_init_fn": _ignore_interrupts}
 
 
-def _leave_interrupts_to_the_training(worker: int) -> None:
-    # A terminal sends Ctrl-C to all processes; one that dies of it would end the training before it ends itself.
+def _ignore_interrupts(worker: int) -> None:
+    # A terminal sends Ctrl-C to all processes; a worker that died of it would break the training off.
     signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -1,4 +1,4 @@
-"""Where the figures of a training go: its folder, and Lightning's loggers, each of which needs a package of its own."""
+"""Where the figures of a training go: its folder, and Lightning's loggers, which need packages of their own."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -15,19 +15,18 @@ _PROJECT = "pnasnet"
 
 
 class EpochFigures(CSVLogger):
-    """The folder's own table: a row for each epoch, written before its checkpoint."""
+    """The folder's own CSV file: a row for each epoch, written before the epoch's checkpoint."""
 
     def __init__(self, folder: Path) -> None:
-        """Take the training's folder."""
         super().__init__(folder, name=LOGS)
 
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, Any], step: int | None = None) -> None:
-        """Pass over what Lightning sends: an epoch's figures in parts, the last of them after its checkpoint."""
+        """Ignore Lightning's own figures: it sends an epoch in pieces, the last of them after the checkpoint."""
 
     @rank_zero_only
     def log_epoch(self, figures: Mapping[str, float], step: int) -> None:
-        """Write all figures of an epoch, the number of steps that were taken before its last among them."""
+        """Write the figures of an epoch. `step` is the number of steps before the last one."""
         super().log_metrics(dict(figures), step)
         self.save()
 
@@ -41,14 +40,11 @@ def _wandb(folder: Path) -> Logger:
 
 
 _MAKERS: dict[str, Callable[[Path], Logger]] = {"tensorboard": _tensorboard, "wandb": _wandb}
-"""How each of `machine.LOGGERS` is made, for a training's folder."""
+"""How to make each of `machine.LOGGERS` for a training's folder."""
 
 
 def open_loggers(machine: Machine, recipe: Recipe, folder: Path) -> list[Logger]:
-    """Return the loggers that the machine names, or has, and tell each what the recipe is.
-
-    Raises `MissingExtraError` where a logger's package is not installed.
-    """
+    """Return the machine's loggers, with the recipe as their hyperparameters. Raises `MissingExtraError`."""
     check_loggers(machine)
     loggers = [_MAKERS[each](folder) if isinstance(each, str) else each for each in machine.loggers]
     for logger in loggers:

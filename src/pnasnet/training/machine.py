@@ -1,4 +1,4 @@
-"""What a training runs on: decides how fast it is, not what a recipe says."""
+"""What a training runs on. It decides the speed; the recipe decides the outcome."""
 
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -8,44 +8,42 @@ from ..errors import InputError, MissingExtraError, UnknownNameError
 from ..support.system import processors
 
 PRECISIONS = {"float32": "32-true", "bfloat16": "bf16-mixed"}
-"""Our names of precisions to Lightning's; in bfloat16 the weights stay float32."""
+"""Our names of precisions, and Lightning's. With bfloat16 the weights stay float32."""
 ACCELERATORS = ("auto", "cpu", "gpu")
 LOGGERS = {"tensorboard": ("tensorboard", "tensorboardX"), "wandb": ("wandb",)}
-"""The packages that each needs one of."""
+"""Each logger needs one of these packages."""
 
 
 @dataclass(frozen=True)
 class Machine:
-    """What a training runs on; what comes out differs by rounding, and where batches are shared out by more.
+    """What a training runs on. Results of different machines differ by rounding; of shared batches by more.
 
-    Several devices, and several parts of a batch, each normalize what they have by its own statistics, as TF-Slim's
-    replicas do. Raises `InputError` and `UnknownNameError`.
+    Each device, and each part of a batch, normalizes by its own batch statistics, as TF-Slim's replicas do. Raises
+    `InputError` and `UnknownNameError`.
     """
 
     accelerator: str = "auto"
     """`cpu`, `gpu` or `auto`."""
     devices: int | str = "auto"
-    """How many of them on each machine: a number, or `auto` for all GPUs, or one CPU."""
+    """Number of GPUs or CPU processes on each machine; `auto` for all GPUs, or one CPU process."""
     nodes: int = 1
-    """How many machines, each of which runs the same command (or SLURM runs it)."""
+    """Number of machines. Each runs the same command, by hand or through SLURM."""
     precision: str = "float32"
-    """`float32`, or `bfloat16`, which GPUs with tensor cores compute several times faster."""
+    """`float32`, or `bfloat16`, several times faster on GPUs with tensor cores."""
     channels_last: bool = True
-    """How activations lie in memory; faster on CPUs and in reduced precision."""
+    """Memory layout of activations; faster on CPUs and in reduced precision."""
     compile: bool = False
-    """Whether steps run through `torch.compile`."""
+    """Whether to run steps through `torch.compile`."""
     checkpoint_cells: bool = False
-    """Whether each cell is computed again in the backward pass: less memory, about a third more time."""
+    """Whether to recompute each cell in the backward pass: less memory, about a third more time."""
     parts: int = 1
-    """How many parts a device takes its share of a batch in, one after the other: less memory, one step."""
+    """Number of parts in which a device computes its share of a batch, one after the other, to save memory."""
     workers: int | None = None
-    """Processes that decode pictures, for each device; None shares out the processors, 0 decodes where it trains."""
+    """Processes per device that decode pictures; None for all processors, 0 to decode in the training process."""
     validate_every: int = 1
-    """After how many epochs each the validation pictures are looked at; after the last one they always are."""
+    """Epochs between two validations. The last epoch is always validated."""
     loggers: tuple[Any, ...] = ()
-    """Where figures go beside the folder's own CSV: names (`tensorboard`, `wandb`), or Lightning's `Logger`s."""
-    progress: bool = True
-    """Whether to show progress bars, on standard error."""
+    """Where figures go besides the folder's own CSV: names (`tensorboard`, `wandb`) or Lightning's `Logger`s."""
 
     def __post_init__(self) -> None:
         """Check names and numbers."""
@@ -65,7 +63,7 @@ class Machine:
             raise InputError(f"workers must be 0 or more, not {self.workers}")
 
     def workers_for(self, devices: int) -> int:
-        """Return the processes that decode for one of `devices` on this machine."""
+        """Return the number of processes that decode for each of `devices` on this machine."""
         return max(processors() // devices, 1) if self.workers is None else self.workers
 
 
@@ -73,7 +71,7 @@ DEFAULTS = Machine()
 
 
 def check_loggers(machine: Machine) -> None:
-    """Raise `MissingExtraError` where a logger that the machine names needs a package that is not installed."""
+    """Raise `MissingExtraError` if the package of one of the machine's loggers is not installed."""
     for name in machine.loggers:
         if isinstance(name, str) and not any(find_spec(package) for package in LOGGERS[name]):
-            raise MissingExtraError(f"the logger {name} needs {name}, which is not installed: pip install {name}")
+            raise MissingExtraError(f"--logger {name} needs {name}, which is not installed: pip install {name}")

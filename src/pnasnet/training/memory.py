@@ -1,4 +1,4 @@
-"""How much memory a training step takes, before it is taken: better one line at the start than a killed process."""
+"""The memory of a training step, estimated before the first: one line at the start instead of a killed process."""
 
 from copy import deepcopy
 from dataclasses import dataclass, field
@@ -21,36 +21,35 @@ _SAMPLE = 2
 """Images in the batch whose shapes are traced."""
 
 _GRADIENTS = 0.75
-"""Gradients of maps that are there at the same time, as a share of what the largest cell keeps. Measured on a CPU:
-0.65 where all is kept, 0.76 where cells are recomputed (pnasnet_mobile, 8 and 24 images)."""
+"""Gradients of maps alive at the same time, as a share of the activations stored by the largest cell. Measured on a
+CPU: 0.65 if all are stored, 0.76 if cells are recomputed (pnasnet_mobile, 8 and 24 images)."""
 
 
 @dataclass(frozen=True)
 class StepMemory:
-    """What a step takes on one device, in bytes.
+    """Memory of a step on one device, in bytes.
 
     Attributes:
         fixed: weights, their gradients and average, the optimizer's state.
-        per_image: what is kept of an image for the backward pass, and gradients on their way.
+        per_image: activations stored for the backward pass, and gradients in flight.
     """
 
     fixed: int
     per_image: int
 
     def of(self, images: int) -> int:
-        """Return what a step with so many images takes."""
+        """Return the bytes of a step with this many images."""
         return self.fixed + self.per_image * images
 
     def images(self, available: int) -> int:
-        """Return how many images fit."""
+        """Return the number of images that fit."""
         return max((available - self.fixed) // self.per_image, 0)
 
 
 def step_memory(network: Network, recipe: Recipe, machine: Machine) -> StepMemory:
-    """Estimate what a step takes, at the recipe's largest image size; nothing is computed.
+    """Estimate the memory of a step at the recipe's largest image size, without computing one.
 
-    Maps count in bfloat16 as two bytes for a number. Buffers of single operations are left out, which cuDNN and oneDNN
-    take for a moment.
+    In bfloat16, maps count two bytes a number. Temporary buffers of cuDNN and oneDNN are left out.
     """
     size = max(recipe.sizes)
     own = network.plan.spec.image_size == (size, size)
@@ -67,20 +66,20 @@ def step_memory(network: Network, recipe: Recipe, machine: Machine) -> StepMemor
 
 @dataclass
 class Kept:
-    """The storages that the backward pass needs, by the cell that made them."""
+    """The storages that the backward pass needs, and the cells that made them."""
 
     half: bool
     own: set[int]
-    """Those of parameters and buffers, which are there anyway."""
+    """Addresses of parameters and buffers, which are not counted."""
     cell: str = ""
-    """The cell that runs; empty outside of cells."""
+    """The cell that is running; empty outside of cells."""
     storages: dict[int, tuple[str, int, Any]] = field(default_factory=dict)
-    """By their address: cell, bytes, and the storage itself, so that its address is not used again."""
+    """Address to cell, bytes, and the storage itself, which keeps its address from being reused."""
     outputs: int = 0
     """Bytes of the cells' outputs."""
 
     def pack(self, tensor: Tensor) -> Tensor:
-        """Count a tensor that is kept."""
+        """Count a tensor that autograd stores."""
         storage = tensor.untyped_storage()
         if storage._cdata not in self.own and storage._cdata not in self.storages:
             self.storages[storage._cdata] = self.cell, self._bytes(tensor, storage.nbytes()), storage
@@ -90,17 +89,17 @@ class Kept:
         return count // 2 if self.half and tensor.dtype == torch.float32 else count
 
     def enter(self, name: str, *_: Any) -> None:
-        """Note that a cell begins."""
+        """Note the start of a cell."""
         self.cell = name
 
     def leave(self, module: nn.Module, inputs: Any, output: Tensor) -> None:
-        """Note that it is done."""
+        """Note the end of a cell, and count its output."""
         self.cell = ""
         self.outputs += self._bytes(output, output.untyped_storage().nbytes())
 
     @property
     def total(self) -> int:
-        """Bytes of all."""
+        """Bytes of all storages."""
         return sum(size for _, size, _ in self.storages.values())
 
     def of_cells(self) -> dict[str, int]:
@@ -112,17 +111,17 @@ class Kept:
 
     @property
     def largest_cell(self) -> int:
-        """Bytes of the cell that keeps most."""
+        """Bytes of the cell that stores most."""
         return max(size for cell, size in self.of_cells().items() if cell)
 
     @property
     def recomputing(self) -> int:
-        """Bytes at the most where each cell is computed again: the cells' outputs, and all of one cell."""
+        """Peak bytes if each cell is recomputed: the cells' outputs, and all of one cell."""
         return self.of_cells()[""] + self.outputs + self.largest_cell
 
 
 def kept_for_backward(network: Network, size: int, *, half: bool) -> Kept:
-    """Run two images through a network on the meta device, where tensors have shapes and no numbers."""
+    """Run two images through a network on the meta device, where tensors have shapes but no values."""
     network.checkpoint_cells = False
     tensors = [*network.parameters(), *network.buffers()]
     kept = Kept(half, {tensor.untyped_storage()._cdata for tensor in tensors})
@@ -138,9 +137,9 @@ def kept_for_backward(network: Network, size: int, *, half: bool) -> Kept:
 
 
 def check_memory(network: Network, recipe: Recipe, machine: Machine, devices: int, device: torch.device) -> None:
-    """See that a step fits the memory of a device, one of `devices`, as it is now.
+    """Check that a step fits the free memory of `device`, one of `devices`.
 
-    Raises `OutOfMemoryError`, which says what would fit; says nothing where the free memory is not known.
+    Raises `OutOfMemoryError` with a batch that fits. Does nothing if the free memory is unknown.
     """
     available = available_memory(device)
     if available is None:
@@ -159,7 +158,7 @@ def _too_much(recipe: Recipe, machine: Machine, devices: int, memory: StepMemory
     each = "" if devices == 1 else f" on each of {devices} devices"
     ways = [f"a batch of {fits * shares} fits"] if fits > 1 else ["not even 2 images fit"]
     if parts := _parts(recipe.batch_size // devices, fits):
-        ways.append(f"or take it in {parts} parts (--parts {parts})")
+        ways.append(f"or compute it in {parts} parts (--parts {parts})")
     if not machine.checkpoint_cells:
         ways.append("or recompute cells (--checkpoint-cells)")
     return (
@@ -169,15 +168,15 @@ def _too_much(recipe: Recipe, machine: Machine, devices: int, memory: StepMemory
 
 
 def _parts(images: int, fits: int) -> int | None:
-    """Return the fewest equal parts of a device's images that fit; batch normalization needs two in each."""
+    """Return the fewest equal parts that fit, at least two images each for batch normalization; None if none do."""
     return next((n for n in range(2, images // 2 + 1) if images % n == 0 and images // n <= fits), None)
 
 
-# What is free.
+# Free memory.
 
 
 def available_memory(device: torch.device) -> int | None:
-    """Return how many bytes a device has left for this process; None where that cannot be told."""
+    """Return the bytes that this process can still allocate on a device; None if unknown."""
     if device.type == "cuda":
         free, _ = torch.cuda.mem_get_info(device)
         return int(free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device))

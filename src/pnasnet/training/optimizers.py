@@ -1,4 +1,4 @@
-"""The optimizers of the recipes: torch's own, TensorFlow 1's RMSProp, which torch's differs from, and Muon."""
+"""The optimizers of recipes: torch's SGD, TensorFlow 1's RMSProp (torch's differs), and Muon."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, overload
@@ -10,7 +10,7 @@ from .recipe import Muon, RmsProp, Sgd
 
 
 class _GroupedOptimizer(torch.optim.Optimizer):
-    """What these optimizers have in common: a step is one of each group, and a state begins with a number."""
+    """Base of these optimizers: a step visits each group, and every state starts as a constant."""
 
     @overload
     def step(self, closure: None = None) -> None: ...
@@ -19,7 +19,7 @@ class _GroupedOptimizer(torch.optim.Optimizer):
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> float | None:
-        """Take a step; `closure` computes the loss anew, as in every torch optimizer."""
+        """Take a step. `closure` recomputes the loss, as in every torch optimizer."""
         loss = None
         if closure is not None:
             with torch.enable_grad():
@@ -41,20 +41,20 @@ class _GroupedOptimizer(torch.optim.Optimizer):
 
 
 class RMSPropTF(_GroupedOptimizer):
-    """RMSProp as `tf.train.RMSPropOptimizer` computes it.
+    """RMSProp as in `tf.train.RMSPropOptimizer`.
 
-    mean_square = decay * mean_square + (1 - decay) * g²        (begins at 1, where torch begins at 0)
+    mean_square = decay * mean_square + (1 - decay) * g²        (starts at 1; torch starts at 0)
     velocity    = momentum * velocity + lr * g / sqrt(mean_square + epsilon)     (torch adds epsilon outside the root)
     parameter  -= velocity
 
-    With TF-Slim's epsilon of 1 the difference decides whether a training works. Source: TensorFlow's kernel
+    With TF-Slim's epsilon of 1 this difference decides whether a training works. Source: TensorFlow's kernel
     `ApplyRMSProp`, documented at `tf.raw_ops.ApplyRMSProp`.
     """
 
     def __init__(
         self, params: Any, lr: float = 0.0, *, decay: float = 0.9, momentum: float = 0.9, epsilon: float = 1.0
     ) -> None:
-        """Take parameters or groups of them, as every torch optimizer."""
+        """Accept parameters or groups of them, as every torch optimizer."""
         super().__init__(params, {"lr": lr, "decay": decay, "momentum": momentum, "epsilon": epsilon})
 
     def _step_group(self, group: dict[str, Any], chosen: list[Tensor], gradients: list[Tensor]) -> None:
@@ -74,15 +74,15 @@ class MuonWithSGD(_GroupedOptimizer):
     momentum   = m * momentum + g
     step       = g + m * momentum
     kernel     = (1 - lr * decay) * kernel - lr * sqrt(max(1, out / in)) * orthogonalized(step)
-    parameter -= others * lr * step                      (where there is weight decay, g has the L2 term's gradient)
+    parameter -= others * lr * step                      (with weight decay, g includes the L2 term's gradient)
 
-    A kernel counts as a matrix of [out channels, everything else]. `torch.optim.Muon` does the same to matrices, but
-    takes no kernels, and does one at a time: those of one shape together take half the time on a CPU. Source:
+    A kernel counts as a matrix of [out channels, everything else]. `torch.optim.Muon` accepts matrices alone, one at a
+    time; kernels of one shape together take half the time on a CPU. Source:
     Jordan et al., "Muon: An optimizer for hidden layers in neural networks", 2024.
     """
 
     def __init__(self, groups: list[dict[str, Any]], *, momentum: float, decay: float, others: float) -> None:
-        """Take groups with `lr` and `weight_decay`; each is split into kernels that mix channels and the rest."""
+        """Accept groups with `lr` and `weight_decay`. Each is split into kernels that mix channels and the rest."""
         split = []
         for group in groups:
             for mixing in (True, False):
@@ -106,12 +106,12 @@ class MuonWithSGD(_GroupedOptimizer):
 
 
 def _mixes_channels(parameter: Tensor) -> bool:
-    """Whether it is the kernel of a convolution that is not depthwise."""
+    """Return whether a parameter is the kernel of a convolution that is not depthwise."""
     return parameter.ndim == 4 and parameter.shape[1] > 1
 
 
 def _orthogonalized(kernels: Sequence[Tensor]) -> list[Tensor]:
-    """Return the kernels with all singular values near 1, times sqrt(max(1, out / in)); equal shapes go together."""
+    """Return the kernels with singular values near 1, times sqrt(max(1, out / in)); one iteration for each shape."""
     result = list(kernels)
     for shape in {kernel.shape for kernel in kernels}:
         places = [i for i, kernel in enumerate(kernels) if kernel.shape == shape]
@@ -123,10 +123,10 @@ def _orthogonalized(kernels: Sequence[Tensor]) -> list[Tensor]:
 
 
 def newton_schulz(matrices: Tensor, steps: int = 5) -> Tensor:
-    """Return the matrices with their singular values brought near 1 (to about 0.7 to 1.2), by a quintic iteration.
+    """Return the matrices with singular values near 1 (about 0.7 to 1.2), by a quintic iteration.
 
     Args:
-        matrices: [N, rows, columns]; computed in bfloat16, whose rounding is small beside that range.
+        matrices: [N, rows, columns]; computed in bfloat16, whose rounding is small compared with that range.
         steps: iterations.
 
     Returns:
@@ -144,7 +144,7 @@ def newton_schulz(matrices: Tensor, steps: int = 5) -> Tensor:
 
 
 def make_optimizer(kind: Sgd | RmsProp | Muon, groups: list[dict[str, Any]]) -> torch.optim.Optimizer:
-    """Return the optimizer of a recipe over groups of parameters that have their own `lr` and `weight_decay`."""
+    """Return a recipe's optimizer for groups of parameters with their own `lr` and `weight_decay`."""
     match kind:
         case Sgd():
             return torch.optim.SGD(groups, lr=0.0, momentum=kind.momentum, nesterov=kind.nesterov, foreach=True)

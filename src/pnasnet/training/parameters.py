@@ -1,4 +1,4 @@
-"""A network's parameters in groups for an optimizer: lower learning rates for earlier cells, L2 on kernels alone."""
+"""A network's parameters in groups for an optimizer: lower learning rates for earlier cells, L2 for kernels alone."""
 
 from typing import Any
 
@@ -12,28 +12,28 @@ from ..lowering.torch_network import Network
 def parameter_groups(
     network: Network, learning_rate: float, *, weight_decay: float = 0.0, layer_decay: float = 1.0
 ) -> list[dict[str, Any]]:
-    """Return every trainable parameter once, in groups that `torch.optim` takes, the last layers first.
+    """Return every trainable parameter once, in groups for `torch.optim`, the last layers first.
 
-    The classifiers, the auxiliary one included, get `learning_rate`; the last cell gets `layer_decay` times as much,
-    each earlier cell that much less again, and the stem's convolution the least. Parameters that do not require
-    gradients are left out.
+    The classifiers, including the auxiliary one, get `learning_rate`. The last cell gets `layer_decay` times as much,
+    each earlier cell `layer_decay` times the next one's, and the stem's convolution the least. Parameters that do not
+    require gradients are left out.
 
     Args:
         network: the network.
-        learning_rate: the highest rate, a group's `lr`.
-        weight_decay: of the kernels' groups; scales, offsets and biases have none, as in TF-Slim. 0 where the
-            gradients have the L2 terms, by `network.regularization_loss()` or `network.add_regularization_gradients()`;
-            without these, `network.plan.spec.weight_decay` has SGD do the same.
-        layer_decay: in (0, 1]; 1 for one rate throughout.
+        learning_rate: the highest rate.
+        weight_decay: for kernels; scales, offsets and biases have none, as in TF-Slim. Leave it 0 if the gradients
+            include the L2 terms, by `network.regularization_loss()` or `network.add_regularization_gradients()`;
+            otherwise `network.plan.spec.weight_decay` makes SGD do the same.
+        layer_decay: in (0, 1]; 1 for the same rate in all layers.
 
     Raises:
-        InputError: a number that makes no sense, or what is wrapped around a network.
+        InputError: a number out of range, or a wrapper around a network.
 
     """
     if not isinstance(network, Network):
         raise InputError(
-            f"parameters are grouped by their names in the network itself, which a {type(network).__name__} around it "
-            "changes: give the network, before torch.compile or DistributedDataParallel"
+            f"parameters are grouped by their names in the network, and a {type(network).__name__} around it changes "
+            "these: pass the network itself, before torch.compile or DistributedDataParallel"
         )
     if not 0 < layer_decay <= 1:
         raise InputError(f"layer_decay must be in (0, 1], not {layer_decay}")
@@ -55,7 +55,7 @@ def parameter_groups(
 
 
 def _depth(network: Network, parameter: str) -> int:
-    """Return how far a parameter is from the output: 0 for the classifiers, 1 for the last cell, and so on."""
+    """Return the distance of a parameter from the output: 0 for the classifiers, 1 for the last cell, and so on."""
     plan, scope = network.plan, parameter.split(".")[0]
     depths = {cell.scope: depth for depth, cell in enumerate(reversed(plan.cells), 1)}
     heads = {"final_layer", plan.aux.scope if plan.aux else ""}

@@ -1,4 +1,4 @@
-"""Recipes as values: everything that decides the outcome of a training, but for the data and the machine."""
+"""Recipes as values: everything that decides the outcome of a training, except the data and the machine."""
 
 import math
 from dataclasses import asdict, dataclass, field, replace
@@ -9,57 +9,46 @@ from ..architecture.spec import NetworkSpec
 from ..errors import InputError
 
 
-@dataclass(frozen=True)
-class Progress:
-    """How far a training is, counted in optimizer steps."""
-
-    step: int
-    steps_per_epoch: int
-    total_steps: int
-
-    @property
-    def share(self) -> float:
-        """What is done of the whole training, from 0 to 1."""
-        return self.step / self.total_steps
-
-
 class Schedule(Protocol):
     """A learning rate over a training."""
 
-    def __call__(self, progress: Progress) -> float:
-        """Return the learning rate of the step to come."""
+    def __call__(self, share: float, epoch: float) -> float:
+        """Return the learning rate of a step.
+
+        Args:
+            share: steps before it, as a share of the whole training, in [0, 1).
+            epoch: steps before it, in epochs.
+
+        """
         ...
 
 
 @dataclass(frozen=True)
 class Cosine:
-    """A rise from 0 to `peak` in the first `warm_up` (a share of all steps), then half a cosine down to 0."""
+    """Rises from 0 to `peak` in the first `warm_up` (a share of all steps), then falls to 0 as half a cosine."""
 
     peak: float
     warm_up: float = 0.0
 
-    def __call__(self, progress: Progress) -> float:
+    def __call__(self, share: float, epoch: float) -> float:
         """Return the learning rate."""
-        if progress.share < self.warm_up:
-            return self.peak * progress.share / self.warm_up
-        return self.peak * (1 + math.cos(math.pi * (progress.share - self.warm_up) / (1 - self.warm_up))) / 2
+        if share < self.warm_up:
+            return self.peak * share / self.warm_up
+        return self.peak * (1 + math.cos(math.pi * (share - self.warm_up) / (1 - self.warm_up))) / 2
 
 
 @dataclass(frozen=True)
 class Staircase:
-    """Falls by `factor` once in every `epochs` epochs, as TF-Slim's `exponential_decay(..., staircase=True)`."""
+    """Is multiplied by `factor` every `epochs` epochs, as in TF-Slim's `exponential_decay(..., staircase=True)`."""
 
     initial: float
     factor: float = 0.97
     epochs: float = 2.4
 
-    def __call__(self, progress: Progress) -> float:
+    def __call__(self, share: float, epoch: float) -> float:
         """Return the learning rate."""
-        return float(self.initial * self.factor ** (progress.step // self.steps(progress)))
-
-    def steps(self, progress: Progress) -> int:
-        """Return the steps between two falls."""
-        return max(int(self.epochs * progress.steps_per_epoch), 1)
+        falls = int(epoch / self.epochs + 1e-9)  # 7.2 / 2.4 may round to less than 3
+        return float(self.initial * self.factor**falls)
 
 
 @dataclass(frozen=True)
@@ -72,7 +61,7 @@ class Sgd:
 
 @dataclass(frozen=True)
 class RmsProp:
-    """RMSProp as TensorFlow 1 has it: epsilon inside the root, the mean square begins at 1."""
+    """RMSProp as in TensorFlow 1: epsilon inside the root, and a mean square that starts at 1."""
 
     decay: float = 0.9
     momentum: float = 0.9
@@ -81,24 +70,24 @@ class RmsProp:
 
 @dataclass(frozen=True)
 class Muon:
-    """Orthogonalized momentum for the kernels that mix channels, `Sgd` with Nesterov momentum for everything else.
+    """Orthogonalized momentum for kernels that mix channels, `Sgd` with Nesterov momentum for all other parameters.
 
-    Of a network like these it needs far fewer epochs than SGD. The learning rate is that of the orthogonalized steps.
+    Networks like these need far fewer epochs than with SGD. The learning rate is that of the orthogonalized steps.
     """
 
     momentum: float = 0.9
     decay: float = 0.02
-    """What the orthogonalized kernels shrink by in each step, times the learning rate; they have no L2 term."""
+    """Weight decay of the orthogonalized kernels, times the learning rate; they have no L2 term."""
     others: float = 4.0
-    """What the learning rate is multiplied by for everything else."""
+    """Factor of the learning rate for all other parameters."""
 
 
 @dataclass(frozen=True)
 class ShiftAndFlip:
-    """For small pictures: mirrored at random, shifted by up to `shift` pixels, a square of `cutout` pixels greyed out.
+    """For small pictures: random mirroring, shifts of up to `shift` pixels, and a grey square of side `cutout`.
 
-    All pictures are decoded once and kept in memory, at the recipe's image size. Source of cutout: DeVries and Taylor,
-    2017; nothing is greyed out where it is 0.
+    All pictures are decoded once, at the recipe's image size, and kept in memory. A `cutout` of 0 is none; its source
+    is DeVries and Taylor, 2017.
     """
 
     shift: int = 4
@@ -107,11 +96,11 @@ class ShiftAndFlip:
 
 @dataclass(frozen=True)
 class CropAndFlip:
-    """For photos: a random crop resized to the image size, mirrored at random, colours distorted.
+    """For photos: a random crop resized to the image size, random mirroring, and distorted colours.
 
-    As TF-Slim's `inception_preprocessing.preprocess_for_train`: the crop has `area` of the picture and a ratio of width
-    to height within `ratio`; brightness moves by up to 32/255, saturation and contrast are scaled by 0.5 to 1.5, hue
-    turns by up to 0.2 of a circle. Pictures are decoded as they are needed.
+    As in TF-Slim's `inception_preprocessing.preprocess_for_train`: the crop covers `area` of the picture, its ratio of
+    width to height is in `ratio`; brightness changes by up to 32/255, saturation and contrast by a factor from 0.5 to
+    1.5, hue by up to 0.2 of a circle. Pictures are decoded when they are needed.
     """
 
     area: tuple[float, float] = (0.05, 1.0)
@@ -121,14 +110,14 @@ class CropAndFlip:
 
 @dataclass(frozen=True)
 class Recipe:
-    """Everything that decides the outcome of a training, but for the data and the machine.
+    """Everything that decides the outcome of a training, except the data and the machine.
 
-    Raises `InputError` where the values contradict each other.
+    Raises `InputError` if the values contradict each other.
     """
 
     spec: NetworkSpec
     stages: tuple[tuple[int, int], ...]
-    """(image size, epochs) one after the other; small images first train at a fraction of the cost."""
+    """(image size, epochs), one after the other. Starting with small images costs a fraction."""
     batch_size: int
     """Images in an optimizer step, over all devices."""
     schedule: Schedule
@@ -136,53 +125,53 @@ class Recipe:
     augmentation: ShiftAndFlip | CropAndFlip = ShiftAndFlip()
     label_smoothing: float = 0.0
     class_weights: tuple[float, ...] | None = None
-    """What a picture of each class counts for in the losses; None for all alike."""
+    """Weight of each class in the losses; None for equal weights."""
     aux_weight: float = 0.4
-    """Weight of the auxiliary classifier's loss, where the network has that head."""
+    """Weight of the auxiliary classifier's loss, if the network has one."""
     clip_norm: float | None = None
-    """Largest norm of all gradients together, those of the L2 terms included where the loss has these: not by Muon."""
+    """Largest norm of all gradients together, including those of the L2 terms (which `Muon` does not use)."""
     average_decay: float = 0.9999
-    """Decay of the exponential moving average of the weights, which is what is kept; in the first steps it is less."""
+    """Decay of the moving average of the weights, which becomes the model. It is lower in the first steps."""
     batch_norm_momentum: float = 0.99
-    """Share of the old value in each update of a moving average of batch normalization, as in TensorFlow."""
+    """Share of the old value in each update of batch normalization's moving averages, as in TensorFlow."""
     layer_decay: float = 1.0
-    """What the learning rate of a cell is multiplied by, against that of the cell after it."""
+    """Learning rate of a cell as a fraction of the next cell's."""
     drop_path_rises: bool = True
     """Whether path dropout rises with step / total steps (from scratch), or has its final rate throughout."""
     freeze_batch_norm: bool = False
-    """Whether batch normalization keeps the moving averages that it came with."""
+    """Whether batch normalization keeps the moving averages of the first weights."""
     seed: int = 0
     first_weights: str | None = None
-    """SHA-256 of the weights that it begins from, as `Model.checksum` gives it; None for random ones."""
+    """SHA-256 of the first weights, `Model.checksum`; None for random weights."""
     notes: dict[str, str] = field(default_factory=dict)
-    """What else a person should know; decides nothing."""
+    """Anything else a reader should know; it has no effect."""
 
     def __post_init__(self) -> None:
-        """Check what can be checked without data."""
+        """Check everything that needs no data."""
         if not self.stages or any(size < 1 or epochs < 1 for size, epochs in self.stages):
             raise InputError(f"stages must be pairs of image size and epochs, at least 1 each, not {self.stages}")
         if self.batch_size < 2:
             raise InputError(f"batch_size={self.batch_size}: batch normalization needs at least 2 images")
         if self.spec.num_classes is None:
-            raise InputError("the network has no classifier to train; give its description num_classes")
+            raise InputError("the network has no classifier to train; set num_classes in its spec")
         height, width = self.spec.image_size
         if height != width:
-            raise InputError(f"images are square in training; the network's are {height}x{width}: give it another size")
+            raise InputError(f"training needs square images, not {height}x{width}: set another image_size")
         if isinstance(self.augmentation, ShiftAndFlip) and not 0 <= self.augmentation.shift < height:
-            raise InputError(f"a shift of {self.augmentation.shift} pixels is not within images of {height}")
+            raise InputError(f"a shift of {self.augmentation.shift} pixels does not fit images of {height}x{width}: use a smaller one")
         if isinstance(self.schedule, Cosine) and not 0 <= self.schedule.warm_up < 1:
-            raise InputError(f"warm_up is a share of all steps, in [0, 1), not {self.schedule.warm_up}")
+            raise InputError(f"warm_up must be a share of all steps, in [0, 1), not {self.schedule.warm_up}")
         if self.class_weights is not None and len(self.class_weights) != self.spec.num_classes:
             raise InputError(f"{len(self.class_weights)} class_weights do not fit {self.spec.num_classes} classes")
         if not 0 <= self.average_decay < 1:
             raise InputError(f"average_decay must be in [0, 1), not {self.average_decay}")
         if len({size for size, _ in self.stages}) > 1 and self.spec.aux_head:
-            raise InputError("an auxiliary head has one size of map; train with one image size, or aux_head=False")
+            raise InputError("an auxiliary head needs one image size: use one size in all stages, or aux_head=False")
 
     def with_cell(self, cell: CellSpec, num_cells: int | None = None, filters: int | None = None) -> "Recipe":
-        """Return the recipe for a network of another cell, and, where they are given, of other depth and width.
+        """Return the recipe for a network of another cell, and of another depth and width unless they are None.
 
-        A reduction cell makes way: the one cell then reduces, too. Raises `SpecError`.
+        The network has no reduction cell: the one cell also reduces. Raises `SpecError`.
         """
         spec = replace(
             self.spec,
@@ -200,11 +189,11 @@ class Recipe:
         return [size for size, count in self.stages for _ in range(count)]
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the recipe as plain values, fit for JSON and for comparing; notes decide nothing and are left out."""
+        """Return the recipe as plain values for JSON and comparisons, without `notes`, which have no effect."""
         parts = {name: type(getattr(self, name)).__name__ for name in ("schedule", "optimizer", "augmentation")}
         plain = {**asdict(self), "spec": self.spec.to_dict(), "kinds": parts}
         del plain["notes"]
         for later in ("class_weights", "first_weights"):
-            if plain[later] is None:  # so that trainings which began before there were any can go on
+            if plain[later] is None:  # trainings of earlier versions, which lack it, can resume
                 del plain[later]
         return plain

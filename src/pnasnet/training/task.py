@@ -1,4 +1,4 @@
-"""A training as Lightning sees it: one step's loss and gradients, the optimizer, the batches of each epoch."""
+"""A training as a Lightning module: the loss and gradients of a step, the validation, the optimizer."""
 
 import math
 from typing import Any
@@ -17,13 +17,13 @@ from ..lowering.torch_sizes import NetworkSizes
 from .batches import Batch, seed_of
 from .optimizers import make_optimizer
 from .parameters import parameter_groups
-from .recipe import Muon, Progress, Recipe
+from .recipe import Muon, Recipe
 
-_CALMER = "lower the learning rate; of a recipe, clip_norm may help, too"
+_CALMER = "lower the learning rate, or set clip_norm in the recipe"
 
 
 def initial_network(recipe: Recipe) -> Network:
-    """Return the recipe's network with random weights, which depend on its seed alone."""
+    """Return the recipe's network with random weights that depend on its seed alone."""
     torch.manual_seed(recipe.seed)
     return Network(resolve(recipe.spec), batch_norm_momentum=recipe.batch_norm_momentum, aux_head=recipe.spec.aux_head)
 
@@ -32,21 +32,20 @@ class ClassifierTask(pl.LightningModule):
     """Trains a network to classify, as a recipe says.
 
     Attributes:
-        network: the network; after the training it holds the averaged weights.
-        recipe: what decides the outcome.
+        network: the network to train; afterwards it has the averaged weights.
+        recipe: decides the outcome.
     """
 
     class_weights: Tensor | None
 
     def __init__(self, network: Network, recipe: Recipe, steps_per_epoch: int) -> None:
-        """Take the network with its first weights."""
         super().__init__()
         self.network = network
         self.recipe = recipe
         self._steps = steps_per_epoch
         weights = torch.tensor(recipe.class_weights) if recipe.class_weights else None
         self.register_buffer("class_weights", weights, persistent=False)
-        self._counted = torch.zeros(0)  # of the validation: losses, right answers and pictures of each class
+        self._counted = torch.zeros(0)  # in validation: sum of losses; correct answers and pictures of each class
         self._optimizer_decays = isinstance(recipe.optimizer, Muon)
         self._sizes = NetworkSizes(network, freeze_batch_norm=recipe.freeze_batch_norm)
         network.set_batch_norm_momentum(recipe.batch_norm_momentum)
@@ -54,27 +53,28 @@ class ClassifierTask(pl.LightningModule):
             network.freeze_batch_norm()
 
     def compile_network(self) -> None:
-        """Let steps run through `torch.compile`. Raises `InputError` where the recipe has several image sizes."""
+        """Run steps through `torch.compile`. Raises `InputError` if the recipe has several image sizes."""
         if len(set(self.recipe.sizes)) > 1:
-            raise InputError("a compiled network has one image size; give a recipe with one, or do not compile")
+            raise InputError("a compiled network has one image size: use a recipe with one size, or do not compile")
         self.network.compile()  # in place, so that the parameters keep their names in checkpoints
 
     def on_train_batch_start(self, batch: Batch, index: int) -> None:
-        """Let the step's dropout follow from seed, epoch, step and device alone, so that a resumed run repeats it.
+        """Seed the step's dropout by seed, epoch, step and device alone, so that a resumed run repeats it.
 
-        Seeding each epoch would not do: Lightning and DataLoader draw random numbers of their own now and then.
+        Seeding each epoch is not enough: Lightning and DataLoader draw random numbers of their own.
         """
-        # Of a seed's last numbers zeros do not count, and a batch's pictures are changed by the first three.
+        # Rank 0 must differ from no rank: trailing zeros do not change a seed, and the first three numbers seed the
+        # changes to the batch's pictures.
         torch.manual_seed(seed_of(self.recipe.seed, self.current_epoch, index, 1 + self.global_rank))
 
     # Steps.
 
     def training_step(self, batch: Batch, index: int) -> Tensor:
-        """Return the loss of a batch: cross entropy, and the auxiliary head's."""
+        """Return the loss of a batch: cross entropy, plus that of the auxiliary head."""
         images, labels = batch
         network = self._sizes.at(images.shape[1])
         if self.recipe.drop_path_rises:
-            self.network.drop_path_progress.fill_(self.progress().share)  # all sizes share it
+            self.network.drop_path_progress.fill_(self._share(self.global_step))  # shared by all sizes
         outputs = network(images, ("Logits", "AuxLogits") if self.network.has_aux_head else ("Logits",))
         loss = self._cross_entropy(outputs["Logits"], labels)
         if "AuxLogits" in outputs:
@@ -84,7 +84,7 @@ class ClassifierTask(pl.LightningModule):
         return loss
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
-        """Add the gradients of the L2 terms before all are clipped: in TF-Slim these terms are part of the loss."""
+        """Add the gradients of the L2 terms before clipping: in TF-Slim these terms are part of the loss."""
         if not self._optimizer_decays:
             self.network.add_regularization_gradients()
 
@@ -92,39 +92,38 @@ class ClassifierTask(pl.LightningModule):
         smoothing = self.recipe.label_smoothing
         if self.class_weights is None:
             return functional.cross_entropy(logits.float(), labels, label_smoothing=smoothing)
-        # Torch's own mean would divide by the weights of a batch, so that a class weighed less where it is frequent.
+        # Torch's own mean divides by the weights in the batch: a class would count less the more frequent it is.
         losses = functional.cross_entropy(
             logits.float(), labels, self.class_weights, label_smoothing=smoothing, reduction="none"
         )
         return losses.mean()
 
     def _check(self, loss: Tensor) -> None:
-        # On a GPU, looking at each value would make it wait.
+        # Reading the value makes a GPU wait.
         if loss.device.type != "cpu" and self.global_step % 50:
             return
-        # All devices look at the mean of all, so that none goes on alone and waits for the others forever.
+        # Every device checks the mean over all, so that they all stop: one that continued alone would wait forever.
         value = float(self.trainer.strategy.reduce(loss.detach(), reduce_op="mean"))
         if not math.isfinite(value):
             raise DivergedError(_not_finite(value, f"in step {self.global_step + 1:,}"))
 
     def on_train_epoch_end(self) -> None:
-        """Raise `DivergedError`, before anything is saved, if loss or weights are not finite; log the last rate."""
+        """Log the last learning rate. Raise `DivergedError`, before anything is saved, if loss or weights are not finite."""
         value = float(self.trainer.callback_metrics["loss"])
         if not math.isfinite(value):
             raise DivergedError(_not_finite(value, f"in epoch {self.current_epoch + 1}"))
-        # The last step's update is in no loss yet.
+        # No loss shows the last step's update.
         if not all(bool(torch.isfinite(value).all()) for value in self.network.state_dict().values()):
             raise DivergedError(f"the weights became infinite in epoch {self.current_epoch + 1}: {_CALMER}")
-        rate = self.recipe.schedule(self.progress(max(self.global_step - 1, 0)))
-        self.log("learning_rate", rate)
+        self.log("learning_rate", self._rate(max(self.global_step - 1, 0)))
 
     def on_validation_epoch_start(self) -> None:
-        """Begin to count."""
-        assert self.recipe.spec.num_classes is not None  # the recipe sees to it
+        """Reset the counts."""
+        assert self.recipe.spec.num_classes is not None  # checked by the recipe
         self._counted = torch.zeros(1 + 2 * self.recipe.spec.num_classes, device=self.device)
 
     def validation_step(self, batch: Batch, index: int) -> None:
-        """Count the right answers, and sum the losses, of the averaged weights; pictures labelled -1 do not count."""
+        """Count the correct answers of the averaged weights, and sum the losses. Pictures labelled -1 do not count."""
         images, labels = batch
         logits = self.network(images, ("Logits",))["Logits"].float()
         losses = functional.cross_entropy(logits, labels, self.class_weights, ignore_index=-1, reduction="sum")
@@ -133,7 +132,7 @@ class ClassifierTask(pl.LightningModule):
         self._counted += torch.cat([losses.detach()[None], hits.sum(0), pictures.sum(0)])
 
     def on_validation_epoch_end(self) -> None:
-        """Log the means over all devices. Lightning's own would round the number of pictures of a device."""
+        """Log the means over all devices; Lightning's own would round the number of pictures per device."""
         counted = self.trainer.strategy.reduce(self._counted, reduce_op="sum")
         assert isinstance(counted, Tensor)
         losses, (hits, count) = counted[0], counted[1:].reshape(2, -1)
@@ -146,23 +145,26 @@ class ClassifierTask(pl.LightningModule):
         self.log("validation_loss", loss)
         self.log("validation_top1", hits.sum() / count.sum())
         if self.class_weights is not None:
-            there = count > 0
-            self.log("validation_recall", (hits[there] / count[there]).mean())
+            present = count > 0
+            self.log("validation_recall", (hits[present] / count[present]).mean())
 
-    # What Lightning asks for.
+    # The optimizer.
 
     def configure_optimizers(self) -> Any:
         """Return the optimizer, with a learning rate for each step."""
         weight_decay = self.recipe.spec.weight_decay if self._optimizer_decays else 0.0
         groups = parameter_groups(self.network, 1.0, weight_decay=weight_decay, layer_decay=self.recipe.layer_decay)
         optimizer = make_optimizer(self.recipe.optimizer, groups)
-        scheduler = LambdaLR(optimizer, lambda step: self.recipe.schedule(self.progress(step)))
+        scheduler = LambdaLR(optimizer, self._rate)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
-    def progress(self, step: int | None = None) -> Progress:
-        """Return how far the training is before `step`, by default the one that runs."""
-        step = self.global_step if step is None else step
-        return Progress(step, self._steps, self._steps * len(self.recipe.sizes))
+    def _rate(self, step: int) -> float:
+        """Return the learning rate of a step."""
+        return self.recipe.schedule(self._share(step), step / self._steps)
+
+    def _share(self, step: int) -> float:
+        """Return the share of the training before a step."""
+        return step / (self._steps * len(self.recipe.sizes))
 
 
 def _not_finite(value: float, when: str) -> str:
