@@ -1,9 +1,7 @@
 """`pnasnet train`: from a recipe and folders of images to a model, interruptions, and errors."""
 
 import json
-import os
 import shutil
-import signal
 import subprocess
 import sys
 from dataclasses import replace
@@ -20,10 +18,9 @@ from pnasnet.architecture.zoo import NamedNetwork
 from pnasnet.errors import InputError, UnknownNameError
 from pnasnet.train.recipes import NAMES, find_recipe
 from pnasnet.train.run import begin_from, train
-from pnasnet.training.folder import read_history
 from pnasnet.training.recipe import Cosine, CropAndFlip
 
-from tests.helpers.cli_runs import HERE, error_of, run
+from tests.helpers.cli_runs import error_of, run
 from tests.helpers.train_data import MACHINE, RECIPE, encoded, write
 
 OPTIONS = ("--accelerator", "cpu", "-q")
@@ -32,7 +29,7 @@ OPTIONS = ("--accelerator", "cpu", "-q")
 def use_recipe(monkeypatch: pytest.MonkeyPatch, **changes: Any) -> None:
     """Let every recipe be a tiny one."""
     recipe = replace(RECIPE, **changes)
-    monkeypatch.setattr("pnasnet.train.recipes.find_recipe", lambda name: recipe)
+    monkeypatch.setattr("pnasnet.train.recipe_file.find_recipe", lambda name: recipe)
 
 
 @pytest.fixture
@@ -60,7 +57,7 @@ def test_from_folders_to_a_model(data: Path, tmp_path: Path) -> None:
     assert module.model.name == "tiny"
     assert module.model.plan.spec == RECIPE.spec
     assert sorted(path.name for path in output.iterdir()) == [
-        "checkpoints", "logs", "model.safetensors", "recipe.json", "skipped.json",
+        ".lock", "checkpoints", "logs", "model.safetensors", "recipe.json", "skipped.json",
     ]  # fmt: skip
 
 
@@ -81,7 +78,7 @@ def test_finished_folder_is_left_alone(data: Path, tmp_path: Path, monkeypatch: 
 def test_a_model_of_something_else_is_no_finished_training(data: Path, tmp_path: Path) -> None:
     (tmp_path / "model.safetensors").write_bytes(b"a model")
     message = error_of(run("train", "tiny", data / "train", "-o", tmp_path, *OPTIONS))
-    assert message == f"{tmp_path} holds a model that is not of a training by recipe: give another folder"
+    assert message == f"{tmp_path} holds a model that `pnasnet train` did not write: choose another folder"
     assert [path.name for path in tmp_path.iterdir() if path.is_file()] == ["model.safetensors"]
 
 
@@ -111,7 +108,7 @@ def test_begins_from_a_published_set() -> None:
 
 
 def test_weights_and_recipe_that_do_not_belong_together(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="begins from other weights: take both from `begin_from`"):
+    with pytest.raises(InputError, match="starts from other weights: pass both values"):
         train(replace(RECIPE, first_weights="0" * 64), "tiny", encoded(), None, tmp_path / "out", MACHINE)
     assert not (tmp_path / "out").exists()
 
@@ -125,7 +122,7 @@ def test_first_weights_without_what_the_recipe_has(data: Path, tmp_path: Path, m
     begin = ("train", "tiny", data / "train", "--weights", tmp_path / "first", "--accelerator", "cpu", "-o")
     result = run(*begin, tmp_path / "out")
     assert result.exit_code == 0, result.output
-    assert "no classifier for these 2 classes; it begins at random" in result.stderr
+    assert "no classifier for these 2 classes; it starts at random" in result.stderr
     use_recipe(monkeypatch, spec=replace(RECIPE.spec, filters=2 * RECIPE.spec.filters))
     assert "does not fit the network" in error_of(run(*begin, tmp_path / "wide"))
 
@@ -136,7 +133,7 @@ def test_first_weights_for_as_many_other_classes(data: Path, tmp_path: Path, mon
     assert run(*begin, tmp_path / "first").exit_code == 0
     (data / "train/lying").rename(data / "train/flying")
     result = run(*begin, tmp_path / "out", "--weights", tmp_path / "first")
-    assert "no classifier for these 2 classes; it begins at random" in result.stderr
+    assert "no classifier for these 2 classes; it starts at random" in result.stderr
     assert "no classifier" not in run(*begin, tmp_path / "again", "--weights", tmp_path / "out").stderr
 
 
@@ -166,7 +163,7 @@ def test_images_that_cannot_be_read(
     assert result.exit_code == 3, result.output
     first, last = result.stderr.splitlines()
     assert first.startswith(f"skipped: {bad}: not a JPEG")
-    assert last == f"1 of 33 images could not be read and were left out; {output}/skipped.json names them"
+    assert last == f"1 of 33 images cannot be read and were left out; {output}/skipped.json lists them"
     assert list(json.loads((output / "skipped.json").read_text())["training"]["skipped"]) == [str(bad)]
     assert "model.safetensors: 3 epochs" in result.stdout
 
@@ -197,7 +194,7 @@ def test_other_classes(data: Path, tmp_path: Path) -> None:
     [
         (("--precision", "float16"), "unknown precision 'float16': did you mean bfloat16 or float32?"),
         (("--accelerator", "tpu"), "unknown accelerator 'tpu': "),
-        (("--parts", "3"), "a batch of 8 cannot be shared out evenly to 1 devices x 3 parts"),
+        (("--parts", "3"), "a batch of 8 cannot be shared evenly by 1 devices x 3 parts"),
         (("--split", "nope"), "nope"),
     ],
 )
@@ -216,7 +213,7 @@ def test_devices_is_a_number_or_auto(data: Path, tmp_path: Path) -> None:
 def test_too_few_images_and_unknown_recipe(tmp_path: Path) -> None:
     data = write(tmp_path / "data", 8)
     message = error_of(run("train", "pnasnet_tiny", data, "-o", tmp_path / "out", *OPTIONS))
-    assert message == "8 pictures do not fill a batch of 128: add some, or take a recipe with smaller ones"
+    assert message == "8 pictures do not fill a batch of 128: add pictures, or use a smaller batch size"
     message = error_of(run("train", "pnasnet_tinny", data, "-o", tmp_path / "out", *OPTIONS))
     assert message.startswith("unknown recipe 'pnasnet_tinny': did you mean pnasnet_tiny")
     assert not (tmp_path / "out").exists()
@@ -279,98 +276,3 @@ def test_list() -> None:
     assert result.exit_code == 0
     assert [line.split()[0] for line in result.stdout.splitlines()] == list(NAMES)
     assert "PNASNet-5 (large) on ImageNet, as TF-Slim's notes give it." in result.stdout
-
-
-_RUN = """if True:
-    import os, sys
-    from dataclasses import replace
-    import pnasnet.train.recipes, pnasnet.train.task as task
-    from tests.helpers.train_data import RECIPE
-    pnasnet.train.recipes.find_recipe = lambda name: replace(RECIPE, stages=((8, 1), (16, 40)))
-    step = task.ClassifierTask.training_step
-    def counted(self, batch, index):
-        if self.global_step == 10:
-            os.kill(os.getpid(), int(sys.argv[1]))
-        return step(self, batch, index)
-    task.ClassifierTask.training_step = counted
-    from pnasnet.cli import main
-    main(sys.argv[2:])
-"""
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_interrupted(data: Path, tmp_path: Path, number: int, code: int) -> None:
-    arguments = ["train", "tiny", str(data / "train"), "-o", str(tmp_path / "out"), *OPTIONS]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, [HERE.parent, *sys.path]))}
-    command = [sys.executable, "-c", _RUN, str(int(number)), *arguments]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == code, done.stderr
-    assert done.stderr == "error: interrupted; the same command goes on from the last whole epoch\n"
-    assert [path.name for path in (tmp_path / "out/checkpoints").iterdir()] == ["newest-epoch=1.ckpt"]
-    assert not (tmp_path / "out/model.safetensors").exists()
-
-
-_DEVICES = """if True:
-    import os, sys, time
-    from dataclasses import replace
-    sys.path[:0] = {path!r}.split(":")
-    import pnasnet.train.recipes, pnasnet.train.run as run
-    from tests.helpers.train_data import RECIPE
-    recipe = replace(RECIPE, spec=replace(RECIPE.spec, drop_path_keep={keep}))
-    pnasnet.train.recipes.find_recipe = lambda name: recipe
-    write = run.write_weights
-    def slowly(*arguments, **options):
-        time.sleep({seconds})  # Lightning looks after the other processes every five seconds
-        write(*arguments, **options)
-    run.write_weights = slowly
-    from pnasnet.cli import main
-    main(sys.argv[1:])
-"""
-
-
-@pytest.mark.slow
-def test_two_processes_share_the_batches(tmp_path: Path) -> None:
-    """33 pictures for validation, so that the two have different numbers."""
-    data, script = write(tmp_path / "data", 33), tmp_path / "script.py"
-    script.write_text(_DEVICES.format(path=str(HERE.parent), seconds=0, keep=0.8))
-    command = [sys.executable, str(script), "train", "tiny", str(data), str(data), "-o", str(tmp_path / "out")]
-    done = subprocess.run([*command, *OPTIONS, "--devices", "2"], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.count("model.safetensors: 3 epochs") == 1
-    figures = read_history(tmp_path / "out")
-    assert len(figures) == 3
-    hits = [33 * each["validation_top1"] for each in figures]
-    assert hits == pytest.approx([round(number) for number in hits], abs=1e-4)
-    assert done.stderr == ""
-
-
-@pytest.mark.slow
-def test_two_processes_make_the_steps_of_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of one that takes each batch in two parts, since each share is normalized by itself; without random paths."""
-    use_recipe(monkeypatch, spec=replace(RECIPE.spec, drop_path_keep=1.0))
-    data, script = write(tmp_path / "data", 33), tmp_path / "script.py"
-    script.write_text(_DEVICES.format(path=str(HERE.parent), seconds=0, keep=1.0))
-    command = [sys.executable, str(script), "train", "tiny", str(data), "-o", str(tmp_path / "two"), *OPTIONS]
-    done = subprocess.run([*command, "--devices", "2"], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    assert run("train", "tiny", data, "-o", tmp_path / "one", *OPTIONS, "--parts", "2").exit_code == 0
-    two, one = (Module(tmp_path / name / "model.safetensors").variables for name in ("two", "one"))
-    for name, value in one.items():
-        if "moving" not in name:
-            np.testing.assert_allclose(two[name], value, rtol=1e-3, atol=1e-4, err_msg=name)
-
-
-@pytest.mark.slow
-def test_two_processes_and_an_image_that_cannot_be_read(tmp_path: Path) -> None:
-    """The second process ends first, and must not pass for one that failed."""
-    data, script = write(tmp_path / "data", 33), tmp_path / "script.py"
-    (data / "lying/bad.png").write_text("no")
-    script.write_text(_DEVICES.format(path=str(HERE.parent), seconds=11, keep=0.8))
-    command = [sys.executable, str(script), "train", "tiny", str(data), "-o", str(tmp_path / "out"), *OPTIONS[:2]]
-    done = subprocess.run([*command, "--devices", "2"], capture_output=True, text=True, check=False)
-    assert done.returncode == 3, done.stderr
-    assert done.stdout.count("model.safetensors: 3 epochs") == 1
-    lines = done.stderr.splitlines()
-    assert sorted(lines) == sorted(set(lines))
-    assert lines[-1].startswith("1 of 34 images could not be read")

@@ -29,7 +29,7 @@ RECIPE = Recipe(
     batch_norm_momentum=0.8,
     clip_norm=5.0,
 )
-MACHINE = Machine(accelerator="cpu", progress=False)
+MACHINE = Machine(accelerator="cpu")
 
 
 def stripes(count: int = 64) -> tuple[Tensor, Any]:

@@ -89,9 +89,9 @@ def test_validation_from_source_is_preprocessed_as_for_inference() -> None:
 def test_too_few_pictures_and_uneven_shares() -> None:
     with pytest.raises(InputError, match="7 pictures do not fill a batch of 8"):
         steps_per_epoch(RECIPE, 7)
-    with pytest.raises(InputError, match="a batch of 8 cannot be shared out evenly to 3 devices"):
+    with pytest.raises(InputError, match="a batch of 8 cannot be shared evenly by 3 devices"):
         epoch_loader(RECIPE, training_pictures(), 0, devices=3)
-    with pytest.raises(InputError, match="to 2 devices x 3 parts"):
+    with pytest.raises(InputError, match="by 2 devices x 3 parts"):
         epoch_loader(RECIPE, training_pictures(), 0, devices=2, parts=3)
     with pytest.raises(InputError, match="a batch of 8 in 8 parts has one image in each, and batch normalization"):
         epoch_loader(RECIPE, training_pictures(), 0, devices=2, parts=4)

@@ -1,87 +1,24 @@
-"""Whole trainings: they learn, go on after a kill as if nothing had happened, and say in a line what is wrong."""
+"""Whole trainings: they learn, and no choice of the machine changes what they learn."""
 
-import errno
-import os
-import signal
-import subprocess
-import sys
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 import pytest
-import pytorch_lightning as pl
 import torch
-from numpy.typing import NDArray
-from pytorch_lightning.utilities.exceptions import SIGTERMException
 from torch import Tensor
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
-from pnasnet.errors import ImageError, InputError, OutputError
-from pnasnet.training.batches import Batch, FromSource, InMemory
+from pnasnet.errors import ImageError
+from pnasnet.training.batches import FromSource
 from pnasnet.training.fit import Fitted, fit
-from pnasnet.training.folder import newest, read_history
-from pnasnet.training.machine import Machine
-from pnasnet.training.recipe import Cosine, CropAndFlip, Muon, Progress, Recipe, RmsProp, Sgd
+from pnasnet.training.recipe import Cosine, CropAndFlip, RmsProp, Sgd
 from pnasnet.training.task import ClassifierTask, initial_network
 
-from tests.helpers.disks import small_disk_at
-from tests.helpers.train_data import MACHINE, RECIPE, encoded, stripes, training_pictures, validation_pictures
-
-
-@dataclass(frozen=True)
-class LastStep:
-    """A schedule that learns nothing but in the very last step."""
-
-    rate: float
-
-    def __call__(self, progress: Progress) -> float:
-        return self.rate if progress.step == progress.total_steps - 1 else 0.0
-
-
-def run(folder: Path, recipe: Recipe = RECIPE, machine: Machine = MACHINE, **options: Any) -> Fitted:
-    training = options.pop("training", None) or training_pictures()
-    validation = options.pop("validation", None)
-    return fit(recipe, initial_network(recipe), training, validation, folder, machine, **options)
-
-
-def weights(fitted: Fitted) -> dict[str, Tensor]:
-    return {name: value.clone() for name, value in fitted.network.state_dict().items()}
-
-
-def assert_same(one: dict[str, Tensor], other: dict[str, Tensor]) -> None:
-    assert one.keys() == other.keys()
-    for name, value in one.items():
-        assert torch.equal(value, other[name]), name
-
-
-@pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Fitted:
-    return run(tmp_path_factory.mktemp("whole"), validation=validation_pictures())
-
-
-def stop_after(steps: int, how: Callable[[], None]) -> Callable[[], None]:
-    """Return a check that does something after so many steps."""
-    count = 0
-
-    def check() -> None:
-        nonlocal count
-        count += 1
-        if count == steps:
-            how()
-
-    return check
-
-
-class StoppedError(Exception):
-    """What a test ends a training with."""
-
-
-def stop() -> None:
-    raise StoppedError
+from tests.helpers.train_data import MACHINE, RECIPE, encoded, training_pictures, validation_pictures
+from tests.helpers.training_runs import assert_same, run, weights
 
 
 def test_it_learns(tmp_path: Path) -> None:
@@ -98,7 +35,7 @@ def test_figures_of_each_epoch(undisturbed: Fitted) -> None:
     names = {"epoch", "loss", "learning_rate", "validation_loss", "validation_top1"}
     assert all(figures.keys() == names for figures in undisturbed.history)
     schedule = Cosine(0.05, 0.15)
-    expected = [schedule(Progress(8 * epoch + 7, 8, 24)) for epoch in range(3)]
+    expected = [schedule((8 * epoch + 7) / 24, epoch + 7 / 8) for epoch in range(3)]
     assert [figures["learning_rate"] for figures in undisturbed.history] == pytest.approx(expected, rel=1e-6)
 
 
@@ -116,7 +53,7 @@ def test_the_network_has_the_averaged_weights(tmp_path: Path, average_decay: flo
         None,
         tmp_path,
         MACHINE,
-        check=lambda: seen.append(kernel.detach().clone()),
+        progress=lambda *_: seen.append(kernel.detach().clone()),
     )
     assert len(seen) == 2
     averaged = fitted.network.get_parameter("final_layer.FC.weight")
@@ -134,98 +71,16 @@ def test_gradients_of_the_l2_terms_are_there_when_all_are_clipped(tmp_path: Path
     kernels = {name: value.detach().clone() for name, value in network.named_parameters() if value.ndim > 1}
     gradients: dict[str, Tensor] = {}
 
-    def check() -> None:
+    def progress(*_: Any) -> None:
         gradients.update(
             {name: value.grad.clone() for name, value in network.named_parameters() if value.grad is not None}
         )
 
-    fit(recipe, network, training_pictures(8), None, tmp_path, MACHINE, check=check)
+    fit(recipe, network, training_pictures(8), None, tmp_path, MACHINE, progress=progress)
     norm = torch.linalg.vector_norm(torch.cat([value.flatten() for value in gradients.values()]))
     assert norm.item() == pytest.approx(1e-3, rel=1e-3)
     for name, kernel in kernels.items():
         assert functional.cosine_similarity(gradients[name].flatten(), kernel.flatten(), 0) > 0.999, name
-
-
-@pytest.mark.parametrize("steps", [3, 8, 12, 20])
-def test_a_run_that_was_stopped_ends_as_an_undisturbed_one(tmp_path: Path, undisturbed: Fitted, steps: int) -> None:
-    with pytest.raises(StoppedError):
-        run(tmp_path, validation=validation_pictures(), check=stop_after(steps, stop))
-    resumed = run(tmp_path, validation=validation_pictures())
-    assert_same(weights(resumed), weights(undisturbed))
-    assert resumed.history == undisturbed.history
-
-
-def test_a_finished_training_gives_the_same_weights_again(tmp_path: Path, undisturbed: Fitted) -> None:
-    """Killed between the last checkpoint and the file with weights, there is nothing left to train."""
-    run(tmp_path, validation=validation_pictures())
-    again = run(tmp_path, validation=validation_pictures(), check=lambda: pytest.fail("was trained again"))
-    assert_same(weights(again), weights(undisturbed))
-    assert again.history == undisturbed.history
-
-
-_KILLED = """if True:
-    import os, signal, sys
-    from pathlib import Path
-    from test_train_fit import run, stop_after, validation_pictures
-    run(Path(sys.argv[1]), validation=validation_pictures(),
-        check=stop_after(int(sys.argv[2]), lambda: os.kill(os.getpid(), signal.SIGKILL)))
-"""
-
-
-@pytest.mark.slow
-def test_kill_9_in_the_middle_of_an_epoch(tmp_path: Path, undisturbed: Fitted) -> None:
-    command = [sys.executable, "-c", _KILLED, str(tmp_path), "15"]  # 8 steps, 2 batches of validation, 5 steps
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, [Path(__file__).parents[2], *sys.path]))}
-    killed = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    assert killed.returncode == -signal.SIGKILL, killed.stderr
-    assert newest(tmp_path) == tmp_path / "checkpoints/newest-epoch=0.ckpt"
-    assert [figures["epoch"] for figures in read_history(tmp_path)] == [0]
-    resumed = run(tmp_path, validation=validation_pictures())
-    assert_same(weights(resumed), weights(undisturbed))
-    assert resumed.history == undisturbed.history
-
-
-def test_an_epoch_that_is_saved_has_its_figures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    save = pl.Trainer.save_checkpoint
-
-    def save_and_die(*arguments: Any) -> None:
-        save(*arguments)
-        raise KeyError("killed")
-
-    monkeypatch.setattr(pl.Trainer, "save_checkpoint", save_and_die)
-    with pytest.raises(KeyError, match="killed"):
-        run(tmp_path, validation=validation_pictures())
-    (epoch,) = read_history(tmp_path)
-    assert epoch.keys() == {"epoch", "loss", "learning_rate", "validation_loss", "validation_top1"}
-
-
-def test_interrupt_leaves_the_keyboard_to_others(tmp_path: Path, undisturbed: Fitted) -> None:
-    """Lightning answers Ctrl-C with exit code 1, and has the process ignore all that follow.
-
-    What Python does on Ctrl-C is called, and no signal sent: after OpenVINO has run in the same process, there may be
-    no stack to deliver it on. `test_cli_train.py` sends it to a process of its own.
-    """
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a script's background ignores it
-    with pytest.raises(KeyboardInterrupt):
-        run(
-            tmp_path,
-            validation=validation_pictures(),
-            check=stop_after(12, lambda: signal.default_int_handler(signal.SIGINT, None)),
-        )
-    assert signal.signal(signal.SIGINT, before) is signal.default_int_handler
-    assert_same(weights(run(tmp_path, validation=validation_pictures())), weights(undisturbed))
-
-
-def test_termination_that_nobody_asked_about_is_no_success(tmp_path: Path, undisturbed: Fitted) -> None:
-    """Lightning answers SIGTERM with an exit that has no code, which a shell would take for success."""
-
-    def end() -> None:
-        raise SIGTERMException
-
-    with pytest.raises(SystemExit) as caught:
-        run(tmp_path, validation=validation_pictures(), check=stop_after(12, end))
-    assert caught.value.code == 128 + signal.SIGTERM
-    assert_same(weights(run(tmp_path, validation=validation_pictures())), weights(undisturbed))
 
 
 def test_validation_now_and_then_and_at_the_end(tmp_path: Path) -> None:
@@ -331,15 +186,6 @@ def test_other_optimizer_auxiliary_head_and_pictures_from_a_source(tmp_path: Pat
     assert (fitted.history[0]["validation_top1"] * 9) % 1 == pytest.approx(0, abs=1e-5)
 
 
-def test_muon_learns_and_goes_on_after_a_stop(tmp_path: Path) -> None:
-    recipe = replace(RECIPE, stages=((8, 1), (16, 4)), optimizer=Muon())
-    whole = run(tmp_path / "whole", recipe, validation=validation_pictures())
-    assert whole.history[-1]["validation_top1"] == 1
-    with pytest.raises(StoppedError):
-        run(tmp_path / "stopped", recipe, check=stop_after(20, stop))
-    assert_same(weights(run(tmp_path / "stopped", recipe)), weights(whole))
-
-
 @pytest.mark.slow
 def test_pictures_are_decoded_by_other_processes(tmp_path: Path) -> None:
     recipe = replace(RECIPE, stages=((8, 1),), augmentation=CropAndFlip())
@@ -350,149 +196,4 @@ def test_pictures_are_decoded_by_other_processes(tmp_path: Path) -> None:
     with pytest.raises(ImageError) as caught:
         run(tmp_path / "3", recipe, replace(MACHINE, workers=2), training=bad)
     assert str(caught.value).startswith("3.png: not a JPEG")
-    assert "\n" not in str(caught.value)
-
-
-# Ending early.
-
-
-class Worsening(InMemory):
-    """Validation pictures whose labels are swapped after a number of looks."""
-
-    def after(self, good: int) -> "Worsening":
-        object.__setattr__(self, "left", 2 * good)  # two batches each
-        return self
-
-    def batch(self, indices: NDArray[np.int64], size: int, seed: Any, share: slice = slice(None)) -> Batch:
-        images, labels = super().batch(indices, size, seed, share)
-        left: int = self.__dict__["left"]
-        object.__setattr__(self, "left", left - 1)
-        return images, labels if left > 0 else 1 - labels
-
-
-def test_early_end_keeps_the_best_epoch(tmp_path: Path) -> None:
-    recipe = replace(RECIPE, stages=((16, 12),), schedule=Cosine(0.05))
-    images, labels = stripes(16)
-    fitted = run(tmp_path, recipe, validation=Worsening(images, labels, None).after(4), patience=2)
-    losses = [figures["validation_loss"] for figures in fitted.history]
-    best = int(np.argmin(losses))
-    assert len(losses) == best + 3 < 12  # two epochs without improvement
-    with pytest.raises(StoppedError):
-        run(tmp_path / "again", recipe, check=stop_after(8 * (best + 1) + 1, stop))
-    state = torch.load(newest(tmp_path / "again") or "", weights_only=True)["state_dict"]
-    assert_same({f"network.{name}": value for name, value in weights(fitted).items()}, state)
-    again = run(tmp_path, recipe, validation=validation_pictures(), patience=2, check=lambda: pytest.fail("trained"))
-    assert_same(weights(again), weights(fitted))
-
-
-def test_early_end_goes_on_counting_after_a_stop(tmp_path: Path) -> None:
-    """Stopped in the third of four epochs that are worse than the first, it ends where it would have ended anyway."""
-    recipe = replace(RECIPE, stages=((16, 12),), schedule=Cosine(0.05))
-    images, labels = stripes(16)
-    swapped = InMemory(images, 1 - labels, None)  # the more is learnt, the worse
-    whole = run(tmp_path / "whole", recipe, validation=swapped, patience=4)
-    with pytest.raises(StoppedError):
-        run(
-            tmp_path / "two",
-            recipe,
-            validation=swapped,
-            patience=4,
-            check=stop_after(8 * (len(whole.history) - 2), stop),
-        )
-    resumed = run(tmp_path / "two", recipe, validation=swapped, patience=4)
-    assert len(resumed.history) == len(whole.history) < 12
-    assert_same(weights(resumed), weights(whole))
-
-
-# What goes wrong.
-
-
-def test_a_loss_that_explodes_ends_the_run_before_it_is_saved(tmp_path: Path) -> None:
-    recipe = replace(RECIPE, schedule=Cosine(1e30), clip_norm=None)
-    with pytest.raises(InputError, match=r"the loss became (nan|inf) in step \d+: lower the learning rate"):
-        run(tmp_path, recipe)
-    assert newest(tmp_path) is None
-
-
-def test_a_loss_that_explodes_where_not_each_step_is_looked_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As on a GPU."""
-    monkeypatch.setattr("pnasnet.training.task.ClassifierTask._check", lambda task, loss: None)
-    with pytest.raises(InputError, match="the loss became nan in epoch 1: lower the learning rate"):
-        run(tmp_path, replace(RECIPE, schedule=Cosine(1e30), clip_norm=None))
-    assert newest(tmp_path) is None
-
-
-def test_an_update_that_explodes_in_the_last_step_is_not_saved(tmp_path: Path) -> None:
-    """No loss tells of it; without pictures to validate only the weights do."""
-    recipe = replace(RECIPE, stages=((16, 1),))
-    network = initial_network(recipe)
-
-    def explode() -> None:
-        network.get_parameter("final_layer.FC.weight").data.fill_(float("inf"))
-
-    with pytest.raises(InputError, match="the weights became infinite in epoch 1: lower the learning rate"):
-        fit(recipe, network, training_pictures(), None, tmp_path, MACHINE, check=stop_after(8, explode))
-    assert newest(tmp_path) is None
-
-
-def test_averages_that_are_of_no_use_are_not_saved(tmp_path: Path) -> None:
-    """Finite weights may give answers that are not."""
-    recipe = replace(RECIPE, stages=((16, 1),), schedule=LastStep(1e30), clip_norm=None)
-    with pytest.raises(InputError, match=r"the validation loss became (nan|inf) in epoch 1: lower the learning rate"):
-        run(tmp_path, recipe, validation=validation_pictures(), patience=1)
-    assert newest(tmp_path) is None
-
-
-def test_what_a_killed_run_left_of_a_file_is_removed(tmp_path: Path) -> None:
-    (tmp_path / "checkpoints").mkdir()
-    left = [tmp_path / "checkpoints" / ".0a1b2c3d.newest-epoch=0.ckpt", tmp_path / ".0a1b2c3d.model.safetensors"]
-    for path in left:
-        path.write_bytes(b"half")
-    run(tmp_path, replace(RECIPE, stages=((16, 1),)))
-    assert not any(path.exists() for path in left)
-
-
-def test_full_disk_keeps_the_checkpoint_before(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, undisturbed: Fitted
-) -> None:
-    save = torch.save
-
-    def full(value: Any, file: BinaryIO) -> None:
-        if value["epoch"] == 1:
-            file.write(b"some of it")
-            raise OSError(errno.ENOSPC, "No space left on device")
-        save(value, file)
-
-    monkeypatch.setattr(torch, "save", full)
-    with pytest.raises(OutputError) as caught:
-        run(tmp_path, validation=validation_pictures())
-    monkeypatch.undo()
-    path = tmp_path / "checkpoints/newest-epoch=1.ckpt"
-    assert str(caught.value) == (
-        f"cannot write {path}: No space left on device; the checkpoint before is kept: "
-        "free some space, and run it again"
-    )
-    assert [p.name for p in path.parent.iterdir()] == ["newest-epoch=0.ckpt"]
-    resumed = run(tmp_path, validation=validation_pictures())
-    assert_same(weights(resumed), weights(undisturbed))
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    with small_disk_at(tmp_path / "disk", "300k") as disk:
-        yield disk
-
-
-def test_really_full_disk(small_disk: Path) -> None:
-    (small_disk / "filler").write_bytes(bytes(250_000))
-    with pytest.raises(OutputError, match=r"newest-epoch=0\.ckpt: No space left on device; the checkpoint before"):
-        run(small_disk)
-    assert list((small_disk / "checkpoints").iterdir()) == []
-
-
-def test_devices_that_are_not_there(tmp_path: Path) -> None:
-    if torch.cuda.is_available():
-        pytest.skip("there is a GPU")
-    with pytest.raises(InputError, match="give other devices") as caught:
-        run(tmp_path, machine=replace(MACHINE, accelerator="gpu"))
     assert "\n" not in str(caught.value)

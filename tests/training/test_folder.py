@@ -22,12 +22,12 @@ def test_another_recipe_is_refused_and_named(tmp_path: Path) -> None:
     assert str(caught.value).startswith(
         f"{tmp_path} holds a training with another recipe (spec.filters 4, now 8; batch_size 8, now 4; "
     )
-    assert str(caught.value).endswith(" more): give another folder")
+    assert str(caught.value).endswith(" more): choose another folder")
 
 
 def test_folder_that_cannot_be_made(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(OutputError, match=r"cannot write to .*file/run: Not a directory"):
+    with pytest.raises(OutputError, match=r"cannot write .*file/run: Not a directory"):
         claim(tmp_path / "file/run", RECIPE)
 
 

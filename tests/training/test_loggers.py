@@ -61,7 +61,7 @@ def test_tensorboard(tmp_path: Path) -> None:
 
 def test_a_logger_that_is_not_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pnasnet.training.machine.find_spec", lambda name: None)
-    with pytest.raises(MissingExtraError, match=r"the logger wandb needs wandb, .*: pip install wandb"):
+    with pytest.raises(MissingExtraError, match=r"--logger wandb needs wandb, .*: pip install wandb"):
         open_loggers(Machine(loggers=("wandb",)), SHORT, tmp_path)
 
 

@@ -84,12 +84,12 @@ def test_images_that_fit() -> None:
 @pytest.mark.parametrize(
     ("images", "changes", "devices", "message"),
     [
-        (5, {}, 1, "a batch of 8 needs about . of memory, . are free: a batch of 5 fits; or take it in 2 parts "
+        (5, {}, 1, "a batch of 8 needs about . of memory, . are free: a batch of 5 fits; or compute it in 2 parts "
          "(--parts 2); or recompute cells (--checkpoint-cells)"),
-        (3, {"checkpoint_cells": True}, 1, "a batch of 3 fits; or take it in 4 parts (--parts 4)"),
+        (3, {"checkpoint_cells": True}, 1, "a batch of 3 fits; or compute it in 4 parts (--parts 4)"),
         (1, {}, 1, "not even 2 images fit; or recompute cells (--checkpoint-cells)"),
-        (2, {"parts": 2}, 1, "a batch of 4 fits; or take it in 4 parts (--parts 4); or recompute"),
-        (2, {}, 2, " of memory on each of 2 devices, . are free: a batch of 4 fits; or take it in 2 parts"),
+        (2, {"parts": 2}, 1, "a batch of 4 fits; or compute it in 4 parts (--parts 4); or recompute"),
+        (2, {}, 2, " of memory on each of 2 devices, . are free: a batch of 4 fits; or compute it in 2 parts"),
     ],
 )  # fmt: skip
 def test_too_much_says_what_fits(

@@ -98,5 +98,5 @@ def test_numbers_without_sense_are_refused(options: dict[str, float], message: s
 
 def test_what_is_around_a_network_is_refused() -> None:
     """Its parameters have other names, by which no kernel would be known for one."""
-    with pytest.raises(InputError, match="a Sequential around it changes: give the network"):
+    with pytest.raises(InputError, match="a Sequential around it changes these: pass the network"):
         parameter_groups(torch.nn.Sequential(network()), 0.1)  # type: ignore[arg-type]

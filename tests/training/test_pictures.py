@@ -9,7 +9,7 @@ import torch
 
 from pnasnet.datasets import LabelledImages
 from pnasnet.datasets.readable import decode_picture, readable, without
-from pnasnet.errors import ImageError, InputError
+from pnasnet.errors import ImageError, InputError, OutOfMemoryError
 from pnasnet.training.batches import FromSource, InMemory
 from pnasnet.training.folder import read_skipped, write_skipped
 from pnasnet.training.pictures import decode_into_memory, prepare
@@ -68,16 +68,16 @@ def test_memory_holds_the_pictures_as_they_are() -> None:
 
 def test_pictures_that_do_not_fit_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pnasnet.training.pictures.available_memory", lambda device: 1000)
-    with pytest.raises(InputError, match=r"6 pictures of 16x16 take .* of memory, .* are free: train on fewer"):
+    with pytest.raises(OutOfMemoryError, match=r"6 pictures of 16x16 need .* of memory, .* are free: train on fewer"):
         decode_into_memory(encoded(6), (16, 16))
 
 
 def test_each_augmentation_has_its_source() -> None:
-    small = prepare(RECIPE, encoded(6, bad=(0,)), augmented=True, progress=False)
+    small = prepare(RECIPE, encoded(6, bad=(0,)), augmented=True)
     assert isinstance(small.pictures, InMemory)
     assert small.pictures.augmentation == RECIPE.augmentation
     assert (len(small.pictures.labels), small.count, list(small.skipped)) == (5, 6, ["0.png"])
-    large = prepare(PHOTOS, encoded(6, bad=(0,)), augmented=False, preset="slim", progress=False)
+    large = prepare(PHOTOS, encoded(6, bad=(0,)), augmented=False, preset="slim")
     assert isinstance(large.pictures, FromSource)
     assert (large.pictures.augmentation, large.pictures.preset) == (None, "slim")
     assert (len(large.pictures.labels), large.count, list(large.skipped)) == (5, 6, ["0.png"])
@@ -85,41 +85,41 @@ def test_each_augmentation_has_its_source() -> None:
 
 def test_the_check_is_made_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     data = encoded(6, bad=(4,))
-    first = prepare(PHOTOS, data, augmented=True, progress=False)
+    first = prepare(PHOTOS, data, augmented=True)
     write_skipped(tmp_path, {"training": first.to_dict()})
     known = read_skipped(tmp_path)["training"]
-    other = prepare(PHOTOS, data.take([0, 1, 2, 3, 5, 4]), augmented=True, known=known, progress=False)
+    other = prepare(PHOTOS, data.take([0, 1, 2, 3, 5, 4]), augmented=True, known=known)
     assert list(other.skipped) == ["4.png"]  # other names: looked at again
     monkeypatch.setattr("pnasnet.training.pictures.readable", lambda *_, **__: pytest.fail("was checked again"))
-    again = prepare(PHOTOS, data, augmented=True, known=known, progress=False)
+    again = prepare(PHOTOS, data, augmented=True, known=known)
     assert again.skipped == first.skipped
     assert again.pictures.labels.tolist() == first.pictures.labels.tolist()
 
 
-def test_asked_to_stop(monkeypatch: pytest.MonkeyPatch) -> None:
-    def check() -> None:
+def test_progress_ends_the_work_by_raising() -> None:
+    def progress(stage: str, done: int, total: int | None) -> None:
         raise KeyboardInterrupt
 
     for recipe in (RECIPE, PHOTOS):
         with pytest.raises(KeyboardInterrupt):
-            prepare(recipe, encoded(6), augmented=True, progress=False, check=check)
+            prepare(recipe, encoded(6), augmented=True, progress=progress)
 
 
 def test_other_pictures_in_the_folder_are_refused(tmp_path: Path) -> None:
-    write_skipped(tmp_path, {"training": prepare(RECIPE, encoded(6), augmented=True, progress=False).to_dict()})
-    other = prepare(RECIPE, encoded(8), augmented=True, progress=False).to_dict()
-    with pytest.raises(InputError, match=r"on other pictures \(6 of other names or classes, now 8\): give it those"):
+    write_skipped(tmp_path, {"training": prepare(RECIPE, encoded(6), augmented=True).to_dict()})
+    other = prepare(RECIPE, encoded(8), augmented=True).to_dict()
+    with pytest.raises(InputError, match=r"on other pictures \(6 of other names or classes, now 8\): use the same"):
         write_skipped(tmp_path, {"training": other})
     relabelled = replace(encoded(6), labels=1 - encoded(6).labels)
     with pytest.raises(InputError, match="a training on other pictures"):
-        write_skipped(tmp_path, {"training": prepare(RECIPE, relabelled, augmented=True, progress=False).to_dict()})
-    worse = prepare(RECIPE, encoded(6, bad=(2,)), augmented=True, progress=False).to_dict()
-    with pytest.raises(InputError, match=r"^2\.png cannot be read now, and could when the training in .* began"):
+        write_skipped(tmp_path, {"training": prepare(RECIPE, relabelled, augmented=True).to_dict()})
+    worse = prepare(RECIPE, encoded(6, bad=(2,)), augmented=True).to_dict()
+    with pytest.raises(InputError, match=r"^2\.png cannot be read now, but could when the training in .* started"):
         write_skipped(tmp_path, {"training": worse})
 
 
 def test_other_pictures_to_validate_in_the_folder_are_refused(tmp_path: Path) -> None:
-    six, eight = (prepare(RECIPE, encoded(count), augmented=False, progress=False).to_dict() for count in (6, 8))
+    six, eight = (prepare(RECIPE, encoded(count), augmented=False).to_dict() for count in (6, 8))
     write_skipped(tmp_path, {"training": six})
     write_skipped(tmp_path, {"training": six, "validation": six})
     with pytest.raises(InputError, match="holds a training with other pictures to validate"):

@@ -123,7 +123,7 @@ def finetune(
             weights=model.weights,
             extract=options,
             engine=model.engine,
-            machine=replace(machine, precision=model.engine.precision, progress=not quiet),
+            machine=replace(machine, precision=model.engine.precision),
             listener=_listener(quiet),
             check=partial(stop.check, "the same command goes on from where it was"),
             source=data,

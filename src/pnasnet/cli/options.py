@@ -136,9 +136,6 @@ _REPORTING: tuple[Decorator, ...] = (
     click.option(
         "--validate-every", type=click.IntRange(1), metavar="N", help="Validate every N epochs and after the last."
     ),
-    click.option(
-        "-q", "--quiet", "progress", flag_value=False, default=None, help="Print neither progress bars nor notes."
-    ),
 )
 
 

@@ -22,6 +22,8 @@ def bars(quiet: bool, unit: str = "row") -> Iterator["Progress"]:
                 total=total, initial=done, desc=stage, unit=unit, disable=quiet or None, delay=1e-9, leave=False
             )
         shown[stage].update(done - shown[stage].n)
+        if done == total:
+            shown.pop(stage).close()
 
     try:
         yield progress

@@ -1,6 +1,5 @@
 """`pnasnet train`."""
 
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,7 +8,8 @@ import click
 from .errors import EXIT_IMAGES_FAILED, stop_on_signal
 from .logs import show_logs
 from .options import training_options
-from .sections import command
+from .progress import bars
+from .sections import command, section
 
 if TYPE_CHECKING:
     from ..datasets import LabelledImages
@@ -31,54 +31,88 @@ def _print_recipes(context: click.Context, parameter: click.Parameter, wanted: b
     context.exit()
 
 
+def _print_recipe(context: click.Context, parameter: click.Parameter, name: str | None) -> None:
+    if name is None or context.resilient_parsing:
+        return
+    from ..train.recipe_file import open_recipe, to_toml
+
+    click.echo(to_toml(open_recipe(name)), nl=False)
+    context.exit()
+
+
+_RECIPE = (
+    click.option("--epochs", type=click.IntRange(1), metavar="N", help="Train for N epochs, in the recipe's stages."),
+    click.option("--batch-size", type=click.IntRange(2), metavar="N", help="Images in a step, over all devices."),
+    click.option("--learning-rate", type=float, metavar="RATE", help="Highest learning rate of the schedule."),
+    click.option("--seed", type=click.IntRange(0), metavar="N", help="Seed of everything random."),
+    click.option("--cell", metavar="FILE", help="Use the cell of a network file, such as a search's best.json."),
+    click.option("--cells", type=click.IntRange(1), metavar="N", help="Number of cells, with --cell."),
+    click.option("--filters", type=click.IntRange(1), metavar="N", help="Filters of each operation, with --cell."),
+    click.option("--weights", metavar="WEIGHTS", help="Start from a file, a folder or a published set of weights."),
+)
+_LISTS = (
+    click.option(
+        "--list", is_eager=True, is_flag=True, expose_value=False, callback=_print_recipes, help="List all recipes."
+    ),
+    click.option(
+        "--show", metavar="RECIPE", is_eager=True, expose_value=False, callback=_print_recipe,
+        help="Print a recipe as a TOML file.",
+    ),
+)  # fmt: skip
+_DATA = (
+    click.option("--split", metavar="NAME", help="Split of TRAINING, such as train."),
+    click.option(
+        "--validation-split", metavar="NAME", help="Split of VALIDATION, or of TRAINING if VALIDATION is omitted."
+    ),
+)
+
+
 @command(short_help="Train a network by a recipe.")
 @click.argument("recipe")
 @click.argument("training")
 @click.argument("validation", required=False)
 @click.option("-o", "--output", required=True, type=click.Path(path_type=Path), metavar="DIR", help="Output folder.")
-@click.option("--split", metavar="NAME", help="Which part of TRAINING: train, ...")
-@click.option(
-    "--validation-split", metavar="NAME", help="Which part of VALIDATION, or, without VALIDATION, of TRAINING."
-)
-@click.option("--cell", metavar="FILE", help="Take the cell of a network's file, such as a search's best.json.")
-@click.option("--cells", type=click.IntRange(1), metavar="N", help="With --cell: how many cells, if not the recipe's.")
-@click.option("--filters", type=click.IntRange(1), metavar="F", help="With --cell: how wide, if not as the recipe.")
-@click.option("--weights", metavar="WEIGHTS", help="Begin from a file, a folder or a published set, not at random.")
+@click.option("-q", "--quiet", is_flag=True, help="Show no progress, and log only warnings.")
+@section("Recipes", *_LISTS)
+@section("Data", *_DATA)
+@section("Changes to the recipe", *_RECIPE)
 @training_options
-@click.option("--list", is_eager=True, is_flag=True, expose_value=False, callback=_print_recipes, help="List recipes.")
 def train(
     recipe: str,
     training: str,
     validation: str | None,
     output: Path,
+    quiet: bool,
     split: str | None,
     validation_split: str | None,
-    cell: str | None,
-    cells: int | None,
-    filters: int | None,
     weights: str | None,
     machine: "Machine",
+    **changes: Any,
 ) -> None:
-    """Train a network, from scratch or from given weights, by a recipe that comes with the package.
+    """Train a network, from scratch or from given weights.
 
-    TRAINING and VALIDATION are folders with a folder of images for each class, Parquet, Hugging Face data sets,
-    WebDataset tars, or ILSVRC-2012; they need as many classes as the recipe's network. Images that cannot be read are
-    left out and named, and the exit code is then 3.
+    RECIPE is a name that --list prints, a TOML file, or a Python file that defines RECIPE. TRAINING and VALIDATION are
+    folders with a folder of images for each class, Parquet files, Hugging Face data sets, WebDataset tars, or
+    ILSVRC-2012. They need as many classes as the recipe's network.
 
-    DIR gets model.safetensors, with averaged weights, once all is done. Interrupted or killed, the same command goes on
-    from the last epoch that was completed.
+    DIR gets model.safetensors, with averaged weights, when the training is finished. To resume an interrupted training
+    after its last whole epoch, repeat the command. Images that cannot be read are left out and listed in skipped.json;
+    the exit code is then 3.
 
     \b
       pnasnet train --list
       pnasnet train cifar10_short train.parquet test.parquet -o runs/short
+      pnasnet train --show cifar10_short > mine.toml
+      pnasnet train mine.toml photos/train photos/test -o runs/mine --epochs 30
       pnasnet train imagenet_mobile imagenet/ --split train --validation-split val -o runs/mobile
       pnasnet train cifar10 train.parquet test.parquet -o runs/found --cell best.json --filters 36
       pnasnet train pnasnet_tiny train.parquet test.parquet -o runs/longer --weights runs/first
     """
     from ..training.fit import own_rank
 
-    show_logs(quiet=not machine.progress or own_rank() > 0)
-    chosen, name = _choose(recipe, cell, cells, filters)
+    quiet = quiet or own_rank() > 0
+    show_logs(quiet=quiet)
+    chosen, name = _choose(recipe, **changes)
     from ..train.run import begin_from, finished
     from ..train.run import train as train_recipe
 
@@ -89,9 +123,13 @@ def train(
         click.echo(f"{path}: this training is finished; there is nothing to do")
         return
     data, seen = _open(training, split), _open_validation(training, validation, validation_split)
-    with stop_on_signal() as stop:
-        check = partial(stop.check, "the same command goes on from the last whole epoch")
-        trained = train_recipe(chosen, name, data, seen, output, machine, first=first, check=check)
+    with stop_on_signal() as stop, bars(quiet, "batch") as bar:
+
+        def progress(stage: str, done: int, total: int | None) -> None:
+            stop.check("repeat the command to resume after the last whole epoch")
+            bar(stage, done, total)
+
+        trained = train_recipe(chosen, name, data, seen, output, machine, first=first, progress=progress)
     if trained.fitted.rank > 0:
         return  # Lightning would take another exit code for a failure, and kill the first process
     _print(trained)
@@ -99,16 +137,18 @@ def train(
         raise SystemExit(EXIT_IMAGES_FAILED)
 
 
-def _choose(recipe: str, cell: str | None, cells: int | None, filters: int | None) -> "tuple[Recipe, str]":
-    """Return the recipe, and what the model will be called."""
+def _choose(
+    recipe: str, cell: str | None, cells: int | None, filters: int | None, **changes: Any
+) -> "tuple[Recipe, str]":
+    """Return the recipe with its changes, and the name of the model."""
     from ..architecture.network_file import read_network
-    from ..train.recipes import find_recipe
+    from ..train.recipe_file import open_recipe
 
-    chosen = find_recipe(recipe)
+    chosen, name = open_recipe(recipe).changed(**changes), Path(recipe).stem
     if cell is None:
         if cells or filters:
-            raise click.UsageError("--cells and --filters go with --cell; without it, the recipe says them.")
-        return chosen, recipe
+            raise click.UsageError("--cells and --filters need --cell; without it, the recipe sets them.")
+        return chosen, name
     network = read_network(Path(cell))
     return chosen.with_cell(network.spec.cell, cells, filters), network.name
 
@@ -130,10 +170,10 @@ def _print(trained: "Trained") -> None:
         click.echo(f"skipped: {reason}", err=True)
     if trained.skipped:
         click.echo(
-            f"{len(trained.skipped):,} of {trained.pictures:,} images could not be read and were left out; "
-            f"{trained.path.parent / 'skipped.json'} names them",
+            f"{len(trained.skipped):,} of {trained.pictures:,} images cannot be read and were left out; "
+            f"{trained.path.parent / 'skipped.json'} lists them",
             err=True,
         )
-    top1: Any = trained.validation_top1
+    top1 = trained.validation_top1
     validated = "" if top1 is None else f", validation top-1 {top1:.2%}"
     click.echo(f"{trained.path}: {trained.epochs} epochs{validated}, {trained.seconds:,.0f} s")

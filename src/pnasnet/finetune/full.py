@@ -16,10 +16,9 @@ from ..datasets import LabelledImages
 from ..errors import InputError
 from ..module.module import Module
 from ..module.open import ModelName, WeightsName
-from ..support.files import replacing
+from ..support.files import replacing, writing
 from ..training.batches import seed_of
 from ..training.fit import fit, own_rank
-from ..training.folder import writing
 from ..training.machine import Machine
 from ..training.pictures import prepare
 from ..training.recipe import Cosine, CropAndFlip, Recipe, Sgd, ShiftAndFlip
@@ -105,12 +104,12 @@ def fine_tune(
     if own_rank() == 0:
         begin(folder, fingerprint(module, classifier, training, validation, recipe, preset, options.patience))
     pictures, seen = (
-        prepare(
-            recipe, data, augmented=data is training, preset=preset, progress=machine.progress, check=check
-        ).pictures
+        prepare(recipe, data, augmented=data is training, preset=preset, progress=lambda *_: check()).pictures
         for data in (training, validation)
     )
-    fitted = fit(recipe, module.network, pictures, seen, folder, machine, patience=options.patience, check=check)
+    fitted = fit(
+        recipe, module.network, pictures, seen, folder, machine, patience=options.patience, progress=lambda *_: check()
+    )
     wanted = module.model.plan.variables()
     variables = {name: value for name, value in fitted.network.to_variables().items() if name in wanted}
     return Tuned(variables, fitted.history, fitted.rank)

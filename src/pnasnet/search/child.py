@@ -96,7 +96,7 @@ def _train(
     from ..training.task import initial_network
 
     recipe = job.proxy.recipe(cell, job.classes)
-    machine = Machine(job.accelerator, devices=1, workers=0, validate_every=job.proxy.validate_every, progress=False)
+    machine = Machine(job.accelerator, devices=1, workers=0, validate_every=job.proxy.validate_every)
     clock = _Clock(folder / "seconds")
     status: Status = "ok"
     error = ""
@@ -106,7 +106,7 @@ def _train(
         check()
 
     try:
-        fit(recipe, initial_network(recipe), training, validation, folder, machine, check=keep_time)
+        fit(recipe, initial_network(recipe), training, validation, folder, machine, progress=lambda *_: keep_time())
     except DivergedError as caught:
         status, error = "diverged", str(caught)
     curve = tuple(epoch["validation_top1"] for epoch in read_history(folder) if "validation_top1" in epoch)

@@ -2,17 +2,20 @@
 
 import logging
 import time
-from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ..training.fit import Fitted, fit  # before the others: it says which extra is missing
+from ..training.fit import Fitted, fit, own_rank  # first: it reports a missing extra
 
 # isort: split
 from ..datasets import LabelledImages
 from ..errors import InputError
 from ..lowering.torch_network import Network
 from ..module.open import Model, WeightsName, metadata, open_model
+from ..support.files import remove_temporaries
+from ..support.locks import locked
+from ..support.progress import Progress, silent
 from ..training.batches import steps_per_epoch
 from ..training.folder import MODEL, claim, read_skipped, write_skipped
 from ..training.machine import DEFAULTS, Machine
@@ -27,14 +30,14 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Trained:
-    """What came of a training.
+    """The outcome of a training.
 
     Attributes:
         path: the file with the averaged weights.
         fitted: the network and the figures of each epoch.
-        skipped: the pictures that could not be read.
-        pictures: how many there were, these among them.
-        seconds: what this run took, from the first look at a picture; what an interrupted one took before is not in it.
+        skipped: the pictures that cannot be read.
+        pictures: number of pictures, including these.
+        seconds: duration of this run, from the first picture; earlier, interrupted runs are not included.
     """
 
     path: Path
@@ -45,30 +48,29 @@ class Trained:
 
     @property
     def epochs(self) -> int:
-        """How many epochs the training had."""
+        """Number of epochs."""
         return len(self.fitted.history)
 
     @property
     def validation_top1(self) -> float | None:
-        """Share of right answers after the last epoch; None without validation pictures."""
+        """Share of correct answers after the last epoch; None without validation pictures."""
         return self.fitted.history[-1].get("validation_top1")
 
 
 def begin_from(recipe: Recipe, weights: WeightsName) -> tuple[Recipe, Model]:
-    """Return the recipe as one that begins from these weights, and the weights, which were checked to be its network's.
+    """Return a recipe that starts from given weights, and the weights, checked against its network.
 
-    `weights` may also be the name of a published set. The auxiliary head may be missing, and both may be for another
-    number of classes: these begin at random. So they do in `train` where they are known to be for other classes.
-    Raises as `open_model`.
+    `weights` may be a file, a folder or the name of a published set. Weights may lack the auxiliary head, and both
+    heads may be for another number of classes: such a head starts at random. Raises as `open_model`.
     """
     first = open_model(recipe.spec, weights, num_classes=recipe.spec.num_classes, training=True)
     return replace(recipe, first_weights=first.checksum), first
 
 
 def finished(recipe: Recipe, folder: Path) -> Path | None:
-    """Return the file with weights if the folder holds this recipe's training, and it is finished.
+    """Return the file with weights if the folder holds this recipe's finished training, or None.
 
-    Raises `InputError` where it holds another recipe's, or another model.
+    Raises `InputError` if it holds another recipe's training or another model.
     """
     path = folder / MODEL
     if not path.exists():
@@ -86,44 +88,48 @@ def train(
     machine: Machine = DEFAULTS,
     *,
     first: Model | None = None,
-    check: Callable[[], None] = lambda: None,
+    progress: Progress = silent,
 ) -> Trained:
-    """Train a recipe's network, or go on where an earlier call was ended, and write its averaged weights.
+    """Train a recipe's network, or resume an interrupted training, and write the averaged weights.
 
     Args:
-        recipe: what decides the outcome.
-        name: what the model is called.
+        recipe: decides the outcome.
+        name: name of the model.
         training: the pictures to learn from. Those that cannot be read are left out.
-        validation: pictures to look at after each epoch; their classes are the training pictures', or some of them.
-        folder: where everything goes: `model.safetensors` at the end and `skipped.json`; checkpoints and figures.
-        machine: what it runs on.
-        first: the weights to begin from, as `begin_from` returns them beside the recipe; else random ones.
-        check: called after each step, and each picture that is decoded before; what it raises ends the training.
+        validation: pictures to validate with after each epoch; their classes are among the training pictures'.
+        folder: output folder: `model.safetensors` at the end, `skipped.json`, checkpoints and figures.
+        machine: what the training runs on.
+        first: the weights to start from, as returned by `begin_from`; None for random weights.
+        progress: receives the pictures decoded and the batches of each epoch. What it raises ends the training.
 
     Raises:
-        InputError: `first` is not what the recipe begins from, classes that do not fit the recipe, a class without
-            pictures, or without any that can be read, or as `fit`.
+        InputError: `first` is not what the recipe starts from, the classes do not fit the recipe, a class has no
+            readable pictures, or as in `fit`.
+        LockedError: another training writes to the folder.
         OutputError: something cannot be written.
     """
     started = time.monotonic()
-    assert recipe.spec.num_classes is not None  # the recipe sees to it
+    assert recipe.spec.num_classes is not None  # checked by the recipe
     if recipe.first_weights != (first.checksum if first else None):
-        raise InputError("the recipe begins from other weights: take both from `begin_from`")
+        raise InputError("the recipe starts from other weights: pass both values that `begin_from` returns")
     steps_per_epoch(recipe, len(training))
     check_classes(training)
     if validation is not None:
         validation, _ = to_logits(with_classes_of(validation, training), recipe.spec.num_classes)
     training, note = to_logits(training, recipe.spec.num_classes)
     log.info("%s", note)
-    claim(folder, recipe)
-    sets = _prepare(recipe, training, validation, folder, machine.progress, check)
-    seen = sets["validation"].pictures if validation is not None else None
-    network = _first_network(recipe, first, training.classes)
-    fitted = fit(recipe, network, sets["training"].pictures, seen, folder, machine, check=check)
-    path = folder / MODEL
-    if fitted.rank == 0:
-        model = Model(name, fitted.network.plan, None, (), _origin(name, first), training.classes)
-        write_weights(path, fitted.network.to_variables(), **metadata(model))
+    # The processes of further devices work in the same folder, for the one that holds its lock.
+    with locked(folder) if own_rank() == 0 else nullcontext():
+        claim(folder, recipe)
+        sets = _prepare(recipe, training, validation, folder, progress)
+        seen = sets["validation"].pictures if validation is not None else None
+        network = _first_network(recipe, first, training.classes)
+        fitted = fit(recipe, network, sets["training"].pictures, seen, folder, machine, progress=progress)
+        path = folder / MODEL
+        if fitted.rank == 0:
+            model = Model(name, fitted.network.plan, None, (), _origin(name, first), training.classes)
+            remove_temporaries(path, older_than=0)
+            write_weights(path, fitted.network.to_variables(), **metadata(model))
     skipped = {name: reason for prepared in sets.values() for name, reason in prepared.skipped.items()}
     count = sum(prepared.count for prepared in sets.values())
     return Trained(path, fitted, skipped, count, time.monotonic() - started)
@@ -134,7 +140,7 @@ def _origin(name: str, first: Model | None) -> str:
 
 
 def _first_network(recipe: Recipe, first: Model | None, classes: tuple[str, ...]) -> Network:
-    """Return the network as the recipe begins; what the first weights lack of it follows from the seed alone."""
+    """Return the network with its first weights. Variables that `first` lacks depend on the seed alone."""
     network = initial_network(recipe)
     if first is None:
         return network
@@ -144,25 +150,18 @@ def _first_network(recipe: Recipe, first: Model | None, classes: tuple[str, ...]
     network.load_variables({name: first.arrays()[name] for name in names})
     for words, prefix in heads.items():
         if not any(name.startswith(prefix) for name in names):
-            log.info("%s: no %s for these %s classes; it begins at random", first.origin, words, len(classes))
+            log.info("%s has no %s for these %s classes; it starts at random", first.origin, words, len(classes))
     return network
 
 
 def _prepare(
-    recipe: Recipe,
-    training: LabelledImages,
-    validation: LabelledImages | None,
-    folder: Path,
-    progress: bool,
-    check: Callable[[], None],
+    recipe: Recipe, training: LabelledImages, validation: LabelledImages | None, folder: Path, progress: Progress
 ) -> dict[str, Prepared]:
-    """Return the pictures of each set, and note in the folder which were left out."""
+    """Return the pictures of each set, and record in the folder which are left out."""
     known = read_skipped(folder)
     data = {"training": training, **({"validation": validation} if validation is not None else {})}
     sets = {
-        name: prepare(
-            recipe, pictures, augmented=name == "training", known=known.get(name), progress=progress, check=check
-        )
+        name: prepare(recipe, pictures, augmented=name == "training", known=known.get(name), progress=progress)
         for name, pictures in data.items()
     }
     write_skipped(folder, {name: prepared.to_dict() for name, prepared in sets.items()})

@@ -41,7 +41,7 @@ class Moves:
 
     @classmethod
     def draw(cls, count: int, size: Sequence[int], how: ShiftAndFlip, generator: torch.Generator) -> "Moves":
-        """Draw the changes of `count` images of `size`, height and width. A square's centre is any pixel of the image."""
+        """Draw the changes of `count` images of `size`, height and width. A square's centre is any of the pixels."""
         flipped = torch.rand(count, generator=generator) < 0.5
         shifts = torch.randint(0, 2 * how.shift + 1, (2, count), generator=generator).T
         centres = [torch.randint(0, length, (count,), generator=generator) for length in size]

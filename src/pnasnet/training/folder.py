@@ -28,6 +28,7 @@ def claim(folder: Path, recipe: Recipe) -> None:
     path = folder / _RECIPE
     own = json.loads(json.dumps(recipe.to_dict()))
     with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
         found = read_json(path)
         if found is not None and found != own:
             raise InputError(
@@ -36,7 +37,6 @@ def claim(folder: Path, recipe: Recipe) -> None:
         if found is None:
             if (folder / MODEL).exists():
                 raise InputError(f"{folder} holds a model that `pnasnet train` did not write: choose another folder")
-            folder.mkdir(parents=True, exist_ok=True)
             write_json(path, own)
 
 

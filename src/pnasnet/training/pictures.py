@@ -89,7 +89,11 @@ def prepare(
 
 
 def decode_into_memory(
-    data: LabelledImages, size: tuple[int, int], preset: str = "hub", *, advance: Callable[[int], object] = lambda pictures: None
+    data: LabelledImages,
+    size: tuple[int, int],
+    preset: str = "hub",
+    *,
+    advance: Callable[[int], object] = lambda pictures: None,
 ) -> tuple[Tensor, LabelledImages, Skipped]:
     """Decode all pictures, and resize them to `size`, height and width, as the preset does. `advance` counts them.
 

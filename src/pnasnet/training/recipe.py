@@ -158,7 +158,9 @@ class Recipe:
         if height != width:
             raise InputError(f"training needs square images, not {height}x{width}: set another image_size")
         if isinstance(self.augmentation, ShiftAndFlip) and not 0 <= self.augmentation.shift < height:
-            raise InputError(f"a shift of {self.augmentation.shift} pixels does not fit images of {height}x{width}: use a smaller one")
+            raise InputError(
+                f"a shift of {self.augmentation.shift} pixels does not fit images of {height}x{width}: make it smaller"
+            )
         if isinstance(self.schedule, Cosine) and not 0 <= self.schedule.warm_up < 1:
             raise InputError(f"warm_up must be a share of all steps, in [0, 1), not {self.schedule.warm_up}")
         if self.class_weights is not None and len(self.class_weights) != self.spec.num_classes:
@@ -183,6 +185,38 @@ class Recipe:
         )
         return replace(self, spec=spec)
 
+    def changed(
+        self,
+        *,
+        epochs: int | None = None,
+        batch_size: int | None = None,
+        learning_rate: float | None = None,
+        seed: int | None = None,
+    ) -> "Recipe":
+        """Return the recipe with other values, unless they are None.
+
+        Args:
+            epochs: number of epochs, divided among the stages as before, at least one each.
+            batch_size: images in an optimizer step.
+            learning_rate: highest rate of the schedule.
+            seed: seed of everything random.
+
+        Raises:
+            InputError: fewer epochs than stages, a rate that is not positive, or as in `Recipe`.
+
+        """
+        changes: dict[str, Any] = {"batch_size": batch_size, "seed": seed}
+        if epochs is not None:
+            changes["stages"] = _divided(self.stages, epochs)
+        if learning_rate is not None:
+            if not (learning_rate > 0 and math.isfinite(learning_rate)):
+                raise InputError(f"learning_rate must be more than 0, not {learning_rate}")
+            name = {Cosine: "peak", Staircase: "initial"}.get(type(self.schedule))
+            if name is None:
+                raise InputError(f"a {type(self.schedule).__name__} has no learning rate to set: change the recipe")
+            changes["schedule"] = replace(self.schedule, **{name: learning_rate})  # type: ignore[type-var]
+        return replace(self, **{name: value for name, value in changes.items() if value is not None})
+
     @property
     def sizes(self) -> list[int]:
         """The image size of each epoch."""
@@ -197,3 +231,17 @@ class Recipe:
             if plain[later] is None:  # trainings of earlier versions, which lack it, can resume
                 del plain[later]
         return plain
+
+
+def _divided(stages: tuple[tuple[int, int], ...], epochs: int) -> tuple[tuple[int, int], ...]:
+    """Return the stages with `epochs` epochs in all, each with its share to rounding and at least one."""
+    if epochs < len(stages):
+        raise InputError(f"{epochs} epochs are too few for the recipe's {len(stages)} stages: use at least that many")
+    before, total, done, divided = 0, sum(count for _, count in stages), 0, []
+    for index, (size, count) in enumerate(stages):
+        before += count
+        # What is left must suffice for one epoch in each of the later stages.
+        end = min(max(round(epochs * before / total), done + 1), epochs - (len(stages) - 1 - index))
+        divided.append((size, end - done))
+        done = end
+    return tuple(divided)

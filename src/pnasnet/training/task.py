@@ -108,7 +108,7 @@ class ClassifierTask(pl.LightningModule):
             raise DivergedError(_not_finite(value, f"in step {self.global_step + 1:,}"))
 
     def on_train_epoch_end(self) -> None:
-        """Log the last learning rate. Raise `DivergedError`, before anything is saved, if loss or weights are not finite."""
+        """Log the last learning rate. Raise `DivergedError`, before the save, if loss or weights are not finite."""
         value = float(self.trainer.callback_metrics["loss"])
         if not math.isfinite(value):
             raise DivergedError(_not_finite(value, f"in epoch {self.current_epoch + 1}"))

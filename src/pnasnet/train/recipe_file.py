@@ -1,0 +1,198 @@
+"""Recipes as files: TOML, or a Python file that defines RECIPE.
+
+    base = "cifar10_short"                 # optional: a recipe that comes with the package
+    stages = [[24, 10], [32, 10]]          # image size, epochs
+    batch_size = 64
+
+    [spec]
+    num_classes = 3
+
+    [schedule]
+    kind = "Cosine"
+    peak = 0.1
+
+Fields are those of `Recipe` and `NetworkSpec`; omitted ones have the base's values, or the defaults.
+"""
+
+import runpy
+import tomllib
+from collections.abc import Mapping
+from dataclasses import asdict, fields, is_dataclass
+from pathlib import Path
+from types import NoneType, UnionType
+from typing import Any, get_args, get_origin, get_type_hints
+
+from ..architecture.spec import NetworkSpec
+from ..errors import InputError, PnasnetError, UnknownNameError
+from ..support.files import reading
+from ..support.text import clean
+from ..training.recipe import Cosine, CropAndFlip, Muon, Recipe, RmsProp, Sgd, ShiftAndFlip, Staircase
+from .recipes import NAMES, find_recipe
+
+_KINDS: dict[str, tuple[type[Any], ...]] = {
+    "schedule": (Cosine, Staircase),
+    "optimizer": (Sgd, RmsProp, Muon),
+    "augmentation": (ShiftAndFlip, CropAndFlip),
+}
+"""The tables that say their kind."""
+
+
+def open_recipe(name: str) -> Recipe:
+    """Return a recipe by its name, or from a `.toml` or `.py` file. A Python file is executed.
+
+    Raises `UnknownNameError`, and `InputError` if a file cannot be read or is no recipe.
+    """
+    path = Path(name)
+    if path.suffix not in (".toml", ".py"):
+        return find_recipe(name)
+    with reading(path):
+        text = path.read_bytes()
+    return from_toml(text, str(path)) if path.suffix == ".toml" else _run(path)
+
+
+def from_toml(content: bytes, name: str) -> Recipe:
+    """Return the recipe in a TOML file. Raises `InputError` with the file's name."""
+    try:
+        return _recipe(tomllib.loads(content.decode()))
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
+        raise InputError(f"{name} is not a TOML file: {clean(str(error))}") from error
+    except PnasnetError as error:
+        raise InputError(f"{name}: {clean(str(error))}") from error
+
+
+def _run(path: Path) -> Recipe:
+    try:
+        found = runpy.run_path(str(path)).get("RECIPE")
+    except Exception as error:
+        raise InputError(f"{path} fails: {type(error).__name__}: {clean(str(error))}") from error
+    if not isinstance(found, Recipe):
+        raise InputError(f"{path} does not define RECIPE, a pnasnet.training.recipe.Recipe")
+    return found
+
+
+def _recipe(table: Mapping[str, Any]) -> Recipe:
+    """Return the recipe of a TOML table."""
+    values = dict(table)
+    base: dict[str, Any] = {}
+    if "base" in values:
+        name = values.pop("base")
+        if name not in NAMES:
+            raise UnknownNameError.of("base", str(name), list(NAMES))
+        base = _plain(find_recipe(name))
+    _check_names(Recipe, values, "")
+    for part, own in values.items():
+        if part in ("spec", *_KINDS) and not isinstance(own, Mapping):
+            raise InputError(f"{part} must be a table: write its fields below [{part}]")
+        if isinstance(own, Mapping):
+            inherited = base.get(part, {})
+            same = "kind" not in own or own["kind"] == inherited.get("kind")
+            own = {**inherited, **own} if same else own
+        base[part] = own
+    for missing in {"spec", "stages", "batch_size", "schedule"} - base.keys():
+        raise InputError(f"the recipe needs {missing}; set it, or inherit it with base = NAME")
+    parts: dict[str, Any] = {name: _part(name, base.pop(name)) for name in _KINDS if name in base}
+    spec = NetworkSpec.from_dict(base.pop("spec"))
+    return Recipe(spec=spec, **parts, **_converted(Recipe, base, ""))
+
+
+def _part(name: str, table: Mapping[str, Any]) -> Any:
+    """Return a schedule, an optimizer or an augmentation."""
+    kinds = {kind.__name__: kind for kind in _KINDS[name]}
+    values = dict(table)
+    wanted = values.pop("kind", None)
+    if wanted not in kinds:
+        raise InputError(f"{name}.kind must be one of {', '.join(kinds)}, not {wanted!r}")
+    kind = kinds[wanted]
+    _check_names(kind, values, f"{name}.")
+    try:
+        return kind(**_converted(kind, values, f"{name}."))
+    except TypeError as error:  # a field without a default
+        raise InputError(f"{name}: {str(error).rpartition('__init__() ')[2]}") from error
+
+
+def _check_names(kind: type[Any], table: Mapping[str, Any], prefix: str) -> None:
+    known = [field.name for field in fields(kind)]
+    for name in table:
+        if name not in known:
+            raise UnknownNameError.of("field", f"{prefix}{name}", [f"{prefix}{each}" for each in known])
+
+
+def _converted(kind: type[Any], table: Mapping[str, Any], prefix: str) -> dict[str, Any]:
+    """Return the values of a table, lists as tuples. Raises `InputError` if one is not of its field's type."""
+    hints = get_type_hints(kind)
+    return {name: _value(hints[name], value, f"{prefix}{name}") for name, value in table.items()}
+
+
+def _value(hint: Any, value: Any, name: str) -> Any:
+    allowed = get_args(hint) if isinstance(hint, UnionType) else (hint,)
+    [hint] = [each for each in allowed if each is not NoneType]
+    inner = get_args(hint)
+    if get_origin(hint) is tuple and isinstance(value, list):
+        if inner[-1] is Ellipsis:
+            return tuple(_value(inner[0], each, name) for each in value)
+        if len(value) == len(inner):
+            return tuple(_value(each, item, name) for each, item in zip(inner, value, strict=True))
+    elif get_origin(hint) is dict and isinstance(value, Mapping):
+        return {str(key): _value(inner[1], each, f"{name}.{key}") for key, each in value.items()}
+    elif hint is float and type(value) in (int, float):
+        return float(value)
+    elif type(value) is hint:
+        return value
+    raise InputError(f"{name} must be {_WORDS.get(hint, 'a list of the right length')}, not {value!r}")
+
+
+_WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: "a string"}
+
+
+# Writing.
+
+
+def to_toml(recipe: Recipe) -> str:
+    """Return a recipe as a TOML file, from which `from_toml` returns an equal recipe."""
+    plain = _plain(recipe)
+    lines = [f"{name} = {_toml(value)}" for name, value in plain.items() if not isinstance(value, dict)]
+    for name, table in plain.items():
+        if isinstance(table, dict) and table:
+            lines += ["", f"[{name}]", *(f"{_key(key)} = {_toml(value)}" for key, value in table.items())]
+    return "\n".join(lines) + "\n"
+
+
+def _plain(recipe: Recipe) -> dict[str, Any]:
+    """Return a recipe as TOML's values and tables. TOML has no null: fields that are None are omitted."""
+    plain: dict[str, Any] = {}
+    for field in fields(recipe):
+        value = getattr(recipe, field.name)
+        if isinstance(value, NetworkSpec):
+            value = value.to_dict()
+        elif is_dataclass(value) and not isinstance(value, type):
+            kind = type(value)
+            if kind not in _KINDS[field.name]:
+                raise InputError(f"a {field.name} of {kind.__name__} is not one that a recipe file can hold")
+            value = {"kind": kind.__name__, **asdict(value)}
+        if isinstance(value, dict):
+            value = {key: each for key, each in value.items() if each is not None}
+        if value is not None:
+            plain[field.name] = value
+    return plain
+
+
+def _toml(value: Any) -> str:
+    match value:
+        case bool():
+            return str(value).lower()
+        case str():
+            return _quoted(value)
+        case dict():
+            return "{ " + ", ".join(f"{_key(key)} = {_toml(each)}" for key, each in value.items()) + " }"
+        case list() | tuple():
+            return "[" + ", ".join(map(_toml, value)) + "]"
+    return repr(value)
+
+
+def _key(name: str) -> str:
+    return name if name.isidentifier() and name.isascii() else _quoted(name)
+
+
+def _quoted(text: str) -> str:
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    return '"' + "".join(each if each.isprintable() else f"\\U{ord(each):08x}" for each in escaped) + '"'

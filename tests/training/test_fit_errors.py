@@ -1,0 +1,122 @@
+"""Trainings that fail: one line, and nothing lost that was saved."""
+
+import errno
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import pytest
+import torch
+
+from pnasnet.errors import DivergedError, InputError, OutputError
+from pnasnet.training.fit import Fitted, fit
+from pnasnet.training.folder import newest
+from pnasnet.training.recipe import Cosine
+from pnasnet.training.task import initial_network
+
+from tests.helpers.disks import small_disk_at
+from tests.helpers.train_data import MACHINE, RECIPE, training_pictures, validation_pictures
+from tests.helpers.training_runs import assert_same, run, stop_after, weights
+
+
+@dataclass(frozen=True)
+class LastStep:
+    """A schedule that learns nothing but in the very last step."""
+
+    rate: float
+
+    def __call__(self, share: float, epoch: float) -> float:
+        return self.rate if share == 7 / 8 else 0.0  # the last of eight
+
+
+def test_a_loss_that_explodes_ends_the_run_before_it_is_saved(tmp_path: Path) -> None:
+    recipe = replace(RECIPE, schedule=Cosine(1e30), clip_norm=None)
+    with pytest.raises(DivergedError, match=r"the loss became (nan|inf) in step \d+: lower the learning rate"):
+        run(tmp_path, recipe)
+    assert newest(tmp_path) is None
+
+
+def test_a_loss_that_explodes_where_not_each_step_is_looked_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a GPU."""
+    monkeypatch.setattr("pnasnet.training.task.ClassifierTask._check", lambda task, loss: None)
+    with pytest.raises(DivergedError, match="the loss became nan in epoch 1: lower the learning rate"):
+        run(tmp_path, replace(RECIPE, schedule=Cosine(1e30), clip_norm=None))
+    assert newest(tmp_path) is None
+
+
+def test_an_update_that_explodes_in_the_last_step_is_not_saved(tmp_path: Path) -> None:
+    """No loss tells of it; without pictures to validate only the weights do."""
+    recipe = replace(RECIPE, stages=((16, 1),))
+    network = initial_network(recipe)
+
+    def explode() -> None:
+        network.get_parameter("final_layer.FC.weight").data.fill_(float("inf"))
+
+    with pytest.raises(DivergedError, match="the weights became infinite in epoch 1: lower the learning rate"):
+        fit(recipe, network, training_pictures(), None, tmp_path, MACHINE, progress=stop_after(8, explode))
+    assert newest(tmp_path) is None
+
+
+def test_averages_that_are_of_no_use_are_not_saved(tmp_path: Path) -> None:
+    """Finite weights may give answers that are not."""
+    recipe = replace(RECIPE, stages=((16, 1),), schedule=LastStep(1e30), clip_norm=None)
+    with pytest.raises(DivergedError, match=r"the validation loss became (nan|inf) in epoch 1: lower"):
+        run(tmp_path, recipe, validation=validation_pictures(), patience=1)
+    assert newest(tmp_path) is None
+
+
+def test_what_a_killed_run_left_of_a_file_is_removed(tmp_path: Path) -> None:
+    (tmp_path / "checkpoints").mkdir()
+    left = [tmp_path / "checkpoints" / f".0a1b2c3d.{name}.ckpt" for name in ("newest-epoch=0", "best")]
+    of_others = tmp_path / "checkpoints" / ".my.notes.ckpt"
+    for path in (*left, of_others):
+        path.write_bytes(b"half")
+    run(tmp_path, replace(RECIPE, stages=((16, 1),)))
+    assert not any(path.exists() for path in left)
+    assert of_others.exists()
+
+
+def test_full_disk_keeps_the_checkpoint_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, undisturbed: Fitted
+) -> None:
+    save = torch.save
+
+    def full(value: Any, file: BinaryIO) -> None:
+        if value["epoch"] == 1:
+            file.write(b"some of it")
+            raise OSError(errno.ENOSPC, "No space left on device")
+        save(value, file)
+
+    monkeypatch.setattr(torch, "save", full)
+    with pytest.raises(OutputError) as caught:
+        run(tmp_path, validation=validation_pictures())
+    monkeypatch.undo()
+    path = tmp_path / "checkpoints/newest-epoch=1.ckpt"
+    assert str(caught.value) == (
+        f"cannot write {path}: No space left on device; free some space, or choose another folder"
+    )
+    assert [p.name for p in path.parent.iterdir()] == ["newest-epoch=0.ckpt"]
+    resumed = run(tmp_path, validation=validation_pictures())
+    assert_same(weights(resumed), weights(undisturbed))
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    with small_disk_at(tmp_path / "disk", "300k") as disk:
+        yield disk
+
+
+def test_really_full_disk(small_disk: Path) -> None:
+    (small_disk / "filler").write_bytes(bytes(250_000))
+    with pytest.raises(OutputError, match=r"newest-epoch=0\.ckpt: No space left on device; free some space"):
+        run(small_disk)
+    assert list((small_disk / "checkpoints").iterdir()) == []
+
+
+def test_devices_that_are_not_there(tmp_path: Path) -> None:
+    if torch.cuda.is_available():
+        pytest.skip("there is a GPU")
+    with pytest.raises(InputError, match="choose other devices") as caught:
+        run(tmp_path, machine=replace(MACHINE, accelerator="gpu"))
+    assert "\n" not in str(caught.value)
