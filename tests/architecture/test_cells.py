@@ -2,7 +2,9 @@
 
 import itertools
 import json
+from typing import Any
 
+import numpy as np
 import pytest
 
 from pnasnet.architecture.cells import NASNET_A_NORMAL, NASNET_A_REDUCTION, PNAS_OPERATIONS, PNASNET5, CellSpec
@@ -18,9 +20,9 @@ NAMED = [PNASNET5, NASNET_A_NORMAL, NASNET_A_REDUCTION]
         ((("sep9", 0, "max3", 0),), (2,), "unknown operation 'sep9'"),
         ((("sep3", 2, "max3", 0),), (2,), "reads state 2, but only 0..1"),
         ((("sep3", -1, "max3", 0),), (2,), "reads state -1"),
-        ((("sep3", 0, "max3"),), (2,), "must be"),
-        ((("sep3", 0, "max3", 0),), (), "concat"),
-        ((("sep3", 0, "max3", 0),), (2, 2), "without repetition"),
+        ((("sep3", 0, "max3"),), (2,), r"block 0 is \('sep3', 0, 'max3'\); it must be"),
+        ((("sep3", 0, "max3", 0),), (), r"concat must be ascending states, each once, not \(\)"),
+        ((("sep3", 0, "max3", 0),), (2, 2), "each once"),
         ((("sep3", 0, "max3", 0),), (3,), "outside 0..2"),
         ((("sep3", 0, "max3", 0), ("sep3", 0, "max3", 0)), (3,), r"\[2\] are neither used"),
     ],
@@ -35,10 +37,43 @@ def test_a_cell_survives_json(cell: CellSpec) -> None:
     assert CellSpec.from_dict(json.loads(json.dumps(cell.to_dict()))) == cell
 
 
-@pytest.mark.parametrize("value", [{}, {"blocks": 3, "concat": []}, {"blocks": [[1, 2]], "concat": [2]}])
-def test_other_json_is_no_cell(value: dict[str, object]) -> None:
-    with pytest.raises(SpecError, match="not a cell"):
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ({}, "not a cell: {} needs 'blocks'"),
+        ([], r"not a cell: \[\] needs 'blocks'"),
+        (None, "not a cell: None needs 'blocks'"),
+        ({"blocks": [["sep3", 0, "max3", 0]]}, "not a cell: .* needs 'blocks' .* and 'concat'"),
+        ({"blocks": 3, "concat": []}, "blocks must be a sequence, not 3"),
+        ({"blocks": "sep3", "concat": []}, "blocks must be a sequence, not 'sep3'"),
+        ({"blocks": [7], "concat": [2]}, "block 0 must be a sequence, not 7"),
+        ({"blocks": [[1, 2]], "concat": [2]}, r"block 0 is \[1, 2\]; it must be"),
+        ({"blocks": [[3, 0, "max3", 0]], "concat": [2]}, "unknown operation 3"),
+        ({"blocks": [["sep3", 0.0, "max3", 0]], "concat": [2]}, "an input of block 0 must be a whole number, not 0.0"),
+        (
+            {"blocks": [["sep3", True, "max3", 0]], "concat": [2]},
+            "an input of block 0 must be a whole number, not True",
+        ),
+        ({"blocks": [["sep3", 0, "max3", 0]], "concat": ["2"]}, "concat must be a whole number, not '2'"),
+    ],
+)
+def test_other_json_is_no_cell(value: Any, message: str) -> None:
+    with pytest.raises(SpecError, match=message):
         CellSpec.from_dict(value)
+
+
+def test_lists_and_numpy_integers_make_the_same_cell() -> None:
+    states = np.arange(4)
+    cell = CellSpec([["sep3", states[1], "max3", states[0]], ["dil3", states[2], "avg3", np.uint8(1)]], states[3:])  # type: ignore[arg-type]
+    assert cell == CellSpec((("sep3", 1, "max3", 0), ("dil3", 2, "avg3", 1)), (3,))
+    assert json.loads(json.dumps(cell.to_dict())) == cell.to_dict()
+    assert hash(cell) == hash(CellSpec.from_dict(cell.to_dict()))
+
+
+def test_number_of_blocks_is_bounded() -> None:
+    assert len(CellSpec.of([("sep3", 0, "max3", 0)] * 100).blocks) == 100
+    with pytest.raises(SpecError, match="at most 100 blocks, not 101"):
+        CellSpec.of([("sep3", 0, "max3", 0)] * 101)
 
 
 def test_unused_block_outputs_are_concatenated() -> None:

@@ -4,6 +4,7 @@ import json
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 
 from pnasnet.architecture.cells import NASNET_A_NORMAL, NASNET_A_REDUCTION, PNASNET5, CellSpec
@@ -97,25 +98,31 @@ def test_other_sizes_keep_the_variables(size: tuple[int, int]) -> None:
     assert resolve(resized(spec, size)).variables() == resolve(spec).variables()
 
 
-def test_the_auxiliary_head_needs_a_map_of_five_pixels() -> None:
-    spec = find("pnasnet_mobile").spec
-    assert resolve(spec).aux is not None
-    assert resolve(resized(spec, (64, 64))).aux is None
+@pytest.mark.parametrize(
+    ("size", "has_one"), [((20, 20), True), ((17, 20), True), ((16, 20), False), ((20, 16), False)]
+)
+def test_the_auxiliary_head_needs_a_map_of_five_pixels(size: tuple[int, int], has_one: bool) -> None:
+    """It reads a quarter of the image, rounded up: 17 pixels leave 5, 16 leave 4."""
+    plan = resolve(NetworkSpec(PNASNET5, 6, 8, size, 10, stem="cifar", reductions=2, stem_stride=2))
+    assert plan.cells[3].output[:2] == tuple(-(-length // 4) for length in size)
+    assert (plan.aux is not None) == has_one
+    if plan.aux:
+        assert plan.aux.layers[1].output[:2] == (1, 1)
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"num_cells": 1}, "cannot reduce 2 times"),
-        ({"image_size": (0, 32)}, "must be positive"),
-        ({"image_size": (2, 32)}, "use larger images"),
-        ({"num_classes": 0}, "num_classes"),
-        ({"filters": 2}, "give more"),
+        ({"num_cells": 1}, "1 cells cannot reduce 2 times: use at least as many cells"),
+        ({"image_size": (0, 32)}, "image_size must be from 1 to 65,536 pixels, not 0x32"),
+        ({"image_size": (2, 32)}, "images of 2x32 are too small"),
+        ({"num_classes": 0}, "num_classes must be from 1 to 10,000,000, not 0"),
+        ({"filters": 2}, "2 filters leave none in the stem; use more"),
         ({"stem": "other"}, "stem must be"),
-        ({"stem_stride": 2}, "is for stem='cifar' alone"),
-        ({"stem": "cifar", "stem_stride": 0}, "must be at least 1"),
-        ({"drop_path_keep": 0.0}, "drop_path_keep"),
-        ({"skip_reduction_input": False}, "needs a reduction_cell"),
+        ({"stem_stride": 2}, "stem_stride=2 is for stem='cifar' alone"),
+        ({"stem": "cifar", "stem_stride": 0}, "stem_stride must be from 1 to 1,000, not 0"),
+        ({"drop_path_keep": 0.0}, r"drop_path_keep must be in \(0, 1\], not 0.0"),
+        ({"skip_reduction_input": False}, "skip_reduction_input=False needs a reduction_cell"),
     ],
 )
 def test_an_impossible_network_is_refused(changes: dict[str, Any], message: str) -> None:
@@ -164,3 +171,77 @@ def test_nasnet_looks_back_over_or_at_the_reduction() -> None:
 def test_a_pnasnet_of_any_depth_resolves() -> None:
     for cells in range(2, 8):
         assert resolve(NetworkSpec(PNASNET5, cells, 4, (32, 32), None, stem="cifar")).classifier is None
+
+
+# Values of the wrong kind, and sizes beyond reason.
+
+SMALL = NetworkSpec(PNASNET5, 4, 8, (32, 32), 10, stem="cifar")
+
+
+def test_numpys_numbers_become_pythons() -> None:
+    """A network trained with them can be saved."""
+    labels = np.array([0, 9])
+    spec = NetworkSpec(
+        PNASNET5, np.int64(4), np.uint16(8), np.array([32, 32]), labels.max() + 1, stem="cifar",  # type: ignore[arg-type]
+        epsilon=np.float32(0.5), aux_head=np.bool_(False), reductions=np.int8(1),
+    )  # fmt: skip
+    same = replace(SMALL, epsilon=0.5, aux_head=False, reductions=1)
+    assert spec == same
+    assert json.dumps(spec.to_dict()) == json.dumps(same.to_dict())
+    assert resolve(spec).variables() == resolve(same).variables()
+
+
+@pytest.mark.parametrize("name", ["num_cells", "filters", "num_classes", "stem_stride", "reductions"])
+@pytest.mark.parametrize("value", [2.0, "3", True, np.True_, np.float64(2), [2], 1e30, float("nan")])
+def test_other_things_than_whole_numbers_are_refused_at_once(name: str, value: Any) -> None:
+    with pytest.raises(SpecError, match=rf"^{name} must be a whole number, not "):
+        replace(SMALL, **{name: value})
+
+
+@pytest.mark.parametrize("name", ["filter_scaling", "epsilon", "weight_decay", "drop_path_keep", "dropout_keep"])
+@pytest.mark.parametrize("value", ["0.5", True, None, [0.5], float("nan"), float("inf"), -1])
+def test_other_things_than_numbers_are_refused_at_once(name: str, value: Any) -> None:
+    with pytest.raises(SpecError, match=rf"^{name} must be "):
+        replace(SMALL, **{name: value})
+
+
+@pytest.mark.parametrize("value", [64, None, (64,), (64, 64, 3), "64", (64.0, 64), ("6", "4"), (True, 64)])
+def test_image_size_is_height_and_width(value: Any) -> None:
+    with pytest.raises(SpecError, match=r"^image_size must be "):
+        replace(SMALL, image_size=value)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"aux_head": 1}, "aux_head must be True or False, not 1"),
+        ({"skip_reduction_input": "no"}, "skip_reduction_input must be True or False, not 'no'"),
+        ({"cell": "pnasnet"}, "cell and reduction_cell must be CellSpec"),
+        ({"reduction_cell": {}}, "cell and reduction_cell must be CellSpec"),
+        ({"num_cells": 100_000_000}, "num_cells must be from 1 to 1,000, not 100,000,000"),
+        ({"filters": 10**30}, "filters must be from 1 to 100,000, not 1,000,"),
+        ({"stem_multiplier": 1000.0, "filters": 101}, r"layers of 1.01e\+05 filters are too wide: the most is 100,000"),
+        ({"filter_scaling": 1000.0}, r"layers of 8e\+06 filters are too wide"),
+        ({"image_size": (2**16 + 1, 8)}, "image_size must be from 1 to 65,536 pixels"),
+        ({"num_classes": 10**8}, "num_classes must be from 1 to 10,000,000"),
+        ({"reductions": -1}, "reductions must be from 0 to 1,000, not -1"),
+    ],
+)
+def test_values_beyond_reason_are_refused_at_once(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(SpecError, match=f"^{message}"):
+        replace(SMALL, **changes)
+
+
+@pytest.mark.parametrize("name", list(NETWORKS))
+def test_images_too_small_for_a_network_are_refused_with_the_size_it_needs(name: str) -> None:
+    """Its variables are those of every other size down to the smallest one."""
+    spec = find(name).spec
+    with pytest.raises(
+        SpecError, match=r"images of 1x1 are too small for this network: use at least (\d+)x\1$"
+    ) as caught:
+        resolve(resized(spec, (1, 1)))
+    smallest = int(str(caught.value).rpartition("x")[2])
+    assert resolve(resized(spec, (smallest, smallest))).variables() == resolve(spec).variables()
+    for size in ((smallest - 1, smallest - 1), (smallest - 1, 64), (64, smallest - 1)):
+        with pytest.raises(SpecError, match=f"are too small for this network: use at least {smallest}x{smallest}"):
+            resolve(resized(spec, size))

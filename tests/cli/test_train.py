@@ -15,7 +15,7 @@ from pnasnet import Module
 from pnasnet.architecture.cells import CellSpec
 from pnasnet.architecture.network_file import write_network
 from pnasnet.architecture.zoo import NamedNetwork
-from pnasnet.errors import InputError, UnknownNameError
+from pnasnet.errors import InputError, WeightsNotFoundError
 from pnasnet.train.recipes import NAMES, find_recipe
 from pnasnet.train.run import begin_from, train
 from pnasnet.training.recipe import Cosine, CropAndFlip
@@ -103,7 +103,7 @@ def test_begins_from_a_published_set() -> None:
     recipe = find_recipe("pnasnet_tiny")
     begun, first = begin_from(recipe, "pnasnet_tiny")
     assert begun.first_weights == first.checksum == Module("pnasnet_tiny").model.checksum
-    with pytest.raises(UnknownNameError, match="did you mean pnasnet_tiny"):
+    with pytest.raises(WeightsNotFoundError, match="pnasnet_tinny is neither"):
         begin_from(recipe, "pnasnet_tinny")
 
 
@@ -232,7 +232,7 @@ def test_full_disk_leaves_no_model(data: Path, tmp_path: Path, monkeypatch: pyte
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("safetensors.numpy.save_file", full)
+    monkeypatch.setattr("pnasnet.weights.native._header", full)
     arguments = ("train", "tiny", data / "train", "-o", tmp_path / "out", *OPTIONS)
     assert "No space left on device" in error_of(run(*arguments))
     assert not (tmp_path / "out/model.safetensors").exists()

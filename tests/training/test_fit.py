@@ -71,7 +71,7 @@ def test_gradients_of_the_l2_terms_are_there_when_all_are_clipped(tmp_path: Path
     kernels = {name: value.detach().clone() for name, value in network.named_parameters() if value.ndim > 1}
     gradients: dict[str, Tensor] = {}
 
-    def progress(*_: Any) -> None:
+    def progress(stage: str, done: int, total: int | None) -> None:
         gradients.update(
             {name: value.grad.clone() for name, value in network.named_parameters() if value.grad is not None}
         )

@@ -1,4 +1,4 @@
-"""Cells as values: what a convolutional cell computes, without any framework, width or size.
+"""Convolutional cells as values, without framework, width or size.
 
 States are numbered as TF-Slim numbers them: 0 is the cell's current input (the output of the cell before), 1 the
 previous input (the output of the cell before that), 2 and up the outputs of the blocks in order.
@@ -6,12 +6,13 @@ previous input (the output of the cell before that), 2 and up the outputs of the
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from operator import index as as_index
 from typing import Any
 
 from ..errors import SpecError
 
 OPERATIONS: Mapping[str, str] = {
-    "identity": "identity (a 1x1 convolution where it must reduce or change the width)",
+    "identity": "identity (a 1x1 convolution if it halves the map or changes the width)",
     "sep3": "3x3 depthwise-separable convolution, applied twice",
     "sep5": "5x5 depthwise-separable convolution, applied twice",
     "sep7": "7x7 depthwise-separable convolution, applied twice",
@@ -25,38 +26,45 @@ OPERATIONS: Mapping[str, str] = {
     "max5": "5x5 max pooling",
     "max7": "7x7 max pooling",
 }
-"""All operations, by the names used here: the thirteen of NASNet's search space (Zoph et al., 2018, section 3)."""
+"""Name and description of every operation: the thirteen of NASNet's search space (Zoph et al., 2018, section 3)."""
 
 PNAS_OPERATIONS = tuple(OPERATIONS)[:8]
 """The eight operations of the PNAS search space (Liu et al., 2018, section 3.1)."""
 
 Block = tuple[str, int, str, int]
-"""(left operation, left input state, right operation, right input state); the two results are added."""
+"""(left operation, left input state, right operation, right input state). The two results are added."""
 
 INPUTS = 2
 """States that exist before the first block: the current and the previous input."""
 
+MAX_BLOCKS = 100
+"""Most blocks in a cell."""
+
 
 @dataclass(frozen=True)
 class CellSpec:
-    """A cell: blocks of two operations each, and the states that are concatenated to its output.
+    """A cell: blocks of two operations each, and the states whose concatenation is its output.
 
-    Raises `SpecError` where a block names an unknown operation or a state that does not exist yet, where a concatenated
-    state does not exist, or where a block's output would be used by nothing.
+    Lists become tuples, and NumPy integers integers. Raises `SpecError` for unknown operations, for states that do not
+    exist (yet), and for a block output that is never used.
     """
 
     blocks: tuple[Block, ...]
     concat: tuple[int, ...]
 
     def __post_init__(self) -> None:
-        """Check the cell; a value of this class is always a cell that can be built."""
+        """Check the cell: every value of this class can be built."""
+        object.__setattr__(
+            self, "blocks", tuple(_block(i, block) for i, block in enumerate(_sequence("blocks", self.blocks)))
+        )
+        object.__setattr__(self, "concat", tuple(whole_number("concat", s) for s in _sequence("concat", self.concat)))
         if not self.blocks:
             raise SpecError("a cell needs at least one block")
-        for index, block in enumerate(self.blocks):
-            _check_block(index, block)
+        if len(self.blocks) > MAX_BLOCKS:
+            raise SpecError(f"a cell has at most {MAX_BLOCKS} blocks, not {len(self.blocks):,}")
         states = range(INPUTS + len(self.blocks))
         if not self.concat or sorted(set(self.concat)) != list(self.concat):
-            raise SpecError(f"concat must be ascending states without repetition, not {self.concat}")
+            raise SpecError(f"concat must be ascending states, each once, not {self.concat}")
         if self.concat[-1] not in states or self.concat[0] < 0:
             raise SpecError(f"concat {self.concat} names a state outside 0..{states[-1]}")
         dead = set(states[INPUTS:]) - self.inputs_of_blocks() - set(self.concat)
@@ -65,24 +73,22 @@ class CellSpec:
 
     @classmethod
     def of(cls, blocks: Iterable[Block]) -> "CellSpec":
-        """Return the cell of `blocks` whose output concatenates every block output that no other block uses."""
+        """Return the cell of `blocks` whose output concatenates every block output that no other block reads."""
         blocks = tuple(blocks)
         used = {state for block in blocks for state in (block[1], block[3])}
         return cls(blocks, tuple(s for s in range(INPUTS, INPUTS + len(blocks)) if s not in used))
 
     @classmethod
     def from_dict(cls, value: Mapping[str, Any]) -> "CellSpec":
-        """Rebuild a cell from `to_dict`'s value, as read from JSON."""
+        """Return the cell of `to_dict`'s value, as read from JSON. Raises `SpecError`."""
         try:
-            blocks = tuple((str(a), int(i), str(b), int(j)) for a, i, b, j in value["blocks"])
-            return cls(blocks, tuple(int(state) for state in value["concat"]))
-        except (KeyError, TypeError, ValueError, OverflowError) as error:
-            if isinstance(error, SpecError):
-                raise
-            raise SpecError(f"not a cell: {value!r} needs 'blocks' (op, input, op, input) and 'concat'") from error
+            return cls(value["blocks"], value["concat"])
+        except (KeyError, TypeError, IndexError) as error:
+            shown = str(value)[:100]
+            raise SpecError(f"not a cell: {shown} needs 'blocks' (op, input, op, input) and 'concat'") from error
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the cell as plain lists, fit for JSON."""
+        """Return the cell as plain lists, for JSON."""
         return {"blocks": [list(block) for block in self.blocks], "concat": list(self.concat)}
 
     def inputs_of_blocks(self) -> set[int]:
@@ -90,29 +96,54 @@ class CellSpec:
         return {state for block in self.blocks for state in (block[1], block[3])}
 
     def canonical(self) -> "CellSpec":
-        """Return the one representative of all cells that differ only by the order of sums and of blocks.
+        """Return the representative of all cells that differ only in the order of sums and of blocks.
 
-        Two cells with equal canonical forms compute the same functions (their outputs' channels may be permuted).
+        Cells with equal canonical forms compute the same functions, except for the order of output channels.
         """
         return CellSpec(*_smallest_order(self, (), tuple(range(INPUTS)), frozenset(range(len(self.blocks)))))
 
 
-def _check_block(index: int, block: Block) -> None:
-    if len(block) != 4:
+def whole_number(name: str, value: Any) -> int:
+    """Return `value` as an int if it is a whole number of any kind, NumPy's included. Raises `SpecError`.
+
+    Neither 2.0 nor "2" nor True is one.
+    """
+    if not isinstance(value, bool) and type(value).__name__ not in ("bool_", "bool"):
+        try:
+            return as_index(value)
+        except TypeError:
+            pass
+    raise SpecError(f"{name} must be a whole number, not {value!r}")
+
+
+def _sequence(name: str, value: Any) -> tuple[Any, ...]:
+    if isinstance(value, str | bytes | Mapping) or not isinstance(value, Iterable):
+        raise SpecError(f"{name} must be a sequence, not {value!r}")
+    return tuple(value)
+
+
+def _block(index: int, block: Any) -> Block:
+    """Return a checked block."""
+    parts = _sequence(f"block {index}", block)
+    if len(parts) != 4:
         raise SpecError(f"block {index} is {block!r}; it must be (operation, input, operation, input)")
-    for operation, state in (block[:2], block[2:]):
-        if operation not in OPERATIONS:
+    checked: list[Any] = []
+    for operation, state in (parts[:2], parts[2:]):
+        if not isinstance(operation, str) or operation not in OPERATIONS:
             raise SpecError(f"block {index} has unknown operation {operation!r}; known: {', '.join(OPERATIONS)}")
+        state = whole_number(f"an input of block {index}", state)
         if not 0 <= state < INPUTS + index:
             raise SpecError(f"block {index} reads state {state}, but only 0..{INPUTS + index - 1} exist before it")
+        checked += [str(operation), state]
+    return tuple(checked)  # type: ignore[return-value] # four values
 
 
 def _smallest_order(
     cell: CellSpec, done: tuple[Block, ...], states: tuple[int, ...], left: frozenset[int]
 ) -> tuple[tuple[Block, ...], tuple[int, ...]]:
-    """Extend `done` by the blocks still `left`, in the order that gives the lexicographically smallest cell.
+    """Extend `done` by the blocks still `left`, in the order of the lexicographically smallest cell.
 
-    `states[new]` is the old number of state `new`. Only equal candidates branch, so the search stays small.
+    `states[new]` is the old number of state `new`. Only equal candidates branch, which keeps the search small.
     """
     if not left:
         return done, tuple(sorted(states.index(state) for state in cell.concat))
@@ -124,7 +155,7 @@ def _smallest_order(
             ready[index] = (op_a, a, op_b, b)
     first = min(ready.values())
     equal = [index for index, block in ready.items() if block == first]
-    # Of those that no block reads it does not matter which comes first.
+    # The order of equal blocks that no block reads does not matter.
     ends = [index for index in equal if INPUTS + index not in cell.inputs_of_blocks()]
     return min(
         _smallest_order(cell, (*done, first), (*states, INPUTS + index), left - {index})
@@ -143,7 +174,7 @@ PNASNET5 = CellSpec(
     ),
     concat=(2, 3, 4, 5, 6),
 )
-"""PNASNet-5's cell, used with stride 1 and 2 alike (TF-Slim `pnasnet.py`)."""
+"""PNASNet-5's cell, for stride 1 and 2 (TF-Slim `pnasnet.py`)."""
 
 NASNET_A_NORMAL = CellSpec(
     blocks=(

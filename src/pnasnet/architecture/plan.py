@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from math import prod
 
+from ..errors import SpecError
 from .cells import CellSpec
 from .layers import Dense, GlobalPool, Layer, Relu, Shape, Stack, Variables
 from .spec import NetworkSpec
@@ -133,7 +134,13 @@ class Plan:
 
 
 def resolve(spec: NetworkSpec) -> Plan:
-    """Decide everything about the network of `spec`. Raises `SpecError` where its sizes do not work out."""
+    """Decide everything about the network of `spec`. Raises `SpecError` if its images are too small."""
+    smallest = smallest_image(spec)
+    if min(spec.image_size) < smallest:
+        height, width = spec.image_size
+        raise SpecError(
+            f"images of {height}x{width} are too small for this network: use at least {smallest}x{smallest}"
+        )
     stem = _stem(spec)
     cells = list(_cells(spec, stem[-1].output))
     last = cells[-1].output
@@ -141,6 +148,14 @@ def resolve(spec: NetworkSpec) -> Plan:
     classes = spec.num_classes
     classifier = Dense(pooled, Shape(1, 1, classes), "final_layer/FC") if classes else None
     return Plan(spec, stem, tuple(cells), (Relu(last, last), GlobalPool(last, pooled)), classifier, _aux(spec, cells))
+
+
+def smallest_image(spec: NetworkSpec) -> int:
+    """Return the smallest height and width at which every reduction still halves the map."""
+    cells = spec.reductions + (2 if spec.stem == "imagenet" else 0)
+    # Before its last halving a map has at least 2 pixels: more than 2 ** (cells - 1) after the stem's convolution.
+    after_stem = 2 ** (cells - 1) + 1 if cells else 1
+    return 2 * after_stem + 1 if spec.stem == "imagenet" else (after_stem - 1) * spec.stem_stride + 1
 
 
 def _stem(spec: NetworkSpec) -> Layers:

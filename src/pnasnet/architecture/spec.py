@@ -1,19 +1,30 @@
-"""Networks as values: cells, width, depth, stem and head, without any framework."""
+"""Networks as values: cells, width, depth, stem and head, without framework."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Literal
 
 from ..errors import SpecError
-from .cells import CellSpec
+from .cells import CellSpec, whole_number
 
-_WHOLE = {"num_cells", "filters", "num_classes", "stem_stride", "reductions"}
-_RANGES = (
+_NUMBERS = (
+    # name, lowest, highest; networks are bounded, since a description may come from anywhere
     ("filter_scaling", 1e-3, 1e3),
     ("stem_multiplier", 1e-3, 1e3),
     ("epsilon", 1e-12, 1.0),
     ("weight_decay", 0, 1e6),
+    ("drop_path_keep", 0, 1),
+    ("dropout_keep", 0, 1),
 )
+_WHOLE = (
+    ("num_cells", 1, 1000),
+    ("filters", 1, 100_000),
+    ("stem_stride", 1, 1000),
+    ("reductions", 0, 1000),
+    ("num_classes", 1, 10**7),
+)
+_LONGEST_SIDE = 2**16
 
 
 @dataclass(frozen=True)
@@ -21,8 +32,10 @@ class NetworkSpec:
     """A network: its cells, its width and depth, its stem and head.
 
     With a `reduction_cell` the network is a NASNet: that cell is inserted before the cells where the map halves, and
-    makes up the ImageNet stem. Without one it is a PNASNet: the one `cell` takes stride 2 there.
-    Raises `SpecError` where no such network can exist.
+    forms the ImageNet stem. Without one it is a PNASNet: the one `cell` has stride 2 there.
+
+    NumPy's numbers become Python's, and lists tuples. Raises `SpecError` if no such network exists, or if it is
+    unreasonably large.
     """
 
     cell: CellSpec
@@ -38,11 +51,11 @@ class NetworkSpec:
     """`imagenet`: a 3x3 convolution of stride 2 and two reducing cells; `cifar`: a 3x3 convolution."""
     stem_multiplier: float = 3.0
     stem_stride: int = 1
-    """Stride of the `cifar` stem's convolution; with 2 all that follows costs a quarter. ImageNet's always has 2."""
+    """Stride of the `cifar` stem's convolution; with 2 the cells cost a quarter. The `imagenet` stem always has 2."""
     reductions: int = 2
-    """How often the map halves, evenly spread over the cells."""
+    """How often the map halves, evenly distributed over the cells."""
     filter_scaling: float = 2.0
-    """By what the filters grow at each reduction."""
+    """Factor of the filters at each reduction."""
     skip_reduction_input: bool = True
     """NASNet only: whether the cell after a reduction looks back past the reduction cell's own input."""
     epsilon: float = 1e-3
@@ -54,30 +67,21 @@ class NetworkSpec:
     weight_decay: float = 4e-5
     """Factor of the L2 terms, each w²/2 summed over a kernel."""
     aux_head: bool = True
-    """Whether to train with an auxiliary classifier, where the map is large enough for one (5x5)."""
+    """Whether to train with an auxiliary classifier, if the map is large enough for one (5x5)."""
 
     def __post_init__(self) -> None:
-        """Check the numbers; `resolve` checks the sizes."""
-        for name, low, high in _RANGES:
-            if not low <= getattr(self, name) <= high:
-                raise SpecError(f"{name} must be from {low:g} to {high:g}, not {getattr(self, name)}")
+        """Convert and check the values. `resolve` checks sizes of maps."""
+        for name, value in _converted(self).items():
+            object.__setattr__(self, name, value)
         if self.num_cells < max(1, self.reductions):
-            raise SpecError(
-                f"{self.num_cells} cells cannot reduce {self.reductions} times; give at least as many cells"
-            )
-        if min(self.image_size) < 1 or self.reductions < 0:
-            raise SpecError(f"image size {self.image_size} and reductions {self.reductions} must be positive")
-        if self.num_classes is not None and self.num_classes < 1:
-            raise SpecError(f"num_classes must be at least 1 or None, not {self.num_classes}")
-        if self.stem not in ("imagenet", "cifar"):
-            raise SpecError(f"stem must be 'imagenet' or 'cifar', not {self.stem!r}")
-        if self.stem_stride < 1 or (self.stem == "imagenet" and self.stem_stride != 1):
-            raise SpecError(f"stem_stride={self.stem_stride} must be at least 1, and is for stem='cifar' alone")
+            raise SpecError(f"{self.num_cells} cells cannot reduce {self.reductions} times: use at least as many cells")
+        if self.stem == "imagenet" and self.stem_stride != 1:
+            raise SpecError(f"stem_stride={self.stem_stride} is for stem='cifar' alone")
         if min(self.stem_filters, self.narrowest) < 1:
-            raise SpecError(f"{self.filters} filters leave none in the stem; give more")
-        for name in ("drop_path_keep", "dropout_keep"):
-            if not 0 < getattr(self, name) <= 1:
-                raise SpecError(f"{name} must be in (0, 1], not {getattr(self, name)}")
+            raise SpecError(f"{self.filters} filters leave none in the stem; use more")
+        widest = max(self.stem_filters, self.filters * max(self.filter_scaling, 1) ** self.reductions)
+        if widest > _WHOLE[1][2]:
+            raise SpecError(f"layers of {widest:.3g} filters are too wide: the most is {_WHOLE[1][2]:,}")
         if self.reduction_cell is None and not self.skip_reduction_input:
             raise SpecError("skip_reduction_input=False needs a reduction_cell")
 
@@ -97,7 +101,7 @@ class NetworkSpec:
         return tuple(int(i / (self.reductions + 1) * self.num_cells) for i in range(1, self.reductions + 1))
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the description as plain values, fit for JSON."""
+        """Return the spec as plain values, for JSON."""
         cells = {
             "cell": self.cell.to_dict(),
             "reduction_cell": self.reduction_cell and self.reduction_cell.to_dict(),
@@ -106,50 +110,67 @@ class NetworkSpec:
 
     @classmethod
     def from_dict(cls, value: Mapping[str, Any]) -> "NetworkSpec":
-        """Rebuild a description from `to_dict`'s value, as read from JSON. Raises `SpecError`."""
+        """Return the spec of `to_dict`'s value, as read from JSON. Raises `SpecError`."""
         unknown = set(value) - {field.name for field in fields(cls)}
         if unknown:
             raise SpecError(f"a network has no field {', '.join(sorted(unknown))}")
         try:
-            reduction = value.get("reduction_cell")
-            changes = {
-                "cell": CellSpec.from_dict(value["cell"]),
-                "reduction_cell": reduction and CellSpec.from_dict(reduction),
-                "image_size": (int(value["image_size"][0]), int(value["image_size"][1])),
+            cells = {
+                name: CellSpec.from_dict(value[name])
+                for name in ("cell", "reduction_cell")
+                if name == "cell" or value.get(name) is not None
             }
-            _check_kinds(value)
-            spec = cls(**{**value, **changes})
-            _check_sizes(spec)
-            return spec
+            return cls(**{**value, **cells})
         except SpecError:
             raise
-        except (KeyError, TypeError, IndexError, ValueError, ArithmeticError) as error:
-            raise SpecError(f"not a network description: {error}") from error
-
-
-def _check_kinds(value: Mapping[str, Any]) -> None:
-    """Raise `SpecError` where a whole number is none; those that need not be whole are looked at by their range."""
-    for name in _WHOLE & value.keys():
-        number = value[name]
-        if not isinstance(number, int) and not (name == "num_classes" and number is None):
-            raise SpecError(f"{name} {number!r} is no whole number")
-
-
-def _check_sizes(spec: NetworkSpec) -> None:
-    """Raise `SpecError` for what would take the memory before anybody could say so: a file may come from anywhere."""
-    blocks = max(len(cell.blocks) for cell in (spec.cell, spec.reduction_cell) if cell)
-    stem, widest = spec.stem_filters, spec.filters * max(spec.filter_scaling, 1) ** spec.reductions
-    for name, size, most in (
-        ("num_cells", spec.num_cells, 1000),
-        ("filters", max(spec.filters, stem, int(widest)), 100_000),
-        ("blocks", blocks, 100),
-        ("image_size", max(spec.image_size), 2**16),
-        ("num_classes", spec.num_classes or 0, 10**7),
-    ):
-        if size > most:
-            raise SpecError(f"{name} {size:,} is more than a file may ask for, {most:,}")
+        except (KeyError, TypeError) as error:  # a missing field
+            raise SpecError(f"not a network: {str(error).rpartition('__init__() ')[2]}") from error
 
 
 def resized(spec: NetworkSpec, image_size: tuple[int, int]) -> NetworkSpec:
-    """Return the same network for images of another size; only the auxiliary head's variables may change."""
+    """Return the same network for images of another size. Only the auxiliary head's variables may change."""
     return replace(spec, image_size=image_size)
+
+
+def _converted(spec: NetworkSpec) -> dict[str, Any]:
+    """Return the fields of a spec, each checked on its own and of the type that it is declared with."""
+    if not isinstance(spec.cell, CellSpec) or not isinstance(spec.reduction_cell, CellSpec | None):
+        raise SpecError("cell and reduction_cell must be CellSpec")
+    values: dict[str, Any] = {"image_size": _size(spec.image_size)}
+    for name, low, high in _WHOLE:
+        value = getattr(spec, name)
+        if not (name == "num_classes" and value is None):
+            values[name] = number = whole_number(name, value)
+            if not low <= number <= high:
+                raise SpecError(f"{name} must be from {low} to {high:,}, not {number:,}")
+    for name, lowest, highest in _NUMBERS:
+        values[name] = _number(name, getattr(spec, name), lowest, highest)
+    for name in ("skip_reduction_input", "aux_head"):
+        flag = getattr(spec, name)
+        if type(flag).__name__ not in ("bool", "bool_"):  # NumPy's, too
+            raise SpecError(f"{name} must be True or False, not {flag!r}")
+        values[name] = bool(flag)
+    if spec.stem not in ("imagenet", "cifar"):
+        raise SpecError(f"stem must be 'imagenet' or 'cifar', not {spec.stem!r}")
+    return values
+
+
+def _number(name: str, value: Any, low: float, high: float) -> float:
+    if isinstance(value, bool | str) or not hasattr(value, "__float__"):
+        raise SpecError(f"{name} must be a number, not {value!r}")
+    number = float(value)
+    above = name.endswith("_keep")  # a path that is never kept cannot be scaled
+    if not math.isfinite(number) or not low <= number <= high or (above and number == low):
+        raise SpecError(f"{name} must be {'in (0, 1]' if above else f'from {low:g} to {high:g}'}, not {value!r}")
+    return number
+
+
+def _size(value: Any) -> tuple[int, int]:
+    try:
+        height, width = value
+    except (TypeError, ValueError):
+        raise SpecError(f"image_size must be height and width, such as (64, 64), not {value!r}") from None
+    size = whole_number("image_size", height), whole_number("image_size", width)
+    if not (min(size) >= 1 and max(size) <= _LONGEST_SIDE):
+        raise SpecError(f"image_size must be from 1 to {_LONGEST_SIDE:,} pixels, not {size[0]:,}x{size[1]:,}")
+    return size
