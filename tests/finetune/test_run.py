@@ -36,7 +36,7 @@ from tests.helpers.finetune_data import COLOURS, coloured, folder_of, png
 from tests.helpers.train_data import SPEC
 
 FULL = FinetuneOptions(full=True, epochs=3, training_batch=8, learning_rate=0.005)
-QUIET = Machine(accelerator="cpu", devices=1, progress=False, workers=0)
+QUIET = Machine(accelerator="cpu", devices=1, workers=0)
 
 
 def with_orientation(pixels: NDArray[np.uint8], orientation: int) -> bytes:
