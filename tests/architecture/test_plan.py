@@ -181,10 +181,12 @@ SMALL = NetworkSpec(PNASNET5, 4, 8, (32, 32), 10, stem="cifar")
 def test_numpys_numbers_become_pythons() -> None:
     """A network trained with them can be saved."""
     labels = np.array([0, 9])
-    spec = NetworkSpec(
-        PNASNET5, np.int64(4), np.uint16(8), np.array([32, 32]), labels.max() + 1, stem="cifar",  # type: ignore[arg-type]
-        epsilon=np.float32(0.5), aux_head=np.bool_(False), reductions=np.int8(1),
-    )  # fmt: skip
+    values: dict[str, Any] = {
+        "num_cells": np.int64(4), "filters": np.uint16(8), "image_size": np.array([32, 32]), "stem": "cifar",
+        "num_classes": labels.max() + 1, "reductions": np.int8(1), "epsilon": np.float32(0.5),
+        "aux_head": np.bool_(False),
+    }  # fmt: skip
+    spec = NetworkSpec(PNASNET5, **values)
     same = replace(SMALL, epsilon=0.5, aux_head=False, reductions=1)
     assert spec == same
     assert json.dumps(spec.to_dict()) == json.dumps(same.to_dict())

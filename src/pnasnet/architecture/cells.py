@@ -135,7 +135,7 @@ def _block(index: int, block: Any) -> Block:
         if not 0 <= state < INPUTS + index:
             raise SpecError(f"block {index} reads state {state}, but only 0..{INPUTS + index - 1} exist before it")
         checked += [str(operation), state]
-    return tuple(checked)  # type: ignore[return-value] # four values
+    return tuple(checked)
 
 
 def _smallest_order(
