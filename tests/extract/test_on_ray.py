@@ -137,6 +137,15 @@ def test_a_worker_is_killed_in_the_middle(cluster: str, tmp_path: Path, sources:
     assert rows_of(tmp_path / "ray") == rows_of(tmp_path / "alone")
 
 
+def test_failed_rows_are_computed_again_on_a_cluster(cluster: str, tmp_path: Path, sources: Sources) -> None:
+    run(tmp_path / "ray", sources, cluster)
+    write_folder(tmp_path / "folder", pictures(4))
+    report = run(tmp_path / "ray", sources, cluster, mode="retry-errors")
+    assert (report.rows, report.kept, report.failed) == (1, 249, 0)
+    run(tmp_path / "alone", sources, None)
+    assert rows_of(tmp_path / "ray") == rows_of(tmp_path / "alone")
+
+
 def test_errors_of_workers_are_ours(cluster: str, tmp_path: Path, sources: Sources) -> None:
     build = ColumnBuilder((ModelChoice(MODEL, engine=EngineOptions("fake")),), ("global_pool",), OPTIONS)
     broken = ColumnBuilder((ModelChoice("pnasnet_tinny"),), ("global_pool",), OPTIONS)

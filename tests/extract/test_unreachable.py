@@ -1,13 +1,11 @@
 """Rows that failed for a reason outside the picture are computed again by the same command, and no others are."""
 
 import errno
-import io
 import os
 import shutil
 import zipfile
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
-from itertools import islice
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +13,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from pnasnet import Module
-from pnasnet.errors import ImageError, InputError
+from pnasnet.errors import InputError
 from pnasnet.extract import ExtractOptions, FeatureFolder, Report, Sources, columns_for, extract_to, keeper, list_units
 from pnasnet.extract import feed as reading
-from pnasnet.extract.feed import feed, read_picture
 from pnasnet.extract.output import Mode
 from pnasnet.pictures import Picture, Unit, UnreachableError, listing
-from pnasnet.pictures import parquet as parquet_files
-from pnasnet.pictures import tar as tar_files
 
 from tests.helpers.corpus import MODEL, jpeg, parquet, pictures, rows_of, tar, write_folder, zipped
 from tests.helpers.extract_runs import run as extract
@@ -160,72 +155,6 @@ def test_files_that_are_gone_while_others_are_there(
     assert FeatureFolder(tmp_path / "out").mark()
 
 
-@pytest.mark.parametrize("number", [errno.EIO, errno.ESTALE, errno.ENOTCONN])
-def test_files_on_a_disk_that_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
-    def failing(path: Path, **options: Any) -> os.stat_result:
-        raise OSError(number, os.strerror(number))
-
-    picture = next(next(list_units([write_folder(tmp_path / "folder", pictures(1))])).pictures())
-    monkeypatch.setattr(Path, "stat", failing)
-    with pytest.raises(UnreachableError, match="cannot be read"):
-        read_picture(picture)
-
-
-@dataclass(frozen=True)
-class Halting(Unit):
-    """Gives a picture, and then breaks off."""
-
-    kind = "halting"
-    count: int
-    name = "halting"
-
-    def pictures(self, start: int = 0) -> Iterator[Picture]:
-        for number in range(start, self.count):
-            yield Picture(str(number), lambda: b"")
-            raise UnreachableError("broken off")
-
-
-def test_tries_begin_anew_after_progress() -> None:
-    found = list(feed([(0, Halting(8))], {}))
-    assert [placed.name for placed in found] == list("01234567")
-    assert [placed.last for placed in found] == [False] * 7 + [True]
-
-
-class Flaky(io.BytesIO):
-    """Fails once, when half of it has been read."""
-
-    failed = False
-
-    def read(self, size: int | None = -1) -> bytes:
-        if not Flaky.failed and self.tell() > len(self.getbuffer()) // 2:
-            Flaky.failed = True
-            raise OSError(errno.EIO, "An error occurred (InternalError)")
-        return super().read(size)
-
-
-def test_a_tar_on_s3_is_read_on_after_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = tar(pictures(9))
-    monkeypatch.setattr(tar_files, "_STEP", 512)
-    monkeypatch.setattr(tar_files, "open_stream", lambda url: Flaky(whole))
-    found = feed([(0, tar_files.Tar("s3://bucket/a.tar"))], {})
-    assert [placed.picture.read() for placed in found] == list(pictures(9).values())
-    assert Flaky.failed
-
-
-@pytest.mark.parametrize(("claimed", "failed"), [(5, 5), (2**40, 1)])
-def test_a_damaged_unit_is_not_believed_to_have_any_number_of_pictures(
-    tmp_path: Path, claimed: int, failed: int
-) -> None:
-    """A file of a few hundred bytes may claim them, and a row would be written for each."""
-    (tmp_path / "a.parquet").write_bytes(b"PAR1 and no more")
-    whole = tmp_path / "b.parquet"
-    parquet(whole, [jpeg(0)])
-    group = next(iter(parquet_files.row_groups(str(whole))))
-    assert isinstance(group, parquet_files.RowGroup)
-    group = replace(group, path=str(tmp_path / "a.parquet"), rows=claimed)
-    assert len(list(islice(feed(enumerate([group]), {}, outages_fail=True), 9))) == failed
-
-
 def test_who_does_not_give_up_gets_errors(module: Module, tmp_path: Path) -> None:
     folder = write_folder(tmp_path / "folder", pictures(5))
     unit = next(list_units([folder]))
@@ -320,15 +249,46 @@ def test_retry_errors_of_a_folder_of_an_earlier_version(module: Module, tmp_path
     assert names_in(tmp_path / "new") == list(pictures(5))
 
 
-def test_a_file_that_is_missing_among_others_is_an_error_and_an_empty_folder_an_outage(tmp_path: Path) -> None:
-    folder = write_folder(tmp_path / "folder", pictures(2))
-    found = [placed.picture for placed in feed(enumerate(list_units([folder])), {})]
-    (folder / "00000.jpg").unlink()
-    with pytest.raises(ImageError, match="no such file") as caught:
-        read_picture(found[0])
-    assert not isinstance(caught.value, UnreachableError)
-    (folder / "00001.jpg").unlink()
-    for _ in range(2):
-        with pytest.raises(UnreachableError, match="its folder is missing or empty: check the path and the disk"):
-            read_picture(found[1])
-        shutil.rmtree(folder, ignore_errors=True)
+@dataclass(frozen=True)
+class Closing(Unit):
+    """Breaks off behind its last picture, as long as a file is missing."""
+
+    kind = "closing"
+    path: str
+    name = "closing"
+
+    def pictures(self, start: int = 0) -> Iterator[Picture]:
+        for number in range(start, 3):
+            yield Picture(str(number), lambda: jpeg(1))
+        if not Path(self.path).exists():
+            raise UnreachableError(f"{self.path}: broken off")
+
+
+def test_a_shard_that_breaks_off_behind_its_last_picture(module: Module, tmp_path: Path) -> None:
+    units: list[Unit] = [Closing(str(tmp_path / "back"))]
+    with pytest.raises(InputError, match=r"^1 photo or shard could not be reached"):
+        run(module, tmp_path / "out", units)
+    assert statuses(tmp_path / "out") == ["ok"] * 3 + ["unreachable"]
+    (tmp_path / "back").touch()
+    run(module, tmp_path / "out", units)
+    assert names_in(tmp_path / "out") == ["0", "1", "2"]
+    assert FeatureFolder(tmp_path / "out").mark()
+
+
+def test_give_up_0_settles_what_earlier_runs_could_not_reach(
+    module: Module, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = write_folder(tmp_path / "folder", pictures(4))
+    (tmp_path / "a.tar").write_bytes(tar(pictures(2, 10)))
+    units = list(list_units([folder, tmp_path / "a.tar"]))
+    (tmp_path / "a.tar").unlink()
+
+    def failing(path: str) -> bytes:
+        raise UnreachableError(f"{path}: stale")
+
+    monkeypatch.setattr(reading, "_read_listed", failing)
+    with pytest.raises(InputError, match=r"^5 photos or shards could not be reached"):
+        run(module, tmp_path / "out", units)
+    report = run(module, tmp_path / "out", units, give_up=0)
+    assert (report.rows, report.failed, report.failed_before) == (5, 5, 0)
+    assert statuses(tmp_path / "out") == ["error"] * 5

@@ -148,7 +148,7 @@ class FeatureFolder:
         return self._survey(unit, retry_errors)[0]
 
     def _survey(self, unit: int | None, retry_errors: bool) -> tuple[dict[int, Kept], list[Path]]:
-        """Return what the folder holds, and the parts that do not join on to it."""
+        """Return what the folder holds, and the parts that do not count: behind a gap, or for a rest to read again."""
         known: dict[int, Kept] = {}
         apart: list[Path] = []
         for path in self.parts(unit):
@@ -160,12 +160,14 @@ class FeatureFolder:
                 apart.append(path)
                 continue
             known[part.unit] = _with_part(before, part, path, retry_errors)
+            if part.rest and known[part.unit] == before:
+                apart.append(path)
         return known, apart
 
     def resume(self, *, retry_errors: bool = False) -> dict[int, Kept]:
         """Return what the folder holds of each unit, and remove what would contradict the rows to come.
 
-        That is the mark of completeness, and parts that follow a part that somebody removed.
+        That is the mark of completeness, rows that stand for the rest of a unit, and parts behind one that was removed.
         """
         known, apart = self._survey(None, retry_errors)
         with writing(self.path):
