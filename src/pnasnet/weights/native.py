@@ -7,6 +7,7 @@ metadata describe them and hold a checksum of each array, which the format itsel
 import json
 import os
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +18,14 @@ from ..errors import CorruptWeightsError, InputError
 from ..support.files import replacing
 from .arrays import Array, LazyArrays, Shape
 from .crc import masked_crc32c
-from .files import map_file, reading
+from .files import MappedFile, reading
 
 FORMAT = "pnasnet-weights-1"
 """The value of the metadata's `format` in this project's own files."""
 
 _CHECKSUMS = "crc32c"  # in the metadata: a JSON object from each name to its array's masked CRC-32C
 _ALIGNMENT = 8  # of the first tensor, in the format's specification
-_DTYPES = {"BF16", "F16", "F32", "F64"}
+_DTYPES = {"BF16": "<u2", "F16": "<f2", "F32": "<f4", "F64": "<f8"}
 
 
 def read_safetensors(path: Path) -> tuple[LazyArrays, dict[str, str]]:
@@ -37,32 +38,23 @@ def read_safetensors(path: Path) -> tuple[LazyArrays, dict[str, str]]:
     """
     from safetensors import SafetensorError, safe_open
 
-    data = map_file(path)
+    file = MappedFile(path)
     try:
         with reading(path):
-            file: Any = safe_open(path, framework="numpy")
-        metadata: dict[str, str] = dict(file.metadata() or {})
-        shapes: dict[str, Shape] = {}
-        halves: set[str] = set()
-        for name in file.keys():  # noqa: SIM118 - it is no mapping
-            tensor = file.get_slice(name)
-            dtype = tensor.get_dtype()
-            if dtype in _DTYPES:
-                shapes[name] = tuple(tensor.get_shape())
-                halves |= {name} if dtype == "BF16" else set()
-            elif "F" in dtype:
-                raise CorruptWeightsError(f"{path} holds {name} as {dtype}: convert it to float32 (F32)")
+            opened: Any = safe_open(path, framework="numpy")  # which checks the header against the file
+        metadata: dict[str, str] = dict(opened.metadata() or {})
+        dtypes = {name: opened.get_slice(name).get_dtype() for name in opened.keys()}  # noqa: SIM118 - it is no mapping
     except SafetensorError as error:
         raise CorruptWeightsError(f"{path} is damaged or not a safetensors file: {error}") from error
-    places = _places(data) if halves else {}
+    for name, dtype in dtypes.items():
+        if "F" in dtype and dtype not in _DTYPES:
+            raise CorruptWeightsError(f"{path} holds {name} as {dtype}: convert it to float32 (F32)")
+    places = _read_places(file)
+    shapes = {name: places[name].shape for name, dtype in dtypes.items() if dtype in _DTYPES}
     checksums = _read_checksums(metadata, path)
 
     def read(name: str) -> Array:
-        if name in halves:  # bfloat16 is the upper half of a float32; NumPy has no such type
-            bits = data[slice(*places[name])].view("<u2").astype(np.uint32) << 16
-            array = bits.view(np.float32).reshape(shapes[name])
-        else:
-            array = np.array(file.get_tensor(name), np.float32, order="C")
+        array = _to_float32(file, places[name])
         if checksums is not None and checksums.get(name) != masked_crc32c(array):
             raise CorruptWeightsError(f"{path} is damaged: the checksum of {name} is wrong; get it again")
         return array
@@ -70,15 +62,34 @@ def read_safetensors(path: Path) -> tuple[LazyArrays, dict[str, str]]:
     return LazyArrays(shapes, read), metadata
 
 
-def _places(data: NDArray[np.uint8]) -> dict[str, tuple[int, int]]:
-    """Return where each tensor lies in the bytes of a file whose header safetensors has checked."""
-    start = 8 + int.from_bytes(data[:8].tobytes(), "little")
-    header = json.loads(data[8:start].tobytes())
+@dataclass(frozen=True)
+class _Place:
+    """Where a tensor lies in a file."""
+
+    dtype: str
+    shape: Shape
+    start: int
+    end: int
+
+
+def _read_places(file: MappedFile) -> dict[str, _Place]:
+    """Return the places of the tensors in a file whose header has been checked."""
+    start = 8 + int.from_bytes(file.bytes[:8].tobytes(), "little")
+    header = json.loads(file.bytes[8:start].tobytes())
     return {
-        name: (start + entry["data_offsets"][0], start + entry["data_offsets"][1])
+        name: _Place(entry["dtype"], tuple(entry["shape"]), *(start + offset for offset in entry["data_offsets"]))
         for name, entry in header.items()
         if name != "__metadata__"
     }
+
+
+def _to_float32(file: MappedFile, place: _Place) -> Array:
+    array: NDArray[Any] = np.empty(place.shape, _DTYPES[place.dtype])
+    array.reshape(-1).view(np.uint8)[:] = file.bytes[place.start : place.end]
+    file.release(place.start, place.end)
+    if place.dtype == "BF16":  # the upper half of a float32; NumPy has no such type
+        return (array.astype(np.uint32) << 16).view(np.float32)
+    return array.astype(np.float32, copy=False)
 
 
 def _read_checksums(metadata: dict[str, str], path: Path) -> dict[str, Any] | None:
