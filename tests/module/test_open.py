@@ -249,7 +249,7 @@ def test_equal_weights_of_four_formats_convert_to_equal_bytes_and_are_one(tmp_pa
     assert written[0] == converted(tmp_path / "out.safetensors", "pnasnet_tiny", sources[2])
 
 
-def test_what_version_0_1_recorded_still_identifies_the_weights() -> None:
+def test_the_checksum_of_the_file_still_identifies_the_weights() -> None:
     model = open_model("pnasnet_tiny")
     shipped = Path(pnasnet.__file__).parent / "data" / "pnasnet_tiny.safetensors"
     assert model.identified_by(hashlib.sha256(shipped.read_bytes()).hexdigest())

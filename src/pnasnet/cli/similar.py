@@ -137,7 +137,7 @@ def _embed(
     module = model.open()
     (column,) = columns_for([module], [endpoint], options)
     ours = {key.removeprefix("pnasnet."): value for key, value in column.metadata().items()}
-    if module.model.identified_by(told.get("weights_sha256", "")):  # as version 0.1 recorded it, too
+    if module.model.identified_by(told.get("weights_sha256", "")):  # or by their file, as recorded earlier
         ours["weights_sha256"] = told["weights_sha256"]
     check_comparable(ours, told, what=f"{module.model.name} ({module.model.origin})", where=str(features.path))
     for batch in extract(module, find_named(paths), options, endpoint=endpoint):

@@ -59,7 +59,7 @@ class Model:
         return self.weights.checksum() if self.weights else "random"
 
     def identified_by(self, recorded: str) -> bool:
-        """Return whether these weights have the recorded checksum, which version 0.1 took of their files."""
+        """Return whether a recorded checksum is that of these weights, or of their files, as recorded earlier."""
         return recorded == self.checksum or bool(self.weights and recorded == self.weights.file_checksum())
 
     def arrays(self) -> Mapping[str, Any]:
