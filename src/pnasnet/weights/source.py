@@ -72,7 +72,7 @@ class WeightsSource:
         return digest.hexdigest()
 
     def file_checksum(self) -> str | None:
-        """Return the SHA-256 of the files' bytes, which earlier development versions recorded as identity; None for a mapping."""
+        """Return the SHA-256 of the files, the identity in earlier development versions; None for a mapping."""
         return sha256(self.files) if self.files else None
 
     def close(self) -> None:
