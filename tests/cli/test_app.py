@@ -3,34 +3,66 @@
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
+import click
 import pytest
 
 from pnasnet import __version__
+from pnasnet.cli import main
 from pnasnet.cli.errors import to_failure
 from pnasnet.errors import OutputError
 
 from tests.helpers.cli_runs import run
 
-COMMANDS = (
-    *("embed", "classify", "similar", "duplicates", "explore", "finetune", "evaluate", "train", "search"),
-    *("models", "convert", "export"),
-)
+
+def leaves(group: click.Group, *path: str) -> Iterator[tuple[tuple[str, ...], click.Command]]:
+    """Yield every command below a group with its words."""
+    for name, command in group.commands.items():
+        if isinstance(command, click.Group):
+            yield from leaves(command, *path, name)
+        else:
+            yield (*path, name), command
+
+
+COMMANDS = dict(leaves(main))
 
 
 def test_help_lists_commands_and_exit_codes() -> None:
     result = run("--help")
     assert result.exit_code == 0
-    for text in (*COMMANDS, "Exit codes:", "3    done, but some images failed"):
+    for text in (*(words[0] for words in COMMANDS), "Exit codes:", "3    done, but some images failed"):
         assert text in result.output
 
 
-@pytest.mark.parametrize("command", COMMANDS)
-def test_help_of_each_command_fits_the_line_and_has_an_example(command: str) -> None:
-    output = run(command, "--help").output
-    assert command == "models" or f"  pnasnet {command} " in output.split("Options:")[0].split("\n", 1)[1]
+@pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
+def test_help_of_each_command_fits_the_line_and_has_an_example(words: tuple[str, ...]) -> None:
+    output = run(*words, "--help").output
+    assert f"  pnasnet {' '.join(words)}" in output.split("Options:")[0].split("\n", 1)[1]
     assert max(map(len, output.splitlines())) <= 100
+
+
+@pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
+def test_every_option_is_explained_in_plain_english(words: tuple[str, ...]) -> None:
+    for option in COMMANDS[words].params:
+        if isinstance(option, click.Option):
+            assert option.help, option.name
+    output = " ".join(run(*words, "--help").output.split())
+    for phrase in ("goes on", "what is there", "begin anew", "that it takes", "where it is not", "is told"):
+        assert phrase not in output
+
+
+def test_options_are_spelt_alike_in_all_commands() -> None:
+    """An option has the same short form wherever it is, and a short form the same option."""
+    spellings: dict[str, set[tuple[str, ...]]] = {}
+    for command in COMMANDS.values():
+        for option in command.params:
+            if isinstance(option, click.Option):
+                for name in option.opts:
+                    spellings.setdefault(name, set()).add(tuple(option.opts))
+    several = {name: found for name, found in spellings.items() if len(found) > 1}
+    assert several == {"--top": {("--top",), ("-k", "--top")}}  # -k only where there are neighbours
 
 
 def test_version() -> None:

@@ -226,8 +226,6 @@ def _as(name: str, kind: type, *options: Decorator) -> Decorator:
         click.option("--ray", is_flag=True, help="Extract on a Ray cluster; without --address, one on this machine."),
         click.option(
             "--address",
-            "--engine-address",
-            "address",
             metavar="ADDRESS",
             help="Address of a Ray cluster: auto, HOST:PORT or ray://HOST:PORT. All machines must reach the sources "
             "and the output.",
