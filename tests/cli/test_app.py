@@ -49,7 +49,7 @@ def test_every_option_is_explained_in_plain_english(words: tuple[str, ...]) -> N
         if isinstance(option, click.Option):
             assert option.help, option.name
     output = " ".join(run(*words, "--help").output.split())
-    for phrase in ("goes on", "what is there", "begin anew", "that it takes", "where it is not", "is told"):
+    for phrase in ("what is there", "begin anew", "that it takes", "where it is not", "is told"):
         assert phrase not in output
 
 

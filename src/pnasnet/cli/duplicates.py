@@ -26,21 +26,21 @@ _THRESHOLD = 0.95  # vectors.THRESHOLD, which is not imported only for --help; a
     default=_THRESHOLD,
     show_default=True,
     metavar="X",
-    help="Similarity, above 0 to 1.",
+    help="Smallest similarity, above 0 up to 1.",
 )
-@click.option("--column", metavar="NAME", help="The column of vectors, where FEATURES has several.")
-@click.option("--html", metavar="FILE", help="Also write a page with the pictures; replaced where it exists.")
-@click.option("--json", "as_json", is_flag=True, help="Print a JSON object for each group, a line each.")
-@click.option("-q", "--quiet", is_flag=True, help="No progress bar, and no word but the groups.")
+@click.option("--column", metavar="NAME", help="Column with the vectors, if FEATURES has several.")
+@click.option("--html", metavar="FILE", help="Also write a page with the photos. An existing FILE is replaced.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object per group and line.")
+@click.option("-q", "--quiet", is_flag=True, help="Print neither a progress bar nor notes.")
 def duplicates(
     features: str, threshold: float, column: str | None, html: str | None, as_json: bool, quiet: bool
 ) -> None:
-    """Print groups of pictures that are nearly the same.
+    """Print groups of near duplicates.
 
-    FEATURES is a Parquet file, or a folder of part-*.parquet, as `pnasnet embed` writes them. Two pictures are of one
-    group if the cosine of their vectors is at least the threshold, or if other pictures connect them so. All pairs are
-    compared, from FEATURES.index if there is one (see `pnasnet similar --index`), or else from a temporary one. --html
-    opens the photos where FEATURES say that they lie; a line says how many are not there any more, and why.
+    FEATURES is a Parquet file or a folder of part-*.parquet, as written by `pnasnet embed`. Two photos
+    are in one group if the cosine of their vectors is at least the threshold, directly or through other photos. All
+    pairs are compared, with FEATURES.index if it exists (see `pnasnet similar --index`), else with a temporary index.
+    Photos of a page that can no longer be opened are counted.
 
     \b
       pnasnet duplicates features.parquet

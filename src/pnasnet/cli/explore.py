@@ -23,11 +23,11 @@ if TYPE_CHECKING:
 
 _EXPLORE = (
     click.option(
-        "--points", type=int, metavar="N", help="Take N pictures, spread evenly.  [default: all; 50000 with --html]"
+        "--points", type=int, metavar="N", help="Show N photos, spread evenly.  [default: all; 50000 with --html]"
     ),
-    click.option("--projection", metavar="NAME", help="pca or umap.  [default: umap where it is installed]"),
-    click.option("--neighbours", type=int, metavar="N", help="Nearest neighbours kept for each.  [default: 15]"),
-    click.option("--thumbnail", type=int, metavar="N", help="Pixels of thumbnails, 8 to 512.  [default: 96]"),
+    click.option("--projection", metavar="NAME", help="pca or umap.  [default: umap if installed]"),
+    click.option("--neighbours", type=int, metavar="N", help="Nearest neighbours of each photo.  [default: 15]"),
+    click.option("--thumbnail", type=int, metavar="N", help="Size of thumbnails in pixels, 8 to 512.  [default: 96]"),
 )
 
 
@@ -44,12 +44,19 @@ def explore_options(command: Command) -> Command:
 
 @command()
 @click.argument("features")
-@click.option("--html", metavar="FILE", help="Write a page with the map instead; replaced where it exists.")
-@click.option("--table", metavar="FILE", help="Write the table for embedding-atlas instead; replaced where it exists.")
-@click.option("--column", metavar="NAME", help="The column of vectors, where FEATURES has several.")
+@click.option("--html", metavar="FILE", help="Write a page with the map. An existing FILE is replaced.")
+@click.option("--table", metavar="FILE", help="Write the table for embedding-atlas. An existing FILE is replaced.")
+@click.option("--column", metavar="NAME", help="Column with the vectors, if FEATURES has several.")
 @explore_options
-@click.option("--port", type=click.IntRange(1, 65535), default=5055, show_default=True, metavar="N")
-@click.option("-q", "--quiet", is_flag=True, help="No progress bar, and no word about choices.")
+@click.option(
+    "--port",
+    type=click.IntRange(1, 65535),
+    default=5055,
+    show_default=True,
+    metavar="N",
+    help="Port of embedding-atlas.",
+)
+@click.option("-q", "--quiet", is_flag=True, help="Print neither a progress bar nor notes.")
 def explore(
     features: str,
     html: str | None,
@@ -59,13 +66,12 @@ def explore(
     port: int,
     quiet: bool,
 ) -> None:
-    """Show pictures on a map, similar ones close together.
+    """Show photos on a map, similar ones close together.
 
-    FEATURES is a Parquet file, or a folder of part-*.parquet, as `pnasnet embed` writes them. Without --html or --table
-    the map opens in Apple's embedding-atlas, at a port of this machine, until Ctrl-C; it computes nothing again and
-    asks nothing of the network. --html writes one page that needs nothing but a browser. Photos are opened where
-    FEATURES say that they lie, in folders, shards or tables, or behind URLs; a line says how many are not there any
-    more, and why.
+    FEATURES is a Parquet file or a folder of part-*.parquet, as written by `pnasnet embed`. --html writes a page that
+    needs only a browser. Without --html or --table, the map opens in Apple's embedding-atlas on a port of this machine
+    until Ctrl-C, and uses no network. Photos are opened where FEATURES recorded them; those that can no longer be
+    opened are counted.
 
     \b
       pnasnet explore features.parquet --html map.html

@@ -30,18 +30,26 @@ if TYPE_CHECKING:
     default=10,
     show_default=True,
     metavar="N",
-    help="How many for each query.",
+    help="Number of photos per query.",
 )
-@click.option("--index", "build", is_flag=True, help="First build FEATURES.index, or add new parts to it.")
-@click.option("--exact", is_flag=True, help="Read all of FEATURES, whether there is an index or not.")
-@click.option("--column", metavar="NAME", help="The column of vectors, where FEATURES has several.")
-@click.option("-m", "--model", metavar="MODEL", help="The model of FEATURES.  [default: the one they name]")
-@click.option("-w", "--weights", metavar="SOURCE", help="Its weights, if they are not where they were.")
-@click.option("--engine", default="auto", show_default=True, metavar="NAME", help="openvino, torch, or auto.")
-@click.option("--threads", type=click.IntRange(1), metavar="N", help="Threads of the engine, if not all.")
-@click.option("--html", metavar="FILE", help="Also write a page with the pictures; replaced where it exists.")
-@click.option("--json", "as_json", is_flag=True, help="Print a JSON object for each query, a line each.")
-@click.option("-q", "--quiet", is_flag=True, help="No progress bar, and no word about choices.")
+@click.option("--index", "build", is_flag=True, help="Build FEATURES.index, or add new parts to it, before searching.")
+@click.option("--exact", is_flag=True, help="Read all of FEATURES, even if there is an index.")
+@click.option("--column", metavar="NAME", help="Column with the vectors, if FEATURES has several.")
+@click.option("-m", "--model", metavar="MODEL", help="Model of FEATURES.  [default: the recorded one]")
+@click.option("-w", "--weights", metavar="SOURCE", help="Weights of that model, if they have moved.")
+@click.option(
+    "--engine",
+    default="auto",
+    show_default=True,
+    metavar="NAME",
+    help="Library that runs the network: openvino, torch or auto.",
+)
+@click.option(
+    "--threads", type=click.IntRange(1), metavar="N", help="Threads of the engine.  [default: one per processor]"
+)
+@click.option("--html", metavar="FILE", help="Also write a page with the photos. An existing FILE is replaced.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object per query and line.")
+@click.option("-q", "--quiet", is_flag=True, help="Print neither a progress bar nor notes.")
 def similar(
     queries: tuple[str, ...],
     features: str,
@@ -57,17 +65,15 @@ def similar(
     as_json: bool,
     quiet: bool,
 ) -> None:
-    """Print the pictures most similar to some.
+    """Print the photos most similar to others.
 
-    FEATURES is a Parquet file, or a folder of part-*.parquet, as `pnasnet embed` writes them. A QUERY is a path that is
-    in FEATURES, which needs no model; or whatever `pnasnet embed` takes, a photo, a folder, a shard or a URL, whose
-    vectors are computed as those of FEATURES were, or it is an error. Similarity is the cosine of two vectors: 1 is the
-    same.
+    FEATURES is a Parquet file or a folder of part-*.parquet, as written by `pnasnet embed`. A QUERY is a path in
+    FEATURES, which needs no model, or any source of `pnasnet embed`: a photo, a folder, a shard, a URL. Its vectors are
+    computed with the model and settings of FEATURES. Similarity is the cosine of two vectors; equal photos have 1.
 
-    Without an index all of FEATURES is read. With one, which --index keeps beside them, an answer takes a fraction of a
-    second, and a line says where it is not proved to be the same. Photos that cannot be read are named, and the exit
-    code is then 3. --html opens the photos where FEATURES say that they lie; a line says how many are not there any
-    more, and why.
+    Without an index, all of FEATURES is read. With an index, built by --index, an answer takes a fraction of a second
+    and is reported if it is not proved to be exact. Queries that cannot be read are named, and the exit code is then 3.
+    Photos of a page that can no longer be opened are counted.
 
     \b
       pnasnet similar photo.jpg features.parquet --html similar.html

@@ -48,7 +48,9 @@ _RECIPE = (
     click.option("--cell", metavar="FILE", help="Use the cell of a network file, such as a search's best.json."),
     click.option("--cells", type=click.IntRange(1), metavar="N", help="Number of cells, with --cell."),
     click.option("--filters", type=click.IntRange(1), metavar="N", help="Filters of each operation, with --cell."),
-    click.option("--weights", metavar="WEIGHTS", help="Start from a file, a folder or a published set of weights."),
+    click.option(
+        "-w", "--weights", metavar="SOURCE", help="Start from a file, a folder or a published set of weights."
+    ),
 )
 _LISTS = (
     click.option(
