@@ -6,12 +6,11 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from random import Random
-from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
@@ -25,7 +24,7 @@ from pnasnet.pictures import Unit, listing
 from pnasnet.vectors import build_index, open_features, open_index, search_exactly
 
 from tests.helpers.corpus import MODEL, jpeg, parquet, pictures, rows_of, tar, write_folder, zipped
-from tests.helpers.extract_runs import THREE, StopAfter, run
+from tests.helpers.extract_runs import THREE, StopAfter, dies_at, run
 
 
 @pytest.fixture(autouse=True)
@@ -129,10 +128,6 @@ def test_an_interrupted_run_goes_on_where_it_was(
     assert names_of(tmp_path / "out") == ALL
 
 
-class DeadError(BaseException):
-    """What ends a process, as far as the files can tell."""
-
-
 def test_death_before_each_change_of_the_folder(
     module: Module, tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -145,7 +140,7 @@ def test_death_before_each_change_of_the_folder(
         victim = tmp_path / f"victim{deaths}"
         shutil.copytree(tmp_path / "before", victim)
         with monkeypatch.context() as patch:
-            died = _dies_at(patch, victim, deaths, partial(run, module, victim, folder, mode="add"))
+            died = dies_at(patch, deaths, partial(run, module, victim, folder, mode="add"))
         if FeatureFolder(victim).mark():  # never said of less than what is listed
             rows = [json.loads(line)["paths"] for line in (victim / "_inputs.jsonl").read_text().splitlines()]
             assert len(names_of(victim)) == sum(map(len, rows))
@@ -156,32 +151,6 @@ def test_death_before_each_change_of_the_folder(
         assert [path.name for path in victim.glob(".*")] == [".lock"]
         deaths += died
     assert deaths > 10
-
-
-def _dies_at(patch: pytest.MonkeyPatch, output: Path, moment: int, action: Callable[[], object]) -> bool:
-    """Let the process die before it has changed the names in a folder for so many times; return whether it did."""
-    changes = 0
-
-    def guard(name: str) -> None:
-        change = getattr(Path, name)
-
-        def guarded(path: Path, *arguments: Any, **options: Any) -> Any:
-            nonlocal changes
-            if path.parent == output and path.name != ".lock":
-                if changes >= moment:  # and whoever tidies up is dead, too
-                    raise DeadError
-                changes += 1
-            return change(path, *arguments, **options)
-
-        patch.setattr(Path, name, guarded)
-
-    guard("replace")
-    guard("unlink")
-    try:
-        action()
-    except DeadError:
-        return True
-    return False
 
 
 def test_shards_that_are_new_and_ones_that_have_grown(module: Module, tmp_path: Path) -> None:

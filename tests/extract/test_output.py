@@ -2,7 +2,6 @@
 
 import json
 import shutil
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,7 @@ from pnasnet.pictures import listing
 
 from tests.helpers.corpus import MODEL, everything, pictures, rows_of, write_folder
 from tests.helpers.disks import small_disk_at
-from tests.helpers.extract_runs import StopAfter, run
+from tests.helpers.extract_runs import StopAfter, dies_at, run
 
 __all__ = ["everything"]
 
@@ -131,35 +130,6 @@ def test_a_disk_that_fills_while_joining(module: Module, tmp_path: Path) -> None
     assert rows_of(tmp_path / "f.parquet") == rows_of(tmp_path / "whole")
 
 
-class DeadError(BaseException):
-    """Ends a process, as far as the files can tell."""
-
-
-def _killed(patch: pytest.MonkeyPatch, moment: int, action: Callable[[], object]) -> bool:
-    """Die before the files change for the `moment`-th time; return whether that happened."""
-    changes = 0
-
-    def guard(name: str) -> None:
-        change = getattr(Path, name)
-
-        def guarded(path: Path, *arguments: Any, **options: Any) -> Any:
-            nonlocal changes
-            if changes >= moment:  # whoever tidies up is dead, too
-                raise DeadError
-            changes += 1
-            return change(path, *arguments, **options)
-
-        patch.setattr(Path, name, guarded)
-
-    for name in ("replace", "unlink", "rmdir"):
-        guard(name)
-    try:
-        action()
-    except DeadError:
-        return True
-    return False
-
-
 @pytest.mark.parametrize("name", ["out", "f.parquet"])
 def test_death_before_each_change_while_overwriting(
     module: Module, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
@@ -177,7 +147,7 @@ def test_death_before_each_change_while_overwriting(
             (home / "out/part-mine.parquet").write_text("mine")
         old = [row["embedding"] for row in rows_of_ours(home / name)]
         with monkeypatch.context() as patch:
-            died = _killed(patch, deaths, partial(run, module, home / name, photos, options=slim, mode="overwrite"))
+            died = dies_at(patch, deaths, partial(run, module, home / name, photos, options=slim, mode="overwrite"))
         whole = [rows_of_ours(place) for place in home.rglob("*") if place.name in (name, "out.new") and place.exists()]
         assert any([row["embedding"] for row in rows] == old or rows == new for rows in whole)
         run(module, home / name, photos, options=slim, mode="overwrite")
@@ -190,6 +160,15 @@ def test_death_before_each_change_while_overwriting(
             assert sorted(path.name for path in home.iterdir()) == left
         deaths += died
     assert deaths > 8
+
+
+def test_a_swap_that_was_interrupted_is_finished_by_any_run(module: Module, tmp_path: Path) -> None:
+    photos = write_folder(tmp_path / "photos", pictures(3))
+    run(module, tmp_path / "out", photos)
+    (tmp_path / "out").rename(tmp_path / "out.new")
+    report = run(module, tmp_path / "out", photos)
+    assert (report.kept, report.rows) == (3, 0)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "photos"]
 
 
 def rows_of_ours(output: Path) -> list[dict[str, object]]:
@@ -290,9 +269,11 @@ def test_null_paths_and_copies_under_other_names(module: Module, tmp_path: Path)
     photos = write_folder(tmp_path / "photos", {**pictures(2), "00002.jpg": b"no picture"})
     run(module, tmp_path / "out", photos)
     (part,) = FeatureFolder(tmp_path / "out").parts()
-    shutil.copy(part, part.with_name("part-00000009-000000000.parquet"))  # says that it is unit 0
+    copy = part.with_name("part-00000009-000000000.parquet")  # says that it is unit 0
+    shutil.copy(part, copy)
+    (tmp_path / "out/_complete.json").unlink()
     assert run(module, tmp_path / "out", photos).kept == 3
-    part.with_name("part-00000009-000000000.parquet").unlink()
+    copy.unlink()  # it is neither counted nor removed
     table = pq.read_table(part)
     nulls = pa.array([None] * 3, pa.string())
     pq.write_table(table.set_column(0, pa.field("path", pa.string()), nulls), part)

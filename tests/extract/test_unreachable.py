@@ -292,3 +292,20 @@ def test_give_up_0_settles_what_earlier_runs_could_not_reach(
     report = run(module, tmp_path / "out", units, give_up=0)
     assert (report.rows, report.failed, report.failed_before) == (5, 5, 0)
     assert statuses(tmp_path / "out") == ["error"] * 5
+
+
+def test_unreachable_rows_with_others_between_them_do_not_end_the_run(
+    module: Module, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, read_listed = write_folder(tmp_path / "folder", pictures(12)), reading._read_listed
+
+    def failing(path: str) -> bytes:
+        if int(Path(path).stem) % 3:
+            raise UnreachableError(f"{path}: stale")
+        return read_listed(path)
+
+    monkeypatch.setattr(reading, "_read_listed", failing)
+    with pytest.raises(InputError, match=r"^8 photos or shards could not be reached"):
+        run(module, tmp_path / "out", list(list_units([folder])), give_up=3)
+    with pytest.raises(InputError, match=r"^2 photos or shards in sequence cannot be reached"):
+        run(module, tmp_path / "out", list(list_units([folder])), give_up=2)

@@ -2,6 +2,9 @@
 
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
+
+import pytest
 
 from pnasnet import Module
 from pnasnet.extract import ExtractOptions, Report, Sources, columns_for, extract_to, list_units
@@ -39,3 +42,32 @@ def run(
     columns = columns_for([module], endpoints, options)
     listed = Sources(units or (lambda: list_units(names)), names)
     return extract_to(output, listed, columns, options, mode=mode, progress=progress)
+
+
+class DeadError(BaseException):
+    """Ends a process, as far as the files can tell."""
+
+
+def dies_at(patch: pytest.MonkeyPatch, moment: int, action: Callable[[], object]) -> bool:
+    """Die before files are renamed or removed for the `moment`-th time; return whether that happened."""
+    changes = 0
+
+    def guard(name: str) -> None:
+        change = getattr(Path, name)
+
+        def guarded(path: Path, *arguments: Any, **options: Any) -> Any:
+            nonlocal changes
+            if changes >= moment:  # whoever tidies up is dead, too
+                raise DeadError
+            changes += 1
+            return change(path, *arguments, **options)
+
+        patch.setattr(Path, name, guarded)
+
+    for name in ("replace", "unlink", "rmdir"):
+        guard(name)
+    try:
+        action()
+    except DeadError:
+        return True
+    return False

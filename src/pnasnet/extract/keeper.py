@@ -43,8 +43,6 @@ class Keeper:
             if self._pending and _part_of(self._pending[-1].pictures[-1]) != _part_of(piece.pictures[0]):
                 self.flush()
             self._pending.append(piece)
-            if piece.pictures[-1].last:
-                self.flush()
             start = stop
         if nbytes(self._pending) >= PART_BYTES or time.monotonic() - self._written >= self._part_seconds:
             self.flush()
