@@ -276,3 +276,36 @@ def test_list() -> None:
     assert result.exit_code == 0
     assert [line.split()[0] for line in result.stdout.splitlines()] == list(NAMES)
     assert "PNASNet-5 (large) on ImageNet, as TF-Slim's notes give it." in result.stdout
+
+
+def test_show_prints_a_recipe_that_trains_the_same(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    use_recipe(monkeypatch)
+    shown = run("train", "--show", "tiny")
+    assert shown.exit_code == 0
+    (tmp_path / "mine.toml").write_text(shown.stdout)
+    for name, recipe in (("by_name", "tiny"), ("by_file", tmp_path / "mine.toml")):
+        assert run("train", recipe, data / "train", "-o", tmp_path / name, *OPTIONS).exit_code == 0
+    one, other = (Module(tmp_path / name / "model.safetensors") for name in ("by_name", "by_file"))
+    assert other.model.name == "mine"
+    for name, value in one.variables.items():
+        np.testing.assert_array_equal(other.variables[name], value)
+
+
+def test_changes_on_the_command_line(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    use_recipe(monkeypatch)
+    changes = ("--epochs", "2", "--batch-size", "4", "--learning-rate", "0.25", "--seed", "9")
+    begin = ("train", "tiny", data / "train", "-o", tmp_path / "out", *OPTIONS)
+    result = run(*begin, *changes)
+    assert result.exit_code == 0, result.output
+    written = json.loads((tmp_path / "out/recipe.json").read_text())
+    assert (written["stages"], written["batch_size"], written["seed"]) == ([[8, 1], [16, 1]], 4, 9)
+    assert written["schedule"]["peak"] == 0.25
+    assert "there is nothing to do" in run(*begin, *changes).stdout
+    assert f"{tmp_path}/out holds a training with another recipe" in error_of(run(*begin))
+
+
+def test_recipe_files_that_cannot_be_used(tmp_path: Path) -> None:
+    (tmp_path / "mine.toml").write_text("batch_size = 'x'")
+    for name, message in (("mine.toml", "the recipe needs"), ("none.py", "No such file")):
+        assert message in error_of(run("train", tmp_path / name, "data", "-o", tmp_path / "out"))
+    assert "unknown recipe" in error_of(run("train", "--show", "tinny"))

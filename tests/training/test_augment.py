@@ -1,6 +1,8 @@
 """Random changes of pictures: what they do, and how often."""
 
 import colorsys
+import itertools
+from typing import Any
 
 import numpy as np
 import pytest
@@ -120,3 +122,54 @@ def test_hue_and_saturation_against_colorsys(turn: float, saturation: float) -> 
         hue, chroma, value = colorsys.rgb_to_hsv(*map(float, image[y, x]))
         expected[y, x] = colorsys.hsv_to_rgb((hue + turn) % 1, min(chroma * saturation, 1), value)
     np.testing.assert_allclose(shift_hsv(image, turn, saturation), expected, atol=1e-5)
+
+
+# Ranges of the colours.
+
+
+class Fixed(np.random.Generator):
+    """Draws the order of steps that it is told, and for each number the lowest or the highest (0 or 1) of its range."""
+
+    def __init__(self, order: list[int], extreme: int) -> None:
+        super().__init__(np.random.PCG64(0))
+        self._order, self._extreme = order, extreme
+
+    def permutation(self, count: Any, axis: int = 0) -> Any:
+        return np.array(self._order)
+
+    def uniform(self, low: Any = 0.0, high: Any = 1.0, size: Any = None) -> Any:
+        return (low, high)[self._extreme]
+
+
+BRIGHTNESS, SATURATION, HUE, CONTRAST = range(4)
+
+
+@pytest.mark.parametrize("extreme", [0, 1])
+@pytest.mark.parametrize("last", [BRIGHTNESS, SATURATION, HUE, CONTRAST])
+def test_colours_change_by_tensorflows_ranges(last: int, extreme: int) -> None:
+    """Brightness by 32/255, saturation and contrast by 0.5 to 1.5, hue by 0.2 of a circle; each looked at alone."""
+    image = np.array([[[0.5, 0.4, 0.4], [0.45, 0.5, 0.55]]], np.float32)
+    result = distort_colours(image, Fixed([last], extreme))
+    sign, factor = (-1, 1)[extreme], (0.5, 1.5)[extreme]
+    pixels = [tuple(map(float, pixel)) for pixel in image[0]]
+    if last == BRIGHTNESS:
+        expected = [[each + sign * 32 / 255 for each in pixel] for pixel in pixels]
+    elif last == CONTRAST:
+        mean = image.mean((0, 1))
+        expected = [list((np.array(pixel) - mean) * factor + mean) for pixel in pixels]
+    else:
+        expected = []
+        for pixel in pixels:
+            hue, chroma, value = colorsys.rgb_to_hsv(*pixel)
+            turned = (hue + 0.2 * sign) % 1 if last == HUE else hue
+            expected.append(list(colorsys.hsv_to_rgb(turned, chroma * (factor if last == SATURATION else 1), value)))
+    np.testing.assert_allclose(result[0], expected, atol=1e-5)
+
+
+def test_colours_change_in_any_order() -> None:
+    """The four steps do not commute, so that all orders give different results."""
+    image = np.random.default_rng(1).random((3, 3, 3), np.float32) / 2 + 0.25
+    results = {distort_colours(image, Fixed(list(order), 1)).tobytes() for order in itertools.permutations(range(4))}
+    assert len(results) > 12
+    drawn = {tuple(np.random.default_rng(seed).permutation(4).tolist()) for seed in range(300)}
+    assert len(drawn) == 24

@@ -6,11 +6,15 @@ import numpy as np
 import pytest
 import torch
 
+from pnasnet.datasets import LabelledImages
+from pnasnet.datasets.readable import decode_picture
 from pnasnet.errors import ImageError, InputError
-from pnasnet.training.batches import FromSource, Pictures, epoch_loader, evaluation_loader, steps_per_epoch
-from pnasnet.training.recipe import CropAndFlip
+from pnasnet.images import transform
+from pnasnet.training.augment import distort_colours, random_box
+from pnasnet.training.batches import FromSource, InMemory, Pictures, epoch_loader, evaluation_loader, steps_per_epoch
+from pnasnet.training.recipe import CropAndFlip, ShiftAndFlip
 
-from tests.helpers.train_data import RECIPE, encoded, training_pictures, validation_pictures
+from tests.helpers.train_data import RECIPE, encoded, to_png, training_pictures, validation_pictures
 
 SOURCES: list[Pictures] = [training_pictures(30), FromSource(encoded(30), CropAndFlip())]
 
@@ -105,3 +109,76 @@ def test_a_picture_that_has_gone_bad_is_named_once_through_a_process_too() -> No
     (item,) = epoch_loader(RECIPE, pictures, 0)
     assert isinstance(item, ImageError)
     assert str(item).startswith("5.png: not a JPEG")
+
+
+# Augmentation.
+
+
+def one_picture(height: int, width: int) -> LabelledImages:
+    """Return a data set of one picture whose pixels tell their place: red the row, green the column, blue 9 times."""
+    rows, columns = np.mgrid[0:height, 0:width]
+    pixels = np.stack([rows * 4, columns * 4, np.full_like(rows, 90)], 2).astype(np.uint8)
+    content = to_png(torch.from_numpy(pixels))
+    return LabelledImages(["one.png"], np.array([0]), ("only",), lambda index: content)
+
+
+def test_pictures_of_a_source_are_cropped_and_mirrored_as_the_recipe_says() -> None:
+    """Each is a window of the picture with the recipe's area and ratio, resized, and half of them are mirrored."""
+    how = CropAndFlip(area=(0.3, 0.5), ratio=(0.8, 1.25), colours=False)
+    pictures = FromSource(one_picture(60, 50), how)
+    mirrored, areas = 0, []
+    for step in range(200):
+        images, labels = pictures.batch(np.array([0]), 20, (0, step))
+        assert images.shape == (1, 20, 20, 3)
+        assert labels.tolist() == [0]
+        rows, columns = images[0, :, :, 0] * 255 / 4, images[0, :, :, 1] * 255 / 4
+        torch.testing.assert_close(images[0, :, :, 2], torch.full((20, 20), 90 / 255), rtol=0, atol=1e-6)
+        assert (rows == rows[:, :1]).all(), "a row stays a row"
+        torch.testing.assert_close(columns, columns[:1].expand(20, -1))
+        down, across = (rows[9, 0] - rows[4, 0]).item() / 5, (columns[0, 9] - columns[0, 4]).item() / 5
+        mirrored += across < 0
+        height, width = 20 * down, 20 * abs(across)
+        areas.append(height * width / 3000)
+        assert 0.77 < width / height < 1.3
+        assert rows.min() >= 0
+        assert rows.max() <= 59
+    assert 0.28 < min(areas) < 0.33
+    assert 0.47 < max(areas) < 0.52
+    assert 70 < mirrored < 130
+
+
+def test_colours_of_a_source_are_distorted_only_if_the_recipe_says_so() -> None:
+    data = one_picture(60, 50)
+    plain, distorted = (FromSource(data, CropAndFlip(colours=each)) for each in (False, True))
+    for step in range(20):
+        place = (np.array([0]), 20, (0, step))
+        before, after = plain.batch(*place)[0][0], distorted.batch(*place)[0][0]
+        assert (before - after).abs().max() > 0.005
+        expected = distort_colours(before.numpy(), rng_after_the_crop(data, place[2]))
+        np.testing.assert_allclose(after, expected, atol=1e-6)
+
+
+def rng_after_the_crop(data: LabelledImages, seed: tuple[int, int]) -> np.random.Generator:
+    """Return the generator of the first picture as it is when its colours are distorted."""
+    rng = np.random.default_rng([*seed, 0])
+    random_box(60, 50, CropAndFlip(), rng)
+    rng.random()
+    return rng
+
+
+def test_validation_pictures_of_a_source_are_not_augmented() -> None:
+    data = one_picture(60, 60)
+    for step in range(3):
+        images, _ = FromSource(data, None).batch(np.array([0]), 32, (0, step))
+        expected = transform(decode_picture(data, 0), (32, 32), "hub")
+        np.testing.assert_array_equal(images[0], expected)
+
+
+@pytest.mark.parametrize("augmentation", [None, ShiftAndFlip(shift=0)])
+def test_pictures_in_memory_are_scaled_to_one(augmentation: ShiftAndFlip | None) -> None:
+    levels = torch.arange(256, dtype=torch.uint8).reshape(256, 1, 1, 1).expand(-1, 16, 16, 3)
+    pictures = InMemory(levels, np.zeros(256, np.int64), augmentation)
+    images, _ = pictures.batch(np.arange(256), 16, (0, 0))
+    expected = torch.arange(256).reshape(256, 1, 1, 1).expand(-1, 16, 16, 3) / 255
+    torch.testing.assert_close(images, expected, rtol=0, atol=1e-7)
+    assert (images.min(), images.max()) == (0, 1)

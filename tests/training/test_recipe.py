@@ -150,3 +150,51 @@ def test_cifar_as_in_the_notes_of_tf_slim() -> None:
     assert (spec.num_cells, spec.filters) == (9, 48)  # of the paper: N = 3, F = 48
     assert recipe.optimizer == Sgd(momentum=0.9, nesterov=True)
     assert recipe.augmentation == ShiftAndFlip(shift=4, cutout=16)
+
+
+# Changes.
+
+
+@pytest.mark.parametrize(
+    ("stages", "epochs", "expected"),
+    [
+        (((24, 12), (32, 16)), 28, ((24, 12), (32, 16))),
+        (((24, 12), (32, 16)), 7, ((24, 3), (32, 4))),
+        (((24, 12), (32, 16)), 2, ((24, 1), (32, 1))),
+        (((24, 1), (32, 99)), 10, ((24, 1), (32, 9))),
+        (((24, 99), (32, 1)), 10, ((24, 9), (32, 1))),
+        (((8, 1), (9, 1), (10, 98)), 4, ((8, 1), (9, 1), (10, 2))),
+        (((32, 600),), 5, ((32, 5),)),
+    ],
+)
+def test_epochs_are_divided_among_the_stages(
+    stages: tuple[tuple[int, int], ...], epochs: int, expected: tuple[tuple[int, int], ...]
+) -> None:
+    changed = replace(RECIPE, stages=stages).changed(epochs=epochs)
+    assert changed.stages == expected
+    assert replace(changed, stages=stages) == replace(RECIPE, stages=stages)
+
+
+def test_other_changes() -> None:
+    assert RECIPE.changed() == RECIPE
+    assert RECIPE.changed(batch_size=4, seed=0, learning_rate=0.5) == replace(
+        RECIPE, batch_size=4, seed=0, schedule=Cosine(0.5, 0.15)
+    )
+    stairs = replace(RECIPE, schedule=Staircase(1.0, 0.5, 3.0))
+    assert stairs.changed(learning_rate=2.0).schedule == Staircase(2.0, 0.5, 3.0)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"epochs": 1}, "1 epochs are too few for the recipe's 2 stages"),
+        ({"learning_rate": 0.0}, "learning_rate must be more than 0, not 0.0"),
+        ({"learning_rate": float("nan")}, "learning_rate must be more than 0, not nan"),
+        ({"batch_size": 1}, "batch_size=1"),
+    ],
+)
+def test_impossible_changes(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        RECIPE.changed(**changes)
+    with pytest.raises(InputError, match="a function has no learning rate to set"):
+        replace(RECIPE, schedule=lambda share, epoch: 1.0).changed(learning_rate=1.0)

@@ -127,7 +127,7 @@ def _value(hint: Any, value: Any, name: str) -> Any:
     allowed = get_args(hint) if isinstance(hint, UnionType) else (hint,)
     [hint] = [each for each in allowed if each is not NoneType]
     inner = get_args(hint)
-    if get_origin(hint) is tuple and isinstance(value, list):
+    if get_origin(hint) is tuple and isinstance(value, list | tuple):
         if inner[-1] is Ellipsis:
             return tuple(_value(inner[0], each, name) for each in value)
         if len(value) == len(inner):
@@ -138,10 +138,10 @@ def _value(hint: Any, value: Any, name: str) -> Any:
         return float(value)
     elif type(value) is hint:
         return value
-    raise InputError(f"{name} must be {_WORDS.get(hint, 'a list of the right length')}, not {value!r}")
+    raise InputError(f"{name} must be {_WORDS.get(get_origin(hint) or hint, 'a list of the right length')}, not {value!r}")
 
 
-_WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: "a string"}
+_WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: "a string", dict: "a table"}
 
 
 # Writing.
