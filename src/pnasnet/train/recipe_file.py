@@ -1,4 +1,4 @@
-"""Recipes as files: TOML, or a Python file that defines RECIPE.
+"""Recipes as files: TOML, or Python that defines RECIPE.
 
     base = "cifar10_short"                 # optional: a recipe that comes with the package
     stages = [[24, 10], [32, 10]]          # image size, epochs
@@ -138,7 +138,8 @@ def _value(hint: Any, value: Any, name: str) -> Any:
         return float(value)
     elif type(value) is hint:
         return value
-    raise InputError(f"{name} must be {_WORDS.get(get_origin(hint) or hint, 'a list of the right length')}, not {value!r}")
+    expected = _WORDS.get(get_origin(hint) or hint, "a list of the right length")
+    raise InputError(f"{name} must be {expected}, not {value!r}")
 
 
 _WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: "a string", dict: "a table"}

@@ -4,6 +4,7 @@ import logging
 import time
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
+from os import PathLike
 from pathlib import Path
 
 from ..training.fit import Fitted, fit, own_rank  # first: it reports a missing extra
@@ -84,7 +85,7 @@ def train(
     name: str,
     training: LabelledImages,
     validation: LabelledImages | None,
-    folder: Path,
+    folder: str | PathLike[str],
     machine: Machine = DEFAULTS,
     *,
     first: Model | None = None,
@@ -108,7 +109,7 @@ def train(
         LockedError: another training writes to the folder.
         OutputError: something cannot be written.
     """
-    started = time.monotonic()
+    started, folder = time.monotonic(), Path(folder)
     assert recipe.spec.num_classes is not None  # checked by the recipe
     if recipe.first_weights != (first.checksum if first else None):
         raise InputError("the recipe starts from other weights: pass both values that `begin_from` returns")
