@@ -168,7 +168,7 @@ def test_colours_change_by_tensorflows_ranges(last: int, extreme: int) -> None:
 
 def test_colours_change_in_any_order() -> None:
     """The four steps do not commute, so that all orders give different results."""
-    image = np.random.default_rng(1).random((3, 3, 3), np.float32) / 2 + 0.25
+    image = (np.random.default_rng(1).random((3, 3, 3)) / 2 + 0.25).astype(np.float32)
     results = {distort_colours(image, Fixed(list(order), 1)).tobytes() for order in itertools.permutations(range(4))}
     assert len(results) > 12
     drawn = {tuple(np.random.default_rng(seed).permutation(4).tolist()) for seed in range(300)}

@@ -181,4 +181,4 @@ def test_pictures_in_memory_are_scaled_to_one(augmentation: ShiftAndFlip | None)
     images, _ = pictures.batch(np.arange(256), 16, (0, 0))
     expected = torch.arange(256).reshape(256, 1, 1, 1).expand(-1, 16, 16, 3) / 255
     torch.testing.assert_close(images, expected, rtol=0, atol=1e-7)
-    assert (images.min(), images.max()) == (0, 1)
+    assert (images.min().item(), images.max().item()) == (0, 1)
