@@ -139,6 +139,21 @@ def test_closing_during_calls_lets_every_call_finish() -> None:
     assert not failures
 
 
+def test_a_call_whose_engine_is_closed_before_it_runs_creates_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    module = Module("pnasnet_tiny", engine="fake")
+    original, engines = module.engine_for, []
+
+    def closed_once(endpoints: Any) -> Any:
+        engines.append(original(endpoints))
+        if len(engines) == 1:
+            module.close()  # as another thread may
+        return engines[-1]
+
+    monkeypatch.setattr(module._backend, "engine_for", closed_once)
+    assert module(IMAGES.numpy()).shape == (4, 960)
+    assert [engine.closed for engine in engines] == [True, False]
+
+
 def test_an_engine_that_its_user_closed_is_created_again() -> None:
     module = Module("pnasnet_tiny", engine="fake")
     with module.engine as engine:

@@ -123,7 +123,7 @@ class InferenceBackend(Backend):
 
 @dataclass(frozen=True)
 class TrainingOptions:
-    """How a network is trained: `Module`'s arguments of these names."""
+    """How a network is trained; the fields are arguments of `Module`."""
 
     trainable: bool
     train: bool

@@ -1,4 +1,4 @@
-"""What images a module takes, by the functions that TF-Hub had for it."""
+"""The image size and channels of a module, under the names of TF-Hub's functions."""
 
 from ..errors import UnknownNameError
 from .module import Module
@@ -6,16 +6,16 @@ from .signatures import TensorInfo
 
 
 def get_expected_image_size(module: Module, signature: str | None = None, input_name: str | None = None) -> list[int]:
-    """Return [height, width] of the images that a module takes, as `hub.get_expected_image_size` did.
+    """Return [height, width] of a module's images, as `hub.get_expected_image_size` did.
 
-    Raises `UnknownNameError` (a `ValueError`) where the signature has no such input.
+    Raises `UnknownNameError` (a `ValueError`) if the signature has no such input.
     """
     shape = _image_input(module, signature, input_name).shape
     return [int(n) for n in shape[1:3] if n]
 
 
 def get_num_image_channels(module: Module, signature: str | None = None, input_name: str | None = None) -> int:
-    """Return 3: the number of channels of the images that a module takes. Raises as `get_expected_image_size` does."""
+    """Return the number of channels of a module's images: 3. Raises like `get_expected_image_size`."""
     shape = _image_input(module, signature, input_name).shape
     return (shape[3] or 0) if len(shape) == 4 else 0
 

@@ -110,11 +110,11 @@ class Signatures:
         self._known(signature)
         momentum = None
         if isinstance(inputs, Mapping):
-            takes = self.inputs(signature)
-            unknown = set(inputs) - set(takes)
+            accepted = self.inputs(signature)
+            unknown = set(inputs) - set(accepted)
             if unknown or "images" not in inputs:
                 given = ", ".join(map(repr, inputs)) or "nothing"
-                raise InputError(f"signature {signature!r} accepts {', '.join(takes)}; the call passed {given}")
+                raise InputError(f"signature {signature!r} accepts {', '.join(accepted)}; the call passed {given}")
             inputs, momentum = inputs["images"], inputs.get("batch_norm_momentum")
         check_images(inputs, self._plan.spec.image_size)
         return Call(inputs, signature, None if momentum is None else _momentum(momentum))

@@ -1,4 +1,4 @@
-"""Weights of every origin: opened without TensorFlow, held against the network, written as this project's own."""
+"""Reads weights of every origin without TensorFlow, checks them against a network, and writes this project's own."""
 
 from .arrays import LazyArrays
 from .check import AUXILIARY_HEAD, CLASSIFIER, check_weights

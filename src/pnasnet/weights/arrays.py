@@ -69,7 +69,7 @@ def from_mapping(mapping: Mapping[str, Any]) -> LazyArrays:
 
 
 def _numbers(name: str, value: Any) -> Array:
-    if hasattr(value, "detach"):  # a torch tensor, maybe on a GPU, with gradients, or bfloat16
+    if hasattr(value, "detach"):  # a torch tensor, possibly on a GPU, with gradients, or bfloat16
         value = value.detach().cpu().float()
     try:
         array = np.asarray(value)

@@ -136,7 +136,7 @@ def _read_header(data: bytes, origin: str) -> int:
     """Return the number of shards."""
     header = Message(data, origin)
     if header.number(2):
-        raise WeightsError(f"{origin} was written on a big-endian machine, which is not supported")
+        raise WeightsError(f"{origin} is from a big-endian machine, which is not supported")
     return header.number(1)
 
 

@@ -139,6 +139,6 @@ def read_object_names(bundle: Bundle) -> dict[str, str] | None:
     for key in bundle.shapes:
         name = named.get(key) or key
         if name in names:
-            raise CorruptWeightsError(f"{bundle.origin} gives two tensors the name {name}")
+            raise CorruptWeightsError(f"{bundle.origin} has two tensors named {name}")
         names[name] = key
     return names
