@@ -141,7 +141,7 @@ def test_closing_during_calls_lets_every_call_finish() -> None:
 
 def test_a_call_whose_engine_is_closed_before_it_runs_creates_another(monkeypatch: pytest.MonkeyPatch) -> None:
     module = Module("pnasnet_tiny", engine="fake")
-    original, engines = module.engine_for, []
+    original, engines = module._backend.engine_for, []
 
     def closed_once(endpoints: Any) -> Any:
         engines.append(original(endpoints))

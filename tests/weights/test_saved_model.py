@@ -123,7 +123,7 @@ def test_two_tensors_of_one_name_are_refused(monkeypatch: pytest.MonkeyPatch) ->
     one, two = list(bundle.shapes)[:2]
     graph = b"".join(chunk(1, chunk(2, chunk(2, b"conv0/weights") + chunk(3, key.encode()))) for key in (one, two))
     monkeypatch.setattr(bundle, "read_string", lambda name: graph)
-    with pytest.raises(CorruptWeightsError, match="two tensors the name conv0/weights"):
+    with pytest.raises(CorruptWeightsError, match="two tensors named conv0/weights"):
         read_object_names(bundle)
 
 
