@@ -17,9 +17,10 @@ from .progress import bars
 from .sections import Decorator, command, section
 
 if TYPE_CHECKING:
-    from ..extract import ExtractOptions, Report, Sources
+    from ..extract import ColumnBuilder, ExtractOptions, Report, Sources
     from ..extract.on_ray import RayOptions
     from ..extract.output import Mode
+    from ..extract.run import Fill
     from ..module.choice import ModelChoice
     from ..pictures import Unit
     from ..support.progress import Progress
@@ -266,36 +267,34 @@ def embed(
     """
     from ..extract import ColumnBuilder, extract_to
     from ..extract.output import check_output
-    from ..extract.run import Fill, fill_here
 
     mode = target.mode()
-    ray = cluster.options()
-    if ray and options.deduplicate:
-        raise click.UsageError("--deduplicate works on one machine only: leave it out, or the cluster")
     check_output(target.output, mode)
     named.check()  # before a model is downloaded
     show_logs(quiet=quiet)
     build = ColumnBuilder((model, *(replace(model, model=name, weights=None) for name in others)), endpoints, options)
-    fill: Fill = fill_here
-    if ray:
-        from ..extract.on_ray import check_cluster, fill_on_ray
-
-        check_cluster(ray)
-        on_workers, again = build.on_workers(ray.cpus), target.retry_errors
-        fill = partial(fill_on_ray, build=on_workers, ray_options=ray, retry_errors=again)
+    fill = _fill(cluster.options(), build, options, target)
     with stop_on_signal() as stop, bars(quiet, "image") as shown:
         report = extract_to(
-            target.output,
-            named.listed(),
-            build(),
-            options,
-            mode=mode,
-            fill=fill,
-            progress=_stopping(shown, stop),
+            target.output, named.listed(), build(), options, mode=mode, fill=fill, progress=_stopping(shown, stop)
         )
     _print(report, target)
     if report.failed:
         raise SystemExit(EXIT_IMAGES_FAILED)
+
+
+def _fill(ray: "RayOptions | None", build: "ColumnBuilder", options: "ExtractOptions", target: Target) -> "Fill":
+    """Return what computes the rows: this machine, or a cluster that answers."""
+    from ..extract.run import fill_here
+
+    if ray is None:
+        return fill_here
+    if options.deduplicate:
+        raise click.UsageError("--deduplicate works on one machine only: leave it out, or the cluster")
+    from ..extract.on_ray import check_cluster, fill_on_ray
+
+    check_cluster(ray)
+    return partial(fill_on_ray, build=build.on_workers(ray.cpus), ray_options=ray, retry_errors=target.retry_errors)
 
 
 def _stopping(shown: "Progress", stop: Stop) -> "Progress":
