@@ -221,7 +221,7 @@ def test_damaged_files_of_ours_are_one_line(module: Module, tmp_path: Path, name
     (tmp_path / "out" / name).write_bytes(content.encode("latin-1"))
     if name == "_inputs.jsonl":
         (tmp_path / "out/_complete.json").unlink()
-    with pytest.raises(InputError, match=rf"{name} is damaged \(.*\): (remove it|choose)"):
+    with pytest.raises(InputError, match=rf"{name} is damaged \(.*\): choose another folder, or"):
         run(module, tmp_path / "out", photos)
     if name == "_complete.json":
         (tmp_path / "out" / name).unlink()
@@ -298,3 +298,20 @@ def test_a_folder_of_an_earlier_version_is_refused_with_one_line(module: Module,
     assert rows_of(tmp_path / "out") == before
     run(module, tmp_path / "out", photos, mode="overwrite")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "photos"]
+
+
+def test_links_mount_points_and_the_current_folder(
+    module: Module, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    photos, disk = write_folder(tmp_path / "photos", pictures(3)), tmp_path / "disk"
+    disk.mkdir()
+    (tmp_path / "link").symlink_to(disk / "out")
+    run(module, tmp_path / "link", photos)
+    run(module, tmp_path / "link", photos, mode="overwrite", options=ExtractOptions(preset="slim"))
+    assert (tmp_path / "link").is_symlink()
+    assert [path.name for path in disk.iterdir()] == ["out"]
+    monkeypatch.chdir(disk / "out")
+    assert run(module, Path(), photos, options=ExtractOptions(preset="slim")).kept == 3
+    monkeypatch.setattr(Path, "is_mount", lambda path: True)
+    with pytest.raises(OutputError, match="it is a mount point, which cannot be renamed; name a folder in it"):
+        run(module, disk / "out", photos, mode="overwrite")

@@ -239,13 +239,12 @@ class FeatureFolder:
 
     def _read_object(self, name: str) -> dict[str, Any] | None:
         path = self.path / name
-        value: object = read_json(
-            path, "remove it, or choose another folder" if name == COMPLETE else "choose another folder"
-        )
+        hint = "remove it" if name == COMPLETE else "pass --overwrite (overwrite=True)"
+        value: object = read_json(path, f"choose another folder, or {hint}")
         if isinstance(value, dict):
             return value
         if path.exists():
-            raise InputError(f"{path} is damaged (it holds no JSON object): choose another folder")
+            raise InputError(f"{path} is damaged (it holds no JSON object): choose another folder, or {hint}")
         return None
 
 

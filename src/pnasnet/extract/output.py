@@ -90,6 +90,8 @@ def check_output(output: str | os.PathLike[str], mode: Mode | None = None) -> No
     """Raise `OutputError` for an output that cannot be written, as far as that is known before any work is done."""
     path = Path(output)
     suffix = path.suffix.lower()
+    if mode == "overwrite" and path.resolve().is_mount():
+        raise OutputError(f"cannot overwrite {path}: it is a mount point, which cannot be renamed; name a folder in it")
     if suffix == FILE_SUFFIX:
         if mode in ("add", "retry-errors"):
             raise OutputError(f"--{mode} needs a folder of parts, and {path} is one file: name a folder")
@@ -118,8 +120,10 @@ class _Run:
 
     def to_folder(self) -> Report:
         """Write to a folder."""
-        folder, new = FeatureFolder(self.path), FeatureFolder(self.path.with_name(f"{self.path.name}.new"))
-        if not self.path.exists() and new.mark():
+        folder = FeatureFolder(self.path.resolve() if self.path.is_symlink() else self.path)
+        place = Path(os.path.abspath(folder.path))  # noqa: PTH100 - `.` has a name, too
+        new = FeatureFolder(place.with_name(f"{place.name}.new"))
+        if not folder.path.exists() and new.mark():
             _swap(new, folder)  # a run was killed between the two renames
             self._mode = None if self._mode == "overwrite" else self._mode
         if self._mode != "overwrite":
