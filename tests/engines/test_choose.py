@@ -12,7 +12,7 @@ import pytest
 from pnasnet.architecture.cells import PNASNET5
 from pnasnet.architecture.plan import resolve
 from pnasnet.architecture.spec import NetworkSpec
-from pnasnet.engines import EngineOptions, choose, create
+from pnasnet.engines import Engine, EngineOptions, choose, create
 from pnasnet.errors import InputError, MissingExtraError, UnknownNameError
 
 from tests.helpers.golden_weights import draw
@@ -20,10 +20,14 @@ from tests.helpers.golden_weights import draw
 PLAN = resolve(NetworkSpec(PNASNET5, 3, 8, (16, 16), 5, stem="cifar"))
 
 
-def make(name: str, **options: Any) -> str:
+def build(name: str, **options: Any) -> Engine:
     drawn = {variable: np.abs(draw(variable, shape)) for variable, shape in PLAN.variables().items()}
     outputs = options.pop("outputs", ["global_pool"])
-    with create(PLAN, lambda: drawn, EngineOptions(name, **options), outputs=outputs) as engine:
+    return create(PLAN, lambda: drawn, EngineOptions(name, **options), outputs=outputs)
+
+
+def make(name: str, **options: Any) -> str:
+    with build(name, **options) as engine:
         return engine.name
 
 
@@ -92,3 +96,11 @@ def test_a_missing_library_is_named_with_the_remedy(name: str, remedy: str, monk
     monkeypatch.setitem(sys.modules, name, None)
     with pytest.raises(MissingExtraError, match=remedy):
         make(name)
+
+
+def test_threads_stay_within_the_quota_of_a_container(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pnasnet.engines.choose.processor_quota", lambda: 1)
+    with build("openvino") as engine:
+        assert "1 threads" in engine.description
+    with build("openvino", threads=2) as engine:
+        assert "2 threads" in engine.description

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from pnasnet.support.system import cgroup_free, cgroup_processors, free_memory, processors
+from pnasnet.support.system import cgroup_free, cgroup_processors, free_memory, processor_quota, processors
 
 
 def test_this_machine_has_some(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -82,3 +82,4 @@ def test_processors_are_the_fewest_of_all_limits(
     monkeypatch.setattr("os.sched_getaffinity", lambda pid: {0, 1, 2, 3}, raising=False)
     monkeypatch.setattr("pnasnet.support.system.cgroup_processors", lambda: iter(quotas))
     assert processors() == expected
+    assert processor_quota() == (expected if quotas and expected < 4 else None)

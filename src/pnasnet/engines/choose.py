@@ -8,6 +8,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from ..architecture.plan import Plan
+from ..support.system import processor_quota
 from .base import Engine, Job, Weights
 from .fake import FakeEngine
 from .options import DEFAULTS, EngineOptions
@@ -41,6 +42,8 @@ def create(
     """
     if options.engine == "auto":
         options = replace(options, engine=_automatic(options.device))
+    if options.threads is None:
+        options = replace(options, threads=processor_quota())
     job = Job(plan, weights, options, weights_checksum, tuple(outputs))
     match options.engine:
         case "openvino":

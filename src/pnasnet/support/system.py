@@ -14,8 +14,21 @@ def processors() -> int:
 
     A fraction counts as a whole processor, so that a quota can be used up.
     """
-    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, min([usable, *(math.ceil(quota) for quota in cgroup_processors())]))
+    quota = processor_quota()
+    return _usable() if quota is None else quota
+
+
+def processor_quota() -> int | None:
+    """Return how many processors the control groups allow, or None if they allow all that the process may run on.
+
+    Libraries that choose their own number of threads do not know of quotas, and would be throttled.
+    """
+    quota = max(1, min((math.ceil(quota) for quota in cgroup_processors()), default=_usable()))
+    return quota if quota < _usable() else None
+
+
+def _usable() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def free_memory() -> int | None:
