@@ -14,7 +14,8 @@ import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from functools import partial
+from dataclasses import dataclass
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -100,23 +101,22 @@ def check_output(output: str | os.PathLike[str], mode: Mode | None = None) -> No
         raise OutputError(f"cannot write {path}: name a folder, or a file whose name ends in {FILE_SUFFIX}")
 
 
+@dataclass
 class _Run:
-    """One call of `extract_to`."""
+    """One call of `extract_to`, with its arguments."""
 
-    def __init__(
-        self,
-        path: Path,
-        sources: Sources,
-        columns: Sequence[Column],
-        options: ExtractOptions,
-        mode: Mode | None,
-        fill: Fill,
-        progress: Progress,
-    ) -> None:
-        self.path = path
-        self._sources, self._columns, self._options = sources, columns, options
-        self._mode, self._fill, self._progress = mode, fill, progress
-        self._settings = settings_of(sources, columns)
+    path: Path
+    sources: Sources
+    columns: Sequence[Column]
+    options: ExtractOptions
+    mode: Mode | None
+    fill: Fill
+    progress: Progress
+
+    @cached_property
+    def settings(self) -> dict[str, Any]:
+        """What a resumed run must share."""
+        return settings_of(self.sources, self.columns)
 
     def to_folder(self) -> Report:
         """Write to a folder."""
@@ -125,8 +125,8 @@ class _Run:
         new = FeatureFolder(place.with_name(f"{place.name}.new"))
         if not folder.path.exists() and new.mark():
             _swap(new, folder)  # a run was killed between the two renames
-            self._mode = None if self._mode == "overwrite" else self._mode
-        if self._mode != "overwrite":
+            self.mode = None if self.mode == "overwrite" else self.mode
+        if self.mode != "overwrite":
             return self._into(folder)
         folder.check_ours()
         self._start_over(new)
@@ -137,69 +137,69 @@ class _Run:
     def to_file(self) -> Report:
         """Write to a folder, and join its parts into a file."""
         file, folder = self.path, FeatureFolder(self.path.with_suffix(".partial"))
-        if file.exists() and self._mode != "overwrite":
+        if file.exists() and self.mode != "overwrite":
             mark = _mark_of(file)
-            if mark.get(_HASH) != settings_hash(self._settings):
+            if mark.get(_HASH) != settings_hash(self.settings):
                 raise OutputError(f"{file} exists: choose another name, or pass --overwrite (overwrite=True)")
             report = _before({"rows": int(mark[_ROWS]), "failed": int(mark[_FAILED])})
         else:
-            if self._mode == "overwrite":
+            if self.mode == "overwrite":
                 self._start_over(folder)
-            report = self._into(folder, partial(_join, folder, file, FeatureSchema.of(self._columns), self._settings))
-        if not folder.differences(self._settings):
+            report = self._into(folder, partial(_join, folder, file, FeatureSchema.of(self.columns), self.settings))
+        if not folder.differences(self.settings):
             move_report(folder, file)
             folder.remove()
         return report
 
     def _start_over(self, folder: FeatureFolder) -> None:
         """Remove a folder in which a run with other settings was building."""
-        if folder.differences(self._settings):
+        if folder.differences(self.settings):
             folder.remove()
 
     def _into(self, folder: FeatureFolder, finish: Callable[[Report], None] = lambda report: None) -> Report:
         """Start, resume or extend the run of a folder; `finish` is called with its lock held."""
         inputs = Inputs(folder)
-        if self._mode == "resume" and not inputs.are_listed:
+        if self.mode == "resume" and not inputs.are_listed:
             raise OutputError(f"nothing to resume: no run has started in {folder.path}; leave out --resume")
         try:
-            with folder.opened(self._settings), _noting(folder):
-                vanished = inputs.add(self._sources.units()) if self._mode == "add" and inputs.are_listed else 0
-                mark = folder.mark(self._settings)
-                again = self._mode == "retry-errors" and mark.get("failed")
+            with folder.opened(self.settings), _noting(folder):
+                vanished = inputs.add(self.sources.units()) if self.mode == "add" and inputs.are_listed else 0
+                mark = folder.mark(self.settings)
+                again = self.mode == "retry-errors" and mark.get("failed")
                 report = _before(mark) if mark and not again else self._complete(folder, inputs)
                 report.vanished = vanished
                 finish(report)
                 return report
         finally:
-            if not inputs.are_listed and not folder.differences(self._settings):
+            if not inputs.are_listed and not folder.differences(self.settings):
                 folder.remove()  # nothing was begun
 
     def _complete(self, folder: FeatureFolder, inputs: Inputs) -> Report:
         """Compute the missing rows, and mark the folder complete; raise `InputError` if some are unreachable."""
         started = time.perf_counter()
         if inputs.are_listed:
-            inputs.renew(self._sources.units)
+            inputs.renew(self.sources.units)
         else:
-            inputs.write(self._sources.units())
-        kept = folder.resume(retry_errors=self._mode == "retry-errors")
+            inputs.write(self.sources.units())
+        kept = folder.resume(retry_errors=self.mode == "retry-errors")
         report = Report(kept=sum(each.rows - each.repeated for each in kept.values()))
         if report.kept:
             log.info("resuming after %s", counted(report.kept, "row"))
-        advance = counter(self._progress, "photos", count_rows(inputs, kept), report.kept)
-        self._fill(folder, kept, self._columns, self._options, report, advance)
+        advance = counter(self.progress, "photos", count_rows(inputs, kept), report.kept)
+        self.fill(folder, kept, self.columns, self.options, report, advance)
         report.seconds = time.perf_counter() - started
-        report.passed_over = str(self._sources.passed_over)
+        report.passed_over = str(self.sources.passed_over)
         failures = failures_in(folder)
         report.rows = failures.rows - report.kept  # rows of a worker that was lost are counted nowhere else
         report.unreachable = failures.unreachable
-        write_report(folder, self._settings, report, failures)
+        write_report(folder, self.settings, report, failures)
         if report.unreachable:
             raise InputError(
                 f"{counted(report.unreachable, 'photo or shard', 'photos or shards')} could not be reached, such as "
                 f"{report.outage}; repeat the command to try again, or pass --give-up 0 to record them as failed"
             )
         report.failed, report.failed_before = failures.count, failures.count - report.failed
-        folder.mark_complete(self._settings, failures.rows, failures.count)
+        folder.mark_complete(self.settings, failures.rows, failures.count)
         return report
 
 
