@@ -156,7 +156,7 @@ def test_quiet_and_last_line(tmp_path: Path, photos: Path) -> None:
     assert "fake engine" in run("embed", photos, *MODEL, "-o", tmp_path / "g.parquet").stderr
 
 
-def test_of_many_failures_some_are_shown_and_all_counted(tmp_path: Path) -> None:
+def test_the_first_failures_are_shown_and_all_are_counted(tmp_path: Path) -> None:
     for index in range(8):
         (tmp_path / f"{index}.jpg").touch()
     result = run("embed", tmp_path, *MODEL, "-o", tmp_path / "f.parquet")
@@ -177,6 +177,7 @@ def test_of_many_failures_some_are_shown_and_all_counted(tmp_path: Path) -> None
         (["photos", *MODEL, "--vectors", "float8"], "unknown kind of vectors 'float8'"),
         (["photos", *MODEL, "--with", "pnasnet_larg"], "unknown model 'pnasnet_larg'"),
         (["photos", *MODEL, "--with", MODEL[1]], "two of the models or endpoints have the same name"),
+        (["photos", "-m", "pnasnet_large", "-o", "out.csv"], "cannot write out.csv: name a folder, or a file whose"),
         (["photos.zip", *MODEL], "'photos.zip' does not exist"),
         (["photos", *MODEL, "-o", "there.parquet"], "there.parquet exists: "),
         (["photos", "-m", "pnasnet_larg"], "unknown model 'pnasnet_larg': did you mean pnasnet_large"),

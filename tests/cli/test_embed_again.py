@@ -26,7 +26,7 @@ def test_overwrite(tmp_path: Path, photos: Path) -> None:
     assert len(pq.read_table(output)) == 4
 
 
-def test_what_was_ready_but_for_its_file_is_written(
+def test_a_run_that_could_not_join_its_parts_joins_them_later(
     tmp_path: Path, photos: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     command = ("embed", photos, *MODEL, "-o", tmp_path / "f.parquet")
@@ -43,7 +43,7 @@ def test_what_was_ready_but_for_its_file_is_written(
     assert run(*command).stdout == written
 
 
-def test_add_says_what_was_there_what_is_new_and_what_is_gone(tmp_path: Path, photos: Path) -> None:
+def test_add_counts_old_new_and_vanished_inputs(tmp_path: Path, photos: Path) -> None:
     command = ("embed", photos, *MODEL, "-o", tmp_path / "out", "--quiet")
     (photos / "rocket.jpg").rename(tmp_path / "rocket.jpg")
     assert run(*command, "--add").stdout.startswith(f"{tmp_path}/out: 3 embedded, 0 failed, in ")
@@ -65,12 +65,12 @@ def test_add_says_what_was_there_what_is_new_and_what_is_gone(tmp_path: Path, ph
     assert again.stderr.splitlines() == ["failed: 1 in earlier runs; see the column error, or try --retry-errors", gone]
 
 
-def test_add_wants_a_folder(tmp_path: Path, photos: Path) -> None:
+def test_add_needs_a_folder(tmp_path: Path, photos: Path) -> None:
     message = error_of(run("embed", photos, *MODEL, "-o", tmp_path / "f.parquet", "--add"))
     assert message.startswith(f"--add needs a folder of parts, and {tmp_path}/f.parquet is one file: name a folder")
 
 
-def test_add_takes_the_list_as_it_is_now(tmp_path: Path, photos: Path) -> None:
+def test_add_reads_the_list_again(tmp_path: Path, photos: Path) -> None:
     listed = tmp_path / "list.txt"
     command = ("embed", "--files-from", listed, *MODEL, "-o", tmp_path / "out")
     for names in (["rocket.jpg"], ["coffee.jpg", "rocket.jpg", "chelsea.jpg"]):
@@ -81,7 +81,7 @@ def test_add_takes_the_list_as_it_is_now(tmp_path: Path, photos: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["out", "f.parquet"])
-def test_resume_goes_on_and_begins_nothing(tmp_path: Path, photos: Path, name: str) -> None:
+def test_resume_needs_a_run_to_resume(tmp_path: Path, photos: Path, name: str) -> None:
     command = ("embed", photos, *MODEL, "-o", tmp_path / name, "--resume")
     folder = tmp_path / ("out" if name == "out" else "f.partial")
     assert f"nothing to resume: no run has started in {folder}" in error_of(run(*command))

@@ -64,7 +64,7 @@ NEW = ["00000.jpeg", "00002b.jpg", "00004b.jpg", "00009b.jpg", "00009c.jpg"]
 ALL = [*pictures(10), *NEW]
 
 
-def test_only_what_is_new_is_embedded_behind_what_is_there(module: Module, tmp_path: Path, folder: Path) -> None:
+def test_only_new_photos_are_embedded_behind_the_others(module: Module, tmp_path: Path, folder: Path) -> None:
     before = parts_of(tmp_path / "out")
     report = run(module, tmp_path / "out", folder, mode="add")
     assert (report.rows, report.kept, report.failed, report.failed_before, report.vanished) == (5, 10, 1, 0, 0)
@@ -82,14 +82,14 @@ def test_only_what_is_new_is_embedded_behind_what_is_there(module: Module, tmp_p
     assert "This run computed 5 rows; 10 rows are from earlier runs." in (tmp_path / "out/_report.html").read_text()
 
 
-def test_without_it_a_complete_folder_stays_as_it_is(module: Module, tmp_path: Path, folder: Path) -> None:
+def test_without_add_a_complete_folder_stays_as_it_is(module: Module, tmp_path: Path, folder: Path) -> None:
     before = contents_of(tmp_path / "out")
     report = run(module, tmp_path / "out", folder)
     assert (report.rows, report.kept) == (0, 10)
     assert contents_of(tmp_path / "out") == before
 
 
-def test_where_nothing_is_new_nothing_changes(module: Module, tmp_path: Path, folder: Path) -> None:
+def test_if_nothing_is_new_nothing_changes(module: Module, tmp_path: Path, folder: Path) -> None:
     run(module, tmp_path / "out", folder, mode="add")
     before = contents_of(tmp_path / "out")
     (tmp_path / "out/.0123abcd._inputs.jsonl").touch()  # of a run that was killed while it listed
@@ -116,7 +116,7 @@ def test_a_new_folder_and_one_that_is_not_complete(module: Module, tmp_path: Pat
 
 @pytest.mark.parametrize("mode", ["add", None])
 @pytest.mark.parametrize("rows", [1, 4, 5])
-def test_an_interrupted_run_goes_on_where_it_was(
+def test_an_interrupted_run_is_resumed(
     module: Module, tmp_path: Path, folder: Path, rows: int, mode: Mode | None
 ) -> None:
     """By the same command, or by one without `--add`, for the inputs are listed."""
@@ -153,7 +153,7 @@ def test_death_before_each_change_of_the_folder(
     assert deaths > 10
 
 
-def test_shards_that_are_new_and_ones_that_have_grown(module: Module, tmp_path: Path) -> None:
+def test_new_shards_and_shards_that_have_grown(module: Module, tmp_path: Path) -> None:
     shards = write_folder(tmp_path / "shards", {"b.tar": tar(pictures(3)), "d.zip": zipped(pictures(2, 10))})
     parquet(shards / "f.parquet", [jpeg(20), jpeg(21)])
     pattern = shards / "*"
@@ -181,7 +181,7 @@ def test_new_files_here_and_there_share_units(module: Module, tmp_path: Path) ->
     assert [len(unit.inputs) for unit in Inputs(FeatureFolder(tmp_path / "out"))] == [4, 4, 4, 4]
 
 
-def test_other_settings_are_refused_and_said(module: Module, tmp_path: Path, folder: Path) -> None:
+def test_other_settings_are_refused_with_the_difference(module: Module, tmp_path: Path, folder: Path) -> None:
     before = contents_of(tmp_path / "out")
     with pytest.raises(
         OutputError, match=r"with other settings \(embedding\.preset: hub → slim\): use the same settings"
@@ -209,7 +209,7 @@ def test_a_source_that_is_gone_leaves_all_as_it_is(module: Module, tmp_path: Pat
     assert contents_of(tmp_path / "out") == before
 
 
-def test_a_file_takes_no_more(module: Module, tmp_path: Path, folder: Path) -> None:
+def test_a_file_cannot_be_added_to(module: Module, tmp_path: Path, folder: Path) -> None:
     with pytest.raises(OutputError, match=r"--add needs a folder of parts, and .*f\.parquet is one file: name a"):
         run(module, tmp_path / "f.parquet", folder, mode="add")
     assert not list(tmp_path.glob("f.*"))
@@ -223,14 +223,14 @@ def test_a_list_that_was_empty(module: Module, tmp_path: Path) -> None:
     assert (report.rows, report.kept, report.vanished) == (2, 0, 0)
 
 
-def test_names_that_are_no_text(module: Module, tmp_path: Path) -> None:
+def test_names_that_are_not_utf_8(module: Module, tmp_path: Path) -> None:
     photos = write_folder(tmp_path / "photos", {os.fsdecode(b"\xff.jpg"): jpeg(1), "é.jpg": jpeg(2)})
     run(module, tmp_path / "out", photos)
     write_folder(photos, {os.fsdecode(b"\xfe.jpg"): jpeg(3)})
     assert run(module, tmp_path / "out", photos, mode="add").rows == 1
 
 
-def test_copies_of_what_is_there(module: Module, tmp_path: Path) -> None:
+def test_copies_of_photos_in_the_folder(module: Module, tmp_path: Path) -> None:
     options = replace(THREE, deduplicate=True)
     photos = write_folder(tmp_path / "photos", pictures(5))
     run(module, tmp_path / "out", photos, options=options)

@@ -96,7 +96,7 @@ def test_a_cluster_gives_the_same_rows(cluster: str, tmp_path: Path, sources: So
     assert rows_of(tmp_path / "ray") == rows_of(tmp_path / "alone")
 
 
-def test_one_begins_and_the_other_goes_on(cluster: str, tmp_path: Path, sources: Sources) -> None:
+def test_a_run_is_started_here_and_finished_on_a_cluster(cluster: str, tmp_path: Path, sources: Sources) -> None:
     with pytest.raises(KeyboardInterrupt):
         run(tmp_path / "out", sources, None, StopAfter(1))
     report = run(tmp_path / "out", sources, cluster)
@@ -155,7 +155,7 @@ def test_errors_of_workers_are_ours(cluster: str, tmp_path: Path, sources: Sourc
     assert "\n" not in str(caught.value)
 
 
-def test_places_that_are_not_there(cluster: str, tmp_path: Path, sources: Sources) -> None:
+def test_clusters_without_room(cluster: str, tmp_path: Path, sources: Sources) -> None:
     build = ColumnBuilder((ModelChoice(MODEL, engine=EngineOptions("fake")),), ("global_pool",), OPTIONS)
     fill = partial(fill_on_ray, build=build, ray_options=RayOptions(cluster, cpus=64))
     with pytest.raises(InputError, match="no room for a worker of 64 processors"):
@@ -164,7 +164,7 @@ def test_places_that_are_not_there(cluster: str, tmp_path: Path, sources: Source
         RayOptions(workers=0)
 
 
-def test_relative_names_are_the_users(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_relative_paths_start_where_the_command_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "there").mkdir()
     enter(str(tmp_path / "there"))

@@ -45,7 +45,7 @@ def test_parts_of_other_programs_are_not_overwritten(module: Module, tmp_path: P
 
 
 @pytest.mark.parametrize("name", ["out", "f.parquet"])
-def test_a_run_that_overwrites_goes_on_where_it_was(module: Module, tmp_path: Path, name: str) -> None:
+def test_an_interrupted_overwrite_is_resumed(module: Module, tmp_path: Path, name: str) -> None:
     folder, slim = write_folder(tmp_path / "folder", pictures(10)), ExtractOptions(preset="slim", batch_size=3)
     run(module, tmp_path / name, folder)
     with pytest.raises(KeyboardInterrupt) as caught:
@@ -62,7 +62,7 @@ def test_a_run_that_overwrites_goes_on_where_it_was(module: Module, tmp_path: Pa
     assert (other.kept, other.rows) == (0, 10)
 
 
-def test_what_is_there_stays_until_the_sources_have_been_listed(module: Module, tmp_path: Path) -> None:
+def test_the_old_output_stays_until_the_sources_are_listed(module: Module, tmp_path: Path) -> None:
     """They may lie on a disk that is not mounted."""
     folder = write_folder(tmp_path / "folder", pictures(4))
     run(module, tmp_path / "out", folder)

@@ -42,7 +42,7 @@ def test_rows_keep_the_order_and_batches_are_filled_across_failures() -> None:
     assert [row.error for row in batches[0].rows if row.error] == ["bad2: damaged"]
 
 
-def test_a_long_stretch_of_failures_is_told_of() -> None:
+def test_a_long_stretch_of_failures_is_yielded() -> None:
     batches = run(["1", *(f"bad{i}" for i in range(20))])
     assert [(len(batch.rows), len(batch.vectors)) for batch in batches] == [(16, 1), (5, 0)]
 
@@ -68,7 +68,7 @@ def test_only_a_bounded_number_is_on_its_way() -> None:
     assert not [thread for thread in threading.enumerate() if "pnasnet" in thread.name]
 
 
-def test_who_stops_early_waits_for_nothing_that_has_not_begun() -> None:
+def test_stopping_early_waits_only_for_started_work() -> None:
     begun: list[str] = []
 
     def slow(path: str) -> Prepared:

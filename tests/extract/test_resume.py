@@ -37,9 +37,7 @@ def module() -> Module:
 
 
 @pytest.mark.parametrize("rows", range(1, 36, 2))
-def test_an_interrupted_run_goes_on_where_it_was(
-    module: Module, tmp_path: Path, everything: list[Path], rows: int
-) -> None:
+def test_an_interrupted_run_is_resumed(module: Module, tmp_path: Path, everything: list[Path], rows: int) -> None:
     run(module, tmp_path / "whole", *everything)
     with pytest.raises(KeyboardInterrupt) as caught:
         run(module, tmp_path / "out", *everything, progress=StopAfter(rows))
@@ -54,7 +52,7 @@ def test_an_interrupted_run_goes_on_where_it_was(
     assert (again.kept, again.rows) == (36, 0)
 
 
-def test_a_run_goes_on_with_the_inputs_that_were_listed(module: Module, tmp_path: Path) -> None:
+def test_a_resumed_run_meets_the_inputs_that_were_listed(module: Module, tmp_path: Path) -> None:
     folder = write_folder(tmp_path / "folder", pictures(10))
     with pytest.raises(KeyboardInterrupt):
         run(module, tmp_path / "out", folder, progress=StopAfter(3))
@@ -73,7 +71,7 @@ def test_parts_are_written_in_time(module: Module, tmp_path: Path, monkeypatch: 
     assert len(rows_of(tmp_path / "out")) == 10
 
 
-def test_a_damaged_part_is_told_of(module: Module, tmp_path: Path) -> None:
+def test_a_damaged_part_is_reported(module: Module, tmp_path: Path) -> None:
     folder = write_folder(tmp_path / "folder", pictures(9))
     with pytest.raises(KeyboardInterrupt):
         run(module, tmp_path / "out", folder, progress=StopAfter(6))
@@ -116,7 +114,7 @@ def test_a_damaged_part_of_a_complete_folder(module: Module, tmp_path: Path, mon
     assert rows_of(tmp_path / "out") == before
 
 
-def test_copies_of_a_part_that_is_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_copies_of_photos_in_a_removed_part(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(contents, "_RECENT_BYTES", 0)
     own, folder, options = Module(MODEL, engine="fake"), with_copies(tmp_path), replace(THREE, deduplicate=True)
     run(own, tmp_path / "whole", folder)

@@ -60,7 +60,7 @@ def test_every_input_is_one_row_in_order(module: Module, tmp_path: Path, everyth
     np.testing.assert_array_equal(np.array(rows[12]["embedding"], np.float32), vector)
 
 
-def test_other_settings_are_refused_and_said(module: Module, tmp_path: Path) -> None:
+def test_other_settings_are_refused_with_the_difference(module: Module, tmp_path: Path) -> None:
     folder = write_folder(tmp_path / "folder", pictures(3))
     run(module, tmp_path / "out", folder)
     before = rows_of(tmp_path / "out")
@@ -76,7 +76,7 @@ def test_other_settings_are_refused_and_said(module: Module, tmp_path: Path) -> 
     run(module, tmp_path / "out", folder, options=ExtractOptions(preset="slim", batch_size=1, decoders=1))
 
 
-def test_what_is_in_the_way_stays(module: Module, tmp_path: Path) -> None:
+def test_folders_of_others_are_refused_and_stay(module: Module, tmp_path: Path) -> None:
     folder = write_folder(tmp_path / "folder", pictures(3))
     with pytest.raises(OutputError, match=r"folder holds other files \(00000.jpg\)"):
         run(module, folder, folder)
@@ -120,7 +120,7 @@ def test_failures_of_earlier_runs_are_counted(module: Module, tmp_path: Path, ev
     assert (again.rows, again.failed, again.failed_before) == (0, 5, 5)
 
 
-def test_rows_that_nobody_told_of_are_in_the_report(module: Module, tmp_path: Path) -> None:
+def test_rows_of_a_lost_worker_are_in_the_report(module: Module, tmp_path: Path) -> None:
     """As those of a worker of a cluster that was lost."""
     folder = write_folder(tmp_path / "folder", pictures(5))
 

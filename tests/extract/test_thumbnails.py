@@ -116,7 +116,7 @@ def test_who_stops_early_is_told_nothing(tmp_path: Path, caplog: pytest.LogCaptu
 
 
 @pytest.mark.parametrize(("exif", "size"), [(False, (16, 8)), (True, (8, 16))])
-def test_they_show_what_the_network_saw(tmp_path: Path, exif: bool, size: tuple[int, int]) -> None:
+def test_thumbnails_show_what_the_network_saw(tmp_path: Path, exif: bool, size: tuple[int, int]) -> None:
     tag = Image.Exif()
     tag[ExifTags.Base.Orientation] = 6
     Image.new("RGB", (64, 32)).save(tmp_path / "turned.jpg", exif=tag)

@@ -75,7 +75,7 @@ def test_a_shard_that_is_gone_is_left_to_another_run(
     assert rows_of(tmp_path / "out") == rows_of(tmp_path / "whole")
 
 
-def test_who_never_gives_up_gets_failures(module: Module, tmp_path: Path, shards: list[Unit]) -> None:
+def test_give_up_0_records_unreachable_shards_as_failed(module: Module, tmp_path: Path, shards: list[Unit]) -> None:
     for shard in SHARDS:
         (tmp_path / shard).unlink()
     report = run(module, tmp_path / "out", shards, give_up=0)
@@ -155,7 +155,7 @@ def test_files_that_are_gone_while_others_are_there(
     assert FeatureFolder(tmp_path / "out").mark()
 
 
-def test_who_does_not_give_up_gets_errors(module: Module, tmp_path: Path) -> None:
+def test_give_up_0_records_unreachable_photos_as_failed(module: Module, tmp_path: Path) -> None:
     folder = write_folder(tmp_path / "folder", pictures(5))
     unit = next(list_units([folder]))
     shutil.rmtree(folder)
