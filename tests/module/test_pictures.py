@@ -14,6 +14,8 @@ from pnasnet import Module
 from pnasnet.errors import ImageError, InputError, UnknownNameError
 from pnasnet.images import decode, preprocess
 
+from tests.helpers.http_answers import body, http_server
+
 PHOTOS = sorted((Path(__file__).parents[2] / "examples" / "photos").glob("*.jpg"))[:3]
 NAMES = [str(path) for path in PHOTOS]
 
@@ -76,7 +78,7 @@ def test_a_batch_of_pixels_is_as_many_pictures(module: Module) -> None:
         ([None], "an image must be a path, bytes or a PIL image, but a NoneType"),
         (np.zeros((4, 4, 3), np.float32), r"pixels must be uint8 \[H, W, 3\], but float32"),
         ([np.zeros((4, 4), np.uint8)], r"pixels must be uint8 \[H, W, 3\], but uint8 \[4, 4\]"),
-        (["https://example.org/a.jpg"], "is a URL, which a module does not fetch: download it"),
+        (["https://example.org/a.jpg"], "is a URL: pass its host in allow_hosts, or download it"),
     ],
 )
 def test_anything_else_is_refused_in_one_line(module: Module, given: Any, message: str) -> None:
@@ -118,3 +120,23 @@ def test_classes_are_the_likeliest_best_first(module: Module) -> None:
         assert [name for name, _ in found] == [module.labels[i] for i in order]
         assert [value for _, value in found] == pytest.approx(values.tolist(), rel=1e-4)
     assert len(module.classify(PHOTOS[0], top=99)[0]) == 10
+
+
+def test_urls_are_fetched_only_from_hosts_that_are_allowed(module: Module, expected: Any) -> None:
+    asked: list[str] = []
+
+    def photo(handler: Any) -> None:
+        asked.append(handler.path)
+        body(PHOTOS[0].read_bytes())(handler)
+
+    with http_server({"/a.jpg": photo, "/?X-Amz-Signature=secret": photo}) as address:
+        for hosts in ((), ("example.org",)):
+            with pytest.raises((InputError, ImageError), match="allow_hosts"):
+                module.embed(f"{address}/a.jpg", allow_hosts=hosts)
+        assert not asked
+        found = module.embed([f"{address}/a.jpg", PHOTOS[1]], allow_hosts=["127.0.0.1"])
+        np.testing.assert_allclose(found, expected[:2], atol=1e-3 * expected.max())
+        assert module.classify(f"{address}/a.jpg", allow_hosts=["127.0.0.1"]) == module.classify(PHOTOS[0])
+        with pytest.raises(ImageError, match=r"/gone\.jpg cannot be read \(the server answers 404"):
+            module.embed(f"{address}/gone.jpg?X-Amz-Signature=secret", allow_hosts=["127.0.0.1"])
+    assert asked == ["/a.jpg", "/a.jpg"]

@@ -201,27 +201,41 @@ class Module:
             self.engine_for(endpoints)
         return self._backend.infer(images, endpoints)
 
-    def embed(self, pictures: Pictures, *, preset: str | None = None, batch_size: int = 8) -> NDArray[np.float32]:
+    def embed(
+        self,
+        pictures: Pictures,
+        *,
+        preset: str | None = None,
+        batch_size: int = 8,
+        allow_hosts: Collection[str] = (),
+    ) -> NDArray[np.float32]:
         """Decode and preprocess pictures, and return their features, float32 [number of pictures, features].
 
         A module to train runs in inference mode for this, and learns nothing.
 
         Args:
-            pictures: one picture or several: paths, bytes of files, PIL images, or decoded pixels (uint8
+            pictures: one picture or several: paths, URLs, bytes of files, PIL images, or decoded pixels (uint8
                 [height, width, 3]); in a list, NumPy array, pandas Series or Arrow array. Pixels
                 [number, height, width, 3] are several pictures.
             preset: the preprocessing; None for that of the weights.
             batch_size: number of pictures that run at once.
+            allow_hosts: hosts that URLs may be fetched from (`https://` and `http://`).
 
         Raises:
-            ImageError: a picture is damaged, or not an image.
-            InputError: anything else is not a picture, or `batch_size` is less than 1.
+            ImageError: a picture is damaged, not an image, or cannot be fetched.
+            InputError: something is not a picture, a URL is not allowed, or `batch_size` is less than 1.
 
         """
-        return self._run_pictures(pictures, "global_pool", preset, batch_size)
+        return self._run_pictures(pictures, "global_pool", preset, batch_size, allow_hosts)
 
     def classify(
-        self, pictures: Pictures, *, top: int = 5, preset: str | None = None, batch_size: int = 8
+        self,
+        pictures: Pictures,
+        *,
+        top: int = 5,
+        preset: str | None = None,
+        batch_size: int = 8,
+        allow_hosts: Collection[str] = (),
     ) -> list[list[tuple[str, float]]]:
         """Return, for each picture, the `top` most probable classes as (name, probability), most probable first.
 
@@ -230,12 +244,12 @@ class Module:
         if not self.model.spec.num_classes:
             raise InputError(f"{self.model.name} has no classifier: use embed")
         names = self.model.labels or tuple(f"class {i}" for i in range(self.model.spec.num_classes))
-        rows = self._run_pictures(pictures, "Predictions", preset, batch_size)
+        rows = self._run_pictures(pictures, "Predictions", preset, batch_size, allow_hosts)
         best = np.argsort(-rows, axis=1, kind="stable")[:, :top]
         return [[(names[i], float(row[i])) for i in order] for row, order in zip(rows, best, strict=True)]
 
     def _run_pictures(
-        self, pictures: Pictures, endpoint: str, preset: str | None, batch_size: int
+        self, pictures: Pictures, endpoint: str, preset: str | None, batch_size: int, allow_hosts: Collection[str]
     ) -> NDArray[np.float32]:
         given = as_list(pictures)
         if batch_size < 1:
@@ -243,7 +257,7 @@ class Module:
         result = np.empty((len(given), *self.model.plan.endpoints()[endpoint]), np.float32)
         for start in range(0, len(given), batch_size):
             chosen = given[start : start + batch_size]
-            images = np.stack([to_input(picture, self.image_size, preset or self.preset) for picture in chosen])
+            images = np.stack([to_input(p, self.image_size, preset or self.preset, allow_hosts) for p in chosen])
             result[start : start + len(chosen)] = self._backend.infer(images, (endpoint,))[endpoint]
         return result
 

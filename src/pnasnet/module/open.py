@@ -2,19 +2,19 @@
 
 import json
 import logging
-import operator
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from ..architecture.cells import whole_number
 from ..architecture.identify import identify
 from ..architecture.labels import labels as label_names
 from ..architecture.network_file import is_network_file, read_network
 from ..architecture.plan import Plan, resolve
 from ..architecture.spec import NetworkSpec, resized
 from ..architecture.zoo import NETWORKS, PUBLISHED, NamedNetwork, PublishedWeights, Signature, find_named
-from ..errors import CorruptWeightsError, InputError, SpecError, UnknownNameError, WeightsNotFoundError
+from ..errors import CorruptWeightsError, InputError, UnknownNameError, WeightsNotFoundError
 from ..weights import AUXILIARY_HEAD, CLASSIFIER, WeightsSource, check_weights, open_weights
 from ..weights.fetch import fetch
 
@@ -114,8 +114,8 @@ def open_model(
 
     Raises:
         UnknownNameError: unknown model.
-        SpecError: the network cannot exist.
-        InputError: arguments of a wrong type, contradictory arguments, or images too small for the network.
+        SpecError: the network cannot exist: numbers of a wrong type, images that are too small for it.
+        InputError: contradictory arguments.
         WeightsError: the weights are missing, damaged, or those of another network.
 
     """
@@ -128,7 +128,7 @@ def open_model(
         found = _find(model, weights, how)
     spec = _settled(found, image_size)
     labels = found.labels
-    if num_classes is not None and (wanted := _whole(num_classes)) != spec.num_classes:
+    if num_classes is not None and (wanted := whole_number("num_classes", num_classes)) != spec.num_classes:
         if not training:
             raise InputError(f"num_classes={wanted} is a classifier to train: pass trainable=True as well")
         spec, labels = replace(spec, num_classes=wanted), None
@@ -216,36 +216,7 @@ def _settled(found: _Found, image_size: tuple[int, int] | None) -> NetworkSpec:
     if source and source.classes != spec.num_classes:
         log.info("%s has %s classes; the network usually has %s", found.origin, source.classes, spec.num_classes)
         spec = replace(spec, num_classes=source.classes)
-    if image_size is None:
-        return spec
-    from ..images.presets import check_size  # with Pillow, which listing models does not need
-
-    wanted = resized(spec, check_size(image_size))
-    if not _same_variables(wanted, spec):
-        sides = range(1, max(spec.image_size) + 1)
-        least = next(side for side in sides if _same_variables(resized(spec, (side, side)), spec))
-        raise InputError(
-            f"images of {wanted.image_size[0]}x{wanted.image_size[1]} are too small for {found.name}: "
-            f"use at least {least}x{least}"
-        )
-    return wanted
-
-
-def _same_variables(spec: NetworkSpec, other: NetworkSpec) -> bool:
-    try:
-        return resolve(spec).variables() == resolve(other).variables()
-    except SpecError:
-        return False
-
-
-def _whole(num_classes: Any) -> int:
-    """Return the number as an int, also a NumPy integer. Raises `InputError` for anything else."""
-    try:
-        if isinstance(num_classes, bool):
-            raise TypeError
-        return operator.index(num_classes)
-    except TypeError:
-        raise InputError(f"num_classes must be a whole number, not {num_classes!r}") from None
+    return resized(spec, image_size) if image_size is not None else spec
 
 
 def _stated_signature(source: WeightsSource) -> Signature | None:

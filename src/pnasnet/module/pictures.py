@@ -1,15 +1,18 @@
 """The pictures that `Module.embed` and `Module.classify` accept."""
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from ..errors import InputError
+from ..errors import ImageError, InputError
 from ..images import Preset, Source, preprocess, transform
+from ..images.source import LIMITS
+from ..support import http
+from ..support.urls import is_http, redact
 
 Picture = Source | NDArray[np.uint8]
 """One picture: a path, the bytes of a file, a PIL image, or decoded pixels, uint8 [height, width, 3]."""
@@ -39,10 +42,25 @@ def as_list(given: Any) -> list[Picture]:
         ) from None
 
 
-def to_input(picture: Picture, size: tuple[int, int], preset: str | Preset) -> NDArray[np.float32]:
+def to_input(
+    picture: Picture, size: tuple[int, int], preset: str | Preset, allow_hosts: Collection[str] = ()
+) -> NDArray[np.float32]:
     """Return a picture as network input, float32 [*size, 3] in [0, 1]. Raises `ImageError` or `InputError`."""
     if isinstance(picture, np.ndarray):
         return transform(picture, size, preset)
-    if isinstance(picture, str) and picture.startswith(("https://", "http://")):
-        raise InputError(f"{picture!r} is a URL, which a module does not fetch: download it and pass its bytes")
+    if isinstance(picture, str) and is_http(picture):
+        picture = _download(picture, allow_hosts)
     return preprocess(picture, size, preset)
+
+
+def _download(url: str, allow_hosts: Collection[str]) -> bytes:
+    if not allow_hosts:
+        raise InputError(f"{redact(url)!r} is a URL: pass its host in allow_hosts, or download it and pass its bytes")
+    try:
+        return http.retrying(lambda: http.read_all(http.get(url, allowed=allow_hosts), LIMITS.bytes + 1))
+    except http.RefusedError as error:
+        raise ImageError(
+            f"{redact(url)}: {http.reason(error)}: pass it in allow_hosts, or leave the picture out"
+        ) from error
+    except Exception as error:  # urllib3's have no common class with those of the system
+        raise ImageError(f"{redact(url)} cannot be read ({http.reason(error)}): check the address") from error

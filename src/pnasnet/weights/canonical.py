@@ -28,7 +28,8 @@ _OWN_LEAVES = {
     "running_mean": "moving_mean",
     "running_var": "moving_variance",
 }
-_COUNTER = "num_batches_tracked"  # torch's batch normalization counts its updates; inference does not need it
+_NOT_VARIABLES = ("num_batches_tracked", "drop_path_progress")
+"""Buffers that only training uses: batch normalization's count of updates, and how far path dropout has come."""
 
 
 def to_canonical(arrays: LazyArrays, origin: str) -> tuple[LazyArrays, str]:
@@ -101,7 +102,7 @@ def _own_names(shapes: Mapping[str, Shape]) -> dict[str, str]:
     names = {}
     for old in shapes:
         scope, _, leaf = old.rpartition(".")
-        if leaf == _COUNTER:
+        if leaf in _NOT_VARIABLES:
             continue
         if scope.endswith((".depthwise", ".pointwise")):
             scope, _, kind = scope.rpartition(".")
