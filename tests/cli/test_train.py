@@ -182,7 +182,9 @@ def test_other_classes(data: Path, tmp_path: Path) -> None:
     write(tmp_path / "more/x", names=("c", "d"))
     output = ("-o", tmp_path / "out", *OPTIONS)
     message = error_of(run("train", "tiny", tmp_path / "more/x", *output))
-    assert message.startswith("the data has 4 classes ('a', 'b', 'c', ...), the recipe 2: take a recipe with as many")
+    assert message.startswith(
+        "the data has 4 classes ('a', 'b', 'c', ...), the recipe 2: use a recipe file with [spec] num_classes = 4"
+    )
     message = error_of(run("train", "tiny", data / "train", tmp_path / "more/x", *output))
     assert message.startswith("the validation pictures have 4 classes that the training pictures lack ('a', ")
     assert not (tmp_path / "out").exists()

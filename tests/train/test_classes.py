@@ -25,7 +25,7 @@ def test_imagenet_by_wordnet_id_in_any_order() -> None:
     found, note = to_logits(data((*ids[1:], ids[0]), (0, 999)), 1001)
     assert found.labels.tolist() == [2, 1]
     assert found.classes == labels("imagenet1001")
-    assert note == "1,000 matched by WordNet id; logit 0 is the background, of no picture"
+    assert note == "1,000 matched by WordNet id; logit 0, the background, has none"
 
 
 def test_imagenet_by_its_order() -> None:
@@ -40,13 +40,15 @@ def test_other_thousand_classes_come_behind_the_background() -> None:
         found, note = to_logits(data(names, (0, 999)), 1001)
         assert found.labels.tolist() == [1, 1000]
         assert found.classes == ("background", *names)
-        assert note.endswith("; logit 0 is the background, of no picture")
+        assert note.endswith("; logit 0, the background, has none")
 
 
 @pytest.mark.parametrize("classes", [1, 999, 3])
 def test_other_numbers_are_refused(classes: int) -> None:
     names = tuple(f"c{i}" for i in range(classes))
-    with pytest.raises(InputError, match=rf"the data has {classes} classes \('c0'.*, the recipe 1,001: take a recipe"):
+    with pytest.raises(
+        InputError, match=rf"the data has {classes} classes \('c0'.*, the recipe 1,001: use a recipe file"
+    ):
         to_logits(data(names, (0,)), 1001)
 
 
@@ -61,6 +63,6 @@ def test_validation_has_the_training_pictures_classes() -> None:
 
 def test_a_class_without_pictures() -> None:
     check_classes(data(("a", "b")))
-    message = r"1 of 3 classes have no picture to train on \('b'\): add some, or take the classes out of the data"
+    message = r"1 of 3 classes have no pictures to train on \('b'\): add some, or remove the classes"
     with pytest.raises(InputError, match=message):
         check_classes(data(("a", "b", "c"), (0, 2, 2)))

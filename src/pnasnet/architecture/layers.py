@@ -1,4 +1,4 @@
-"""The layers a plan is made of: plain values with every size, padding and variable name decided.
+"""The layers of a plan: plain values with every size, padding and variable name decided.
 
 All shapes are (height, width, channels). Variables carry TF-Slim's names and TensorFlow's layouts: convolution
 kernels [height, width, in, out], depthwise kernels [height, width, in, 1], dense kernels [in, out].
@@ -32,7 +32,7 @@ class Padding(NamedTuple):
 
 
 def same_padding(size: int, kernel: int, stride: int, dilation: int = 1) -> tuple[int, int]:
-    """Return TensorFlow's SAME padding (before, after) along one axis; the odd one goes after.
+    """Return TensorFlow's SAME padding (before, after) along one axis; an odd pixel goes after.
 
     Source: TensorFlow's guide "Padding" under `tf.nn`, total = max((ceil(size/stride)-1)*stride + kernel - size, 0).
     """
@@ -43,18 +43,18 @@ def same_padding(size: int, kernel: int, stride: int, dilation: int = 1) -> tupl
 
 @dataclass(frozen=True)
 class Layer:
-    """What every layer has: the shape that goes in, and the shape that comes out."""
+    """Base of every layer: its input and output shapes."""
 
     input: Shape
     output: Shape
 
     def variables(self) -> Variables:
-        """Return the layer's variables; most layers have none."""
+        """Return the layer's variables. Most layers have none."""
         return {}
 
     @property
     def mult_adds(self) -> int:
-        """Multiply-adds per image; only convolutions and the classifier count, as in the papers."""
+        """Multiply-adds per image. As in the papers, convolutions and the classifier alone count."""
         return 0
 
 
@@ -85,7 +85,7 @@ class Conv(Layer):
 
 @dataclass(frozen=True)
 class SeparableConv(Layer):
-    """A depthwise convolution (with the stride) and a 1x1 convolution, nothing between them."""
+    """A depthwise convolution with the stride, followed directly by a 1x1 convolution."""
 
     scope: str
     kernel: tuple[int, int]
@@ -122,7 +122,7 @@ class BatchNorm(Layer):
 
 @dataclass(frozen=True)
 class Pool(Layer):
-    """Max or average pooling; an average counts only the pixels inside the map."""
+    """Max or average pooling. An average is over the pixels inside the map alone."""
 
     kind: str
     kernel: int
@@ -132,16 +132,16 @@ class Pool(Layer):
 
 @dataclass(frozen=True)
 class FactorizedReduction(Layer):
-    """Halve a map with two 1x1 convolutions of stride 2, on the even and on the odd pixels, concatenated.
+    """Halves a map: two 1x1 convolutions of stride 2, on the even and on the odd pixels, concatenated.
 
-    The odd pixels are those of the map moved by one up and left; what moves in at the right and bottom is zero.
+    The odd pixels are the even ones of the map moved up and left by one pixel, with zeros at the right and bottom.
     """
 
     scope: str
 
     @property
     def widths(self) -> tuple[int, int]:
-        """Output channels of the two convolutions; an odd one goes to the second."""
+        """Output channels of the two convolutions. An odd channel goes to the second."""
         half = self.output.channels // 2
         return half, self.output.channels - half
 
@@ -181,10 +181,10 @@ class Dense(Layer):
 
 
 class Stack:
-    """Layers written one after the other: keeps the shape, decides the padding, and prefixes the scope."""
+    """Builds a sequence of layers: tracks the shape, decides the padding, and prefixes the scope."""
 
     def __init__(self, start: Shape, scope: str, epsilon: float) -> None:
-        """Start at a map of shape `start`; `scope` comes before all names."""
+        """Start with a map of shape `start`. `scope` prefixes all names."""
         self.shape, self.layers = start, list[Layer]()
         self._prefix, self._epsilon = f"{scope}/" if scope else "", epsilon
 
@@ -237,11 +237,11 @@ class Stack:
         return self._add(Pool(self.shape, output, kind, kernel, stride, padding))
 
     def reduce(self, channels: int, stride: int) -> "Stack":
-        """Append what brings a map to `channels`, and with stride 2 to half its size: `factorized_reduction`."""
+        """Append TF-Slim's `factorized_reduction`: to `channels`, and with stride 2 to half the size."""
         if stride == 1:
             return self.conv("path_conv", channels).batch_norm("path_bn")
         if channels < 2:
-            raise SpecError("halving a map needs at least 2 filters; give more filters")
+            raise SpecError("halving a map needs at least 2 filters; use more filters")
         output = Shape(-(-self.shape.height // 2), -(-self.shape.width // 2), channels)
         self._add(FactorizedReduction(self.shape, output, self._prefix.rstrip("/")))
         return self.batch_norm("final_path_bn")

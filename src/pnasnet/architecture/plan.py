@@ -1,8 +1,8 @@
-"""Resolve a network's description into a plan: every rule of TF-Slim decided, once, for everything that follows.
+"""Resolve a network's spec into a plan, in which every rule of TF-Slim is decided once.
 
-The plan says when the previous input is projected or halved, when a pooling needs a 1x1 convolution, how each
-convolution pads, which cell reduces, how likely each path is kept, and what each variable is called. The torch
-network, the ONNX graph, the weight readers' checks and the papers' counts all follow it and decide nothing.
+The plan decides when the previous input is projected or halved, when pooling needs a 1x1 convolution, how each
+convolution pads, which cell reduces, the keep probability of each path, and the name of each variable. The torch
+network, the ONNX graph, the checks of weights and the papers' counts follow the plan and decide nothing.
 
 Sources: TF-Slim's `nasnet.py`, `nasnet_utils.py` and `pnasnet.py`; Liu et al., 2018; Zoph et al., 2018.
 """
@@ -21,7 +21,7 @@ Layers = tuple[Layer, ...]
 
 @dataclass(frozen=True)
 class Branch:
-    """A state of a cell, and the layers it goes through. `drop_path`: training drops it as a whole, at random."""
+    """A state of a cell, and the layers applied to it. `drop_path`: training drops it as a whole, at random."""
 
     source: int
     layers: Layers
@@ -39,24 +39,24 @@ class BlockPlan:
 
 @dataclass(frozen=True)
 class CellPlan:
-    """A cell in its place in a network."""
+    """A cell at its place in a network."""
 
     scope: str
     endpoint: str | None
-    """TF-Slim's name for the output; the first cell of the stem has none."""
+    """TF-Slim's name of the output; None for the first cell of the stem."""
     lookback: int
-    """Which earlier output is the previous input: 1 the current input itself, 2 the one before it, and so on."""
+    """Which output is the previous input: 1 the last one (the current input itself), 2 the one before, and so on."""
     entry: tuple[Layers, Layers]
-    """What the current and the previous input go through first."""
+    """Layers applied to the current and to the previous input."""
     blocks: tuple[BlockPlan, ...]
     concat: tuple[Branch, ...]
-    """What is concatenated to the output."""
+    """Branches whose concatenation is the output."""
     keep_probability: float
-    """How likely training keeps a path, at the end of the schedule."""
+    """Probability of keeping a path in training, at the end of the schedule."""
     output: Shape
 
     def layers(self) -> Iterator[Layer]:
-        """Yield all layers, in the order in which TF-Slim creates their variables."""
+        """Yield all layers in TF-Slim's order of creation."""
         yield from (*self.entry[1], *self.entry[0])
         for block in self.blocks:
             yield from (*block.left.layers, *block.right.layers)
@@ -66,17 +66,17 @@ class CellPlan:
 
 @dataclass(frozen=True)
 class AuxPlan:
-    """The auxiliary classifier that trains the middle of the network; inference has none."""
+    """The auxiliary classifier in the middle of the network, for training alone."""
 
     scope: str
     cell: int
-    """Index in `Plan.cells` of the cell it reads."""
+    """Index in `Plan.cells` of its input."""
     layers: Layers
 
 
 @dataclass(frozen=True)
 class Plan:
-    """A network with every decision taken. Its input is [height, width, 3], in [-1, 1]."""
+    """A network with every decision made. Its input is [height, width, 3] in [-1, 1]."""
 
     spec: NetworkSpec
     stem: Layers
@@ -91,7 +91,7 @@ class Plan:
         return self.pool[-1].output.channels
 
     def layers(self, *, training: bool = False) -> Iterator[Layer]:
-        """Yield all layers in TF-Slim's order of creation; those of the auxiliary head only for `training`."""
+        """Yield all layers in TF-Slim's order of creation; those of the auxiliary head for `training` alone."""
         yield from self.stem
         for index, cell in enumerate(self.cells):
             yield from cell.layers()
@@ -102,11 +102,11 @@ class Plan:
             yield self.classifier
 
     def variables(self, *, training: bool = False) -> Variables:
-        """Return every variable's name and shape; those of the auxiliary head only for `training`."""
+        """Return the name and shape of every variable; those of the auxiliary head for `training` alone."""
         return {name: shape for layer in self.layers(training=training) for name, shape in layer.variables().items()}
 
     def endpoints(self) -> dict[str, tuple[int, ...]]:
-        """Return every inference endpoint's name and shape without the batch, in order."""
+        """Return the name and shape, without the batch, of every endpoint of inference, in order."""
         maps: dict[str, tuple[int, ...]] = {cell.endpoint: cell.output for cell in self.cells if cell.endpoint}
         if self.spec.stem == "cifar":
             maps = {"Stem": self.stem[-1].output, **maps}
@@ -115,21 +115,21 @@ class Plan:
 
     @property
     def parameters(self) -> int:
-        """Trainable numbers at inference: kernels, scales, offsets and biases, without the auxiliary head."""
+        """Number of trainable values: kernels, scales, offsets and biases, without the auxiliary head."""
         return sum(prod(shape) for name, shape in self.variables().items() if "/moving_" not in name)
 
     @property
     def stored_numbers(self) -> int:
-        """All numbers of a checkpoint for inference: the parameters and the moving statistics."""
+        """Number of values in a checkpoint for inference: the parameters and the moving statistics."""
         return sum(prod(shape) for shape in self.variables().values())
 
     @property
     def mult_adds(self) -> int:
-        """Multiply-adds of one image: convolutions and classifier."""
+        """Multiply-adds for one image: convolutions and classifier."""
         return sum(layer.mult_adds for layer in self.layers())
 
     def regularized(self) -> list[str]:
-        """Return the variables that have an L2 term: all kernels, those of the auxiliary head included."""
+        """Return the variables that have an L2 term: all kernels, including the auxiliary head's."""
         return [name for name in self.variables(training=True) if name.endswith("weights")]
 
 
@@ -167,7 +167,7 @@ def _stem(spec: NetworkSpec) -> Layers:
 
 @dataclass(frozen=True)
 class _Place:
-    """Where a cell stands: what the network, not the cell, decides about it."""
+    """A cell's place: everything that the network, not the cell, decides about it."""
 
     cell: CellSpec
     scope: str
@@ -183,7 +183,7 @@ def _places(spec: NetworkSpec) -> Iterator[_Place]:
     if spec.stem == "imagenet":
         for index in range(2):
             narrow = int(spec.filters / spec.filter_scaling ** (2 - index))
-            # The very first cell has only one input, which serves as the previous one too.
+            # The very first cell has one input, which is also its previous one.
             yield _Place(reducing, f"cell_stem_{index}", ("Stem" if index else None), narrow, 2, 1 + index)
     filters, first = float(spec.filters), spec.stem == "cifar"
     for index in range(spec.num_cells):
@@ -194,7 +194,7 @@ def _places(spec: NetworkSpec) -> Iterator[_Place]:
             number = spec.reduction_indices.index(index)
             names = f"reduction_cell_{number}", f"Reduction_Cell_{number}"
             yield _Place(spec.reduction_cell, *names, int(filters), 2, lookback)
-            # TF-Slim takes the previous input before or after it inserts the reduction cell.
+            # TF-Slim notes the previous input before or after it inserts the reduction cell.
             lookback = min(lookback + 1, 2 if first else 3) if spec.skip_reduction_input else 2
         stride = 2 if reduces and not spec.reduction_cell else 1
         yield _Place(spec.cell, f"cell_{index}", f"Cell_{index}", int(filters), stride, lookback)
@@ -236,7 +236,7 @@ def _cell(place: _Place, current: Shape, previous: Shape, keep: float, epsilon: 
 
 
 def _operation(scope: str, operation: str, source: int, shape: Shape, place: _Place, epsilon: float) -> Branch:
-    """Return the layers of one operation; only the cell's two inputs are read with its stride."""
+    """Return the layers of one operation. The stride applies to the cell's two inputs alone."""
     stride, filters = (place.stride if source < 2 else 1), place.filters
     stack = Stack(shape, scope, epsilon)
     match operation:
@@ -265,7 +265,7 @@ def _operation(scope: str, operation: str, source: int, shape: Shape, place: _Pl
 
 
 def _output(source: int, states: list[Shape], scope: str, epsilon: float) -> Branch:
-    """Return the branch that brings one state to the size of the last for the concatenation."""
+    """Return the branch that reduces one state to the size of the last, for the concatenation."""
     shape, final = states[source], states[-1]
     stack = Stack(shape, f"{scope}/cell_output/reduction_{source}", epsilon)
     if shape != final:
@@ -274,7 +274,7 @@ def _output(source: int, states: list[Shape], scope: str, epsilon: float) -> Bra
 
 
 def _aux(spec: NetworkSpec, cells: list[CellPlan]) -> AuxPlan | None:
-    """Return the auxiliary head, which reads the last cell before the second reduction; None where there is none."""
+    """Return the auxiliary head, after the last cell before the second reduction, or None."""
     if not spec.aux_head or spec.num_classes is None or spec.reductions < 2:
         return None
     number = spec.reduction_indices[1] - 1

@@ -1,4 +1,4 @@
-"""Training from scratch or from given weights, by recipes that give their command, hardware and result.
+"""Training from scratch or from given weights, by recipes.
 
 recipe ─┬─ pictures ─ batches ─ epochs ─┐
         └─ network, its sizes ─ task ───┴─ fit (Lightning) ─ run ─► model.safetensors

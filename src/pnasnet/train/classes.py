@@ -1,4 +1,4 @@
-"""How the classes of labelled pictures become the logits of a network that is trained on them."""
+"""Maps the classes of labelled pictures to the logits of a network."""
 
 from dataclasses import replace
 
@@ -12,30 +12,30 @@ from ..support.text import some_of
 
 
 def check_classes(data: LabelledImages) -> None:
-    """Raise `InputError` where a class has no picture: a network would learn only never to name it."""
+    """Raise `InputError` if a class has no pictures: a network would only learn never to predict it."""
     empty = [name for name, count in zip(data.classes, data.counts(), strict=True) if not count]
     if empty:
         raise InputError(
-            f"{len(empty):,} of {len(data.classes):,} classes have no picture to train on ({some_of(empty)}): "
-            "add some, or take the classes out of the data"
+            f"{len(empty):,} of {len(data.classes):,} classes have no pictures to train on ({some_of(empty)}): "
+            "add some, or remove the classes"
         )
 
 
 def to_logits(data: LabelledImages, num_classes: int) -> tuple[LabelledImages, str]:
-    """Return the pictures with the logits' numbers and names as their classes, and a line that says how.
+    """Return the pictures with the logits as their classes, and a line that describes the mapping.
 
-    As many classes as logits keep their order. 1000 classes for 1001 logits are ImageNet's behind the background, as
-    TF-Slim has them: by WordNet id or by the order of the names, or else in the order that they have, from logit 1 on.
+    As many classes as logits keep their order. 1000 classes for 1001 logits are ImageNet's after the background, as in
+    TF-Slim: matched by WordNet id or by the order of the names, otherwise in their own order from logit 1.
 
-    Raises `InputError` where there are other numbers of classes than logits.
+    Raises `InputError` for any other number of classes.
     """
     count = len(data.classes)
     if count == num_classes:
         return data, f"{count:,} classes, in the order of the data"
     if (count, num_classes) != (1000, 1001):
         raise InputError(
-            f"the data has {count:,} classes ({some_of(data.classes)}), the recipe {num_classes:,}: take a recipe with "
-            "as many, or, in Python, give its network another num_classes"
+            f"the data has {count:,} classes ({some_of(data.classes)}), the recipe {num_classes:,}: use a recipe file "
+            f"with [spec] num_classes = {count}"
         )
     try:
         match = match_classes(data.classes, num_classes, None)
@@ -45,20 +45,20 @@ def to_logits(data: LabelledImages, num_classes: int) -> tuple[LabelledImages, s
         logits, note = match.logits, match.note.partition(";")[0]
     published = set(data.classes) == set(wordnet_ids()) or "ImageNet's order" in note
     names = labels("imagenet1001") if published else ("background", *data.classes)
-    return replace(data, labels=logits[data.labels], classes=names), f"{note}; logit 0 is the background, of no picture"
+    return replace(data, labels=logits[data.labels], classes=names), f"{note}; logit 0, the background, has none"
 
 
 def with_classes_of(data: LabelledImages, training: LabelledImages) -> LabelledImages:
     """Return validation pictures with the classes of the training pictures, matched by name.
 
-    Raises `InputError` where they have one that the training pictures lack.
+    Raises `InputError` if they have a class that the training pictures lack.
     """
     number = {name: index for index, name in enumerate(training.classes)}
     missing = [name for name in data.classes if name not in number]
     if missing:
         raise InputError(
             f"the validation pictures have {len(missing)} classes that the training pictures lack ({some_of(missing)}; "
-            f"these have {some_of(training.classes)}): give both the same classes"
+            f"these have {some_of(training.classes)}): use the same classes for both"
         )
     numbers = np.array([number[name] for name in data.classes], np.int64)
     return replace(data, labels=numbers[data.labels], classes=training.classes)
