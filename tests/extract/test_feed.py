@@ -51,7 +51,7 @@ class Halting(Unit):
 def test_tries_begin_anew_after_progress() -> None:
     found = list(feed([(0, Halting(8))], {}))
     assert [placed.name for placed in found] == list("01234567")
-    assert [placed.last for placed in found] == [False] * 7 + [True]
+    assert [placed.place.last for placed in found] == [False] * 7 + [True]
 
 
 class Flaky(io.BytesIO):

@@ -1,8 +1,10 @@
 """Order, batches, failures and bounds of the pipeline."""
 
+import gc
 import threading
 import time
 from collections.abc import Iterator
+from weakref import WeakSet
 
 import numpy as np
 import pytest
@@ -146,3 +148,38 @@ def test_the_slowest_stage_is_named() -> None:
         assert stages.bottleneck == name
         assert stages.engine > 0
         assert stages.decoding >= stages.waiting > 0
+
+
+class Heavy:
+    """Stands for a picture that holds its bytes."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+
+
+def test_batches_keep_the_places_of_pictures_and_not_the_pictures() -> None:
+    alive: WeakSet[Heavy] = WeakSet()
+
+    def pictures() -> Iterator[Heavy]:
+        for number in range(20):
+            picture = Heavy(number)
+            alive.add(picture)
+            yield picture
+            del picture
+
+    pipeline = run_pipeline(
+        pictures(),
+        lambda picture: load(str(picture.number)),
+        infer,
+        batch_size=4,
+        decoders=1,
+        name=lambda picture: str(picture.number),
+        place=lambda picture: picture.number,
+    )
+    batches = list(pipeline)
+    assert [place for batch in batches for place in batch.places] == list(range(20))
+    assert [place for batch in batches for place in batch.slice(1, 3).places] == [
+        n for n in range(20) if n % 4 in (1, 2)
+    ]
+    gc.collect()
+    assert not alive

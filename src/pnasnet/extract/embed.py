@@ -49,6 +49,7 @@ def extract_columns(
     stages: Stages | None = None,
     watch: Callable[[T, Prepared], None] = lambda picture, prepared: None,
     known: Known | None = None,
+    place: Callable[[T], object] = lambda picture: None,
 ) -> Generator[Batch, None, None]:
     """Yield the vectors of all `columns`, a row for each picture, in order; each picture is decoded once.
 
@@ -61,6 +62,7 @@ def extract_columns(
         stages: accumulates the seconds.
         watch: called with each decoded picture, by several threads.
         known: vectors of contents computed before, which are not computed again.
+        place: returns what a batch keeps of a picture.
     """
     networks = {id(column.module): column for column in columns}  # one input for each
     targets = tuple(Target(column.module.image_size, column.preset) for column in networks.values())
@@ -79,6 +81,7 @@ def extract_columns(
         name=name,
         stages=stages,
         known=known,
+        place=place,
     )
 
 

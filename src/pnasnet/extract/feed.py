@@ -26,11 +26,10 @@ AHEAD = 32
 
 
 @dataclass(frozen=True)
-class Placed:
-    """A picture and the place of its row.
+class Place:
+    """The place of a picture's row.
 
     Attributes:
-        picture: the picture.
         unit: the number of its unit.
         row: the number of its row within the unit.
         last: whether the unit ends with it.
@@ -38,12 +37,19 @@ class Placed:
         part: the part in which its row replaces an earlier one; None for a new row.
     """
 
-    picture: Picture
     unit: int
     row: int
     last: bool = False
     rest: bool = False
     part: Part | None = None
+
+
+@dataclass(frozen=True)
+class Placed:
+    """A picture and the place of its row."""
+
+    picture: Picture
+    place: Place
 
     @property
     def name(self) -> str:
@@ -79,14 +85,14 @@ def _again(number: int, unit: Unit, known: Kept) -> Iterator[Placed]:
     try:
         for picture in _pictures(unit, row):
             if row in parts:
-                yield Placed(picture, number, row, part=parts.pop(row))
+                yield Placed(picture, Place(number, row, part=parts.pop(row)))
             row += 1
             if not parts:
                 return
     except ImageError as error:
         failure = error
     for row, part in parts.items():
-        yield Placed(Picture.failing(unit.name_at(row), failure), number, row, part=part)
+        yield Placed(Picture.failing(unit.name_at(row), failure), Place(number, row, part=part))
 
 
 def _rest_of(number: int, unit: Unit, row: int, *, outages_fail: bool) -> Iterator[Placed]:
@@ -95,7 +101,7 @@ def _rest_of(number: int, unit: Unit, row: int, *, outages_fail: bool) -> Iterat
     try:
         for picture in _pictures(unit, row):
             if previous is not None:
-                yield Placed(previous, number, row)
+                yield Placed(previous, Place(number, row))
                 row += 1
             previous = picture
     except ImageError as error:
@@ -103,7 +109,7 @@ def _rest_of(number: int, unit: Unit, row: int, *, outages_fail: bool) -> Iterat
     if previous is None and failure is None and begun == 0:
         failure = ImageError(f"{unit.name}: holds no picture")
     if previous is not None:
-        yield Placed(previous, number, row, last=failure is None)
+        yield Placed(previous, Place(number, row, last=failure is None))
         row += 1
     if failure is not None:
         yield from _failing(number, unit, row, failure, outages_fail=outages_fail)
@@ -114,10 +120,10 @@ def _failing(number: int, unit: Unit, row: int, failure: ImageError, *, outages_
     if isinstance(failure, UnreachableError) and outages_fail:
         failure = ImageError(str(failure))
     if isinstance(failure, UnreachableError) or unit.size is None or unit.size > _MOST_ROWS:
-        yield Placed(Picture.failing(unit.name_at(row), failure), number, row, last=True, rest=True)
+        yield Placed(Picture.failing(unit.name_at(row), failure), Place(number, row, last=True, rest=True))
         return
     for each in range(row, unit.size):
-        yield Placed(Picture.failing(unit.name_at(each), failure), number, each, last=each == unit.size - 1)
+        yield Placed(Picture.failing(unit.name_at(each), failure), Place(number, each, last=each == unit.size - 1))
 
 
 def _pictures(unit: Unit, start: int) -> Iterator[Picture]:

@@ -6,7 +6,7 @@ from itertools import groupby
 import pyarrow as pa
 
 from .contents import Contents
-from .feed import Placed
+from .feed import Place
 from .folder import FeatureFolder
 from .part import Part
 from .pipeline import Batch
@@ -19,7 +19,7 @@ PART_SECONDS = 60.0
 
 
 class Keeper:
-    """Collects batches whose pictures are `Placed`, and writes them: new rows as parts, others into their parts.
+    """Collects batches with a `Place` for each row, and writes them: new rows as parts, others into their parts.
 
     Attributes:
         seconds: time spent writing.
@@ -37,10 +37,10 @@ class Keeper:
     def add(self, batch: Batch) -> None:
         """Add the next rows. Raises `OutputError` if they cannot be written."""
         start = 0
-        for _, group in groupby(batch.pictures, _part_of):
+        for _, group in groupby(batch.places, _part_of):
             stop = start + len(list(group))
             piece = batch.slice(start, stop)
-            if self._pending and _part_of(self._pending[-1].pictures[-1]) != _part_of(piece.pictures[0]):
+            if self._pending and _part_of(self._pending[-1].places[-1]) != _part_of(piece.places[0]):
                 self.flush()
             self._pending.append(piece)
             start = stop
@@ -52,11 +52,11 @@ class Keeper:
         started, self._written = time.perf_counter(), time.monotonic()
         batches, self._pending = self._pending, []
         if batches:
-            places: list[Placed] = [place for batch in batches for place in batch.pictures]
+            places: list[Place] = [place for batch in batches for place in batch.places]
             self._write(places, batches, self._schema.table(batches))
             self.seconds += time.perf_counter() - started
 
-    def _write(self, places: list[Placed], batches: list[Batch], table: pa.Table) -> None:
+    def _write(self, places: list[Place], batches: list[Batch], table: pa.Table) -> None:
         rows = [row for batch in batches for row in batch.rows]
         unreachable = sum(row.unreachable for row in rows)
         first, last = places[0], places[-1]
@@ -73,6 +73,6 @@ class Keeper:
             self._contents.keep(part.name, found)
 
 
-def _part_of(placed: Placed) -> tuple[int, bool, Part | None]:
-    """Return what differs between pictures whose rows belong to different parts."""
-    return placed.unit, placed.rest, placed.part
+def _part_of(place: Place) -> tuple[int, bool, Part | None]:
+    """Return what differs between places in different parts."""
+    return place.unit, place.rest, place.part

@@ -89,12 +89,12 @@ class Batch:
     Attributes:
         rows: one for each picture.
         columns: the vectors [n, F] of the rows without error, in their order, by column.
-        pictures: what each row was made from, as it was handed to the pipeline.
+        places: what `run_pipeline` was told to keep of each picture.
     """
 
     rows: tuple[Row, ...]
     columns: Mapping[str, NDArray[np.floating]]
-    pictures: tuple[Any, ...] = ()
+    places: tuple[Any, ...] = ()
 
     @property
     def vectors(self) -> NDArray[np.floating]:
@@ -106,7 +106,7 @@ class Batch:
         first = sum(row.error is None for row in self.rows[:start])
         count = sum(row.error is None for row in self.rows[start:stop])
         columns = {name: vectors[first : first + count] for name, vectors in self.columns.items()}
-        return Batch(self.rows[start:stop], columns, self.pictures[start:stop])
+        return Batch(self.rows[start:stop], columns, self.places[start:stop])
 
 
 @dataclass
@@ -146,6 +146,7 @@ def run_pipeline(
     name: Callable[[T], str] = str,
     stages: Stages | None = None,
     known: Known | None = None,
+    place: Callable[[T], object] = lambda picture: None,
 ) -> Generator[Batch, None, None]:
     """Yield a row for each of `pictures`, in their order.
 
@@ -159,18 +160,19 @@ def run_pipeline(
         name: returns the name of a picture for its row.
         stages: accumulates the seconds.
         known: vectors of contents computed before, which are not computed again.
+        place: returns what a batch keeps of a picture, which itself may hold megabytes.
     """
     run = _Run(infer, stages or Stages(), known)
     loaded = map_ahead(
-        lambda picture: (picture, *_load_row(name(picture), picture, load)),
+        lambda picture: (place(picture), *_load_row(name(picture), picture, load)),
         pictures,
         workers=decoders,
         ahead=2 * batch_size + decoders,
         stages=run.stages,
     )
-    for picture, row, images, seconds in loaded:
+    for kept, row, images, seconds in loaded:
         run.stages.decoding += seconds
-        run.add(picture, row, images)
+        run.add(kept, row, images)
         if len(run.images) == batch_size or len(run.rows) == 4 * batch_size:
             yield run.batch()
     if run.rows:
@@ -185,17 +187,17 @@ class _Run:
     stages: Stages
     known: Known | None
     rows: list[Row] = field(default_factory=list)
-    pictures: list[Any] = field(default_factory=list)
+    kept: list[Any] = field(default_factory=list)
     images: list[tuple[Floats, ...]] = field(default_factory=list)
     vectors: list["int | Mapping[str, NDArray[np.floating]]"] = field(default_factory=list)
     """For each row without error: the index of its images, or its vectors if they are known."""
     places: dict[bytes, int] = field(default_factory=dict)
     """Index of images by digest."""
 
-    def add(self, picture: Any, row: Row, images: tuple[Floats, ...] | None) -> None:
+    def add(self, place: Any, row: Row, images: tuple[Floats, ...] | None) -> None:
         """Add a row, and its images unless its vectors are known or it failed."""
         self.rows.append(row)
-        self.pictures.append(picture)
+        self.kept.append(place)
         if images is None:
             return
         if self.known and row.digest:
@@ -216,8 +218,8 @@ class _Run:
         self.stages.engine += time.perf_counter() - started
         if self.known:
             columns = self._filled(columns, self.known)
-        batch = Batch(tuple(self.rows), columns, tuple(self.pictures))
-        self.rows, self.pictures, self.images, self.vectors, self.places = [], [], [], [], {}
+        batch = Batch(tuple(self.rows), columns, tuple(self.kept))
+        self.rows, self.kept, self.images, self.vectors, self.places = [], [], [], [], {}
         return batch
 
     def _filled(self, columns: Mapping[str, NDArray[np.floating]], known: Known) -> Mapping[str, NDArray[np.floating]]:

@@ -78,9 +78,9 @@ def failures_in(folder: FeatureFolder) -> Failures:
 
 def write_report(folder: FeatureFolder, settings: dict[str, Any], report: Report, failures: Failures) -> None:
     """Write `_report.json` and `_report.html` into the folder. Raises `OutputError`."""
-    said = _values(settings, report, failures, _engines(folder))
-    folder.write_json(REPORT_JSON, said)
-    write_text(folder.path / REPORT_HTML, _page(said, report))
+    values = _values(settings, report, failures, _engines(folder))
+    folder.write_json(REPORT_JSON, values)
+    write_text(folder.path / REPORT_HTML, _page(values, report))
 
 
 def move_report(folder: FeatureFolder, file: Path) -> None:
@@ -139,6 +139,6 @@ def _rates(report: Report) -> dict[str, float | None]:
     return {name: images / seconds if seconds else None for name, (images, seconds) in took.items()}
 
 
-def _page(said: dict[str, Any], report: Report) -> str:
+def _page(values: dict[str, Any], report: Report) -> str:
     pictures = [(name, base64.b64encode(jpeg).decode()) for name, jpeg in report.sample.thumbnails if jpeg]
-    return render("extract_report.html", {**said, "pictures": pictures, "stages": report.stages})
+    return render("extract_report.html", {**values, "pictures": pictures, "stages": report.stages})

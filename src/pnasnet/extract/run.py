@@ -158,6 +158,7 @@ def fill_units(
         report.stages,
         lambda placed, prepared: report.sample.offer(placed.picture, prepared),
         contents,
+        lambda placed: placed.place,
     )
     outage = _Outage(options.give_up)
     with closing(pictures), closing(batches), closing(contents) if contents else nullcontext():

@@ -33,10 +33,10 @@ class FeatureSchema:
     def of(cls, columns: Sequence[Column]) -> "FeatureSchema":
         """Describe columns; metadata that all of them share go to the schema, the others to the fields."""
         types = {column.name: column.type for column in columns}
-        said = {column.name: column.metadata() for column in columns}
-        first = next(iter(said.values()))
-        common = {key: value for key, value in first.items() if all(one.get(key) == value for one in said.values())}
-        own = {name: {k: v for k, v in one.items() if k not in common} for name, one in said.items()}
+        stated = {column.name: column.metadata() for column in columns}
+        first = next(iter(stated.values()))
+        common = {key: value for key, value in first.items() if all(one.get(key) == value for one in stated.values())}
+        own = {name: {k: v for k, v in one.items() if k not in common} for name, one in stated.items()}
         return cls(types, common, own)
 
     def schema(self) -> pa.Schema:
