@@ -1,4 +1,4 @@
-"""Writers of weights files for tests, honest ones and such as lie about themselves."""
+"""Writers of weights files for tests, sound ones and ones whose sizes and places are wrong."""
 
 import resource
 import signal
@@ -40,7 +40,7 @@ def chunk(index: int, value: bytes) -> bytes:
 
 @dataclass
 class Tensor:
-    """A tensor of a checkpoint; what is given beside its value is claimed in the index instead of the truth."""
+    """A tensor of a checkpoint; the index claims the other fields, if given, instead of the truth."""
 
     value: npt.NDArray[np.generic]
     dtype: int | None = None
@@ -67,7 +67,7 @@ def block(entries: list[tuple[int, bytes, bytes]], compression: int = 0) -> byte
 
 
 def table(blocks: list[bytes], handles: list[tuple[int, int]] | None = None) -> bytes:
-    """Return a table of the data blocks; `handles` are claimed instead of where the blocks are."""
+    """Return a table of the data blocks; it claims `handles`, if given, instead of their places."""
     data, found = b"", []
     for content in blocks:
         found.append((len(data), len(content) - 5))
@@ -82,7 +82,7 @@ def table(blocks: list[bytes], handles: list[tuple[int, int]] | None = None) -> 
 def write_checkpoint(
     prefix: Path, tensors: Mapping[str, Tensor | npt.NDArray[np.generic]], *, shards: int = 1, header: bytes = b""
 ) -> Path:
-    """Write a TensorFlow V2 checkpoint, all of whose data lies in the shards that its tensors name."""
+    """Write a TensorFlow V2 checkpoint, with each tensor in its shard."""
     data = [b""] * shards
     entries = [(0, b"", number(1, shards) + header)]
     for name, value in sorted(tensors.items(), key=lambda item: item[0].encode()):
@@ -114,9 +114,9 @@ def one_line(error: BaseException) -> str:
 
 @contextmanager
 def small_disk() -> Iterator[None]:
-    """Files may not grow beyond 4 KiB: writing more fails as on a full disk.
+    """Let no file grow beyond 4 KiB: writing more fails as on a full disk.
 
-    To be held for the failing call alone: the limit is the process's, and the test runner's own log is a file as well.
+    Use it for the failing call alone: the limit holds for the process, and the test runner writes a log.
     """
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)

@@ -120,6 +120,9 @@ def test_classes_are_the_likeliest_best_first(module: Module) -> None:
         assert [name for name, _ in found] == [module.labels[i] for i in order]
         assert [value for _, value in found] == pytest.approx(values.tolist(), rel=1e-4)
     assert len(module.classify(PHOTOS[0], top=99)[0]) == 10
+    for top in (0, -1):
+        with pytest.raises(InputError, match=f"top must be at least 1, not {top}"):
+            module.classify(PHOTOS, top=top)
 
 
 def test_urls_are_fetched_only_from_hosts_that_are_allowed(module: Module, expected: Any) -> None:

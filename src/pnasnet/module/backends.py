@@ -181,7 +181,6 @@ class TrainingBackend(Backend):
             "values": network.state_dict(),
             "training": [part.training for part in network.modules()],
             "trainable": [parameter.requires_grad for parameter in network.parameters()],
-            "drop_path_progress": network.drop_path_progress,
             "checkpoint_cells": network.checkpoint_cells,
         }
 
@@ -189,7 +188,6 @@ class TrainingBackend(Backend):
         """Restore what `state` returned."""
         network = self._network
         network.load_state_dict(state["values"])
-        network.drop_path_progress.copy_(state["drop_path_progress"])
         network.checkpoint_cells = state["checkpoint_cells"]
         for part, training in zip(network.modules(), state["training"], strict=True):
             part.training = training

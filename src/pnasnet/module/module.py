@@ -239,10 +239,13 @@ class Module:
     ) -> list[list[tuple[str, float]]]:
         """Return, for each picture, the `top` most probable classes as (name, probability), most probable first.
 
-        Arguments and errors are those of `embed`; also `InputError` if the network has no classifier.
+        Arguments and errors are those of `embed`; also `InputError` if the network has no classifier, or `top` is less
+        than 1.
         """
         if not self.model.spec.num_classes:
             raise InputError(f"{self.model.name} has no classifier: use embed")
+        if top < 1:
+            raise InputError(f"top must be at least 1, not {top}")
         names = self.model.labels or tuple(f"class {i}" for i in range(self.model.spec.num_classes))
         rows = self._run_pictures(pictures, "Predictions", preset, batch_size, allow_hosts)
         best = np.argsort(-rows, axis=1, kind="stable")[:, :top]
