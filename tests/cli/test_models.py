@@ -12,6 +12,7 @@ from pnasnet.architecture.zoo import NETWORKS, PUBLISHED, PublishedWeights
 from pnasnet.errors import WeightsNotFoundError
 
 from tests.helpers.cli_runs import HERE, PHOTOS, error_of, run
+from tests.helpers.weights_files import write_checkpoint
 
 HUB = HERE / "checkpoints/tiny_hub_tf2"
 
@@ -130,3 +131,21 @@ def test_export_errors(tmp_path: Path) -> None:
     assert "there is no folder" in error_of(run("export", model, tmp_path / "none/m.onnx"))
     assert "there is no folder" in error_of(run("export", model, tmp_path / "none/m.xml"))
     assert not list(tmp_path.iterdir())
+
+
+def test_weights_need_no_model_where_they_tell_theirs(tmp_path: Path) -> None:
+    Module("pnasnet_tiny").export(tmp_path / "own.safetensors")
+    photo = next(PHOTOS.glob("*.jpg"))
+    alone = run("classify", photo, "--weights", tmp_path / "own.safetensors", "--json", "--quiet")
+    assert alone.exit_code == 0, alone.output
+    assert alone.stdout == run("classify", photo, "--model", "pnasnet_tiny", "--json", "--quiet").stdout
+
+
+@pytest.mark.parametrize(("option", "value"), [([], 1), (["--moving-averages"], 1), (["--no-moving-averages"], 0)])
+def test_convert_chooses_moving_averages(tmp_path: Path, option: list[str], value: int) -> None:
+    name, plain = "final_layer/FC/biases", dict(Module("pnasnet_tiny").variables)
+    plain[name] = np.zeros(10, np.float32)
+    write_checkpoint(tmp_path / "m.ckpt", plain | {f"{name}/ExponentialMovingAverage": np.ones(10, np.float32)})
+    result = run("convert", tmp_path / "m.ckpt", tmp_path / "out.safetensors", *option)
+    assert result.exit_code == 0, result.output
+    assert Module(tmp_path / "out.safetensors").variables[name].max() == value
