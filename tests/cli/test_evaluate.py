@@ -191,3 +191,9 @@ def test_help_fits_the_line_and_has_an_example() -> None:
     assert "  pnasnet evaluate pnasnet_large ILSVRC2012_val/ --preset slim" in output
     assert output.startswith("Usage: pnasnet evaluate [OPTIONS] MODEL DATA\n")
     assert max(map(len, output.splitlines())) <= 100
+
+
+def test_a_model_in_the_place_of_data_is_told_where_it_belongs() -> None:
+    result = run("evaluate", "photos/", "pnasnet_tiny")
+    assert result.exit_code == 2
+    assert "pnasnet_tiny is a model, and comes first: pnasnet evaluate pnasnet_tiny photos/" in result.stderr

@@ -55,11 +55,14 @@ def evaluate(
     """
     from tqdm import tqdm
 
+    from ..architecture.zoo import find_named
     from ..evaluation import evaluate as evaluate_module
     from ..support.files import write_text
 
     if output:
         check_target(Path(output))
+    if find_named(data) and not Path(data).exists():
+        raise click.UsageError(f"{data} is a model, and comes first: pnasnet evaluate {data} {model.model}")
     pictures = _open(data, split, limit)
     show_logs(quiet=quiet)
     module = model.open()
