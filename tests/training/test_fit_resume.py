@@ -163,3 +163,22 @@ def test_early_end_goes_on_counting_after_a_stop(tmp_path: Path) -> None:
     resumed = run(tmp_path / "two", recipe, validation=swapped, patience=4)
     assert len(resumed.history) == len(whole.history) < 12
     assert_same(weights(resumed), weights(whole))
+
+
+def without_progress(value: Any) -> Any:
+    """Return a checkpoint's value without the buffer that earlier versions did not save."""
+    if not isinstance(value, dict):
+        return value
+    kept = {name: each for name, each in value.items() if not str(name).endswith("drop_path_progress")}
+    return type(value)({name: without_progress(each) for name, each in kept.items()})
+
+
+def test_checkpoint_of_an_earlier_version_is_resumed(tmp_path: Path, undisturbed: Fitted) -> None:
+    with pytest.raises(StoppedError):
+        run(tmp_path, validation=validation_pictures(), progress=stop_after(12, stop))
+    path = newest(tmp_path)
+    assert path is not None
+    checkpoint = torch.load(path, weights_only=True)
+    assert "network.drop_path_progress" in checkpoint["state_dict"]
+    torch.save(without_progress(checkpoint), path)
+    assert_same(weights(run(tmp_path, validation=validation_pictures())), weights(undisturbed))
