@@ -285,3 +285,9 @@ def test_the_shipped_model(tmp_path: Path) -> None:
     assert name.endswith("chelsea.jpg")
     assert similarity > 0.9
     assert np.isfinite(similarity)
+
+
+def test_a_photo_in_the_place_of_features_is_told_where_it_belongs() -> None:
+    result = run("similar", "features.parquet", "photo.jpg")
+    assert result.exit_code == 2
+    assert "FEATURES comes last: pnasnet similar photo.jpg features.parquet" in result.stderr

@@ -80,8 +80,12 @@ def similar(
       pnasnet similar --index features/
       pnasnet similar photos/a.jpg 'new/*.jpg' features/ -k 5
     """
+    from ..images.source import is_image_path
     from ..vectors import find_queries, open_features
 
+    if is_image_path(features):
+        shown = " ".join((features, *queries))
+        raise click.UsageError(f"{features} is a photo; FEATURES comes last: pnasnet similar {shown}")
     if not queries and not build:
         raise click.UsageError("name a picture and the features to search in, or build an index of these with --index")
     if html:
