@@ -315,3 +315,13 @@ def test_links_mount_points_and_the_current_folder(
     monkeypatch.setattr(Path, "is_mount", lambda path: True)
     with pytest.raises(OutputError, match="it is a mount point, which cannot be renamed; name a folder in it"):
         run(module, disk / "out", photos, mode="overwrite")
+
+
+def test_a_folder_of_others_beside_a_file_stays(module: Module, tmp_path: Path) -> None:
+    photos = write_folder(tmp_path / "photos", pictures(3))
+    run(module, tmp_path / "f.parquet", photos)
+    mine = write_folder(tmp_path / "f.partial", {"_report.json": b"mine", "notes.txt": b"mine"})
+    assert run(module, tmp_path / "f.parquet", photos).kept == 3
+    assert {path.name: path.read_bytes() for path in mine.iterdir()} == {"_report.json": b"mine", "notes.txt": b"mine"}
+    with pytest.raises(OutputError, match=r"f\.partial holds other files \(notes\.txt\)"):
+        run(module, tmp_path / "f.parquet", photos, mode="overwrite")

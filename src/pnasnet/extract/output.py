@@ -28,7 +28,7 @@ from ..support.locks import locked
 from ..support.progress import Progress, counter, silent
 from ..support.text import counted
 from .columns import Column
-from .folder import FeatureFolder, settings_hash
+from .folder import SETTINGS, FeatureFolder, settings_hash
 from .inputs import Inputs
 from .options import DEFAULTS, ExtractOptions
 from .part import parquet_writer, read_groups
@@ -147,7 +147,8 @@ class _Run:
                 self._start_over(folder)
             report = self._into(folder, partial(_join, folder, file, FeatureSchema.of(self.columns), self.settings))
         if not folder.differences(self.settings):
-            move_report(folder, file)
+            if (folder.path / SETTINGS).is_file():
+                move_report(folder, file)
             folder.remove()
         return report
 
