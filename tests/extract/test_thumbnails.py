@@ -9,9 +9,10 @@ from PIL import ExifTags, Image
 
 from pnasnet.extract import list_units, pictures_of, thumbnails
 from pnasnet.images import Limits
-from pnasnet.pictures import storage
 from pnasnet.pictures import tar as tar_files
+from pnasnet.pictures import tar_members
 from pnasnet.reports.pages import small_jpeg
+from pnasnet.support import http
 
 from tests.helpers.corpus import jpeg, parquet, pictures, tar, write_folder, zipped
 from tests.helpers.http_answers import body, http_server
@@ -52,8 +53,9 @@ def test_a_line_says_how_many_are_gone_and_why(tmp_path: Path, caplog: pytest.Lo
     assert (record.name, record.levelno) == ("pnasnet.extract.thumbnails", logging.WARNING)
     assert record.getMessage() == (
         f"11 of 17 pictures could not be opened: 4 such as {folder}/gone0.jpg: no such file: check the path; "
-        f"3 such as {tmp_path}/a.tar/00000.jpg: not there any more: written anew, or under another name; "
-        f"2 such as {folder}/no.jpg: not a JPEG, PNG, WebP, GIF, BMP or TIFF image: convert it, or leave it out; "
+        f"3 such as {tmp_path}/a.tar/00000.jpg: no longer there: written again, or under another name; "
+        f"2 such as {folder}/no.jpg: not an image of a known format (JPEG, PNG, WebP, GIF, "
+        "BMP, TIFF, AVIF, HEIC, JPEG XL, JPEG 2000): convert it, or leave it out; "
         "2 for other reasons"
     )
 
@@ -62,7 +64,7 @@ def test_nothing_is_believed_about_sizes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     (tmp_path / "a.tar").write_bytes(tar({"a.jpg": jpeg(0, 400), "b.jpg": jpeg(1)}))
-    monkeypatch.setattr(tar_files, "LIMITS", Limits(bytes=2000))
+    monkeypatch.setattr(tar_members, "LIMITS", Limits(bytes=2000))
     assert [jpeg is None for jpeg in thumbnails(rows(tmp_path / "a.tar"), 16)] == [True, False]
     assert (
         f"1 of 2 pictures could not be opened: 1 such as {tmp_path}/a.tar/a.jpg: more than the limit of 2,000"
@@ -99,7 +101,7 @@ def test_shards_are_opened_once_and_what_is_in_order_is_not_kept(
 
 
 def test_a_server_that_is_gone_costs_little(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
-    monkeypatch.setattr(storage, "_PAUSE", 0)
+    monkeypatch.setattr(http, "WAITS", (0, 0))
     with http_server({}) as url:
         pass
     assert list(thumbnails([f"{url}/{number}.jpg" for number in range(500)], 16)) == [None] * 500

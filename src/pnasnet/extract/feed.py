@@ -4,6 +4,7 @@ import errno
 import os
 import queue
 import threading
+from collections import deque
 from collections.abc import Generator, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -183,18 +184,28 @@ def _has_entries(folder: Path) -> bool:
         return False
 
 
+AHEAD_BYTES = 2**28
+"""Bytes that pictures read ahead may take together."""
+
+
 def read_ahead(items: Iterable[T], count: int) -> Generator[T, None, None]:
-    """Yield the items while a thread fetches up to `count` of those to come."""
+    """Yield the items while a thread fetches up to `count`, or `AHEAD_BYTES` bytes, of those to come."""
     waiting: queue.Queue[tuple[T | None, BaseException | None]] = queue.Queue(count)
+    held = deque[int]()  # bytes in memory of the items that wait
     stop = threading.Event()
 
     def put(entry: tuple[T | None, BaseException | None]) -> bool:
+        size = getattr(entry[0], "held", 0)
         while not stop.is_set():
+            if sum(held) + size > AHEAD_BYTES and held:  # one alone is never held up
+                stop.wait(0.01)
+                continue
             try:
+                held.append(size)
                 waiting.put(entry, timeout=0.1)
                 return True
             except queue.Full:
-                continue
+                held.pop()
         return False
 
     def fill() -> None:
@@ -212,6 +223,7 @@ def read_ahead(items: Iterable[T], count: int) -> Generator[T, None, None]:
     try:
         while True:
             item, end = waiting.get()
+            held.popleft()
             if isinstance(end, StopIteration):
                 return
             if end is not None:

@@ -1,40 +1,48 @@
 """Encoded pictures of the known formats to RGB pixels, or one clear `ImageError`."""
 
+import ctypes
+import importlib
 import io
 import threading
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFile
+from PIL.AvifImagePlugin import AvifImageFile
 from PIL.BmpImagePlugin import BmpImageFile
 from PIL.ExifTags import Base as ExifTag
 from PIL.GifImagePlugin import GifImageFile
+from PIL.Jpeg2KImagePlugin import Jpeg2KImageFile
 from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
-from PIL.TiffImagePlugin import TiffImageFile
+from PIL.TiffImagePlugin import BITSPERSAMPLE, PHOTOMETRIC_INTERPRETATION, TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
-from ..errors import ImageError
+from ..errors import ImageError, MissingExtraError
+from . import formats
+from .budget import PixelBudget
 from .jpeg import decode_jpeg
+from .metadata import plain_jpeg, plain_png
 from .source import LIMITS, Limits, Source, name_of, read_file
 
 Pixels = NDArray[np.uint8]
 
-# By first bytes, never by the file's name. Pillow's classes are called directly: `Image.open` would try some
-# forty formats more, and warn of large pictures by a limit that is not ours.
-_FORMATS: dict[bytes, type[ImageFile.ImageFile]] = {
-    b"\xff\xd8\xff": JpegImageFile,
-    b"\x89PNG\r\n\x1a\n": PngImageFile,
-    b"RIFF": WebPImageFile,
-    b"GIF8": GifImageFile,
-    b"BM": BmpImageFile,
-    b"II*\0": TiffImageFile,
-    b"MM\0*": TiffImageFile,
-    b"II+\0": TiffImageFile,
-    b"MM\0+": TiffImageFile,
+BUDGET = PixelBudget(LIMITS.pixels)
+
+# Pillow's classes are called directly: `Image.open` would try some forty formats more, and warn of large pictures by a
+# limit that is not ours.
+_READERS: dict[formats.Format, type[ImageFile.ImageFile]] = {
+    formats.JPEG: JpegImageFile,
+    formats.PNG: PngImageFile,
+    formats.WEBP: WebPImageFile,
+    formats.GIF: GifImageFile,
+    formats.BMP: BmpImageFile,
+    formats.TIFF: TiffImageFile,
+    formats.AVIF: AvifImageFile,
+    formats.JPEG_2000: Jpeg2KImageFile,
 }
 
 # EXIF orientation -> whether rows and columns are swapped first, then the step along the rows and the columns.
@@ -69,14 +77,15 @@ def decode(source: Source, *, exif: bool = False, fast_dct: bool = True, limits:
         InputError: `source` is of another type.
     """
     name = name_of(source)
-    with _image_errors(name), _quiet():
+    with _image_errors(name), _quiet(), BUDGET.scope():
+        picture: Image.Image
         if isinstance(source, Image.Image):
             limits.check_pixels(source.width, source.height, name)
             picture, pixels = source, _to_rgb(source)
         else:
-            data = _read(source, name, limits)
-            picture = _open(data, name)
+            picture, data = _open(_read(source, name, limits), name)
             limits.check_pixels(picture.width, picture.height, name)
+            BUDGET.take(picture.width * picture.height)
             if isinstance(picture, JpegImageFile):
                 pixels = decode_jpeg(data, picture, name, fast_dct=fast_dct)
             else:
@@ -92,22 +101,66 @@ def _read(source: Source, name: str, limits: Limits) -> bytes:
     return read_file(source, limits)
 
 
-def _open(data: bytes, name: str) -> ImageFile.ImageFile:
-    """Read the header only."""
-    for magic, plugin in _FORMATS.items():
-        if data.startswith(magic):
-            return plugin(io.BytesIO(data))
-    raise ImageError(f"{name}: not a JPEG, PNG, WebP, GIF, BMP or TIFF image: convert it, or leave it out")
+def _open(data: bytes, name: str) -> tuple[ImageFile.ImageFile, bytes]:
+    """Read the header only; return the file with it, without metadata that might be damaged."""
+    found = formats.format_of(data[:32])
+    if found is None:
+        known = ", ".join(known.name for known in formats.FORMATS)
+        raise ImageError(f"{name}: not an image of a known format ({known}): convert it, or leave it out")
+    if found is formats.JPEG:
+        data = plain_jpeg(data)
+    elif found is formats.PNG:
+        data = plain_png(data)
+    try:
+        return _reader(found)(io.BytesIO(data)), data
+    except MissingExtraError as error:  # one picture of many, perhaps
+        raise ImageError(f"{name}: {error}") from error
+
+
+_PACKAGES = {"heic": "pillow-heif", "jxl": "pillow-jxl-plugin"}
+
+
+def _reader(found: formats.Format) -> type[ImageFile.ImageFile]:
+    if found in _READERS:
+        return _READERS[found]
+    extra, module = ("heic", "pillow_heif") if found is formats.HEIC else ("jxl", "pillow_jxl.JpegXLImagePlugin")
+    try:
+        library = importlib.import_module(module)
+    except ImportError as error:
+        raise MissingExtraError.of(_PACKAGES[extra], extra, f"reading {found.name}") from error
+    reader: type[ImageFile.ImageFile]
+    reader = library.HeifImageFile if found is formats.HEIC else library.JXLImageFile
+    return reader
 
 
 def _to_rgb(picture: Image.Image) -> Pixels:
     picture.load()
     if picture.mode.startswith("I;16"):
-        high = (np.asarray(picture) >> 8).astype(np.uint8)
-        return np.repeat(high[..., None], 3, axis=2)
+        return np.repeat(_high_bits(picture)[..., None], 3, axis=2)
     if picture.mode in ("I", "F"):  # Pillow would clip them at 255
         raise ValueError("its 32-bit samples have no known range; save it with 8 or 16 bits")
     return np.asarray(picture if picture.mode == "RGB" else picture.convert("RGB"))  # which copies, even RGB
+
+
+def _high_bits(picture: Image.Image) -> Pixels:
+    """Return the high eight bits of grey samples; a TIFF says how many bits they have, and whether 0 is white."""
+    bits, inverted = 16, False
+    if isinstance(picture, TiffImageFile):
+        bits = int(picture.tag_v2.get(BITSPERSAMPLE, (16,))[0])
+        inverted = picture.tag_v2.get(PHOTOMETRIC_INTERPRETATION) == 0
+    high = (np.asarray(picture) >> (bits - 8)).astype(np.uint8)
+    return 255 - high if inverted else high
+
+
+def _silence_libtiff() -> None:
+    """Keep libtiff, inside Pillow, from writing to standard error by itself; its errors are raised by Pillow."""
+    with suppress(AttributeError, OSError):
+        library = ctypes.CDLL(Image.core.__file__)
+        library.TIFFSetErrorHandler(None)
+        library.TIFFSetWarningHandler(None)
+
+
+_silence_libtiff()
 
 
 def _upright(pixels: Pixels, picture: Image.Image) -> Pixels:

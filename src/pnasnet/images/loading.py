@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import ImageError
-from .decoding import decode
+from .decoding import BUDGET, decode
 from .presets import Preset, check_size, get_preset, transform
 from .resize import Size
 from .source import LIMITS, Limits, Source, name_of
@@ -68,17 +68,18 @@ def load_each(
     sizes = [check_size(target.size) for target in targets]  # before the costly part
     decoded: dict[tuple[bool, bool], NDArray[np.uint8]] = {}
     loaded = []
-    for size, target in zip(sizes, targets, strict=True):
-        preset = target.preset
-        way = (preset.exif if exif is None else exif, preset.fast_dct)
-        if way not in decoded:
-            decoded[way] = decode(source, exif=way[0], fast_dct=way[1], limits=limits)
-        pixels = decoded[way]
-        try:
-            image = transform(pixels, size, preset)
-        except ImageError as error:
-            raise ImageError(f"{name_of(source)}: {error}") from None
-        loaded.append(Loaded(image, pixels.shape[1], pixels.shape[0]))
+    with BUDGET.scope():
+        for size, target in zip(sizes, targets, strict=True):
+            preset = target.preset
+            way = (preset.exif if exif is None else exif, preset.fast_dct)
+            if way not in decoded:
+                decoded[way] = decode(source, exif=way[0], fast_dct=way[1], limits=limits)
+            pixels = decoded[way]
+            try:
+                image = transform(pixels, size, preset)
+            except ImageError as error:
+                raise ImageError(f"{name_of(source)}: {error}") from None
+            loaded.append(Loaded(image, pixels.shape[1], pixels.shape[0]))
     return loaded
 
 

@@ -8,10 +8,11 @@ from pathlib import Path
 from PIL import Image
 
 from ..errors import ImageError, InputError
+from .formats import FORMATS
 
 Source = str | os.PathLike[str] | bytes | bytearray | memoryview | Image.Image
 
-EXTENSIONS = frozenset({".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff"})
+EXTENSIONS = frozenset(suffix for known in FORMATS for suffix in known.suffixes)
 
 
 @dataclass(frozen=True)

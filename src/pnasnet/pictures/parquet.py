@@ -72,10 +72,10 @@ class RowGroup(Unit):
         """Yield the rows of the open file, from number `start` on."""
         folder, access = folder_of(self.path), Access(self.roots, self.hosts)
         batches = file.iter_batches(_BATCH, row_groups=[self.group], columns=[self.column])
-        cells = (cell for batch in batches for cell in batch.column(0))
-        for number, cell in enumerate(islice(cells, start, None), start):
+        cells = ((cell, batch.nbytes // len(batch)) for batch in batches for cell in batch.column(0))
+        for number, (cell, held) in enumerate(islice(cells, start, None), start):
             name = self.name_at(number)
-            yield Picture(name, partial(picture_in, cell, folder, access, name))
+            yield Picture(name, partial(picture_in, cell, folder, access, name), held)
 
 
 @dataclass(frozen=True)
