@@ -170,7 +170,7 @@ def test_the_first_failures_are_shown_and_all_are_counted(tmp_path: Path) -> Non
     ("arguments", "message"),
     [
         (["nowhere.jpg", *MODEL], "'nowhere.jpg' does not exist"),
-        (["empty", *MODEL], "'empty' holds no picture, and neither do its folders: looked for .bmp"),
+        (["empty", *MODEL], "'empty' holds no picture, and neither do its folders: looked for .avif"),
         (["photos", *MODEL, "-o", "none/f.parquet"], "cannot write none/f.parquet: there is no folder none; create"),
         (["photos", *MODEL, "-o", "photos"], "photos holds other files (astronaut.jpg): name a new folder"),
         (["photos", *MODEL, "--files-from", "none.txt"], "cannot read 'none.txt'"),

@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageFile
+from PIL import Image, ImageFile, _imaging
 from PIL.AvifImagePlugin import AvifImageFile
 from PIL.BmpImagePlugin import BmpImageFile
 from PIL.ExifTags import Base as ExifTag
@@ -155,7 +155,7 @@ def _high_bits(picture: Image.Image) -> Pixels:
 def _silence_libtiff() -> None:
     """Keep libtiff, inside Pillow, from writing to standard error by itself; its errors are raised by Pillow."""
     with suppress(AttributeError, OSError):
-        library = ctypes.CDLL(Image.core.__file__)
+        library = ctypes.CDLL(_imaging.__file__)
         library.TIFFSetErrorHandler(None)
         library.TIFFSetWarningHandler(None)
 
