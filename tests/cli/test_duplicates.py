@@ -77,7 +77,7 @@ def test_page_of_pictures_in_shards(tmp_path: Path) -> None:
     result = run("duplicates", features, "--html", tmp_path / "d.html")
     assert result.exit_code == 0, result.output
     assert result.stderr == (
-        f"1 of 4 pictures could not be opened: 1 such as {names[2]}: not there any more: written anew, "
+        f"1 of 4 pictures could not be opened: 1 such as {names[2]}: no longer there: written again, "
         f"or under another name\n{tmp_path}/d.html: written\n"
     )
     page = Page((tmp_path / "d.html").read_text("utf-8"))
