@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -16,9 +17,10 @@ from torch.func import functional_call, grad, vmap
 from pnasnet.architecture.cells import CellSpec
 from pnasnet.architecture.plan import resolve
 from pnasnet.architecture.spec import NetworkSpec
-from pnasnet.errors import InputError
+from pnasnet.errors import InputError, SpecError
 from pnasnet.lowering.torch_network import Network
 from pnasnet.lowering.torch_sizes import sharing_weights
+from pnasnet.module.module import Module
 
 # Both kinds of halving, padding that torch's convolutions lack, pooling over the edge, and maps of odd size.
 CELL = CellSpec.of([("sep3", 1, "max3", 0), ("identity", 0, "avg3", 1), ("dil3", 2, "conv1x3_3x1", 0)])
@@ -173,3 +175,16 @@ def test_another_size_than_the_plans_is_refused(size: tuple[int, int]) -> None:
 def test_other_things_than_images_are_refused(images: Tensor) -> None:
     with pytest.raises(InputError, match=r"images must be \[batch, 18, 21, 3\], float in \[0, 1\], not \["):
         network()(images)
+
+
+def test_network_of_numpys_numbers_is_trained_saved_and_opened(tmp_path: Path) -> None:
+    classes = np.array([0, 2]).max() + 1
+    module = Module("pnasnet_tiny", num_classes=classes, trainable=True, tags={"train"})
+    module(torch.rand(2, 32, 32, 3), signature="image_classification").sum().backward()
+    module.export(tmp_path / "mine.safetensors")
+    assert Module(tmp_path / "mine.safetensors").model.spec.num_classes == 3
+    for wrong in (2.0, "3", True):
+        with pytest.raises(SpecError, match="num_classes must be a whole number"):
+            Module("pnasnet_tiny", num_classes=wrong, trainable=True)  # type: ignore[arg-type]
+    with pytest.raises(SpecError, match="images of 4x5 are too small for this network: use at least 5x5"):
+        Module("pnasnet_tiny", image_size=(4, 5))
