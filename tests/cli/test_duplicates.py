@@ -32,13 +32,14 @@ def test_table(features: Path) -> None:
     assert result.exit_code == 0, result.output
     assert result.stdout.splitlines() == [
         "group 1",
-        "   1.0000      640x480  a.jpg",
-        "   0.9950      640x480  <b>.jpg",
-        r"   0.9806      640x480  c\n.jpg",
+        "  keep   1.0000      640x480  a.jpg",
+        "         0.9950      640x480  <b>.jpg",
+        r"         0.9806      640x480  c\n.jpg",
         "group 2",
-        f"   1.0000      640x480  {PHOTOS}/chelsea.jpg",
-        f"   1.0000      640x480  {PHOTOS}/coffee.jpg",
-        "2 groups with 5 of 5 pictures, similarity 0.95 or more",
+        f"  keep   1.0000      640x480  {PHOTOS}/chelsea.jpg",
+        f"         1.0000      640x480  {PHOTOS}/coffee.jpg",
+        "2 groups with 5 of 5 pictures, similarity 0.95 or more; keep: the picture with the most pixels, the first row "
+        "among equals",
     ]
     assert (
         "1 group with 2 of 5 pictures, similarity 1 or more" in run("duplicates", features, "--threshold", "1").stdout
@@ -54,11 +55,12 @@ def test_json(features: Path) -> None:
         "similarity": pytest.approx(1),
         "width": 640,
         "height": 480,
+        "keep": False,
     }
 
 
 def test_page(features: Path, tmp_path: Path) -> None:
-    assert run("duplicates", features, "--html", tmp_path / "d.html").exit_code == 0
+    assert run("duplicates", features, "--html", tmp_path / "d.html", "--root", PHOTOS).exit_code == 0
     page = Page((tmp_path / "d.html").read_text("utf-8"))
     assert page.tags["img"] == 2
     assert page.text.count("cannot be opened") == 3
@@ -74,7 +76,7 @@ def test_page_of_pictures_in_shards(tmp_path: Path) -> None:
         str(parquet(tmp_path / "p.parquet", [photo])) + "#0"
     ]
     features = write_features(tmp_path / "f.parquet", np.ones((4, 5), np.float32), names)
-    result = run("duplicates", features, "--html", tmp_path / "d.html")
+    result = run("duplicates", features, "--html", tmp_path / "d.html", "--root", tmp_path)
     assert result.exit_code == 0, result.output
     assert result.stderr == (
         f"1 of 4 pictures could not be opened: 1 such as {names[2]}: no longer there: written again, "
@@ -88,8 +90,8 @@ def test_page_of_pictures_in_shards(tmp_path: Path) -> None:
 def test_no_duplicates(tmp_path: Path) -> None:
     features = write_features(tmp_path / "f.parquet", np.eye(4, dtype=np.float32))
     result = run("duplicates", features, "--html", tmp_path / "d.html")
-    assert result.stdout == "0 groups with 0 of 4 pictures, similarity 0.95 or more\n"
-    assert "There are none to show." in Page((tmp_path / "d.html").read_text("utf-8")).text
+    assert result.stdout.startswith("0 groups with 0 of 4 pictures, similarity 0.95 or more; keep:")
+    assert "No pictures to show." in Page((tmp_path / "d.html").read_text("utf-8")).text
 
 
 def test_with_and_without_an_index(features: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -118,6 +120,6 @@ def test_errors_are_one_line(features: Path, tmp_path: Path, monkeypatch: pytest
             assert "give a cosine similarity above 0, at most 1" in message
     assert "does not exist" in error_of(run("duplicates", tmp_path / "none"))
     (tmp_path / "f.parquet.index").mkdir()
-    assert "holds no finished index: go on building it with --index" in error_of(run("duplicates", features))
+    assert "holds no finished index: finish it with --index" in error_of(run("duplicates", features))
     nothing = write_features(tmp_path / "n.parquet", clustered(2), failed=[0, 1])
     assert "holds no vectors" in error_of(run("duplicates", nothing))

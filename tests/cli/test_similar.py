@@ -107,7 +107,7 @@ def test_a_folder_that_grows(tmp_path: Path) -> None:
     write_features(folder / "part-0.parquet", clustered(20))
     assert run("similar", "part-0/3.jpg", folder, "--index").exit_code == 0
     write_features(folder / "part-1.parquet", clustered(20))  # the same once more
-    assert "lacks 1 of 2 parts: go on building it with --index, or search with --exact" in error_of(
+    assert "lacks 1 of 2 parts: finish it with --index, or search with --exact" in error_of(
         run("similar", "part-0/3.jpg", folder)
     )
     for option in ("--exact", "--index"):
@@ -160,7 +160,21 @@ def test_pictures_in_shards_and_behind_urls(tmp_path: Path) -> None:
             tmp_path / "cut.tar",
             f"{url}/{first}",
         ]
-        result = run("similar", *queries, features, *ENGINE, "-q", "-k", "1", "--html", page)
+        result = run(
+            "similar",
+            *queries,
+            features,
+            *ENGINE,
+            "-q",
+            "-k",
+            "1",
+            "--html",
+            page,
+            "--allow-url-host",
+            "127.0.0.1",
+            "--allow-url-host",
+            "localhost",
+        )
         shard.unlink()
         known = run(
             "similar", shard / rest[0], f"{url}/{first}", features, "-q", "-k", "3", "--html", tmp_path / "2.html"
@@ -236,10 +250,29 @@ def test_the_features_model_may_have_moved(tmp_path: Path, photos: Path, feature
     )
 
 
+def test_features_named_before_a_folder_of_photos(photos: Path, features: Path) -> None:
+    result = run("similar", features, photos)
+    assert result.exit_code == 2
+    message = (
+        f"{photos} holds no features, but {features} does; FEATURES comes last: pnasnet similar {photos} {features}"
+    )
+    assert message in result.stderr
+
+
+def test_features_without_metadata_need_a_model(tmp_path: Path, photos: Path, features: Path) -> None:
+    pq.write_table(pq.read_table(features).replace_schema_metadata({}), features)
+    shutil.copy(photos / "coffee.jpg", tmp_path / "new.jpg")
+    asked = ("similar", tmp_path / "new.jpg", features, "-k", "1")
+    assert "does not say which model computed its vectors: name it with --model" in error_of(run(*asked, "-q"))
+    result = run(*asked, *MODEL)
+    assert listed(result.stdout)[f"{tmp_path}/new.jpg"] == [(1.0, f"{photos}/coffee.jpg")]
+    assert "that its vectors are comparable cannot be checked" in result.stderr
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["a.jpg", "none.parquet"], "none.parquet does not exist: give a file or folder that pnasnet embed wrote"),
+        (["a.jpg", "none.parquet"], "none.parquet does not exist: give a Parquet file with vectors, or a folder of"),
         (["a.jpg", "text.parquet"], "text.parquet cannot be read as Parquet"),
         (["a.jpg", "empty"], "empty holds no features: there is no part-*.parquet in it"),
         (["a.jpg", "f.parquet"], "'a.jpg' does not exist: check the path"),
@@ -272,7 +305,7 @@ def test_no_neighbour_at_all() -> None:
 def test_without_a_question() -> None:
     result = run("similar", "f.parquet")
     assert result.exit_code == 2
-    assert "name a picture and the features to search in, or build an index of these with --index" in result.stderr
+    assert "name a photo and the features to search in, or build their index with --index" in result.stderr
 
 
 def test_the_shipped_model(tmp_path: Path) -> None:

@@ -249,13 +249,13 @@ def test_readers_meanwhile_and_an_index_that_grows(module: Module, tmp_path: Pat
         run(module, out, folder, mode="add", progress=StopAfter(3))
     unfinished = open_features(out)
     assert 10 < unfinished.rows < 15
-    with pytest.raises(InputError, match="lacks 1 of 4 parts: go on building it with --index"):
+    with pytest.raises(InputError, match="lacks 1 of 4 parts: finish it with --index"):
         open_index(unfinished)
-    copied: list[int] = []
-    build_index(unfinished, progress=copied.append).close()
+    copied = [0, 0]
+    build_index(unfinished, progress=lambda stage, done, total: copied.__setitem__(0, done)).close()
     run(module, out, folder, mode="add")
     features = open_features(out)
-    build_index(features, progress=copied.append).close()
+    build_index(features, progress=lambda stage, done, total: copied.__setitem__(1, done)).close()
     assert sum(copied) == 4  # of the five that are new one has failed; none of the ten is read again
     index = open_index(features)
     assert index is not None

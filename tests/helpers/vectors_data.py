@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -60,7 +61,7 @@ def clustered(count: int, length: int = 40, seed: int = 0, clusters: int = 8) ->
     return vectors
 
 
-def cosines(queries: NDArray[np.float32], vectors: NDArray[np.float32]) -> NDArray[np.float64]:
+def cosines(queries: NDArray[np.floating[Any]], vectors: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
     """Return all similarities, in double precision."""
     a, b = queries.astype(np.float64), vectors.astype(np.float64)
     result: NDArray[np.float64] = a @ b.T / (np.linalg.norm(a, axis=1)[:, None] * np.linalg.norm(b, axis=1)[None])

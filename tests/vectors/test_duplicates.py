@@ -1,13 +1,17 @@
 """Near duplicates: against all pairs, in chains, among many copies."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from numpy.typing import NDArray
 
 from pnasnet.errors import InputError
 from pnasnet.vectors import THRESHOLD, Group, build_index, duplicates, find_duplicates, open_features
+from pnasnet.vectors.sketch import unit
 
 from tests.helpers.vectors_data import clustered, cosines, write_features
 
@@ -22,19 +26,17 @@ def members(groups: list[Group]) -> list[list[int]]:
     return [group.ids.tolist() for group in groups]
 
 
-def connected(vectors: NDArray[np.float32], threshold: float) -> list[list[int]]:
-    """Return the groups by brute force."""
-    alike = cosines(vectors, vectors) >= threshold
-    left, found = set(range(len(vectors))), []
+def expected_groups(vectors: NDArray[np.float32], threshold: float, order: Sequence[int]) -> list[list[int]]:
+    """Return the groups by brute force: the picture to keep, and what belongs to it."""
+    rounded = unit(vectors).astype(np.float16).astype(np.float32)  # as the index has them
+    alike = cosines(rounded, rounded) >= threshold
+    left, found = list(order), []
     while left:
-        group, reached = set(), {min(left)}
-        while reached:
-            group |= reached
-            reached = {int(j) for i in reached for j in np.flatnonzero(alike[i])} - group
-        left -= group
+        group = [left[0], *(other for other in left[1:] if alike[left[0], other])]
+        left = [other for other in left if other not in group]
         if len(group) > 1:
-            found.append(sorted(group))
-    return found
+            found.append(group)
+    return sorted(found, key=lambda group: (-len(group), group[0]))
 
 
 @pytest.mark.parametrize("threshold", [0.9, 0.95, 0.98, 0.995])
@@ -47,9 +49,13 @@ def test_the_groups_of_all_pairs(tmp_path: Path, threshold: float, monkeypatch: 
     vectors[150:] = vectors[:150] + rng.uniform(0, 0.5, (150, 1)).astype(np.float32) * rng.random(
         (150, 300), np.float32
     )
-    expected = connected(vectors, threshold)
+    expected = expected_groups(vectors, threshold, range(300))
     assert expected
-    assert members(groups_of(tmp_path, vectors, threshold)) == expected
+    found = groups_of(tmp_path, vectors, threshold)
+    assert [(ids[0], sorted(ids)) for ids in members(found)] == [(ids[0], sorted(ids)) for ids in expected]
+    for group in found:
+        assert group.similarities.min() >= threshold - 1e-3
+        assert (np.diff(group.similarities) <= 1e-6).all()
 
 
 def test_exact_duplicates_at_one(tmp_path: Path) -> None:
@@ -61,12 +67,22 @@ def test_exact_duplicates_at_one(tmp_path: Path) -> None:
     assert group.similarities.max() <= 1
 
 
-def test_a_chain_is_one_group(tmp_path: Path) -> None:
+def test_a_chain_is_cut_where_it_leaves_the_picture_to_keep(tmp_path: Path) -> None:
     angles = np.array([0.0, 0.2, 0.4, 0.6, 2.0])
     vectors = np.column_stack([np.cos(angles), np.sin(angles)]).astype(np.float32)
-    (group,) = groups_of(tmp_path, vectors, 0.97)
-    assert group.ids.tolist() == [0, 1, 2, 3]
-    np.testing.assert_allclose(group.similarities, np.cos(angles[:4]), atol=1e-3)
+    first, second = groups_of(tmp_path, vectors, 0.97)
+    assert [first.ids.tolist(), second.ids.tolist()] == [[0, 1], [2, 3]]
+    np.testing.assert_allclose(first.similarities, [1, np.cos(0.2)], atol=1e-3)
+
+
+def test_the_picture_with_the_most_pixels_is_kept(tmp_path: Path) -> None:
+    """And the largest group comes first."""
+    path = write_features(tmp_path / "f.parquet", np.eye(9, dtype=np.float32)[[0, 0, 1, 1, 1, 1, 2]])
+    table = pq.read_table(path)
+    widths = pa.array([10, 20, 5, None, 9, 9, 99], pa.int32())
+    pq.write_table(table.set_column(table.schema.get_field_index("width"), "width", widths), path)
+    with build_index(open_features(path)) as index:
+        assert members(find_duplicates(index)) == [[4, 2, 3, 5], [1, 0]]
 
 
 def test_many_copies_are_compared_once_each(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -97,10 +113,10 @@ def test_pictures_without_a_direction_are_not_alike(tmp_path: Path) -> None:
 
 def test_progress_counts_all(tmp_path: Path) -> None:
     features = open_features(write_features(tmp_path / "f.parquet", clustered(30)))
-    seen: list[int] = []
+    seen: list[tuple[str, int, int | None]] = []
     with build_index(features) as index:
-        find_duplicates(index, progress=seen.append)
-    assert sum(seen) == 30
+        find_duplicates(index, progress=lambda *told: seen.append(told))
+    assert seen[-1] == ("compare", 30, 30)
 
 
 @pytest.mark.parametrize("threshold", [0, -1, 1.01, float("nan")])

@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 
 from pnasnet.errors import InputError, MissingExtraError, OutputError, UnknownNameError
+from pnasnet.pictures import Access
 from pnasnet.vectors import (
     ExploreOptions,
     PictureMap,
@@ -31,6 +32,7 @@ from tests.helpers.html_page import Page
 from tests.helpers.vectors_data import clustered, cosines, write_features
 
 PCA = ExploreOptions(projection="pca")
+OPEN = Access((str(PHOTOS),))
 CHELSEA, COFFEE = str(PHOTOS / "chelsea.jpg"), str(PHOTOS / "coffee.jpg")
 AWKWARD = "</script><script>alert(1)</script>\u2028 {{ 7 * 7 }}.jpg"
 
@@ -77,8 +79,8 @@ def test_very_few(tmp_path: Path, count: int) -> None:
     assert shown.points.shape == (count, 2)
     assert np.isfinite(shown.points).all()
     assert shown.neighbours.shape == (count, count - 1)
-    write_atlas(tmp_path / "t.parquet", shown, PCA)
-    assert data_of(map_page(shown, "t", PCA))["names"] == [f"{i}.jpg" for i in range(count)]
+    write_atlas(tmp_path / "t.parquet", shown, PCA, OPEN)
+    assert data_of(map_page(shown, "t", PCA, OPEN))["names"] == [f"{i}.jpg" for i in range(count)]
 
 
 def test_a_sample_is_spread_evenly(tmp_path: Path) -> None:
@@ -86,7 +88,7 @@ def test_a_sample_is_spread_evenly(tmp_path: Path) -> None:
     assert [picture.path for picture in shown.pictures] == [f"{i}.jpg" for i in (0, 19, 39, 59, 79, 99, 119)]
     assert shown.total == 120
     assert shown.neighbours.max() < 7
-    assert "7 pictures, spread evenly over 120," in Page(map_page(shown, "t", PCA)).text
+    assert "7 pictures, spread evenly over 120," in Page(map_page(shown, "t", PCA, OPEN)).text
 
 
 def test_umap(tmp_path: Path) -> None:
@@ -119,7 +121,7 @@ def test_few_pictures_are_placed_by_principal_components(count: int, used: str) 
 
 def test_table_for_embedding_atlas(tmp_path: Path) -> None:
     shown = mapped(tmp_path, names=(CHELSEA, AWKWARD))
-    write_atlas(tmp_path / "t.parquet", shown, PCA)
+    write_atlas(tmp_path / "t.parquet", shown, PCA, OPEN)
     table = pq.read_table(tmp_path / "t.parquet")
     assert {field.name: str(field.type) for field in table.schema} == {
         "path": "string",
@@ -138,12 +140,12 @@ def test_table_for_embedding_atlas(tmp_path: Path) -> None:
     np.testing.assert_allclose(first["neighbors"]["distances"], shown.distances[0])
     assert (first["x"], first["y"]) == tuple(shown.points[0])
     with pytest.raises(OutputError, match=r"cannot write .*none/t\.parquet"):
-        write_atlas(tmp_path / "none/t.parquet", shown, PCA)
+        write_atlas(tmp_path / "none/t.parquet", shown, PCA, OPEN)
 
 
 def test_page(tmp_path: Path) -> None:
     shown = mapped(tmp_path, names=(CHELSEA, COFFEE, AWKWARD))
-    text = map_page(shown, "Map of <f>", PCA)
+    text = map_page(shown, "Map of <f>", PCA, OPEN)
     page, data = Page(text), data_of(text)
     assert "120 pictures placed by their principal components" in page.text.replace(" ,", ",")
     assert "118 pictures could not be opened." in page.text
@@ -163,7 +165,7 @@ def test_page(tmp_path: Path) -> None:
 def test_only_so_many_thumbnails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(explore, "PAGE_THUMBNAILS", 5)
     shown = mapped(tmp_path, count=20, names=(CHELSEA,) * 20)
-    images = data_of(map_page(shown, "t", PCA))["images"]
+    images = data_of(map_page(shown, "t", PCA, OPEN))["images"]
     assert isinstance(images, dict)
     assert list(images) == ["0", "4", "9", "14", "19"]
 

@@ -14,16 +14,21 @@ from pnasnet.errors import InputError, UnknownNameError
 from pnasnet.extract import Batch, Row
 from pnasnet.extract.part import Part
 from pnasnet.extract.schema import FeatureSchema
-from pnasnet.vectors import Picture, features, open_features
+from pnasnet.vectors import Entry, Features, open_features, parts
 from pnasnet.vectors.features import make_id, split_ids
 
 from tests.helpers.vectors_data import METADATA, clustered, write_features
 
 
+def ids_of(opened: Features, paths: list[str]) -> dict[str, int]:
+    """Return the rows of the paths that have a vector."""
+    return {path: found for path, (found, _) in opened.lookup(paths).items()}
+
+
 def test_blocks_hold_all_usable_rows_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     vectors = clustered(50)
     opened = open_features(write_features(tmp_path / "f.parquet", vectors, failed=[0, 7, 30]))
-    monkeypatch.setattr(features, "_BLOCK_BYTES", 10 * 4 * 40)  # ten rows
+    monkeypatch.setattr(parts, "_BLOCK_BYTES", 10 * 4 * 40)  # ten rows
     blocks = list(opened.blocks())
     assert max(len(block.ids) for block in blocks) <= 10
     ids = np.concatenate([block.ids for block in blocks])
@@ -44,13 +49,13 @@ def test_a_part_that_embed_writes(tmp_path: Path) -> None:
     opened = open_features(tmp_path / "f.parquet")
     (block,) = opened.blocks()
     assert block.vectors.tolist() == [[1, 1, 1]]
-    assert opened.pictures(block.ids) == [Picture("a.jpg", 4, 5)]
+    assert opened.entries(block.ids) == [Entry("a.jpg", 4, 5)]
 
 
 def test_paths_that_are_not_utf_8_are_found(tmp_path: Path) -> None:
     path = os.fsdecode(b"photos/caf\xe9.jpg")
     opened = open_features(write_features(tmp_path / "f.parquet", clustered(2), ["a.jpg", r"photos/caf\xe9.jpg"]))
-    assert opened.find([path, "b.jpg"]) == {path: 1}
+    assert ids_of(opened, [path, "b.jpg"]) == {path: 1}
 
 
 def test_folder_of_parts(tmp_path: Path) -> None:
@@ -74,7 +79,7 @@ def test_rows_by_their_ids(tmp_path: Path) -> None:
         write_features(tmp_path / f"part-{number}.parquet", vectors, failed=[1])
     opened = open_features(tmp_path)
     ids = np.array([make_id(1, 19), make_id(0, 0), make_id(1, 0), make_id(0, 8)])
-    assert [picture.path for picture in opened.pictures(ids)] == [
+    assert [picture.path for picture in opened.entries(ids)] == [
         "part-1/19.jpg",
         "part-0/0.jpg",
         "part-1/0.jpg",
@@ -86,14 +91,14 @@ def test_rows_by_their_ids(tmp_path: Path) -> None:
 def test_rows_by_their_paths(tmp_path: Path) -> None:
     write_features(tmp_path / "part-0.parquet", clustered(3), ["a", "b", "c"], failed=[1])
     write_features(tmp_path / "part-1.parquet", clustered(3), ["b", "a", "d\\xff"])
-    found = open_features(tmp_path).find(["d\\xff", "a", "b", "nowhere"])
+    found = ids_of(open_features(tmp_path), ["d\\xff", "a", "b", "nowhere"])
     assert found == {"a": 0, "b": make_id(1, 0), "d\\xff": make_id(1, 2)}
 
 
 def test_paths_are_fetched_for_many_row_groups_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     names = [f"{row}.jpg" for row in range(60)]
     opened = open_features(write_features(tmp_path / "f.parquet", clustered(60), names, failed=[20, 59]))  # groups of 7
-    monkeypatch.setattr(features, "_ROWS_AT_ONCE", 25)
+    monkeypatch.setattr(parts, "_ROWS_AT_ONCE", 25)
     read, files = list[list[int]](), pq.ParquetFile
 
     class Noting(files):  # type: ignore[misc, valid-type]
@@ -103,11 +108,11 @@ def test_paths_are_fetched_for_many_row_groups_at_once(tmp_path: Path, monkeypat
             return super().iter_batches(*arguments, row_groups=row_groups, columns=columns)
 
     monkeypatch.setattr(pq, "ParquetFile", Noting)
-    assert opened.find(names) == {name: row for row, name in enumerate(names) if row not in (20, 59)}
+    assert ids_of(opened, names) == {name: row for row, name in enumerate(names) if row not in (20, 59)}
     assert read == [[0, 1, 2, 3], [4, 5, 6, 7], [8]]
 
 
-@pytest.mark.parametrize("call", ["find(['f/3.jpg'])", "vectors(np.array([3]))", "pictures(np.array([3]))"])
+@pytest.mark.parametrize("call", ["lookup(['f/3.jpg'])", "vectors(np.array([3]))", "entries(np.array([3]))"])
 def test_a_question_does_not_wait_for_pandas(tmp_path: Path, call: str) -> None:
     path = write_features(tmp_path / "f.parquet", clustered(9))
     code = f"import sys, numpy as np, pnasnet.vectors as v; v.open_features(sys.argv[1]).{call}"
@@ -161,27 +166,23 @@ def test_parts_may_differ_in_what_does_not_matter(tmp_path: Path) -> None:
 def test_parts_of_another_length(tmp_path: Path) -> None:
     write_features(tmp_path / "part-0.parquet", clustered(3))
     write_features(tmp_path / "part-1.parquet", clustered(3, length=8))
-    with pytest.raises(InputError, match=r"part-1\.parquet has vectors of 8 numbers, but .*part-0\.parquet of 40"):
+    with pytest.raises(InputError, match=r"part-1\.parquet has vectors of 8 numbers in .*part-0\.parquet of 40"):
         open_features(tmp_path)
 
 
 def test_what_is_not_features(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"nothing does not exist: give a file or folder that pnasnet embed wrote"):
+    with pytest.raises(InputError, match=r"nothing does not exist: give a Parquet file with vectors, or a folder"):
         open_features(tmp_path / "nothing")
     with pytest.raises(InputError, match=r"holds no features: there is no part-\*\.parquet in it"):
         open_features(tmp_path)
     text = tmp_path / "text.parquet"
     for content in (b"", b"PAR1", b"PAR1" * 100, b"no Parquet at all"):
         text.write_bytes(content)
-        with pytest.raises(InputError, match=r"text\.parquet cannot be read as Parquet \(.*\): is it whole"):
+        with pytest.raises(InputError, match=r"text\.parquet cannot be read as Parquet \(.*\): check that it is whole"):
             open_features(text)
-    pq.write_table(pa.table({"path": ["a"], "status": ["ok"], "embedding": [[1.0]]}), text)
-    with pytest.raises(InputError, match="it is Parquet, but not as pnasnet embed writes it"):
+    pq.write_table(pa.table({"path": ["a"], "status": ["ok"]}), text)
+    with pytest.raises(InputError, match="holds no vectors: none of its columns has lists of numbers"):
         open_features(text)
-    stated = {"pnasnet.module.open": "m"}
-    pq.write_table(pa.table({"path": ["a"], "status": ["ok"]}).replace_schema_metadata(stated), text)
-    with pytest.raises(InputError, match="holds no vectors: it has no column of fixed-size lists"):
-        open_features(text, "embedding")
 
 
 def test_a_file_that_is_cut_short_behind_its_footer(tmp_path: Path) -> None:

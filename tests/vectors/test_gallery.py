@@ -4,9 +4,10 @@ from pathlib import Path
 
 import pytest
 
+from pnasnet.pictures import Access
 from pnasnet.vectors import gallery, open_features
-from pnasnet.vectors.features import Picture
-from pnasnet.vectors.gallery import Row, Shown, gallery_page
+from pnasnet.vectors.features import Entry
+from pnasnet.vectors.gallery import Section, Shown, gallery_page
 
 from tests.helpers.vectors_data import clustered, write_features
 
@@ -16,8 +17,8 @@ def test_what_is_hidden_is_counted_once(
     tmp_path: Path, rows: int, more: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(gallery, "MOST_PICTURES", 10)
-    row = Row("a row", [Shown(Picture("nowhere.jpg"), 0.9)] * 4)
+    row = Section("a row", [Shown(Entry("nowhere.jpg"), 0.9)] * 4)
     features = open_features(write_features(tmp_path / "f.parquet", clustered(4)))
-    page = gallery_page("title", "about", features, [row] * rows)
+    page = gallery_page("title", "about", features, [row] * rows, Access())
     assert page.count("more picture") == (more is not None)
     assert more is None or more in page

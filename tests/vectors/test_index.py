@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pnasnet.errors import InputError, OutputError
+from pnasnet.errors import InputError, LockedError, OutputError
 from pnasnet.vectors import Features, build, build_index, index_folder, open_features, open_index, search_exactly
 from pnasnet.vectors.features import Block
 
@@ -58,10 +58,10 @@ def test_only_new_parts_are_read(parts: Path, monkeypatch: pytest.MonkeyPatch) -
     before = (index_folder(parts) / "vectors.f16").read_bytes()
     write_features(parts / "part-1.parquet", clustered(30, seed=1))  # between the others by its name
     features = open_features(parts)
-    with pytest.raises(InputError, match=r"features\.index lacks 1 of 3 parts: go on building it with --index"):
+    with pytest.raises(InputError, match=r"features\.index lacks 1 of 3 parts: finish it with --index"):
         open_index(features)
     read: list[int | None] = []
-    copied: list[int] = []
+    copied: dict[str, int] = {}
     blocks = Features.blocks
 
     def reading(self: Features, part: int | None = None) -> Iterator[Block]:
@@ -69,15 +69,15 @@ def test_only_new_parts_are_read(parts: Path, monkeypatch: pytest.MonkeyPatch) -
         return blocks(self, part)
 
     monkeypatch.setattr(Features, "blocks", reading)
-    with build_index(features, progress=copied.append) as index:
+    with build_index(features, progress=lambda stage, done, total: copied.update({stage: done})) as index:
         assert index.count == 118 + 30
     assert read == [1]
-    assert sum(copied) == 30
+    assert copied == {"index": 30}
     assert (index_folder(parts) / "vectors.f16").read_bytes().startswith(before)
     monkeypatch.undo()
     same_answers(features)
-    build_index(features, progress=copied.append).close()
-    assert sum(copied) == 30
+    build_index(features, progress=lambda stage, done, total: copied.update({stage: done})).close()
+    assert copied == {"index": 0}
 
 
 def test_a_basis_that_is_outgrown_is_made_anew(parts: Path) -> None:
@@ -97,23 +97,21 @@ def test_an_interrupted_run_is_gone_on_with(parts: Path) -> None:
     whole = {path.name: path.read_bytes() for path in index_folder(parts).glob("*.[fi]*")}
     shutil.rmtree(index_folder(parts))
 
-    copied, limit = 0, 60
+    limit = 0
 
-    def stop(vectors: int) -> None:
-        nonlocal copied
-        copied += vectors
-        if copied > limit:
+    def stop(stage: str, done: int, total: int | None) -> None:
+        if done > limit:
             raise KeyboardInterrupt
 
     for allowed in (60, 10):  # within the second part, which the first run begins and the second begins again
-        copied, limit = 0, allowed
+        limit = allowed
         with pytest.raises(KeyboardInterrupt):
             build_index(features, progress=stop)
-        with pytest.raises(InputError, match="go on building it with --index"):
+        with pytest.raises(InputError, match="finish it with --index"):
             open_index(features)
     again: list[int] = []
-    build_index(features, progress=again.append).close()
-    assert sum(again) == 59  # the first part was done
+    build_index(features, progress=lambda stage, done, total: again.append(done)).close()
+    assert again[-1] == 59  # the first part was done
     assert {path.name: path.read_bytes() for path in index_folder(parts).glob("*.[fi]*")} == whole
 
 
@@ -127,7 +125,7 @@ def test_interrupted_among_the_sketches(parts: Path, monkeypatch: pytest.MonkeyP
         patch.setattr(build, "sketch", stop)
         with pytest.raises(KeyboardInterrupt):
             build_index(features)
-    with pytest.raises(InputError, match="is not finished: go on building it with --index"):
+    with pytest.raises(InputError, match="is not finished: finish it with --index"):
         open_index(features)
     build_index(features).close()
     same_answers(features)
@@ -171,15 +169,17 @@ def test_other_features_are_refused(parts: Path, tmp_path: Path) -> None:
 
     kept = tmp_path / "kept"
     (parts / "part-2.parquet").rename(kept)
-    refused(r"does not belong to .*features: part-2\.parquet is gone; remove it, and build it again with --index")
+    refused(
+        r"does not belong to .*features: part-2\.parquet is gone; remove the folder, and build the index again with"
+    )
     write_features(parts / "part-2.parquet", clustered(60, seed=9), failed=[5], group=25)
-    refused(r"part-2\.parquet is another one now")
+    refused(r"part-2\.parquet has changed")
     for number in (0, 2):
         write_features(parts / f"part-{number}.parquet", clustered(60, seed=number), metadata={"preset": "slim"})
-    refused(r"cannot be compared: preset is slim against hub")
+    refused(r"part-0\.parquet has changed")
     for number in (0, 2):
         write_features(parts / f"part-{number}.parquet", clustered(60, 41), columns=["other"])
-    refused(r"is of column embedding with 40 numbers, not of other with 41: remove it")
+    refused(r"part-0.parquet has changed")
 
 
 @pytest.mark.parametrize("name", ["vectors.f16", "ids.i64", "sketches-1.f32", "basis-1.npy"])
@@ -193,7 +193,7 @@ def test_damaged_files(parts: Path, name: str, damage: str) -> None:
     if damage != "missing":
         path.write_bytes(content[: len(content) - 1] if damage == "short" else b"")
     for attempt in (open_index, build_index):
-        with pytest.raises(InputError, match=r"the index of .* is damaged: remove the folder, and build it again"):
+        with pytest.raises(InputError, match=r"the index .* is damaged: remove the folder, and build"):
             attempt(features)
 
 
@@ -204,7 +204,7 @@ def test_damaged_state(parts: Path, text: str) -> None:
     features = open_features(parts)
     build_index(features).close()
     (index_folder(parts) / "index.json").write_text(text)
-    with pytest.raises(InputError, match="is damaged: remove the folder"):
+    with pytest.raises(InputError, match=r"is damaged( \(.*\))?: remove the folder"):
         open_index(features)
 
 
@@ -217,9 +217,8 @@ def test_damaged_state(parts: Path, text: str) -> None:
         ({"generation": 7}, "is damaged"),
         ({"generation": "../../x"}, "is damaged"),
         ({"basis_crc32c": 1}, "is damaged"),
-        ({"metadata": []}, "is damaged"),
         ({"surprise": 1}, "is damaged"),
-        ({"version": 2}, "an index of another version: remove it"),
+        ({"version": 2}, "an index of version 2, not 1: remove the folder"),
     ],
 )
 def test_dishonest_state(parts: Path, changes: dict[str, object], message: str) -> None:
@@ -240,13 +239,30 @@ def test_rows_that_are_not_there(parts: Path) -> None:
     assert index is not None
     with index, pytest.raises(InputError, match="is damaged"):
         index.search(clustered(1), 1)
+    path.write_bytes(np.full(118, 10**6, np.int64).tobytes())  # a part that is there, a row that is not
+    index = open_index(features)
+    assert index is not None
+    with index, pytest.raises(InputError, match="is damaged"):
+        index.search(clustered(1), 1)
+
+
+def test_files_that_lie_about_their_size_are_not_read(parts: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sparse files of many gigabytes: neither the manifest nor the basis is loaded."""
+    features = open_features(parts)
+    build_index(features).close()
+    monkeypatch.setattr(np, "load", lambda *_, **__: pytest.fail("was loaded"))
+    for name in ("basis-1.npy", "index.json"):
+        with (index_folder(parts) / name).open("r+b") as file:
+            file.truncate(1 << 36)
+        with pytest.raises(InputError, match="is damaged: remove the folder"):
+            open_index(features)
 
 
 def test_two_runs_at_once(parts: Path) -> None:
     features = open_features(parts)
 
-    def another(vectors: int) -> None:
-        with pytest.raises(OutputError, match=r"another run is building .*features\.index: wait for it"):
+    def another(stage: str, done: int, total: int | None) -> None:
+        with pytest.raises(LockedError, match=r"features\.index is in use by another run: wait until it ends"):
             build_index(features)
 
     build_index(features, progress=another).close()
@@ -256,5 +272,5 @@ def test_two_runs_at_once(parts: Path) -> None:
 def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
     features = open_features(write_features(tmp_path / "f.parquet", clustered(5)))
     (tmp_path / "f.parquet.index").write_text("a file")
-    with pytest.raises(OutputError, match=r"cannot write .*f\.parquet\.index: File exists; check the folder"):
+    with pytest.raises(OutputError, match=r"cannot write .*f\.parquet\.index: File exists"):
         build_index(features)

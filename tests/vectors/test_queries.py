@@ -8,6 +8,7 @@ import pytest
 
 from pnasnet.errors import InputError
 from pnasnet.vectors import Features, Query, find_queries, open_features
+from pnasnet.vectors.parts import Numbers
 from pnasnet.vectors.sketch import Vectors
 
 from tests.helpers.vectors_data import clustered, write_features
@@ -76,13 +77,13 @@ def test_a_name_that_is_neither_in_the_features_nor_on_disk(features: Features, 
 def test_features_are_looked_through_once_for_all_names(
     features: Features, monkeypatch: pytest.MonkeyPatch, names: list[str], looked_for: list[list[str]]
 ) -> None:
-    asked, find = list[list[str]](), Features.find
+    asked, find = list[list[str]](), Features.lookup
 
-    def noting(self: Features, paths: list[str]) -> dict[str, int]:
+    def noting(self: Features, paths: list[str]) -> dict[str, tuple[int, Numbers]]:
         asked.append(paths)
         return find(self, paths)
 
-    monkeypatch.setattr(Features, "find", noting)
+    monkeypatch.setattr(Features, "lookup", noting)
     find_queries(features, names, expand, embed)
     assert asked == looked_for
 

@@ -15,9 +15,10 @@ from .logs import show_logs
 from .options import Command, bundle
 from .progress import bars
 from .sections import command
-from .vectors import opened_index
+from .vectors import columns, opened_index, photos
 
 if TYPE_CHECKING:
+    from ..pictures import Access
     from ..support.progress import Progress
     from ..vectors import ExploreOptions, Features, PictureMap
 
@@ -46,7 +47,8 @@ def explore_options(command: Command) -> Command:
 @click.argument("features")
 @click.option("--html", metavar="FILE", help="Write a page with the map. An existing FILE is replaced.")
 @click.option("--table", metavar="FILE", help="Write the table for embedding-atlas. An existing FILE is replaced.")
-@click.option("--column", metavar="NAME", help="Column with the vectors, if FEATURES has several.")
+@columns
+@photos
 @explore_options
 @click.option(
     "--port",
@@ -62,6 +64,8 @@ def explore(
     html: str | None,
     table: str | None,
     column: str | None,
+    names: str | None,
+    access: "Access",
     options: "ExploreOptions",
     port: int,
     quiet: bool,
@@ -70,8 +74,8 @@ def explore(
 
     FEATURES is a Parquet file or a folder of part-*.parquet, as written by `pnasnet embed`. --html writes a page that
     needs only a browser. Without --html or --table, the map opens in Apple's embedding-atlas on a port of this machine
-    until Ctrl-C, and uses no network. Photos are opened where FEATURES recorded them; those that can no longer be
-    opened are counted.
+    until Ctrl-C, and uses no network. Photos are opened only below the folders
+    that the run recorded, or --root names; those that cannot be opened are counted.
 
     \b
       pnasnet explore features.parquet --html map.html
@@ -88,24 +92,24 @@ def explore(
         raise MissingExtraError.of("embedding-atlas", "explore", "the explorer (without --html or --table)")
     for path in filter(None, (html, table)):
         check_target(Path(path))
-    opened = open_features(features, column)
+    show_logs(quiet=quiet)
+    opened = open_features(features, column, names)
     if html:
         options = replace(options, points=min(options.points or PAGE_POINTS, PAGE_POINTS))
-    show_logs(quiet=quiet)
     with bars(quiet) as progress:
-        with opened_index(opened, quiet) as index:
+        with opened_index(opened, progress) as index:
             shown = make_map(index, options, progress)
         if not quiet:
             _tell(shown)
         if html:
-            _write_page(Path(html), opened, shown, options, progress)
+            _write_page(Path(html), opened, shown, options, access, progress)
         if table:
-            write_atlas(Path(table), shown, options, progress)
+            write_atlas(Path(table), shown, options, access, progress)
             click.echo(f"{table}: {counted(len(shown.pictures), 'picture')}")
         if html or table:
             return
         with end_on_signal(), TemporaryDirectory(prefix="pnasnet-") as folder:
-            write_atlas(Path(folder) / "atlas.parquet", shown, options, progress)
+            write_atlas(Path(folder) / "atlas.parquet", shown, options, access, progress)
             _serve(Path(folder) / "atlas.parquet", port)
 
 
@@ -116,13 +120,18 @@ def _tell(shown: "PictureMap") -> None:
 
 
 def _write_page(
-    path: Path, features: "Features", shown: "PictureMap", options: "ExploreOptions", progress: "Progress"
+    path: Path,
+    features: "Features",
+    shown: "PictureMap",
+    options: "ExploreOptions",
+    access: "Access",
+    progress: "Progress",
 ) -> None:
     from ..support.files import write_text
     from ..support.text import counted
     from ..vectors import map_page
 
-    page = map_page(shown, f"Map of {features.path.name}", options, progress)
+    page = map_page(shown, f"Map of {features.path.name}", options, access, progress)
     write_text(path, page)
     click.echo(f"{path}: {counted(len(shown.pictures), 'picture')}")
 

@@ -1,6 +1,6 @@
 """Progress bars, on standard error."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -30,12 +30,3 @@ def bars(quiet: bool, unit: str = "row") -> Iterator["Progress"]:
     finally:
         for bar in shown.values():
             bar.close()
-
-
-@contextmanager
-def rows_bar(what: str, total: int, quiet: bool) -> Iterator[Callable[[int], None]]:
-    """Show a bar of `total` rows within the block; yields what advances it."""
-    from ..support.progress import counter
-
-    with bars(quiet) as progress:
-        yield counter(progress, what, total)

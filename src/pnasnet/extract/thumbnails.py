@@ -6,7 +6,7 @@ from contextlib import closing
 from functools import partial
 
 from ..errors import PnasnetError
-from ..pictures import Picture, find_named
+from ..pictures import Access, Picture, find_named
 from ..reports.pages import small_jpeg
 from ..support.paths import utf8
 from ..support.system import processors
@@ -25,6 +25,7 @@ def thumbnails(
     *,
     exif: bool = False,
     quality: int = 80,
+    access: Access | None = None,
     progress: Callable[[int], object] = lambda done: None,
 ) -> Generator[bytes | None, None, None]:
     """Yield a small JPEG of each picture, in the order of the names; None for a picture that cannot be opened.
@@ -37,6 +38,7 @@ def thumbnails(
         side: maximum of the longer side, in pixels.
         exif: whether to apply the EXIF orientation; as for the vectors, so that they show what the network saw.
         quality: JPEG quality.
+        access: the files and hosts that names may lead to; None for any.
         progress: called with the number of pictures done.
     """
     places: dict[str, list[int]] = {}
@@ -46,7 +48,7 @@ def thumbnails(
     failures, done, due = Failures(), 0, 0
     workers = processors()
     shrink = partial(_shrink, side=side, exif=exif, quality=quality)
-    with closing(map_ahead(shrink, find_named(places), workers=workers, ahead=2 * workers)) as shrunk:
+    with closing(map_ahead(shrink, find_named(places, access), workers=workers, ahead=2 * workers)) as shrunk:
         for name, jpeg, error in shrunk:
             for place in places[name]:
                 waiting[place] = jpeg

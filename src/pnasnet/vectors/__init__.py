@@ -1,32 +1,35 @@
-"""What is done with features: the nearest ones, near duplicates, and maps of pictures.
+"""What is done with vectors: nearest neighbours, near duplicates and maps of pictures.
 
-features.parquet ─ open_features ─► Features ─ search_exactly ─► Nearest
-                                       └─ build_index ─► VectorIndex ─ search ─► Nearest
-                                                            └─ find_duplicates ─► Group
-                                                            └─ make_map ─► PictureMap
+table ─ open_features ─► Features ─ search_exactly ─► Nearest
+                            └─ build_index ─► VectorIndex ─ search ─► Nearest
+                                                  └─ find_duplicates ─► Group
+                                                  └─ make_map ─► PictureMap
 """
 
 from .build import build_index
-from .duplicates import THRESHOLD, Group, check_threshold, find_duplicates
+from .duplicates import RULE, THRESHOLD, Group, check_threshold, find_duplicates
 from .explore import PAGE_POINTS, ExploreOptions, PictureMap, atlas_command, make_map, map_page, write_atlas
-from .features import Features, Picture, check_comparable, open_features
-from .gallery import Row, Shown, gallery_page
+from .features import Entry, Features, check_comparable, open_features
+from .gallery import Section, Shown, duplicates_page, gallery_page, similar_page
 from .index import VectorIndex, index_folder, open_index
 from .projection import choose_projection
 from .queries import Query, find_queries
 from .search import Nearest, search_exactly
+from .similar import Answer, find_similar, model_of, wrong_order
 
 __all__ = [
     "PAGE_POINTS",
+    "RULE",
     "THRESHOLD",
+    "Answer",
+    "Entry",
     "ExploreOptions",
     "Features",
     "Group",
     "Nearest",
-    "Picture",
     "PictureMap",
     "Query",
-    "Row",
+    "Section",
     "Shown",
     "VectorIndex",
     "atlas_command",
@@ -34,14 +37,19 @@ __all__ = [
     "check_comparable",
     "check_threshold",
     "choose_projection",
+    "duplicates_page",
     "find_duplicates",
     "find_queries",
+    "find_similar",
     "gallery_page",
     "index_folder",
     "make_map",
     "map_page",
+    "model_of",
     "open_features",
     "open_index",
     "search_exactly",
+    "similar_page",
     "write_atlas",
+    "wrong_order",
 ]

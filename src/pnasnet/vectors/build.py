@@ -1,69 +1,57 @@
 """Building an index, and adding new parts to it."""
 
-import errno
 import os
-from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
-from filelock import FileLock, Timeout
 
-from ..errors import OutputError
+from ..support.files import writing
+from ..support.locks import locked
+from ..support.progress import Progress, counter, silent
 from .features import Features, make_id, split_ids
 from .index import VectorIndex, index_folder
-from .index_files import IndexFiles, State, crc32c
+from .index_files import IndexFiles, crc32c
 from .sketch import Vectors, principal_basis, sketch, unit
 
 _GROWTH = 4
-"""The basis is made anew when there are so many times the vectors that it was made from: they may lie elsewhere."""
+"""A new basis is computed when there are more than this many times the vectors it was computed from."""
 _SAMPLE = 4096
 _AT_ONCE = 1024
-"""How many vectors are in memory at a time."""
-
-Progress = Callable[[int], None]
+"""Vectors in memory at a time."""
 
 
-def build_index(
-    features: Features, folder: Path | None = None, *, progress: Progress = lambda vectors: None
-) -> VectorIndex:
+def build_index(features: Features, folder: Path | None = None, *, progress: Progress = silent) -> VectorIndex:
     """Build the index of the features, or bring it up to date, and open it.
 
-    Parts that are in it already are not read. Whatever ends a run, the parts that were added stay, and the next run
-    goes on after them.
+    Parts that are in the index are not read again. However a run ends, finished parts stay, and the next run resumes
+    after them.
 
     Args:
-        features: what is indexed.
-        folder: where; None for `index_folder`.
-        progress: called with a number of vectors that were copied.
+        features: what to index.
+        folder: where; by default `index_folder`.
+        progress: the stage is `index`; counts vectors.
 
     Raises:
         InputError: there is an index of other features, or a damaged one; or there are no vectors.
-        OutputError: it cannot be written, or another run is writing it.
+        OutputError: the index cannot be written.
+        LockedError: another run is building it.
     """
     folder = folder or index_folder(features.path)
-    try:
-        folder.mkdir(exist_ok=True)
-        with FileLock(folder / ".lock", timeout=0):
-            files = IndexFiles(folder, State(features.length, features.column, features.comparable))
-            files.check_belongs(features)
-            _add_parts(files, features, progress)
-            _add_sketches(files)
-    except Timeout:
-        raise OutputError(f"another run is building {folder}: wait for it") from None
-    except OSError as error:
-        hint = "free some space" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "check the folder"
-        raise OutputError(f"cannot write {folder}: {error.strerror or error}; {hint}, and run it again") from error
+    with locked(folder), writing(folder, "free some space, and run it again"):
+        files = IndexFiles(folder, features, create=True)
+        _add_parts(files, features, progress)
+        _add_sketches(files)
     return VectorIndex(files, features)
 
 
 def _add_parts(files: IndexFiles, features: Features, progress: Progress) -> None:
-    """Copy the vectors of the parts that are new, one part after the other."""
-    known = {name for name, *_ in files.state.parts}
-    for number, part in enumerate(features.parts):
-        if part.path.name in known:
-            continue
-        count, index_number = files.state.vectors, len(files.state.parts)
+    """Copy the vectors of new parts, one part after the other."""
+    known = {name for name, *_ in files.manifest.parts}
+    new = [number for number, part in enumerate(features.parts) if part.path.name not in known]
+    advance = counter(progress, "index", sum(features.parts[number].rows for number in new))
+    for number in new:
+        count, index_number = files.manifest.vectors, len(files.manifest.parts)
         with (
             _append(files.vectors, 2 * features.length * count) as vectors,
             _append(files.ids, 8 * count) as ids,
@@ -72,22 +60,20 @@ def _add_parts(files: IndexFiles, features: Features, progress: Progress) -> Non
                 vectors.write(unit(block.vectors).astype(np.float16).tobytes())
                 ids.write((make_id(index_number, 0) + split_ids(block.ids)[1]).tobytes())
                 count += len(block.ids)
-                progress(len(block.ids))
+                advance(len(block.ids))
             _flush(vectors, ids)
-        files.commit(
-            parts=(*files.state.parts, (part.path.name, part.rows, part.fingerprint)),
-            vectors=count,
-        )
+        part = features.parts[number]
+        files.commit(parts=(*files.manifest.parts, (part.path.name, part.rows, part.fingerprint)), vectors=count)
 
 
 def _add_sketches(files: IndexFiles) -> None:
-    """Make the sketches that are missing; all of them where the vectors have outgrown the basis."""
-    state = files.state
-    if state.sketched == state.vectors:
+    """Compute the sketches that are missing; all of them if the vectors have outgrown the basis."""
+    manifest = files.manifest
+    if manifest.sketched == manifest.vectors:
         return
-    generation, start, basis_vectors = state.generation, state.sketched, state.basis_vectors
-    if state.vectors > _GROWTH * state.basis_vectors:
-        generation, start, basis_vectors = state.generation + 1, 0, state.vectors
+    generation, start, basis_vectors = manifest.generation, manifest.sketched, manifest.basis_vectors
+    if manifest.vectors > _GROWTH * manifest.basis_vectors:
+        generation, start, basis_vectors = manifest.generation + 1, 0, manifest.vectors
         basis = principal_basis(_sample(files))
         with files.basis(generation).open("wb") as file:
             np.save(file, basis)
@@ -95,31 +81,32 @@ def _add_sketches(files: IndexFiles) -> None:
     else:
         basis = files.load_basis()
     with _append(files.sketches(generation), 4 * (len(basis) + 1) * start) as sketches:
-        for first in range(start, state.vectors, _AT_ONCE):
-            sketches.write(sketch(_read(files, first, min(_AT_ONCE, state.vectors - first)), basis).tobytes())
+        for first in range(start, manifest.vectors, _AT_ONCE):
+            sketches.write(sketch(_read(files, first, min(_AT_ONCE, manifest.vectors - first)), basis).tobytes())
         _flush(sketches)
-    files.commit(sketched=state.vectors, generation=generation, basis_vectors=basis_vectors, basis_crc32c=crc32c(basis))
-    if generation != state.generation:
-        files.sketches(state.generation).unlink(missing_ok=True)
-        files.basis(state.generation).unlink(missing_ok=True)
+    crc = crc32c(basis)
+    files.commit(sketched=manifest.vectors, generation=generation, basis_vectors=basis_vectors, basis_crc32c=crc)
+    if generation != manifest.generation:
+        files.sketches(manifest.generation).unlink(missing_ok=True)
+        files.basis(manifest.generation).unlink(missing_ok=True)
 
 
 def _sample(files: IndexFiles) -> Vectors:
-    """Return vectors from all over the file."""
-    count = files.state.vectors
+    """Return vectors spread evenly over the file."""
+    count = files.manifest.vectors
     places = np.linspace(0, count - 1, min(_SAMPLE, count)).astype(np.int64)
     return np.concatenate([_read(files, place, 1) for place in places.tolist()])
 
 
 def _read(files: IndexFiles, first: int, count: int) -> Vectors:
-    """Return `count` unit vectors from the place `first` on; by reading, for mapped pages would count as memory."""
-    length = files.state.length
+    """Return `count` unit vectors starting at `first`; by reading: mapped pages would count as memory."""
+    length = files.manifest.length
     values = np.fromfile(files.vectors, np.float16, count * length, offset=2 * length * first)
     return unit(values.reshape(count, length).astype(np.float32))
 
 
 def _append(path: Path, start: int) -> BinaryIO:
-    """Open a file to write on from `start`, where what counts of it ends."""
+    """Open a file to append at `start`; what follows belongs to a run that was interrupted."""
     file = path.open("ab")
     file.truncate(start)
     return file

@@ -7,22 +7,26 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from ..errors import InputError, OutputError
+from ..errors import InputError
 from ..reports.pages import data_url, render
 from ..support.files import replacing
 from ..support.progress import Progress, silent
 from ..support.text import clean
-from .features import Picture
+from .features import Entry, Features
 from .index import VectorIndex
+from .opening import open_thumbnails
 from .projection import Projection, choose_projection, feasible, nearest_of_all, project
 from .sketch import Vectors
+
+if TYPE_CHECKING:
+    from ..pictures import Access
 
 PAGE_POINTS = 50_000
 """So many points a page takes: their names are in it."""
@@ -67,16 +71,16 @@ class PictureMap:
         distances: float32 [M, k], cosine distances of these.
         total: how many vectors there are of which these M were taken.
         projection: how the points were found; few pictures are placed by PCA, whatever was chosen.
-        exif: whether the network saw the pictures turned as their EXIF says.
+        features: where they are from.
     """
 
-    pictures: list[Picture]
+    pictures: list[Entry]
     points: Vectors
     neighbours: NDArray[np.int64]
     distances: Vectors
     total: int
     projection: Projection
-    exif: bool = False
+    features: Features
 
 
 def make_map(index: VectorIndex, options: ExploreOptions, progress: Progress = silent) -> PictureMap:
@@ -84,27 +88,22 @@ def make_map(index: VectorIndex, options: ExploreOptions, progress: Progress = s
     projection = choose_projection(options.projection)
     count = min(index.count, options.points or index.count)
     positions = np.linspace(0, index.count - 1, count).astype(np.int64)
-    done = 0
-
-    def advance(vectors: int) -> None:
-        nonlocal done
-        done += vectors
-        progress("neighbours", done, count)
-
-    neighbours = nearest_of_all(index, positions, options.neighbours, progress=advance)
+    neighbours = nearest_of_all(index, positions, options.neighbours, progress=progress)
     projection = feasible(projection, neighbours)
     return PictureMap(
-        index.features.pictures(index.ids(positions)),
+        index.features.entries(index.ids(positions)),
         project(index, positions, neighbours, projection),
         neighbours.places,
         neighbours.distances,
         index.count,
         projection,
-        index.features.metadata.get("exif") == "true",
+        index.features,
     )
 
 
-def write_atlas(path: Path, shown: PictureMap, options: ExploreOptions, progress: Progress = silent) -> None:
+def write_atlas(
+    path: Path, shown: PictureMap, options: ExploreOptions, access: "Access", progress: Progress = silent
+) -> None:
     """Write the table that embedding-atlas opens.
 
     A row for each picture: `path` (string), `image` (struct of the JPEG thumbnail's `bytes`, null where the picture
@@ -112,13 +111,12 @@ def write_atlas(path: Path, shown: PictureMap, options: ExploreOptions, progress
     numbers, and `distances`, the nearest first). A warning is logged that says how many pictures cannot be opened, and
     why. Raises `OutputError`.
     """
-    rows = _atlas_rows(shown, _thumbnails([picture.path for picture in shown.pictures], shown.exif, options, progress))
-    try:
-        with replacing(path) as temporary, pq.ParquetWriter(temporary, _atlas_schema()) as writer:
-            while some := list(islice(rows, _ROWS)):
-                writer.write_table(pa.Table.from_pylist(some, _atlas_schema()))
-    except OSError as error:
-        raise OutputError(f"cannot write {path}: {error.strerror or error}") from error
+    names = [entry.path for entry in shown.pictures]
+    jpegs = open_thumbnails(shown.features, names, access, options.thumbnail, progress=progress)
+    rows = _atlas_rows(shown, jpegs)
+    with replacing(path) as temporary, pq.ParquetWriter(temporary, _atlas_schema()) as writer:
+        while some := list(islice(rows, _ROWS)):
+            writer.write_table(pa.Table.from_pylist(some, _atlas_schema()))
 
 
 def atlas_command(table: Path, port: int) -> list[str]:
@@ -130,14 +128,17 @@ def atlas_command(table: Path, port: int) -> list[str]:
     ]
 
 
-def map_page(shown: PictureMap, title: str, options: ExploreOptions, progress: Progress = silent) -> str:
+def map_page(
+    shown: PictureMap, title: str, options: ExploreOptions, access: "Access", progress: Progress = silent
+) -> str:
     """Return a page with the map: canvas, zoom, names, and the thumbnails of up to `PAGE_THUMBNAILS` pictures.
 
     A warning is logged that says how many of these cannot be opened, and why.
     """
     count = len(shown.pictures)
     pictured = np.unique(np.linspace(0, count - 1, min(count, PAGE_THUMBNAILS)).astype(np.int64)).tolist()
-    jpegs = _thumbnails([shown.pictures[place].path for place in pictured], shown.exif, options, progress, quality=70)
+    names = [shown.pictures[place].path for place in pictured]
+    jpegs = open_thumbnails(shown.features, names, access, options.thumbnail, quality=70, progress=progress)
     images = dict(zip(pictured, map(data_url, jpegs), strict=True))
     found = {place: image for place, image in images.items() if image}
     data: dict[str, Any] = {
@@ -171,21 +172,6 @@ def _atlas_schema() -> pa.Schema:
             pa.field("y", pa.float32()),
             pa.field("neighbors", pa.struct([("ids", pa.list_(pa.int64())), ("distances", pa.list_(pa.float32()))])),
         ]
-    )
-
-
-def _thumbnails(
-    paths: list[str], exif: bool, options: ExploreOptions, progress: Progress, quality: int = 80
-) -> Iterator[bytes | None]:
-    """Yield the pictures' thumbnails as they are found; None for those that are not to be had."""
-    from ..extract import thumbnails  # brings much that commands on vectors else do without
-
-    return thumbnails(
-        paths,
-        options.thumbnail,
-        exif=exif,
-        quality=quality,
-        progress=lambda done: progress("thumbnails", done, len(paths)),
     )
 
 

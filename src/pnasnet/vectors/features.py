@@ -1,57 +1,47 @@
-"""Files of features, as `pnasnet embed` writes them: one Parquet file, or a folder of parts of one schema."""
+"""Vectors on disk: one Parquet file, or a folder of parts with one schema."""
 
-import hashlib
+import logging
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import accumulate, groupby
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from ..errors import InputError, UnknownNameError
+from ..errors import InputError
 from ..support.paths import spellings, utf8
+from ..support.text import clean
+from .parts import Numbers, Part, open_part, strings
+
+log = logging.getLogger(__name__)
 
 COMPARABLE = ("model", "weights_sha256", "endpoint", "preset", "image_size", "exif", "precision")
-"""Vectors may meet in one search where the metadata `pnasnet.` + each of these are equal."""
+"""Vectors may be compared if the metadata `pnasnet.` + each of these are equal."""
 
 PARTS = "part-*.parquet"
-"""What the parts in a folder are called; other files are passed over."""
+"""The names of the parts in a folder; other files are ignored."""
 
-_BLOCK_BYTES = 16 << 20
-_ROWS_AT_ONCE = 1 << 16  # of columns that are short
 _ROW_BITS = 32
-_FOOTER_END = 8  # a Parquet file ends with the footer, its length in 4 bytes, and 4 that tell the format
-_MAX_FOOTER = 256 << 20
+_CANDIDATES = 8
+"""Rows of one name that are tried until one has a vector."""
+_NUMBERED = re.compile(r"(.+)#(\d{1,18})", re.DOTALL)
 
 Ids = NDArray[np.int64]
-"""Rows of the features: the number of the part, times 2**32, and the number of the row in the part."""
-
-
-@dataclass(frozen=True)
-class Part:
-    """A Parquet file of features; `fingerprint` is its footer's SHA-256, which tells it from any other content."""
-
-    path: Path
-    rows: int
-    fingerprint: str
+"""Rows of the features: the number of the part, times 2**32, plus the number of the row in the part."""
 
 
 @dataclass(frozen=True)
 class Block:
-    """Vectors float32 [n, F] with their rows in the features, ids [n]."""
+    """Vectors [n, F] with their rows in the features, ids [n]."""
 
     ids: Ids
-    vectors: NDArray[np.float32]
+    vectors: Numbers
 
 
 @dataclass(frozen=True)
-class Picture:
-    """What a row of the features says of its picture."""
+class Entry:
+    """What a row of the features says about its picture. Its path is whatever the file says: it is not trusted."""
 
     path: str
     width: int | None = None
@@ -60,109 +50,139 @@ class Picture:
 
 @dataclass(frozen=True)
 class Features:
-    """Vectors of one kind, on disk.
+    """Comparable vectors on disk.
 
     Attributes:
         path: the file or the folder.
-        column: what the column of vectors is called.
-        length: F, how long each vector is.
-        metadata: what was written about them, without the prefix `pnasnet.`.
+        metadata: of the first part, without the prefix `pnasnet.`.
         parts: the files, sorted by name.
     """
 
     path: Path
-    column: str
-    length: int
     metadata: Mapping[str, str]
     parts: tuple[Part, ...]
 
     @property
+    def column(self) -> str:
+        """The column of vectors."""
+        return self.parts[0].column
+
+    @property
+    def length(self) -> int:
+        """F, the numbers in each vector."""
+        return self.parts[0].length
+
+    @property
     def rows(self) -> int:
-        """How many rows there are, those of pictures that failed included."""
+        """The number of rows, those of failed pictures included."""
         return sum(part.rows for part in self.parts)
 
     @property
-    def comparable(self) -> dict[str, str]:
-        """What must be equal for vectors to be compared."""
-        return comparable(self.metadata)
+    def exif(self) -> bool:
+        """Whether the network saw the pictures turned by their EXIF orientation; True if nothing is stated."""
+        return self.metadata.get("exif", "true") == "true"
 
     def blocks(self, part: int | None = None) -> Iterator[Block]:
-        """Yield the vectors of the rows whose status is "ok", in order, a bounded number at a time.
+        """Yield the vectors of all rows that have one, in order, a bounded number at a time.
 
-        `part` is the number of a single part, if not all are wanted. Raises `InputError` where a part cannot be read.
+        `part` is the number of a single part. Raises `InputError` if a part cannot be read.
         """
         for number in range(len(self.parts)) if part is None else (part,):
-            yield from self._blocks_of(number)
+            for rows, vectors in self.parts[number].blocks():
+                yield Block(make_id(number, 0) + rows, vectors)
 
-    def vectors(self, ids: Ids) -> NDArray[np.float32]:
-        """Return the vectors [n, F] of some rows, which must have the status "ok"; reads their row groups."""
-        result = np.empty((len(ids), self.length), np.float32)
-        for places, table in self._take(ids, [self.column]):
-            result[places] = _to_numpy(table.column(0).combine_chunks(), self.length)
+    def vectors(self, ids: Ids) -> Numbers:
+        """Return the vectors [n, F] of some rows. Raises `InputError` if one of them has none."""
+        valid, vectors = self._vectors(ids)
+        if not valid.all():
+            name = self.entries(ids[~valid][:1])[0].path
+            raise InputError(f"{self.path}: the row of {clean(name)} has no vector: index the features again")
+        return vectors
+
+    def entries(self, ids: Ids) -> list[Entry]:
+        """Return what some rows say about their pictures."""
+        result = [Entry("")] * len(ids)
+        for number, places in _by_part(ids):
+            part = self.parts[number]
+            rows = split_ids(ids[places])[1]
+            for place, row in zip(places.tolist(), rows.tolist(), strict=True):
+                result[place] = Entry(self._numbered(number, row))
+            for some, table in part.take(rows, part.described) if part.described else ():
+                for place, row in zip(places[some].tolist(), table.to_pylist(), strict=True):
+                    name = row.get(part.names) if part.names else None
+                    path = result[place].path if name is None else name
+                    result[place] = Entry(path, row.get("width"), row.get("height"))
         return result
 
-    def pictures(self, ids: Ids) -> list[Picture]:
-        """Return what is said of the pictures in some rows."""
-        result: list[Picture] = [Picture("")] * len(ids)
-        for places, table in self._take(ids, ["path", "width", "height"]):
-            for place, row in zip(places.tolist(), table.to_pylist(), strict=True):
-                result[place] = Picture(row["path"], row.get("width"), row.get("height"))
-        return result
+    def lookup(self, paths: Sequence[str]) -> dict[str, tuple[int, Numbers]]:
+        """Return the row and the vector [F] of each path that has one; the first row, if there are several.
 
-    def find(self, paths: Sequence[str]) -> dict[str, int]:
-        """Return the row of each of the paths that have one with the status "ok"; the first, if there are several.
-
-        A path that is there as it is goes before other spellings of it.
+        A path that the features hold as given goes before other spellings of it.
         """
-        if not paths:
-            return {}
-        ok = _strings(["ok"])[0]
         names = {path: [utf8(each) for each in spellings(path)] for path in paths}
-        wanted, found = _strings(sorted({each for several in names.values() for each in several})), dict[str, int]()
+        candidates: dict[str, list[int]] = {}
+        wanted = sorted({each for several in names.values() for each in several})
         for number, part in enumerate(self.parts):
-            start = 0
-            for batch in _short_columns(part.path, ["path", "status"]):
-                hits = _places(pc.and_(pc.is_in(batch["path"], wanted), pc.equal(batch["status"], ok)))
-                for row in hits.tolist():
-                    found.setdefault(batch["path"][row].as_py(), make_id(number, start + row))
-                start += len(batch)
-        rows = {path: [found[name] for name in several if name in found] for path, several in names.items()}
-        return {path: several[0] for path, several in rows.items() if several}
+            for name, row in part.find(strings(wanted)) if wanted else ():
+                rows = candidates.setdefault(name, [])
+                if len(rows) < _CANDIDATES:
+                    rows.append(make_id(number, row))
+        candidates |= {name: [own] for name in wanted if (own := self._id_of(name)) is not None}
+        ids = np.array([row for several in candidates.values() for row in several], np.int64)
+        valid, vectors = self._vectors(ids)
+        known = dict(zip(ids[valid].tolist(), vectors, strict=True))
+        found = {name: [(row, known[row]) for row in several if row in known] for name, several in candidates.items()}
+        rows_of = {path: [found[name][0] for name in several if found.get(name)] for path, several in names.items()}
+        return {path: several[0] for path, several in rows_of.items() if several}
 
-    def _blocks_of(self, number: int) -> Iterator[Block]:
-        start, ok = 0, _strings(["ok"])[0]
-        rows_at_once = max(1, _BLOCK_BYTES // (4 * self.length))
-        for batch in _batches(self.parts[number].path, [self.column, "status"], rows_at_once):
-            rows = _places(pc.and_(pc.equal(batch["status"], ok), pc.is_valid(batch[self.column])))
-            if len(rows):
-                vectors = _to_numpy(batch[self.column].take(_indices(rows)), self.length)
-                yield Block(make_id(number, start) + rows, vectors)
-            start += len(batch)
+    def pixels(self, ids: Ids) -> NDArray[np.int64]:
+        """Return width times height of the pictures in some rows; 0 where it is not known."""
+        result = np.zeros(len(ids), np.int64)
+        for number, places in _by_part(ids):
+            part, rows = self.parts[number], split_ids(ids[places])[1]
+            sides = [np.clip(part.numbers(side)[rows], 0, 1 << 30) for side in ("width", "height")]
+            result[places] = sides[0] * sides[1]
+        return result
 
-    def _take(self, ids: Ids, columns: list[str]) -> Iterator[tuple[NDArray[np.intp], pa.Table]]:
-        """Yield, for each row group that holds some of the rows, their places in `ids` and the rows."""
-        numbers, rows = split_ids(ids)
-        for number in np.unique(numbers).tolist():
-            with _open(self.parts[number].path, pre_buffer=True) as file:
-                present = [name for name in columns if name in file.schema_arrow.names]
-                starts = np.array(_starts(file))
-                group_of = np.searchsorted(starts, rows, "right") - 1
-                for group in np.unique(group_of[numbers == number]).tolist():
-                    places = np.flatnonzero((numbers == number) & (group_of == group))
-                    table = _read_group(file, group, present, self.parts[number].path)
-                    yield places, table.take(_indices(rows[places] - starts[group]))
+    def _vectors(self, ids: Ids) -> tuple[NDArray[np.bool_], Numbers]:
+        """Return which of some rows have a vector, and these vectors, in the order of the rows."""
+        valid = np.zeros(len(ids), np.bool_)
+        found: list[tuple[NDArray[np.intp], Numbers]] = []
+        for number, places in _by_part(ids):
+            has, some = self.parts[number].vectors(split_ids(ids[places])[1])
+            valid[places] = has
+            found.append((places[has], some))
+        kind = np.result_type(np.float32, *(some.dtype for _, some in found))
+        vectors: Numbers = np.zeros((len(ids), self.length), kind)
+        for places, some in found:
+            vectors[places] = some
+        return valid, vectors[valid]
+
+    def _numbered(self, part: int, row: int) -> str:
+        """Return the name of a row that has none: of its file and the number of the row."""
+        return f"{utf8(str(self.parts[part].path))}#{row}"
+
+    def _id_of(self, name: str) -> int | None:
+        """Return the row that `_numbered` calls so."""
+        found = _NUMBERED.fullmatch(name)
+        for number, part in enumerate(self.parts):
+            if found and part.names is None and utf8(str(part.path)) == found[1] and int(found[2]) < part.rows:
+                return make_id(number, int(found[2]))
+        return None
 
 
-def open_features(path: str | Path, column: str | None = None) -> Features:
-    """Open a file or a folder of features; nothing but footers is read.
+def open_features(path: str | Path, column: str | None = None, names: str | None = None) -> Features:
+    """Open a table of vectors; only footers are read, and of lists of any length the first.
 
     Args:
         path: a Parquet file, or a folder of `part-*.parquet`.
-        column: the column of vectors, which must be named where there are several.
+        column: the column of vectors; it must be named if there are several.
+        names: the column with the names of the pictures; `path` by default. Rows without one are called by their file
+            and number.
 
     Raises:
-        InputError: there is nothing such, or parts differ in what makes vectors comparable.
-        UnknownNameError: there is no such column of vectors.
+        InputError: the path does not exist or holds no vectors, or the parts cannot be compared with each other.
+        UnknownNameError: there is no such column.
     """
     path = Path(path)
     if path.is_dir():
@@ -172,26 +192,34 @@ def open_features(path: str | Path, column: str | None = None) -> Features:
     elif path.exists():
         files = [path]
     else:
-        raise InputError(f"{path} does not exist: give a file or folder that pnasnet embed wrote")
-    opened = [_open_part(file, column) for file in files]
-    first, length, name, metadata = opened[0]
-    for part, other_length, _, other in opened[1:]:
-        check_comparable(other, metadata, what=str(part.path), where=str(first.path))
-        if other_length != length:
-            raise InputError(f"{part.path} has vectors of {other_length} numbers, but {first.path} of {length}")
-    return Features(path, name, length, metadata, tuple(part for part, *_ in opened))
-
-
-def comparable(metadata: Mapping[str, str]) -> dict[str, str]:
-    """Return what of the metadata must be equal for vectors to be compared."""
-    return {key: metadata.get(key, "not stated") for key in COMPARABLE}
+        raise InputError(f"{path} does not exist: give a Parquet file with vectors, or a folder of {PARTS}")
+    parts = tuple(open_part(file, column, names) for file in files)
+    first = parts[0]
+    for part in parts[1:]:
+        check_comparable(part.metadata, first.metadata, what=str(part.path), where=str(first.path))
+        if (part.column, part.length) != (first.column, first.length):
+            raise InputError(
+                f"{part.path} has vectors of {part.length} numbers in the column {clean(part.column)}, "
+                f"but {first.path} of {first.length} in {clean(first.column)}"
+            )
+    features = Features(path, first.metadata, parts)
+    _note(features)
+    return features
 
 
 def check_comparable(these: Mapping[str, str], those: Mapping[str, str], *, what: str, where: str) -> None:
-    """Raise `InputError`, which shows the differences, unless vectors of the two may be compared."""
-    ours, theirs = comparable(these), comparable(those)
-    if differences := [f"{key} is {ours[key]} against {theirs[key]}" for key in COMPARABLE if ours[key] != theirs[key]]:
-        raise InputError(f"vectors of {what} and of {where} cannot be compared: {', '.join(differences)}")
+    """Raise `InputError`, which shows the differences, if vectors of the two must not be compared.
+
+    What one of them does not state cannot be checked.
+    """
+    both = [key for key in COMPARABLE if key in these and key in those]
+    if differences := [f"{key} is {these[key]} against {those[key]}" for key in both if these[key] != those[key]]:
+        raise InputError(clean(f"vectors of {what} and of {where} cannot be compared: {', '.join(differences)}"))
+
+
+def not_stated(metadata: Mapping[str, str]) -> list[str]:
+    """Return what the metadata does not say, of what vectors depend on."""
+    return [key for key in COMPARABLE if key not in metadata]
 
 
 def make_id(part: int, row: int) -> int:
@@ -209,121 +237,20 @@ def split_ids(ids: Ids) -> tuple[Ids, Ids]:
     return ids >> _ROW_BITS, ids & ((1 << _ROW_BITS) - 1)
 
 
-def _open_part(path: Path, column: str | None) -> tuple[Part, int, str, dict[str, str]]:
-    with _open(path) as file:
-        schema, rows = file.schema_arrow, file.metadata.num_rows
-    metadata = _stated(schema.metadata)
-    if not metadata or not {"path", "status"} <= set(schema.names):
-        raise InputError(f"{path} holds no features: it is Parquet, but not as pnasnet embed writes it")
-    names = [field.name for field in schema if _is_vector(field.type)]
-    if not names:
-        raise InputError(f"{path} holds no vectors: it has no column of fixed-size lists of float32 or float16")
-    if column is not None and column not in names:
-        raise UnknownNameError.of("column of vectors", column, names)
-    if len(names) > 1 and column is None:
-        raise InputError(f"{path} has {len(names)} columns of vectors ({', '.join(names)}): name one with --column")
-    field = schema.field(column or names[0])
-    part = Part(path, rows, _fingerprint(path))
-    return part, field.type.list_size, field.name, metadata | _stated(field.metadata)
+def _by_part(ids: Ids) -> Iterator[tuple[int, NDArray[np.intp]]]:
+    """Yield the number of each part that holds some of the rows, with their places in `ids`."""
+    numbers = ids >> _ROW_BITS
+    for number in np.unique(numbers).tolist():
+        yield number, np.flatnonzero(numbers == number)
 
 
-def _stated(metadata: Mapping[bytes, bytes] | None) -> dict[str, str]:
-    """Return metadata whose keys begin with `pnasnet.`, without that."""
-    prefix = b"pnasnet."
-    return {
-        key.removeprefix(prefix).decode("utf-8", "replace"): value.decode("utf-8", "replace")
-        for key, value in (metadata or {}).items()
-        if key.startswith(prefix)
-    }
-
-
-def _is_vector(kind: pa.DataType) -> bool:
-    return bool(
-        pa.types.is_fixed_size_list(kind)
-        and kind.list_size > 0
-        and (pa.types.is_float32(kind.value_type) or pa.types.is_float16(kind.value_type))
-    )
-
-
-def _fingerprint(path: Path) -> str:
-    """Return the SHA-256 of the footer, in which sizes and offsets of all column chunks are."""
-    with path.open("rb") as file:
-        end = file.seek(0, 2)
-        file.seek(end - _FOOTER_END)
-        length = min(int.from_bytes(file.read(4), "little"), end - _FOOTER_END, _MAX_FOOTER)
-        file.seek(end - _FOOTER_END - length)
-        return hashlib.sha256(file.read(length + _FOOTER_END)).hexdigest()
-
-
-def _open(path: Path, *, pre_buffer: bool = False) -> pq.ParquetFile:
-    """Open a file of which columns are read bit by bit, or, if `pre_buffer`, whole row groups at once."""
-    try:
-        return pq.ParquetFile(path, buffer_size=0 if pre_buffer else 1 << 20, pre_buffer=pre_buffer)
-    except (pa.ArrowException, OSError) as error:
-        raise _unreadable(path, error) from error
-
-
-def _batches(path: Path, columns: list[str], rows: int) -> Iterator[pa.RecordBatch]:
-    with _open(path) as file:
-        try:
-            yield from file.iter_batches(batch_size=rows, columns=columns)
-        except (pa.ArrowException, OSError) as error:
-            raise _unreadable(path, error) from error
-
-
-def _short_columns(path: Path, columns: list[str]) -> Iterator[pa.RecordBatch]:
-    """Yield columns that take little of a file: fetched for many row groups at once, between which vectors lie.
-
-    One after the other, each would be waited for, where the file is not in memory yet.
-    """
-    with _open(path, pre_buffer=True) as file:
-        starts = _starts(file)
-        try:
-            for _, groups in groupby(range(file.num_row_groups), lambda group: starts[group] // _ROWS_AT_ONCE):
-                yield from file.iter_batches(_ROWS_AT_ONCE, row_groups=list(groups), columns=columns)
-        except (pa.ArrowException, OSError) as error:
-            raise _unreadable(path, error) from error
-
-
-def _starts(file: pq.ParquetFile) -> list[int]:
-    """Return the number of each row group's first row, and that of all rows."""
-    return [0, *accumulate(file.metadata.row_group(group).num_rows for group in range(file.num_row_groups))]
-
-
-def _read_group(file: pq.ParquetFile, group: int, columns: list[str], path: Path) -> pa.Table:
-    try:
-        return file.read_row_group(group, columns=columns)
-    except (pa.ArrowException, OSError) as error:
-        raise _unreadable(path, error) from error
-
-
-def _unreadable(path: Path, error: Exception) -> InputError:
-    reason = " ".join(str(error).split()).removesuffix(".")
-    return InputError(f"{path} cannot be read as Parquet ({reason}): is it whole, and written by pnasnet embed?")
-
-
-# Neither by pa.array nor by to_numpy, which import pandas where it is installed: that takes longer than the answer to a
-# question.
-
-
-def _to_numpy(vectors: pa.FixedSizeListArray, length: int) -> NDArray[np.float32]:
-    flat = vectors.flatten()
-    values = flat.to_numpy(zero_copy_only=False) if flat.null_count else np.from_dlpack(flat)
-    return np.ascontiguousarray(values.reshape(-1, length), np.float32)
-
-
-def _places(mask: pa.BooleanArray) -> NDArray[np.int64]:
-    """Return where a mask is true."""
-    return np.from_dlpack(pc.indices_nonzero(mask)).astype(np.int64)
-
-
-def _indices(values: NDArray[np.integer[Any]]) -> pa.Array:
-    return pa.Array.from_buffers(pa.int64(), len(values), [None, pa.py_buffer(values.astype(np.int64))])
-
-
-def _strings(values: Sequence[str]) -> pa.Array:
-    encoded = [value.encode() for value in values]
-    ends = np.array([0, *accumulate(map(len, encoded))], np.int64)
-    return pa.LargeStringArray.from_buffers(len(values), pa.py_buffer(ends), pa.py_buffer(b"".join(encoded))).cast(
-        pa.string()
-    )
+def _note(features: Features) -> None:
+    """Log what cannot be checked about the vectors."""
+    missing = sorted({key for part in features.parts for key in not_stated(part.metadata)}, key=COMPARABLE.index)
+    notes = []
+    if missing:
+        notes.append(f"it does not state {', '.join(missing)}: that its vectors are comparable cannot be checked")
+    if any(part.names is None for part in features.parts):
+        notes.append("it has no column of paths: rows are called by their number")
+    if notes:
+        log.info("%s: %s", features.path, "; ".join(notes))

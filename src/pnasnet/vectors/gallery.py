@@ -1,51 +1,102 @@
-"""Pages of pictures: those that are similar to others, and those that are nearly the same."""
+"""Pages of pictures: those similar to others, and near duplicates."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from ..reports.pages import data_url, render
 from ..support.text import counted
-from .features import Features, Picture
+from .duplicates import RULE, Group
+from .features import Entry, Features
+from .opening import open_thumbnails
+from .similar import Answer
+
+if TYPE_CHECKING:
+    from ..pictures import Access
 
 MOST_PICTURES = 2000
-"""So many pictures a page shows; the rest is counted."""
+"""Pictures on a page; the rest is counted."""
 
 _SIDE = 256
 
 
 @dataclass(frozen=True)
 class Shown:
-    """A picture with its similarity to what it is shown beside; None for that itself."""
+    """A picture with its similarity to the first one of its section; the first has a label instead."""
 
-    picture: Picture
+    entry: Entry
     similarity: float | None = None
+    label: str = ""
 
 
 @dataclass(frozen=True)
-class Row:
-    """Pictures that belong together, under a heading; the first one is what the others are compared with."""
+class Section:
+    """Pictures that belong together, under a heading."""
 
     title: str
     pictures: Sequence[Shown]
 
 
-def gallery_page(title: str, about: str, features: Features, rows: Iterable[Row]) -> str:
-    """Return a page of rows of pictures; one that cannot be opened any more has a placeholder with its name.
+def similar_page(features: Features, answers: Sequence[Answer], access: "Access") -> str:
+    """Return a page with each query and the pictures most similar to it."""
+    sections = [
+        Section(
+            answer.query.path,
+            [
+                Shown(Entry(answer.query.path), label="query"),
+                *(Shown(entry, value) for entry, value in zip(answer.entries, answer.similarities, strict=True)),
+            ],
+        )
+        for answer in answers
+        if answer.query.error is None
+    ]
+    about = f"The most similar of {counted(features.rows, 'picture')}, most similar first."
+    typed = frozenset(answer.query.path for answer in answers)
+    return gallery_page("Similar pictures", about, features, sections, access, typed)
 
-    A warning is logged that says how many these are, and why.
+
+def duplicates_page(
+    features: Features, groups: Sequence[tuple[Group, Sequence[Entry]]], threshold: float, access: "Access"
+) -> str:
+    """Return a page with groups of near duplicates, the picture to keep first in each."""
+    sections = [
+        Section(
+            f"Group {number}: {counted(len(entries), 'picture')}",
+            [
+                Shown(entry, None if place == 0 else similarity, "keep" if place == 0 else "")
+                for place, (entry, similarity) in enumerate(zip(entries, group.similarities.tolist(), strict=True))
+            ],
+        )
+        for number, (group, entries) in enumerate(groups, 1)
+    ]
+    about = (
+        f"{counted(len(sections), 'group')} of near duplicates, the largest first. The similarity of each picture to "
+        f"the one to keep is {threshold:g} or more. {RULE.capitalize()}."
+    )
+    return gallery_page("Near duplicates", about, features, sections, access)
+
+
+def gallery_page(
+    title: str,
+    about: str,
+    features: Features,
+    sections: Sequence[Section],
+    access: "Access",
+    trusted: frozenset[str] = frozenset(),
+) -> str:
+    """Return a page of sections of pictures; a picture that cannot or must not be opened has a placeholder.
+
+    `trusted` are names that the user typed. Warnings count the placeholders, and say why.
     """
-    from ..extract import thumbnails  # brings much that commands on vectors else do without
-
-    chosen, left = [], MOST_PICTURES
-    hidden = 0
-    for row in rows:
-        hidden += max(len(row.pictures) - left, 0)
+    chosen, left, hidden = [], MOST_PICTURES, 0
+    for section in sections:
+        hidden += max(len(section.pictures) - left, 0)
         if left > 0:
-            chosen.append(Row(row.title, row.pictures[:left]))
-        left = max(left - len(row.pictures), 0)
-    paths = [each.picture.path for row in chosen for each in row.pictures]
-    images = iter(list(thumbnails(paths, _SIDE, exif=features.metadata.get("exif") == "true")))
-    shown = [(row.title, [(each, data_url(next(images))) for each in row.pictures]) for row in chosen]
+            chosen.append(Section(section.title, section.pictures[:left]))
+        left = max(left - len(section.pictures), 0)
+    names = [each.entry.path for section in chosen for each in section.pictures]
+    images = iter(list(open_thumbnails(features, names, access, _SIDE, trusted=trusted)))
+    shown = [(section.title, [(each, data_url(next(images))) for each in section.pictures]) for section in chosen]
     return render(
         "gallery.html",
         {
@@ -53,7 +104,7 @@ def gallery_page(title: str, about: str, features: Features, rows: Iterable[Row]
             "about": about,
             "source": str(features.path),
             "metadata": features.metadata,
-            "rows": shown,
+            "sections": shown,
             "more": counted(hidden, "more picture") if hidden else "",
         },
     )

@@ -1,14 +1,14 @@
-"""An index: a folder beside the features from which the nearest vectors are found without reading all of them.
+"""An index: a folder beside the features, to find the nearest vectors without reading all of them.
 
     vectors.f16         unit vectors, float16 [N, F], of all rows that have one
-    ids.i64             their rows, int64 [N]: the number of the part as the index counts, and of the row in it
-    sketches-G.f32      their sketches, float32 [N, 256]; generation G of them
+    ids.i64             their rows, int64 [N]: the number of the part in the index's own order, and of the row in it
+    sketches-G.f32      their sketches, float32 [N, 256]; G is their generation
     basis-G.npy         the subspace of the sketches, float32 [255, F]
-    index.json          what is in it, and how much of the files counts; replaced last
+    index.json          what the index holds, and how much of each file counts; replaced last
 
-A search reads all sketches, a small part of the whole, and those vectors that their bounds do not rule out (see
-`sketch`): then it is exact, but for the rounding to float16. Files only grow at their ends, and what `index.json` does
-not count is not there: new parts are added to what was there, and an interrupted run is gone on with.
+A search reads all sketches, a small part of the whole, and the vectors that their bounds do not rule out (see
+`sketch`): its answer is exact except for the rounding to float16. Files only grow at their ends, and bytes that
+`index.json` does not count are ignored: so new parts can be added, and an interrupted run resumed.
 """
 
 import os
@@ -23,15 +23,16 @@ from numpy.typing import NDArray
 
 from .features import Features, Ids, make_ids, split_ids
 from .index_files import IndexFiles
+from .parts import Numbers
 from .search import NOTHING, Nearest, check_queries, keep_best, leave_out, no_vectors
 from .sketch import MARGIN, Vectors, sketch, unit
 
 _FIRST = 256
-"""How many vectors are looked at, at least, before bounds rule out others."""
+"""Vectors that are read, at least, before bounds rule out others."""
 _AT_ONCE = 1024
-"""How many vectors are in memory at a time."""
+"""Vectors in memory at a time."""
 _ROUNDS = 5
-"""How often so many are looked at, at most, the first time included: what an answer may take is bounded."""
+"""Rounds of so many vectors, at most, the first included: the work for an answer is bounded."""
 _BOUNDS_BYTES = 128 << 20
 
 
@@ -39,14 +40,13 @@ class VectorIndex:
     """The index of some features, opened for searching; use it in a `with` statement."""
 
     def __init__(self, files: IndexFiles, features: Features) -> None:
-        """Map the files; see `open_index`."""
-        self.features, self._length = features, features.length
-        state = files.state
-        self.count = state.vectors
-        """N, how many vectors there are."""
+        self.features, self._length, self._folder = features, features.length, files.folder
+        self._rows = np.array([part.rows for part in features.parts], np.int64)
+        self.count = files.manifest.vectors
+        """N, the number of vectors."""
         if not self.count:
             raise no_vectors(features)
-        # Read, not mapped: the system maps what lies around each vector, too, and that counts as memory.
+        # Read, not mapped: the system would also map what lies around each vector, and that counts as memory.
         self._file = files.vectors.open("rb", buffering=0)
         self._basis = files.load_basis()
         rank = len(self._basis)
@@ -56,16 +56,14 @@ class VectorIndex:
         """Float32 [N, rank + 1]: inner products bound similarities from above."""
         self._ids = np.asarray(np.memmap(files.ids, np.int64, "r", shape=(self.count,)))
         numbers = {part.path.name: number for number, part in enumerate(features.parts)}
-        self._parts = np.array([numbers[name] for name, *_ in state.parts], np.int64)
+        self._parts = np.array([numbers[name] for name, *_ in files.manifest.parts], np.int64)
 
     def __enter__(self) -> "VectorIndex":
-        """Return the index."""
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Close the files."""
         self.close()
 
     def close(self) -> None:
@@ -73,16 +71,19 @@ class VectorIndex:
         self._file.close()
 
     def ids(self, positions: NDArray[np.int64]) -> Ids:
-        """Return the rows of the features that the vectors at these places are of. Raises `InputError`."""
+        """Return the rows of the features whose vectors are at these places. Raises `InputError` if there are none."""
         numbers, rows = split_ids(self._ids[positions])
         if not ((numbers >= 0) & (numbers < len(self._parts))).all():
-            raise IndexFiles.damaged(self.features.path)
-        return make_ids(self._parts[numbers], rows)
+            raise IndexFiles.damaged(self._folder)
+        parts = self._parts[numbers]
+        if not (rows < self._rows[parts]).all():
+            raise IndexFiles.damaged(self._folder)
+        return make_ids(parts, rows)
 
     def vectors(self, positions: NDArray[np.int64]) -> Vectors:
         """Return the unit vectors at these places, [n, F]."""
         starts = (2 * self._length * positions).tolist()
-        for start in starts:  # let the disk fetch all of them at once, and not one after the other
+        for start in starts:  # the disk fetches all of them at once, not one after the other
             _prefetch(self._file, start, 2 * self._length)
         vectors = np.empty((len(starts), self._length), np.float16)
         for vector, start in zip(vectors, starts, strict=True):
@@ -90,11 +91,11 @@ class VectorIndex:
             self._file.readinto(vector.data)
         return unit(vectors.astype(np.float32))
 
-    def search(self, queries: Vectors, k: int, without: Sequence[int | None] = ()) -> list[Nearest]:
+    def search(self, queries: Numbers, k: int, without: Sequence[int | None] = ()) -> list[Nearest]:
         """Return the `k` nearest rows of each query by cosine; arguments and errors are those of `search_exactly`.
 
-        Where bounds leave more than some thousand vectors open, the likeliest of these are looked at, and the answer is
-        not `proved`.
+        If the bounds leave more than some thousand vectors open, only the likeliest of these are read, and the answer
+        is not `proved`.
         """
         check_queries(self._length, queries, k)
         wanted, results = unit(queries), list[Nearest]()
@@ -103,17 +104,17 @@ class VectorIndex:
             some = wanted[start : start + at_once]
             for query, estimates, bounds in zip(some, *self._estimate(some), strict=True):
                 found = self._look(query, estimates, bounds, min(k + 1, self.count))
-                similarities = np.minimum(found.similarities, 1)
+                similarities = np.clip(found.similarities, -1, 1)
                 results.append(replace(found, ids=self.ids(found.ids), similarities=similarities))
         return [leave_out(one, own, k) for one, own in zip(results, without or [None] * len(results), strict=True)]
 
     def blocks(self, rows: int) -> Iterator[slice]:
-        """Yield the places of all vectors in blocks of so many."""
+        """Yield the places of all vectors, in blocks of `rows`."""
         for start in range(0, self.count, rows):
             yield slice(start, min(start + rows, self.count))
 
     def _estimate(self, queries: Vectors) -> tuple[Vectors, Vectors]:
-        """Return about what the similarities [Q, N] are, within the subspace, and what they cannot exceed."""
+        """Return the similarities [Q, N] within the subspace, and upper bounds of the similarities."""
         wanted = sketch(queries, self._basis)
         estimates = np.empty((len(queries), self.count), np.float32)
         bounds = np.empty_like(estimates)
@@ -124,7 +125,7 @@ class VectorIndex:
         return estimates, bounds
 
     def _look(self, query: Vectors, estimates: Vectors, bounds: Vectors, k: int) -> Nearest:
-        """Return the places of the `k` nearest: looks at the likeliest, and goes on while bounds leave others open."""
+        """Return the places of the `k` nearest: reads the likeliest vectors, until the bounds rule out all others."""
         chosen = _largest(estimates, np.arange(self.count), max(4 * k, _FIRST))
         best = NOTHING
         for _ in range(_ROUNDS):
@@ -144,25 +145,25 @@ class VectorIndex:
 
 
 def _prefetch(file: FileIO, start: int, size: int) -> None:
-    """Let the system fetch a part of a file, all from `start` on where the size is 0, without waiting for it."""
+    """Ask the system to read part of a file ahead, without waiting; a size of 0 means to its end."""
     if hasattr(os, "posix_fadvise"):
         os.posix_fadvise(file.fileno(), start, size, os.POSIX_FADV_WILLNEED)
 
 
 def _largest(estimates: Vectors, places: NDArray[np.int64], count: int) -> NDArray[np.int64]:
-    """Return those `count` of the places where the estimates are largest; all if there are no more."""
+    """Return the `count` places with the largest estimates, or all if there are fewer."""
     if len(places) <= count:
         return places
     return places[np.argpartition(-estimates[places], count - 1)[:count]]
 
 
 def index_folder(features: Path) -> Path:
-    """Return where the index of features is: beside them, called as they are with `.index` at the end."""
+    """Return the folder of the index of features: beside them, with `.index` appended to their name."""
     return features.with_name(f"{features.name}.index")
 
 
 def open_index(features: Features, folder: Path | None = None) -> VectorIndex | None:
-    """Open the index of the features, or the one in `folder`; None where there is none.
+    """Open the index of the features, or the one in `folder`; returns None if there is none.
 
     Raises:
         InputError: it is damaged, unfinished, of other features, or lacks some of their parts.
@@ -170,7 +171,6 @@ def open_index(features: Features, folder: Path | None = None) -> VectorIndex | 
     folder = folder or index_folder(features.path)
     if not folder.exists():
         return None
-    files = IndexFiles(folder)
-    files.check_belongs(features)
+    files = IndexFiles(folder, features)
     files.check_complete(features)
     return VectorIndex(files, features)

@@ -1,8 +1,7 @@
-"""The files of an index, and what is known of them."""
+"""The files of an index. None of them is believed to be as large as another one says."""
 
-import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,152 +9,157 @@ import google_crc32c
 import numpy as np
 
 from ..errors import InputError
-from ..support.files import replacing
-from .features import Features, check_comparable
-from .sketch import Vectors
+from ..support.files import read_json, write_json
+from .features import Features
+from .sketch import RANK, Vectors
 
 _VERSION = 1
-_STATE = "index.json"
+_MANIFEST = "index.json"
+_MOST_JSON = 64 << 20
+_NPY_HEADER = 4096  # more than that of a file that NumPy writes for two dimensions
 
 
 @dataclass(frozen=True)
-class State:
-    """What `index.json` says.
+class Manifest:
+    """The content of `index.json`.
 
     Attributes:
-        length: F, how long vectors are.
-        column: of the features.
-        metadata: what makes vectors comparable.
+        length: F, the length of the vectors.
+        column: the column of the features.
         parts: name, rows and fingerprint of each part, in the order in which they were added.
-        vectors: how many are in the files, from their beginning.
+        vectors: how many the files hold, from their beginnings.
         sketched: how many of these have sketches.
         generation: of the sketches; 0 is before the first.
-        basis_vectors: how many vectors there were when the basis was made.
+        basis_vectors: how many vectors there were when the basis was computed.
         basis_crc32c: of its bytes.
         version: of this layout.
     """
 
     length: int
     column: str
-    metadata: Mapping[str, str]
     parts: tuple[tuple[str, int, str], ...] = ()
     vectors: int = 0
     sketched: int = 0
     generation: int = 0
     basis_vectors: int = 0
     basis_crc32c: int = 0
-    version: int = field(default=_VERSION)
+    version: int = _VERSION
 
 
 class IndexFiles:
-    """The folder of an index. `state` is what its `index.json` says, or of an index without anything."""
+    """The folder of an index. `manifest` is its `index.json`; of a new index, an empty one."""
 
-    def __init__(self, folder: Path, empty: State | None = None) -> None:
-        """Read the state; where there is none, take `empty`.
-
-        Raises:
-            InputError: there is no index, or what is there is none.
-        """
+    def __init__(self, folder: Path, features: Features, *, create: bool = False) -> None:
+        """Read the manifest. Raises `InputError` if it is missing (unless `create`), damaged, or of other features."""
         self.folder = folder
         self.vectors, self.ids = folder / "vectors.f16", folder / "ids.i64"
-        path = folder / _STATE
-        if empty is not None and not path.exists():
-            self.state = empty
-            return
-        try:
-            self.state = _parse(json.loads(path.read_bytes()))
-        except FileNotFoundError:
-            raise InputError(f"{folder} holds no finished index: go on building it with --index") from None
-        except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
-            raise self.damaged(folder) from error
-        if self.state.version != _VERSION:
-            raise InputError(f"{folder} is an index of another version: remove it, and build it again with --index")
+        path = folder / _MANIFEST
+        if path.exists() and path.stat().st_size > _MOST_JSON:
+            raise self.damaged(folder)
+        told = read_json(path, "remove the folder, and build the index again with --index")
+        if told is None and path.exists():
+            raise self.damaged(folder)
+        if told is not None:
+            self.manifest = self._parse(told)
+        elif create:
+            self.manifest = Manifest(features.length, features.column)
+        else:
+            raise InputError(f"{folder} holds no finished index: finish it with --index")
+        self._check_belongs(features)
+        self._check_sizes()
 
     @staticmethod
     def damaged(path: Path) -> InputError:
         """Return the error for an index whose files do not fit together."""
-        return InputError(f"the index of {path} is damaged: remove the folder, and build it again with --index")
+        return InputError(f"the index {path} is damaged: remove the folder, and build the index again with --index")
 
     def sketches(self, generation: int | None = None) -> Path:
-        """Return the file of the sketches of a generation, if not the present one."""
-        return self.folder / f"sketches-{self.state.generation if generation is None else generation}.f32"
+        """Return the file of the sketches of a generation; by default the current one."""
+        return self.folder / f"sketches-{self.manifest.generation if generation is None else generation}.f32"
 
     def basis(self, generation: int | None = None) -> Path:
-        """Return the file of the basis of a generation, if not the present one."""
-        return self.folder / f"basis-{self.state.generation if generation is None else generation}.npy"
+        """Return the file of the basis of a generation; by default the current one."""
+        return self.folder / f"basis-{self.manifest.generation if generation is None else generation}.npy"
 
     def load_basis(self) -> Vectors:
-        """Return the basis [rank, F]. Raises `InputError` where it is not what was written."""
+        """Return the basis [rank, F]. Raises `InputError` unless it is what was written."""
         try:
-            basis = np.load(self.basis(), allow_pickle=False)
+            if self.basis().stat().st_size > 4 * RANK * self.manifest.length + _NPY_HEADER:
+                raise self.damaged(self.folder)
+            mapped = np.load(self.basis(), mmap_mode="r", allow_pickle=False)  # no larger than the file, as read is not
         except (OSError, ValueError, EOFError) as error:
             raise self.damaged(self.folder) from error
-        if (
-            basis.dtype != np.float32
-            or basis.ndim != 2
-            or basis.shape[1] != self.state.length
-            or crc32c(basis) != self.state.basis_crc32c
-        ):
+        right = mapped.dtype == np.float32 and mapped.ndim == 2 and mapped.shape[1] == self.manifest.length
+        if not right or crc32c(basis := np.array(mapped)) != self.manifest.basis_crc32c:
             raise self.damaged(self.folder)
         return np.ascontiguousarray(basis)
 
     def commit(self, **changes: Any) -> None:
-        """Let the state change: from now on it is what the folder holds. Raises OSError."""
-        self.state = replace(self.state, **changes)
-        with replacing(self.folder / _STATE) as temporary:
-            temporary.write_text(json.dumps(asdict(self.state), indent=1) + "\n", "utf-8")
-
-    def check_belongs(self, features: Features) -> None:
-        """Raise `InputError` unless all that is in the index is in the features, and its files are large enough."""
-        state = self.state
-        where = str(self.folder)
-        check_comparable(features.metadata, state.metadata, what=str(features.path), where=where)
-        if (state.column, state.length) != (features.column, features.length):
-            raise InputError(
-                f"{where} is of column {state.column} with {state.length} numbers, not of {features.column} with "
-                f"{features.length}: remove it, and build another with --index"
-            )
-        present = {part.path.name: (part.rows, part.fingerprint) for part in features.parts}
-        for name, rows, fingerprint in state.parts:
-            if present.get(name) != (rows, fingerprint):
-                change = "is another one now" if name in present else "is gone"
-                raise InputError(
-                    f"{where} does not belong to {features.path}: {name} {change}; remove it, and build it again "
-                    "with --index"
-                )
-        self._check_sizes()
+        """Change the manifest: from now on this is what the folder holds. Raises `OutputError`."""
+        self.manifest = replace(self.manifest, **changes)
+        write_json(self.folder / _MANIFEST, asdict(self.manifest))
 
     def check_complete(self, features: Features) -> None:
-        """Raise `InputError` unless everything in the features is in the index."""
-        missing = len(features.parts) - len(self.state.parts)
-        if missing or self.state.sketched != self.state.vectors:
+        """Raise `InputError` unless all features are in the index."""
+        missing = len(features.parts) - len(self.manifest.parts)
+        if missing or self.manifest.sketched != self.manifest.vectors:
             lacks = f"lacks {missing:,} of {len(features.parts):,} parts" if missing else "is not finished"
-            raise InputError(f"{self.folder} {lacks}: go on building it with --index, or search with --exact")
+            raise InputError(f"{self.folder} {lacks}: finish it with --index, or search with --exact")
+
+    def _check_belongs(self, features: Features) -> None:
+        """Raise `InputError` unless everything in the index is in the features."""
+        manifest = self.manifest
+        present = {part.path.name: (part.rows, part.fingerprint) for part in features.parts}
+        for name, rows, fingerprint in manifest.parts:
+            if present.get(name) != (rows, fingerprint):
+                change = "has changed" if name in present else "is gone"
+                raise InputError(
+                    f"{self.folder} does not belong to {features.path}: {name} {change}; remove the folder, and build "
+                    "the index again with --index"
+                )
+        if (manifest.column, manifest.length) != (features.column, features.length):
+            raise InputError(
+                f"{self.folder} is of the column {manifest.column} with {manifest.length} numbers, not of "
+                f"{features.column} with {features.length}: remove it, and build another with --index"
+            )
 
     def _check_sizes(self) -> None:
-        state = self.state
-        sizes = {self.vectors: 2 * state.length * state.vectors, self.ids: 8 * state.vectors}
-        if state.generation:
-            sizes[self.sketches()] = 4 * (len(self.load_basis()) + 1) * state.sketched
+        manifest = self.manifest
+        sizes = {self.vectors: 2 * manifest.length * manifest.vectors, self.ids: 8 * manifest.vectors}
+        if manifest.generation:
+            sizes[self.sketches()] = 4 * (len(self.load_basis()) + 1) * manifest.sketched
         for path, size in sizes.items():
             if size and (not path.exists() or path.stat().st_size < size):
                 raise self.damaged(self.folder)
+
+    def _parse(self, told: Any) -> Manifest:
+        """Return the manifest from JSON. Raises `InputError` if it is none."""
+        try:
+            if (version := told["version"]) != _VERSION:
+                raise InputError(
+                    f"{self.folder} is an index of version {version!r}, not {_VERSION}: remove the folder, and build "
+                    "the index again with --index"
+                )
+            told = {key: value for key, value in told.items() if key != "metadata"}  # as early indexes have it
+            parts = tuple((str(name), int(rows), str(fingerprint)) for name, rows, fingerprint in told["parts"])
+            return _checked(told, parts)
+        except (ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:
+            if isinstance(error, InputError):
+                raise
+            raise self.damaged(self.folder) from error
+
+
+def _checked(told: Mapping[str, Any], parts: tuple[tuple[str, int, str], ...]) -> Manifest:
+    """Return the manifest. Raises TypeError or ValueError if its values are not of the right types."""
+    manifest = Manifest(**{**told, "parts": parts})
+    numbers = {key: value for key, value in asdict(manifest).items() if key not in ("column", "parts")}
+    if not all(type(number) is int and number >= 0 for number in numbers.values()):
+        raise ValueError(told)
+    if manifest.sketched > manifest.vectors or not isinstance(manifest.column, str):
+        raise ValueError(told)
+    return manifest
 
 
 def crc32c(basis: Vectors) -> int:
     """Return the checksum of a basis."""
     return int(google_crc32c.value(basis.tobytes()))
-
-
-def _parse(told: Any) -> State:
-    """Return the state from JSON. Raises TypeError, ValueError or KeyError where it is none."""
-    if not isinstance(told, dict):
-        raise TypeError(told)
-    parts = tuple((str(name), int(rows), str(fingerprint)) for name, rows, fingerprint in told["parts"])
-    state = State(**told | {"parts": parts})
-    numbers = (state.length, state.vectors, state.sketched, state.generation, state.basis_vectors, state.basis_crc32c)
-    if not all(isinstance(number, int) and number >= 0 for number in numbers) or state.sketched > state.vectors:
-        raise ValueError(state)
-    if not isinstance(state.metadata, dict) or not isinstance(state.column, str):
-        raise TypeError(state)
-    return state

@@ -1,6 +1,5 @@
 """A map of vectors: for each of them two coordinates, and its nearest neighbours."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Literal
@@ -9,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import MissingExtraError, UnknownNameError
+from ..support.progress import Progress, counter, silent
 from .index import VectorIndex
 from .sketch import Vectors, principal_basis
 
@@ -72,7 +72,7 @@ def nearest_of_all(
     positions: NDArray[np.int64],
     k: int,
     *,
-    progress: Callable[[int], None] = lambda vectors: None,
+    progress: Progress = silent,
 ) -> Neighbours:
     """Return the `k` nearest neighbours of each of M vectors among them, or as many as there are.
 
@@ -83,6 +83,7 @@ def nearest_of_all(
     count = len(positions)
     k = min(k, count - 1)
     places, distances = np.empty((count, k), np.int64), np.empty((count, k), np.float32)
+    advance = counter(progress, "neighbours", count)
     for start in range(0, count, _ROWS):
         rows = np.arange(start, min(start + _ROWS, count))
         chosen = _nearest(within, rows, min(2 * k, count - 1))
@@ -91,7 +92,7 @@ def nearest_of_all(
             similarities = vectors[1:] @ vectors[0]
             order = np.argsort(-similarities, kind="stable")[:k]
             places[row], distances[row] = some[order], np.clip(1 - similarities[order], 0, 2)
-        progress(len(rows))
+        advance(len(rows))
     return Neighbours(places, distances)
 
 

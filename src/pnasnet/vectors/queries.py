@@ -1,15 +1,13 @@
-"""What is searched for: pictures that are in the features already, and others."""
+"""What is searched for: pictures that the features hold, and others."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from .features import Features
-from .sketch import Vectors
+from .parts import Numbers
 
-Embed = Callable[[list[str]], Iterable[tuple[str, Vectors | None, str | None]]]
-"""From paths to each one's vector [F], or a line that says why there is none."""
+Embed = Callable[[list[str]], Iterable[tuple[str, Numbers | None, str | None]]]
+"""From paths to each one's vector [F], or the reason why there is none."""
 
 
 @dataclass(frozen=True)
@@ -17,14 +15,14 @@ class Query:
     """A picture to search for.
 
     Attributes:
-        path: what it is called.
-        vector: float32 [F]; None where the picture cannot be read.
-        id: its row in the features, where it has one.
+        path: as the user named it, or as its folder or shard lists it.
+        vector: [F]; None if the picture cannot be read.
+        id: its row in the features, if it has one.
         error: why there is no vector.
     """
 
     path: str
-    vector: Vectors | None = None
+    vector: Numbers | None = None
     id: int | None = None
     error: str | None = None
 
@@ -32,24 +30,22 @@ class Query:
 def find_queries(
     features: Features, names: Sequence[str], expand: Callable[[list[str]], list[str]], embed: Embed
 ) -> list[Query]:
-    """Return the pictures that are named, in order.
+    """Return the named pictures, in order.
 
-    A name that is a path in the features, or stands for one, has its vector from there, whether the picture is still
-    on disk or not; `./a.jpg` and `a.jpg` are one path.
+    A name that the features hold, or that stands for pictures they hold, gets its vector from them, even if the picture
+    is gone; `./a.jpg` and `a.jpg` are the same path.
 
     Args:
         features: where to look first.
-        names: paths as they are in the features, or anything that `expand` takes.
+        names: paths as the features have them, or anything that `expand` accepts.
         expand: returns the pictures that other names stand for; called only if there are any.
-        embed: called only with pictures that are not in the features, if there are any.
+        embed: called with the pictures that the features do not hold, if there are any.
     """
-    known = features.find(names)
+    known = features.lookup(names)
     expanded = {name: expand([name]) for name in dict.fromkeys(names) if name not in known}
     paths = [path for name in names for path in expanded.get(name, [name])]
-    if others := set(paths) - set(names):  # all parts are looked through, so not without need
-        known |= features.find(sorted(others))
+    if others := set(paths) - set(names):  # only if needed: all parts are read for it
+        known |= features.lookup(sorted(others))
     new = list(dict.fromkeys(path for path in paths if path not in known))
     embedded = {path: Query(path, vector, error=error) for path, vector, error in embed(new)} if new else {}
-    places = [known[path] for path in paths if path in known]
-    vectors = iter(features.vectors(np.array(places, np.int64)))
-    return [Query(path, next(vectors), known[path]) if path in known else embedded[path] for path in paths]
+    return [Query(path, known[path][1], known[path][0]) if path in known else embedded[path] for path in paths]

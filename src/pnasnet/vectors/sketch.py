@@ -1,13 +1,15 @@
-"""Sketches: short vectors whose inner product is never below the similarity of the vectors that they stand for.
+"""Sketches: short vectors whose inner product is never below the similarity of the vectors they stand for.
 
-A unit vector u [F] is split into its part within a subspace of few dimensions, p, and what is left of it, of length r.
-For two of them, by the inequality of Cauchy and Schwarz,
+A unit vector u [F] is split into its projection p onto a subspace of few dimensions and a remainder of length r.
+For two of them, by the Cauchy-Schwarz inequality,
 
     <u, v>  <=  <p, q> + r s  =  <(p, r), (q, s)>
 
-so that the sketches (p, r) bound every similarity from above. Vectors whose bound is too low need not be looked at,
-and nothing is lost. The better the subspace holds the vectors, the tighter is the bound: principal directions are best.
+so the sketches (p, r) bound every similarity from above. Vectors whose bound is too low need not be read, and no result
+is lost. The smaller the remainders, the tighter the bounds: principal directions are best.
 """
+
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,27 +17,44 @@ from numpy.typing import NDArray
 Vectors = NDArray[np.float32]
 
 RANK = 255
-"""Dimensions of the subspace; with what is left, 256 numbers a sketch."""
+"""Dimensions of the subspace; with the length of the remainder, a sketch has 256 numbers."""
 
 MARGIN = 1e-4
-"""How far rounding may put a bound below the similarity that it bounds, and more."""
+"""More than rounding can put a bound below the similarity that it bounds."""
 
 _ROUNDS = 3
 
+_SHORTEST, _LONGEST = 1e-10, 1e18
+"""Lengths at which the squares of all numbers that matter fit into float32."""
 
-def unit(vectors: Vectors) -> Vectors:
-    """Return the vectors [n, F] with length 1; those that have no direction, or numbers that are none, become zero."""
-    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-    usable = np.isfinite(lengths) & (lengths > 0)
-    scaled: Vectors = np.divide(vectors, lengths, out=np.zeros_like(vectors), where=usable)
-    return scaled
+
+def unit(vectors: NDArray[np.floating[Any]]) -> Vectors:
+    """Return the vectors [n, F] with length 1; those of zeros only, or with infinity or NaN in them, become zero."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+    plain = (lengths > _SHORTEST) & (lengths < _LONGEST)
+    scaled: NDArray[np.floating[Any]] = np.divide(vectors, lengths, out=np.zeros_like(vectors), where=plain)
+    if not plain.all():
+        rows = np.flatnonzero(~plain)
+        scaled[rows] = _unit_of_any(vectors[rows])
+    return scaled.astype(np.float32, copy=False)
+
+
+def _unit_of_any(vectors: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
+    """Do what `unit` does where squares would overflow, or vanish."""
+    largest = np.abs(vectors.astype(np.float64)).max(1, keepdims=True)
+    usable = np.isfinite(largest) & (largest > 0)
+    scaled = np.divide(vectors, largest, out=np.zeros(vectors.shape), where=usable, dtype=np.float64)
+    lengths = np.linalg.norm(scaled, axis=1, keepdims=True)
+    result: NDArray[np.float64] = np.divide(scaled, lengths, out=scaled, where=usable)
+    return result
 
 
 def principal_basis(sample: Vectors, rank: int = RANK) -> Vectors:
-    """Return orthonormal rows [min(rank, F), F] that span about the principal directions of the sample.
+    """Return orthonormal rows [min(rank, F), F] that approximately span the principal directions of the sample.
 
     By the randomized range finder with power iterations (Halko, Martinsson and Tropp, 2011, algorithm 4.4). The mean is
-    not taken away: similarities are those of the vectors themselves.
+    not subtracted: similarities are those of the vectors themselves.
     """
     features = sample.shape[1]
     rows = np.random.default_rng(0).standard_normal((features, min(rank, features)), np.float32)

@@ -1,0 +1,176 @@
+"""Answers to `pnasnet similar`: from the names of pictures to the pictures most similar to them."""
+
+import logging
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..errors import InputError
+from ..support.progress import Progress, silent
+from ..support.text import clean, counted
+from .build import build_index
+from .features import Entry, Features, check_comparable, open_features
+from .index import index_folder, open_index
+from .parts import Numbers
+from .queries import Query, find_queries
+from .search import Nearest, search_exactly
+
+if TYPE_CHECKING:
+    from ..module.choice import ModelChoice
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A query with the rows most similar to it, most similar first; none if the query has no vector."""
+
+    query: Query
+    entries: Sequence[Entry] = ()
+    similarities: Sequence[float] = ()
+
+
+def find_similar(
+    features: Features,
+    names: Sequence[str],
+    k: int,
+    model: "ModelChoice",
+    *,
+    build: bool = False,
+    exact: bool = False,
+    progress: Progress = silent,
+) -> list[Answer]:
+    """Return the `k` pictures most similar to each named one, in order. Notes for a person are logged.
+
+    Args:
+        features: where to search.
+        names: paths that the features hold, or any sources of pictures.
+        k: the number of neighbours.
+        model: computes the vectors of pictures that the features do not hold; see `model_of`.
+        build: whether to build the index first, or add new parts to it.
+        exact: whether to read all vectors even if there is an index.
+        progress: the stages are `index` and `search`.
+
+    Raises `InputError`, `UnknownNameError`, `OutputError`.
+    """
+    asked = find_queries(features, names, _expand, lambda paths: _embed(features, model, paths))
+    usable = [query for query in asked if query.vector is not None]
+    found = iter(_search(features, usable, k, build=build, exact=exact, progress=progress))
+    nearest = [None if query.vector is None else next(found) for query in asked]
+    return [
+        Answer(query)
+        if one is None
+        else Answer(query, features.entries(one.ids), [float(each) for each in one.similarities])
+        for query, one in zip(asked, nearest, strict=True)
+    ]
+
+
+def model_of(features: Features, choice: "ModelChoice") -> "ModelChoice":
+    """Return the model that computes vectors like those of the features.
+
+    `choice` names the model if the user did (else its model is empty), weights if they have moved, and the engine.
+    """
+    from ..architecture.zoo import NETWORKS
+
+    stated, origin = features.metadata.get("model", ""), features.metadata.get("weights")
+    engine = replace(choice.engine, precision=features.metadata.get("precision", "float32"))
+    if not choice.model and stated in NETWORKS:
+        return replace(choice, model=stated, weights=choice.weights or origin, engine=engine)
+    weights = choice.weights if choice.model else None
+    return replace(choice, model=choice.model or choice.weights or origin or stated, weights=weights, engine=engine)
+
+
+def _expand(names: list[str]) -> list[str]:
+    from ..extract import list_units, pictures_of
+
+    return [picture.name for picture in pictures_of(list_units(names))]
+
+
+def _embed(
+    features: Features, model: "ModelChoice", paths: list[str]
+) -> Iterator[tuple[str, Numbers | None, str | None]]:
+    """Yield the vectors of photos, computed as those of the features were."""
+    from ..extract import ExtractOptions, columns_for, extract, find_named
+
+    if not model.model:
+        raise InputError(f"{features.path} does not say which model computed its vectors: name it with --model")
+    told = features.metadata
+    endpoint = told.get("endpoint", "global_pool")
+    options = ExtractOptions(
+        preset=told.get("preset"),
+        exif=told["exif"] == "true" if "exif" in told else None,
+        vectors=told.get("vectors", "float32"),
+        normalize=told.get("normalized") == "true",
+        whole_maps="x" in told.get("shape", ""),
+    )
+    module = model.open()
+    (column,) = columns_for([module], [endpoint], options)
+    ours = {key.removeprefix("pnasnet."): value for key, value in column.metadata().items()}
+    what = f"{module.model.name} ({module.model.origin})"
+    if "weights_sha256" in told and module.model.identified_by(told["weights_sha256"]):  # or by their file, as before
+        ours["weights_sha256"] = told["weights_sha256"]
+    check_comparable(ours, told, what=what, where=str(features.path))
+    if column.type.list_size != features.length:
+        raise InputError(
+            f"{what} computes vectors of {column.type.list_size:,} numbers, but those of {features.path} have "
+            f"{features.length:,}: name their model with --model"
+        )
+    for batch in extract(module, find_named(paths), options, endpoint=endpoint):
+        vectors = iter(batch.vectors)
+        for row in batch.rows:
+            yield row.path, None if row.error else next(vectors), row.error
+
+
+def _search(
+    features: Features, usable: Sequence[Query], k: int, *, build: bool, exact: bool, progress: Progress
+) -> list[Nearest]:
+    """Return the rows nearest to each query."""
+    index = None
+    if build:
+        index = build_index(features, progress=progress)
+        log.info("%s: %s", index_folder(features.path), counted(index.count, "vector"))
+    elif usable and not exact:
+        index = open_index(features)
+        if index is None:
+            log.info("there is no index: all %s rows are read; --index builds one", f"{features.rows:,}")
+    if not usable:
+        if index is not None:
+            index.close()
+        return []
+    vectors, own = np.stack([query.vector for query in usable if query.vector is not None]), [q.id for q in usable]
+    if index is None:
+        return search_exactly(features, vectors, k, without=own, progress=progress)
+    with index:
+        if exact:
+            return search_exactly(features, vectors, k, without=own, progress=progress)
+        found = index.search(vectors, k, own)
+    if unproved := sum(not one.proved for one in found):
+        log.info(
+            "%s of %s answers are not proved to be the nearest: too many vectors are about as near; --exact reads all",
+            f"{unproved:,}", f"{len(found):,}",
+        )  # fmt: skip
+    return found
+
+
+def wrong_order(features: str, queries: Sequence[str]) -> str | None:
+    """Return what is wrong if the arguments are in the wrong order: a photo, or no features, where these belong."""
+    from ..images.source import is_image_path
+
+    if is_image_path(features):
+        right, problem = " ".join((features, *queries)), f"{features} is a photo"
+    elif (found := next(filter(_is_features, queries), None)) and not _is_features(features):
+        others = [query for query in queries if query != found]
+        right, problem = " ".join((*others, features, found)), f"{features} holds no features, but {found} does"
+    else:
+        return None
+    return clean(f"{problem}; FEATURES comes last: pnasnet similar {right}")
+
+
+def _is_features(name: str) -> bool:
+    try:
+        open_features(name)
+    except (OSError, ValueError) as error:
+        return "columns of vectors" in str(error)  # of which one must be named
+    return True
