@@ -135,8 +135,7 @@ def fill_units(
         folder: the folder, which the caller has opened.
         units: the units with their numbers.
         kept: what the folder holds of each.
-        columns: the columns of vectors.
-        options: how the vectors are computed.
+        columns, options: which vectors, and how they are computed.
         report: counts the rows.
         advance: called with the number of new rows; an exception that it raises ends the run, and the rows are kept.
         part_seconds: time after which a part is written, however few its rows are.
@@ -147,11 +146,10 @@ def fill_units(
     """
     contents = Contents(folder) if options.deduplicate else None
     keeper = Keeper(folder, FeatureSchema.of(columns), contents, part_seconds)
-    read = read_picture if options.give_up else read_or_fail
     pictures = read_ahead(feed(units, kept, outages_fail=not options.give_up), AHEAD)
     batches = extract_columns(
         pictures,
-        lambda placed: read(placed.picture),
+        lambda placed: (read_picture if options.give_up else read_or_fail)(placed.picture),
         lambda placed: placed.name,
         columns,
         options,
