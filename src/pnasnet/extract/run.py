@@ -133,8 +133,7 @@ def fill_units(
 
     Args:
         folder: the folder, which the caller has opened.
-        units: the units with their numbers.
-        kept: what the folder holds of each.
+        units, kept: the units with their numbers, and what the folder holds of each.
         columns, options: which vectors, and how they are computed.
         report: counts the rows.
         advance: called with the number of new rows; an exception that it raises ends the run, and the rows are kept.
