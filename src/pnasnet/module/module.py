@@ -35,9 +35,28 @@ class Module:
     A module can be pickled and copied: the copy opens the same model again and checks that its weights are the same. A
     torch network's present variables are copied.
 
+    Args:
+        model: a name such as `pnasnet_large`, a handle or URL of TF-Hub, a file or folder, or a `NetworkSpec`.
+        weights: other weights than the published ones.
+        trainable: whether gradients reach the variables.
+        tags: `{"train"}` for the training graph; empty for inference.
+        engine: `openvino`, `torch`, or `auto` for the fastest on this machine; or all options as `EngineOptions`,
+            which replaces `precision` and `threads`.
+        precision: `float32` or `bfloat16`.
+        threads: number of CPU threads of the engine; None for one per core.
+        image_size: height and width; None for the network's own.
+        num_classes: width of a new classifier, for training. A classifier of this width in the weights is kept,
+            with its labels.
+        batch_norm_momentum: share of the old value in each update of a moving average.
+        freeze_batch_norm: whether batch normalization uses its moving averages in training mode too, and does not
+            update them; its scales and offsets stay trainable.
+        moving_averages: whether to use the moving averages of the variables, in files that hold both.
+        offline: whether to download nothing; None reads the environment variable `PNASNET_OFFLINE`.
+
     Attributes:
         model: the network, its weights and their origin.
 
+    See `open_model` for the errors.
     """
 
     def __init__(
@@ -57,27 +76,6 @@ class Module:
         moving_averages: bool | None = None,
         offline: bool | None = None,
     ) -> None:
-        """Open a model; see `open_model` for the errors.
-
-        Args:
-            model: a name such as `pnasnet_large`, a handle or URL of TF-Hub, a file or folder, or a `NetworkSpec`.
-            weights: other weights than the published ones.
-            trainable: whether gradients reach the variables.
-            tags: `{"train"}` for the training graph; empty for inference.
-            engine: `openvino`, `torch`, or `auto` for the fastest on this machine; or all options as `EngineOptions`,
-                which replaces `precision` and `threads`.
-            precision: `float32` or `bfloat16`.
-            threads: number of CPU threads of the engine; None for one per core.
-            image_size: height and width; None for the network's own.
-            num_classes: width of a new classifier, for training. A classifier of this width in the weights is kept,
-                with its labels.
-            batch_norm_momentum: share of the old value in each update of a moving average.
-            freeze_batch_norm: whether batch normalization uses its moving averages in training mode too, and does not
-                update them; its scales and offsets stay trainable.
-            moving_averages: whether to use the moving averages of the variables, in files that hold both.
-            offline: whether to download nothing; None reads the environment variable `PNASNET_OFFLINE`.
-
-        """
         self._arguments = {name: value for name, value in locals().items() if name != "self"}
         self._arguments |= {"model": _absolute(model), "weights": _absolute(weights)}
         tags = frozenset(tags or ())

@@ -13,7 +13,7 @@ from ..architecture.labels import labels as label_names
 from ..architecture.network_file import is_network_file, read_network
 from ..architecture.plan import Plan, resolve
 from ..architecture.spec import NetworkSpec, resized
-from ..architecture.zoo import NETWORKS, PUBLISHED, NamedNetwork, PublishedWeights, Signature, find_named
+from ..architecture.zoo import NETWORKS, PUBLISHED, Named, NamedNetwork, PublishedWeights, Signature, find_named
 from ..errors import CorruptWeightsError, InputError, UnknownNameError, WeightsNotFoundError
 from ..weights import AUXILIARY_HEAD, CLASSIFIER, WeightsSource, check_weights, open_weights
 from ..weights.fetch import fetch
@@ -117,15 +117,9 @@ def open_model(
         SpecError: the network cannot exist: numbers of a wrong type, images that are too small for it.
         InputError: contradictory arguments.
         WeightsError: the weights are missing, damaged, or those of another network.
-
     """
     how = _How(moving_averages, offline)
-    named = find_named(model) if isinstance(model, str) and (model in NETWORKS or not Path(model).exists()) else None
-    if named:
-        default = named.weights.id if named.weights else None
-        found = _find_weights(named.network, default if weights is None else weights, how)
-    else:
-        found = _find(model, weights, how)
+    named, found = _find(model, weights, how)
     spec = _settled(found, image_size)
     labels = found.labels
     if num_classes is not None and (wanted := whole_number("num_classes", num_classes)) != spec.num_classes:
@@ -144,7 +138,16 @@ def open_model(
     return Model(found.name, plan, found.source, names, found.origin, labels, found.preset, found.named, signature)
 
 
-def _find(model: ModelName, weights: WeightsName | None, how: _How) -> _Found:
+def _find(model: ModelName, weights: WeightsName | None, how: _How) -> tuple[Named | None, _Found]:
+    """Find a model, and what its name stands for if it is known by name."""
+    named = find_named(model) if isinstance(model, str) and (model in NETWORKS or not Path(model).exists()) else None
+    if named is None:
+        return None, _find_unnamed(model, weights, how)
+    default = named.weights.id if named.weights else None
+    return named, _find_weights(named.network, default if weights is None else weights, how)
+
+
+def _find_unnamed(model: ModelName, weights: WeightsName | None, how: _How) -> _Found:
     """Find what is not known by name: a description, its file, or a file or folder with weights."""
     if isinstance(model, NetworkSpec):
         return _find_weights(NamedNetwork("network", model), weights, how)
