@@ -123,13 +123,13 @@ def test_orientations_that_were_not_applied_are_counted(tmp_path: Path) -> None:
 
 
 def test_files_that_were_passed_over_are_counted_and_named(tmp_path: Path, photos: Path) -> None:
-    (photos / "a.heic").write_bytes(b"x")
+    (photos / "a.psd").write_bytes(b"x")
     (photos / "notes.txt").write_text("x")
     (photos / "photo").write_bytes((PHOTOS / "coffee.jpg").read_bytes())
     result = run("embed", photos, *MODEL, "-o", tmp_path / "out", "--quiet")
     (line,) = [line for line in result.stderr.splitlines() if "passed over" in line]
     assert line.startswith("passed over 3 files without the suffix of a picture: ")
-    assert all(word in line for word in ("1 without suffix (JPEG inside", "1 .heic", "1 .txt"))
+    assert all(word in line for word in ("1 without suffix (JPEG inside", "1 .psd", "1 .txt"))
     report = json.loads((tmp_path / "out/_report.json").read_text())
     assert report["this_run"]["passed_over"] == line
     assert "This run passed over 3 files" in (tmp_path / "out/_report.html").read_text()
