@@ -92,7 +92,7 @@ def test_a_sample_is_spread_evenly(tmp_path: Path) -> None:
 
 
 def test_umap(tmp_path: Path) -> None:
-    pytest.importorskip("umap", reason="the extra explore is not installed")
+    pytest.importorskip("umap", reason="the extra maps is not installed")
     shown = mapped(tmp_path, ExploreOptions(projection="umap"))
     again = mapped(tmp_path, ExploreOptions(projection="umap"))
     assert shown.projection == "umap"
@@ -104,7 +104,7 @@ def test_umap(tmp_path: Path) -> None:
 def test_which_projection(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(projection, "find_spec", lambda name: None)
     assert choose_projection(None) == "pca"
-    with pytest.raises(MissingExtraError, match=r"projection umap needs umap-learn.*pip install 'pnasnet\[explore\]'"):
+    with pytest.raises(MissingExtraError, match=r"projection umap needs umap-learn.*pip install 'pnasnet\[maps\]'"):
         choose_projection("umap")
     monkeypatch.setattr(projection, "find_spec", lambda name: sys)
     assert choose_projection(None) == choose_projection("umap") == "umap"

@@ -128,10 +128,10 @@ def _write_page(
     progress: "Progress",
 ) -> None:
     from ..support.files import write_text
-    from ..support.text import counted
+    from ..support.text import clean, counted
     from ..vectors import map_page
 
-    page = map_page(shown, f"Map of {features.path.name}", options, access, progress)
+    page = map_page(shown, f"Map of {clean(features.path.name)}", options, access, progress)
     write_text(path, page)
     click.echo(f"{path}: {counted(len(shown.pictures), 'picture')}")
 

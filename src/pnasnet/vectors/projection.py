@@ -41,7 +41,7 @@ def choose_projection(name: str | None) -> Projection:
     if name not in PROJECTIONS:
         raise UnknownNameError.of("projection", name, PROJECTIONS)
     if name == "umap" and not installed:
-        raise MissingExtraError.of("umap-learn", "explore", "the projection umap")
+        raise MissingExtraError.of("umap-learn", "maps", "the projection umap")
     return "umap" if name == "umap" else "pca"
 
 
