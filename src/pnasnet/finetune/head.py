@@ -1,30 +1,24 @@
 """A linear classifier on features: seconds to train, its regularization chosen by the validation pictures."""
 
-import math
-from collections.abc import Callable
+import warnings
 from dataclasses import dataclass, field
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
-from torch.nn import functional
 
-from ..errors import InputError
+from ..errors import InputError, MissingExtraError
+from ..support.progress import Progress, silent
 from ..weights import CLASSIFIER
 
 Floats = NDArray[np.float32]
 
 STRENGTHS = tuple(10.0**power for power in (1, 0.5, 0, -0.5, -1, -1.5, -2, -2.5, -3, -3.5, -4, -5))
-"""Factors of the L2 term that are tried, the strongest first; they apply to standardized features."""
+"""Factors of the L2 term, the strongest first; they apply to standardized features."""
 
-_CHUNK = 10
-"""Iterations between two looks at the validation pictures."""
-_CHUNKS = 20
-"""Looks for each strength, at most."""
+_ITERATIONS = 200
+"""Limit for each strength."""
 _PATIENCE = 2
-_LEAST = 1e-6
-"""By how much a loss must fall to count as better."""
+"""Strengths in a row that were worse than the best one; then the search ends."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +31,7 @@ class Labelled:
 
 @dataclass(frozen=True)
 class Trial:
-    """What one strength of regularization came to, at its best iteration."""
+    """The losses and the top-1 of one strength of regularization."""
 
     strength: float
     iterations: int
@@ -53,8 +47,8 @@ class Head:
     Attributes:
         weights: [F, classes] float32.
         biases: [classes] float32.
-        trials: every strength that was tried, in order.
-        chosen: the one that was taken.
+        chosen: the trial with the lowest validation loss.
+        trials: all trials, in order.
     """
 
     weights: Floats
@@ -71,125 +65,122 @@ class Head:
         return features @ self.weights + self.biases
 
 
+def check_packages() -> None:
+    """Raise `MissingExtraError` if scikit-learn is missing: before hours of work, not after."""
+    try:
+        import sklearn.linear_model  # noqa: F401
+    except ImportError as error:
+        raise MissingExtraError.of("scikit-learn", "finetune", "fine-tuning") from error
+
+
 def class_weights(labels: NDArray[np.int64], classes: int) -> Floats:
-    """Return what a picture of each class counts for [classes], so that all classes weigh the same; the mean is 1."""
+    """Return the weight of a picture of each class [classes] that gives all classes the same total; the mean is 1."""
     counts = np.bincount(labels, minlength=classes)
     return (len(labels) / (classes * np.maximum(counts, 1))).astype(np.float32)
 
 
 def train_head(
-    training: Labelled,
-    validation: Labelled,
-    classes: int,
-    *,
-    balanced: bool = False,
-    check: Callable[[], None] = lambda: None,
+    training: Labelled, validation: Labelled, classes: int, *, balanced: bool = False, progress: Progress = silent
 ) -> Head:
     """Fit multinomial logistic regression, and choose its L2 strength by the loss on the validation pictures.
 
-    Strengths are tried from strong to weak, each from where the one before ended (a regularization path), by L-BFGS on
-    all training features, without randomness. Each ends early once the validation loss rises, and the path once two
-    strengths in a row were worse.
+    Strengths are tried from strong to weak, each starting from the solution of the previous one (a regularization
+    path), by scikit-learn's L-BFGS on all training features, without randomness. The path ends after two strengths in
+    a row that are worse than the best one.
 
     Args:
-        training: what to fit, at least one vector of each class.
-        validation: what to choose by.
-        classes: how many there are.
-        balanced: whether each class weighs the same, however many pictures it has.
-        check: called before each strength; what it raises ends the training.
+        training: at least one vector of each class.
+        validation: what the strength is chosen by.
+        classes: the number of classes.
+        balanced: whether all classes weigh the same, whatever their numbers of pictures.
+        progress: receives the number of strengths tried.
 
     Raises:
-        InputError: features that are not finite.
+        InputError: the features are not finite. MissingExtraError: scikit-learn is not installed.
     """
+    check_packages()
     if not (np.isfinite(training.features).all() and np.isfinite(validation.features).all()):
         raise InputError("the features are not finite: the network's weights or its images are damaged")
     scale = _Scale.of(training.features)
-    fit = _Fit(scale.apply(training.features), training.labels, classes, balanced)
-    seen = scale.apply(validation.features), torch.from_numpy(validation.labels)
+    path = _Path(scale.apply(training.features), training.labels, classes, balanced)
+    seen = scale.apply(validation.features)
     trials: list[Trial] = []
-    best: tuple[Trial, Tensor] | None = None
-    worse = 0
+    best: tuple[Trial, Floats, Floats] | None = None
     for strength in STRENGTHS:
-        check()
-        trial, parameters = fit.run(strength, *seen)
+        progress("classifier", len(trials), len(STRENGTHS))
+        trial = path.fit(strength, seen, validation.labels)
         trials.append(trial)
         if best is None or trial.validation_loss < best[0].validation_loss:
-            best, worse = (trial, parameters), 0
-        else:
-            worse += 1
-            if worse == _PATIENCE:
-                break
+            best = trial, *path.parameters()
+        elif len(trials) - trials.index(best[0]) > _PATIENCE:
+            break
     assert best is not None
-    weights, biases = scale.fold(best[1])
-    return Head(weights, biases, best[0], trials)
+    chosen, weights, biases = best
+    return Head(*scale.fold(weights, biases), chosen, trials)
 
 
 @dataclass(frozen=True)
 class _Scale:
-    """Brings features to mean 0 and deviation 1, and takes that into the classifier afterwards."""
+    """Scales features to mean 0 and deviation 1, and folds that into a classifier of scaled features."""
 
-    mean: Tensor
-    deviation: Tensor
+    mean: Floats
+    deviation: Floats
 
     @classmethod
     def of(cls, features: Floats) -> "_Scale":
-        x = torch.from_numpy(features)
-        deviation = x.std(0, correction=0)
-        # A feature that never changes carries nothing, and dividing by its rounding would blow it up.
-        constant = deviation <= 1e-6 * x.abs().amax(0).clamp_min(1e-6)
-        return cls(x.mean(0), torch.where(constant, torch.inf, deviation))
+        deviation = features.std(0, dtype=np.float64)
+        # A constant feature carries nothing, and dividing by the rounding error of its deviation would blow it up.
+        constant = deviation <= 1e-6 * np.maximum(np.abs(features).max(0), 1e-6)
+        deviation[constant] = np.inf
+        return cls(features.mean(0, dtype=np.float64).astype(np.float32), deviation.astype(np.float32))
 
-    def apply(self, features: Floats) -> Tensor:
-        return (torch.from_numpy(features) - self.mean) / self.deviation
+    def apply(self, features: Floats) -> Floats:
+        scaled = features - self.mean
+        scaled /= self.deviation
+        return scaled
 
-    def fold(self, parameters: Tensor) -> tuple[Floats, Floats]:
-        weights = parameters[:-1] / self.deviation[:, None]
-        biases = parameters[-1] - self.mean @ weights
-        return weights.numpy(), biases.numpy()
-
-
-class _Fit:
-    """The regression in progress; its parameters [F + 1, classes] go on from one strength to the next."""
-
-    def __init__(self, features: Tensor, labels: NDArray[np.int64], classes: int, balanced: bool) -> None:
-        self._features, self._labels = features, torch.from_numpy(labels)
-        self._parameters = torch.zeros(features.shape[1] + 1, classes, requires_grad=True)
-        self._class_weights = torch.from_numpy(class_weights(labels, classes)) if balanced else None
-
-    def run(self, strength: float, features: Tensor, labels: Tensor) -> tuple[Trial, Tensor]:
-        """Return the best look at the validation pictures, and the parameters at that point."""
-        optimizer = torch.optim.LBFGS([self._parameters], max_iter=_CHUNK, line_search_fn="strong_wolfe")
-
-        def objective() -> Tensor:
-            optimizer.zero_grad()
-            total = self._loss() + strength / 2 * self._parameters[:-1].square().sum()
-            total.backward()  # type: ignore[no-untyped-call]
-            return total.detach()
-
-        best, kept, waited, last = None, self._parameters, 0, math.inf
-        for chunk in range(1, _CHUNKS + 1):
-            value = float(optimizer.step(objective))  # type: ignore[no-untyped-call]
-            trial = self._look(strength, chunk * _CHUNK, features, labels)
-            if best is None or trial.validation_loss < best.validation_loss - _LEAST:
-                best, kept, waited = trial, self._parameters.detach().clone(), 0
-            else:
-                waited += 1
-            if waited == _PATIENCE or last - value < _LEAST:
-                break
-            last = value
-        assert best is not None
-        return best, kept
-
-    @torch.no_grad()
-    def _look(self, strength: float, iterations: int, features: Tensor, labels: Tensor) -> Trial:
-        logits = _logits(self._parameters, features)
-        loss = functional.cross_entropy(logits, labels, self._class_weights).item()
-        top1 = (logits.argmax(1) == labels).float().mean().item()
-        return Trial(strength, iterations, self._loss().item(), loss, top1)
-
-    def _loss(self) -> Tensor:
-        return functional.cross_entropy(_logits(self._parameters, self._features), self._labels, self._class_weights)
+    def fold(self, weights: Floats, biases: Floats) -> tuple[Floats, Floats]:
+        weights = weights / self.deviation[:, None]
+        return weights, biases - self.mean @ weights
 
 
-def _logits(parameters: Tensor, features: Tensor) -> Tensor:
-    return features @ parameters[:-1] + parameters[-1]
+class _Path:
+    """The regression at one strength after the other."""
+
+    def __init__(self, features: Floats, labels: NDArray[np.int64], classes: int, balanced: bool) -> None:
+        from sklearn.linear_model import LogisticRegression
+
+        self._features, self._labels, self._binary = features, labels, classes == 2
+        self._class_weights = class_weights(labels, classes) if balanced else np.ones(classes, np.float32)
+        weights = dict(enumerate(self._class_weights.tolist())) if balanced else None
+        self._model = LogisticRegression(warm_start=True, max_iter=_ITERATIONS, class_weight=weights)
+
+    def fit(self, strength: float, seen: Floats, labels: NDArray[np.int64]) -> Trial:
+        """Minimize the mean cross entropy plus strength / 2 * |weights|^2, and measure the result."""
+        from sklearn.exceptions import ConvergenceWarning
+
+        # scikit-learn has one row of weights for two classes, which stands for two opposite rows of half its size.
+        own = strength / 2 if self._binary else strength
+        self._model.set_params(C=1 / (own * len(self._labels)))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)  # the validation pictures decide
+            self._model.fit(self._features, self._labels)
+        weights, biases = self.parameters()
+        loss, _ = self._measure(self._features @ weights + biases, self._labels)
+        validation_loss, top1 = self._measure(seen @ weights + biases, labels)
+        return Trial(strength, int(self._model.n_iter_.max()), loss, validation_loss, top1)
+
+    def parameters(self) -> tuple[Floats, Floats]:
+        """Return weights [F, classes] and biases [classes] for scaled features."""
+        weights, biases = self._model.coef_.T, self._model.intercept_
+        if self._binary:
+            weights, biases = weights / 2 * [-1, 1], biases / 2 * [-1, 1]
+        return weights.astype(np.float32), biases.astype(np.float32)
+
+    def _measure(self, logits: Floats, labels: NDArray[np.int64]) -> tuple[float, float]:
+        """Return the mean cross entropy, weighted by class, and the share of right answers."""
+        logits = logits.astype(np.float64)
+        highest = logits.max(1)
+        losses = highest + np.log(np.exp(logits - highest[:, None]).sum(1)) - logits[np.arange(len(labels)), labels]
+        right = logits.argmax(1) == labels
+        return float(np.average(losses, weights=self._class_weights[labels])), float(right.mean())
