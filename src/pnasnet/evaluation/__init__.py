@@ -3,9 +3,9 @@
 LabelledImages ─ match_classes ─► logit of each class ─ evaluate ─► Tally ─► Evaluation
 """
 
-from .evaluate import evaluate
+from .evaluate import evaluate, evaluate_logits
 from .match import ClassMatch, match_classes
-from .metrics import Judged, Rate, Tally, confident_mistakes, wilson
+from .metrics import Rate, Tally, wilson
 from .result import ClassFigures, Confusion, Evaluation, Mistake
 
 __all__ = [
@@ -13,12 +13,11 @@ __all__ = [
     "ClassMatch",
     "Confusion",
     "Evaluation",
-    "Judged",
     "Mistake",
     "Rate",
     "Tally",
-    "confident_mistakes",
     "evaluate",
+    "evaluate_logits",
     "match_classes",
     "wilson",
 ]

@@ -1,11 +1,11 @@
-"""Labelled pictures through a classifier, counted."""
+"""Run labelled pictures through a classifier and count the right answers."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Iterable
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,10 +14,10 @@ from ..architecture.zoo import NETWORKS, PublishedWeights
 from ..errors import InputError
 from ..extract.labelled import extract_labelled
 from ..extract.options import DEFAULTS, ExtractOptions
-from ..extract.pipeline import Batch
 from ..images import get_preset
+from ..support.progress import Progress, counter, silent
 from .match import ClassMatch, is_whole_imagenet, match_classes
-from .metrics import Tally, confident_mistakes
+from .metrics import Tally
 from .result import ClassFigures, Confusion, Evaluation, Mistake
 
 if TYPE_CHECKING:
@@ -29,8 +29,8 @@ _MISTAKES = 50
 
 
 @dataclass
-class _Run:
-    """What was counted, and which pictures that were."""
+class _Counted:
+    """The tally of the readable pictures, and the failures."""
 
     tally: Tally
     read: list[int] = field(default_factory=list)
@@ -38,66 +38,77 @@ class _Run:
     failed: int = 0
     errors: list[str] = field(default_factory=list)
 
-    def add(self, batch: Batch, targets: NDArray[np.int64]) -> None:
-        """Count a batch; `targets` are the logits of all pictures."""
-        start = len(self.read) + self.failed
-        good = [start + index for index, row in enumerate(batch.rows) if row.error is None]
-        failures = [row.error for row in batch.rows if row.error is not None]
-        if good:
-            self.tally.add(batch.vectors, targets[good])
-        self.read += good
-        self.failed += len(failures)
-        self.errors += failures[: _EXAMPLES - len(self.errors)]
-
 
 def evaluate(
-    module: "Module",
-    data: "LabelledImages",
-    options: ExtractOptions = DEFAULTS,
-    *,
-    progress: Callable[[int], None] = lambda images: None,
+    module: "Module", data: "LabelledImages", options: ExtractOptions = DEFAULTS, *, progress: Progress = silent
 ) -> Evaluation:
     """Classify all pictures and compare with their labels.
 
-    Pictures that cannot be read are left out of the figures, counted, and the first few are named.
+    Pictures that cannot be read are left out of the figures and counted, and the first few are named.
 
     Args:
         module: the network, with a classifier.
-        data: the pictures; `match_classes` says how their classes meet the logits.
-        options: preprocessing, batch size, decoders; the endpoint does not matter.
-        progress: called with the number of new pictures after each batch, in the caller's thread.
+        data: the pictures; `match_classes` matches their classes to the logits.
+        options: preprocessing, batch size, decoders.
+        progress: receives the number of pictures done.
 
     Raises:
-        InputError: no classifier, no picture, none that can be read, or classes that do not belong together.
-        UnknownNameError: there is no such preset.
+        InputError: no classifier, no pictures, none that can be read, or classes that do not match.
+        UnknownNameError: no such preset.
     """
     started = time.perf_counter()
-    classes = module.model.spec.num_classes
-    if not classes:
-        raise InputError(f"{module.model.name} has no classifier: its weights only make feature vectors")
-    if not len(data):
-        raise InputError("the data has no pictures to evaluate on")
-    match = match_classes(data.classes, classes, module.labels)
+    match = _matched(module, data)
     targets = match.logits[data.labels]
-    run = _Run(Tally(classes, keep=True))
-    # Logits and not probabilities: far from 1 those round to equal values, and ranks would be lost.
+    counted = _Counted(Tally(module.model.spec.num_classes or 0, mistakes=_MISTAKES))
+    advance = counter(progress, "images", len(data))
+    # Logits instead of probabilities: those close to 1 round to equal values, and their order would be lost.
     with closing(extract_labelled(module, data, "Logits", options)) as batches:
         for batch in batches:
-            run.add(batch, targets)
-            progress(len(batch.rows))
-    if not run.read:
-        raise InputError(f"none of the {len(data):,} pictures could be read: {run.errors[0]}")
-    return _evaluation(module, data, options, match, run, time.perf_counter() - started)
+            start = len(counted.read) + counted.failed
+            good = [start + index for index, row in enumerate(batch.rows) if row.error is None]
+            failures = [row.error for row in batch.rows if row.error is not None]
+            if good:
+                counted.tally.add(batch.vectors, targets[good])
+            counted.read += good
+            counted.failed += len(failures)
+            counted.errors += failures[: _EXAMPLES - len(counted.errors)]
+            advance(len(batch.rows))
+    if not counted.read:
+        raise InputError(f"none of the {len(data):,} pictures could be read: {counted.errors[0]}")
+    return _evaluation(module, data, options, match, counted, time.perf_counter() - started)
+
+
+def evaluate_logits(
+    module: "Module", data: "LabelledImages", logits: NDArray[np.floating[Any]], options: ExtractOptions = DEFAULTS
+) -> Evaluation:
+    """Do the same with the logits [N, classes] of all pictures at hand. Raises the same."""
+    started = time.perf_counter()
+    match = _matched(module, data)
+    counted = _Counted(Tally(module.model.spec.num_classes or 0, mistakes=_MISTAKES), list(range(len(data))))
+    counted.tally.add(logits, match.logits[data.labels])
+    return _evaluation(module, data, options, match, counted, time.perf_counter() - started)
+
+
+def _matched(module: "Module", data: "LabelledImages") -> ClassMatch:
+    classes = module.model.spec.num_classes
+    if not classes:
+        raise InputError(f"{module.model.name} has no classifier: its weights only compute feature vectors")
+    if not len(data):
+        raise InputError("the data has no pictures to evaluate on")
+    return match_classes(data.classes, classes, module.labels)
 
 
 def _evaluation(
-    module: "Module", data: "LabelledImages", options: ExtractOptions, match: ClassMatch, run: _Run, seconds: float
+    module: "Module",
+    data: "LabelledImages",
+    options: ExtractOptions,
+    match: ClassMatch,
+    counted: _Counted,
+    seconds: float,
 ) -> Evaluation:
-    tally, model = run.tally, module.model
+    tally, model = counted.tally, module.model
     preset = get_preset(options.preset or module.preset)
     names = _logit_names(module, data, match)
-    balanced = tally.balanced_accuracy()
-    assert balanced is not None  # there are pictures
     return Evaluation(
         model=model.name,
         weights=model.origin,
@@ -110,24 +121,25 @@ def _evaluation(
         matching=match.note,
         num_logits=tally.classes,
         images=tally.count,
-        failed=run.failed,
-        errors=tuple(run.errors),
+        failed=counted.failed,
+        errors=tuple(counted.errors),
         top1=tally.top(1),
         top5=tally.top(5) if tally.classes > 5 else None,
-        balanced_accuracy=balanced,
+        balanced_accuracy=tally.balanced_accuracy(),
+        most_frequent=tally.most_frequent(),
         per_class=tuple(
             ClassFigures(name, names[logit], logit, tally.recall(logit), tally.precision(logit))
             for name, logit in zip(data.classes, match.logits.tolist(), strict=True)
         ),
-        confusions=tuple(Confusion(names[true], names[taken], n) for true, taken, n in tally.confusions()),
-        mistakes=_mistakes(data, run, names),
+        confusions=tuple(Confusion(names[true], names[predicted], n) for true, predicted, n in tally.confusions()),
+        mistakes=tuple(_mistakes(data, match, counted, names)),
         published=_published(module, match),
         seconds=seconds,
     )
 
 
 def _logit_names(module: "Module", data: "LabelledImages", match: ClassMatch) -> list[str]:
-    """Return what each logit is called: by the model, or else by the data."""
+    """Return the name of each logit: the model's, or else the data's."""
     if module.labels is not None:
         return list(module.labels)
     names = [f"class {index}" for index in range(module.model.spec.num_classes or 0)]
@@ -136,23 +148,17 @@ def _logit_names(module: "Module", data: "LabelledImages", match: ClassMatch) ->
     return names
 
 
-def _mistakes(data: "LabelledImages", run: _Run, names: list[str]) -> tuple[Mistake, ...]:
-    judged = run.tally.judged()
-    return tuple(
-        Mistake(
-            str(data.names[run.read[index]]),
-            names[judged.true[index]],
-            names[judged.predicted[index]],
-            float(judged.probability[index]),
-        )
-        for index in confident_mistakes(judged, _MISTAKES)
-    )
+def _mistakes(data: "LabelledImages", match: ClassMatch, counted: _Counted, names: list[str]) -> Iterable[Mistake]:
+    for place, predicted, probability in counted.tally.mistakes:
+        index = counted.read[place]
+        true = names[match.logits[data.labels[index]]]
+        yield Mistake(str(data.names[index]), true, names[predicted], probability, index)
 
 
 def _published(module: "Module", match: ClassMatch) -> PublishedWeights | None:
-    """Return the zoo's record of these weights, if it states a figure that ImageNet's pictures can be held against.
+    """Return the zoo's record of these weights, if its figures are comparable: ImageNet's classes, the same size.
 
-    Weights are known by the name of their set, which a downloaded file or folder bears too.
+    Weights are recognised by the name of their set, which is also that of a downloaded file or folder.
     """
     if not is_whole_imagenet(match, module.model.spec.num_classes or 0, module.labels):
         return None

@@ -1,4 +1,4 @@
-"""How the classes of labelled pictures meet the logits of a classifier: by name, by WordNet id, or by number."""
+"""Match the classes of labelled pictures to the logits of a classifier: by name, by WordNet id, or by number."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,16 +11,16 @@ from ..errors import InputError
 from ..support.text import some_of
 
 _SAME_ORDER = 0.99
-"""Share of ImageNet's names that proves its order: published lists spell some differently, the two cranes above all."""
+"""Share of equal names that proves ImageNet's order: published lists spell some differently, such as the two cranes."""
 
 
 @dataclass(frozen=True)
 class ClassMatch:
-    """Which logit each class of the data is.
+    """The logit of each class of the data.
 
     Attributes:
-        logits: int64 [classes of the data], no two alike.
-        note: one line that says how they were matched, and what was taken for granted.
+        logits: int64 [classes of the data], all different.
+        note: one line on how they were matched, and with which assumption.
     """
 
     logits: NDArray[np.int64]
@@ -33,10 +33,10 @@ def match_classes(classes: Sequence[str], num_logits: int, names: Sequence[str] 
     Args:
         classes: the names of the data's classes.
         num_logits: the width of the classifier; 1001 with ImageNet's background in front.
-        names: the classifier's class names by logit; None where they are not known.
+        names: the classifier's class names by logit; None if unknown.
 
     Raises:
-        InputError: the classes do not belong together.
+        InputError: the classes do not match.
     """
     imagenet = is_imagenet(num_logits, names)
     offset = num_logits - 1000 if imagenet else 0
@@ -59,7 +59,7 @@ def match_classes(classes: Sequence[str], num_logits: int, names: Sequence[str] 
 
 
 def is_imagenet(num_logits: int, names: Sequence[str] | None) -> bool:
-    """Whether a classifier tells ImageNet's classes apart: 1000 or 1001 logits, and ImageNet's names or none."""
+    """Whether a classifier's classes are ImageNet's: 1000 or 1001 logits, with ImageNet's names or none."""
     if num_logits not in (1000, 1001):
         return False
     return names is None or tuple(names) == labels("imagenet1001" if num_logits == 1001 else "imagenet1000")
@@ -76,9 +76,9 @@ def _matched(logits: Sequence[int], num_logits: int, how: str, offset: int = 0) 
     note = f"{len(logits):,} matched {how}"
     others = num_logits - len(logits) - offset
     if offset:
-        note += "; the logit before them, the background, stays in the running and is never right"
+        note += "; the logit before them, the background, competes and is never right"
     if others:
-        note += f"; the model's other {others:,} stay{'s' if others == 1 else ''} in the running"
+        note += f"; the model's other {others:,} compete{'s' if others == 1 else ''}"
     return ClassMatch(np.array(logits, np.int64), note)
 
 
@@ -104,7 +104,7 @@ def _first_lemma(name: str) -> str:
 
 
 def _ends(names: Sequence[str] | None, first: int = 0) -> str:
-    """Return what the numbers were taken to mean."""
+    """Return the names of the first and the last number."""
     return f" (0 is {names[first]}, {len(names) - 1 - first} is {names[-1]})" if names else ""
 
 
@@ -112,21 +112,21 @@ def _refusal(classes: Sequence[str], num_logits: int, names: Sequence[str] | Non
     if _numbers(classes) is not None:
         return (
             f"the data's {len(classes):,} classes are numbers without names, and the model has {num_logits:,} logits: "
-            "name the data's classes, or evaluate a model with as many"
+            "name the data's classes, or evaluate a model with the same number"
         )
     if names is None:
         return (
             f"the model's {num_logits:,} classes have no names, and the data's are {some_of(classes)}: name the data's "
-            f"classes 0 to {num_logits - 1}, or evaluate weights that state their labels"
+            f"classes 0 to {num_logits - 1}, or evaluate weights that contain their labels"
         )
     known = set(names)
     if len(known) < len(names):
         return (
-            f"the model has {len(names):,} classes with {len(known):,} names: give it labels of which no two are alike"
+            f"the model has {len(names):,} classes but only {len(known):,} different names: give each a name of its own"
         )
     strange = [name for name in classes if name not in known]
     return (
-        f"{len(strange):,} of the data's {len(classes):,} classes are none of the model's {num_logits:,}: the data has "
-        f"{some_of(strange)}; the model has {some_of(names)}: rename or leave out those classes, or evaluate a model "
-        "that was trained on these"
+        f"{len(strange):,} of the data's {len(classes):,} classes are not among the model's {num_logits:,}: the data has "
+        f"{some_of(strange)}; the model has {some_of(names)}: rename or remove those classes, or evaluate a model "
+        "that was trained on them"
     )

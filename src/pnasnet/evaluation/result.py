@@ -1,4 +1,4 @@
-"""What came of an evaluation, as one value."""
+"""The result of an evaluation: of `evaluate`, of `finetune`, and in its card and report."""
 
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -10,14 +10,14 @@ from .metrics import Rate
 
 @dataclass(frozen=True)
 class ClassFigures:
-    """How one of the data's classes fared.
+    """Recall and precision of one of the data's classes.
 
     Attributes:
-        name: what the data calls it.
-        label: what the model calls it.
+        name: its name in the data.
+        label: its name in the model.
         logit: its index among the logits.
-        recall: of its pictures, those recognised.
-        precision: of the pictures taken for it, those that were such.
+        recall: the share of its pictures that were recognised.
+        precision: the share of the predictions of this class that were right.
     """
 
     name: str
@@ -27,7 +27,7 @@ class ClassFigures:
     precision: Rate
 
     def to_dict(self) -> dict[str, Any]:
-        """Return it for JSON."""
+        """Return the figures for JSON."""
         return {
             "name": self.name,
             "label": self.label,
@@ -39,7 +39,7 @@ class ClassFigures:
 
 @dataclass(frozen=True)
 class Confusion:
-    """How many pictures of one class were taken for another; both as the model calls them."""
+    """The number of pictures of one class that were predicted to be of another; names are the model's."""
 
     true: str
     predicted: str
@@ -48,41 +48,44 @@ class Confusion:
 
 @dataclass(frozen=True)
 class Mistake:
-    """A picture that was taken for another class; both as the model calls them."""
+    """A picture that was predicted to be of another class; names of classes are the model's."""
 
     image: str
     true: str
     predicted: str
     probability: float
-    """What the network gave the predicted class."""
+    """Of the predicted class."""
+    index: int
+    """Of the picture in the data."""
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """How often a classifier was right, and on what terms.
+    """How often a classifier is right on labelled pictures, and how that was measured.
 
     Attributes:
         model: the network's name.
-        weights: where its weights come from.
+        weights: the origin of its weights.
         weights_sha256: their checksum.
         preset: the preprocessing.
         exif: whether the EXIF orientation was applied.
         image_size: height and width of the network's input.
         precision: `float32` or `bfloat16`.
-        engine: what the network ran on.
-        matching: one line that says how the data's classes met the logits.
+        engine: description of the engine.
+        matching: one line on how the data's classes were matched to the logits.
         num_logits: the width of the classifier.
-        images: how many pictures the figures are of.
-        failed: how many more could not be read.
-        errors: what the first few failures were, a line each.
-        top1: of the pictures, those whose class got the highest score; of equal scores the first class counts.
-        top5: those whose class was among the five highest; None where there are no more than five classes.
-        balanced_accuracy: the mean recall of the classes that have pictures.
-        per_class: the data's classes, in its order.
-        confusions: which classes were taken for which, the most frequent first; all mistakes are in it.
-        mistakes: the surest mistakes.
-        published: the figures published for these weights, if the data's classes are ImageNet's.
-        seconds: how long it took.
+        images: the number of pictures measured.
+        failed: the number of pictures that could not be read.
+        errors: the first few failures, a line each.
+        top1: the share of pictures whose class has the highest logit; among equal logits, the first class counts.
+        top5: the share of pictures whose class has one of the five highest; None for five classes or fewer.
+        balanced_accuracy: the mean recall of the classes that have pictures; None without pictures.
+        most_frequent: top-1 of always predicting the most frequent class.
+        per_class: the data's classes, in order.
+        confusions: all wrong predictions by class, the most frequent first.
+        mistakes: the mistakes with the highest probability, the highest first.
+        published: the published figures of these weights, if the data's classes are ImageNet's.
+        seconds: the duration.
     """
 
     model: str
@@ -100,7 +103,8 @@ class Evaluation:
     errors: tuple[str, ...]
     top1: Rate
     top5: Rate | None
-    balanced_accuracy: float
+    balanced_accuracy: float | None
+    most_frequent: Rate
     per_class: tuple[ClassFigures, ...]
     confusions: tuple[Confusion, ...]
     mistakes: tuple[Mistake, ...]
@@ -108,16 +112,16 @@ class Evaluation:
     seconds: float
 
     def to_dict(self) -> dict[str, Any]:
-        """Return it for JSON: plain values, and null for the share of nothing."""
-        own = {name: getattr(self, name) for name in _PLAIN}
+        """Return the evaluation for JSON: plain values, and null for undefined shares."""
         published = self.published
         return {
             "pnasnet_version": __version__,
-            **own,
+            **vars(self),
             "image_size": list(self.image_size),
             "errors": list(self.errors),
             "top1": self.top1.to_dict(),
             "top5": self.top5.to_dict() if self.top5 else None,
+            "most_frequent": self.most_frequent.to_dict(),
             "per_class": [each.to_dict() for each in self.per_class],
             "confusions": [asdict(each) for each in self.confusions],
             "mistakes": [asdict(each) for each in self.mistakes],
@@ -125,9 +129,3 @@ class Evaluation:
             if published
             else None,
         }
-
-
-_PLAIN = (
-    "model", "weights", "weights_sha256", "preset", "exif", "image_size", "precision", "engine", "matching",
-    "num_logits", "images", "failed", "errors", "top1", "top5", "balanced_accuracy", "seconds",
-)  # fmt: skip
