@@ -10,6 +10,7 @@ from pnasnet import Module
 
 from tests.helpers.cli_runs import HERE, MODEL, PHOTOS, error_of, run
 from tests.helpers.corpus import parquet, tar, zipped
+from tests.helpers.evaluation_data import small_network
 from tests.helpers.http_answers import body, http_server
 
 
@@ -35,6 +36,31 @@ def test_names_are_printed_on_one_line(classifier: tuple[str, ...], tmp_path: Pa
     result = run("classify", tmp_path / "a.tar", *classifier, "--top", "1", "-q")
     assert result.stdout.splitlines()[0] == rf"{tmp_path}/a.tar/new\nline\x1b]0;title.jpg"
     assert result.stderr.splitlines()[0].startswith(rf"failed: {tmp_path}/a.tar/bad\n.jpg: ")
+
+
+def test_names_of_classes_are_cleaned(tmp_path: Path) -> None:
+    module = small_network(2, engine="fake")
+    module.model.labels = ("good\x1b[2J\nerror: forged", "right\u202eleft")
+    module.export(tmp_path / "m.safetensors")
+    result = run("classify", PHOTOS / "coffee.jpg", "--model", tmp_path / "m.safetensors", "--engine", "fake", "-q")
+    assert result.exit_code == 0, result.output
+    assert not {"\x1b", "\u202e"} & set(result.output)
+    assert sorted(line[11:] for line in result.stdout.splitlines()[1:]) == [
+        r"good\x1b[2J\nerror: forged", r"right\u202eleft"
+    ]  # fmt: skip
+
+
+def test_a_network_for_small_images_says_so_once(classifier: tuple[str, ...], tmp_path: Path) -> None:
+    photos = (PHOTOS / "coffee.jpg", PHOTOS / "rocket.jpg")
+    told = [line for line in run("classify", *photos, "-m", "pnasnet_tiny").stderr.splitlines() if "larger" in line]
+    assert told == [
+        "pnasnet_tiny sees images of 32x32 pixels and knows 10 classes ('airplane', 'automobile', 'bird', ...): "
+        "use a larger network for photos"
+    ]
+    assert "larger" not in run("classify", *photos, "-m", "pnasnet_tiny", "-q").stderr
+    assert "larger" not in run("classify", *photos, *classifier).stderr
+    small_network(5, engine="openvino").export(tmp_path / "m.safetensors")
+    assert "and knows 5 classes: use" in run("classify", *photos, "-m", tmp_path / "m.safetensors").stderr
 
 
 def test_json_and_failures(classifier: tuple[str, ...], tmp_path: Path) -> None:

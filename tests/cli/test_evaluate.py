@@ -38,7 +38,7 @@ def test_table(data: Path) -> None:
         "top-5            83.33%  95 % interval 43.65% to 96.99%",
         "per class        72.22%  mean recall of the classes that have images",
         "images         6",
-        "classes        3 matched by name; the model's other 7 stay in the running",
+        "classes        3 matched by name; the model's other 7 compete",
         "preprocessing  hub, 32x32",
     ]
     checksum = Module("pnasnet_tiny").model.checksum
@@ -53,10 +53,10 @@ def test_table(data: Path) -> None:
 def test_per_class(data: Path) -> None:
     result = run("evaluate", "pnasnet_tiny", data, *FAKE, "--per-class")
     assert result.stdout.splitlines()[10:] == [
-        "class        images  recall, 95 % interval         taken  precision, 95 % interval",
-        "airplane          3   66.67%  20.77% to 93.85%         3   66.67%  20.77% to 93.85%",
-        "automobile        1  100.00%  20.65% to 100.00%        2   50.00%  9.45% to 90.55%",
-        "bird              2   50.00%  9.45% to 90.55%          1  100.00%  20.65% to 100.00%",
+        "class        images  recall, 95 % interval       predicted  precision, 95 % interval",
+        "airplane          3   66.67%  20.77% to 93.85%           3   66.67%  20.77% to 93.85%",
+        "automobile        1  100.00%  20.65% to 100.00%          2   50.00%  9.45% to 90.55%",
+        "bird              2   50.00%  9.45% to 90.55%            1  100.00%  20.65% to 100.00%",
     ]
 
 
@@ -126,7 +126,7 @@ def test_imagenet_by_wordnet_id_and_published_figures(tmp_path: Path, monkeypatc
     result = run("evaluate", weights, data, *FAKE, "--per-class")
     assert result.exit_code == 0, result.output
     assert result.stdout.startswith("top-1            50.00%  ")
-    assert "2 matched by WordNet id; the logit before them, the background, stays in the running" in result.stdout
+    assert "2 matched by WordNet id; the logit before them, the background, competes" in result.stdout
     assert f"{ids[0]} tench     " in result.stdout
     assert "published" not in result.stdout
 
@@ -184,6 +184,37 @@ def test_data_are_looked_for_before_weights(tmp_path: Path) -> None:
 def test_weights_that_are_not_here(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PNASNET_CACHE", str(tmp_path))
     assert "pnasnet-5_large_2017_12_13" in error_of(run("evaluate", "pnasnet_large", data))
+
+
+@pytest.mark.parametrize("model", ["pnasnet_tiny", "model"])
+def test_swapped_arguments_are_told_apart(data: Path, tmp_path: Path, model: str) -> None:
+    if model == "model":
+        model = str(tmp_path / "model.safetensors")
+        small_network(3).export(Path(model))
+    message = error_of(run("evaluate", data, model))
+    assert message.startswith(f"{model!r} is not a dataset, but {str(data)!r} is one: the model comes first")
+    assert message.endswith(f"as in `pnasnet evaluate {model} {data}`")
+
+
+def test_two_datasets_or_none_are_not_called_swapped(data: Path, tmp_path: Path) -> None:
+    assert "swap" not in error_of(run("evaluate", "pnasnet_tiny", tmp_path / "nowhere"))
+    assert "comes first" not in error_of(run("evaluate", tmp_path, tmp_path / "nowhere"))
+
+
+def test_names_of_classes_cannot_forge_lines_or_move_the_cursor(tmp_path: Path) -> None:
+    hostile = "a\x1b[2J\nerror: forged\u202e"
+    module = small_network(3)
+    module.model.labels = (hostile, "b", "c")
+    module.export(tmp_path / "m.safetensors")
+    data = write_folder(tmp_path / "data", {"b": [png(GREEN)], "c": [png(BLUE)]})
+    (data / "c" / "x\x1b]0;t\n.png").write_bytes(b"no")
+    (data / hostile).mkdir()
+    (data / hostile / "0.png").write_bytes(png(RED))
+    result = run("evaluate", tmp_path / "m.safetensors", data, *FAKE, "--per-class")
+    assert result.exit_code == 3, result.output
+    assert not {"\x1b", "\u202e"} & set(result.output)
+    assert r"a\x1b[2J\nerror: forged\u202e  " in result.stdout
+    assert result.stderr.count("\n") == 2
 
 
 def test_help_fits_the_line_and_has_an_example() -> None:

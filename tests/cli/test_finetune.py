@@ -50,7 +50,7 @@ def test_options_reach_the_run(pictures: Path, tmp_path: Path) -> None:
     said = json.loads((tmp_path / "metrics.json").read_text())
     assert said["settings"]["seed"] == "5"
     assert said["settings"]["balanced"] == "True"
-    assert said["preset"] == "slim"
+    assert said["evaluation"]["preset"] == "slim"
     assert "9 test pictures" in result.stdout
 
 
@@ -67,14 +67,15 @@ def test_corrupt_pictures_are_told_and_change_the_exit_code(tmp_path: Path) -> N
 def test_a_finished_model_is_replaced_only_on_request(pictures: Path, tmp_path: Path) -> None:
     assert run("finetune", pictures, "-o", tmp_path, *TINY).exit_code == 0
     before = (tmp_path / MODEL).read_bytes()
+    (part,) = tmp_path.glob("features/part-*.parquet")
     assert "holds a finished model" in error_of(run("finetune", pictures, "-o", tmp_path, *TINY, "--seed", "1"))
     assert (tmp_path / MODEL).read_bytes() == before
-    extracted = (tmp_path / "features.parquet").stat().st_mtime_ns
+    computed = part.stat().st_mtime_ns
     again = run("finetune", pictures, "-o", tmp_path, *TINY, "--balanced", "--overwrite")
     assert again.exit_code == 0
     count = len(list(pictures.rglob("*.*")))
-    assert f"the features of {count} of {count} pictures were there" in again.stderr.splitlines()
-    assert (tmp_path / "features.parquet").stat().st_mtime_ns == extracted
+    assert f"reusing the features of {count} of {count} pictures" in again.stderr.splitlines()
+    assert part.stat().st_mtime_ns == computed
 
 
 @pytest.mark.parametrize(
@@ -109,7 +110,7 @@ def test_options_of_the_whole_network_need_it(pictures: Path, tmp_path: Path) ->
         given = [option.opts[0]] if option.is_flag else [option.opts[0], "2"]
         result = run("finetune", pictures, "-o", tmp_path, *TINY, *given)
         assert result.exit_code == 2, option.name
-        assert f"{option.opts[0]} goes with --full" in result.stderr
+        assert f"{option.opts[0]} needs --full" in result.stderr
     assert list(tmp_path.iterdir()) == []
 
 
@@ -118,27 +119,58 @@ def test_a_kept_split_is_stated_as_it_is(pictures: Path, tmp_path: Path) -> None
     again = ("finetune", pictures, "-o", tmp_path, *TINY, "--overwrite")
     assert "splits.parquet" not in run(*again, "--validation", "0.3").stderr
     result = run(*again, "--validation", "0.4", "--test", "0.3", "--seed", "5")
-    told = "splits.parquet was made with validation 0.3, test 0.15 and seed 0, and is kept: remove it to split anew"
+    told = "splits.parquet was made with validation 0.3, test 0.15 and seed 0, and is kept. Remove it to split anew"
     assert told in result.stderr.splitlines()
     said = json.loads((tmp_path / "metrics.json").read_text())
     assert [said["settings"][name] for name in ("validation", "test", "split_seed")] == ["0.3", "0.15", "0"]
     assert told in said["notes"]
 
 
+_WITHOUT = """if True:
+    import sys
+    class Hidden:
+        def find_spec(self, name, path=None, target=None):
+            if name.partition(".")[0] == hidden:
+                raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+    hidden = sys.argv.pop(1)
+    sys.meta_path.insert(0, Hidden())
+    from pnasnet.cli import main
+    main()
+"""
+
+
+def without(package: str, *arguments: object) -> subprocess.CompletedProcess[str]:
+    """Run the command in a process in which a package cannot be imported."""
+    command = [sys.executable, "-c", _WITHOUT, package, "finetune", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
 @pytest.mark.parametrize("missing", ["torch", "pytorch_lightning"])
-def test_without_the_extra_it_says_what_to_install(pictures: Path, tmp_path: Path, missing: str) -> None:
-    """In a process of its own, in which a package cannot be imported."""
-    hidden = f"import sys; sys.modules[{missing!r}] = None; from pnasnet.cli import main; main()"
-    arguments = ["finetune", str(pictures)]
-    done = subprocess.run(
-        [sys.executable, "-c", hidden, *arguments, "-o", str(tmp_path / "out")],
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
+def test_a_classifier_alone_needs_no_torch(pictures: Path, tmp_path: Path, missing: str) -> None:
+    done = without(missing, pictures, "-o", tmp_path / "out", *TINY, "--engine", "openvino")
+    assert done.returncode == 0, done.stderr
+    assert "3 classes, top-1 100.00%" in done.stdout
+    assert (tmp_path / "out" / MODEL).exists()
+
+
+@pytest.mark.parametrize(
+    ("missing", "package", "extra", "options"),
+    [
+        ("torch", "pytorch-lightning", "train", ("--full",)),
+        ("pytorch_lightning", "pytorch-lightning", "train", ("--full",)),
+        ("sklearn", "scikit-learn", "finetune", ()),
+        ("matplotlib", "matplotlib", "finetune", ()),
+    ],
+)
+def test_a_missing_package_is_named_with_its_extra(
+    pictures: Path, tmp_path: Path, missing: str, package: str, extra: str, options: tuple[str, ...]
+) -> None:
+    done = without(missing, pictures, "-o", tmp_path / "out", *TINY, *options)
     assert done.returncode == 1
-    package = missing.replace("_", "-")
     assert done.stderr.startswith("error: ")
-    assert done.stderr.endswith(f"needs {package}, which is not installed: pip install 'pnasnet[train]'\n")
+    assert done.stderr.endswith(f"needs {package}, which is not installed: pip install 'pnasnet[{extra}]'\n")
     assert done.stderr.count("\n") == 1
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_class_of_one_and_an_empty_class(tmp_path: Path) -> None:
@@ -146,4 +178,16 @@ def test_a_class_of_one_and_an_empty_class(tmp_path: Path) -> None:
     (data / "lonely").mkdir()
     assert "holds no pictures" in error_of(run("finetune", data, "-o", tmp_path / "model", *TINY))
     (data / "lonely" / "0.png").write_bytes(png((9, 9, 9)))
-    assert "class 'lonely' has 1 picture" in error_of(run("finetune", data, "-o", tmp_path / "model", *TINY))
+    assert "class 'lonely' has 1 different picture" in error_of(run("finetune", data, "-o", tmp_path / "model", *TINY))
+
+
+def test_names_of_classes_and_files_cannot_reach_the_terminal(tmp_path: Path) -> None:
+    data = folder_of(tmp_path / "data", 6)
+    (data / "red").rename(data / "red\x1b[2J\u202e")
+    (data / "blue" / "bad\x1b]0;t\n.png").write_bytes(b"no")
+    result = run("finetune", data, "-o", tmp_path / "model", *TINY)
+    assert result.exit_code == 3, result.output
+    assert not {"\x1b", "\u202e"} & set(result.output)
+    assert r"bad\x1b]0;t\n.png" in result.stderr
+    for name in ("README.md", "report.html", "metrics.json"):
+        assert not {"\x1b", "\u202e"} & set((tmp_path / "model" / name).read_text("utf-8"))

@@ -28,18 +28,19 @@ def colours(*named: tuple[str, tuple[int, int, int]]) -> LabelledImages:
 
 def test_by_hand() -> None:
     data = colours(("0", RED), ("0", GREEN), ("1", GREEN), ("2", BLUE), ("2", RED), ("2", BLUE))
-    seen: list[int] = []
-    result = evaluate(small_network(3), data, ExtractOptions(batch_size=4), progress=seen.append)
-    assert seen == [4, 2]
+    seen: list[tuple[str, int, int | None]] = []
+    result = evaluate(small_network(3), data, ExtractOptions(batch_size=4), progress=lambda *state: seen.append(state))
+    assert seen == [("images", 0, 6), ("images", 4, 6), ("images", 6, 6)]
     assert (result.top1, result.top5) == (Rate(4, 6), None)
     assert result.balanced_accuracy == pytest.approx((1 / 2 + 1 + 2 / 3) / 3)
     assert [each.recall for each in result.per_class] == [Rate(1, 2), Rate(1, 1), Rate(2, 3)]
     assert [each.precision for each in result.per_class] == [Rate(1, 2), Rate(1, 2), Rate(2, 2)]
     assert [(each.true, each.predicted, each.images) for each in result.confusions] == [("0", "1", 1), ("2", "0", 1)]
-    assert [(each.image, each.true, each.predicted) for each in result.mistakes] == [
-        ("shard.tar/1.png", "0", "1"),
-        ("shard.tar/4.png", "2", "0"),
+    assert [(each.image, each.true, each.predicted, each.index) for each in result.mistakes] == [
+        ("shard.tar/1.png", "0", "1", 1),
+        ("shard.tar/4.png", "2", "0", 4),
     ]
+    assert result.most_frequent == Rate(3, 6)
     high = np.exp(np.float64(200) / 255)
     assert result.mistakes[0].probability == pytest.approx(high / (high + 2), rel=1e-5)
     assert (result.images, result.failed, result.num_logits, result.published) == (6, 0, 3, None)
@@ -69,7 +70,7 @@ def test_what_cannot_be_read_keeps_its_name_and_shifts_no_label(tmp_path: Path) 
 
 def test_mistakes_after_a_failure_keep_their_names() -> None:
     result = evaluate(small_network(3), pictures([b"no", png(RED), png(RED)], [0, 0, 1], ["0", "1", "2"]))
-    assert [(each.image, each.true) for each in result.mistakes] == [("shard.tar/2.png", "1")]
+    assert [(each.image, each.true, each.index) for each in result.mistakes] == [("shard.tar/2.png", "1", 2)]
 
 
 def test_only_the_first_failures_are_named() -> None:
@@ -89,7 +90,7 @@ def test_no_pictures_no_classifier_other_classes_no_such_preset() -> None:
     features = Module(Path(__file__).parents[1] / "checkpoints/tiny_hub_tf1", engine="fake")
     with pytest.raises(InputError, match="has no classifier"):
         evaluate(features, colours(("0", RED)))
-    with pytest.raises(InputError, match="none of the model's"):
+    with pytest.raises(InputError, match="not among the model's"):
         evaluate(Module("pnasnet_tiny", engine="fake"), pictures([png(RED)], [0], ["ant"]))
     with pytest.raises(UnknownNameError, match="preset"):
         evaluate(small_network(3), colours(("0", RED)), ExtractOptions(preset="hup"))
@@ -134,7 +135,7 @@ def test_ten_of_imagenets_classes_compete_with_all() -> None:
     result = evaluate(small_network(1001), imagenet(ten, (0, GREEN), (1, RED)))
     assert result.top1 == Rate(1, 2)
     assert [each.logit for each in result.per_class] == [1, 218]
-    assert "the model's other 998 stay in the running" in result.matching
+    assert "the model's other 998 compete" in result.matching
 
 
 def module_of(origin: str, classes: int = 1001) -> Module:

@@ -37,7 +37,7 @@ def test_equal_names_in_any_order(order: list[int]) -> None:
 def test_some_of_the_names_leave_the_others_in_the_running() -> None:
     match = match_classes(["horse", "cat"], 3, ANIMALS)
     assert match.logits.tolist() == [2, 0]
-    assert match.note == "2 matched by name; the model's other 1 stays in the running"
+    assert match.note == "2 matched by name; the model's other 1 competes"
 
 
 def test_names_that_are_numbers_are_names() -> None:
@@ -49,12 +49,12 @@ def test_wordnet_ids(names: tuple[str, ...], offset: int) -> None:
     match = match_classes(wordnet_ids()[::-1], len(names), names)
     assert match.logits.tolist() == list(range(offset, 1000 + offset))[::-1]
     assert names[match.logits[-1]] == "tench"
-    assert ("background, stays in the running and is never right" in match.note) == bool(offset)
+    assert ("background, competes and is never right" in match.note) == bool(offset)
     assert "other" not in match.note
     assert is_whole_imagenet(match, len(names), names)
     few = match_classes(["n02123045", "n01440764"], len(names), names)
     assert [names[logit] for logit in few.logits] == ["tabby", "tench"]
-    assert "the model's other 998 stay in the running" in few.note
+    assert "the model's other 998 compete" in few.note
     assert not is_whole_imagenet(few, len(names), names)
 
 
@@ -109,7 +109,7 @@ def test_imagenets_names_by_name() -> None:
 def test_data_may_have_the_background_as_a_class() -> None:
     match = match_classes(["tench", "background"], 1001, NAMES_1001)
     assert match.logits.tolist() == [1, 0]
-    assert match.note == "2 matched by name; the model's other 999 stay in the running"
+    assert match.note == "2 matched by name; the model's other 999 compete"
 
 
 def test_a_thousand_classes_with_the_background_are_not_imagenet() -> None:
@@ -119,15 +119,15 @@ def test_a_thousand_classes_with_the_background_are_not_imagenet() -> None:
 
 def test_other_classes_are_refused_with_names_of_both_sides() -> None:
     assert refusal(["cat", "lynx", "puma", "ocelot", "cougar"], 3, ANIMALS) == (
-        "4 of the data's 5 classes are none of the model's 3: the data has 'lynx', 'puma', 'ocelot', ...; the model "
-        "has 'cat', 'dog', 'horse': rename or leave out those classes, or evaluate a model that was trained on these"
+        "4 of the data's 5 classes are not among the model's 3: the data has 'lynx', 'puma', 'ocelot', ...; the model "
+        "has 'cat', 'dog', 'horse': rename or remove those classes, or evaluate a model that was trained on them"
     )
 
 
 def test_classes_without_names_are_refused_unless_they_are_numbers() -> None:
     assert refusal(ANIMALS, 3, None) == (
         "the model's 3 classes have no names, and the data's are 'cat', 'dog', 'horse': name the data's classes "
-        "0 to 2, or evaluate weights that state their labels"
+        "0 to 2, or evaluate weights that contain their labels"
     )
 
 
@@ -135,7 +135,7 @@ def test_classes_without_names_are_refused_unless_they_are_numbers() -> None:
 def test_numbers_that_do_not_agree_are_refused(names: Sequence[str] | None) -> None:
     assert refusal(NUMBERS[:10], 1001, names) == (
         "the data's 10 classes are numbers without names, and the model has 1,001 logits: "
-        "name the data's classes, or evaluate a model with as many"
+        "name the data's classes, or evaluate a model with the same number"
     )
 
 
@@ -149,4 +149,4 @@ def test_other_numbers_are_not_taken_for_indices(classes: list[str]) -> None:
 
 
 def test_a_name_that_the_model_gives_twice_decides_nothing() -> None:
-    assert "3 classes with 2 names" in refusal(["cat", "crane"], 3, ["cat", "crane", "crane"])
+    assert "3 classes but only 2 different names" in refusal(["cat", "crane"], 3, ["cat", "crane", "crane"])

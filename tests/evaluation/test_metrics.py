@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from pnasnet.errors import InputError
-from pnasnet.evaluation import Rate, Tally, confident_mistakes, wilson
+from pnasnet.evaluation import Rate, Tally, wilson
 
 SCORES = np.array(
     [
@@ -30,8 +30,8 @@ def softmax(scores: NDArray[np.float32]) -> NDArray[np.float32]:
     return shares
 
 
-def tally(scores: NDArray[np.float32] = SCORES, labels: NDArray[np.int64] = LABELS, *, logits: bool = True) -> Tally:
-    made = Tally(scores.shape[1], logits=logits, keep=True)
+def tally(scores: NDArray[np.float32] = SCORES, labels: NDArray[np.int64] = LABELS, *, mistakes: int = 9) -> Tally:
+    made = Tally(scores.shape[1], mistakes=mistakes)
     made.add(scores, labels)
     return made
 
@@ -61,7 +61,7 @@ def test_wilson_of_nothing_says_nothing() -> None:
 
 @pytest.mark.parametrize(("hits", "count"), [(-1, 5), (6, 5), (1, 0)])
 def test_wilson_refuses_what_is_no_share(hits: int, count: int) -> None:
-    with pytest.raises(InputError, match=f"{hits} of {count} is no share"):
+    with pytest.raises(InputError, match=f"{hits} of {count} is not a share"):
         wilson(hits, count)
 
 
@@ -83,9 +83,8 @@ def test_more_pictures_are_surer(count: int, times: int) -> None:
     assert many[1] - many[0] < few[1] - few[0]
 
 
-@pytest.mark.parametrize("logits", [True, False])
-def test_by_hand(logits: bool) -> None:
-    made = tally(SCORES if logits else softmax(SCORES), logits=logits)
+def test_by_hand() -> None:
+    made = tally()
     assert made.count == 5
     assert [made.top(k).hits for k in (1, 2, 3, 4, 9)] == [2, 3, 4, 5, 5]
     assert made.top(1) == Rate(2, 5)
@@ -94,13 +93,9 @@ def test_by_hand(logits: bool) -> None:
     assert [made.precision(label) for label in range(4)] == [Rate(1, 2), Rate(0, 2), Rate(1, 1), Rate(0, 0)]
     assert made.balanced_accuracy() == pytest.approx((0.5 + 0.5 + 0) / 3)
     assert made.confusions() == [(0, 1, 1), (2, 0, 1), (3, 1, 1)]
-    judged = made.judged()
-    assert judged.predicted.tolist() == [0, 1, 1, 0, 2]
-    assert judged.rank.tolist() == [1, 2, 4, 3, 1]
-    assert judged.true.tolist() == LABELS.tolist()
-    np.testing.assert_allclose(judged.probability, softmax(SCORES).max(axis=1), rtol=1e-6)
-    assert confident_mistakes(judged, 2).tolist() == [1, 2]
-    assert confident_mistakes(judged, 9).tolist() == [1, 2, 3]
+    assert made.most_frequent() == Rate(2, 5)
+    assert [(place, predicted) for place, predicted, _ in made.mistakes] == [(1, 1), (2, 1), (3, 0)]
+    assert [p for _, _, p in made.mistakes] == pytest.approx(softmax(SCORES)[[1, 2, 3]].max(axis=1).tolist())
 
 
 def test_the_most_frequent_confusion_comes_first() -> None:
@@ -108,16 +103,27 @@ def test_the_most_frequent_confusion_comes_first() -> None:
     assert tally(scores, np.array([0, 0, 1, 1, 2])).confusions() == [(1, 2, 2), (0, 1, 1), (0, 2, 1), (2, 0, 1)]
 
 
+@pytest.mark.parametrize("batch", [1, 2, 5])
+def test_only_the_most_confident_mistakes_are_kept(batch: int) -> None:
+    """The place counts all pictures, and of equal ones the first come first."""
+    made = Tally(3, mistakes=2)
+    scores = np.array([[0, 1, 0], [9, 0, 0], [0, 5, 0], [0, 0, 1], [0, 0, 5]], np.float32)
+    for start in range(0, 5, batch):
+        made.add(scores[start : start + batch], np.zeros(len(scores[start : start + batch]), np.int64))
+    assert [(place, predicted) for place, predicted, _ in made.mistakes] == [(2, 1), (4, 2)]
+    assert tally(mistakes=0).mistakes == []
+
+
 def test_nothing_yet() -> None:
-    made = Tally(3, keep=True)
+    made = Tally(3, mistakes=5)
+    made.add(np.empty((0, 3), np.float32), np.empty(0, np.int64))
     assert (made.top(1), made.balanced_accuracy(), made.confusions()) == (Rate(0, 0), None, [])
-    assert len(made.judged()) == 0
-    assert len(made.add(np.empty((0, 3), np.float32), np.empty(0, np.int64))) == 0
+    assert (made.most_frequent(), made.mistakes) == (Rate(0, 0), [])
 
 
 def test_large_logits_do_not_overflow() -> None:
-    judged = tally(np.array([[30_000, 29_999, -30_000]], np.float32), np.array([0])).judged()
-    assert judged.probability[0] == pytest.approx(1 / (1 + math.exp(-1)))
+    (mistake,) = tally(np.array([[30_000, 29_999, -30_000]], np.float32), np.array([1])).mistakes
+    assert mistake[2] == pytest.approx(1 / (1 + math.exp(-1)))
 
 
 cases = st.tuples(st.integers(1, 30), st.integers(2, 12), st.integers(0, 2**32 - 1))
@@ -130,14 +136,13 @@ def test_a_rank_is_the_place_in_a_stable_sort_however_it_is_fed(case: tuple[int,
     random = np.random.default_rng(seed)
     scores = random.integers(0, 4, (size, classes)).astype(np.float32)  # many equal ones
     labels = random.integers(0, classes, size)
-    made = Tally(classes, keep=True)
+    made = Tally(classes)
     for start in range(0, size, batch):
         made.add(scores[start : start + batch], labels[start : start + batch])
     order = np.argsort(-scores, axis=1, kind="stable")
     places = [list(row).index(label) + 1 for row, label in zip(order, labels, strict=True)]
-    judged = made.judged()
-    assert judged.rank.tolist() == places
-    assert judged.predicted.tolist() == order[:, 0].tolist()
+    assert made.ranks.tolist() == np.bincount(np.array(places) - 1, minlength=classes).tolist()
+    assert made.confusion.sum(axis=0).tolist() == np.bincount(order[:, 0], minlength=classes).tolist()
     for k in range(1, classes + 1):
         assert made.top(k) == Rate(sum(place <= k for place in places), size)
     assert made.top(1).hits == made.confusion.trace()
@@ -146,17 +151,10 @@ def test_a_rank_is_the_place_in_a_stable_sort_however_it_is_fed(case: tuple[int,
     assert sum(n for _, _, n in made.confusions()) == size - made.top(1).hits
 
 
-def test_counts_only_unless_asked() -> None:
-    made = Tally(4)
-    assert made.add(SCORES, LABELS).rank.tolist() == [1, 2, 4, 3, 1]
-    with pytest.raises(InputError, match="keep=True"):
-        made.judged()
-
-
 @pytest.mark.parametrize(
     ("scores", "labels", "message"),
     [
-        (SCORES[:, :3], LABELS, r"scores must be \[B, 4\] and labels \[B\], not \[5, 3\] and \[5\]"),
+        (SCORES[:, :3], LABELS, r"logits must be \[B, 4\] and labels \[B\], not \[5, 3\] and \[5\]"),
         (SCORES[0], LABELS, r"not \[4\]"),
         (SCORES, LABELS[:4], r"not \[5, 4\] and \[4\]"),
         (SCORES, LABELS.astype(float), "labels must be integers, not float64"),
@@ -168,16 +166,14 @@ def test_counts_only_unless_asked() -> None:
 def test_bad_batches_are_refused_and_not_counted(
     scores: NDArray[np.float32], labels: NDArray[np.int64], message: str
 ) -> None:
-    made = Tally(4, keep=True)
+    made = Tally(4, mistakes=5)
     with pytest.raises(InputError, match=message):
         made.add(scores, labels)
     assert made.count == 0
-    assert len(made.judged()) == 0
+    assert made.mistakes == []
 
 
 def test_other_refusals() -> None:
-    with pytest.raises(InputError, match="from 0 to 9 are no probabilities"):
-        tally(logits=False)
     with pytest.raises(InputError, match="at least one class"):
         Tally(0)
     with pytest.raises(InputError, match="top-0"):

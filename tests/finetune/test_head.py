@@ -1,10 +1,13 @@
 """The classifier on features: it is logistic regression, its strength is chosen by validation, and it is fast."""
 
+from dataclasses import replace
+from typing import Any
+
 import numpy as np
 import pytest
 
 from pnasnet.errors import InputError
-from pnasnet.finetune.head import STRENGTHS, Head, Labelled, train_head
+from pnasnet.finetune.head import STRENGTHS, Head, Labelled, Trial, _Path, train_head
 
 
 def blobs(
@@ -58,6 +61,60 @@ def test_trials_are_the_path_and_the_chosen_one_is_the_best() -> None:
     assert [trial.strength for trial in head.trials] == list(STRENGTHS[: len(head.trials)])
     assert head.chosen == min(head.trials, key=lambda trial: trial.validation_loss)
     assert len(head.trials) < len(STRENGTHS)  # it ended early
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+def test_a_trial_states_losses_and_top1_of_its_classifier(classes: int) -> None:
+    training, validation = (blobs(200, seed, classes=classes) for seed in range(2))
+    head = train_head(training, validation, classes)
+    assert head.chosen.validation_top1 == pytest.approx(top1(head, validation))
+    assert head.chosen.validation_top1 != pytest.approx(top1(head, training), abs=1e-3)
+    for data, loss in ((training, head.chosen.training_loss), (validation, head.chosen.validation_loss)):
+        logits = head.logits(data.features).astype(np.float64)
+        losses = np.log(np.exp(logits).sum(1)) - logits[np.arange(200), data.labels]
+        assert loss == pytest.approx(losses.mean(), rel=1e-4)
+    assert 0 < head.chosen.iterations <= 200
+
+
+def test_the_path_ends_after_two_worse_strengths_in_a_row(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A single worse one is passed by, and the best one before the end is kept."""
+    losses = iter([3.0, 2.0, 2.5, 1.0, 1.5, 1.2, 0.1])
+    fit = _Path.fit
+
+    def told(self: _Path, *arguments: Any) -> Trial:
+        return replace(fit(self, *arguments), validation_loss=next(losses))
+
+    monkeypatch.setattr(_Path, "fit", told)
+    head = train_head(blobs(100, 0), blobs(100, 1), 3)
+    assert [trial.validation_loss for trial in head.trials] == [3.0, 2.0, 2.5, 1.0, 1.5, 1.2]
+    assert head.chosen == head.trials[3]
+
+
+def test_the_kept_weights_are_those_of_the_chosen_strength(monkeypatch: pytest.MonkeyPatch) -> None:
+    training, validation = blobs(100, 0), blobs(100, 1)
+    head = train_head(training, validation, 3)
+    monkeypatch.setattr("pnasnet.finetune.head.STRENGTHS", STRENGTHS[: 1 + head.trials.index(head.chosen)])
+    np.testing.assert_array_equal(train_head(training, validation, 3).weights, head.weights)
+
+
+def test_two_classes_are_regularized_as_any_number() -> None:
+    """Scikit-learn has one row of weights for two classes; the minimum is that of the two-row objective."""
+    training = blobs(2000, 0, distance=0.5, classes=2)
+    head = train_head(training, blobs(2000, 1, distance=0.5, classes=2), 2)
+    deviation = training.features.std(0)
+    x = (training.features - training.features.mean(0)) / deviation
+    logits = head.logits(training.features).astype(np.float64)
+    probabilities = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+    residual = (probabilities - np.eye(2)[training.labels]) / len(x)
+    gradient = x.T @ residual + head.chosen.strength * head.weights * deviation[:, None]
+    assert np.abs(gradient).max() < 1e-3
+    assert np.abs(head.weights).max() > 0.01
+
+
+def test_progress_counts_strengths() -> None:
+    seen: list[tuple[str, int, int | None]] = []
+    head = train_head(blobs(100, 0), blobs(100, 1), 3, progress=lambda *state: seen.append(state))
+    assert seen == [("classifier", place, len(STRENGTHS)) for place in range(len(head.trials))]
 
 
 def test_balanced_classes_help_the_rare_one() -> None:

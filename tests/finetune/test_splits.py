@@ -1,57 +1,123 @@
-"""Splits: by names alone, by class, kept, and never without a picture to train and one to validate."""
+"""Splits: by contents alone, by class, kept, and never without a picture to train and one to validate."""
 
+from dataclasses import replace
 from math import inf, nan
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pnasnet.datasets import LabelledImages
+from pnasnet.datasets import LabelledImages, open_dataset
 from pnasnet.errors import InputError, OutputError
-from pnasnet.finetune.splits import Fractions, kept_split, split
+from pnasnet.finetune.features import digests
+from pnasnet.finetune.splits import Fractions, Split, kept_split, names_within, split
+
+from tests.helpers.finetune_data import folder_of, png
 
 
 def data(*counts: int, start: int = 0) -> LabelledImages:
-    """Return so many pictures of each class."""
+    """Return so many pictures of each class; their bytes are the numbers of their class and of themselves."""
     labels = np.repeat(np.arange(len(counts)), counts)
-    names = [f"{label}/{index + start}.jpg" for index, label in enumerate(labels)]
-    return LabelledImages(names, labels, tuple(f"class {i}" for i in range(len(counts))), lambda index: b"")
+    names = [f"pets/{label}/{index + start}.jpg" for index, label in enumerate(labels)]
+    contents = [name.encode() for name in names]
+    return LabelledImages(names, labels, tuple(f"class {i}" for i in range(len(counts))), contents.__getitem__)
+
+
+def parts(pictures: LabelledImages, fractions: Fractions = Fractions(), seed: int = 0) -> list[str]:  # noqa: B008
+    found: list[str] = split(pictures, digests(pictures), fractions, seed).tolist()
+    return found
+
+
+def kept(path: Path, pictures: LabelledImages, fractions: Fractions = Fractions(), seed: int = 0) -> Split:  # noqa: B008
+    return kept_split(path, pictures, digests(pictures), fractions, seed)
 
 
 @given(st.lists(st.integers(2, 40), min_size=1, max_size=4), st.floats(0.01, 0.5), st.floats(0, 0.45))
 def test_each_class_trains_and_validates(counts: list[int], validation: float, test: float) -> None:
     pictures = data(*counts)
-    parts = split(pictures, Fractions(validation, test))
+    found = np.array(parts(pictures, Fractions(validation, test)))
     for label, count in enumerate(counts):
-        own = parts[pictures.labels == label].tolist()
+        own = found[pictures.labels == label].tolist()
         assert own.count("training") >= 1
         assert own.count("validation") == min(max(round(count * validation), 1), count - 1)
         assert abs(own.count("test") - count * test) <= 1 or own.count("training") == 1
 
 
 def test_shares_are_kept() -> None:
-    parts = split(data(100, 1000), Fractions(0.2, 0.1)).tolist()
-    assert {part: parts.count(part) for part in sorted(set(parts))} == {"test": 110, "training": 770, "validation": 220}
+    found = parts(data(100, 1000), Fractions(0.2, 0.1))
+    assert {part: found.count(part) for part in sorted(set(found))} == {"test": 110, "training": 770, "validation": 220}
 
 
-def test_a_picture_stays_where_it_is_whatever_the_order() -> None:
+def test_a_picture_keeps_its_part_in_any_order_and_under_any_name() -> None:
     pictures = data(30, 30)
     order = np.random.default_rng(0).permutation(60)
-    first, second = (split(pictures, Fractions()), split(pictures.take(order), Fractions()))
-    np.testing.assert_array_equal(first[order], second)
-    assert (split(pictures, Fractions(), seed=1) != first).any()
+    renamed = replace(pictures, names=[f"/elsewhere/{index}.png" for index in range(60)])
+    assert np.array(parts(pictures))[order].tolist() == parts(pictures.take(order))
+    assert parts(renamed) == parts(pictures)
+    assert parts(pictures, seed=1) != parts(pictures)
 
 
-@pytest.mark.parametrize(("count", "words"), [(0, "has no pictures,"), (1, "has 1 picture,")])
+def test_equal_pictures_are_in_one_part() -> None:
+    """Counted as one, whatever the number of copies; unequal labels are reported."""
+    pictures = data(20, 20)
+    copied = pictures.take(np.repeat(np.arange(40), 4))
+    assert parts(copied) == [part for part in parts(pictures) for _ in range(4)]
+    contents = [b"same" if index in (0, 25) else pictures.names[index].encode() for index in range(40)]
+    found = parts(replace(pictures, read=contents.__getitem__))
+    assert found[0] == found[25]
+
+
+def test_copies_and_conflicting_labels_are_reported(tmp_path: Path) -> None:
+    pictures = data(10, 10)
+    assert kept(tmp_path / "a.parquet", pictures).notes == ()
+    (copies,) = kept(tmp_path / "b.parquet", pictures.take([*range(20), 3, 4])).notes
+    assert copies == "2 pictures equal others byte for byte; copies are in one part"
+    contents = [b"same" if index in (0, 15) else pictures.names[index].encode() for index in range(20)]
+    _, conflict = kept(tmp_path / "c.parquet", replace(pictures, read=contents.__getitem__)).notes
+    assert conflict == (
+        "1 pair of equal pictures, such as pets/0/0.jpg and pets/1/15.jpg, have different classes: check their labels"
+    )
+
+
+def test_an_unreadable_picture_goes_by_its_name_within_the_data() -> None:
+    def read(index: int) -> bytes:
+        raise OSError(5, "Input/output error")
+
+    pictures = replace(data(20, 20), read=read)
+    moved = replace(pictures, names=[f"/mnt/{name}" for name in pictures.names])
+    assert parts(moved) == parts(pictures)
+
+
+@pytest.mark.parametrize(
+    ("names", "within"),
+    [
+        (["a/cat/1.jpg", "a/dog/1.jpg"], ["cat/1.jpg", "dog/1.jpg"]),
+        (["/x/a/cat/1.jpg", "/x/a/car/1.jpg"], ["cat/1.jpg", "car/1.jpg"]),
+        (["s.tar/a.jpg", "s.tar/b.jpg"], ["a.jpg", "b.jpg"]),
+        (["d/x.parquet#1", "d/x.parquet#2"], ["x.parquet#1", "x.parquet#2"]),
+        (["1.jpg"], ["1.jpg"]),
+        ([], []),
+    ],
+)
+def test_names_within_the_data(names: list[str], within: list[str]) -> None:
+    pictures = LabelledImages(names, np.zeros(len(names), np.int64), ("a",), lambda index: b"")
+    assert names_within(pictures) == within
+
+
+@pytest.mark.parametrize(("count", "words"), [(0, "has no pictures,"), (1, "has 1 different picture,")])
 def test_a_class_too_small_to_split(count: int, words: str) -> None:
-    with pytest.raises(InputError, match=f"class 'class 1' {words} and needs one to train"):
-        split(data(5, count), Fractions())
+    with pytest.raises(InputError, match=f"class 'class 1' {words} but needs one to train and one to validate"):
+        parts(data(5, count))
+    with pytest.raises(InputError, match="class 'class 0' has 1 different picture,"):
+        parts(data(1, 5).take([0, 0, 0, 1, 2, 3]))
 
 
 def test_a_class_of_two_has_none_to_test() -> None:
-    assert sorted(split(data(2), Fractions(0.15, 0.15))) == ["training", "validation"]
+    assert sorted(parts(data(2))) == ["training", "validation"]
 
 
 @pytest.mark.parametrize("shares", [(0, 0.1), (0.5, 0.5), (-0.1, 0.1), (0.2, -0.1), (nan, 0.1), (0.1, nan), (inf, 0)])
@@ -60,29 +126,93 @@ def test_shares_that_leave_nothing(shares: tuple[float, float]) -> None:
         Fractions(*shares)
 
 
-def test_what_was_split_stays_so_and_new_pictures_join(tmp_path: Path) -> None:
+def test_a_kept_split_stays_and_new_pictures_join(tmp_path: Path) -> None:
     path, fewer = tmp_path / "splits.parquet", data(20, 20)
-    first = kept_split(path, fewer, Fractions()).parts
-    again = kept_split(path, fewer, Fractions(0.4, 0.4), seed=9)
-    np.testing.assert_array_equal(first, again.parts)
+    first = kept(path, fewer)
+    again = kept(path, fewer, Fractions(0.4, 0.4), seed=9)
+    assert again.parts.tolist() == first.parts.tolist()
     assert (again.fractions, again.seed) == (Fractions(), 0)
-    more = data(20, 20)
-    added = LabelledImages(
-        [*more.names, *(f"new/{i}.jpg" for i in range(40))], np.tile(more.labels, 2), more.classes, more.read
-    )
-    third = kept_split(path, added, Fractions(0.4, 0.4), seed=9)
-    np.testing.assert_array_equal(third.parts[:40], first)
-    np.testing.assert_array_equal(third.parts[40:], split(added, Fractions())[40:])  # as the others were
-    np.testing.assert_array_equal(kept_split(path, added, Fractions()).parts, third.parts)
+    (note,) = again.notes
+    assert note.endswith("was made with validation 0.15, test 0.15 and seed 0, and is kept. Remove it to split anew")
+    more = data(35, 35)
+    new = [index for index, name in enumerate(more.names) if name not in fewer.names]
+    third = kept(path, more)
+    assert third.notes == (f"{len(new)} pictures of 70 are new to splits.parquet and were added to the split",)
+    known = dict(zip(fewer.names, first.parts, strict=True))
+    assert all(known.get(name, part) == part for name, part in zip(more.names, third.parts, strict=True))
+    assert third.parts[new].tolist() == np.array(parts(more))[new].tolist()  # as the others were
+    assert kept(path, more).parts.tolist() == third.parts.tolist()
 
 
-def test_a_file_that_is_none(tmp_path: Path) -> None:
+def test_pictures_that_were_away_come_back_to_their_part(tmp_path: Path) -> None:
+    path, pictures = tmp_path / "splits.parquet", data(20, 20)
+    first = kept(path, pictures).parts
+    fewer = pictures.take(np.arange(0, 40, 2))
+    kept(path, LabelledImages([*fewer.names, "new"], np.append(fewer.labels, 0), fewer.classes, lambda i: (
+        b"new" if i == 20 else fewer.read(i)
+    )))  # fmt: skip
+    np.testing.assert_array_equal(kept(path, pictures).parts, first)
+
+
+def test_the_file_is_written_only_for_new_pictures(tmp_path: Path) -> None:
+    path, pictures = tmp_path / "splits.parquet", data(10, 10)
+    kept(path, pictures)
+    before = path.stat()
+    kept(path, pictures.take(range(19, -1, -1)), seed=3)
+    kept(path, pictures.take(range(3, 17)))
+    after = path.stat()
+    assert (after.st_mtime_ns, after.st_ino) == (before.st_mtime_ns, before.st_ino)
+    kept(path, data(11, 10))
+    assert path.stat().st_ino != before.st_ino
+
+
+def test_a_folder_keeps_its_split_however_it_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Relative, absolute, from another directory, moved, its files renamed."""
+    path = tmp_path / "splits.parquet"
+    folder_of(tmp_path / "pictures", 12)
+    monkeypatch.chdir(tmp_path)
+    first = kept(path, open_dataset("pictures"))
+    before = path.stat().st_mtime_ns
+    assert kept(path, open_dataset(tmp_path / "pictures")).parts.tolist() == first.parts.tolist()
+    monkeypatch.chdir(tmp_path / "pictures")
+    assert kept(path, open_dataset("../pictures")).parts.tolist() == first.parts.tolist()
+    (tmp_path / "pictures").rename(tmp_path / "moved")
+    for file in sorted((tmp_path / "moved").glob("*/*")):
+        file.rename(file.with_name(f"renamed {file.name}"))
+    moved = kept(path, open_dataset(tmp_path / "moved"))
+    assert moved.parts.tolist() == first.parts.tolist()
+    assert moved.notes == ()
+    assert path.stat().st_mtime_ns == before
+
+
+def test_another_data_set_is_refused(tmp_path: Path) -> None:
+    """Although its names are the same."""
+    path, pictures = tmp_path / "splits.parquet", data(20, 20)
+    kept(path, pictures)
+    others = replace(pictures, read=lambda index: png((index, 0, 0)) if index > 5 else pictures.read(index))
+    with pytest.raises(InputError, match="the split of other pictures: 6 of its 40 pictures are in the data, and 34"):
+        kept(path, others)
+
+
+def test_a_damaged_file(tmp_path: Path) -> None:
     path = tmp_path / "splits.parquet"
     path.write_bytes(b"no")
-    with pytest.raises(InputError, match=r"splits\.parquet is no list of splits .*remove it"):
-        kept_split(path, data(5, 5), Fractions())
+    with pytest.raises(InputError, match=r"splits\.parquet is damaged, or not a split .*remove it"):
+        kept(path, data(5, 5))
 
 
-def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
+def test_a_split_of_an_earlier_version_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "splits.parquet"
+    made = {"pnasnet.validation": "0.15", "pnasnet.test": "0.15", "pnasnet.seed": "0"}
+    table = pa.table({"name": ["a"], "class": ["b"], "part": ["test"]}).replace_schema_metadata(made)
+    pq.write_table(table, path)
+    with pytest.raises(InputError, match="of an earlier version, which kept the split by path: remove it"):
+        kept(path, data(5, 5))
+    pq.write_table(table.append_column("content", [[b"x"]]).set_column(2, "part", [["other"]]), path)
+    with pytest.raises(InputError, match="parts other than training, validation, test"):
+        kept(path, data(5, 5))
+
+
+def test_a_missing_folder(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match=r"cannot write .*splits\.parquet"):
-        kept_split(tmp_path / "none" / "splits.parquet", data(5, 5), Fractions())
+        kept(tmp_path / "none" / "splits.parquet", data(5, 5))

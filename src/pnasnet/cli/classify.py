@@ -20,15 +20,15 @@ if TYPE_CHECKING:
 @click.argument("sources", nargs=-1, required=True)
 @model_options
 @extract_options
-@click.option("--top", type=click.IntRange(1), default=5, show_default=True, metavar="N", help="How many classes.")
-@click.option("--json", "as_json", is_flag=True, help="Print a JSON object for each photo, a line each.")
-@click.option("-q", "--quiet", is_flag=True, help="No word about the engine.")
+@click.option("--top", type=click.IntRange(1), default=5, show_default=True, metavar="N", help="Number of classes.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object per line and photo.")
+@click.option("-q", "--quiet", is_flag=True, help="Print no notes.")
 def classify(
     sources: tuple[str, ...], model: "ModelChoice", options: "ExtractOptions", top: int, as_json: bool, quiet: bool
 ) -> None:
     """Print the likeliest classes of photos, with their probabilities.
 
-    SOURCES are those of `pnasnet embed`: files, folders, patterns, tars, zip and Parquet files, on disk or behind a
+    SOURCES are the same as for `pnasnet embed`: files, folders, patterns, tars, zip and Parquet files, on disk or at a
     URL, and Hugging Face datasets.
 
     \b
@@ -54,11 +54,11 @@ def classify(
 
 def _print(result: "Classification") -> None:
     if result.error is not None:
-        click.echo(f"failed: {result.error}", err=True)
+        click.echo(f"failed: {clean(result.error)}", err=True)
         return
     click.echo(clean(result.path))
     for name, probability in result.classes:
-        click.echo(f"  {probability:7.2%}  {name}")
+        click.echo(f"  {probability:7.2%}  {clean(name)}")
 
 
 def _print_json(result: "Classification") -> None:

@@ -1,16 +1,20 @@
 """`pnasnet evaluate`."""
 
 import json
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from ..errors import InputError, PnasnetError
 from ..support.files import check_target
+from ..support.text import clean
 from .errors import EXIT_IMAGES_FAILED
 from .logs import show_logs
 from .options import extract_options, model_argument
+from .progress import bars
 from .sections import command
 
 if TYPE_CHECKING:
@@ -23,13 +27,13 @@ if TYPE_CHECKING:
 @command()
 @model_argument
 @click.argument("data")
-@click.option("--split", metavar="NAME", help="Which part of the data: train, validation, test, ...")
+@click.option("--split", metavar="NAME", help="Split of the data, such as validation, if it has several.")
 @extract_options
-@click.option("--limit", type=click.IntRange(1), metavar="N", help="Only N images, spread evenly over the data.")
+@click.option("--limit", type=click.IntRange(1), metavar="N", help="Use only N images, spread evenly over the data.")
 @click.option("--per-class", is_flag=True, help="Also print recall and precision of each class.")
-@click.option("--json", "as_json", is_flag=True, help="Print a JSON object, with everything, instead of tables.")
-@click.option("-o", "--output", metavar="FILE.json", help="Also write that object to a file; replaced where it exists.")
-@click.option("-q", "--quiet", is_flag=True, help="No progress bar and no word about the engine.")
+@click.option("--json", "as_json", is_flag=True, help="Print the whole result as JSON instead of tables.")
+@click.option("-o", "--output", metavar="FILE.json", help="Also write the JSON to this file, replacing it.")
+@click.option("-q", "--quiet", is_flag=True, help="Print no progress and no notes.")
 def evaluate(
     model: "ModelChoice",
     data: str,
@@ -44,36 +48,30 @@ def evaluate(
     """Print how often a classifier is right on labelled images.
 
     MODEL is a name that `pnasnet models` lists, a TF-Hub handle or URL, or a file or folder with weights. DATA is a
-    folder with a folder of images for each class, Parquet, a Hugging Face data set, WebDataset tars, or ILSVRC-2012 as
-    published. Its classes must be the model's, by name, WordNet id or number; the result says which. Images that cannot
-    be read are left out of the figures, and the exit code is then 3.
+    folder with a subfolder of images for each class, Parquet, a Hugging Face dataset, WebDataset tars, or ILSVRC-2012
+    as published. Its classes must be the model's, by name, WordNet id or number; the result states which. Images that
+    cannot be read are left out of the figures, and the exit code is then 3.
 
     \b
       pnasnet evaluate pnasnet_tiny cifar10.parquet --per-class
       pnasnet evaluate model/ data/ --split validation -o figures.json
       pnasnet evaluate pnasnet_large ILSVRC2012_val/ --preset slim
     """
-    from tqdm import tqdm
-
-    from ..architecture.zoo import find_named
     from ..evaluation import evaluate as evaluate_module
     from ..support.files import write_text
 
     if output:
         check_target(Path(output))
-    if find_named(data) and not Path(data).exists():
-        raise click.UsageError(f"{data} is a model, and comes first: pnasnet evaluate {data} {model.model}")
-    pictures = _open(data, split, limit)
+    pictures = _open(data, split, limit, model.model)
     show_logs(quiet=quiet)
     module = model.open()
-    # Disabled by None: where standard error is no terminal. The delay: not before the first batch.
-    with tqdm(total=len(pictures), unit="image", disable=quiet or None, delay=1e-9) as bar:
-        result = evaluate_module(module, pictures, options, progress=bar.update)
+    with bars(quiet, unit="image") as progress:
+        result = evaluate_module(module, pictures, options, progress=progress)
     text = json.dumps(result.to_dict(), indent=2, allow_nan=False)
     try:
         if output:
             write_text(Path(output), text + "\n")
-    finally:  # a full disk must not take the result along
+    finally:  # print the result even if the disk is full
         for line in [text] if as_json else _lines(result, per_class):
             click.echo(line)
     if result.failed:
@@ -81,18 +79,44 @@ def evaluate(
         raise SystemExit(EXIT_IMAGES_FAILED)
 
 
-def _open(data: str, split: str | None, limit: int | None) -> "LabelledImages":
+def _open(data: str, split: str | None, limit: int | None, model: str) -> "LabelledImages":
     from ..datasets import open_dataset
 
-    pictures = open_dataset(data, split=split)
+    try:
+        pictures = open_dataset(data, split=split)
+    except InputError as error:
+        if _is_model(data) and _is_dataset(model, split):
+            raise InputError(
+                f"{data!r} is not a dataset, but {model!r} is one: the model comes first, as in "
+                f"`{shlex.join(['pnasnet', 'evaluate', data, model])}`"
+            ) from error
+        raise
     if limit is None or limit >= len(pictures):
         return pictures
     return pictures.take([index * len(pictures) // limit for index in range(limit)])
 
 
+def _is_model(source: str) -> bool:
+    from ..architecture.zoo import find_named
+
+    return Path(source).exists() or find_named(source) is not None
+
+
+def _is_dataset(source: str, split: str | None) -> bool:
+    """Whether the model's place was taken by a dataset, so that the arguments are swapped."""
+    from ..datasets import open_dataset
+
+    if not Path(source).exists():
+        return False
+    try:
+        return len(open_dataset(source, split=split)) > 0
+    except PnasnetError:
+        return False
+
+
 def _print_failures(result: "Evaluation") -> None:
     for line in result.errors:
-        click.echo(f"failed: {line}", err=True)
+        click.echo(f"failed: {clean(line)}", err=True)
     total = result.images + result.failed
     click.echo(
         f"{result.failed:,} of {total:,} images failed; the figures are of the other {result.images:,}", err=True
@@ -104,15 +128,15 @@ def _lines(result: "Evaluation", per_class: bool) -> Iterator[str]:
     published = result.published
     top1, top5 = (published.top1, published.top5) if published else (None, None)
     height, width = result.image_size
-    turned = ", turned as their EXIF says" if result.exif else ""
+    turned = ", turned by their EXIF orientation" if result.exif else ""
     yield f"top-1          {_rate(result.top1, top1)}"
     if result.top5:
         yield f"top-5          {_rate(result.top5, top5)}"
-    yield f"per class      {result.balanced_accuracy:8.2%}  mean recall of the classes that have images"
+    yield f"per class      {result.balanced_accuracy or 0:8.2%}  mean recall of the classes that have images"
     yield f"images         {result.images:,}" + (f", without {result.failed:,} that failed" if result.failed else "")
-    yield f"classes        {result.matching}"
+    yield f"classes        {clean(result.matching)}"
     yield f"preprocessing  {result.preset}, {height}x{width}{turned}"
-    yield f"weights        {result.model}: {result.weights}, SHA-256 {result.weights_sha256[:12]}"
+    yield f"weights        {clean(result.model)}: {clean(result.weights)}, SHA-256 {result.weights_sha256[:12]}"
     yield f"engine         {result.engine}"
     yield f"time           {result.seconds:.1f} s, {(result.images + result.failed) / result.seconds:.1f} images/s"
     if per_class:
@@ -121,12 +145,12 @@ def _lines(result: "Evaluation", per_class: bool) -> Iterator[str]:
 
 
 def _class_lines(result: "Evaluation") -> Iterator[str]:
-    names = [each.name if each.name == each.label else f"{each.name} {each.label}" for each in result.per_class]
+    names = [clean(each.name if each.name == each.label else f"{each.name} {each.label}") for each in result.per_class]
     width = max(map(len, ("class", *names)))
-    yield f"{'class':{width}}  {'images':>7}  {'recall, 95 % interval':26}  {'taken':>7}  precision, 95 % interval"
+    yield f"{'class':{width}}  {'images':>7}  {'recall, 95 % interval':26}  {'predicted':>9}  precision, 95 % interval"
     for name, each in zip(names, result.per_class, strict=True):
         recall, precision = _short(each.recall), _short(each.precision)
-        yield f"{name:{width}}  {each.recall.count:7,}  {recall:26}  {each.precision.count:7,}  {precision}".rstrip()
+        yield f"{name:{width}}  {each.recall.count:7,}  {recall:26}  {each.precision.count:9,}  {precision}".rstrip()
 
 
 def _rate(rate: "Rate", published: float | None) -> str:

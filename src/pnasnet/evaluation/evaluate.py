@@ -3,7 +3,7 @@
 import time
 from collections.abc import Iterable
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -57,9 +57,12 @@ def evaluate(
         UnknownNameError: no such preset.
     """
     started = time.perf_counter()
-    match = _matched(module, data)
+    classes = module.model.spec.num_classes
+    if not classes:
+        raise InputError(f"{module.model.name} has no classifier: its weights only compute feature vectors")
+    match = _match(data, classes, module.labels)
     targets = match.logits[data.labels]
-    counted = _Counted(Tally(module.model.spec.num_classes or 0, mistakes=_MISTAKES))
+    counted = _Counted(Tally(classes, mistakes=_MISTAKES))
     advance = counter(progress, "images", len(data))
     # Logits instead of probabilities: those close to 1 round to equal values, and their order would be lost.
     with closing(extract_labelled(module, data, "Logits", options)) as batches:
@@ -75,40 +78,49 @@ def evaluate(
             advance(len(batch.rows))
     if not counted.read:
         raise InputError(f"none of the {len(data):,} pictures could be read: {counted.errors[0]}")
-    return _evaluation(module, data, options, match, counted, time.perf_counter() - started)
+    result = _evaluation(module, data, options, "Logits", match, module.labels, counted)
+    return replace(result, seconds=time.perf_counter() - started)
 
 
 def evaluate_logits(
-    module: "Module", data: "LabelledImages", logits: NDArray[np.floating[Any]], options: ExtractOptions = DEFAULTS
+    module: "Module", endpoint: str, data: "LabelledImages", logits: NDArray[np.floating[Any]], options: ExtractOptions
 ) -> Evaluation:
-    """Do the same with the logits [N, classes] of all pictures at hand. Raises the same."""
-    started = time.perf_counter()
-    match = _matched(module, data)
-    counted = _Counted(Tally(module.model.spec.num_classes or 0, mistakes=_MISTAKES), list(range(len(data))))
+    """Evaluate a classifier of the data's classes on a module's features.
+
+    Args:
+        module: the network that computed the features.
+        endpoint: which of its endpoints they are.
+        data: the pictures; all of them were read.
+        logits: float [N, classes of the data], what the classifier makes of the features.
+        options: how the features were computed.
+
+    Raises:
+        InputError: no pictures, or logits that do not fit the data.
+    """
+    match = _match(data, len(data.classes), data.classes)
+    counted = _Counted(Tally(len(data.classes), mistakes=_MISTAKES), list(range(len(data))))
     counted.tally.add(logits, match.logits[data.labels])
-    return _evaluation(module, data, options, match, counted, time.perf_counter() - started)
+    return _evaluation(module, data, options, endpoint, match, data.classes, counted)
 
 
-def _matched(module: "Module", data: "LabelledImages") -> ClassMatch:
-    classes = module.model.spec.num_classes
-    if not classes:
-        raise InputError(f"{module.model.name} has no classifier: its weights only compute feature vectors")
+def _match(data: "LabelledImages", classes: int, labels: tuple[str, ...] | None) -> ClassMatch:
     if not len(data):
         raise InputError("the data has no pictures to evaluate on")
-    return match_classes(data.classes, classes, module.labels)
+    return match_classes(data.classes, classes, labels)
 
 
 def _evaluation(
     module: "Module",
     data: "LabelledImages",
     options: ExtractOptions,
+    endpoint: str,
     match: ClassMatch,
+    labels: tuple[str, ...] | None,
     counted: _Counted,
-    seconds: float,
 ) -> Evaluation:
     tally, model = counted.tally, module.model
     preset = get_preset(options.preset or module.preset)
-    names = _logit_names(module, data, match)
+    names = _logit_names(data, match, labels, tally.classes)
     return Evaluation(
         model=model.name,
         weights=model.origin,
@@ -117,7 +129,7 @@ def _evaluation(
         exif=preset.exif if options.exif is None else options.exif,
         image_size=module.image_size,
         precision=module.precision,
-        engine=module.engine_for(("Logits",)).description,
+        engine=module.engine_for((endpoint,)).description,
         matching=match.note,
         num_logits=tally.classes,
         images=tally.count,
@@ -134,15 +146,17 @@ def _evaluation(
         confusions=tuple(Confusion(names[true], names[predicted], n) for true, predicted, n in tally.confusions()),
         mistakes=tuple(_mistakes(data, match, counted, names)),
         published=_published(module, match),
-        seconds=seconds,
+        seconds=0.0,
     )
 
 
-def _logit_names(module: "Module", data: "LabelledImages", match: ClassMatch) -> list[str]:
+def _logit_names(
+    data: "LabelledImages", match: ClassMatch, labels: tuple[str, ...] | None, num_logits: int
+) -> list[str]:
     """Return the name of each logit: the model's, or else the data's."""
-    if module.labels is not None:
-        return list(module.labels)
-    names = [f"class {index}" for index in range(module.model.spec.num_classes or 0)]
+    if labels is not None:
+        return list(labels)
+    names = [f"class {index}" for index in range(num_logits)]
     for name, logit in zip(data.classes, match.logits, strict=True):
         names[logit] = name
     return names

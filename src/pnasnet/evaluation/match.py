@@ -126,7 +126,7 @@ def _refusal(classes: Sequence[str], num_logits: int, names: Sequence[str] | Non
         )
     strange = [name for name in classes if name not in known]
     return (
-        f"{len(strange):,} of the data's {len(classes):,} classes are not among the model's {num_logits:,}: the data has "
-        f"{some_of(strange)}; the model has {some_of(names)}: rename or remove those classes, or evaluate a model "
-        "that was trained on them"
+        f"{len(strange):,} of the data's {len(classes):,} classes are not among the model's {num_logits:,}: the "
+        f"data has {some_of(strange)}; the model has {some_of(names)}: rename or remove those classes, or evaluate a "
+        "model that was trained on them"
     )

@@ -1,53 +1,58 @@
-"""Features of labelled pictures, extracted once and kept in Parquet."""
+"""Features of labelled pictures, computed once and found again by the contents of the pictures."""
 
-from collections.abc import Callable
-from contextlib import closing
+import time
+from collections.abc import Sequence
+from contextlib import closing, nullcontext
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from PIL import Image
 
 from ..datasets import LabelledImages
-from ..errors import ImageError, InputError
-from ..extract import ExtractOptions, extract_labelled
+from ..errors import ImageError, InputError, OutOfMemoryError, OutputError
+from ..extract import Batch, ExtractOptions, extract_labelled
 from ..extract.columns import columns_for
 from ..extract.contents import digest_of
+from ..extract.folder import FeatureFolder
 from ..extract.schema import FeatureSchema
-from ..images import decode
 from ..images.source import Source, read_file
 from ..module.module import Module
-from ..support.paths import utf8
+from ..support.progress import Progress, counter, silent
 from ..support.system import free_memory
 from ..support.text import gigabytes
-from .kept import CONTENT, KeptFeatures
 
-_ENDPOINT = "global_pool"
+ENDPOINT = "global_pool"
+_CONTENT = pa.field("content", pa.binary(16))
 _COPIES = 4
-"""As rows that were read, as rows in their order, as the parts of the split, and in the solver."""
+"""Of the features in memory: all of them, the parts of the split, scaled, and in the solver."""
+_PART_SECONDS = 20.0
+"""A killed run loses no more than this."""
+_MAY_DIFFER = ("pnasnet.version", "pnasnet.engine", "pnasnet.weights")
+"""Settings that change no more than rounding, or only a name."""
 
 
 @dataclass(frozen=True)
 class Features:
-    """What a network makes of N pictures.
+    """The features of N pictures.
 
     Attributes:
         vectors: [N, F] float32; zeros for pictures that could not be read.
         readable: [N] bool.
         errors: a line for each picture that could not be read, in order.
-        extracted: how many were extracted now, and not read from the file.
+        computed: how many were computed in this run.
     """
 
     vectors: NDArray[np.float32]
     readable: NDArray[np.bool_]
     errors: list[str]
-    extracted: int
+    computed: int
 
     def check_classes(self, data: LabelledImages) -> None:
-        """Raise `InputError` where a class has pictures, of which none can be read."""
+        """Raise `InputError` if none of the pictures of a class can be read."""
         left = np.bincount(data.labels[self.readable], minlength=len(data.classes))
         failed = data.labels[~self.readable]
         for label, (name, count, readable) in enumerate(zip(data.classes, data.counts(), left, strict=True)):
@@ -56,96 +61,17 @@ class Features:
                 raise InputError(f"none of the {count:,} pictures of class {name!r} can be read, such as {first}")
 
 
-def features_of(
-    module: Module,
-    data: LabelledImages,
-    path: Path,
-    options: ExtractOptions,
-    progress: Callable[[int], None] = lambda rows: None,
-) -> Features:
-    """Return the features of all pictures, and write them to the file at `path`.
-
-    What the file has of the same contents by the same network and preprocessing is taken from there, and so is what an
-    earlier call had extracted when it was ended; pictures that are new, or can be decoded by now, are extracted.
-
-    Args:
-        module: the network.
-        data: the pictures.
-        path: the file; beside it lies a folder while there is something to extract.
-        options: preprocessing, batch size, decoders.
-        progress: called with how many more pictures are looked up or extracted; what it raises ends the call.
-
-    Raises:
-        InputError: the features will not fit the memory. OutputError: something cannot be written.
-    """
-    _check_memory(len(data), module.model.plan.num_features)
-    columns = columns_for([module], [_ENDPOINT], options)
-    vectors = FeatureSchema.of(columns)
-    kept = KeptFeatures(path, vectors.schema())
-    known = _Known(kept.read())
-    contents: list[bytes | None] = []
-    rows: list[int | None] = []
+def digests(data: LabelledImages, progress: Progress = silent) -> list[bytes | None]:
+    """Return the digest of each picture's bytes; None for one that cannot be read."""
+    advance = counter(progress, "reading", len(data))
+    found: list[bytes | None] = []
     for index in range(len(data)):
-        contents.append(_content(data, index))
-        rows.append(known.row(data, index, contents[index]))
-        progress(rows[index] is not None)
-    missing = [index for index, row in enumerate(rows) if row is None]
-    tables = [known.table.drop_columns([CONTENT])]
-    if missing:
-        digests = iter([contents[index] for index in missing])
-        with closing(extract_labelled(module, data.take(missing), _ENDPOINT, options)) as batches:
-            for batch in batches:
-                tables.append(vectors.table([batch]))
-                kept.add(tables[-1], list(islice(digests, len(batch.rows))))
-                progress(len(batch.rows))
-    after = iter(range(len(known.table), len(known.table) + len(missing)))
-    table = pa.concat_tables(tables).take([next(after) if row is None else row for row in rows])
-    names = pa.array([utf8(str(name)) for name in data.names], pa.string())
-    table = table.set_column(0, table.schema.field("path"), names)
-    if missing or not kept.is_whole or not table.equals(tables[0]):
-        kept.complete(table, contents)
-    return _features(table, module.model.plan.num_features, len(missing))
+        found.append(_digest(data, index))
+        advance(1)
+    return found
 
 
-class _Known:
-    """Rows that were kept, by the contents of their pictures."""
-
-    def __init__(self, table: pa.Table) -> None:
-        self.table = table
-        self._contents, self._paths = table[CONTENT].to_pylist(), table["path"].to_pylist()
-        self._failed = [status != "ok" for status in table["status"].to_pylist()]
-        self._places = {content: row for row, content in enumerate(self._contents)}
-
-    def row(self, data: LabelledImages, index: int, content: bytes | None) -> int | None:
-        """Return the row of a picture, if there is one; a failure's only as long as it has its name and still fails."""
-        if content is None:
-            return None
-        same = index < len(self._contents) and self._contents[index] == content  # of equal pictures, each has its own
-        row = index if same else self._places.get(content)
-        if row is None or not self._failed[row]:
-            return row
-        return row if self._paths[row] == utf8(str(data.names[index])) and not _decodes(data, index) else None
-
-
-def _decodes(data: LabelledImages, index: int) -> bool:
-    try:
-        decode(data.read(index))
-    except (ImageError, OSError):
-        return False
-    return True
-
-
-def _check_memory(count: int, length: int) -> None:
-    needed, free = _COPIES * count * length * 4, free_memory()
-    if free is not None and needed > free:
-        raise InputError(
-            f"the features of {count:,} pictures take up to {gigabytes(needed)} of memory, {gigabytes(free)} are free: "
-            "take fewer pictures, a network with fewer features, or a larger machine"
-        )
-
-
-def _content(data: LabelledImages, index: int) -> bytes | None:
-    """Return the digest of a picture's bytes; None where it cannot be read."""
+def _digest(data: LabelledImages, index: int) -> bytes | None:
     try:
         source: Source = data.read(index)
         if isinstance(source, Image.Image):
@@ -155,9 +81,121 @@ def _content(data: LabelledImages, index: int) -> bytes | None:
         return None
 
 
-def _features(table: pa.Table, length: int, extracted: int) -> Features:
-    column = table["embedding"].combine_chunks()
-    values = np.asarray(column.values, np.float32)[column.offset * length :][: len(table) * length]
-    errors = [line for line in table["error"].to_pylist() if line is not None]
-    readable = np.array([status == "ok" for status in table["status"].to_pylist()], dtype=bool)
-    return Features(values.reshape(-1, length), readable, errors, extracted)
+def features_of(
+    module: Module,
+    data: LabelledImages,
+    contents: Sequence[bytes | None],
+    path: Path,
+    options: ExtractOptions,
+    *,
+    progress: Progress = silent,
+    overwrite: bool = False,
+    write: bool = True,
+) -> Features:
+    """Return the features of all pictures, and keep them in the folder at `path`.
+
+    Features that the folder holds for the same contents are reused; those of new pictures are computed and added.
+
+    Args:
+        module: the network.
+        data: the pictures.
+        contents: their digests, as `digests` returns them.
+        path: the folder, a `FeatureFolder`.
+        options: preprocessing, batch size, decoders.
+        progress: receives the number of pictures done.
+        overwrite: whether to start over if the folder is of another network or preprocessing.
+        write: whether to lock the folder and add to it; otherwise it is only read.
+
+    Raises:
+        OutOfMemoryError: the features do not fit in memory. OutputError: the folder cannot be written, or is of
+        another network or preprocessing. LockedError: another run writes to it.
+    """
+    _check_memory(len(data), module.model.plan.num_features)
+    (column,) = columns_for([module], [ENDPOINT], options)
+    stated = {key: value for key, value in column.metadata().items() if key not in _MAY_DIFFER}
+    settings = {key.removeprefix("pnasnet."): value for key, value in stated.items()}
+    folder = FeatureFolder(path)
+    if overwrite and write and folder.differences(settings):
+        folder.remove()
+    features = Features(
+        np.zeros((len(data), module.model.plan.num_features), np.float32), np.zeros(len(data), bool), [], 0
+    )
+    with folder.opened(settings) if write else nullcontext():
+        _read(folder, contents, features)
+        missing = np.flatnonzero(~features.readable)
+        advance = counter(progress, "features", len(data), len(data) - len(missing))
+        added = _Added(folder, FeatureSchema.of([column]), settings, write)
+        with closing(extract_labelled(module, data.take(missing), ENDPOINT, options)) as batches, added:
+            place = 0
+            for batch in batches:
+                chosen = missing[place : place + len(batch.rows)]
+                good = np.array([row.error is None for row in batch.rows], bool)
+                if good.any():
+                    features.vectors[chosen[good]] = batch.vectors
+                    features.readable[chosen[good]] = True
+                features.errors.extend(row.error for row in batch.rows if row.error is not None)
+                added.add(batch, good, [contents[index] for index in chosen])
+                place += len(batch.rows)
+                advance(len(batch.rows))
+    return Features(features.vectors, features.readable, features.errors, len(missing))
+
+
+def _read(folder: FeatureFolder, contents: Sequence[bytes | None], features: Features) -> None:
+    """Fill in the features that the folder holds."""
+    places: dict[bytes, list[int]] = {}
+    for index, content in enumerate(contents):
+        if content is not None:
+            places.setdefault(content, []).append(index)
+    for path in folder.parts():
+        try:
+            table = pq.read_table(path, columns=["embedding", "content"])
+            vectors = np.asarray(table["embedding"].combine_chunks().flatten(), np.float32).reshape(len(table), -1)
+            found = table["content"].to_pylist()
+        except (OSError, pa.ArrowException, KeyError) as error:
+            said = " ".join(str(error).split())
+            raise OutputError(f"{path} is damaged ({said}): remove it and repeat the command") from error
+        for row, content in enumerate(found):
+            for index in places.get(content, ()):
+                features.vectors[index], features.readable[index] = vectors[row], True
+
+
+class _Added:
+    """Adds rows to a folder, a part every few seconds, and the rest at the end of the `with` block."""
+
+    def __init__(self, folder: FeatureFolder, vectors: FeatureSchema, settings: dict[str, str], write: bool) -> None:
+        self._folder, self._vectors, self._settings, self._write = folder, vectors, settings, write
+        self._pending: list[pa.Table] = []
+        self._since = time.monotonic()
+
+    def __enter__(self) -> "_Added":
+        if self._write and not self._folder.mark(self._settings):
+            self._folder.unmark()
+        return self
+
+    def add(self, batch: Batch, good: NDArray[np.bool_], contents: Sequence[bytes | None]) -> None:
+        """Add the rows of the pictures that could be read."""
+        table = self._vectors.table([batch]).append_column(_CONTENT, pa.array(contents, _CONTENT.type))
+        self._pending.append(table.filter(pa.array(good)))
+        if time.monotonic() - self._since >= _PART_SECONDS:
+            self._flush()
+
+    def __exit__(self, *error: object) -> None:
+        self._flush()
+        if self._write and error[0] is None:
+            self._folder.mark_complete(self._settings, self._folder.rows(), 0)
+
+    def _flush(self) -> None:
+        pending, self._pending, self._since = self._pending, [], time.monotonic()
+        rows = pa.concat_tables(pending) if pending else []
+        if self._write and len(rows):
+            self._folder.unmark()
+            self._folder.append(rows)
+
+
+def _check_memory(count: int, length: int) -> None:
+    needed, free = _COPIES * count * length * 4, free_memory()
+    if free is not None and needed > free:
+        raise OutOfMemoryError(
+            f"the features of {count:,} pictures need up to {gigabytes(needed)} of memory, but {gigabytes(free)} are "
+            "free: use fewer pictures, a network with fewer features, or a larger machine"
+        )

@@ -1,11 +1,10 @@
-"""Training the whole network from a trained classifier on."""
+"""Train the whole network, starting from a trained classifier. The only file here that needs torch."""
 
 import hashlib
 import json
 import logging
 import shutil
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,10 +15,11 @@ from ..datasets import LabelledImages
 from ..errors import InputError
 from ..module.module import Module
 from ..module.open import ModelName, WeightsName
-from ..support.files import replacing, writing
+from ..support.files import write_text, writing
+from ..support.progress import Progress, silent
 from ..training.batches import seed_of
-from ..training.fit import fit, own_rank
-from ..training.machine import Machine
+from ..training.fit import Fitted, fit, own_rank, started_by_others
+from ..training.machine import Machine, check_loggers
 from ..training.pictures import prepare
 from ..training.recipe import Cosine, CropAndFlip, Recipe, Sgd, ShiftAndFlip
 from .head import class_weights
@@ -30,42 +30,42 @@ log = logging.getLogger(__name__)
 Variables = Mapping[str, NDArray[np.float32]]
 
 _FINGERPRINT = "fingerprint"
-"""What tells a folder's training from others: of what it is."""
+"""The file that identifies the training in a folder."""
 _SMALL = 64
-"""Up to this size pictures are shifted and mirrored in memory; larger ones are cropped at random."""
+"""Up to this size, pictures are shifted and mirrored in memory; larger ones are cropped at random."""
 
 
-@dataclass(frozen=True)
-class Tuned:
-    """What came of training the whole network.
+def check_machine(machine: Machine) -> int:
+    """Return the rank of this process, 0 for the first.
 
-    Attributes:
-        variables: the network's, without the auxiliary head's.
-        history: the figures of each epoch.
-        rank: of this process, as `Fitted` has it.
+    Raises `InputError` if the processes of several devices are started together: the first one must have made split
+    and features before the others begin. Raises `MissingExtraError` for a logger that is not installed.
     """
-
-    variables: dict[str, NDArray[np.float32]]
-    history: list[dict[str, float]]
-    rank: int = 0
+    if machine.nodes > 1 or started_by_others():
+        raise InputError(
+            "fine-tuning runs on one machine, and starts a process for each of its devices: leave out --nodes, "
+            "and start it once, without torchrun or srun"
+        )
+    check_loggers(machine)
+    return own_rank()
 
 
 def trainable(model: ModelName, weights: WeightsName | None, classes: int, seed: int) -> Module:
-    """Return the network to train; what the weights lack of it follows from the seed alone.
+    """Return the network to train; variables that the weights lack depend on the seed alone.
 
     Raises:
-        InputError: it takes images that are not square. And what `Module` raises.
+        InputError: its images are not square. And what `Module` raises.
     """
     torch.manual_seed(seed_of(seed))
     module = Module(model, weights, trainable=True, tags={"train"}, num_classes=classes)
     height, width = module.image_size
     if height != width:
-        raise InputError(f"training the whole network takes square images, not {height}x{width}: leave out --full")
+        raise InputError(f"training the whole network needs square images, not {height}x{width}: leave out --full")
     return module
 
 
 def lacks_aux_head(module: Module) -> bool:
-    """Whether the network has an auxiliary head that its weights lack, or have for other classes."""
+    """Whether the network has an auxiliary head that the weights lack, or have for other classes."""
     aux = module.model.plan.aux
     return aux is not None and not any(name.startswith(aux.scope) for name in module.model.variables)
 
@@ -73,59 +73,55 @@ def lacks_aux_head(module: Module) -> bool:
 def fine_tune(
     module: Module,
     classifier: Variables,
-    training: LabelledImages,
-    validation: LabelledImages,
+    sets: Sequence[tuple[LabelledImages, Sequence[bytes | None]]],
     folder: Path,
     options: FinetuneOptions,
     machine: Machine,
     preset: str,
-    check: Callable[[], None] = lambda: None,
-) -> Tuned:
-    """Train all of the network, path dropout at its final rate.
+    progress: Progress = silent,
+) -> Fitted:
+    """Train the whole network, path dropout at its final rate.
 
-    A training in the folder is gone on with if it is the same in all that decides the outcome, and else removed.
+    A training in the folder is resumed if everything that decides the outcome is the same, and otherwise removed.
 
     Args:
         module: the network to start from, as `trainable` returns it; trained in place.
         classifier: the variables of the classifier for the new classes.
-        training: what to learn from; all of it can be read.
-        validation: what ends the training, and chooses the epoch that is kept.
-        folder: where checkpoints are, from which a run that was stopped goes on.
+        sets: the pictures to train on, and those to validate with, each with their digests; all can be read. The
+            validation ends the training, and chooses the epoch.
+        folder: for checkpoints.
         options: rates and numbers.
         machine: what it runs on.
         preset: the preprocessing of validation pictures.
-        check: called after each picture that is decoded before, and each step; what it raises ends the training.
+        progress: receives the pictures decoded and the batches of each epoch. What it raises ends the training.
 
     Raises:
         What `fit` raises.
     """
     module.network.load_variables(classifier)
+    (training, _), _ = sets
     recipe = recipe_for(module, options, training)
     if own_rank() == 0:
-        begin(folder, fingerprint(module, classifier, training, validation, recipe, preset, options.patience))
+        claim(folder, fingerprint(module, classifier, sets, recipe, preset, options.patience))
     pictures, seen = (
-        prepare(recipe, data, augmented=data is training, preset=preset, progress=lambda *_: check()).pictures
-        for data in (training, validation)
+        prepare(recipe, data, augmented=data is training, preset=preset, progress=progress).pictures for data, _ in sets
     )
-    fitted = fit(
-        recipe, module.network, pictures, seen, folder, machine, patience=options.patience, progress=lambda *_: check()
-    )
-    wanted = module.model.plan.variables()
-    variables = {name: value for name, value in fitted.network.to_variables().items() if name in wanted}
-    return Tuned(variables, fitted.history, fitted.rank)
+    return fit(recipe, module.network, pictures, seen, folder, machine, patience=options.patience, progress=progress)
 
 
 def fingerprint(
     module: Module,
     classifier: Variables,
-    training: LabelledImages,
-    validation: LabelledImages,
+    sets: Sequence[tuple[LabelledImages, Sequence[bytes | None]]],
     recipe: Recipe,
     preset: str,
     patience: int,
 ) -> str:
-    """Return a SHA-256 in hexadecimal of all that decides the outcome: two trainings are the same if theirs are."""
-    pictures = [[list(map(str, data.names)), data.labels.tolist(), data.classes] for data in (training, validation)]
+    """Return a SHA-256 in hexadecimal of everything that decides the outcome; pictures count by their contents."""
+    pictures = [
+        [[content.hex() if content else None for content in contents], data.labels.tolist(), data.classes]
+        for data, contents in sets
+    ]
     plain = [module.model.checksum, recipe.to_dict(), preset, patience, pictures]
     digest = hashlib.sha256(json.dumps(plain).encode())
     for name in sorted(classifier):
@@ -133,25 +129,24 @@ def fingerprint(
     return digest.hexdigest()
 
 
-def begin(folder: Path, own: str) -> None:
-    """Make the folder that of the training with this fingerprint; another training that it holds is removed.
+def claim(folder: Path, own: str) -> None:
+    """Make the folder that of the training with this fingerprint; another training in it is removed.
 
-    Raises `OutputError` where it cannot be written.
+    Raises `OutputError` if it cannot be written.
     """
     path = folder / _FINGERPRINT
     with writing(folder):
         if folder.exists():
             if path.exists() and path.read_bytes() == own.encode():
                 return
-            log.info("%s holds a training of other pictures, weights or settings: this one begins anew", folder)
+            log.info("%s holds a training of other pictures, weights or settings: starting over", folder)
             shutil.rmtree(folder)
         folder.mkdir(parents=True)
-        with replacing(path) as temporary:
-            temporary.write_text(own, "utf-8")
+    write_text(path, own)
 
 
 def recipe_for(module: Module, options: FinetuneOptions, training: LabelledImages) -> Recipe:
-    """Return the recipe that `options` come to for these training pictures."""
+    """Return the recipe of `options` for these training pictures."""
     size, count = module.image_size[0], len(training)
     weights = class_weights(training.labels, len(training.classes)).tolist() if options.balanced else None
     steps = max(count // min(options.training_batch, count), 1) * options.epochs

@@ -1,70 +1,87 @@
-"""The report of a fine-tuning: one HTML file with everything in it, which asks nothing of a network or of scripts."""
+"""The report of a fine-tuning: one self-contained HTML file without scripts."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from .._version import __version__
-from ..evaluation import Tally
-from ..images import get_preset
-from ..reports.charts import Chart, Line, check_packages, draw
+from ..errors import ImageError, MissingExtraError
+from ..evaluation import Evaluation
+from ..images import Source, get_preset
+from ..reports import charts
+from ..reports.charts import Chart, Line, draw
 from ..reports.pages import data_url, render, thumbnail
 from ..support.files import write_text
 from ..support.text import NOTHING, counted, percent, tight
-from .outcome import Mistake, Outcome
-from .wording import best_epoch, figures, interval, measured_on, worst_first
+from . import head
+from .result import FinetuneResult, interval
 
 MATRIX_CLASSES = 20
-"""Up to so many classes have a confusion matrix that can be taken in at a glance."""
+"""Limit of classes for a confusion matrix; more have a list of confusions."""
 
-_CONFUSIONS, _SKIPPED = 40, 500
-"""How many rows and lines are shown at most."""
+_CONFUSIONS, _MISTAKES, _SKIPPED = 40, 24, 500
+"""Limits of rows, pictures and lines."""
 _THUMBNAIL = 256
-"""Pixels of a picture's longer side at most."""
+"""Limit of a picture's longer side, in pixels."""
 
 
-def write_report(path: Path, outcome: Outcome) -> None:
-    """Write the report, one self-contained HTML file.
+def check_packages() -> None:
+    """Raise `MissingExtraError` if a package of the extra is missing: before hours of work, not after."""
+    head.check_packages()
+    try:
+        charts.check_packages()
+    except MissingExtraError as error:
+        raise MissingExtraError.of("matplotlib", "finetune", "the report") from error
+
+
+def write_report(path: Path, result: FinetuneResult, read: Callable[[int], Source]) -> None:
+    """Write the report.
+
+    Args:
+        path: the file.
+        result: the figures.
+        read: returns a picture of the evaluated part by its index.
 
     Raises:
         OutputError: it cannot be written.
         MissingExtraError: matplotlib is not installed.
     """
     check_packages()
-    write_text(path, render("finetune_report.html", _values(outcome), {"strength": _strength}))
+    write_text(path, render("finetune_report.html", _values(result, read), {"strength": _strength}))
 
 
-def _values(outcome: Outcome) -> dict[str, Any]:
-    """Return what the template is filled with."""
+def _values(result: FinetuneResult, read: Callable[[int], Source]) -> dict[str, Any]:
+    """Return the values of the template."""
     from markupsafe import Markup
 
-    tally = outcome.test
+    evaluation = result.evaluation
     return {
-        "outcome": outcome,
+        "result": result,
+        "evaluation": evaluation,
         "version": __version__,
         "interval": interval,
-        "title": _title(outcome),
-        "figures": figures(outcome),
-        "worth": measured_on(outcome),
-        "counts": {part: int(counts.sum()) for part, counts in outcome.counts.items()},
-        "skipped": outcome.skipped[:_SKIPPED],
-        # Not escaped: our own, and no names in them.
-        "regularization": [Markup(svg) for svg in _regularization(outcome)],
-        "learning": [Markup(svg) for svg in _learning(outcome)],
-        "best": best_epoch(outcome.history),
-        "matrix": _matrix(tally) if tally.classes <= MATRIX_CLASSES else None,
-        "confusions": tally.confusions()[:_CONFUSIONS],
-        "tally": tally,
-        "order": worst_first(tally),
-        "mistakes": [(mistake, _picture(mistake, outcome.preset)) for mistake in outcome.mistakes],
+        "title": _title(result),
+        "counts": {part: int(counts.sum()) for part, counts in result.counts.items()},
+        "training": dict(zip(result.classes, result.counts["training"].tolist(), strict=True)),
+        "skipped": result.skipped[:_SKIPPED],
+        # Not escaped: made here, without names.
+        "regularization": [Markup(svg) for svg in _regularization(result)],
+        "learning": [Markup(svg) for svg in _learning(result)],
+        "best": result.best_epoch(),
+        "matrix": _matrix(evaluation) if len(result.classes) <= MATRIX_CLASSES else None,
+        "confusions": evaluation.confusions[:_CONFUSIONS],
+        "pictures_of": {each.label: each.recall.count for each in evaluation.per_class},
+        "mistakes": [
+            (mistake, _picture(read, mistake.index, evaluation.preset)) for mistake in evaluation.mistakes[:_MISTAKES]
+        ],
     }
 
 
-def _title(outcome: Outcome) -> str:
-    rate = outcome.test.top(1)
-    pictures = counted(rate.count, f"{outcome.test_part} picture")
+def _title(result: FinetuneResult) -> str:
+    rate = result.evaluation.top1
+    pictures = counted(rate.count, f"{result.part} picture")
     if not rate.count:
         return f"Top-1 {NOTHING} on {pictures}"
     return tight(f"Top-1 {percent(rate.value)} (95 % interval {interval(rate)}) on {pictures}")
@@ -74,9 +91,9 @@ def _strength(value: float) -> str:
     return f"{value:.3g}"
 
 
-def _regularization(outcome: Outcome) -> Iterator[str]:
-    """Yield charts of the strengths that were tried."""
-    trials, chosen = outcome.head.trials, outcome.head.chosen
+def _regularization(result: FinetuneResult) -> Iterator[str]:
+    """Yield charts of the regularization strengths."""
+    trials, chosen = result.head.trials, result.head.chosen
     marked = f"chosen: {_strength(chosen.strength)}", chosen.strength
     losses = (
         Line("training", [(trial.strength, trial.training_loss) for trial in trials]),
@@ -89,12 +106,12 @@ def _regularization(outcome: Outcome) -> Iterator[str]:
     yield draw(Chart(top1, "strength", log=True, shares=True, marked=marked), label, "strength-top1")
 
 
-def _learning(outcome: Outcome) -> Iterator[str]:
-    """Yield the learning curves of the whole network; none without."""
-    history = outcome.history
+def _learning(result: FinetuneResult) -> Iterator[str]:
+    """Yield the learning curves of the whole network, if it was trained."""
+    history = result.history
     if not history:
         return
-    best = best_epoch(history)
+    best = result.best_epoch()
     marked = ("lowest validation loss", best["epoch"] + 1) if best else None
     losses = (
         Line("training", _curve(history, "loss")),
@@ -102,28 +119,33 @@ def _learning(outcome: Outcome) -> Iterator[str]:
     )
     yield draw(Chart(losses, "epoch", marked=marked), "Training and validation loss of each epoch.", "epoch-loss")
     top1 = [Line("validation", _curve(history, "validation_top1"), "two")]
-    level = "classifier alone", outcome.head.chosen.validation_top1
+    level = "classifier alone", result.head.chosen.validation_top1
     chart = Chart(top1, "epoch", shares=True, marked=marked, level=level)
     yield draw(chart, "Validation top-1 of each epoch.", "epoch-top1")
 
 
-def _curve(history: list[dict[str, float]], figure: str) -> list[tuple[float, float]]:
-    """Return the points of a figure, which not every epoch need have."""
+def _curve(history: Sequence[dict[str, float]], figure: str) -> list[tuple[float, float]]:
+    """Return the points of a figure, which some epochs may lack."""
     return [(epoch["epoch"] + 1, epoch[figure]) for epoch in history if figure in epoch]
 
 
-def _matrix(tally: Tally) -> list[list[tuple[int, float]]]:
-    """Return, for each true and predicted class, the pictures and their share of the true class."""
-    sums = np.maximum(tally.confusion.sum(axis=1), 1)
-    return [
-        [(int(count), float(count / total)) for count in row] for row, total in zip(tally.confusion, sums, strict=True)
-    ]
+def _matrix(evaluation: Evaluation) -> list[list[tuple[int, float]]]:
+    """Return, for each true and predicted class, the number of pictures and their share of the true class."""
+    place = {each.label: index for index, each in enumerate(evaluation.per_class)}
+    counts = np.diag([each.recall.hits for each in evaluation.per_class])
+    for confusion in evaluation.confusions:
+        counts[place[confusion.true], place[confusion.predicted]] = confusion.images
+    sums = np.maximum(counts.sum(axis=1), 1)
+    return [[(int(count), float(count / total)) for count in row] for row, total in zip(counts, sums, strict=True)]
 
 
-def _picture(mistake: Mistake, preset: str) -> str | None:
-    """Return a picture as a data URL; None where it cannot be decoded any more.
+def _picture(read: Callable[[int], Source], index: int, preset: str) -> str | None:
+    """Return a picture as a data URL; None if it can no longer be decoded.
 
-    It is turned upright only where the model's preprocessing does so: one that lies on its side here did so for the
-    model, too, which may be why it was mistaken.
+    It is turned upright only if the model's preprocessing does so: the page shows what the network saw.
     """
-    return data_url(thumbnail(mistake.picture, _THUMBNAIL, exif=get_preset(preset).exif))
+    try:
+        source = read(index)
+    except (ImageError, OSError):
+        return None
+    return data_url(thumbnail(source, _THUMBNAIL, exif=get_preset(preset).exif))

@@ -1,9 +1,10 @@
 """Transfer learning from pictures to a model's folder: split, features, classifier, network, report."""
 
+import logging
 import shutil
 import time
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
@@ -13,29 +14,29 @@ from numpy.typing import NDArray
 from ..datasets import LabelledImages
 from ..engines import EngineOptions
 from ..errors import InputError
-from ..evaluation import Tally
+from ..evaluation import Tally, evaluate_logits
 from ..extract import ExtractOptions, extract_labelled
 from ..extract.options import DEFAULTS
 from ..images import get_preset
 from ..module.module import Module
 from ..module.open import ModelName, WeightsName
-from ..reports.charts import check_packages
-from ..training.fit import started_by_others
+from ..support.locks import locked
+from ..support.progress import Progress, counter, silent
 from ..training.machine import DEFAULTS as ANY_MACHINE
-from ..training.machine import Machine, check_loggers
-from .features import features_of
-from .full import fine_tune, lacks_aux_head, trainable
-from .head import Head, train_head
+from ..training.machine import Machine
+from ..weights import open_weights
+from .features import ENDPOINT, digests, features_of
+from .folder import FEATURES, SPLITS, TRAINING, check_finished, check_folder, finish, write_candidate
+from .head import Head, Labelled, train_head
 from .options import FinetuneOptions
-from .outcome import Outcome
-from .output import SPLITS, make_folder, write_folder, write_model
-from .progress import Listener, Run
+from .report import check_packages
+from .result import FinetuneResult
 from .splits import PARTS, Split, kept_split
 
-_UNMEASURED = "unmeasured.safetensors"
-"""What the model is called until it has been measured, so that nothing takes it for finished."""
+log = logging.getLogger(__name__)
+
 _ROUNDING = 1e-6
-"""What equal shares may differ by: torch counts in float32."""
+"""Equal shares may differ by this: torch counts in float32."""
 Floats = NDArray[np.float32]
 
 
@@ -43,230 +44,301 @@ def finetune(
     model: ModelName,
     data: LabelledImages,
     folder: Path,
-    options: FinetuneOptions,
+    options: FinetuneOptions | None = None,
     *,
     weights: WeightsName | None = None,
     extract: ExtractOptions = DEFAULTS,
     engine: EngineOptions | None = None,
     machine: Machine = ANY_MACHINE,
-    listener: Listener | None = None,
-    check: Callable[[], None] = lambda: None,
+    overwrite: bool = False,
+    progress: Progress = silent,
     source: str = "",
     command: str = "",
-) -> Outcome:
-    """Make a classifier of one's own classes from a model, and write it to `folder`.
+) -> FinetuneResult:
+    """Train a classifier of your own classes on a model's features, and write the new model to `folder`.
 
-    The features of all pictures are extracted once; a linear classifier is trained on them; with `options.full`, the
-    whole network is trained from there. The folder then holds `model.safetensors`, which is a model like any other,
-    `README.md`, `metrics.json`, `report.html`, `splits.parquet`, `features.parquet`; the model is written last.
+    The features of all pictures are computed once, and a linear classifier is trained on them. With `options.full`,
+    the whole network is then trained from there, which needs the `train` extra. The folder afterwards holds
+    `model.safetensors`, which is a model like any other, `README.md`, `metrics.json`, `report.html`, `splits.parquet`
+    and `features/`; the model is written last. The choices made are logged at level INFO.
 
     Args:
-        model: what to start from, as `Module` takes it.
+        model: what to start from, as for `Module`.
         data: the pictures and their classes.
-        folder: where to; what an interrupted run left there is gone on with.
-        options: what may be chosen.
+        folder: the folder to write; an interrupted run in it is resumed.
+        options: shares, seed, rates.
         weights: other weights than the published ones.
         extract: preprocessing, batch size, decoders.
-        engine: how the engine runs that extracts features.
+        engine: how the engine runs that computes features.
         machine: what training the whole network runs on.
-        listener: hears notes and progress.
-        check: called between the steps of all that takes long; what it raises ends the run. What is written at the end
-            is not cut in two.
-        source: what the user called the pictures.
-        command: what to run for the same again.
+        overwrite: whether to replace a finished model; its split and features are kept.
+        progress: receives the number of pictures read, features computed, regularization strengths tried and batches
+            trained. What it raises ends the run, but the final files are written without interruption.
+        source: the user's name of the pictures.
+        command: the command that repeats the run.
 
     Raises:
-        InputError: a class with too few pictures, or none that can be read. OutputError: the folder cannot be written.
-        MissingExtraError: a package of the training extra is not installed.
+        InputError: a class has too few pictures, or none that can be read; or the folder has a split of other pictures.
+        OutputError: the folder holds a finished model or other files, or cannot be written.
+        LockedError: another run writes to the folder.
+        MissingExtraError: a package of the extra `finetune`, or with `full` of `train`, is not installed.
     """
-    listener = listener or Listener()
-    _check_machine(machine, options)
-    run = _prepare(model, weights, data, folder, options, extract, engine or EngineOptions(), listener, check)
-    with run.timed("classifier"):
-        training, validation = run.labelled("training"), run.labelled("validation")
-        head = train_head(training, validation, len(data.classes), balanced=options.balanced, check=check)
-    run.note(_classifier_note(run.module, len(data.classes)))
-    part = "test" if len(run.indices("test")) else "validation"
-    run.note(run.unmeasured(part))
-    tally = run.tally(head.logits(run.labelled(part).features), part)
-    result = _Result(head.variables(), tally, tally.top(1).value or 0.0)
-    if options.full:
-        with run.timed("network"):
-            result = _tune(run, result, head, (model, weights), options, machine)
-        if result.rank > 0:
-            return _outcome(run, head, result, part, options, source, command)
-        if result.tuned:
-            result.tally = run.tally(_logits(run, result.variables, part), part)
-    outcome = _outcome(run, head, result, part, options, source, command)
-    write_folder(folder, outcome, run.module.model, result.variables)
-    if options.full:
-        shutil.rmtree(run.training, ignore_errors=True)  # it is only good for going on
-    return outcome
-
-
-def _check_machine(machine: Machine, options: FinetuneOptions) -> None:
-    """Raise for what cannot be: the first process alone must have made split and features before others begin."""
-    if not options.full:
-        return
-    if machine.nodes > 1 or started_by_others():
-        raise InputError(
-            "fine-tuning runs on one machine, and starts a process for each of its devices: leave out --nodes, "
-            "and start it once, without torchrun or srun"
-        )
-    check_loggers(machine)
-
-
-def _prepare(
-    model: ModelName,
-    weights: WeightsName | None,
-    data: LabelledImages,
-    folder: Path,
-    options: FinetuneOptions,
-    extract: ExtractOptions,
-    engine: EngineOptions,
-    listener: Listener,
-    check: Callable[[], None],
-) -> Run:
-    """Split the pictures and extract their features, or take what the folder has of both."""
+    options = options or FinetuneOptions()
     check_packages()
+    rank = 0
+    if options.full:
+        from .full import check_machine
+
+        rank = check_machine(machine)
     if len(data.classes) < 2:
-        raise InputError(f"a classifier tells at least two classes apart; the data has {len(data.classes)}")
-    make_folder(folder)
-    split = kept_split(folder / SPLITS, data, options.fractions, options.seed)
-    if kept := split.note(options.fractions, options.seed):
-        listener.note(kept)
-    module = Module(model, weights, engine=engine)
-    preset = _preset(module, extract)
-    extract = replace(extract, preset=preset, exif=None)
-    started = time.perf_counter()
-    advance = listener.extracting(len(data))
+        raise InputError(f"a classifier distinguishes at least two classes; the data has {len(data.classes)}")
+    check_folder(folder)
+    with locked(folder) if rank == 0 else nullcontext():  # the other devices' processes only read
+        if not overwrite:
+            check_finished(folder)
+        engine = engine or EngineOptions()
+        module = Module(model, weights, engine=engine)
+        run = _Run(module, engine, data, folder, options, _with_preset(extract, module), rank, source, command)
+        run.prepare(progress, overwrite=overwrite)
+        with run.timed("classifier"):
+            head = train_head(
+                run.labelled("training"),
+                run.labelled("validation"),
+                len(data.classes),
+                balanced=options.balanced,
+                progress=progress,
+            )
+        run.note(_classifier_note(run.module, len(data.classes)))
+        run.note(run.unmeasured())
+        variables, history = head.variables(), list[dict[str, float]]()
+        if options.full:
+            with run.timed("network"):
+                variables, history = _tune(run, head, (model, weights), machine, progress)
+        return _finish(run, head, variables, history, progress)
 
-    def progress(rows: int) -> None:
-        advance(rows)
-        check()
 
-    features = features_of(module, data, folder / "features.parquet", extract, progress)
-    if features.extracted < len(data):
-        listener.note(f"the features of {len(data) - features.extracted:,} of {len(data):,} pictures were there")
-    features.check_classes(data)
-    seconds = {"features": time.perf_counter() - started}
-    run = Run(module, data, split, features, folder, preset, extract, engine, listener, check, seconds)
-    run.notes += [kept] if kept else []
-    run.check_parts()
-    return run
-
-
-def _preset(module: Module, extract: ExtractOptions) -> str:
-    """Return the name of the preprocessing, which the model is to ask for: the EXIF orientation is part of it."""
+def _with_preset(extract: ExtractOptions, module: Module) -> ExtractOptions:
+    """Return the options with the preprocessing that the new model asks for: the EXIF orientation is part of it."""
     preset = get_preset(extract.preset or module.preset)
-    return (preset if extract.exif is None else preset.turned(extract.exif)).name
+    return replace(extract, preset=(preset if extract.exif is None else preset.turned(extract.exif)).name, exif=None)
 
 
-def _classifier_note(module: Module, classes: int) -> str | None:
+@dataclass
+class _Run:
+    """The pictures of a run, by part, with their features; and what is noted of it."""
+
+    module: Module
+    engine: EngineOptions
+    data: LabelledImages
+    folder: Path
+    options: FinetuneOptions
+    extract: ExtractOptions
+    rank: int
+    source: str
+    command: str
+    split: Split = field(init=False)
+    contents: Sequence[bytes | None] = field(init=False)
+    vectors: Floats = field(init=False)
+    skipped: list[str] = field(init=False)
+    seconds: dict[str, float] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+    def prepare(self, progress: Progress, *, overwrite: bool) -> None:
+        """Split the pictures, compute their features or reuse those in the folder, and drop unreadable pictures."""
+        with self.timed("features"):
+            contents = digests(self.data, progress)
+            fractions, seed = self.options.fractions, self.options.seed
+            split = kept_split(self.folder / SPLITS, self.data, contents, fractions, seed)
+            features = features_of(
+                self.module,
+                self.data,
+                contents,
+                self.folder / FEATURES,
+                self.extract,
+                progress=progress,
+                overwrite=overwrite,
+                write=self.rank == 0,
+            )
+        for text in split.notes:
+            self.note(text)
+        if features.computed < len(self.data):
+            reused = len(self.data) - features.computed
+            log.info("reusing the features of %s of %s pictures", f"{reused:,}", f"{len(self.data):,}")
+        features.check_classes(self.data)
+        readable = np.flatnonzero(features.readable)
+        self.split = replace(split, parts=split.parts[readable])
+        self.data, self.vectors = self.data.take(readable), features.vectors[readable]
+        self.contents, self.skipped = [contents[index] for index in readable], features.errors
+        self.check_parts()
+
+    @property
+    def preset(self) -> str:
+        """The preprocessing that the new model asks for."""
+        return self.extract.preset or "hub"
+
+    @property
+    def measured(self) -> str:
+        """The part that the model is evaluated on."""
+        return "test" if "test" in self.split.parts else "validation"
+
+    @contextmanager
+    def timed(self, stage: str) -> Iterator[None]:
+        """Record the duration of a stage."""
+        start = time.perf_counter()
+        yield
+        self.seconds[stage] = time.perf_counter() - start
+
+    def note(self, text: str | None) -> None:
+        """Log a sentence, if there is one, and keep it for the card."""
+        if text:
+            self.notes.append(text)
+            log.info("%s", text)
+
+    def indices(self, part: str) -> NDArray[np.int64]:
+        """Return the pictures of a part."""
+        return np.flatnonzero(self.split.parts == part)
+
+    def pictures(self, part: str) -> LabelledImages:
+        """Return the pictures of a part with their classes."""
+        return self.data.take(self.indices(part))
+
+    def labelled(self, part: str) -> Labelled:
+        """Return the features and labels of a part."""
+        chosen = self.indices(part)
+        return Labelled(self.vectors[chosen], self.data.labels[chosen])
+
+    def check_parts(self) -> None:
+        """Raise `InputError` if a class has no picture to train on, or no picture is left to validate."""
+        for name, count in zip(self.data.classes, self.pictures("training").counts(), strict=True):
+            if not count:
+                raise InputError(f"class {name!r} has no readable picture to train on: add some")
+        if not len(self.indices("validation")):
+            raise InputError("no validation picture can be read: repair or add pictures")
+
+    def unmeasured(self) -> str | None:
+        """Return a sentence about classes without pictures to measure; None if all have some."""
+        counts = self.pictures(self.measured).counts()
+        names = [name for name, count in zip(self.data.classes, counts, strict=True) if not count]
+        if not names:
+            return None
+        if len(names) == 1:
+            return f"class {names[0]!r} has no {self.measured} picture, so its accuracy is not measured"
+        return (
+            f"{len(names):,} classes, such as {names[0]!r}, have no {self.measured} picture, so their accuracy is not "
+            "measured"
+        )
+
+
+def _classifier_note(module: Module, classes: int) -> str:
     old = module.model.spec.num_classes
     if old is None:
         return f"the weights have no classifier; one for {classes} classes was added"
     return f"the classifier for {old:,} classes was replaced by one for {classes:,}"
 
 
-@dataclass
-class _Result:
-    """A classifier or a whole network, and how it does."""
-
-    variables: dict[str, Floats]
-    """What replaces the base model's variables, or is new."""
-    tally: Tally
-    head_top1: float
-    tuned: bool = False
-    history: list[dict[str, float]] = field(default_factory=list)
-    rank: int = 0
-
-
 def _tune(
-    run: Run,
-    result: _Result,
+    run: _Run,
     head: Head,
     start: tuple[ModelName, WeightsName | None],
-    options: FinetuneOptions,
     machine: Machine,
-) -> _Result:
-    """Train the whole network from `result` on; return it as it was where the classifier alone validates better."""
-    module = trainable(*start, len(run.data.classes), options.seed)
+    progress: Progress,
+) -> tuple[dict[str, Floats], list[dict[str, float]]]:
+    """Train the whole network; return its variables, or the classifier's if it validates better, and the history."""
+    from .full import fine_tune, lacks_aux_head, trainable
+
+    module = trainable(*start, len(run.data.classes), run.options.seed)
     if lacks_aux_head(module):
-        run.note("the weights have no auxiliary head for these classes; a new one is trained along")
-    training, validation = (run.pictures(part) for part in ("training", "validation"))
-    tuned = fine_tune(
-        module, result.variables, training, validation, run.training, options, machine, run.preset, run.check
-    )
-    if tuned.rank > 0:
-        return replace(result, rank=tuned.rank)
-    if text := _worse(run, head, tuned.history, balanced=options.balanced):
+        run.note("the weights have no auxiliary head for these classes; a new one is trained as well")
+    contents = np.array(run.contents, object)
+    sets = [(run.pictures(part), contents[run.indices(part)].tolist()) for part in ("training", "validation")]
+    path = run.folder / TRAINING
+    fitted = fine_tune(module, head.variables(), sets, path, run.options, machine, run.preset, progress)
+    run.rank = fitted.rank
+    wanted = module.model.plan.variables()
+    variables = {name: value for name, value in fitted.network.to_variables().items() if name in wanted}
+    if run.rank == 0 and (text := _worse(run, head, fitted.history)):
         run.note(f"{text}: the classifier alone was kept")
-        return replace(result, history=tuned.history)
-    return replace(result, variables=tuned.variables, tuned=True, history=tuned.history)
+        return head.variables(), fitted.history
+    return variables, fitted.history
 
 
-def _worse(run: Run, head: Head, history: list[dict[str, float]], *, balanced: bool) -> str | None:
-    """Return what the whole network came to, if it validates worse than the classifier alone."""
+def _worse(run: _Run, head: Head, history: Sequence[dict[str, float]]) -> str | None:
+    """Return a sentence on the validation of the whole network, if the classifier alone does better."""
     best = min(history, key=lambda epoch: epoch.get("validation_loss", np.inf))
-    if balanced:
-        whole = best["validation_recall"]
-        tally = run.tally(head.logits(run.labelled("validation").features), "validation")
-        alone = tally.balanced_accuracy() or 0.0
-        came = f"a mean recall of {whole:.2%} on the validation pictures"
+    if run.options.balanced:
+        validation = run.labelled("validation")
+        tally = Tally(len(run.data.classes))
+        tally.add(head.logits(validation.features), validation.labels)
+        whole, alone, unit = best["validation_recall"], tally.balanced_accuracy() or 0.0, "mean validation recall"
     else:
-        whole, alone = best["validation_top1"], head.chosen.validation_top1
-        came = f"{whole:.2%} of the validation pictures"
+        whole, alone, unit = best["validation_top1"], head.chosen.validation_top1, "validation top-1"
     if whole > alone - _ROUNDING:
         return None
-    return f"training the whole network came to {came}, the classifier alone to {alone:.2%}"
+    return f"training the whole network reached a {unit} of {whole:.2%}, the classifier alone {alone:.2%}"
 
 
-def _logits(run: Run, variables: dict[str, Floats], part: str) -> Floats:
-    """Return the logits of the trained network, from a file like the one that is handed over in the end."""
-    path = run.training / _UNMEASURED
-    vectors = []
-    try:
-        write_model(path, run.module.model, variables, run.data.classes, run.preset)
-        module, data = Module(path, engine=run.engine), run.pictures(part)
-        with closing(extract_labelled(module, data, "Logits", run.extract)) as batches:
-            for batch in batches:
-                vectors += [batch.vectors] if len(batch.vectors) else []
-                run.check()
-    finally:
-        path.unlink(missing_ok=True)
-    return np.concatenate(vectors)
-
-
-def _outcome(
-    run: Run, head: Head, result: _Result, part: str, options: FinetuneOptions, source: str, command: str
-) -> Outcome:
-    module = run.module
-    return Outcome(
-        base=module.model.name,
-        base_weights=module.model.origin,
-        source=source,
-        command=command,
+def _finish(
+    run: _Run,
+    head: Head,
+    variables: Mapping[str, Floats],
+    history: Sequence[dict[str, float]],
+    progress: Progress,
+) -> FinetuneResult:
+    """Measure the model, and write the folder."""
+    measured, part = run.labelled(run.measured), run.measured
+    pictures, base = run.pictures(part), run.module.model
+    logits = head.logits(measured.features)
+    head_top1 = float((logits.argmax(1) == measured.labels).mean())
+    tuned = len(variables) > len(head.variables())
+    checksum = base.checksum
+    if run.rank == 0:
+        candidate = write_candidate(run.folder, base, variables, run.data.classes, run.preset)
+        checksum = open_weights(candidate).checksum()
+        if tuned:
+            logits = _logits(Module(candidate, engine=run.engine), pictures, run.extract, progress)
+    evaluation = replace(
+        evaluate_logits(run.module, ENDPOINT, pictures, logits, run.extract),
+        weights=f"{base.origin}, fine-tuned",
+        weights_sha256=checksum,
+        published=None,
+    )
+    result = FinetuneResult(
+        base=base.name,
+        base_weights=base.origin,
+        source=run.source,
+        command=run.command,
         classes=run.data.classes,
         counts={part: run.pictures(part).counts() for part in PARTS},
-        image_size=module.image_size,
-        preset=run.preset,
         head=head,
-        test=result.tally,
-        test_part=part,
-        head_top1=result.head_top1,
-        tuned=result.tuned,
-        history=result.history,
-        mistakes=run.mistakes(result.tally, part),
-        skipped=run.features.errors,
+        evaluation=evaluation,
+        part=part,
+        head_top1=head_top1,
+        tuned=tuned,
+        history=history,
+        skipped=run.skipped,
         notes=run.notes,
-        settings=_settings(run.split, options),
+        settings=_settings(run.split, run.options),
         seconds=run.seconds,
-        rank=result.rank,
+        rank=run.rank,
     )
+    if run.rank == 0:
+        finish(run.folder, result, pictures.read)
+        if run.options.full:
+            shutil.rmtree(run.folder / TRAINING, ignore_errors=True)  # only needed to resume
+    return result
+
+
+def _logits(module: Module, data: LabelledImages, extract: ExtractOptions, progress: Progress) -> Floats:
+    """Return the logits [N, classes] of the trained network."""
+    found, advance = [], counter(progress, "measuring", len(data))
+    with closing(extract_labelled(module, data, "Logits", extract)) as batches:
+        for batch in batches:
+            found += [batch.vectors] if len(batch.vectors) else []
+            advance(len(batch.rows))
+    return np.concatenate(found)
 
 
 def _settings(split: Split, options: FinetuneOptions) -> dict[str, str]:
-    """Return the options, by name; of the split, what it was really made with."""
+    """Return the options by name, and the split's as it was really made."""
     stated = {**asdict(options), **asdict(split.fractions), "split_seed": split.seed}
     return {name: str(value) for name, value in stated.items() if name != "fractions"}

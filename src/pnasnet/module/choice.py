@@ -1,10 +1,17 @@
 """A model and how it runs, as a value for options, settings and other processes."""
 
+import logging
 from dataclasses import dataclass
 
 from ..engines import EngineOptions
 from ..engines.options import DEFAULTS
+from ..support.text import counted, some_of
 from .module import Module
+
+log = logging.getLogger(__name__)
+
+_SMALL = 64
+"""Image sizes up to this show little of a photo."""
 
 
 @dataclass(frozen=True)
@@ -17,5 +24,15 @@ class ModelChoice:
     moving_averages: bool | None = None
 
     def open(self) -> Module:
-        """Open the model."""
-        return Module(self.model, self.weights, engine=self.engine, moving_averages=self.moving_averages)
+        """Open the model; log what it was made for if its images are small."""
+        module = Module(self.model, self.weights, engine=self.engine, moving_averages=self.moving_averages)
+        height, width = module.image_size
+        if max(height, width) <= _SMALL:
+            classes = module.model.spec.num_classes
+            names = f" ({some_of(module.labels)})" if module.labels else ""
+            knows = f" and knows {counted(classes, 'class', 'classes')}{names}" if classes else ""
+            log.info(
+                "%s sees images of %sx%s pixels%s: use a larger network for photos",
+                module.model.name, height, width, knows,
+            )  # fmt: skip
+        return module

@@ -1,0 +1,75 @@
+"""The files of a fine-tuned model's folder, and their order."""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..architecture.plan import resolve
+from ..errors import OutputError
+from ..images import Source
+from ..module.open import Model, metadata
+from ..support.files import reading, write_text, writing
+from ..training.folder import MODEL
+from ..weights import write_weights
+from .card import write_card
+from .report import write_report
+from .result import FinetuneResult
+
+SPLITS, FEATURES, TRAINING = "splits.parquet", "features", "training"
+"""`SPLITS` is the first file that a run writes: it marks the folder as a fine-tuning's."""
+CANDIDATE = "unmeasured.safetensors"
+"""The model until it has been measured, so that nothing takes it for finished."""
+
+Variables = Mapping[str, NDArray[np.float32]]
+
+
+def check_folder(folder: Path) -> None:
+    """Raise `OutputError` if the folder holds files of others, or is none."""
+    with reading(folder, kind=OutputError):
+        names = sorted(path.name for path in folder.iterdir()) if folder.exists() else []
+    others = [name for name in names if name[0] != "."]
+    if others and SPLITS not in others:
+        raise OutputError(f"{folder} holds other files ({others[0]}): name a new folder or an empty one")
+
+
+def check_finished(folder: Path) -> None:
+    """Raise `OutputError` if the folder holds a finished model."""
+    if (folder / MODEL).exists():
+        raise OutputError(
+            f"{folder} holds a finished model: choose another folder, or pass --overwrite (overwrite=True)"
+        )
+
+
+def write_candidate(folder: Path, base: Model, variables: Variables, classes: tuple[str, ...], preset: str) -> Path:
+    """Write the base model with other variables, and return the file. Raises `OutputError`."""
+    path = folder / CANDIDATE
+    plan = resolve(replace(base.spec, num_classes=len(classes)))
+    kept = {name: base.arrays()[name] for name in plan.variables() if name not in variables}
+    model = Model(base.name, plan, None, (), f"{base.origin}, fine-tuned", classes, preset)
+    write_weights(path, {**kept, **variables}, **metadata(model))
+    return path
+
+
+def finish(folder: Path, result: FinetuneResult, read: Callable[[int], Source]) -> None:
+    """Write figures, card and report, and give the candidate its name last.
+
+    Args:
+        folder: the folder, with the candidate.
+        result: the figures.
+        read: returns a picture of the evaluated part by its index.
+
+    Raises:
+        OutputError: a file cannot be written.
+    """
+    with writing(folder):
+        # An old model must not lie beside new figures if this is cut short.
+        (folder / MODEL).unlink(missing_ok=True)
+    write_text(folder / "metrics.json", json.dumps(result.to_dict(), indent=1, allow_nan=False) + "\n")
+    write_card(folder / "README.md", result)
+    write_report(folder / "report.html", result, read)
+    with writing(folder):
+        (folder / CANDIDATE).replace(folder / MODEL)
