@@ -98,9 +98,11 @@ def result(
     return FinetuneResult(classes=tuple(classes), **(values | other))
 
 
-def mistake(name: str = "cat/1.jpg", index: int = 0, **other: Any) -> Mistake:
+def mistake(
+    name: str = "cat/1.jpg", index: int = 0, true: str = "cat", predicted: str = "dog", probability: float = 0.987
+) -> Mistake:
     """Return a cat that was predicted to be a dog."""
-    return Mistake(name, **({"true": "cat", "predicted": "dog", "probability": 0.987, "index": index} | other))
+    return Mistake(name, true, predicted, probability, index)
 
 
 def jpeg(width: int = 640, height: int = 400) -> bytes:
