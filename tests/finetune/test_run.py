@@ -206,7 +206,7 @@ def test_a_folder_that_is_somebody_elses(tmp_path: Path) -> None:
 
 def test_a_logger_that_is_missing_is_told_of_before_any_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pnasnet.training.machine.find_spec", lambda name: None)
-    with pytest.raises(MissingExtraError, match="the logger wandb needs wandb"):
+    with pytest.raises(MissingExtraError, match="logger wandb needs wandb"):
         finetune("pnasnet_tiny", coloured(6), tmp_path / "model", FULL, machine=replace(QUIET, loggers=("wandb",)))
     assert not (tmp_path / "model").exists()
 
