@@ -85,31 +85,24 @@ def _open(data: str, split: str | None, limit: int | None, model: str) -> "Label
     try:
         pictures = open_dataset(data, split=split)
     except InputError as error:
-        if _is_model(data) and _is_dataset(model, split):
-            raise InputError(
-                f"{data!r} is not a dataset, but {model!r} is one: the model comes first, as in "
-                f"`{shlex.join(['pnasnet', 'evaluate', data, model])}`"
-            ) from error
+        if _are_swapped(model, data, split):
+            swapped = shlex.join(["pnasnet", "evaluate", data, model])
+            raise click.UsageError(f"the model comes before the data: {swapped}") from error
         raise
     if limit is None or limit >= len(pictures):
         return pictures
     return pictures.take([index * len(pictures) // limit for index in range(limit)])
 
 
-def _is_model(source: str) -> bool:
+def _are_swapped(model: str, data: str, split: str | None) -> bool:
+    """Whether a model was given in place of the data: a name, or a file or folder while MODEL is a dataset."""
     from ..architecture.zoo import find_named
-
-    return Path(source).exists() or find_named(source) is not None
-
-
-def _is_dataset(source: str, split: str | None) -> bool:
-    """Whether the model's place was taken by a dataset, so that the arguments are swapped."""
     from ..datasets import open_dataset
 
-    if not Path(source).exists():
-        return False
+    if not Path(data).exists():
+        return find_named(data) is not None
     try:
-        return len(open_dataset(source, split=split)) > 0
+        return Path(model).exists() and len(open_dataset(model, split=split)) > 0
     except PnasnetError:
         return False
 
