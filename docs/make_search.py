@@ -17,7 +17,8 @@ from pnasnet.search.analysis import TOP, Findings, Ranks, place_pnasnet5, rank_t
 from pnasnet.search.drawing import draw_cell
 from pnasnet.search.journal import JOURNAL, Journal
 from pnasnet.search.outputs import REPORT
-from pnasnet.search.report import equal_models, papers_ranks, progress_charts, rank_text, write_report
+from pnasnet.search.predictors import papers_ranks, rank_text
+from pnasnet.search.report import equal_models, progress_charts, write_report
 from pnasnet.support.text import duration, percent
 
 DOCS = Path(__file__).parent
@@ -73,7 +74,7 @@ def rank_lines(ranks: list[Ranks]) -> Iterator[str]:
     yield "| predictor | blocks | fitted | next size | paper: fitted | paper: next size |"
     yield "|---|---|---|---|---|---|"
     for row in ranks:
-        fitted, after = map(rank_text, papers_ranks(row) or (math.nan, math.nan))
+        fitted, after = map(rank_text, papers_ranks(row.predictor, row.level) or (math.nan, math.nan))
         yield (
             f"| {row.predictor} | {row.level} | {rank_text(row.fitted)} | {rank_text(row.next)} ± "
             f"{rank_text(row.deviation)} | {fitted} | {after} |"

@@ -132,14 +132,14 @@ def test_list() -> None:
 def test_one_class(config: Path, tmp_path: Path) -> None:
     data = write(tmp_path / "one", 32, ("same", "same"))
     message = error_of(run("search", "run", config, data, "-o", tmp_path / "out"))
-    assert message == "the data has one class ('same'): there is nothing to tell apart"
+    assert message == "the data has one class ('same'): a search needs at least two"
     assert not (tmp_path / "out").exists()
 
 
 def test_too_few_pictures(config: Path, tmp_path: Path) -> None:
     data = write(tmp_path / "few", 20)
     message = error_of(run("search", "run", config, data, "-o", tmp_path / "out"))
-    assert message.startswith("class 'lying' has 10 pictures, too few for 4 to measure with and 8 to train on")
+    assert message.startswith("class 'lying' has 10 images, too few for 4 validation images and 8 training images")
 
 
 def test_folder_in_use(config: Path, data: Path, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 
 from pnasnet.architecture.cells import CellSpec
 from pnasnet.errors import InputError
@@ -121,11 +122,11 @@ class FakeTrainer:
         pass
 
 
-def fill(folder: Path, config: SearchConfig) -> Path:
+def fill(folder: Path, config: SearchConfig, data: dict[str, Any] = DATA) -> Path:
     """Run a configuration's searches with made-up children."""
     folder.mkdir()
     with Journal(folder / JOURNAL) as journal:
-        journal.claim(identity(config, DATA), config.to_dict())
+        journal.claim(identity(config, data), config.to_dict())
         children = Children(journal, FakeEvaluator())
         for algorithm in config.search.algorithms:
             for seed in config.search.seeds:
@@ -134,3 +135,8 @@ def fill(folder: Path, config: SearchConfig) -> Path:
                 run_algorithm(algorithm, config, seed, session)
         children.close()
     return folder
+
+
+def without_flushing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let journals skip the flush of each row, which takes most of the time of a search with made-up children."""
+    monkeypatch.setattr("pnasnet.search.journal._SYNCHRONOUS", "OFF")

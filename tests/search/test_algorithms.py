@@ -16,14 +16,30 @@ from pnasnet.errors import InputError, LockedError
 from pnasnet.search.algorithms import observe, run_algorithm
 from pnasnet.search.analysis import completed_steps
 from pnasnet.search.config import SearchConfig
+from pnasnet.search.config_file import config_from_dict
 from pnasnet.search.evaluator import Patience
 from pnasnet.search.journal import Child, Journal
-from pnasnet.search.run import Workers, budget, search
+from pnasnet.search.run import Workers, budget, identity, search
 from pnasnet.search.session import Children, Session, Step
+from pnasnet.search.space import SearchSpace
 from pnasnet.support.locks import locked
 
 from tests.helpers.cli_runs import HERE
-from tests.helpers.search_data import CONFIG, DATA, SPACE, FakeEvaluator, FakeTrainer, accuracy_of, child_of
+from tests.helpers.search_data import (
+    CONFIG,
+    DATA,
+    SPACE,
+    FakeEvaluator,
+    FakeTrainer,
+    accuracy_of,
+    child_of,
+    without_flushing,
+)
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    without_flushing(monkeypatch)
 
 
 def configured(**changes: Any) -> SearchConfig:
@@ -196,6 +212,35 @@ def test_ended_anywhere_it_goes_on_and_trains_nothing_twice(tmp_path: Path, algo
     )
 
 
+@pytest.mark.parametrize("after", [35, 36, 37, 39])
+def test_a_progressive_search_resumes_around_the_border_of_a_level(tmp_path: Path, after: int) -> None:
+    """36 cells of one block, then 4 of two: with one worker, `after` children are in the journal when it stops."""
+    config = configured(algorithms=("progressive",))
+    whole = run(tmp_path / "whole.sqlite", "progressive", config)
+    with pytest.raises(InputError, match="pulled the plug"):
+        run(tmp_path / "cut.sqlite", "progressive", config, evaluator=FakeEvaluator(stop_after=after))
+    with Journal(tmp_path / "cut.sqlite") as journal:
+        chosen, children = journal.chosen("progressive"), journal.children()
+    assert len(children) == after
+    known = completed_steps(budget(config), config.search.ahead, chosen, children)
+    assert known == whole[:after]
+    second = FakeEvaluator()
+    assert run(tmp_path / "cut.sqlite", "progressive", config, evaluator=second) == whole
+    assert [cell.canonical() for cell in second.trained] == [cell.canonical() for cell in cells(whole[after:])]
+
+
+@ALGORITHMS
+def test_a_space_of_one_operation(path: Path, algorithm: str) -> None:
+    config = replace(configured(models=20, beam=5), space=SearchSpace(("sep3",), 3))
+    steps = run(path, algorithm, config)
+    assert (
+        len({cell.canonical() for cell in cells(steps)})
+        == len(steps)
+        == (3 + 5 + 5 if algorithm == "progressive" else 20)
+    )
+    assert {name for cell in cells(steps) for block in cell.blocks for name in block[::2]} == {"sep3"}
+
+
 def test_searches_share_children(path: Path) -> None:
     run(path, "progressive")
     evaluator = FakeEvaluator()
@@ -298,3 +343,30 @@ def test_a_damaged_row_is_an_error_before_anything_is_trained(tmp_path: Path) ->
     with pytest.raises(InputError, match=r"is damaged \(.*accuracy 7\.0 is not in \[0, 1\]\): nothing was changed"):
         search(*arguments)
     assert len(list(seen.iterdir())) == count
+
+
+def test_children_of_another_search_are_reused(tmp_path: Path) -> None:
+    """A search with another predictor makes other choices, and needs no other children."""
+    seen = tmp_path / "seen"
+    seen.mkdir()
+    config, trainer = configured(models=12, algorithms=("random",)), FakeTrainer(seen)
+    search(config, trainer, DATA, tmp_path / "one", Workers(1))
+    other = configured(models=12, algorithms=("random",), predictor="random")
+    with pytest.raises(InputError, match=r"another configuration \(search\.predictor \"linear\", now \"random\"\)"):
+        search(other, trainer, DATA, tmp_path / "one", Workers(1))
+    done = search(other, trainer, DATA, tmp_path / "two", Workers(1), reuse=tmp_path / "one")
+    assert done.trained == 0
+    epochs = replace(other, child=replace(other.child, epochs=1))
+    with pytest.raises(InputError, match=r"children of another kind \(child\.epochs 20, now 1\)"):
+        search(epochs, trainer, DATA, tmp_path / "three", Workers(1), reuse=tmp_path / "one")
+
+
+def test_a_journal_from_before_augmentation_could_be_chosen_is_resumed(tmp_path: Path) -> None:
+    with Journal(tmp_path / "journal.sqlite") as journal:
+        journal.claim(identity(CONFIG, DATA), CONFIG.to_dict())
+        stored = journal.config()
+        assert "augmentation" not in stored["child"]
+        assert config_from_dict(stored, "journal").child.augmentation == "shift"
+        other = replace(CONFIG, child=replace(CONFIG.child, augmentation="crop-and-whiten"))
+        with pytest.raises(InputError, match=r"child\.augmentation none, now \"crop-and-whiten\""):
+            journal.claim(identity(other, DATA), other.to_dict())

@@ -15,7 +15,7 @@ from pnasnet.search.config import ChildSettings
 from tests.helpers.train_data import encoded, write
 
 CELL = CellSpec.of([("sep3", 1, "max3", 0)])
-PROXY = ChildSettings(
+CHILD = ChildSettings(
     num_cells=2, filters=4, image_size=16, reductions=1, stem_multiplier=1.0, epochs=2, batch_size=8,
     learning_rate=0.05, images=32, validation_images=16,
 )  # fmt: skip
@@ -27,25 +27,25 @@ class EndedError(Exception):
 
 def job(tmp_path: Path, **changes: object) -> ChildTrainer:
     data = write(tmp_path / "data", 64)
-    return ChildTrainer(replace(PROXY, **changes), str(data), None, 2, str(tmp_path / "unfinished"), "cpu")  # type: ignore[arg-type]
+    return ChildTrainer(replace(CHILD, **changes), str(data), None, 2, str(tmp_path / "unfinished"), "cpu")  # type: ignore[arg-type]
 
 
 def test_pictures_are_shared_out_class_by_class() -> None:
     data = encoded(64)
-    training, validation = split_pictures(data, PROXY)
+    training, validation = split_pictures(data, CHILD)
     assert training.counts().tolist() == [16, 16]
     assert validation.counts().tolist() == [8, 8]
     assert not set(training.names) & set(validation.names)
-    again, _ = split_pictures(data, PROXY)
-    other, _ = split_pictures(data, replace(PROXY, seed=1))
+    again, _ = split_pictures(data, CHILD)
+    other, _ = split_pictures(data, replace(CHILD, seed=1))
     assert again.names == training.names != other.names
-    rest, validation = split_pictures(data, replace(PROXY, images=None))
+    rest, validation = split_pictures(data, replace(CHILD, images=None))
     assert len(rest) == 64 - 16
     assert set(rest.names) | set(validation.names) == set(data.names)
 
 
 def test_shares_that_do_not_divide() -> None:
-    training, validation = split_pictures(encoded(64), replace(PROXY, images=33, validation_images=15))
+    training, validation = split_pictures(encoded(64), replace(CHILD, images=33, validation_images=15))
     assert training.counts().tolist() == [17, 16]
     assert validation.counts().tolist() == [8, 7]
 
@@ -61,9 +61,9 @@ def test_pictures_are_known_wherever_they_lie() -> None:
 def test_one_class_and_too_few_pictures() -> None:
     lonely = LabelledImages(["a"], np.zeros(1, np.int64), ("one",), lambda index: b"")
     with pytest.raises(InputError, match=r"the data has one class \('one'\)"):
-        split_pictures(lonely, PROXY)
-    with pytest.raises(InputError, match="has 8 pictures, too few for 8 to measure with and 16 to train on"):
-        split_pictures(encoded(16), PROXY)
+        split_pictures(lonely, CHILD)
+    with pytest.raises(InputError, match="has 8 images, too few for 8 validation images and 16 training images"):
+        split_pictures(encoded(16), CHILD)
 
 
 def test_a_child_and_its_curve(tmp_path: Path) -> None:
@@ -115,5 +115,5 @@ def test_the_time_of_earlier_tries_counts(tmp_path: Path) -> None:
 def test_a_picture_that_cannot_be_read_ends_the_search(tmp_path: Path) -> None:
     broken = job(tmp_path, images=None)
     (tmp_path / "data/lying/000.png").write_text("no")
-    with pytest.raises(InputError, match=r"000\.png: .*; a search needs pictures that can all be read: take it out"):
+    with pytest.raises(InputError, match=r"000\.png: .*; a search needs readable images only: remove it"):
         broken.prepare()

@@ -1,5 +1,7 @@
 """What is made of a journal: curves, rank correlations, pictures of cells, networks, and the report."""
 
+import functools
+import json
 import math
 import re
 import xml.etree.ElementTree as ET
@@ -24,6 +26,7 @@ from pnasnet.search.analysis import (
 )
 from pnasnet.search.drawing import describe_cell, draw_cell
 from pnasnet.search.journal import JOURNAL, Choice, Journal
+from pnasnet.search.neural import Fitting, Neural
 from pnasnet.search.outputs import write_outputs
 from pnasnet.search.report import comparison_file, equal_models
 from pnasnet.search.run import identity
@@ -132,8 +135,8 @@ def test_pnasnet5s_cell_is_placed_where_the_space_has_its_operations(folder: Pat
 
 
 def test_outputs(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pnasnet.search.neural._EPOCHS", 2)  # how well they are fitted is tested elsewhere
-    monkeypatch.setattr("pnasnet.search.neural._LEAST_STEPS", 4)
+    quick = functools.partial(Neural, fitting=Fitting(epochs=2, least_steps=4))  # their quality is tested elsewhere
+    monkeypatch.setattr("pnasnet.search.neural.Neural", quick)
     written = write_outputs(folder)
     assert [path.name for path, _ in written] == ["best.json", *(f"best-{rank}.json" for rank in range(2, 6))]
     findings = read_findings(folder)
@@ -165,6 +168,15 @@ def test_report_of_a_search_that_has_just_begun(tmp_path: Path) -> None:
         journal.claim(identity(CONFIG, DATA), CONFIG.to_dict())
     assert write_outputs(tmp_path) == []
     assert "No model was trained yet" in (tmp_path / "report.html").read_text("utf-8")
+
+
+def test_networks_of_a_journal_without_classes_have_no_classifier(tmp_path: Path) -> None:
+    """`num_classes` is None, also in the file."""
+    config = replace(CONFIG, search=replace(CONFIG.search, models=2, algorithms=("random",)))
+    folder = fill(tmp_path / "run", config, data={"pictures": 3})
+    (path, _), _ = write_outputs(folder)
+    assert json.loads(path.read_text())["spec"]["num_classes"] is None
+    assert read_network(path).spec.num_classes is None
 
 
 def test_comparison(folder: Path) -> None:

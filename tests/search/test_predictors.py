@@ -84,7 +84,7 @@ def test_members_share_the_cells_as_the_paper_says() -> None:
     assert [own.tolist() for own in shares[1]] == [[0, 1, 2]] * 5  # too few to leave one out
     assert [own.tolist() for own in _shares([4], 1, generator)[0]] == [[0, 1, 2, 3]]
     seen = [torch.zeros(count) for count in (20, 3, 11)]
-    for level, indices, weights in _batches(shares, generator):
+    for level, indices, weights in _batches(shares, 64, generator):
         for own, weight in zip(indices, weights, strict=True):
             seen[level].index_add_(0, own, weight)
     assert [each.tolist() for each in seen] == [[4] * 20, [5] * 3, [4] * 11]

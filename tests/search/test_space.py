@@ -83,6 +83,32 @@ def test_samples_follow_from_the_seed_and_reach_everything() -> None:
     assert set(rows[0][:, 0]) == set(SMALL.choices(0))
 
 
+def test_every_sequence_is_drawn_equally_often() -> None:
+    """Of a block whose ends differ there are two sequences, of one whose ends are equal there is one."""
+    space, count = SearchSpace(("sep3", "max3"), 2), 40_000
+    rows = space.sample(count, np.random.default_rng(7))
+    for index in range(space.blocks):
+        ends = space.ends(index)
+        tokens = space.tokens(rows)[:, index]
+        equal = (tokens[:, 0] == tokens[:, 1]) & (tokens[:, 2] == tokens[:, 3])
+        numbers, drawn = np.unique(rows[:, index], return_counts=True)
+        assert numbers.tolist() == space.choices(index).tolist()
+        same = {int(row) for row in rows[equal, index]}
+        for number, times in zip(numbers, drawn, strict=True):
+            share = (1 if int(number) in same else 2) / ends**2
+            assert abs(times - count * share) < 5 * (count * share * (1 - share)) ** 0.5
+
+
+def test_a_space_of_one_operation_changes_inputs_alone() -> None:
+    space, rng = SearchSpace(("sep3",), 3), np.random.default_rng(8)
+    assert (len(space.one_block()), space.sequences(3)) == (3, 4 * 9 * 16)
+    for row in space.sample(50, rng):
+        mutant = space.mutate(row, rng)
+        assert (mutant != row).sum() == 1
+        assert (space.tokens(mutant[None])[..., 2:] == 0).all()
+        assert space.encode(space.decode(mutant)).tolist() == mutant.tolist()
+
+
 def test_a_mutation_changes_one_end_and_stays_in_the_space() -> None:
     rng, row = np.random.default_rng(5), SMALL.sample(1, np.random.default_rng(6))[0]
     for _ in range(300):

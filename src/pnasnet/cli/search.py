@@ -10,6 +10,7 @@ import click
 from .errors import needing, stop_on_signal
 from .logs import show_logs
 from .options import Command, bundle
+from .progress import bars
 
 if TYPE_CHECKING:
     from ..search.evaluator import Patience
@@ -72,6 +73,12 @@ def search() -> None:
 @click.option("--split", metavar="NAME", help="Split of DATA to use, such as train.")
 @worker_options
 @click.option("--accelerator", default="auto", show_default=True, metavar="NAME", help="cpu, gpu or auto.")
+@click.option(
+    "--reuse",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Copy the children of another search first, whose [child] and DATA are the same.",
+)
 @click.option("--retry-failed", is_flag=True, help="Train children again that failed or exceeded --timeout.")
 @click.option("-q", "--quiet", is_flag=True, help="Do not report each child.")
 def run(
@@ -81,6 +88,7 @@ def run(
     split: str | None,
     workers: "Workers",
     accelerator: str,
+    reuse: Path | None,
     retry_failed: bool,
     quiet: bool,
 ) -> None:
@@ -110,7 +118,7 @@ def run(
         hint = f"repeat the command to resume; `pnasnet search report {output}` shows the results so far"
         searched, written = search_images(
             chosen, data, output, split=split, workers=workers, accelerator=accelerator,
-            retry_failed=retry_failed, check=partial(stop.check, hint),
+            reuse=reuse, retry_failed=retry_failed, check=partial(stop.check, hint),
         )  # fmt: skip
     _print(searched, output, time.monotonic() - started)
     _print_networks(written)
@@ -179,6 +187,56 @@ def describe(config: str | None) -> None:
         click.echo("\n".join(f"{name:{width}}  {summary}" for name, summary in summaries.items()))
     else:
         click.echo("\n".join(describe_config(find_config(config))))
+
+
+@search.command("evaluate-predictors", short_help="Measure how well predictors rank cells.")
+@click.argument("folder", type=click.Path(path_type=Path), metavar="DIR")
+@click.option(
+    "--train", "data", metavar="DATA", help="Train the missing random cells on DATA, the images of the search."
+)
+@click.option("--split", metavar="NAME", help="With --train: split of DATA to use, such as train.")
+@worker_options
+@click.option("--accelerator", default="auto", show_default=True, metavar="NAME", help="cpu, gpu or auto.")
+@click.option("--cells", type=int, default=256, show_default=True, metavar="K", help="Cells to which each is fitted.")
+@click.option("--pool", type=int, default=10_000, show_default=True, metavar="R", help="Random cells of each size.")
+@click.option("--trials", type=int, default=20, show_default=True, metavar="T", help="Trials, each with other cells.")
+@click.option("--predictor", "predictors", multiple=True, metavar="NAME", help="Measure only this one; repeatable.")
+@click.option("-q", "--quiet", is_flag=True, help="Do not report each child, and show no progress bar.")
+def evaluate_predictors(
+    folder: Path,
+    data: str | None,
+    split: str | None,
+    workers: "Workers",
+    accelerator: str,
+    cells: int,
+    pool: int,
+    trials: int,
+    predictors: tuple[str, ...],
+    quiet: bool,
+) -> None:
+    """Measure how well predictors rank random cells, as in table 1 of Liu et al., 2018.
+
+    Each trial fits a predictor to K random cells of one size, and lets it rank R random cells with one block more. DIR
+    is the folder of a search, whose trained cells are used; predictors.json in DIR gets the results. If the command is
+    interrupted, repeat it to resume.
+
+    \b
+      pnasnet search evaluate-predictors runs/search --train train.parquet --pool 300 --workers 2
+    """
+    with _needing_search("measuring predictors"):
+        from ..search.images import training_on
+        from ..search.predictors import NAMES
+        from ..search.trials import Protocol
+        from ..search.trials import evaluate_predictors as evaluate
+
+    show_logs(quiet=quiet)
+    protocol = Protocol(cells, pool, trials, predictors or NAMES)
+    with stop_on_signal() as stop, bars(quiet or data is not None, "fit") as progress:
+        check = partial(stop.check, "repeat the command to resume")
+        training = None if data is None else training_on(folder, data, split, workers, accelerator, check)
+        evaluated = evaluate(folder, protocol, training, progress)
+    for line in evaluated.lines():
+        click.echo(line)
 
 
 def _print(done: "Searched", output: Path, seconds: float) -> None:

@@ -1,4 +1,4 @@
-"""Training one child: the training room's own recipe on a proxy network, and what came of it."""
+"""Trains one child: a small network, by the loop of `training`."""
 
 import hashlib
 import json
@@ -25,19 +25,18 @@ from .journal import Child, Status
 
 @dataclass(frozen=True)
 class ChildTrainer:
-    """What each process does: reads the pictures once, then trains cells on them.
+    """Decodes the images once in each process, then trains cells on them.
 
     Attributes:
-        proxy: how.
-        source: the pictures, as `open_dataset` takes them.
-        split: which part of them.
-        classes: how many they have.
-        folder: where trainings are until they are done; one that was ended in the middle goes on from its last epoch.
-            None for a folder that is forgotten.
+        child: the network and how it is trained.
+        source: the images, as for `open_dataset`.
+        split: split of the images.
+        classes: number of classes.
+        folder: folder of unfinished trainings, which resume from their last epoch; None to resume none.
         accelerator: as in `Machine`.
     """
 
-    proxy: ChildSettings
+    child: ChildSettings
     source: str
     split: str | None
     classes: int
@@ -50,24 +49,33 @@ class ChildTrainer:
         return 1 / self.classes
 
     def prepare(self) -> Train:
-        """Read and decode the pictures. Raises `InputError`."""
+        """Decode the images; return a function that trains cells on them. Raises `InputError`."""
         import torch
 
-        from ..training.batches import InMemory
+        from ..training.batches import InMemory, Pictures
         from ..training.pictures import decode_into_memory
         from ..training.recipe import ShiftAndFlip
+        from .augment import Whitened, enlarged
 
         torch.set_num_threads(1)
-        size = (self.proxy.image_size, self.proxy.image_size)
+        size = self.child.image_size
+        whitens = self.child.augmentation == "crop-and-whiten"
+        sizes = (enlarged(size) if whitens else size, size)
         parts = []
-        for part in split_pictures(open_dataset(self.source, split=self.split), self.proxy):
-            images, good, skipped = decode_into_memory(part, size)
+        for part, side in zip(
+            split_pictures(open_dataset(self.source, split=self.split), self.child), sizes, strict=True
+        ):
+            images, good, skipped = decode_into_memory(part, (side, side))
             if skipped:
                 name, reason = next(iter(skipped.items()))
-                raise InputError(f"{name}: {reason}; a search needs pictures that can all be read: take it out")
+                raise InputError(f"{name}: {reason}; a search needs readable images only: remove it")
             parts.append((images, good.labels))
-        training = InMemory(*parts[0], ShiftAndFlip(shift=self.proxy.image_size // 8))
-        validation = InMemory(*parts[1], None)
+        training: Pictures
+        validation: Pictures
+        if whitens:
+            training, validation = Whitened(*parts[0], size), Whitened(*parts[1], None)
+        else:
+            training, validation = InMemory(*parts[0], ShiftAndFlip(shift=size // 8)), InMemory(*parts[1], None)
 
         def train(cell: CellSpec, check: Callable[[], None]) -> Child:
             if self.folder is not None:
@@ -78,7 +86,7 @@ class ChildTrainer:
         return train
 
     def forget(self, cell: CellSpec) -> None:
-        """Remove the folder of a cell's training."""
+        """Remove the folder of a cell's unfinished training."""
         if self.folder is not None:
             shutil.rmtree(self._folder_of(cell, self.folder), ignore_errors=True)
 
@@ -88,15 +96,15 @@ class ChildTrainer:
 
 
 def _train(
-    job: ChildTrainer, cell: CellSpec, training: Any, validation: Any, folder: Path, check: Callable[[], None]
+    trainer: ChildTrainer, cell: CellSpec, training: Any, validation: Any, folder: Path, check: Callable[[], None]
 ) -> Child:
     from ..training.fit import fit
     from ..training.folder import read_history
     from ..training.machine import Machine
     from ..training.task import initial_network
 
-    recipe = job.proxy.recipe(cell, job.classes)
-    machine = Machine(job.accelerator, devices=1, workers=0, validate_every=job.proxy.validate_every)
+    recipe = trainer.child.recipe(cell, trainer.classes)
+    machine = Machine(trainer.accelerator, devices=1, workers=0, validate_every=trainer.child.validate_every)
     clock = _Clock(folder / "seconds")
     status: Status = "ok"
     error = ""
@@ -110,12 +118,12 @@ def _train(
     except DivergedError as caught:
         status, error = "diverged", str(caught)
     curve = tuple(epoch["validation_top1"] for epoch in read_history(folder) if "validation_top1" in epoch)
-    accuracy = curve[-1] if curve else job.chance
-    return Child(accuracy, curve, status, error, job.proxy.seed, clock.seconds(), _machine(), 1, now())
+    accuracy = curve[-1] if curve else trainer.chance
+    return Child(accuracy, curve, status, error, trainer.child.seed, clock.seconds(), _machine(), 1, now())
 
 
 class _Clock:
-    """The seconds that a training takes, those of earlier tries included: a file keeps them, to the last few."""
+    """Seconds of a training, including earlier attempts, which a file keeps to within a few seconds."""
 
     _EACH = 5.0
 
@@ -137,26 +145,26 @@ def _machine() -> str:
     return f"{platform.node()}, {platform.machine()}, {os.cpu_count()} processors"
 
 
-# Pictures.
+# Images.
 
 
-def split_pictures(data: LabelledImages, proxy: ChildSettings) -> tuple[LabelledImages, LabelledImages]:
-    """Return the pictures to train on and those to measure with: of each class its share, drawn by the proxy's seed.
+def split_pictures(data: LabelledImages, child: ChildSettings) -> tuple[LabelledImages, LabelledImages]:
+    """Return training and validation images: equally many of each class, drawn by the child's seed.
 
-    Raises `InputError` for a single class, or too few pictures.
+    Raises `InputError` for a single class, or too few images.
     """
     if len(data.classes) < 2:
-        raise InputError(f"the data has one class ({data.classes[0]!r}): there is nothing to tell apart")
-    rng = np.random.default_rng(proxy.seed)
+        raise InputError(f"the data has one class ({data.classes[0]!r}): a search needs at least two")
+    rng = np.random.default_rng(child.seed)
     training, validation = [], []
     for label, count in enumerate(data.counts()):
         own = rng.permutation(np.flatnonzero(data.labels == label))
-        measured = _share(proxy.validation_images, data, label)
-        wanted = count - measured if proxy.images is None else _share(proxy.images, data, label)
+        measured = _share(child.validation_images, data, label)
+        wanted = count - measured if child.images is None else _share(child.images, data, label)
         if wanted < 1 or measured < 1 or measured + wanted > count:
             raise InputError(
-                f"class {data.classes[label]!r} has {count} pictures, too few for {measured} to measure with and "
-                f"{max(wanted, 1)} to train on: lower images or validation_images"
+                f"class {data.classes[label]!r} has {count} images, too few for {measured} validation images and "
+                f"{max(wanted, 1)} training images: lower `images` or `validation_images`"
             )
         validation.append(own[:measured])
         training.append(own[measured : measured + wanted])
@@ -164,13 +172,13 @@ def split_pictures(data: LabelledImages, proxy: ChildSettings) -> tuple[Labelled
 
 
 def _share(total: int, data: LabelledImages, label: int) -> int:
-    """Return how many of `total` pictures a class gets: equally many, but for what does not divide."""
+    """Return how many of `total` images a class gets: equally many, and the remainder goes to the first classes."""
     share, rest = divmod(total, len(data.classes))
     return share + (label < rest)
 
 
 def describe_data(data: LabelledImages) -> dict[str, Any]:
-    """Return what tells one set of pictures from another, wherever it lies: names without folders, and labels."""
+    """Return what identifies a set of images independently of its place: file names without folders, and labels."""
     names = "\n".join(str(name).rpartition("/")[2] for name in data.names)
     digest = hashlib.sha256(names.encode("utf-8", "surrogateescape"))
     digest.update(data.labels.tobytes())

@@ -16,6 +16,7 @@ from .predictors import NAMES as PREDICTORS
 from .space import SearchSpace
 
 ALGORITHMS = ("progressive", "random", "evolution")
+AUGMENTATIONS = ("shift", "crop-and-whiten")
 
 _ENUMERABLE = 1_000_000
 _MOST_EPOCHS = 100_000
@@ -27,8 +28,8 @@ _ANY_CELL = CellSpec.of([("sep3", 0, "sep3", 1)])
 class ChildSettings:
     """The small network in which each cell is tried, and how it is trained.
 
-    The defaults are those of Liu et al., 2018; batch size, weight decay and clipping are not in the paper and are this
-    project's. Raises `InputError` and `SpecError` for values out of range.
+    The defaults are those of Liu et al., 2018, except for `augmentation`; batch size, weight decay and clipping are not
+    in the paper, and are this project's. Raises `InputError` and `SpecError` for values out of range.
     """
 
     num_cells: int = 6
@@ -55,6 +56,9 @@ class ChildSettings:
     """Images on which accuracy is measured; they are set aside first, and never trained on."""
     validate_every: int = 1
     """Epochs between two measurements; the last epoch is always measured."""
+    augmentation: str = "shift"
+    """What children see: `shift`, images shifted by up to an eighth of their size, and flipped; or the paper's
+    `crop-and-whiten`, crops of images enlarged by a quarter, flipped and whitened (validation images: whitened)."""
     seed: int = 0
     """Decides which images are used, the first weights, and the order of the images."""
 
@@ -70,6 +74,8 @@ class ChildSettings:
         ):  # fmt: skip
             if not low <= getattr(self, name) < high:
                 raise InputError(f"[child] {name} must be from {low:g} to below {high:g}, not {getattr(self, name)}")
+        if self.augmentation not in AUGMENTATIONS:
+            raise UnknownNameError.of("augmentation", self.augmentation, AUGMENTATIONS)
         if self.images is not None and self.images < self.batch_size:
             raise InputError(f"[child] {self.images} images do not fill a batch of {self.batch_size}")
         try:
@@ -120,7 +126,7 @@ class Strategy:
     seeds: tuple[int, ...] = (0,)
     beam: int = 256
     """K: how many cells of each number of blocks from 2 up progressive search trains."""
-    predictor: str = "lstm-ensemble"
+    predictor: str = "mlp-ensemble"
     models: int | None = None
     """Budget of each search in different cells; None for as many as progressive search trains without a budget."""
     hours: float | None = None
@@ -221,7 +227,11 @@ class SearchConfig:
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values without the notes, fit for JSON and for comparison."""
-        return {name: value for name, value in asdict(self).items() if name != "notes"}
+        plain = asdict(self)
+        del plain["notes"]
+        if self.child.augmentation == "shift":  # so that journals from before there was a choice can be resumed
+            del plain["child"]["augmentation"]
+        return plain
 
 
 def count_distinct(space: SearchSpace, blocks: int) -> int | None:

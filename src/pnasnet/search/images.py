@@ -12,6 +12,7 @@ from .config import SearchConfig
 from .journal import Child
 from .outputs import write_outputs
 from .run import Searched, Workers, search
+from .trials import Training, read_config
 
 UNFINISHED = "unfinished"
 """The folder, beside the journal, of children in training."""
@@ -47,6 +48,7 @@ def search_images(
     split: str | None = None,
     workers: Workers | None = None,
     accelerator: str = "auto",
+    reuse: Path | None = None,
     retry_failed: bool = False,
     check: Callable[[], None] = lambda: None,
     progress: Progress = silent,
@@ -64,6 +66,15 @@ def search_images(
     trainer = data.trainer(config, None if workers.address else folder / UNFINISHED, accelerator)
     searched = search(
         config, trainer, describe_data(data.images), folder, workers,
-        retry_failed=retry_failed, check=check, progress=progress,
+        reuse=reuse, retry_failed=retry_failed, check=check, progress=progress,
     )  # fmt: skip
     return searched, write_outputs(folder)
+
+
+def training_on(
+    folder: Path, source: str, split: str | None, workers: Workers, accelerator: str, check: Callable[[], None]
+) -> Training:
+    """Return what `trials.evaluate_predictors` needs to train cells of the search in `folder` on labelled images."""
+    data = LabelledData.open(source, split)
+    trainer = data.trainer(read_config(folder), None if workers.address else folder / UNFINISHED, accelerator)
+    return Training(trainer, describe_data(data.images), workers, check)

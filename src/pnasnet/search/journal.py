@@ -24,6 +24,7 @@ JOURNAL = "journal.sqlite"
 
 Status = Literal["ok", "diverged", "timeout", "failed"]
 
+_SYNCHRONOUS = "FULL"
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS settings (name TEXT PRIMARY KEY, value TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS children (
@@ -103,7 +104,7 @@ class Journal:
             address = f"{path.absolute().as_uri()}{'?mode=rw' if readonly else ''}"
             self._connection = sqlite3.connect(address, uri=True, check_same_thread=False, isolation_level=None)
             self._connection.execute(f"PRAGMA query_only={int(readonly)}")
-            self._connection.execute("PRAGMA synchronous=FULL")
+            self._connection.execute(f"PRAGMA synchronous={_SYNCHRONOUS}")
             if not readonly:
                 self._connection.executescript(_SCHEMA)
             self._connection.execute("SELECT * FROM children, chosen, settings LIMIT 1")
@@ -176,6 +177,23 @@ class Journal:
         """Delete children that failed or exceeded the timeout, and return how many."""
         with self._lock, self._errors():
             return self._connection.execute("DELETE FROM children WHERE status IN ('failed', 'timeout')").rowcount
+
+    def copy_children(self, other: "Journal") -> int:
+        """Copy the children of another journal that this one lacks, except failed ones; return how many.
+
+        Raises `InputError` if the other's children were trained in another way or on other images.
+        """
+        own, found = (
+            {name: (each._setting("settings") or {}).get(name) for name in ("child", "data")} for each in (self, other)
+        )
+        if own != found:
+            raise InputError(f"{other.path} has children of another kind ({differences(found, own)}): reuse none of it")
+        known = self.children()
+        new = [(cell, child) for cell, child in other.children().items() if cell not in known]
+        usable = [(cell, child) for cell, child in new if child.status not in ("failed", "timeout")]
+        for cell, child in usable:
+            self.add(cell, child)
+        return len(usable)
 
     def copy_to(self, path: Path) -> None:
         """Copy the journal to another file; a search may be running."""

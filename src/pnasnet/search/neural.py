@@ -1,14 +1,15 @@
 """The paper's predictors in torch: an LSTM over a cell's tokens, an MLP over its averaged blocks; alone or as five.
 
-The members of an ensemble are one model with one more axis, so that they are fitted at the same time.
+The members of an ensemble are one model with one more axis, and are fitted at the same time.
 
-As reported of Liu et al., 2018 (its text was not at hand to check): embeddings and hidden layers of 100, L1 loss, Adam
-at 0.01 where all cells have one block and 0.002 later, first weights from [-0.1, 0.1], an output bias that gives the
-mean accuracy (1.8, where that is 0.86), and each member fitted from scratch to 4/5 of the data. Chosen here: batches of
-up to 64 cells of one number of blocks, and how many epochs.
+From Liu et al., 2018, sections 4.2 and 5.1: embeddings of 100 drawn from [-0.1, 0.1], one table for the inputs of a
+block and another for its operations; hidden layers of 100; a sigmoid at the end, with a bias that makes the first
+predictions the mean accuracy (1.8, for the paper's 0.86); L1 loss; Adam at 0.01 while all cells have one block, then at
+0.002; each member fitted from scratch to 4/5 of the data. What the paper leaves open is in `Fitting`.
 """
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -21,31 +22,56 @@ from .space import SearchSpace, Tokens
 
 EMBEDDING = HIDDEN = 100
 FIRST_RATE, LATER_RATE = 0.01, 0.002
-_BATCH = 64
-_EPOCHS, _LEAST_STEPS = 50, 400
-"""So many epochs, or more where the cells are few and an epoch has but a step or two."""
+_EMBEDDING_BOUND = 0.1
 _CHUNK = 8192
-"""Cells that are scored at a time."""
+"""Cells scored at a time."""
+
+
+@dataclass(frozen=True)
+class Fitting:
+    """What the paper leaves open. `docs/search/fitting.py` compares choices on the journal beside it.
+
+    Attributes:
+        weights: distribution of the first weights of all layers after the embeddings: `uniform` in [-0.1, 0.1], or
+            `fan-in`, uniform within ±1/sqrt(inputs), as in `torch.nn.Linear` and `torch.nn.LSTM`.
+        batch: cells in a step, all of one number of blocks.
+        epochs: passes over the cells.
+        least_steps: if so many epochs have fewer steps than this, more epochs follow.
+    """
+
+    weights: str = "uniform"
+    batch: int = 64
+    epochs: int = 50
+    least_steps: int = 400
+
+
+FITTING = Fitting()
 
 
 class _Members(nn.Module):
-    """What both networks have: members side by side, one table of embeddings each, a sigmoid at the end."""
+    """The common part of both networks: members side by side, their embeddings, and a sigmoid at the end."""
 
-    def __init__(self, members: int, space: SearchSpace, mean: float, generator: torch.Generator) -> None:
+    def __init__(
+        self, members: int, space: SearchSpace, mean: float, generator: torch.Generator, weights: str = FITTING.weights
+    ) -> None:
         super().__init__()
         self.members, self.states = members, space.num_states
         self.vocabulary = space.num_states + len(space.operations)
-        self._generator = generator
-        self.embeddings = self.uniform(self.vocabulary, EMBEDDING)
-        self.output = self.uniform(HIDDEN, 1)
+        self._generator, self._weights = generator, weights
+        # Two tables in one: the rows of the inputs, which no operation shares, then those of the operations.
+        self.embeddings = self._uniform(_EMBEDDING_BOUND, self.vocabulary, EMBEDDING)
+        self.output = self.layer(HIDDEN, HIDDEN, 1)
         self.output_bias = nn.Parameter(torch.full((members, 1), float(torch.logit(torch.tensor(mean), eps=0.01))))
 
-    def uniform(self, *shape: int) -> nn.Parameter:
-        """Return weights of every member, from [-0.1, 0.1]."""
-        return nn.Parameter(torch.rand((self.members, *shape), generator=self._generator) * 0.2 - 0.1)
+    def layer(self, inputs: int, *shape: int) -> nn.Parameter:
+        """Return the first weights of a layer that reads so many values, [members, *shape]."""
+        return self._uniform(_EMBEDDING_BOUND if self._weights == "uniform" else inputs**-0.5, *shape)
+
+    def _uniform(self, bound: float, *shape: int) -> nn.Parameter:
+        return nn.Parameter((torch.rand((self.members, *shape), generator=self._generator) * 2 - 1) * bound)
 
     def ids(self, tokens: Tokens) -> NDArray[np.int64]:
-        """Return rows of the table for tokens [..., 4]: the states' come first, then the operations'."""
+        """Return the rows of the embeddings for tokens [..., 4]."""
         return np.asarray(tokens.astype(np.int64) + np.array([0, 0, self.states, self.states]))
 
     def forward(self, ids: Tensor) -> Tensor:
@@ -53,7 +79,7 @@ class _Members(nn.Module):
         return torch.sigmoid((self.hidden(ids) @ self.output).squeeze(2) + self.output_bias)
 
     def hidden(self, ids: Tensor) -> Tensor:
-        """Return what the output layer reads, [members, N, HIDDEN]."""
+        """Return the input of the output layer, [members, N, HIDDEN]."""
         raise NotImplementedError
 
     def scores(self, tokens: Tokens) -> Floats:
@@ -68,15 +94,16 @@ class _Members(nn.Module):
 class Lstm(_Members):
     """Reads left input, right input, left operation, right operation of each block; predicts from its last state."""
 
-    def __init__(self, members: int, space: SearchSpace, mean: float, generator: torch.Generator) -> None:
-        """Draw the first weights."""
-        super().__init__(members, space, mean, generator)
-        self.to_gates = self.uniform(EMBEDDING, 4 * HIDDEN)
-        self.recurrent = self.uniform(HIDDEN, 4 * HIDDEN)
-        self.bias = self.uniform(1, 4 * HIDDEN)
+    def __init__(
+        self, members: int, space: SearchSpace, mean: float, generator: torch.Generator, weights: str = FITTING.weights
+    ) -> None:
+        super().__init__(members, space, mean, generator, weights)
+        self.to_gates = self.layer(HIDDEN, EMBEDDING, 4 * HIDDEN)
+        self.recurrent = self.layer(HIDDEN, HIDDEN, 4 * HIDDEN)
+        self.bias = self.layer(HIDDEN, 1, 4 * HIDDEN)
 
     def hidden(self, ids: Tensor) -> Tensor:
-        """Run over the tokens."""
+        """Return the state after the last token, [members, N, HIDDEN]."""
         gates, member = self._gates(), torch.arange(self.members)[:, None]
         state = memory = torch.zeros(*ids.shape[:2], HIDDEN)
         for token in ids.flatten(2).unbind(2):
@@ -84,12 +111,12 @@ class Lstm(_Members):
         return state
 
     def _gates(self) -> Tensor:
-        """Return what each token adds to the gates, [members, vocabulary, 4 * HIDDEN]: the same at every place."""
+        """Return the contribution of each token to the gates, [members, vocabulary, 4 * HIDDEN]."""
         return self.embeddings @ self.to_gates + self.bias
 
     @torch.no_grad()
     def scores(self, tokens: Tokens) -> Floats:
-        """Return the mean prediction. What begins alike is computed once: a cell and all that it is expanded to."""
+        """Return the members' mean prediction, [N]. Common beginnings, as of all expansions of a cell, are run once."""
         nodes, node = _prefixes(self.ids(tokens).reshape(len(tokens), -1), self.vocabulary)
         gates = self._gates()
         sums = torch.zeros(len(nodes[-1][0]))
@@ -114,7 +141,7 @@ def _step(gates: Tensor, memory: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _prefixes(ids: NDArray[np.int64], vocabulary: int) -> tuple[list[tuple[Tensor, Tensor]], NDArray[np.intp]]:
-    """Return the tree of what sequences [N, T] begin with: each place's nodes as (parent, token), each row's leaf."""
+    """Return the tree of the prefixes of sequences [N, T]: each place's nodes (parent, token), and each row's leaf."""
     node, levels = np.zeros(len(ids), np.int64), []
     for place in range(ids.shape[1]):
         keys, node = np.unique(node * vocabulary + ids[:, place], return_inverse=True)
@@ -124,27 +151,30 @@ def _prefixes(ids: NDArray[np.int64], vocabulary: int) -> tuple[list[tuple[Tenso
 
 
 class Mlp(_Members):
-    """The four embeddings of a block side by side, averaged over the blocks; a layer of 100 with ReLU; the output."""
+    """Concatenates the four embeddings of each block, averages over the blocks, and has two hidden layers with ReLU."""
 
-    def __init__(self, members: int, space: SearchSpace, mean: float, generator: torch.Generator) -> None:
-        """Draw the first weights."""
-        super().__init__(members, space, mean, generator)
-        self.first = self.uniform(4, EMBEDDING, HIDDEN)
-        self.first_bias = self.uniform(1, HIDDEN)
+    def __init__(
+        self, members: int, space: SearchSpace, mean: float, generator: torch.Generator, weights: str = FITTING.weights
+    ) -> None:
+        super().__init__(members, space, mean, generator, weights)
+        self.first = self.layer(4 * EMBEDDING, 4, EMBEDDING, HIDDEN)
+        self.first_bias = self.layer(4 * EMBEDDING, 1, HIDDEN)
+        self.second = self.layer(HIDDEN, HIDDEN, HIDDEN)
+        self.second_bias = self.layer(HIDDEN, 1, HIDDEN)
 
     def hidden(self, ids: Tensor) -> Tensor:
-        """Average and run the first layer; it is linear, so that it may come before the mean."""
+        """Return the second hidden layer, [members, N, HIDDEN]. The first layer is linear: averaging may follow it."""
         table, member = self._table(), torch.arange(self.members)[:, None, None, None]
         mean = table[member, torch.arange(4), ids].sum(3).mean(2)
-        return functional.relu(mean + self.first_bias)
+        return functional.relu(functional.relu(mean + self.first_bias) @ self.second + self.second_bias)
 
     def _table(self) -> Tensor:
-        """Return what each token at each of the four places adds, [members, 4, vocabulary, HIDDEN]."""
+        """Return the first layer of each token at each of the four places, [members, 4, vocabulary, HIDDEN]."""
         return self.embeddings[:, None] @ self.first
 
     @torch.no_grad()
     def scores(self, tokens: Tokens) -> Floats:
-        """Return the mean prediction."""
+        """Return the members' mean prediction, [N]."""
         table = self._table().flatten(1, 2)
         ids = torch.from_numpy(self.ids(tokens) + np.arange(4) * self.vocabulary).flatten(1)
         sums = torch.zeros(len(tokens))
@@ -152,50 +182,63 @@ class Mlp(_Members):
             part = slice(place, place + _CHUNK)
             for member in range(self.members):
                 mean = functional.embedding_bag(ids[part], table[member], mode="sum") / tokens.shape[1]
-                sums[part] += self.output_of(member, functional.relu(mean + self.first_bias[member]))
+                first = functional.relu(mean + self.first_bias[member])
+                second = functional.relu(first @ self.second[member] + self.second_bias[member])
+                sums[part] += self.output_of(member, second)
         return np.asarray((sums / self.members).numpy())
 
 
 class Neural:
     """One of the two networks as a predictor, alone or as an ensemble."""
 
-    def __init__(self, network: type[Lstm] | type[Mlp], space: SearchSpace, members: int, seed: int) -> None:
-        """Take what it is made of."""
+    def __init__(
+        self,
+        network: type[Lstm] | type[Mlp],
+        space: SearchSpace,
+        members: int,
+        seed: int,
+        fitting: Fitting = FITTING,
+    ) -> None:
         self._network, self._space, self._members, self._seed = network, space, members, seed
+        self._fitting = fitting
         self._fitted: Lstm | Mlp | None = None
 
     def fit(self, observed: Sequence[Observed]) -> None:
-        """Fit from scratch."""
+        """Fit from scratch to cells of one or several numbers of blocks."""
         generator = torch.Generator().manual_seed(self._seed)
         mean = float(np.concatenate([each.accuracies for each in observed]).mean())
-        network = self._network(self._members, self._space, mean, generator)
+        network = self._network(self._members, self._space, mean, generator, self._fitting.weights)
         rate = FIRST_RATE if all(each.tokens.shape[1] == 1 for each in observed) else LATER_RATE
         optimizer = torch.optim.Adam(network.parameters(), rate)
         ids = [torch.from_numpy(network.ids(each.tokens)) for each in observed]
         targets = [torch.from_numpy(each.accuracies) for each in observed]
         shares = _shares([len(each) for each in targets], self._members, generator)
-        for _ in range(_epochs(shares)):
-            for level, indices, weights in _batches(shares, generator):
+        for _ in range(self._epochs(shares)):
+            for level, indices, weights in _batches(shares, self._fitting.batch, generator):
                 errors = (network(ids[level][indices]) - targets[level][indices]).abs() * weights
-                # Summed over the members, which have nothing in common: each has the gradient of its own mean.
+                # Members share no weights: in the sum, each gets the gradient of its own mean error.
                 loss = (errors.sum(1) / weights.sum(1).clamp(min=1)).sum()
                 optimizer.zero_grad()
                 loss.backward()
                 optimizer.step()
         self._fitted = network
 
+    def _epochs(self, shares: "Shares") -> int:
+        steps = sum(-(-max(map(len, level)) // self._fitting.batch) for level in shares)
+        return max(self._fitting.epochs, -(-self._fitting.least_steps // steps))
+
     def predict(self, tokens: Tokens) -> Floats:
-        """Return the mean prediction of the members."""
+        """Return the members' mean prediction for cells [N, blocks, 4], float32 [N]."""
         assert self._fitted is not None, "fit it first"
         return self._fitted.scores(tokens)
 
 
 Shares = list[list[Tensor]]
-"""For each number of blocks and each member, the indices of the cells that the member is fitted to."""
+"""For each number of blocks and each member, the indices of the cells to which the member is fitted."""
 
 
 def _shares(counts: Sequence[int], members: int, generator: torch.Generator) -> Shares:
-    """Deal the cells out into as many parts as members; each member gets all but one part, a lone one gets all."""
+    """Deal the cells into a part for each member, which gets all parts but its own; a single member gets all cells."""
     shares = []
     for count in counts:
         part = torch.randperm(count, generator=generator) % members
@@ -204,13 +247,8 @@ def _shares(counts: Sequence[int], members: int, generator: torch.Generator) -> 
     return shares
 
 
-def _epochs(shares: Shares) -> int:
-    steps = sum(-(-max(map(len, level)) // _BATCH) for level in shares)
-    return max(_EPOCHS, -(-_LEAST_STEPS // steps))
-
-
-def _batches(shares: Shares, generator: torch.Generator) -> Iterator[tuple[int, Tensor, Tensor]]:
-    """Yield an epoch in random order: which of `shares`, indices [members, n], weights (0 where a member has fewer)."""
+def _batches(shares: Shares, size: int, generator: torch.Generator) -> Iterator[tuple[int, Tensor, Tensor]]:
+    """Yield an epoch's batches in random order: level, indices [members, n], weights (0 for padding)."""
     batches = []
     for level, members in enumerate(shares):
         longest = max(map(len, members))
@@ -220,8 +258,8 @@ def _batches(shares: Shares, generator: torch.Generator) -> Iterator[tuple[int, 
             indices[member, : len(own)] = own[torch.randperm(len(own), generator=generator)]
             weights[member, : len(own)] = 1
         batches += [
-            (level, indices[:, place : place + _BATCH], weights[:, place : place + _BATCH])
-            for place in range(0, longest, _BATCH)
+            (level, indices[:, place : place + size], weights[:, place : place + size])
+            for place in range(0, longest, size)
         ]
     for index in torch.randperm(len(batches), generator=generator):
         yield batches[int(index)]

@@ -1,10 +1,12 @@
 """The predictors of accuracy by name, and how well one ranks."""
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
 
 from ..errors import MissingExtraError, UnknownNameError
+from ..support.text import NOTHING
 from .observed import Floats, Predictor
 from .space import SearchSpace
 
@@ -13,6 +15,15 @@ NAMES = ("lstm", "lstm-ensemble", "mlp", "mlp-ensemble", "linear", "random")
 
 ENSEMBLE = 5
 """Members of an ensemble; each is fitted to all cells except a fifth of its own."""
+
+PAPERS_RANKS: dict[str, tuple[tuple[float, float], ...]] = {
+    "mlp": ((0.938, 0.113), (0.857, 0.450), (0.714, 0.469), (0.641, 0.444)),
+    "lstm": ((0.970, 0.198), (0.996, 0.424), (0.693, 0.401), (0.787, 0.413)),
+    "mlp-ensemble": ((0.975, 0.164), (0.786, 0.532), (0.634, 0.504), (0.645, 0.468)),
+    "lstm-ensemble": ((0.972, 0.164), (0.906, 0.418), (0.801, 0.465), (0.579, 0.424)),
+}
+"""Rank correlations by number of blocks, (fitted, next): Liu et al., 2018, table 1, means of 20 trials. Each predictor
+was fitted to 256 random cells (136 of one block); `next` is of 10,000 random cells with one block more."""
 
 
 def make_predictor(name: str, space: SearchSpace, seed: int) -> Predictor:
@@ -43,3 +54,14 @@ def rank_correlation(a: Sequence[float] | Floats, b: Sequence[float] | Floats) -
     except ImportError as error:
         raise MissingExtraError.of("scipy", "search", "the rank correlation") from error
     return float(spearmanr(a, b).statistic)
+
+
+def rank_text(value: float) -> str:
+    """Return a rank correlation as text; NaN as a dash."""
+    return NOTHING if math.isnan(value) else f"{value:.3f}".replace("-", "\N{MINUS SIGN}")
+
+
+def papers_ranks(name: str, level: int) -> tuple[float, float] | None:
+    """Return the paper's rank correlations, (fitted, next), of a predictor fitted to cells of `level` blocks."""
+    rows = PAPERS_RANKS.get(name, ())
+    return rows[level - 1] if level <= len(rows) else None

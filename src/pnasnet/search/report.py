@@ -15,21 +15,12 @@ from ..support.text import NOTHING, counted, percent
 from .analysis import TOP, Curve, Findings, Placed, Ranks, curves, predicted_and_measured, read_findings
 from .config import ALGORITHMS
 from .drawing import describe_cell, draw_cell
-from .predictors import rank_correlation
+from .predictors import papers_ranks, rank_correlation, rank_text
 from .session import Step
 
 _SHOWN = 20
 """How many of the best cells are drawn."""
 _COLOURS: dict[str, Colour] = dict(zip(ALGORITHMS, ("one", "two", "three"), strict=True))
-
-PAPERS_RANKS: dict[str, tuple[tuple[float, float], ...]] = {
-    "mlp": ((0.938, 0.113), (0.857, 0.450), (0.714, 0.469), (0.641, 0.444)),
-    "lstm": ((0.970, 0.198), (0.996, 0.424), (0.693, 0.401), (0.787, 0.413)),
-    "mlp-ensemble": ((0.975, 0.164), (0.786, 0.532), (0.634, 0.504), (0.645, 0.468)),
-    "lstm-ensemble": ((0.972, 0.164), (0.906, 0.418), (0.801, 0.465), (0.579, 0.424)),
-}
-"""Rank correlations by number of blocks, (fitted, next): Liu et al., 2018, table 1, means of 20 trials. Each predictor
-was fitted to 256 random cells (136 of one block); `next` is of 10,000 random cells with one block more."""
 
 
 def write_report(path: Path, findings: Findings, ranks: Sequence[Ranks], placed: Placed | None) -> None:
@@ -56,7 +47,7 @@ def _values(findings: Findings, ranks: Sequence[Ranks], placed: Placed | None) -
         # Not escaped: made here, without names from outside.
         "progress": [Markup(svg) for svg in progress_charts(findings)],
         "scatters": [(title, Markup(svg)) for title, svg in _scatters(findings)],
-        "ranks": [(each, papers_ranks(each)) for each in ranks],
+        "ranks": [(each, papers_ranks(each.predictor, each.level)) for each in ranks],
         "cells": [(cell, child, Markup(draw_cell(cell)), describe_cell(cell)) for cell, child in best[:_SHOWN]],
         "placed": placed,
         "top": TOP,
@@ -66,17 +57,6 @@ def _values(findings: Findings, ranks: Sequence[Ranks], placed: Placed | None) -
 
 def _count(values: Sequence[str]) -> dict[str, int]:
     return {value: values.count(value) for value in sorted(set(values))}
-
-
-def rank_text(value: float) -> str:
-    """Return a rank correlation as text; NaN as a dash."""
-    return NOTHING if math.isnan(value) else f"{value:.3f}".replace("-", "\N{MINUS SIGN}")
-
-
-def papers_ranks(ranks: Ranks) -> tuple[float, float] | None:
-    """Return the paper's values for the same predictor and number of blocks."""
-    rows = PAPERS_RANKS.get(ranks.predictor, ())
-    return rows[ranks.level - 1] if ranks.level <= len(rows) else None
 
 
 def _searches(findings: Findings) -> Iterator[tuple[str, int, list[Step], float]]:

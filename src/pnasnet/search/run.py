@@ -56,6 +56,7 @@ def search(
     folder: Path,
     workers: Workers | None = None,
     *,
+    reuse: Path | None = None,
     retry_failed: bool = False,
     check: Callable[[], None] = lambda: None,
     progress: Progress = silent,
@@ -68,6 +69,7 @@ def search(
         data: identifies the images, as returned by `child.describe_data`.
         folder: holds the journal.
         workers: where children are trained.
+        reuse: folder of another search with the same `[child]` and images, whose children are copied first.
         retry_failed: whether children that failed or exceeded the timeout are trained again.
         check: called repeatedly; stops everything if it raises.
         progress: receives the models of each search.
@@ -80,6 +82,9 @@ def search(
     workers = workers or Workers()
     with locked(folder), Journal(folder / JOURNAL) as journal:
         journal.claim(identity(config, data), config.to_dict())
+        if reuse is not None:
+            with Journal(reuse / JOURNAL, readonly=True) as other:
+                log.info("%s children copied from %s", journal.copy_children(other), reuse)
         if retry_failed:
             log.info("%s failed children are trained again", journal.forget_lost())
         for name in journal.searches():  # so that a damaged row is an error now, not after hours

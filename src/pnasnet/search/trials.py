@@ -1,0 +1,244 @@
+"""How well predictors rank random cells: the protocol of Liu et al., 2018, table 1, on the children of a journal.
+
+Each trial draws `cells` of the trained random cells of one size, fits a predictor to these alone, and measures the rank
+correlation on them, and on all trained random cells with one block more.
+"""
+
+import itertools
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from ..architecture.cells import CellSpec
+from ..errors import InputError, UnknownNameError
+from ..support.files import write_json
+from ..support.locks import locked
+from ..support.progress import Progress, counter, silent
+from ..support.text import counted
+from .config import SearchConfig
+from .config_file import config_from_dict
+from .evaluator import Trainer
+from .journal import JOURNAL, Child, Choice, Journal
+from .observed import Observed
+from .predictors import NAMES, make_predictor, papers_ranks, rank_correlation, rank_text
+from .run import Workers, identity, make_evaluator
+from .session import Children
+from .space import SearchSpace
+
+log = logging.getLogger(__name__)
+
+TRIALS = "predictors.json"
+"""Name of the results in the folder of a search."""
+LEAST = 3
+"""Cells of each size without which there is no rank correlation to speak of."""
+_MISSES = 10_000
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """What is measured; the defaults are the paper's. Raises `InputError` and `UnknownNameError`."""
+
+    cells: int = 256
+    """K: cells to which a predictor is fitted; of one block there may be fewer."""
+    pool: int = 10_000
+    """R: random cells of each size; of one block, all cells."""
+    trials: int = 20
+    """T."""
+    predictors: tuple[str, ...] = NAMES
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name in self.predictors:
+            if name not in NAMES:
+                raise UnknownNameError.of("predictor", name, NAMES)
+        for name, least in (("cells", LEAST), ("pool", LEAST), ("trials", 1), ("seed", 0)):
+            if getattr(self, name) < least:
+                raise InputError(f"{name} must be at least {least}, not {getattr(self, name)}")
+
+
+@dataclass(frozen=True)
+class Trials:
+    """Mean rank correlations of a predictor over all trials, with standard errors.
+
+    Attributes:
+        predictor: its name.
+        level: blocks of the cells to which it was fitted.
+        cells: how many these were in each trial.
+        unseen: how many random cells with one block more were ranked.
+        fitted, fitted_error: of the cells to which it was fitted.
+        next, next_error: of the cells with one block more.
+    """
+
+    predictor: str
+    level: int
+    cells: int
+    unseen: int
+    fitted: float
+    fitted_error: float
+    next: float
+    next_error: float
+
+    @property
+    def pairs(self) -> tuple[tuple[float, float], tuple[float, float]]:
+        """Mean and standard error of the fitted cells, and of those with one block more."""
+        return (self.fitted, self.fitted_error), (self.next, self.next_error)
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """What `evaluate_predictors` returns.
+
+    Attributes:
+        rows: one for each predictor and level with enough trained cells.
+        trained: by number of blocks, how many cells of the pool are trained, and how many it has.
+    """
+
+    rows: list[Trials]
+    trained: dict[int, tuple[int, int]]
+
+    def lines(self) -> Iterator[str]:
+        """Yield a table for a terminal, with the paper's values beside the measured ones."""
+        for level, (count, pool) in self.trained.items():
+            yield f"{counted(level, 'block')}: {count:,} of {pool:,} random cells trained"
+        if not self.rows:
+            yield f"nothing to evaluate yet: at least {LEAST} random cells of two sizes in a row must be trained"
+            return
+        yield ""
+        yield f"{'predictor':<14} {'blocks':>6} {'cells':>6} {'fitted':>15} {'next size':>15} {'paper':>14}"
+        for row in self.rows:
+            values = (f"{rank_text(mean)} ± {rank_text(error)}" for mean, error in row.pairs)
+            paper = " ".join(map(rank_text, papers_ranks(row.predictor, row.level) or ()))
+            fitted, after = values
+            yield f"{row.predictor:<14} {row.level:>6} {row.cells:>6} {fitted:>15} {after:>15} {paper:>14}".rstrip()
+
+
+@dataclass(frozen=True)
+class Training:
+    """What is needed to train the cells that a journal lacks: as the arguments of `run.search`."""
+
+    trainer: Trainer
+    data: dict[str, object]
+    workers: Workers = field(default_factory=Workers)
+    check: Callable[[], None] = lambda: None
+
+
+def read_config(folder: Path) -> SearchConfig:
+    """Return the configuration of the search in a folder. Raises `InputError` if there is none."""
+    with Journal(folder / JOURNAL, readonly=True) as journal:
+        return config_from_dict(journal.config(), str(journal.path))
+
+
+def evaluate_predictors(
+    folder: Path, protocol: Protocol, training: Training | None = None, progress: Progress = silent
+) -> Evaluated:
+    """Measure how well predictors rank the random cells of a search's folder, and write `predictors.json` there.
+
+    With `training`, cells of the pools that are not in the journal are trained first; the folder must hold a search of
+    the same images. This can be interrupted and resumed. Without it, only trained cells count: those of each pool up to
+    the first that is not trained, so that they remain a random sample.
+
+    Raises `InputError` for a folder without a search, a damaged journal or other images; `LockedError`; `OutputError`.
+    """
+    config = read_config(folder)
+    with locked(folder):
+        if training is not None:
+            with Journal(folder / JOURNAL) as journal:
+                journal.claim(identity(config, training.data), config.to_dict())
+                pools = _pools(config, protocol, journal)
+                _train(config, training, journal, pools, progress)
+        with Journal(folder / JOURNAL, readonly=True) as journal:
+            pools, children = _pools(config, protocol, journal), journal.children()
+        known = {level: _trained(config.space, pool, children) for level, pool in pools.items()}
+        rows = list(_trials(config.space, known, protocol, progress))
+        sizes = {level: (len(known[level].accuracies), len(pool)) for level, pool in pools.items()}
+        result = {"protocol": asdict(protocol), "trained": sizes, "rows": [asdict(row) for row in rows]}
+        write_json(folder / TRIALS, result)
+    return Evaluated(rows, sizes)
+
+
+def _pools(config: SearchConfig, protocol: Protocol, journal: Journal) -> dict[int, list[CellSpec]]:
+    """Return different random cells of each size, as drawn; the choices of the journal's random searches come first."""
+    space = config.space
+    random = [choice for name in journal.searches() if name.startswith("random ") for choice in journal.chosen(name)]
+    return {
+        level: [space.decode(row) for row in space.one_block()] if level == 1 else _pool(space, level, protocol, random)
+        for level in range(1, space.blocks + 1)
+    }
+
+
+def _pool(space: SearchSpace, level: int, protocol: Protocol, random: Sequence[Choice]) -> list[CellSpec]:
+    rng = np.random.default_rng([protocol.seed, level])
+    drawn = {choice.cell.canonical(): choice.cell for choice in random if choice.level == level}
+    misses = 0
+    while len(drawn) < protocol.pool and misses < _MISSES:
+        cell = space.decode(space.sample(1, rng)[0, :level])
+        misses = misses + 1 if cell.canonical() in drawn else 0
+        drawn.setdefault(cell.canonical(), cell)
+    return list(drawn.values())[: protocol.pool]
+
+
+def _train(
+    config: SearchConfig,
+    training: Training,
+    journal: Journal,
+    pools: dict[int, list[CellSpec]],
+    progress: Progress,
+) -> None:
+    """Train what is missing. Sizes take turns, so that an interrupted run has about as many cells of each."""
+    longest = max(map(len, pools.values()))
+    cells = [pool[index] for index in range(longest) for pool in pools.values() if index < len(pool)]
+    evaluator = make_evaluator(training.trainer, training.workers, config.child.seed)
+    children = Children(journal, evaluator, training.check, training.trainer.forget)
+    try:
+        futures = [children.submit(cell) for cell in cells]
+        advance = counter(progress, "random cells", len(cells))
+        for number, future in enumerate(futures, 1):
+            child = children.wait(future)
+            log.info("random cell %s of %s: %.2f %%, %.0f s", number, len(cells), 100 * child.accuracy, child.seconds)
+            advance(1)
+    finally:
+        children.close()
+
+
+def _trained(space: SearchSpace, pool: Sequence[CellSpec], children: dict[CellSpec, Child]) -> Observed:
+    """Return the cells of a pool up to the first that is not trained, without failed ones."""
+    known = [
+        (cell, children[cell.canonical()]) for cell in itertools.takewhile(lambda c: c.canonical() in children, pool)
+    ]
+    usable = [(cell, child) for cell, child in known if child.status != "failed"]
+    rows = np.array([space.encode(cell) for cell, _ in usable], np.uint16).reshape(len(usable), len(pool[0].blocks))
+    return Observed(space.tokens(rows), np.array([child.accuracy for _, child in usable], np.float32))
+
+
+def _trials(space: SearchSpace, known: dict[int, Observed], protocol: Protocol, progress: Progress) -> Iterator[Trials]:
+    counts = {level: len(each.accuracies) for level, each in known.items()}
+    levels = [level for level in counts if min(counts[level], counts.get(level + 1, 0)) >= LEAST]
+    advance = counter(progress, "fits", len(levels) * len(protocol.predictors) * protocol.trials)
+    for level in levels:
+        cells, unseen = known[level], known[level + 1]
+        count = min(protocol.cells, counts[level])
+        for name in protocol.predictors:
+            values = []
+            for trial in range(protocol.trials):
+                chosen = np.random.default_rng([protocol.seed, level, trial]).permutation(counts[level])[:count]
+                sample = Observed(cells.tokens[chosen], cells.accuracies[chosen])
+                predictor = make_predictor(name, space, trial)
+                predictor.fit([sample])
+                values.append([
+                    rank_correlation(predictor.predict(each.tokens), each.accuracies) for each in (sample, unseen)
+                ])  # fmt: skip
+                advance(1)
+            (fitted, after), errors = np.mean(values, 0), _standard_errors(values)
+            yield Trials(
+                name, level, count, counts[level + 1], float(fitted), errors[0], float(after), errors[1]
+            )  # fmt: skip
+
+
+def _standard_errors(values: Sequence[Sequence[float]]) -> list[float]:
+    """Return the standard error of the mean of each column; 0 for a single row."""
+    if len(values) < 2:
+        return [0.0, 0.0]
+    return [float(value) for value in np.std(values, axis=0, ddof=1) / len(values) ** 0.5]
