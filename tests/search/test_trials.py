@@ -115,7 +115,7 @@ def test_what_is_refused(folder: Path, tmp_path: Path, monkeypatch: pytest.Monke
         Protocol(predictors=("mpl",))
     for name in ("cells", "pool", "trials", "seed"):
         with pytest.raises(InputError, match=f"{name} must be at least"):
-            replace(PROTOCOL, **{name: -1})
+            replace(PROTOCOL, **{name: -1})  # type: ignore[arg-type]
 
 
 def test_the_defaults_are_the_papers() -> None:
