@@ -38,6 +38,11 @@ def accuracy_of(cell: CellSpec) -> float:
     return float(0.4 + worth + 0.03 * len(cell.blocks) + 0.01 * (digest[0] / 255 - 0.5))
 
 
+def configured(**changes: Any) -> SearchConfig:
+    """Return CONFIG with other values in its section `search`."""
+    return replace(CONFIG, search=replace(CONFIG.search, **changes))
+
+
 def accuracies(space: SearchSpace, rows: Rows) -> Floats:
     return np.array([accuracy_of(space.decode(row)) for row in rows], np.float32)
 

@@ -74,8 +74,8 @@ def explore(
 
     FEATURES is a Parquet file or a folder of part-*.parquet, as written by `pnasnet embed`. --html writes a page that
     needs only a browser. Without --html or --table, the map opens in Apple's embedding-atlas on a port of this machine
-    until Ctrl-C, and uses no network. Photos are opened only below the folders
-    that the run recorded, or --root names; those that cannot be opened are counted.
+    until Ctrl-C, and uses no network. Photos are opened only below the folders that the run recorded, or --root names;
+    those that cannot be opened are counted.
 
     \b
       pnasnet explore features.parquet --html map.html
@@ -108,9 +108,16 @@ def explore(
             click.echo(f"{table}: {counted(len(shown.pictures), 'picture')}")
         if html or table:
             return
-        with end_on_signal(), TemporaryDirectory(prefix="pnasnet-") as folder:
-            write_atlas(Path(folder) / "atlas.parquet", shown, options, access, progress)
-            _serve(Path(folder) / "atlas.parquet", port)
+        _explore(shown, options, access, port, progress)
+
+
+def _explore(shown: "PictureMap", options: "ExploreOptions", access: "Access", port: int, progress: "Progress") -> None:
+    """Open the map in embedding-atlas until a signal ends it."""
+    from ..vectors import write_atlas
+
+    with end_on_signal(), TemporaryDirectory(prefix="pnasnet-") as folder:
+        write_atlas(Path(folder) / "atlas.parquet", shown, options, access, progress)
+        _serve(Path(folder) / "atlas.parquet", port)
 
 
 def _tell(shown: "PictureMap") -> None:

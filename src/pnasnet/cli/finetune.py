@@ -11,10 +11,10 @@ import click
 from click.core import ParameterSource
 
 from ..support.text import clean
-from .errors import EXIT_IMAGES_FAILED, stop_on_signal
+from .errors import EXIT_IMAGES_FAILED
 from .logs import show_logs
 from .options import Command, bundle, extract_options, machine_options, model_options
-from .progress import bars
+from .progress import stoppable_bars
 from .sections import command
 
 if TYPE_CHECKING:
@@ -94,12 +94,10 @@ def finetune(
 
     DATA is a folder with a subfolder of pictures for each class, Parquet, a Hugging Face dataset or WebDataset tars.
     Its pictures are split once into training, validation and test, their features are computed once, and a classifier
-    is trained on the features in seconds. With --full, the whole network is then trained, which needs a GPU or
-    patience.
+    is trained on the features in seconds. With --full, the whole network is then trained, which takes long on a CPU.
 
-    DIR becomes a model that every command accepts: model.safetensors, with README.md, metrics.json and report.html.
-    Repeat the command to resume an interrupted run. Pictures that cannot be read are skipped and listed, and the exit
-    code is then 3.
+    DIR becomes a model that every command accepts, with a card and a report. Repeat the command to resume an
+    interrupted run. Pictures that cannot be read are skipped and listed, and the exit code is then 3.
 
     \b
       pnasnet finetune flowers/ -o model/ -m pnasnet_tiny
@@ -109,18 +107,10 @@ def finetune(
     from ..datasets import open_dataset
     from ..finetune import finetune as run
 
-    if tuning.full:
-        from ..training.fit import own_rank
-
-        quiet = quiet or own_rank() > 0
+    quiet = quiet or (tuning.full and _is_other_rank())
     pictures = open_dataset(data, split=split)
     show_logs(quiet=quiet)
-    with stop_on_signal() as stop, bars(quiet, unit="picture") as bar:
-
-        def progress(stage: str, done: int, total: int | None) -> None:
-            stop.check("repeat the command to resume")
-            bar(stage, done, total)
-
+    with stoppable_bars(quiet, "picture", "repeat the command to resume") as progress:
         result = run(
             model.model,
             pictures,
@@ -138,8 +128,14 @@ def finetune(
     if result.rank > 0:
         return  # Lightning would take another exit code for a failure, and kill the first process
     _print(result, Path(output))
-    if result.skipped:
-        raise SystemExit(EXIT_IMAGES_FAILED)
+    raise SystemExit(EXIT_IMAGES_FAILED if result.skipped else 0)
+
+
+def _is_other_rank() -> bool:
+    """Whether this process trains for a further device, and the first process prints."""
+    from ..training.fit import own_rank
+
+    return own_rank() > 0
 
 
 def _print(result: "FinetuneResult", folder: Path) -> None:

@@ -4,6 +4,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from .errors import stop_on_signal
+
 if TYPE_CHECKING:
     from ..support.progress import Progress
 
@@ -30,3 +32,15 @@ def bars(quiet: bool, unit: str = "row") -> Iterator["Progress"]:
     finally:
         for bar in shown.values():
             bar.close()
+
+
+@contextmanager
+def stoppable_bars(quiet: bool, unit: str, then: str) -> Iterator["Progress"]:
+    """As `bars`, but the first SIGINT or SIGTERM stops the work at its next report; `then` says what to do next."""
+    with stop_on_signal() as stop, bars(quiet, unit) as show:
+
+        def progress(stage: str, done: int, total: int | None) -> None:
+            stop.check(then)
+            show(stage, done, total)
+
+        yield progress

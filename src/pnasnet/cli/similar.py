@@ -70,13 +70,12 @@ def similar(
     """Print the photos most similar to others.
 
     FEATURES is a Parquet file or a folder of part-*.parquet, as written by `pnasnet embed`, or any table with a column
-    of vectors: what it does not state about them cannot be checked, and is reported. A QUERY is a path in
-    FEATURES, which needs no model, or any source of `pnasnet embed`: a photo, a folder, a shard, a URL. Its vectors are
-    computed with the model and settings of FEATURES. Similarity is the cosine of two vectors; equal photos have 1.
+    of vectors; what it does not state cannot be checked, and is reported. A QUERY is a path in FEATURES, which needs no
+    model, or any source of `pnasnet embed`: a photo, a folder, a shard, a URL. Its vectors are computed with the model
+    and settings of FEATURES. Similarity is the cosine of two vectors; equal photos have 1.
 
     Without an index, all of FEATURES is read. With an index, built by --index, an answer takes a fraction of a second
-    and is reported if it is not proved to be exact. Queries that cannot be read are named, and the exit code is then 3.
-    Photos of a page that can no longer be opened are counted.
+    and is reported if it is not proved to be exact. If a query cannot be read, it is named, and the exit code is 3.
 
     \b
       pnasnet similar photo.jpg features.parquet --html similar.html
@@ -86,14 +85,9 @@ def similar(
     from ..engines import EngineOptions
     from ..module.choice import ModelChoice
     from ..support.files import write_text
-    from ..vectors import find_similar, model_of, open_features, similar_page, wrong_order
+    from ..vectors import find_similar, model_of, open_features, similar_page
 
-    if order := wrong_order(features, queries):
-        raise click.UsageError(order)
-    if not queries and not build:
-        raise click.UsageError("name a photo and the features to search in, or build their index with --index")
-    if html:
-        check_target(Path(html))
+    _check(features, queries, build, html)
     show_logs(quiet=quiet)
     opened = open_features(features, column, names)
     choice = model_of(opened, ModelChoice(model or "", weights, EngineOptions(engine, threads=threads)))
@@ -103,10 +97,20 @@ def similar(
         (_print_json if as_json else _print)(answer)
     if html:
         write_text(Path(html), similar_page(opened, answers, access))
-        if not quiet:
-            click.echo(f"{html}: written", err=True)
-    if any(answer.query.error for answer in answers):
-        raise SystemExit(EXIT_IMAGES_FAILED)
+    if html and not quiet:
+        click.echo(f"{html}: written", err=True)
+    raise SystemExit(EXIT_IMAGES_FAILED if any(answer.query.error for answer in answers) else 0)
+
+
+def _check(features: str, queries: tuple[str, ...], build: bool, html: str | None) -> None:
+    from ..vectors import wrong_order
+
+    if order := wrong_order(features, queries):
+        raise click.UsageError(order)
+    if not queries and not build:
+        raise click.UsageError("name a photo and the features to search in, or build their index with --index")
+    if html:
+        check_target(Path(html))
 
 
 def _print(answer: "Answer") -> None:

@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .errors import EXIT_IMAGES_FAILED, stop_on_signal
+from .errors import EXIT_IMAGES_FAILED
 from .logs import show_logs
 from .options import training_options
-from .progress import bars
+from .progress import stoppable_bars
 from .sections import command, section
 
 if TYPE_CHECKING:
@@ -118,25 +118,17 @@ def train(
     from ..train.run import begin_from, finished
     from ..train.run import train as train_recipe
 
-    first = None
-    if weights is not None:
-        chosen, first = begin_from(chosen, weights)
+    chosen, first = (chosen, None) if weights is None else begin_from(chosen, weights)
     if path := finished(chosen, output):
         click.echo(f"{path}: this training is finished; there is nothing to do")
         return
     data, seen = _open(training, split), _open_validation(training, validation, validation_split)
-    with stop_on_signal() as stop, bars(quiet, "batch") as bar:
-
-        def progress(stage: str, done: int, total: int | None) -> None:
-            stop.check("repeat the command to resume after the last whole epoch")
-            bar(stage, done, total)
-
+    with stoppable_bars(quiet, "batch", "repeat the command to resume after the last whole epoch") as progress:
         trained = train_recipe(chosen, name, data, seen, output, machine, first=first, progress=progress)
     if trained.fitted.rank > 0:
         return  # Lightning would take another exit code for a failure, and kill the first process
     _print(trained)
-    if trained.skipped:
-        raise SystemExit(EXIT_IMAGES_FAILED)
+    raise SystemExit(EXIT_IMAGES_FAILED if trained.skipped else 0)
 
 
 def _choose(

@@ -15,7 +15,7 @@ from PIL import Image
 from ..datasets import LabelledImages
 from ..errors import ImageError, InputError, OutOfMemoryError, OutputError
 from ..extract import Batch, ExtractOptions, extract_labelled
-from ..extract.columns import columns_for
+from ..extract.columns import Column, columns_for
 from ..extract.contents import digest_of
 from ..extract.folder import FeatureFolder
 from ..extract.schema import FeatureSchema
@@ -98,8 +98,7 @@ def features_of(
 
     Args:
         module: the network.
-        data: the pictures.
-        contents: their digests, as `digests` returns them.
+        data, contents: the pictures, and their digests as `digests` returns them.
         path: the folder, a `FeatureFolder`.
         options: preprocessing, batch size, decoders.
         progress: receives the number of pictures done.
@@ -112,14 +111,12 @@ def features_of(
     """
     _check_memory(len(data), module.model.plan.num_features)
     (column,) = columns_for([module], [ENDPOINT], options)
-    stated = {key: value for key, value in column.metadata().items() if key not in _MAY_DIFFER}
-    settings = {key.removeprefix("pnasnet."): value for key, value in stated.items()}
+    settings = _settings(column)
     folder = FeatureFolder(path)
     if overwrite and write and folder.differences(settings):
         folder.remove()
-    features = Features(
-        np.zeros((len(data), module.model.plan.num_features), np.float32), np.zeros(len(data), bool), [], 0
-    )
+    vectors = np.zeros((len(data), module.model.plan.num_features), np.float32)
+    features = Features(vectors, np.zeros(len(data), bool), [], 0)
     with folder.opened(settings) if write else nullcontext():
         _read(folder, contents, features)
         missing = np.flatnonzero(~features.readable)
@@ -129,15 +126,27 @@ def features_of(
             place = 0
             for batch in batches:
                 chosen = missing[place : place + len(batch.rows)]
-                good = np.array([row.error is None for row in batch.rows], bool)
-                if good.any():
-                    features.vectors[chosen[good]] = batch.vectors
-                    features.readable[chosen[good]] = True
-                features.errors.extend(row.error for row in batch.rows if row.error is not None)
+                good = _fill_in(features, batch, chosen)
                 added.add(batch, good, [contents[index] for index in chosen])
                 place += len(batch.rows)
                 advance(len(batch.rows))
     return Features(features.vectors, features.readable, features.errors, len(missing))
+
+
+def _settings(column: Column) -> dict[str, str]:
+    """Return what decides the vectors; a folder of other settings is not continued."""
+    stated = {key: value for key, value in column.metadata().items() if key not in _MAY_DIFFER}
+    return {key.removeprefix("pnasnet."): value for key, value in stated.items()}
+
+
+def _fill_in(features: Features, batch: Batch, chosen: NDArray[np.intp]) -> NDArray[np.bool_]:
+    """Put a batch in the places `chosen`, and return which of its pictures could be read."""
+    good = np.array([row.error is None for row in batch.rows], bool)
+    if good.any():
+        features.vectors[chosen[good]] = batch.vectors
+        features.readable[chosen[good]] = True
+    features.errors.extend(row.error for row in batch.rows if row.error is not None)
+    return good
 
 
 def _read(folder: FeatureFolder, contents: Sequence[bytes | None], features: Features) -> None:

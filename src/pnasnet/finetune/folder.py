@@ -9,14 +9,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..architecture.plan import resolve
-from ..errors import OutputError
+from ..datasets import LabelledImages
+from ..errors import InputError, OutputError
 from ..images import Source
 from ..module.open import Model, metadata
 from ..support.files import reading, write_text, writing
 from ..training.folder import MODEL
+from ..training.machine import Machine
 from ..weights import write_weights
 from .card import write_card
-from .report import write_report
+from .options import FinetuneOptions
+from .report import check_packages, write_report
 from .result import FinetuneResult
 
 SPLITS, FEATURES, TRAINING = "splits.parquet", "features", "training"
@@ -34,6 +37,20 @@ def check_folder(folder: Path) -> None:
     others = [name for name in names if name[0] != "."]
     if others and SPLITS not in others:
         raise OutputError(f"{folder} holds other files ({others[0]}): name a new folder or an empty one")
+
+
+def check_start(data: LabelledImages, folder: Path, options: FinetuneOptions, machine: Machine) -> int:
+    """Check what can be checked before any work, and return the rank of this process; raises as `finetune`."""
+    check_packages()
+    rank = 0
+    if options.full:
+        from .full import check_machine
+
+        rank = check_machine(machine)
+    if len(data.classes) < 2:
+        raise InputError(f"a classifier distinguishes at least two classes; the data has {len(data.classes)}")
+    check_folder(folder)
+    return rank
 
 
 def check_finished(folder: Path) -> None:

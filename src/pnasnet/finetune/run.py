@@ -26,10 +26,9 @@ from ..training.machine import DEFAULTS as ANY_MACHINE
 from ..training.machine import Machine
 from ..weights import open_weights
 from .features import ENDPOINT, digests, features_of
-from .folder import FEATURES, SPLITS, TRAINING, check_finished, check_folder, finish, write_candidate
+from .folder import FEATURES, SPLITS, TRAINING, check_finished, check_start, finish, write_candidate
 from .head import Head, Labelled, train_head
 from .options import FinetuneOptions
-from .report import check_packages
 from .result import FinetuneResult
 from .splits import PARTS, Split, kept_split
 
@@ -57,10 +56,8 @@ def finetune(
 ) -> FinetuneResult:
     """Train a classifier of your own classes on a model's features, and write the new model to `folder`.
 
-    The features of all pictures are computed once, and a linear classifier is trained on them. With `options.full`,
-    the whole network is then trained from there, which needs the `train` extra. The folder afterwards holds
-    `model.safetensors`, which is a model like any other, `README.md`, `metrics.json`, `report.html`, `splits.parquet`
-    and `features/`; the model is written last. The choices made are logged at level INFO.
+    The features of all pictures are computed once, and a linear classifier is trained on them; with `options.full`,
+    then the whole network. `model.safetensors`, a model like any other, is written last. Choices are logged as INFO.
 
     Args:
         model: what to start from, as for `Module`.
@@ -72,27 +69,16 @@ def finetune(
         engine: how the engine runs that computes features.
         machine: what training the whole network runs on.
         overwrite: whether to replace a finished model; its split and features are kept.
-        progress: receives the number of pictures read, features computed, regularization strengths tried and batches
-            trained. What it raises ends the run, but the final files are written without interruption.
-        source: the user's name of the pictures.
-        command: the command that repeats the run.
+        progress: receives pictures read, features, strengths and batches. What it raises ends the run.
+        source, command: the user's name of the pictures, and the command that repeats the run, for the card.
 
     Raises:
         InputError: a class has too few pictures, or none that can be read; or the folder has a split of other pictures.
-        OutputError: the folder holds a finished model or other files, or cannot be written.
-        LockedError: another run writes to the folder.
+        OutputError: the folder holds a finished model or other files, or cannot be written. LockedError: it is in use.
         MissingExtraError: a package of the extra `finetune`, or with `full` of `train`, is not installed.
     """
     options = options or FinetuneOptions()
-    check_packages()
-    rank = 0
-    if options.full:
-        from .full import check_machine
-
-        rank = check_machine(machine)
-    if len(data.classes) < 2:
-        raise InputError(f"a classifier distinguishes at least two classes; the data has {len(data.classes)}")
-    check_folder(folder)
+    rank = check_start(data, folder, options, machine)
     with locked(folder) if rank == 0 else nullcontext():  # the other devices' processes only read
         if not overwrite:
             check_finished(folder)
@@ -100,20 +86,10 @@ def finetune(
         module = Module(model, weights, engine=engine)
         run = _Run(module, engine, data, folder, options, _with_preset(extract, module), rank, source, command)
         run.prepare(progress, overwrite=overwrite)
-        with run.timed("classifier"):
-            head = train_head(
-                run.labelled("training"),
-                run.labelled("validation"),
-                len(data.classes),
-                balanced=options.balanced,
-                progress=progress,
-            )
-        run.note(_classifier_note(run.module, len(data.classes)))
-        run.note(run.unmeasured())
-        variables, history = head.variables(), list[dict[str, float]]()
-        if options.full:
-            with run.timed("network"):
-                variables, history = _tune(run, head, (model, weights), machine, progress)
+        head = _train_classifier(run, progress)
+        if not options.full:
+            return _finish(run, head, head.variables(), [], progress)
+        variables, history = _tune(run, head, (model, weights), machine, progress)
         return _finish(run, head, variables, history, progress)
 
 
@@ -252,7 +228,8 @@ def _tune(
     contents = np.array(run.contents, object)
     sets = [(run.pictures(part), contents[run.indices(part)].tolist()) for part in ("training", "validation")]
     path = run.folder / TRAINING
-    fitted = fine_tune(module, head.variables(), sets, path, run.options, machine, run.preset, progress)
+    with run.timed("network"):
+        fitted = fine_tune(module, head.variables(), sets, path, run.options, machine, run.preset, progress)
     run.rank = fitted.rank
     wanted = module.model.plan.variables()
     variables = {name: value for name, value in fitted.network.to_variables().items() if name in wanted}
@@ -342,3 +319,18 @@ def _settings(split: Split, options: FinetuneOptions) -> dict[str, str]:
     """Return the options by name, and the split's as it was really made."""
     stated = {**asdict(options), **asdict(split.fractions), "split_seed": split.seed}
     return {name: str(value) for name, value in stated.items() if name != "fractions"}
+
+
+def _train_classifier(run: _Run, progress: Progress) -> Head:
+    classes = len(run.data.classes)
+    with run.timed("classifier"):
+        head = train_head(
+            run.labelled("training"),
+            run.labelled("validation"),
+            classes,
+            balanced=run.options.balanced,
+            progress=progress,
+        )
+    run.note(_classifier_note(run.module, classes))
+    run.note(run.unmeasured())
+    return head

@@ -82,15 +82,7 @@ def search(
     workers = workers or Workers()
     with locked(folder), Journal(folder / JOURNAL) as journal:
         journal.claim(identity(config, data), config.to_dict())
-        if reuse is not None:
-            with Journal(reuse / JOURNAL, readonly=True) as other:
-                log.info("%s children copied from %s", journal.copy_children(other), reuse)
-        if retry_failed:
-            log.info("%s failed children are trained again", journal.forget_lost())
-        for name in journal.searches():  # so that a damaged row is an error now, not after hours
-            journal.chosen(name)
-        for cell in journal.children():
-            trainer.forget(cell)  # files of a run that was killed just after it wrote the row
+        _take_over(journal, trainer, reuse, retry_failed)
         children = Children(journal, make_evaluator(trainer, workers, config.child.seed), check, trainer.forget)
 
         def run(algorithm: str, seed: int) -> list[Step]:
@@ -107,6 +99,19 @@ def search(
         finally:
             children.close()
         return Searched(steps, children.trained)
+
+
+def _take_over(journal: Journal, trainer: Trainer, reuse: Path | None, retry_failed: bool) -> None:
+    """Copy and forget children as asked for, check every row, and remove files of children that are done."""
+    if reuse is not None:
+        with Journal(reuse / JOURNAL, readonly=True) as other:
+            log.info("%s children copied from %s", journal.copy_children(other), reuse)
+    if retry_failed:
+        log.info("%s failed children are trained again", journal.forget_lost())
+    for name in journal.searches():  # so that a damaged row is an error now, not after hours
+        journal.chosen(name)
+    for cell in journal.children():
+        trainer.forget(cell)  # files of a run that was killed just after it wrote the row
 
 
 def budget(config: SearchConfig) -> Budget:

@@ -104,10 +104,8 @@ def train(
         progress: receives the pictures decoded and the batches of each epoch. What it raises ends the training.
 
     Raises:
-        InputError: `first` is not what the recipe starts from, the classes do not fit the recipe, a class has no
-            readable pictures, or as in `fit`.
-        LockedError: another training writes to the folder.
-        OutputError: something cannot be written.
+        InputError: `first` or the classes do not fit the recipe, a class has no readable pictures, or as in `fit`.
+        LockedError: another training writes to the folder. OutputError: something cannot be written.
     """
     started, folder = time.monotonic(), Path(folder)
     assert recipe.spec.num_classes is not None  # checked by the recipe
@@ -126,14 +124,18 @@ def train(
         seen = sets["validation"].pictures if validation is not None else None
         network = _first_network(recipe, first, training.classes)
         fitted = fit(recipe, network, sets["training"].pictures, seen, folder, machine, progress=progress)
-        path = folder / MODEL
         if fitted.rank == 0:
             model = Model(name, fitted.network.plan, None, (), _origin(name, first), training.classes)
-            remove_temporaries(path, older_than=0)
-            write_weights(path, fitted.network.to_variables(), **metadata(model))
+            _write(folder / MODEL, fitted, model)
     skipped = {name: reason for prepared in sets.values() for name, reason in prepared.skipped.items()}
     count = sum(prepared.count for prepared in sets.values())
-    return Trained(path, fitted, skipped, count, time.monotonic() - started)
+    return Trained(folder / MODEL, fitted, skipped, count, time.monotonic() - started)
+
+
+def _write(path: Path, fitted: Fitted, model: Model) -> None:
+    """Write the averaged weights. The caller holds the folder's lock, so every temporary file is a leftover."""
+    remove_temporaries(path, older_than=0)
+    write_weights(path, fitted.network.to_variables(), **metadata(model))
 
 
 def _origin(name: str, first: Model | None) -> str:

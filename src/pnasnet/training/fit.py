@@ -106,8 +106,7 @@ def fit(
     Raises:
         DivergedError: the loss is not finite.
         InputError: the folder holds another recipe's training, or the machine has no such devices.
-        OutOfMemoryError: the batch does not fit the memory.
-        ImageError: a picture can no longer be read.
+        OutOfMemoryError: the batch does not fit the memory. ImageError: a picture can no longer be read.
         MissingExtraError: the package of one of the machine's loggers is not installed.
         OutputError: a checkpoint cannot be written.
         KeyboardInterrupt: the user interrupted the training. The same call resumes it after its last whole epoch.
@@ -116,8 +115,7 @@ def fit(
     claim(folder, recipe)
     steps = steps_per_epoch(recipe, len(training.labels))
     patience = patience if validation is not None else None
-    network.use_memory_format(torch.channels_last if machine.channels_last else torch.contiguous_format)
-    network.checkpoint_cells = machine.checkpoint_cells
+    _set_up(network, machine)
     with _quiet_lightning(), writing(folder, "finished epochs are kept; free some space, and repeat the command"):
         reports = ReportProgress(recipe, progress)
         with _errors(recipe):
@@ -129,6 +127,11 @@ def fit(
             _run(trainer, task, RecipeData(recipe, training, validation, machine), newest(folder), reports)
         _load_averaged(task, best_path(folder) if patience is not None else newest(folder))
     return Fitted(network.eval(), read_history(folder), trainer.global_rank)
+
+
+def _set_up(network: Network, machine: Machine) -> None:
+    network.use_memory_format(torch.channels_last if machine.channels_last else torch.contiguous_format)
+    network.checkpoint_cells = machine.checkpoint_cells
 
 
 def _trainer(
