@@ -93,8 +93,8 @@ def finetune(
     """Train a model on the classes of your own pictures.
 
     DATA is a folder with a subfolder of pictures for each class, Parquet, a Hugging Face dataset or WebDataset tars.
-    Its pictures are split once into training, validation and test, their features are computed once, and a classifier
-    is trained on the features in seconds. With --full, the whole network is then trained, which takes long on a CPU.
+    Its pictures are split into training, validation and test, their features are computed once, and a classifier is
+    trained on them in seconds. With --full, the whole network is then trained, which takes long on a CPU.
 
     DIR becomes a model that every command accepts, with a card and a report. Repeat the command to resume an
     interrupted run. Pictures that cannot be read are skipped and listed, and the exit code is then 3.
@@ -102,7 +102,6 @@ def finetune(
     \b
       pnasnet finetune flowers/ -o model/ -m pnasnet_tiny
       pnasnet finetune flowers/ -o model/ -m pnasnet_tiny --full --overwrite
-      pnasnet classify photo.jpg --model model/
     """
     from ..datasets import open_dataset
     from ..finetune import finetune as run
@@ -128,7 +127,8 @@ def finetune(
     if result.rank > 0:
         return  # Lightning would take another exit code for a failure, and kill the first process
     _print(result, Path(output))
-    raise SystemExit(EXIT_IMAGES_FAILED if result.skipped else 0)
+    if result.skipped:
+        raise SystemExit(EXIT_IMAGES_FAILED)
 
 
 def _is_other_rank() -> bool:

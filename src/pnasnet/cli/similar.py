@@ -78,9 +78,8 @@ def similar(
     and is reported if it is not proved to be exact. If a query cannot be read, it is named, and the exit code is 3.
 
     \b
-      pnasnet similar photo.jpg features.parquet --html similar.html
+      pnasnet similar 'new/*.jpg' features.parquet -k 5 --html similar.html
       pnasnet similar --index features/
-      pnasnet similar photos/a.jpg 'new/*.jpg' features/ -k 5
     """
     from ..engines import EngineOptions
     from ..module.choice import ModelChoice
@@ -99,7 +98,8 @@ def similar(
         write_text(Path(html), similar_page(opened, answers, access))
     if html and not quiet:
         click.echo(f"{html}: written", err=True)
-    raise SystemExit(EXIT_IMAGES_FAILED if any(answer.query.error for answer in answers) else 0)
+    if any(answer.query.error for answer in answers):
+        raise SystemExit(EXIT_IMAGES_FAILED)
 
 
 def _check(features: str, queries: tuple[str, ...], build: bool, html: str | None) -> None:

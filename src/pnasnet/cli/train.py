@@ -102,7 +102,6 @@ def train(
     the exit code is then 3.
 
     \b
-      pnasnet train --list
       pnasnet train cifar10_short train.parquet test.parquet -o runs/short
       pnasnet train --show cifar10_short > mine.toml
       pnasnet train mine.toml photos/train photos/test -o runs/mine --epochs 30
@@ -128,7 +127,8 @@ def train(
     if trained.fitted.rank > 0:
         return  # Lightning would take another exit code for a failure, and kill the first process
     _print(trained)
-    raise SystemExit(EXIT_IMAGES_FAILED if trained.skipped else 0)
+    if trained.skipped:
+        raise SystemExit(EXIT_IMAGES_FAILED)
 
 
 def _choose(

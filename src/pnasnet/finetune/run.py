@@ -87,10 +87,8 @@ def finetune(
         run = _Run(module, engine, data, folder, options, _with_preset(extract, module), rank, source, command)
         run.prepare(progress, overwrite=overwrite)
         head = _train_classifier(run, progress)
-        if not options.full:
-            return _finish(run, head, head.variables(), [], progress)
-        variables, history = _tune(run, head, (model, weights), machine, progress)
-        return _finish(run, head, variables, history, progress)
+        tuned = _tune(run, head, (model, weights), machine, progress) if options.full else (head.variables(), [])
+        return _finish(run, head, *tuned, progress)
 
 
 def _with_preset(extract: ExtractOptions, module: Module) -> ExtractOptions:
