@@ -59,9 +59,16 @@ def test_models_of_weights_and_by_name() -> None:
     assert result.exit_code == 0, result.output
     _, tiny, large = (line.split() for line in result.stdout.splitlines())
     module = Module(str(HERE / "checkpoints/tiny_hub_tf1"))
-    assert tiny[:3] == [module.model.name, str(module.model.spec.num_cells), str(module.model.spec.filters)]
+    assert tiny[0] == str(HERE / "checkpoints/tiny_hub_tf1")
+    assert large[0] == "google/imagenet/pnasnet_large/feature_vector/1"
+    assert tiny[1:4] == [module.model.name, str(module.model.spec.num_cells), str(module.model.spec.filters)]
     assert large[-3] == "4320"
     assert "does not exist" in error_of(run("models", "nowhere/model"))
+
+
+def test_export_names_a_network_once(tmp_path: Path) -> None:
+    out = tmp_path / "tiny.onnx"
+    assert run("export", "pnasnet_tiny", out).stdout == f"{out}: pnasnet_tiny, global_pool\n"
 
 
 def test_convert_then_use(tmp_path: Path) -> None:

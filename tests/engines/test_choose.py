@@ -101,6 +101,7 @@ def test_a_missing_library_is_named_with_the_remedy(name: str, remedy: str, monk
 def test_threads_stay_within_the_quota_of_a_container(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pnasnet.engines.choose.processor_quota", lambda: 1)
     with build("openvino") as engine:
-        assert "1 threads" in engine.description
+        assert ", 1 thread" in engine.description
+        assert "1 threads" not in engine.description
     with build("openvino", threads=2) as engine:
         assert "2 threads" in engine.description

@@ -74,7 +74,7 @@ def duplicates(
         members = sum(len(entries) for _, entries in described)
         click.echo(
             f"{len(groups):,} {'group' if len(groups) == 1 else 'groups'} with {members:,} of {count:,} pictures, "
-            f"similarity {threshold:g} or more; {RULE}"
+            f"similarity {threshold:g} or more{f'; {RULE}' if groups else ''}"
         )
     if html:
         write_text(Path(html), duplicates_page(opened, described, threshold, access))

@@ -45,4 +45,6 @@ def export(
     check_target(Path(output))
     opened = Module(model, weights, moving_averages=moving_averages)
     write(opened.model.plan, opened.variables, output, endpoints)
-    click.echo(f"{output}: {opened.model.name} ({opened.model.origin}), {', '.join(endpoints)}")
+    name, origin = opened.model.name, opened.model.origin
+    network = name if name == origin else f"{name} ({origin})"
+    click.echo(f"{output}: {network}, {', '.join(endpoints)}")

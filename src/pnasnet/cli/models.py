@@ -28,14 +28,18 @@ def models(networks: tuple[str, ...], as_json: bool) -> None:
       pnasnet models model/ runs/two_cores/best.json
     """
     from ..module.catalogue import describe, find_network, list_models
+    from ..support.text import clean
 
     described = [describe(find_network(name)) for name in networks or list_models()]
     if as_json:
         click.echo(json.dumps(described, indent=2))
         return
-    _print_table(_NETWORK, [_network_cells(network) for network in described])
+    rows = [_network_cells(network) for network in described]
     if networks:
+        named = zip(networks, rows, strict=True)
+        _print_table(("given", *_NETWORK), [[clean(name), *row] for name, row in named])
         return
+    _print_table(_NETWORK, rows)
     click.echo()
     _print_table(_WEIGHTS, [_weights_cells(network, record) for network in described for record in network["weights"]])
 

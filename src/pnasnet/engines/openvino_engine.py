@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from ..errors import MissingExtraError, PnasnetError, UnknownNameError
 from ..lowering.onnx_graph import GRAPH_VERSION, build
 from ..support.paths import cache_dir
+from ..support.text import counted
 from .base import Engine, Floats, Job
 from .compiled_cache import CacheEntry
 from .signal_stack import kept_signal_stack
@@ -139,7 +140,7 @@ def _describe(core: "openvino.Core", device: str, compiled: Any) -> str:
     parts = [f"OpenVINO {version}", f"{device} ({core.get_property(device, 'FULL_DEVICE_NAME').strip()})"]
     parts.append(names.get(precision, precision))
     if device == "CPU":
-        parts.append(f"{compiled.get_property('INFERENCE_NUM_THREADS')} threads")
+        parts.append(counted(compiled.get_property("INFERENCE_NUM_THREADS"), "thread"))
     return ", ".join(parts)
 
 

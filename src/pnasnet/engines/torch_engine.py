@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from ..errors import MissingExtraError, OutOfMemoryError, PnasnetError, UnknownNameError
+from ..support.text import counted
 from .base import Engine, Floats, Job
 
 if TYPE_CHECKING:
@@ -38,7 +39,8 @@ class TorchEngine(Engine):
             network = network.eval().to(self._device)
             self._network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         is_cpu = self._device.type == "cpu"
-        place = f"CPU, {torch.get_num_threads()} threads" if is_cpu else torch.cuda.get_device_name(self._device)
+        threads = counted(torch.get_num_threads(), "thread")
+        place = f"CPU, {threads}" if is_cpu else torch.cuda.get_device_name(self._device)
         self.description = f"torch {torch.__version__}, {place}, {job.options.precision}"
 
     def _run(self, images: Floats) -> dict[str, Floats]:
