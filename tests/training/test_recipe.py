@@ -149,7 +149,7 @@ def test_cifar_as_in_the_notes_of_tf_slim() -> None:
     assert (spec.drop_path_keep, spec.dropout_keep) == (0.6, 1.0)
     assert (spec.num_cells, spec.filters) == (9, 48)  # of the paper: N = 3, F = 48
     assert recipe.optimizer == Sgd(momentum=0.9, nesterov=True)
-    assert recipe.augmentation == ShiftAndFlip(shift=4, cutout=16)
+    assert recipe.augmentation == ShiftAndFlip(shift=4)
 
 
 # Changes.
