@@ -73,7 +73,7 @@ def test_json_and_failures(classifier: tuple[str, ...], tmp_path: Path) -> None:
     assert probabilities == sorted(probabilities, reverse=True)
     assert np.isclose(sum(probabilities), 1)
     assert bad["classes"] == []
-    assert "not a JPEG" in bad["error"]
+    assert "not an image of a known format" in bad["error"]
     assert result.stderr.splitlines()[-1] == "1 of 2 photos failed"
 
 

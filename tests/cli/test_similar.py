@@ -185,7 +185,7 @@ def test_pictures_in_shards_and_behind_urls(tmp_path: Path) -> None:
     assert found[f"{url}/new.tar/cup.jpg"] == [(1.0, f"{shard}/{rest[1]}")]
     assert found[f"{tmp_path}/new.zip/new.jpg"] == [(1.0, f"{shard}/{rest[0]}")]
     bad, cut = result.stderr.splitlines()
-    assert bad.startswith(f"failed: {tmp_path}/new.zip/bad.jpg: not a JPEG")
+    assert bad.startswith(f"failed: {tmp_path}/new.zip/bad.jpg: not an image of a known format")
     assert cut.startswith(f"failed: {tmp_path}/cut.tar: no tar, or damaged from here on")
     assert Page(page.read_text("utf-8")).tags["img"] == 8
     assert known.exit_code == 0, known.output
@@ -214,7 +214,7 @@ def test_unreadable_photos_are_named(tmp_path: Path, photos: Path, features: Pat
     (tmp_path / "text.jpg").write_text("not a picture")
     result = run("similar", tmp_path / "text.jpg", photos / "coffee.jpg", features, *ENGINE, "-q", "-k", "1")
     assert result.exit_code == 3
-    assert result.stderr.startswith(f"failed: {tmp_path}/text.jpg: not a JPEG")
+    assert result.stderr.startswith(f"failed: {tmp_path}/text.jpg: not an image of a known format")
     assert list(listed(result.stdout)) == [f"{photos}/coffee.jpg"]
     alone = run("similar", tmp_path / "text.jpg", features, *ENGINE, "-q")
     assert (alone.exit_code, alone.stdout) == (3, "")

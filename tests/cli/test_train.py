@@ -162,7 +162,7 @@ def test_images_that_cannot_be_read(
     result = run("train", "tiny", data / "train", "-o", output, *OPTIONS, "--workers", "0")
     assert result.exit_code == 3, result.output
     first, last = result.stderr.splitlines()
-    assert first.startswith(f"skipped: {bad}: not a JPEG")
+    assert first.startswith(f"skipped: {bad}: not an image of a known format")
     assert last == f"1 of 33 images cannot be read and were left out; {output}/skipped.json lists them"
     assert list(json.loads((output / "skipped.json").read_text())["training"]["skipped"]) == [str(bad)]
     assert "model.safetensors: 3 epochs" in result.stdout

@@ -104,11 +104,11 @@ def test_too_few_pictures_and_uneven_shares() -> None:
 
 def test_a_picture_that_has_gone_bad_is_named_once_through_a_process_too() -> None:
     pictures = FromSource(encoded(8, bad=(5,)), CropAndFlip())
-    with pytest.raises(ImageError, match=r"^5\.png: not a JPEG"):
+    with pytest.raises(ImageError, match=r"^5\.png: not an image of a known format"):
         pictures.batch(np.array([4, 5]), 8, (0,))
     (item,) = epoch_loader(RECIPE, pictures, 0)
     assert isinstance(item, ImageError)
-    assert str(item).startswith("5.png: not a JPEG")
+    assert str(item).startswith("5.png: not an image of a known format")
 
 
 # Augmentation.

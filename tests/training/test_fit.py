@@ -195,5 +195,5 @@ def test_pictures_are_decoded_by_other_processes(tmp_path: Path) -> None:
     bad = FromSource(encoded(16, bad=(3,)), CropAndFlip())
     with pytest.raises(ImageError) as caught:
         run(tmp_path / "3", recipe, replace(MACHINE, workers=2), training=bad)
-    assert str(caught.value).startswith("3.png: not a JPEG")
+    assert str(caught.value).startswith("3.png: not an image of a known format")
     assert "\n" not in str(caught.value)

@@ -27,7 +27,7 @@ def test_readable_leaves_out_and_names_what_cannot_be_read() -> None:
     assert [name for name in good.names if name in ("3.png", "200.png")] == []
     assert good.labels.tolist() == [i % 2 for i in range(300) if i not in (3, 200)]
     assert list(skipped) == ["3.png", "200.png"]
-    assert skipped["3.png"].startswith("3.png: not a JPEG")
+    assert skipped["3.png"].startswith("3.png: not an image of a known format")
     assert sum(seen) == 300
 
 
@@ -52,7 +52,9 @@ def test_a_class_that_loses_all_its_pictures_is_an_error() -> None:
     data = replace(encoded(4, bad=(1, 3)), classes=("lying", "standing", "never there"))
     with pytest.raises(InputError) as caught:
         readable(data)
-    assert str(caught.value).startswith("no picture can be read of 1 of 3 classes (standing): 1.png: not a JPEG")
+    assert str(caught.value).startswith(
+        "no picture can be read of 1 of 3 classes (standing): 1.png: not an image of a known format"
+    )
     assert len(without(data, {1: "why"})) == 3
 
 
