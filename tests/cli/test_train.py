@@ -311,3 +311,4 @@ def test_recipe_files_that_cannot_be_used(tmp_path: Path) -> None:
     for name, message in (("mine.toml", "the recipe needs"), ("none.py", "No such file")):
         assert message in error_of(run("train", tmp_path / name, "data", "-o", tmp_path / "out"))
     assert "unknown recipe" in error_of(run("train", "--show", "tinny"))
+    assert "pnasnet_tiny, a .toml or .py file" in error_of(run("train", "--show", "zzz"))

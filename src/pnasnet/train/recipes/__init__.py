@@ -14,7 +14,7 @@ NAMES = ("imagenet_large", "imagenet_mobile", "cifar10", "cifar10_short", "pnasn
 def find_recipe(name: str) -> Recipe:
     """Return a recipe by its name. Raises `UnknownNameError`."""
     if name not in NAMES:
-        raise UnknownNameError.of("recipe", name, list(NAMES))
+        raise UnknownNameError.of("recipe", name, (*NAMES, "a .toml or .py file"))
     recipe: Recipe = import_module(f".{name}", __name__).RECIPE
     return recipe
 
