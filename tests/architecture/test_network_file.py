@@ -53,8 +53,8 @@ def test_models_lists_it(file: Path) -> None:
     result = run("models", file)
     assert result.exit_code == 0, result.output
     title, row = result.stdout.splitlines()
-    assert title.split() == ["model", "cells", "filters", "input", "features", "parameters", "mult-adds"]
-    assert row.split()[:4] == ["found", "3", "8", "16x16"]
+    assert title.split() == ["given", "model", "cells", "filters", "input", "features", "parameters", "mult-adds"]
+    assert row.split()[:5] == [str(file), "found", "3", "8", "16x16"]
     (described,) = json.loads(run("models", file, "--json").stdout)
     assert described["parameters"] == resolve(NETWORK.spec).parameters
 
