@@ -1,50 +1,67 @@
 """`pnasnet export`."""
 
 from pathlib import Path
+from typing import Any
 
 import click
 
-from ..support.files import check_target
 from .options import MOVING_AVERAGES
 
 
-@click.command()
+@click.command(short_help="Export a network for other software and servers.")
 @click.argument("model")
 @click.argument("output", metavar="OUT")
 @click.option("-w", "--weights", metavar="SOURCE", help="Other weights for the model, as for `pnasnet embed`.")
 @click.option(
+    "--format",
+    "kind",
+    metavar="NAME",
+    help="onnx, openvino, triton or ovms.  [default: by the suffix of OUT: .onnx, or .xml for openvino]",
+)
+@click.option(
     "--endpoint",
     "endpoints",
     multiple=True,
-    default=["global_pool"],
-    show_default=True,
     metavar="NAME",
-    help="An output; may be given several times: Cell_5, global_pool, Logits, Predictions, ...",
+    help="An output; may be repeated: Cell_5, global_pool, Logits, Predictions, ...  [default: global_pool]",
 )
+@click.option(
+    "--preprocess",
+    is_flag=True,
+    help="Resize and scale pictures in the model: it accepts uint8 [batch, height, width, 3] of any size.",
+)
+@click.option("--name", metavar="NAME", help="Name of the model in a repository.  [default: the network's]")
+@click.option("--batch-size", type=click.IntRange(1), metavar="N", help="Images per call in Triton.  [default: 8]")
+@click.option("--overwrite", is_flag=True, help="Replace an existing model in OUT.")
 @MOVING_AVERAGES
 def export(
-    model: str, output: str, weights: str | None, endpoints: tuple[str, ...], moving_averages: bool | None
+    model: str, output: str, weights: str | None, kind: str | None, moving_averages: bool | None, **options: Any
 ) -> None:
-    """Write a network for other programs.
+    """Export a network for other software and servers.
 
-    OUT ends in .onnx, or in .xml for OpenVINO's intermediate representation, which has its weights in a .bin beside it.
-    MODEL is a name that `pnasnet models` lists, or a file or folder with weights. The network accepts images,
-    float32 [batch, height, width, 3] in [0, 1], in batches of any size. An existing OUT is replaced.
+    OUT ends in .onnx, or in .xml for OpenVINO's intermediate representation, which has its weights in a .bin beside it;
+    an existing file is replaced. For --format triton and ovms (OpenVINO Model Server) it is a model repository, a
+    folder of models. MODEL is a name from `pnasnet models`, or a file or folder with weights. The network accepts
+    images, float32 [batch, height, width, 3] in [0, 1], in batches of any size; or, with --preprocess, decoded
+    pictures.
 
     \b
       pnasnet export pnasnet_large features.onnx
       pnasnet export pnasnet_tiny model.xml --endpoint global_pool --endpoint Logits
+      pnasnet export pnasnet_large models/ --format triton --preprocess
     """
-    from ..lowering.export import export_onnx, export_openvino_ir
+    from ..errors import InputError
+    from ..module.export import Export, format_of
     from ..module.module import Module
 
-    writers = {".onnx": export_onnx, ".xml": export_openvino_ir}
-    write = writers.get(Path(output).suffix)
-    if write is None:
-        raise click.BadParameter(f"{output} ends neither in .onnx nor in .xml", param_hint="OUT")
-    check_target(Path(output))
+    try:
+        kind = kind or format_of(Path(output))
+    except InputError as error:
+        raise click.BadParameter(str(error), param_hint="OUT") from None
+    chosen = Export(Path(output), kind, **options)
+    chosen.check()
     opened = Module(model, weights, moving_averages=moving_averages)
-    write(opened.model.plan, opened.variables, output, endpoints)
+    written = chosen.write(opened)
     name, origin = opened.model.name, opened.model.origin
     network = name if name == origin else f"{name} ({origin})"
-    click.echo(f"{output}: {network}, {', '.join(endpoints)}")
+    click.echo(f"{written}: {network}, {', '.join(chosen.outputs)}")

@@ -1,6 +1,7 @@
 """Networks as files for other programs: ONNX, and OpenVINO's intermediate representation.
 
 Both accept `images`, [batch, height, width, 3] float32 in [0, 1], of any batch size, and compute the chosen endpoints.
+With preprocessing they accept decoded pictures, uint8, of any size.
 """
 
 import os
@@ -9,11 +10,17 @@ from contextlib import contextmanager
 from os import PathLike
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
 
 from ..architecture.plan import Plan
 from ..errors import InputError, OutputError
+from ..images import Preset
 from ..support.files import replacing, writing
 from .onnx_graph import Weights, build
+from .onnx_preprocess import add_preprocessing
+
+if TYPE_CHECKING:
+    import onnx
 
 DEFAULT_OUTPUTS = ("global_pool",)
 
@@ -24,6 +31,7 @@ def export_onnx(
     path: str | PathLike[str],
     outputs: Sequence[str] = DEFAULT_OUTPUTS,
     metadata: Mapping[str, str] | None = None,
+    preprocess: Preset | None = None,
 ) -> None:
     """Write the network as an ONNX model. Equal arguments write equal bytes.
 
@@ -33,13 +41,15 @@ def export_onnx(
         path: the file to write. It is replaced as a whole, or not at all.
         outputs: names from `plan.endpoints()`.
         metadata: entries of the model's key-value store.
+        preprocess: the preset whose resizing and scaling become part of the model; None for none.
 
     Raises:
         UnknownNameError: no such endpoint.
+        InputError: a model cannot contain the preprocessing.
         OutputError: the file cannot be written.
 
     """
-    model = build(plan, weights, outputs, metadata)
+    model = _build(plan, weights, outputs, metadata, preprocess)
     with replacing(Path(path)) as temporary:
         temporary.write_bytes(model.SerializeToString(deterministic=True))
 
@@ -50,6 +60,7 @@ def export_openvino_ir(
     path: str | PathLike[str],
     outputs: Sequence[str] = DEFAULT_OUTPUTS,
     metadata: Mapping[str, str] | None = None,
+    preprocess: Preset | None = None,
 ) -> None:
     """Write the network as OpenVINO's `path` (.xml) and, beside it, the float32 weights (.bin).
 
@@ -62,7 +73,7 @@ def export_openvino_ir(
     target = Path(path)
     if target.suffix != ".xml":
         raise InputError(f"OpenVINO's models are called NAME.xml, not {target.name}")
-    proto = build(plan, weights, outputs)
+    proto = _build(plan, weights, outputs, None, preprocess)
     model = openvino.Core().read_model(proto.SerializeToString(deterministic=True))
     for key, value in (metadata or {}).items():
         model.set_rt_info(value, ["pnasnet", key])
@@ -76,6 +87,19 @@ def export_openvino_ir(
         target.unlink(missing_ok=True)
         for suffix in (".bin", ".xml"):
             written.with_suffix(suffix).replace(target.with_suffix(suffix))
+
+
+def _build(
+    plan: Plan,
+    weights: Weights,
+    outputs: Sequence[str],
+    metadata: Mapping[str, str] | None,
+    preprocess: Preset | None,
+) -> "onnx.ModelProto":
+    model = build(plan, weights, outputs, metadata)
+    if preprocess:
+        add_preprocessing(model, plan.spec.image_size, preprocess)
+    return model
 
 
 @contextmanager

@@ -12,8 +12,8 @@ from typing import Any
 
 from ..errors import InputError, OutputError, PnasnetError
 
-_TOKEN_BYTES = 4
-_STALE_SECONDS = 3600
+TOKEN_BYTES = 4
+STALE_SECONDS = 3600
 """Age after which a temporary file belongs to a run that was killed: a live one is being written to."""
 
 
@@ -59,7 +59,7 @@ def replacing(path: Path) -> Iterator[Path]:
     """
     with writing(path):
         remove_temporaries(path)
-        temporary = path.with_name(f".{secrets.token_hex(_TOKEN_BYTES)}.{path.name}")
+        temporary = path.with_name(f".{secrets.token_hex(TOKEN_BYTES)}.{path.name}")
         try:
             yield temporary
             with temporary.open("rb+") as file:
@@ -70,9 +70,9 @@ def replacing(path: Path) -> Iterator[Path]:
                 temporary.unlink(missing_ok=True)
 
 
-def remove_temporaries(path: Path, *, older_than: float = _STALE_SECONDS) -> None:
+def remove_temporaries(path: Path, *, older_than: float = STALE_SECONDS) -> None:
     """Remove the temporary files of `replacing(path)` that have not been written to for `older_than` seconds."""
-    pattern = re.compile(rf"\.[0-9a-f]{{{2 * _TOKEN_BYTES}}}\.{re.escape(path.name)}")
+    pattern = re.compile(rf"\.[0-9a-f]{{{2 * TOKEN_BYTES}}}\.{re.escape(path.name)}")
     with suppress(OSError), os.scandir(path.parent) as entries:
         for entry in entries:
             if pattern.fullmatch(entry.name) and entry.stat().st_mtime <= time.time() - older_than:

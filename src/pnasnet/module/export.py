@@ -1,0 +1,120 @@
+"""A module as files for other software: one function for every format."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from ..errors import InputError, UnknownNameError
+from ..images import Preset, get_preset
+from ..lowering.export import DEFAULT_OUTPUTS, export_onnx, export_openvino_ir
+from ..lowering.onnx_preprocess import check_preprocess
+from ..lowering.repositories import Entry, export_ovms, export_triton
+from ..support.files import check_target
+from .module import Module
+
+BATCH_SIZE = 8
+"""Images per call of an exported model, unless said otherwise."""
+
+_SUFFIXES = {".onnx": "onnx", ".xml": "openvino"}
+_ACCEPTED = {
+    "onnx": {"endpoints", "preprocess"},
+    "openvino": {"endpoints", "preprocess"},
+    "triton": {"endpoints", "preprocess", "name", "batch_size", "overwrite"},
+    "ovms": {"endpoints", "preprocess", "name", "overwrite"},
+}
+"""The options of each format."""
+
+FORMATS = tuple(_ACCEPTED)
+
+
+def format_of(path: Path) -> str:
+    """Return the format of a file by its suffix. Raises `InputError` for any other."""
+    if path.suffix not in _SUFFIXES:
+        raise InputError(f"{path} ends neither in .onnx nor in .xml: choose a format with --format (format=...)")
+    return _SUFFIXES[path.suffix]
+
+
+@dataclass(frozen=True)
+class Export:
+    """What to write, and where.
+
+    Attributes:
+        path: the file; or the repository (triton, ovms), a folder of models.
+        format: one of `FORMATS`.
+        endpoints: the outputs; empty for the features, `global_pool`.
+        preprocess: whether the model resizes and scales pictures, as the module's preset does.
+        name: the model's name in a repository; None for the network's.
+        batch_size: the largest batch that Triton forms; None for `BATCH_SIZE`.
+        overwrite: whether to replace an existing folder. Files are always replaced.
+    """
+
+    path: Path
+    format: str
+    endpoints: tuple[str, ...] = ()
+    preprocess: bool = False
+    name: str | None = None
+    batch_size: int | None = None
+    overwrite: bool = False
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """The endpoints that are written."""
+        return self.endpoints or DEFAULT_OUTPUTS
+
+    def check(self) -> None:
+        """Raise an error for options that do not fit the format, and for a path that cannot be written.
+
+        Call it before opening the module, which may take long.
+
+        Raises:
+            UnknownNameError: unknown format.
+            InputError: an option that the format does not have, or a name that no repository accepts.
+            OutputError: the path cannot be written, or exists and `overwrite` is not set.
+        """
+        if self.format not in FORMATS:
+            raise UnknownNameError.of("format", self.format, FORMATS)
+        for option in ("endpoints", "preprocess", "name", "batch_size", "overwrite"):
+            if getattr(self, option) and option not in _ACCEPTED[self.format]:
+                raise InputError(f"the format {self.format} has no option {option.removesuffix('s')}: leave it out")
+        if self.format in _SUFFIXES.values():
+            if _SUFFIXES.get(self.path.suffix) != self.format:
+                suffix = next(suffix for suffix, name in _SUFFIXES.items() if name == self.format)
+                raise InputError(f"{self.path} does not end in {suffix}, as a file of the format {self.format} does")
+            check_target(self.path)
+        elif self.name:
+            self._entry(self.name).check()
+
+    def write(self, module: Module) -> Path:
+        """Write the module; return the file or the folder of the model.
+
+        Raises:
+            UnknownNameError: unknown format or endpoint.
+            InputError: as `check`; or a model cannot contain the module's preprocessing.
+            OutputError: as `check`, and for any failure to write.
+        """
+        self.check()
+        preset = self._preset(module)
+        arguments = (module.model.plan, module.variables)
+        if self.format in _SUFFIXES.values():
+            file: Callable[..., None] = {"onnx": export_onnx, "openvino": export_openvino_ir}[self.format]
+            file(*arguments, self.path, self.outputs, preprocess=preset)
+            return self.path
+        entry = self._entry(self.name or module.model.name)
+        folder: dict[str, Callable[..., Any]] = {
+            "triton": partial(export_triton, max_batch_size=self.batch_size or BATCH_SIZE),
+            "ovms": export_ovms,
+        }
+        folder[self.format](*arguments, entry, self.outputs, preprocess=preset)
+        return entry.folder
+
+    def _entry(self, name: str) -> Entry:
+        return Entry(self.path, name, self.overwrite)
+
+    def _preset(self, module: Module) -> Preset | None:
+        if not self.preprocess:
+            return None
+        preset = get_preset(module.preset)
+        check_preprocess(preset)
+        return preset

@@ -1,0 +1,79 @@
+"""Folders written whole or not at all."""
+
+import re
+import secrets
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from ..errors import OutputError
+from .files import STALE_SECONDS, TOKEN_BYTES, writing
+
+
+def check_new_folder(path: Path, *, overwrite: bool = False) -> None:
+    """Raise `OutputError` unless `replacing_folder` can create a folder at `path`, before any work is done for it."""
+    if not path.parent.is_dir():
+        raise OutputError(f"cannot write {path}: there is no folder {path.parent}; create it first")
+    if path.is_dir():
+        with writing(path):
+            if not overwrite and any(path.iterdir()):
+                raise OutputError(f"{path} exists: choose another folder, or pass --overwrite (overwrite=True)")
+    elif path.exists() or path.is_symlink():
+        raise OutputError(f"cannot write {path}: it is a file; choose another folder")
+
+
+@contextmanager
+def replacing_folder(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
+    """Yield a temporary folder beside `path`; after the block it is moved to `path`, or removed on failure.
+
+    With `overwrite`, an existing folder is replaced. If the process ends between the two moves, `path` is missing;
+    old and new files never meet. Temporary folders that killed runs left for the same `path` are removed.
+
+    Raises:
+        OutputError: there is such a folder, and no `overwrite`; it holds other things than the new one, so that
+            replacing it would lose them; or any OSError, also in the block.
+    """
+    check_new_folder(path, overwrite=overwrite)
+    with writing(path):
+        target = path.resolve()
+        _remove_temporaries(target)
+        new, old = (target.with_name(f".{secrets.token_hex(TOKEN_BYTES)}.{target.name}") for _ in range(2))
+        new.mkdir()
+        try:
+            yield new
+            if target.exists():
+                _check_contents(path, new)
+                _exchange(target, new, old)
+            else:
+                new.rename(target)
+        finally:
+            shutil.rmtree(new, ignore_errors=True)
+
+
+def _exchange(target: Path, new: Path, old: Path) -> None:
+    """Move `new` to `target`, and remove what was there; on failure, put it back."""
+    target.rename(old)
+    try:
+        new.rename(target)
+    except OSError:
+        old.rename(target)
+        raise
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _check_contents(path: Path, new: Path) -> None:
+    """Raise `OutputError` if `path` holds an entry that the new folder does not replace."""
+    others = {entry.name for entry in path.iterdir()} - {entry.name for entry in new.iterdir()}
+    if others:
+        raise OutputError(f"{path} also holds {min(others)}, which would be lost: choose another folder")
+
+
+def _remove_temporaries(path: Path) -> None:
+    """Remove the temporary folders of `replacing_folder(path)` that are an hour old."""
+    pattern = re.compile(rf"\.[0-9a-f]{{{2 * TOKEN_BYTES}}}\.{re.escape(path.name)}")
+    for entry in path.parent.iterdir():
+        with suppress(OSError):
+            if pattern.fullmatch(entry.name) and entry.stat().st_mtime <= time.time() - STALE_SECONDS:
+                shutil.rmtree(entry)

@@ -1,0 +1,97 @@
+"""Folders written whole or not at all."""
+
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from pnasnet.errors import OutputError
+from pnasnet.support.folders import check_new_folder, replacing_folder
+
+
+def fill(folder: Path, text: str) -> None:
+    (folder / "1").mkdir()
+    (folder / "1" / "model").write_text(text)
+
+
+def test_a_folder_appears_when_it_is_complete(tmp_path: Path) -> None:
+    with replacing_folder(tmp_path / "new") as folder:
+        fill(folder, "one")
+        assert not (tmp_path / "new").exists()
+    assert (tmp_path / "new/1/model").read_text() == "one"
+    assert [path.name for path in tmp_path.iterdir()] == ["new"]
+
+
+def test_an_empty_folder_is_filled(tmp_path: Path) -> None:
+    (tmp_path / "new").mkdir()
+    with replacing_folder(tmp_path / "new") as folder:
+        fill(folder, "one")
+    assert (tmp_path / "new/1/model").read_text() == "one"
+
+
+def test_a_failure_leaves_what_was_there(tmp_path: Path) -> None:
+    with replacing_folder(tmp_path / "new") as folder:
+        fill(folder, "one")
+
+    def fail() -> None:
+        with replacing_folder(tmp_path / "new", overwrite=True) as folder:
+            fill(folder, "two")
+            raise OSError(28, "No space left on device")
+
+    with pytest.raises(OutputError, match="No space left on device"):
+        fail()
+    assert (tmp_path / "new/1/model").read_text() == "one"
+    assert [path.name for path in tmp_path.iterdir()] == ["new"]
+
+
+def test_an_old_folder_returns_if_the_new_one_cannot_be_moved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with replacing_folder(tmp_path / "new") as folder:
+        fill(folder, "one")
+    rename, moves = Path.rename, []
+
+    def fail(self: Path, target: Path) -> Path:
+        moves.append(target)
+        if len(moves) == 2:
+            raise OSError(5, "Input/output error")
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", fail)
+    with (
+        pytest.raises(OutputError, match="Input/output error"),
+        replacing_folder(tmp_path / "new", overwrite=True) as folder,
+    ):
+        fill(folder, "two")
+    assert (tmp_path / "new/1/model").read_text() == "one"
+    assert [path.name for path in tmp_path.iterdir()] == ["new"]
+
+
+def test_what_killed_runs_left_is_removed_after_an_hour(tmp_path: Path) -> None:
+    stale, live, other = (tmp_path / f".{token}.{name}" for token, name in
+                          (("0a1b2c3d", "new"), ("1a1b2c3d", "new"), ("0a1b2c3d", "other")))  # fmt: skip
+    for folder in (stale, live, other):
+        fill_in = folder / "1"
+        fill_in.mkdir(parents=True)
+    for folder in (stale, other):
+        os.utime(folder, (time.time() - 7200,) * 2)
+    with replacing_folder(tmp_path / "new") as folder:
+        fill(folder, "one")
+    assert {path.name for path in tmp_path.iterdir()} == {"new", live.name, other.name}
+
+
+def test_a_link_keeps_its_place(tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    fill(tmp_path / "real", "one")
+    (tmp_path / "link").symlink_to("real")
+    with replacing_folder(tmp_path / "link", overwrite=True) as folder:
+        fill(folder, "two")
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "real/1/model").read_text() == "two"
+
+
+def test_paths_that_cannot_be_folders(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    (tmp_path / "broken").symlink_to("nowhere")
+    for name, message in (("file", "it is a file"), ("none/new", "create it first"), ("broken", "it is a file")):
+        with pytest.raises(OutputError, match=message):
+            check_new_folder(tmp_path / name)
