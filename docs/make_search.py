@@ -1,4 +1,4 @@
-"""Write the figures of docs/search.md from a search's journal: tables between its marks, and pictures beside it.
+"""Write the figures of docs/cell-search.md from a search's journal: tables between its marks, and pictures beside it.
 
 Command:  pnasnet search run two_cores train.parquet -o runs/two_cores --workers 2
           python docs/make_search.py runs/two_cores
@@ -39,7 +39,7 @@ def main() -> None:
     ranks = rank_table(findings)
     write_report(KEPT / REPORT, findings, ranks, place_pnasnet5(findings))
     lines = [*comparison_lines(findings), "", *rank_lines(ranks)]
-    page = DOCS / "search.md"
+    page = DOCS / "cell-search.md"
     page.write_text(replaced(page.read_text("utf-8"), "\n".join(lines)), "utf-8")
 
 

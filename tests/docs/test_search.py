@@ -1,4 +1,4 @@
-"""docs/search.md: its figures are those of the journal beside it."""
+"""docs/cell-search.md: its figures are those of the journal beside it."""
 
 import shutil
 import sys
@@ -20,7 +20,7 @@ import make_search as figures  # noqa: E402
 
 def measured() -> str:
     """Return what is between the page's marks."""
-    return (DOCS / "search.md").read_text("utf-8").partition(figures.BEGIN)[2].partition(figures.END)[0]
+    return (DOCS / "cell-search.md").read_text("utf-8").partition(figures.BEGIN)[2].partition(figures.END)[0]
 
 
 @pytest.fixture

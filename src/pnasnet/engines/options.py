@@ -27,7 +27,7 @@ class EngineOptions:
     threads: int | None = None
     """Number of CPU threads; None for one per core."""
     device: str | None = None
-    """Device in the engine's own terms (`CPU`, `cuda:1`); None for the engine's choice."""
+    """Device such as `CPU` or `cuda`, in the engine's own terms; None for the engine's choice."""
     cache_dir: Path | None = None
     """Folder of compiled models; None for `compiled` in `pnasnet.support.paths.cache_dir()`."""
 

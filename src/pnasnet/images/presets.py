@@ -75,7 +75,7 @@ def transform(pixels: NDArray[np.uint8], size: Size, preset: str | Preset = "hub
         preset: a name among `PRESETS`, or a `Preset`.
 
     Returns:
-        float32 [*size, 3] in [0, 1].
+        float32 [height, width, 3] in [0, 1].
 
     Raises:
         InputError: `pixels` or `size` are not such.

@@ -28,7 +28,7 @@ def resize_bilinear(image: Array, size: Size, *, scale: float = 1.0) -> NDArray[
         scale: what every value is multiplied by first, such as 1 / 255.
 
     Returns:
-        float32 [*size, C].
+        float32 [height, width, C].
     """
     height, width = size
     rows, row_weights = _neighbours(image.shape[0], height)
@@ -77,7 +77,7 @@ def resize_crop_bicubic(image: NDArray[np.uint8], size: Size, fraction: float) -
         fraction: how much of the resized picture's shorter side is kept, in (0, 1].
 
     Returns:
-        uint8 [*size, 3].
+        uint8 [height, width, 3].
 
     Raises:
         ImageError: the picture is so elongated that covering `size` would take millions of pixels.
