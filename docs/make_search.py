@@ -1,10 +1,10 @@
-"""Write the figures of docs/cell-search.md from a search's journal: tables between its marks, and pictures beside it.
+"""Write the figures of docs/cell-search.md from a search's journal: tables between its marks, and charts beside it.
 
 Command:  pnasnet search run two_cores train.parquet -o runs/two_cores --workers 2
           python docs/make_search.py runs/two_cores
 
-copies the journal to docs/search/journal.sqlite, writes its report and pictures beside it, and replaces what is between
-the marks. With no argument it does the same from the journal that is there.
+copies the journal to docs/search/journal.sqlite, writes its report and charts beside it, and replaces the text between
+the marks. Without an argument it uses the existing journal.
 """
 
 import math
@@ -51,14 +51,14 @@ def replaced(page: str, text: str) -> str:
 
 
 def comparison_lines(findings: Findings) -> Iterator[str]:
-    """Yield what follows from the journal alone: cost, and the searches after equally many models."""
+    """Yield the cost of the search, and a table of the algorithms at equal numbers of models."""
     children, child = findings.children.values(), findings.config.child
     machines = "; ".join(sorted({each.machine for each in children}))
     seconds = sum(each.seconds for each in children)
     noise = percent(0.5 / child.validation_images**0.5)
     yield (
         f"{len(children):,} cells were trained in {duration(seconds)} of one worker's time ({machines}). Chance is "
-        f"{percent(1 / len(findings.classes))}; measured on {child.validation_images:,} pictures, an accuracy has a "
+        f"{percent(1 / len(findings.classes))}; measured on {child.validation_images:,} images, an accuracy has a "
         f"standard deviation of up to {noise} of its own."
     )
     yield from ("", f"| algorithm | seeds | models | best | mean of the {TOP} best |", "|---|---|---|---|---|")

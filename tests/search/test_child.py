@@ -9,7 +9,7 @@ import pytest
 from pnasnet.architecture.cells import CellSpec
 from pnasnet.datasets import LabelledImages
 from pnasnet.errors import InputError
-from pnasnet.search.child import ChildTrainer, describe_data, split_pictures
+from pnasnet.search.child import ChildTrainer, describe_data, split_images
 from pnasnet.search.config import ChildSettings
 
 from tests.helpers.train_data import encoded, write
@@ -32,20 +32,20 @@ def job(tmp_path: Path, **changes: object) -> ChildTrainer:
 
 def test_pictures_are_shared_out_class_by_class() -> None:
     data = encoded(64)
-    training, validation = split_pictures(data, CHILD)
+    training, validation = split_images(data, CHILD)
     assert training.counts().tolist() == [16, 16]
     assert validation.counts().tolist() == [8, 8]
     assert not set(training.names) & set(validation.names)
-    again, _ = split_pictures(data, CHILD)
-    other, _ = split_pictures(data, replace(CHILD, seed=1))
+    again, _ = split_images(data, CHILD)
+    other, _ = split_images(data, replace(CHILD, seed=1))
     assert again.names == training.names != other.names
-    rest, validation = split_pictures(data, replace(CHILD, images=None))
+    rest, validation = split_images(data, replace(CHILD, images=None))
     assert len(rest) == 64 - 16
     assert set(rest.names) | set(validation.names) == set(data.names)
 
 
 def test_shares_that_do_not_divide() -> None:
-    training, validation = split_pictures(encoded(64), replace(CHILD, images=33, validation_images=15))
+    training, validation = split_images(encoded(64), replace(CHILD, images=33, validation_images=15))
     assert training.counts().tolist() == [17, 16]
     assert validation.counts().tolist() == [8, 7]
 
@@ -61,9 +61,9 @@ def test_pictures_are_known_wherever_they_lie() -> None:
 def test_one_class_and_too_few_pictures() -> None:
     lonely = LabelledImages(["a"], np.zeros(1, np.int64), ("one",), lambda index: b"")
     with pytest.raises(InputError, match=r"the data has one class \('one'\)"):
-        split_pictures(lonely, CHILD)
+        split_images(lonely, CHILD)
     with pytest.raises(InputError, match="has 8 images, too few for 8 validation images and 16 training images"):
-        split_pictures(encoded(16), CHILD)
+        split_images(encoded(16), CHILD)
 
 
 def test_a_child_and_its_curve(tmp_path: Path) -> None:

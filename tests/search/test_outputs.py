@@ -96,7 +96,7 @@ def test_rank_correlations(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     assert by_name["mlp-ensemble", 1].fitted > 0.9
     assert abs(by_name["random", 1].fitted) < 0.5
     assert all(-1 <= row.next <= 1 for row in table)
-    (two, first), (three, second) = predicted_and_measured(runs["progressive"][0])
+    (two, first), (three, second) = predicted_and_measured(runs["progressive"][0]).items()
     assert (two, len(first), three, len(second)) == (2, 10, 3, 10)
 
 

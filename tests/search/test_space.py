@@ -126,8 +126,8 @@ def test_a_mutation_changes_one_end_and_stays_in_the_space() -> None:
     ("cell", "message"),
     [
         (PNASNET5, r"concatenates \(2, 3, 4, 5, 6\)"),
-        (CellSpec.of([("dil3", 0, "sep3", 1)]), "no operation 'dil3', but max3, sep3"),
-        (CellSpec.of([("sep3", 0, "sep3", 0)] * 6), "has 6 blocks, the space"),
+        (CellSpec.of([("dil3", 0, "sep3", 1)]), "operation 'dil3' is not in the space: it has max3, sep3"),
+        (CellSpec.of([("sep3", 0, "sep3", 0)] * 6), "has 6 blocks, but the space allows"),
     ],
 )
 def test_cells_of_other_spaces_are_refused(cell: CellSpec, message: str) -> None:

@@ -1,4 +1,4 @@
-"""Progressive Neural Architecture Search: from labelled pictures to cells.
+"""Progressive Neural Architecture Search: from labelled images to cells.
 
 space ──► predictors ─┐
                       ├─ algorithms ─ session ─► evaluator (processes, Ray) ─► journal ─► analysis ─► report

@@ -1,4 +1,4 @@
-"""The search algorithms, over the same space and the same children: progressive (PNAS), random, and evolution."""
+"""The search algorithms: progressive (PNAS), random, and evolution."""
 
 from collections import deque
 from collections.abc import Callable

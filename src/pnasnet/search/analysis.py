@@ -1,6 +1,6 @@
-"""What a journal says: the steps of each search, curves of the best against models trained, and rank correlations."""
+"""Reads a journal: the steps of each search, curves of the best accuracy, and rank correlations of predictors."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -13,24 +13,24 @@ from .config import ALGORITHMS, SearchConfig
 from .config_file import config_from_dict
 from .journal import JOURNAL, Child, Choice, Journal
 from .observed import Observed
-from .predictors import NAMES, make_predictor, rank_correlation
+from .predictors import NAMES, fit_and_rank, make_predictor
 from .run import budget, search_name
 from .session import Budget, Step
 from .space import SearchSpace
 
 TOP = 5
-"""Beside the best, the mean of so many best cells is followed, as in the paper's figure."""
+"""Number of best cells whose mean is reported beside the best, as in the paper's figure."""
 
 
 @dataclass(frozen=True)
 class Findings:
-    """Everything that is known of a folder's searches.
+    """The searches in a folder.
 
     Attributes:
-        config: the configuration that was run last.
-        classes: the names of the pictures' classes.
-        steps: of each algorithm, of each of its seeds.
-        children: all that were trained.
+        config: the configuration of the latest run.
+        classes: names of the images' classes.
+        steps: steps of each search, by algorithm and seed.
+        children: all trained children.
     """
 
     config: SearchConfig
@@ -40,12 +40,12 @@ class Findings:
 
     @property
     def best(self) -> list[tuple[CellSpec, Child]]:
-        """All children, the best first; of equal ones that with fewer blocks."""
+        """All children, best first; at equal accuracy, those with fewer blocks first."""
         return sorted(self.children.items(), key=lambda each: (-each[1].accuracy, len(each[0].blocks)))
 
 
 def read_findings(folder: Path) -> Findings:
-    """Read a search's folder; nothing in it is changed. Raises `InputError` where it holds none, or a damaged one."""
+    """Read a search's folder without changing it. Raises `InputError` if the journal is missing or damaged."""
     with Journal(folder / JOURNAL, readonly=True) as journal:
         config = config_from_dict(journal.config(), str(journal.path))
         children, names = journal.children(), set(journal.searches())
@@ -63,10 +63,10 @@ def read_findings(folder: Path) -> Findings:
 def completed_steps(
     budget: Budget, ahead: int, chosen: Sequence[Choice], children: dict[CellSpec, Child]
 ) -> list[Step]:
-    """Return the steps of a search: its choices until the budget is spent, or until the first without a result.
+    """Return the steps of a search up to the first choice without a result, or until the budget is spent.
 
-    The journal may hold more choices than a smaller budget allows. What a search knew when it made a choice is as in
-    `Session`: the results of all earlier levels, and of its own level all but the last `ahead` - 1.
+    The journal may hold more choices than a smaller budget allows. As in `Session`, a choice is made when the results
+    of all earlier levels are known, and all but the last `ahead` - 1 of its own level.
     """
     steps: list[Step] = []
     level_start = 0
@@ -85,7 +85,7 @@ def completed_steps(
 
 
 def best_so_far(steps: Sequence[Step], top: int = 1) -> NDArray[np.float64]:
-    """Return, after each model, the mean accuracy of the `top` best so far; NaN before there are so many. [N]."""
+    """Return the mean accuracy of the `top` best cells after each model, [N]; NaN for fewer than `top` models."""
     accuracies = np.array([step.child.accuracy for step in steps])
     means = [
         np.sort(accuracies[:count])[-top:].mean() if count >= top else np.nan for count in range(1, len(steps) + 1)
@@ -95,7 +95,7 @@ def best_so_far(steps: Sequence[Step], top: int = 1) -> NDArray[np.float64]:
 
 @dataclass(frozen=True)
 class Curve:
-    """An algorithm's progress over its seeds: mean and standard deviation after each number of models, [N] each."""
+    """Progress of an algorithm: mean and standard deviation over its seeds, after each number of models, [N] each."""
 
     algorithm: str
     seeds: int
@@ -104,7 +104,8 @@ class Curve:
 
 
 def curves(findings: Findings, top: int = 1) -> list[Curve]:
-    """Return the curve of each algorithm as far as its seeds have come, but for those not half as far as the first."""
+    """Return a curve for each algorithm, as long as its shortest seed; seeds less than half as far as the longest are
+    ignored."""
     made = []
     for algorithm in ALGORITHMS:
         runs = [best_so_far(steps, top) for steps in findings.steps.get(algorithm, {}).values() if steps]
@@ -121,12 +122,12 @@ def curves(findings: Findings, top: int = 1) -> list[Curve]:
 
 @dataclass(frozen=True)
 class Ranks:
-    """How well a predictor that was fitted to all cells of up to `level` blocks ranks: means over seeds.
+    """Mean rank correlations, over seeds, of a predictor fitted to all cells with up to `level` blocks.
 
     Attributes:
-        fitted: of the cells of `level` blocks that it was fitted to: the paper's first figure.
-        next: of those of one block more, which it had not seen: the paper's second figure.
-        deviation: of `next` over the seeds; 0 for one.
+        fitted: on the cells of `level` blocks, to which it was fitted; the paper's first figure.
+        next: on unseen cells with one block more; the paper's second figure.
+        deviation: standard deviation of `next` over the seeds; 0 for a single seed.
     """
 
     predictor: str
@@ -137,10 +138,10 @@ class Ranks:
 
 
 def rank_table(findings: Findings) -> list[Ranks]:
-    """Return the rank correlations of all predictors at each level that progressive search has passed.
+    """Return the rank correlations of all predictors at each level that progressive search has completed.
 
-    Each is fitted anew to what the search knew after a level. `next` is measured on the cells that the search then
-    chose to train, which are the upper end of all: a narrower range than the paper's random ones.
+    Each predictor is fitted from scratch to the results known after the level. `next` is measured on the cells that the
+    search then chose, the upper end of all cells: a narrower range than that of the paper's random cells.
     """
     space = findings.config.space
     searches = findings.steps.get("progressive", {})
@@ -149,19 +150,23 @@ def rank_table(findings: Findings) -> list[Ranks]:
     for level in range(1, space.blocks):
         passed = {seed: levels for seed, levels in runs.items() if levels.keys() >= set(range(1, level + 2))}
         for name in NAMES if passed else ():
-            fitted, after = list[float](), list[float]()
-            for seed, levels in passed.items():
-                predictor = make_predictor(name, space, seed)
-                predictor.fit([levels[number] for number in range(1, level + 1)])
-                for values, observed in ((fitted, levels[level]), (after, levels[level + 1])):
-                    values.append(rank_correlation(predictor.predict(observed.tokens), observed.accuracies))
-            deviation = float(np.std(after, ddof=1)) if len(after) > 1 else 0.0
-            table.append(Ranks(name, level, float(np.mean(fitted)), float(np.mean(after)), deviation))
+            values = np.array([
+                fit_and_rank(
+                    make_predictor(name, space, seed),
+                    [levels[number] for number in range(1, level + 1)],
+                    levels[level],
+                    levels[level + 1],
+                )
+                for seed, levels in passed.items()
+            ])  # fmt: skip
+            fitted, after = values.mean(0).tolist()
+            deviation = float(values[:, 1].std(ddof=1)) if len(values) > 1 else 0.0
+            table.append(Ranks(name, level, fitted, after, deviation))
     return table
 
 
 def _passed(config: SearchConfig, steps: Sequence[Step]) -> int:
-    """Return how many of its first steps belong to levels that progressive search has done with."""
+    """Return how many of the steps belong to levels that progressive search has completed."""
     if len(steps) >= min(config.models, sum(config.levels)):
         return len(steps)
     last = max((step.choice.level for step in steps), default=0)
@@ -169,34 +174,30 @@ def _passed(config: SearchConfig, steps: Sequence[Step]) -> int:
 
 
 def _levels(space: SearchSpace, steps: Sequence[Step]) -> dict[int, Observed]:
-    """Return what progressive search observed, by number of blocks; a level of less than three cells is left out."""
+    """Return the results of progressive search by number of blocks, without levels of fewer than three cells."""
     usable = [step for step in steps if step.child.status != "failed"]
     levels = {number: [s for s in usable if s.choice.level == number] for number in range(1, space.blocks + 1)}
     return {number: observe(space, level) for number, level in levels.items() if len(level) > 2}
 
 
-def predicted_and_measured(steps: Sequence[Step]) -> Iterator[tuple[int, list[tuple[float, float]]]]:
-    """Yield, for each number of blocks from 2 up, what the search's predictor expected of its cells, and what came."""
-    for level in sorted({step.choice.level for step in steps if step.choice.predicted is not None}):
-        yield (
-            level,
-            [
-                (step.choice.predicted, step.child.accuracy)
-                for step in steps
-                if step.choice.level == level and step.choice.predicted is not None
-            ],
-        )
+def predicted_and_measured(steps: Sequence[Step]) -> dict[int, list[tuple[float, float]]]:
+    """Return the predicted and measured accuracies of the cells that a predictor chose, by number of blocks."""
+    pairs: dict[int, list[tuple[float, float]]] = {}
+    for step in steps:
+        if step.choice.predicted is not None:
+            pairs.setdefault(step.choice.level, []).append((step.choice.predicted, step.child.accuracy))
+    return pairs
 
 
 @dataclass(frozen=True)
 class Placed:
-    """PNASNet-5's own cell among others of as many blocks, by the predictor alone.
+    """Where a predictor ranks PNASNet-5's cell, untrained, among random cells with as many blocks.
 
     Attributes:
-        score: what the predictor expects of it, fitted to all that progressive search knows.
-        better: share of `sampled` random cells of as many blocks that the predictor expects less of.
-        sampled: how many cells were drawn.
-        largest: blocks of the largest cells that the predictor was fitted to.
+        score: predicted accuracy, fitted to all results of progressive search.
+        better: share of the random cells with a lower predicted accuracy.
+        sampled: number of random cells.
+        largest: blocks of the largest cells to which the predictor was fitted.
     """
 
     score: float
@@ -206,17 +207,17 @@ class Placed:
 
 
 def place_pnasnet5(findings: Findings, sampled: int = 10_000) -> Placed | None:
-    """Score PNASNet-5's cell; None where the space lacks an operation of it, or nothing is known yet.
+    """Rank PNASNet-5's cell; None if the space lacks one of its operations, or there are no results yet.
 
-    As TF-Slim has it, the cell also concatenates a block that another block reads; here it is taken by the rule of the
-    space, which leaves that one out.
+    In TF-Slim, the cell also concatenates a block that another block reads. The space has no such cells, so here that
+    block is not concatenated.
     """
     cell, runs = CellSpec.of(PNASNET5.blocks), findings.steps.get("progressive", {})
     needed = {name for left, _, right, _ in cell.blocks for name in (left, right)}
     if not needed <= set(findings.config.space.operations):
         return None
     seed, steps = next(iter(runs.items()), (0, []))
-    # A space that reaches as far as the cell; what the search has not seen of it is extrapolated.
+    # The predictor extrapolates to cells with more blocks than the search has trained.
     space = replace(findings.config.space, blocks=max(findings.config.space.blocks, len(cell.blocks)))
     observed = list(_levels(space, steps).values())
     if not observed:

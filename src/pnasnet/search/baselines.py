@@ -1,4 +1,4 @@
-"""Simple predictors that the paper's must beat."""
+"""Baselines for the predictors of the paper."""
 
 from collections.abc import Sequence
 
@@ -10,14 +10,13 @@ from .space import SearchSpace, Tokens
 
 
 class Random:
-    """Knows nothing: a number in [0, 1) for each cell."""
+    """Predicts random numbers in [0, 1)."""
 
     def __init__(self, seed: int) -> None:
-        """Take the seed that the numbers follow from."""
         self._rng = np.random.default_rng(seed)
 
     def fit(self, observed: Sequence[Observed]) -> None:
-        """Do nothing."""
+        """Ignore the cells."""
 
     def predict(self, tokens: Tokens) -> Floats:
         """Return random numbers, [N]."""
@@ -25,10 +24,9 @@ class Random:
 
 
 class Linear:
-    """Ridge regression (scikit-learn's, alpha 1) on counts, each brought to mean 0 and deviation 1."""
+    """Ridge regression (scikit-learn, alpha 1) on standardized counts. Raises `MissingExtraError`."""
 
     def __init__(self, space: SearchSpace) -> None:
-        """Take the space of the cells. Raises `MissingExtraError` without scikit-learn."""
         try:
             from sklearn.linear_model import Ridge
             from sklearn.pipeline import make_pipeline
@@ -39,7 +37,7 @@ class Linear:
         self._model = make_pipeline(StandardScaler(), Ridge(alpha=1.0))
 
     def fit(self, observed: Sequence[Observed]) -> None:
-        """Fit to all that was observed."""
+        """Fit to all cells together."""
         features = np.concatenate([counts(each.tokens, self._space) for each in observed])
         self._model.fit(features, np.concatenate([each.accuracies for each in observed]))
 
@@ -49,10 +47,10 @@ class Linear:
 
 
 def counts(tokens: Tokens, space: SearchSpace) -> Floats:
-    """Return what is counted of each cell, [N, operations + 5] float32.
+    """Return counts for each cell, [N, operations + 5] float32.
 
-    How often each operation is there, and the current input, the previous one, and other blocks are read; how many
-    states are concatenated; and how many blocks lie on the longest path.
+    These are the uses of each operation; the reads of the current input, of the previous one, and of other blocks; the
+    concatenated states; and the blocks on the longest path.
     """
     operations = (tokens[:, :, 2:, None] == np.arange(len(space.operations))).sum(axis=(1, 2))
     inputs = tokens[:, :, :2]

@@ -63,7 +63,7 @@ class ChildTrainer:
         sizes = (enlarged(size) if whitens else size, size)
         parts = []
         for part, side in zip(
-            split_pictures(open_dataset(self.source, split=self.split), self.child), sizes, strict=True
+            split_images(open_dataset(self.source, split=self.split), self.child), sizes, strict=True
         ):
             images, good, skipped = decode_into_memory(part, (side, side))
             if skipped:
@@ -148,7 +148,7 @@ def _machine() -> str:
 # Images.
 
 
-def split_pictures(data: LabelledImages, child: ChildSettings) -> tuple[LabelledImages, LabelledImages]:
+def split_images(data: LabelledImages, child: ChildSettings) -> tuple[LabelledImages, LabelledImages]:
     """Return training and validation images: equally many of each class, drawn by the child's seed.
 
     Raises `InputError` for a single class, or too few images.

@@ -1,4 +1,4 @@
-"""What a configuration means, in words and numbers, before anything is trained."""
+"""Describes a configuration before anything is trained."""
 
 from collections.abc import Iterator
 
@@ -8,7 +8,7 @@ from .config import SearchConfig, count_distinct
 
 
 def describe(config: SearchConfig) -> Iterator[str]:
-    """Yield the lines of a description: the space and its sizes, the children, the searches and their budgets."""
+    """Yield lines about the space and its size, the children, and the searches with their budgets."""
     if config.notes:
         yield from (*config.notes.strip().splitlines(), "")
     yield from (*_space(config), "", *_child(config), "", *_searches(config))
@@ -17,7 +17,7 @@ def describe(config: SearchConfig) -> Iterator[str]:
 def _space(config: SearchConfig) -> Iterator[str]:
     space = config.space
     yield f"space     {len(space.operations)} operations: {', '.join(space.operations)}"
-    yield f"          {'blocks':>6}  {'sequences':>24}  {'sums unordered':>24}  {'different':>12}"
+    yield f"          {'blocks':>6}  {'sequences':>24}  {'unordered':>24}  {'distinct':>12}"
     for blocks in range(1, space.blocks + 1):
         distinct = count_distinct(space, blocks)
         different = "not counted" if distinct is None else f"{distinct:,}"
@@ -32,13 +32,13 @@ def _number(count: int) -> str:
 def _child(config: SearchConfig) -> Iterator[str]:
     child = config.child
     spec = child.recipe(CellSpec.of([("sep3", 0, "sep3", 1)]), 10).spec
-    images = "all images but those" if child.images is None else f"{child.images:,} images, and"
+    images = "all other images" if child.images is None else f"{child.images:,} images"
     yield (
         f"child     {child.num_cells} cells, {child.filters} filters, {child.image_size}x{child.image_size} pixels, "
-        f"{child.epochs} epochs of {images} {child.validation_images:,} to measure with"
+        f"{child.epochs} epochs of {images}; {child.validation_images:,} validation images"
     )
     plan = resolve(spec)
-    yield f"          of sep3 + sep3: {plan.parameters:,} parameters, {plan.mult_adds:,} mult-adds an image"
+    yield f"          of sep3 + sep3: {plan.parameters:,} parameters, {plan.mult_adds:,} mult-adds per image"
 
 
 def _searches(config: SearchConfig) -> Iterator[str]:
@@ -48,8 +48,8 @@ def _searches(config: SearchConfig) -> Iterator[str]:
         yield f"{algorithm:<12} seeds {', '.join(map(str, search.seeds))}; {config.models:,} models each{hours}"
         if algorithm == "progressive":
             levels = " + ".join(f"{count:,}" for count in config.levels)
-            yield f"{'':12} {levels} = {sum(config.levels):,} where no budget ends it; chosen by {search.predictor}"
+            yield f"{'':12} {levels} = {sum(config.levels):,} without a budget; chosen by {search.predictor}"
         if algorithm == "evolution":
-            yield f"{'':12} population {search.population}, the best of {search.sample} is changed"
+            yield f"{'':12} population {search.population}; the best of {search.sample} is mutated"
     most = config.models * len(search.seeds) * len(search.algorithms)
-    yield f"{'at most':<12} {most:,} children; one that several searches choose is trained once"
+    yield f"{'at most':<12} {most:,} children; a cell that several searches choose is trained once"

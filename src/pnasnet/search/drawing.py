@@ -1,7 +1,7 @@
-"""A cell as a picture, drawn as in the papers: its two inputs below, its output above, a pair of operations per block.
+"""Draws a cell as SVG, as in the papers: inputs at the bottom, output at the top, a pair of operations per block.
 
-Blocks stand in layers, each above what it reads. A state that is read further up than in the next layer gets a lane of
-its own in each layer between, so that no line runs through a box.
+Blocks are placed in layers, each above the states that it reads. A state that is read above the next layer gets a lane
+of its own in every layer between, so that no line crosses a box.
 """
 
 from dataclasses import dataclass, field
@@ -10,11 +10,11 @@ from html import escape
 from ..architecture.cells import INPUTS, CellSpec
 
 _BOX, _HEIGHT, _GAP = 82.0, 26.0, 8.0
-"""Width and height of an operation, and what is between the two of a block."""
+"""Width and height of an operation, and the gap between the two of a block."""
 _LANE, _SPACE, _LAYER = 12.0, 26.0, 128.0
-"""Width of a lane, what is between things of a layer, and from a layer to the next."""
+"""Width of a lane, the gap within a layer, and the distance of two layers."""
 _SUM = 60.0
-"""From the foot of a block to the middle of its sum."""
+"""Distance from the foot of a block to the centre of its sum."""
 _RADIUS, _MARGIN = 10.0, 12.0
 _BLOCK = 2 * _BOX + _GAP
 
@@ -27,7 +27,7 @@ _INPUT_NAMES = ("cell c\N{MINUS SIGN}1", "cell c\N{MINUS SIGN}2")
 
 
 def draw_cell(cell: CellSpec) -> str:
-    """Return an `<svg>` element that is also a file. Its parts have classes, by which a page may colour them anew."""
+    """Return an `<svg>` element, also valid as a file. Its parts have CSS classes, so that a page can recolour them."""
     drawing = _Drawing(_layout(cell))
     for index, _ in enumerate(cell.blocks):
         drawing.block(cell, INPUTS + index)
@@ -38,7 +38,7 @@ def draw_cell(cell: CellSpec) -> str:
 
 
 def describe_cell(cell: CellSpec) -> str:
-    """Return the cell in words, for a reader who sees no picture."""
+    """Return a description of the cell for screen readers."""
     names = [*_INPUT_NAMES, *(f"block {index + 1}" for index in range(len(cell.blocks)))]
     blocks = [
         f"block {index + 1}: {_label(left)} of {names[a]} plus {_label(right)} of {names[b]}"
@@ -54,18 +54,18 @@ def _label(operation: str) -> str:
     return f"{kind} {size}\N{MULTIPLICATION SIGN}{size}"
 
 
-# Where things stand.
+# Layout.
 
 
 @dataclass
 class _Layout:
-    """Where things stand: x is in the middle of a thing, y grows upwards.
+    """Positions of states. x is the centre of an element; y grows upwards.
 
     Attributes:
-        layer: of each state.
-        place: x of each state in the layers where it stands or passes, by (state, layer).
-        layers: how many there are, the inputs' among them.
-        width: of all.
+        layer: layer of each state.
+        place: x of each state in each layer that it occupies or passes, by (state, layer).
+        layers: number of layers, including that of the inputs.
+        width: total width.
     """
 
     layer: dict[int, int]
@@ -79,7 +79,7 @@ def _layout(cell: CellSpec) -> _Layout:
     for index, (_, a, _, b) in enumerate(cell.blocks):
         layer[INPUTS + index] = 1 + max(layer[a], layer[b])
     layout = _Layout(layer, layers=1 + max(layer.values()))
-    last_read = dict(layer)  # the highest layer up to which a state needs a lane
+    last_read = dict(layer)  # the highest layer in which a state needs a lane
     for index, (_, a, _, b) in enumerate(cell.blocks):
         for source in (a, b):
             last_read[source] = max(last_read[source], layer[INPUTS + index] - 1)
@@ -98,7 +98,7 @@ def _layout(cell: CellSpec) -> _Layout:
 
 
 def _row(cell: CellSpec, layout: _Layout, last_read: dict[int, int], number: int) -> list[int]:
-    """Return what stands in a layer or passes through it; of the inputs the older one is to the left."""
+    """Return the states that a layer holds or that pass it; the older input is on the left."""
     states = [s for s in range(INPUTS + len(cell.blocks)) if layout.layer[s] <= number <= last_read[s]]
     return states if number else states[::-1]
 
@@ -114,18 +114,18 @@ def _width(layout: _Layout, row: list[int], number: int) -> float:
 
 
 def _centre(cell: CellSpec, layout: _Layout, state: int, number: int) -> float:
-    """Return above where, in the layer below, a thing would best stand."""
+    """Return the best x of a state, that of the states below it."""
     if layout.layer[state] != number:
         return layout.place[state, number - 1]
     _, a, _, b = cell.blocks[state - INPUTS]
     return (layout.place[a, number - 1] + layout.place[b, number - 1]) / 2
 
 
-# Lines and boxes.
+# Drawing.
 
 
 class _Drawing:
-    """Lines below, boxes above them."""
+    """An SVG drawing: lines first, boxes above them."""
 
     def __init__(self, layout: _Layout) -> None:
         self._layout = layout
@@ -136,17 +136,16 @@ class _Drawing:
         return self._height - up
 
     def _foot(self, number: int) -> float:
-        """Return the height of the foot of a layer."""
         return _LAYER * number
 
     def _head(self, state: int, number: int) -> float:
-        """Return the height at which a state leaves a layer."""
+        """Return the y at which a state leaves a layer."""
         if self._layout.layer[state] != number:
             return self._foot(number) + _SUM + _RADIUS
         return self._foot(number) + (_SUM + _RADIUS if state >= INPUTS else _HEIGHT)
 
     def block(self, cell: CellSpec, state: int) -> None:
-        """Draw a block: two operations, their sum, and the lines to what they read."""
+        """Draw a block: two operations, their sum, and the lines from their inputs."""
         left, a, right, b = cell.blocks[state - INPUTS]
         number = self._layout.layer[state]
         middle, foot = self._layout.place[state, number], self._foot(number)
@@ -159,7 +158,7 @@ class _Drawing:
         self._sum(middle, foot + _SUM)
 
     def _way(self, state: int, until: int) -> list[tuple[float, float]]:
-        """Return the points that a line goes through from a state up to the head of a layer."""
+        """Return the points of a line from a state up to the head of a layer."""
         points = []
         for number in range(self._layout.layer[state], until + 1):
             x = self._layout.place[state, number]
@@ -169,7 +168,7 @@ class _Drawing:
         return points
 
     def _line(self, points: list[tuple[float, float]], *, arrow: bool = False) -> None:
-        """Draw a line that leaves and enters each point upright."""
+        """Draw a smooth line, vertical at each point."""
         (x, up), *rest = points
         path = [f"M{x:.1f} {self._y(up):.1f}"]
         for to_x, to_up in rest:
@@ -200,7 +199,7 @@ class _Drawing:
         )
 
     def output(self, cell: CellSpec) -> None:
-        """Draw the concatenation, and the lines to it."""
+        """Draw the concatenation and its incoming lines."""
         foot, last = self._foot(self._layout.layers), self._layout.layers - 1
         for state in cell.concat:
             way = self._way(state, last)
@@ -208,12 +207,11 @@ class _Drawing:
         self._box(self._layout.width / 2, foot, "concatenate", "output", max(self._layout.width, _BOX))
 
     def input(self, state: int) -> None:
-        """Draw an input."""
-        # One that nothing reads stands there all the same.
+        """Draw an input, even if nothing reads it."""
         self._box(self._layout.place[state, 0], self._foot(0), _INPUT_NAMES[state], "input")
 
     def svg(self, label: str) -> str:
-        """Return the whole."""
+        """Return the SVG element."""
         left, width, height = -_MARGIN, self._layout.width + 2 * _MARGIN, self._height + 2 * _MARGIN
         return (
             f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="{left} {-_MARGIN} {width:.1f} {height:.1f}" '

@@ -1,13 +1,13 @@
-"""A search over labelled images: from a data set to the networks of the best cells and the report."""
+"""Searches on labelled images: from a data set to the networks of the best cells and the report."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from ..datasets import LabelledImages, open_dataset
+from ..datasets import open_dataset
 from ..reports.charts import check_packages
 from ..support.progress import Progress, silent
-from .child import ChildTrainer, describe_data, split_pictures
+from .child import ChildTrainer, describe_data, split_images
 from .config import SearchConfig
 from .journal import Child
 from .outputs import write_outputs
@@ -18,26 +18,21 @@ UNFINISHED = "unfinished"
 """The folder, beside the journal, of children in training."""
 
 
-@dataclass(frozen=True)
-class LabelledData:
-    """A data set by the name it was opened with, so that other processes can open it too."""
+def _open(
+    config: SearchConfig, source: str, split: str | None, folder: Path, workers: Workers, accelerator: str
+) -> tuple[ChildTrainer, dict[str, Any]]:
+    """Return a trainer of children on labelled images, and the identity of these images.
 
-    images: LabelledImages
-    source: str
-    split: str | None
-
-    @classmethod
-    def open(cls, source: str, split: str | None) -> "LabelledData":
-        """Open a data set as `open_dataset` does. Raises as it does."""
-        images = open_dataset(source, split=split)
-        # Other processes may run in another folder. A pattern is made absolute, too.
-        return cls(images, source if source.startswith("hf:") else str(Path(source).absolute()), split)
-
-    def trainer(self, config: SearchConfig, unfinished: Path | None, accelerator: str) -> ChildTrainer:
-        """Return what trains children on these images. Raises `InputError` if there are too few."""
-        split_pictures(self.images, config.child)  # fails now, not in other processes
-        folder = None if unfinished is None else str(unfinished.absolute())
-        return ChildTrainer(config.child, self.source, self.split, len(self.images.classes), folder, accelerator)
+    Raises as `open_dataset`, and `InputError` if there are too few images.
+    """
+    images = open_dataset(source, split=split)
+    split_images(images, config.child)  # fails now, not in other processes
+    # Other processes may run in another folder. A pattern is made absolute, too.
+    source = source if source.startswith("hf:") else str(Path(source).absolute())
+    # On a cluster no folder is shared, and an interrupted child is trained from its first epoch.
+    unfinished = None if workers.address else str((folder / UNFINISHED).absolute())
+    trainer = ChildTrainer(config.child, source, split, len(images.classes), unfinished, accelerator)
+    return trainer, describe_data(images)
 
 
 def search_images(
@@ -61,11 +56,9 @@ def search_images(
     """
     check_packages()
     workers = workers or Workers()
-    data = LabelledData.open(source, split)
-    # On a cluster no folder is shared, and an interrupted child is trained from its first epoch.
-    trainer = data.trainer(config, None if workers.address else folder / UNFINISHED, accelerator)
+    trainer, data = _open(config, source, split, folder, workers, accelerator)
     searched = search(
-        config, trainer, describe_data(data.images), folder, workers,
+        config, trainer, data, folder, workers,
         reuse=reuse, retry_failed=retry_failed, check=check, progress=progress,
     )  # fmt: skip
     return searched, write_outputs(folder)
@@ -74,7 +67,5 @@ def search_images(
 def training_on(
     folder: Path, source: str, split: str | None, workers: Workers, accelerator: str, check: Callable[[], None]
 ) -> Training:
-    """Return what `trials.evaluate_predictors` needs to train cells of the search in `folder` on labelled images."""
-    data = LabelledData.open(source, split)
-    trainer = data.trainer(read_config(folder), None if workers.address else folder / UNFINISHED, accelerator)
-    return Training(trainer, describe_data(data.images), workers, check)
+    """Return the training of missing cells on labelled images, for `trials.evaluate_predictors`."""
+    return Training(*_open(read_config(folder), source, split, folder, workers, accelerator), workers, check)

@@ -1,4 +1,4 @@
-"""What a predictor of accuracy learns from, and what every predictor can do."""
+"""The data that predictors of accuracy are fitted to, and their interface."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ Floats = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Observed:
-    """Cells of one number of blocks whose accuracy is known.
+    """Cells with equal numbers of blocks, and their accuracies.
 
     Attributes:
         tokens: uint8 [N, blocks, 4], as returned by `SearchSpace.tokens`.

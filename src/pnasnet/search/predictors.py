@@ -7,7 +7,7 @@ import numpy as np
 
 from ..errors import MissingExtraError, UnknownNameError
 from ..support.text import NOTHING
-from .observed import Floats, Predictor
+from .observed import Floats, Observed, Predictor
 from .space import SearchSpace
 
 NAMES = ("lstm", "lstm-ensemble", "mlp", "mlp-ensemble", "linear", "random")
@@ -54,6 +54,12 @@ def rank_correlation(a: Sequence[float] | Floats, b: Sequence[float] | Floats) -
     except ImportError as error:
         raise MissingExtraError.of("scipy", "search", "the rank correlation") from error
     return float(spearmanr(a, b).statistic)
+
+
+def fit_and_rank(predictor: Predictor, known: Sequence[Observed], *ranked: Observed) -> list[float]:
+    """Fit a predictor to known cells, and return its rank correlation on each of the other arguments."""
+    predictor.fit(known)
+    return [rank_correlation(predictor.predict(each.tokens), each.accuracies) for each in ranked]
 
 
 def rank_text(value: float) -> str:

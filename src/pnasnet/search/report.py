@@ -1,4 +1,4 @@
-"""The report of a search, one HTML file; and the comparison of several searches, one SVG file."""
+"""Writes the report of a search as HTML, and the comparison of several searches as SVG."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -67,7 +67,7 @@ def _searches(findings: Findings) -> Iterator[tuple[str, int, list[Step], float]
 
 
 def equal_models(findings: Findings) -> list[tuple[str, int, int, str, str]]:
-    """Return algorithm, seeds, models, best, and mean of the five best ± deviations, at equal numbers of models."""
+    """Return rows at equal numbers of models: algorithm, seeds, models, best, and mean of the five best."""
     best, top = curves(findings), curves(findings, TOP)
     count = min((len(curve.mean) for curve in best), default=0)
     return [
@@ -80,7 +80,7 @@ def equal_models(findings: Findings) -> list[tuple[str, int, int, str, str]]:
 def _at(curve: Curve, count: int) -> str:
     mean, deviation = float(curve.mean[count - 1]), float(curve.deviation[count - 1])
     if math.isnan(mean):
-        return NOTHING  # fewer models than the mean is over
+        return NOTHING  # fewer models than cells in the mean
     return f"{percent(mean)} ± {percent(deviation)}" if curve.seeds > 1 else percent(mean)
 
 
@@ -88,7 +88,7 @@ def _at(curve: Curve, count: int) -> str:
 
 
 def progress_charts(findings: Findings) -> Iterator[str]:
-    """Yield charts of the best accuracy, and of the mean of the five best, against models trained."""
+    """Yield charts of the best accuracy and of the mean of the five best, against models trained."""
     for top, what in ((1, "best"), (TOP, f"mean of the {TOP} best")):
         made = curves(findings, top)
         if made := [curve for curve in made if not math.isnan(curve.mean[-1])]:
@@ -105,9 +105,9 @@ def _line(curve: Curve) -> Line:
 
 
 def _scatters(findings: Findings) -> Iterator[tuple[str, str]]:
-    """Yield a title and a chart of predicted against measured accuracy for each number of blocks, of the first seed."""
+    """Yield the title and chart of predicted against measured accuracy for each number of blocks, of the first seed."""
     _, steps = next(iter(findings.steps.get("progressive", {}).items()), (0, []))
-    for level, pairs in predicted_and_measured(steps):
+    for level, pairs in predicted_and_measured(steps).items():
         rho = rank_correlation([p for p, _ in pairs], [m for _, m in pairs])
         title = f"{level} blocks: {len(pairs)} cells, rank correlation {rank_text(rho)}"
         chart = Chart([Line("cells", pairs, "one", "points")], "predicted", shares="both", up="measured")
@@ -120,13 +120,13 @@ def _scatters(findings: Findings) -> Iterator[tuple[str, str]]:
 def write_comparison(
     output: Path, folders: Sequence[Path], tops: Sequence[int] = (), algorithms: Sequence[str] = ()
 ) -> None:
-    """Write an SVG file with the curves of the searches in some folders, as `comparison_file`; empty means the default.
+    """Write the curves of the searches in `folders` as an SVG file. Without `tops` or `algorithms`, all are drawn.
 
-    Raises `OutputError`, `UnknownNameError` for an algorithm, and `InputError` as `comparison_file` or for a folder
-    without a search.
+    Raises `OutputError`; `UnknownNameError` for an unknown algorithm; `InputError` as `comparison_file`, or for a
+    folder without a search.
     """
     if output.suffix != ".svg":
-        raise InputError(f"{output} is not an SVG file: give a name such as {output.with_suffix('.svg')}")
+        raise InputError(f"{output} is not an SVG file: use a name such as {output.with_suffix('.svg')}")
     check_target(output)
     for name in algorithms:
         if name not in ALGORITHMS:
@@ -138,15 +138,15 @@ def write_comparison(
 def comparison_file(
     named: Sequence[tuple[str, Findings]], tops: Sequence[int] = (1, TOP), algorithms: Sequence[str] = ALGORITHMS
 ) -> str:
-    """Return an SVG file with the curves of several searches: one line for each folder and algorithm, at most three.
+    """Return an SVG file with a curve for each folder and algorithm, at most three.
 
     Args:
-        named: the name of each folder and its findings.
-        tops: one chart for each, of the mean of so many best cells; one below the other.
-        algorithms: which to draw.
+        named: the name of each folder, and its findings.
+        tops: draws one chart for each number, of the mean of that many best cells.
+        algorithms: the algorithms to draw.
 
     Raises:
-        InputError: there are more than three lines, or none.
+        InputError: there are more than three curves, or none.
     """
     return as_file(stack([_comparison(named, top, algorithms) for top in tops]))
 
@@ -159,7 +159,7 @@ def _comparison(named: Sequence[tuple[str, Findings]], top: int, algorithms: Seq
         if curve.algorithm in algorithms
     ]
     if not any(line.points for _, line in lines):
-        raise InputError(f"there is nothing to compare: fewer than {counted(top, 'model')} were trained so far")
+        raise InputError(f"nothing to compare: fewer than {counted(top, 'model')} were trained so far")
     if len(lines) > len(_COLOURS):
         raise InputError(
             f"{len(lines)} curves are too many for one chart: choose at most {len(_COLOURS)}, with fewer folders or "

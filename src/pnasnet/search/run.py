@@ -1,4 +1,4 @@
-"""Runs all searches of a configuration, and resumes them."""
+"""Runs or resumes all searches of a configuration."""
 
 import logging
 from collections.abc import Callable
@@ -20,10 +20,10 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Workers:
-    """Where children are trained; decides how fast a search is, not what it finds."""
+    """Where children are trained. Decides the speed of a search, not its outcome."""
 
     count: int | None = None
-    """Children at a time; None for the number of processors of this machine, or of the Ray cluster."""
+    """Number of children trained at a time; None for all processors of this machine, or of the Ray cluster."""
     address: str | None = None
     """Address of a Ray cluster (`auto`, `HOST:PORT`); None for processes of this machine."""
     gpus: float = 0.0
@@ -36,8 +36,8 @@ class Searched:
     """What `search` returns.
 
     Attributes:
-        steps: of each search by its name, such as `progressive seed 0`, in the order of its choices.
-        trained: children trained by this call; the others were in the journal.
+        steps: steps of each search in the order of its choices, by name, such as `progressive seed 0`.
+        trained: number of children trained by this call; the others were in the journal.
     """
 
     steps: dict[str, list[Step]]
@@ -61,10 +61,10 @@ def search(
     check: Callable[[], None] = lambda: None,
     progress: Progress = silent,
 ) -> Searched:
-    """Run all searches of a configuration one after the other, and resume those that were interrupted.
+    """Run all searches of a configuration one after the other. Resume interrupted ones.
 
     Args:
-        config: everything that decides the outcome, except the images.
+        config: decides the outcome, with the images.
         trainer: trains a cell, in other processes.
         data: identifies the images, as returned by `child.describe_data`.
         folder: holds the journal.
@@ -102,16 +102,16 @@ def search(
 
 
 def _take_over(journal: Journal, trainer: Trainer, reuse: Path | None, retry_failed: bool) -> None:
-    """Copy and forget children as asked for, check every row, and remove files of children that are done."""
+    """Copy and forget children as requested, check every row, and remove leftover files of finished children."""
     if reuse is not None:
         with Journal(reuse / JOURNAL, readonly=True) as other:
             log.info("%s children copied from %s", journal.copy_children(other), reuse)
     if retry_failed:
         log.info("%s failed children are trained again", journal.forget_lost())
-    for name in journal.searches():  # so that a damaged row is an error now, not after hours
+    for name in journal.searches():  # a damaged row should fail now, not after hours
         journal.chosen(name)
     for cell in journal.children():
-        trainer.forget(cell)  # files of a run that was killed just after it wrote the row
+        trainer.forget(cell)  # left by a run that was killed just after writing the row
 
 
 def budget(config: SearchConfig) -> Budget:
@@ -121,14 +121,14 @@ def budget(config: SearchConfig) -> Budget:
 
 
 def identity(config: SearchConfig, data: dict[str, Any]) -> dict[str, Any]:
-    """Return the settings that decide the rows of a journal: not which searches run, how long, or at which scale."""
+    """Return the settings that decide the rows of a journal: not the selection of searches, budgets, or `[network]`."""
     plain = config.to_dict()
     strategy = {k: v for k, v in plain["search"].items() if k not in ("algorithms", "seeds", "models", "hours")}
     return {"space": plain["space"], "child": plain["child"], "search": strategy, "data": data}
 
 
 def make_evaluator(trainer: Trainer, workers: Workers, seed: int) -> Evaluator:
-    """Return what trains children, on this machine or on a Ray cluster. Raises as `RayEvaluator`."""
+    """Return an evaluator on this machine or on a Ray cluster. Raises as `RayEvaluator`."""
     if workers.address is not None:
         from .ray_evaluator import RayEvaluator
 

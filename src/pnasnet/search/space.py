@@ -1,8 +1,8 @@
-"""The search space, and its cells as rows of small numbers: fast enough for hundreds of thousands at a time.
+"""The search space. Cells are rows of small numbers, so that hundreds of thousands can be processed at a time.
 
-A *row* is a cell as the search builds it: one number for each block, in the order in which blocks were added. A block's
-number says its two ends, each an operation on a state; the two are in order, since they are added. `tokens` turns rows
-into what predictors read, `decode` into a `CellSpec`.
+A row has one number for each block, in the order in which the search added the blocks. The number stands for the
+block's two ends, the smaller one first, because they are summed; an end is an operation on a state. `tokens` converts
+rows to what predictors read, `decode` to a `CellSpec`.
 """
 
 import math
@@ -17,31 +17,30 @@ from ..architecture.cells import INPUTS, OPERATIONS, PNAS_OPERATIONS, CellSpec
 from ..errors import InputError, SpecError, UnknownNameError
 
 Rows = NDArray[np.uint16]
-"""Cells of equally many blocks: [N, blocks] uint16, a block's number each."""
+"""Cells with equal numbers of blocks: block numbers, [N, blocks] uint16."""
 
 Tokens = NDArray[np.uint8]
-"""The same as the paper writes them: [N, blocks, 4] uint8; left and right input, left and right operation."""
+"""Cells in the paper's notation: left input, right input, left operation, right operation, [N, blocks, 4] uint8."""
 
 MOST_BLOCKS = 10
 _NONE = np.iinfo(np.uint16).max
 
 OPERATION_SETS = {"pnas": PNAS_OPERATIONS, "nasnet": tuple(OPERATIONS)}
-"""Sets of operations that have a name: PNAS's eight, NASNet's thirteen."""
+"""Named sets of operations: the eight of PNAS, the thirteen of NASNet."""
 
 
 @dataclass(frozen=True)
 class SearchSpace:
     """All cells of up to `blocks` blocks whose output concatenates the blocks that no other block reads.
 
-    Raises `InputError` and `UnknownNameError` where there is no such space.
+    Raises `InputError` for numbers out of range, and `UnknownNameError` for an unknown operation.
     """
 
     operations: tuple[str, ...] = PNAS_OPERATIONS
-    """Kept in alphabetical order, which is that of `CellSpec.canonical`."""
+    """Sorted by name, as in `CellSpec.canonical`."""
     blocks: int = 5
 
     def __post_init__(self) -> None:
-        """Check names and numbers."""
         for name in self.operations:
             if name not in OPERATIONS:
                 raise UnknownNameError.of("operation", name, list(OPERATIONS))
@@ -53,20 +52,20 @@ class SearchSpace:
 
     @property
     def num_states(self) -> int:
-        """How many states the last block can read."""
+        """Number of states that the last block can read."""
         return INPUTS + self.blocks - 1
 
     # Tables. An end is operation * num_states + state.
 
     @cached_property
     def _ends(self) -> tuple[NDArray[np.int16], NDArray[np.int16]]:
-        """The lower and the higher end of each block number."""
+        """The smaller and the larger end of each block number."""
         low, high = np.triu_indices(len(self.operations) * self.num_states)
         return low.astype(np.int16), high.astype(np.int16)
 
     @cached_property
     def _numbers(self) -> Rows:
-        """The number of the block with two ends, in either order."""
+        """The block number of each pair of ends, in either order."""
         count = len(self.operations) * self.num_states
         table = np.empty((count, count), np.uint16)
         low, high = self._ends
@@ -74,7 +73,7 @@ class SearchSpace:
         return table
 
     def choices(self, index: int) -> Rows:
-        """Return the numbers of all blocks that can stand at `index`, from 0, in a cell."""
+        """Return the numbers of all blocks that are possible at `index`, from 0, in a cell."""
         low, high = self._ends
         readable = INPUTS + index
         good = (low % self.num_states < readable) & (high % self.num_states < readable)
@@ -83,25 +82,25 @@ class SearchSpace:
     # Counting.
 
     def ends(self, index: int) -> int:
-        """Return in how many ways one end of the block at `index` can be chosen."""
+        """Return the number of possible ends of the block at `index`."""
         return len(self.operations) * (INPUTS + index)
 
     def sequences(self, blocks: int) -> int:
-        """Return how many sequences of so many blocks there are: 256 of one block, 5.6e14 of five, in PNAS's space."""
+        """Return the number of sequences of `blocks` blocks: in the space of PNAS, 256 of one and 5.6e14 of five."""
         return math.prod(self.ends(index) ** 2 for index in range(blocks))
 
     def unordered(self, blocks: int) -> int:
-        """Return how many remain where the two ends of a block have no order: 136 of one block."""
+        """Return the number of sequences if the two ends of a block have no order: 136 of one block."""
         return math.prod(self.ends(index) * (self.ends(index) + 1) // 2 for index in range(blocks))
 
     # Making cells.
 
     def one_block(self) -> Rows:
-        """Return all different cells of one block, [N, 1]."""
+        """Return all distinct cells of one block, [N, 1]."""
         return self.choices(0)[:, None]
 
     def expand(self, rows: Rows) -> Rows:
-        """Return each cell with each possible block added, [N * choices, blocks + 1]; some compute the same."""
+        """Return every cell with every possible block added, [N * choices, blocks + 1]; some are equivalent."""
         blocks = self.choices(rows.shape[1])
         children = np.empty((len(rows), len(blocks), rows.shape[1] + 1), np.uint16)
         children[:, :, :-1] = rows[:, None]
@@ -117,10 +116,10 @@ class SearchSpace:
         return np.stack([self._numbers[low, high] for low, high in ends], axis=1)
 
     def mutate(self, row: Rows, rng: np.random.Generator) -> Rows:
-        """Return a cell, [blocks], with the operation or the input of one end of one block drawn anew.
+        """Return a copy of a cell, [blocks], in which one operation or one input is replaced by another at random.
 
-        As in regularized evolution (Real et al., 2018), but without its mutation that changes nothing. A space of one
-        operation has inputs only.
+        As in regularized evolution (Real et al., 2018), but without its identity mutation. With a single operation in
+        the space, an input is replaced.
         """
         index, side = rng.integers(len(row)), rng.integers(2)
         ends = [int(table[row[index]]) for table in self._ends]
@@ -139,13 +138,13 @@ class SearchSpace:
     def _end(self, operation: Any, state: Any) -> Any:
         return operation * self.num_states + state
 
-    # Equal cells.
+    # Equivalent cells.
 
     def canonical(self, rows: Rows) -> Rows:
-        """Return, for each cell, the one row that stands for all that compute the same: as `CellSpec.canonical`.
+        """Return the canonical row of each cell, the same for all equivalent cells, as `CellSpec.canonical` does.
 
-        Blocks are placed one after the other, each time the one with the smallest number in the states as numbered so
-        far. Where two are equal, both ways are followed, and the smaller row is taken in the end.
+        Blocks are placed one by one: of those whose inputs are placed, the one with the smallest number. On a tie, both
+        orders are followed, and the smaller row is returned.
         """
         count, blocks = rows.shape
         low, high = (table[rows] for table in self._ends)
@@ -169,7 +168,7 @@ class SearchSpace:
         return done
 
     def _renumbered(self, low: NDArray[np.int16], high: NDArray[np.int16], places: NDArray[np.int16]) -> Rows:
-        """Return the blocks' numbers with other numbers of states; `_NONE` where an input has none yet."""
+        """Return the block numbers after renumbering the states; `_NONE` if an input is not placed yet."""
         ends = []
         for end in (low, high):
             operation, state = np.divmod(end, np.int16(self.num_states))
@@ -178,18 +177,18 @@ class SearchSpace:
         return np.where((ends[0] < 0) | (ends[1] < 0), np.uint16(_NONE), self._numbers[ends[0], ends[1]])
 
     def distinct(self, rows: Rows) -> NDArray[np.intp]:
-        """Return the indices of the first of all cells that compute the same, in order."""
+        """Return the indices, in order, of the first cell of each set of equivalent ones."""
         canonical = self.canonical(rows)
-        order = np.lexsort(canonical.T[::-1])  # stable: of equal cells the first comes first
+        order = np.lexsort(canonical.T[::-1])  # stable: the first of equivalent cells stays first
         ordered = canonical[order]
         new = np.ones(len(rows), bool)
         new[1:] = (ordered[1:] != ordered[:-1]).any(axis=1)
         return np.sort(order[new])
 
-    # Between rows, tokens and cells.
+    # Conversions.
 
     def tokens(self, rows: Rows) -> Tokens:
-        """Return the paper's sequence of each cell: left input, right input, left operation, right operation."""
+        """Return the cells in the paper's notation."""
         (left, left_input), (right, right_input) = (
             np.divmod(table.astype(np.uint8 if table.max() < 256 else np.int16)[rows], self.num_states)
             for table in self._ends
@@ -197,25 +196,27 @@ class SearchSpace:
         return np.stack([left_input, right_input, left, right], axis=-1).astype(np.uint8)
 
     def decode(self, row: Rows) -> CellSpec:
-        """Return the cell of one row, [blocks]."""
+        """Return one row, [blocks], as a cell."""
         names = self.operations
         return CellSpec.of((names[c], int(a), names[d], int(b)) for a, b, c, d in self.tokens(row[None])[0])
 
     def encode(self, cell: CellSpec) -> Rows:
-        """Return a cell as a row, [blocks], its blocks in their order.
+        """Return a cell as a row, [blocks], with its blocks in the same order.
 
-        Raises `SpecError` if the cell is not in the space: another operation, too many blocks, another output.
+        Raises `SpecError` if the cell is not in the space: an unknown operation, too many blocks, another output.
         """
         if len(cell.blocks) > self.blocks:
-            raise SpecError(f"the cell has {len(cell.blocks)} blocks, the space {self.blocks} at most")
+            raise SpecError(f"the cell has {len(cell.blocks)} blocks, but the space allows {self.blocks}")
         if cell != CellSpec.of(cell.blocks):
-            raise SpecError(f"the cell concatenates {cell.concat}; in the space it is what no block reads")
+            raise SpecError(
+                f"the cell concatenates {cell.concat}, but in this space a cell concatenates the blocks that none reads"
+            )
         number = {name: index for index, name in enumerate(self.operations)}
         row = np.empty(len(cell.blocks), np.uint16)
         for index, (left, left_input, right, right_input) in enumerate(cell.blocks):
             for name in (left, right):
                 if name not in number:
-                    raise SpecError(f"the space has no operation {name!r}, but {', '.join(self.operations)}")
+                    raise SpecError(f"operation {name!r} is not in the space: it has {', '.join(self.operations)}")
             ends = self._end(number[left], left_input), self._end(number[right], right_input)
             row[index] = self._numbers[ends]
         return row

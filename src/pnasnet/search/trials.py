@@ -1,4 +1,4 @@
-"""How well predictors rank random cells: the protocol of Liu et al., 2018, table 1, on the children of a journal.
+"""Evaluates predictors on random cells: the protocol of Liu et al., 2018, table 1, on the children of a journal.
 
 Each trial draws `cells` of the trained random cells of one size, fits a predictor to these alone, and measures the rank
 correlation on them, and on all trained random cells with one block more.
@@ -23,7 +23,7 @@ from .config_file import config_from_dict
 from .evaluator import Trainer
 from .journal import JOURNAL, Child, Choice, Journal
 from .observed import Observed
-from .predictors import NAMES, make_predictor, papers_ranks, rank_correlation, rank_text
+from .predictors import NAMES, fit_and_rank, make_predictor, papers_ranks, rank_text
 from .run import Workers, identity, make_evaluator
 from .session import Children
 from .space import SearchSpace
@@ -33,20 +33,20 @@ log = logging.getLogger(__name__)
 TRIALS = "predictors.json"
 """Name of the results in the folder of a search."""
 LEAST = 3
-"""Cells of each size without which there is no rank correlation to speak of."""
+"""Fewest cells of a size for a meaningful rank correlation."""
 _MISSES = 10_000
 
 
 @dataclass(frozen=True)
 class Protocol:
-    """What is measured; the defaults are the paper's. Raises `InputError` and `UnknownNameError`."""
+    """How predictors are evaluated; the defaults are the paper's. Raises `InputError` and `UnknownNameError`."""
 
     cells: int = 256
-    """K: cells to which a predictor is fitted; of one block there may be fewer."""
+    """K: cells to which a predictor is fitted; fewer if the space has fewer cells of one block."""
     pool: int = 10_000
-    """R: random cells of each size; of one block, all cells."""
+    """R: random cells of each size from two blocks up. All cells of one block are used."""
     trials: int = 20
-    """T."""
+    """T: trials with different cells."""
     predictors: tuple[str, ...] = NAMES
     seed: int = 0
 
@@ -66,10 +66,10 @@ class Trials:
     Attributes:
         predictor: its name.
         level: blocks of the cells to which it was fitted.
-        cells: how many these were in each trial.
-        unseen: how many random cells with one block more were ranked.
-        fitted, fitted_error: of the cells to which it was fitted.
-        next, next_error: of the cells with one block more.
+        cells: number of these cells in each trial.
+        unseen: number of ranked random cells with one block more.
+        fitted, fitted_error: on the cells to which it was fitted.
+        next, next_error: on the cells with one block more.
     """
 
     predictor: str
@@ -81,11 +81,6 @@ class Trials:
     next: float
     next_error: float
 
-    @property
-    def pairs(self) -> tuple[tuple[float, float], tuple[float, float]]:
-        """Mean and standard error of the fitted cells, and of those with one block more."""
-        return (self.fitted, self.fitted_error), (self.next, self.next_error)
-
 
 @dataclass(frozen=True)
 class Evaluated:
@@ -93,7 +88,7 @@ class Evaluated:
 
     Attributes:
         rows: one for each predictor and level with enough trained cells.
-        trained: by number of blocks, how many cells of the pool are trained, and how many it has.
+        trained: number of trained cells in each pool, and its size, by number of blocks.
     """
 
     rows: list[Trials]
@@ -109,15 +104,15 @@ class Evaluated:
         yield ""
         yield f"{'predictor':<14} {'blocks':>6} {'cells':>6} {'fitted':>15} {'next size':>15} {'paper':>14}"
         for row in self.rows:
-            values = (f"{rank_text(mean)} ± {rank_text(error)}" for mean, error in row.pairs)
+            fitted = f"{rank_text(row.fitted)} ± {rank_text(row.fitted_error)}"
+            after = f"{rank_text(row.next)} ± {rank_text(row.next_error)}"
             paper = " ".join(map(rank_text, papers_ranks(row.predictor, row.level) or ()))
-            fitted, after = values
             yield f"{row.predictor:<14} {row.level:>6} {row.cells:>6} {fitted:>15} {after:>15} {paper:>14}".rstrip()
 
 
 @dataclass(frozen=True)
 class Training:
-    """What is needed to train the cells that a journal lacks: as the arguments of `run.search`."""
+    """How to train the cells that a journal lacks. The fields are the arguments of `run.search`."""
 
     trainer: Trainer
     data: dict[str, object]
@@ -136,9 +131,9 @@ def evaluate_predictors(
 ) -> Evaluated:
     """Measure how well predictors rank the random cells of a search's folder, and write `predictors.json` there.
 
-    With `training`, cells of the pools that are not in the journal are trained first; the folder must hold a search of
-    the same images. This can be interrupted and resumed. Without it, only trained cells count: those of each pool up to
-    the first that is not trained, so that they remain a random sample.
+    With `training`, missing cells are trained first; the folder must hold a search on the same images. If this is
+    interrupted, repeat it to resume. Without `training`, each pool is cut at its first untrained cell, so that the
+    cells remain a random sample.
 
     Raises `InputError` for a folder without a search, a damaged journal or other images; `LockedError`; `OutputError`.
     """
@@ -160,7 +155,7 @@ def evaluate_predictors(
 
 
 def _pools(config: SearchConfig, protocol: Protocol, journal: Journal) -> dict[int, list[CellSpec]]:
-    """Return different random cells of each size, as drawn; the choices of the journal's random searches come first."""
+    """Return distinct random cells of each size, first those that the random searches in the journal chose."""
     space = config.space
     random = [choice for name in journal.searches() if name.startswith("random ") for choice in journal.chosen(name)]
     return {
@@ -187,9 +182,8 @@ def _train(
     pools: dict[int, list[CellSpec]],
     progress: Progress,
 ) -> None:
-    """Train what is missing. Sizes take turns, so that an interrupted run has about as many cells of each."""
-    longest = max(map(len, pools.values()))
-    cells = [pool[index] for index in range(longest) for pool in pools.values() if index < len(pool)]
+    """Train the missing cells. Sizes alternate, so that an interrupted run has about as many cells of each."""
+    cells = [cell for cells in itertools.zip_longest(*pools.values()) for cell in cells if cell is not None]
     evaluator = make_evaluator(training.trainer, training.workers, config.child.seed)
     children = Children(journal, evaluator, training.check, training.trainer.forget)
     try:
@@ -204,7 +198,7 @@ def _train(
 
 
 def _trained(space: SearchSpace, pool: Sequence[CellSpec], children: dict[CellSpec, Child]) -> Observed:
-    """Return the cells of a pool up to the first that is not trained, without failed ones."""
+    """Return the cells of a pool before the first untrained one, without failed ones."""
     known = [
         (cell, children[cell.canonical()]) for cell in itertools.takewhile(lambda c: c.canonical() in children, pool)
     ]
@@ -225,20 +219,9 @@ def _trials(space: SearchSpace, known: dict[int, Observed], protocol: Protocol, 
             for trial in range(protocol.trials):
                 chosen = np.random.default_rng([protocol.seed, level, trial]).permutation(counts[level])[:count]
                 sample = Observed(cells.tokens[chosen], cells.accuracies[chosen])
-                predictor = make_predictor(name, space, trial)
-                predictor.fit([sample])
-                values.append([
-                    rank_correlation(predictor.predict(each.tokens), each.accuracies) for each in (sample, unseen)
-                ])  # fmt: skip
+                values.append(fit_and_rank(make_predictor(name, space, trial), [sample], sample, unseen))
                 advance(1)
-            (fitted, after), errors = np.mean(values, 0), _standard_errors(values)
-            yield Trials(
-                name, level, count, counts[level + 1], float(fitted), errors[0], float(after), errors[1]
-            )  # fmt: skip
-
-
-def _standard_errors(values: Sequence[Sequence[float]]) -> list[float]:
-    """Return the standard error of the mean of each column; 0 for a single row."""
-    if len(values) < 2:
-        return [0.0, 0.0]
-    return [float(value) for value in np.std(values, axis=0, ddof=1) / len(values) ** 0.5]
+            fitted, after = np.mean(values, 0).tolist()
+            deviations = np.std(values, 0, ddof=1).tolist() if len(values) > 1 else [0.0, 0.0]
+            errors = [deviation / len(values) ** 0.5 for deviation in deviations]
+            yield Trials(name, level, count, counts[level + 1], fitted, errors[0], after, errors[1])
