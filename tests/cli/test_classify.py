@@ -55,7 +55,7 @@ def test_a_network_for_small_images_says_so_once(classifier: tuple[str, ...], tm
     told = [line for line in run("classify", *photos, "-m", "pnasnet_tiny").stderr.splitlines() if "larger" in line]
     assert told == [
         "pnasnet_tiny sees images of 32x32 pixels and knows 10 classes ('airplane', 'automobile', 'bird', ...): "
-        "use a larger network for photos"
+        "use pnasnet_small or a larger network for photos"
     ]
     assert "larger" not in run("classify", *photos, "-m", "pnasnet_tiny", "-q").stderr
     assert "larger" not in run("classify", *photos, *classifier).stderr

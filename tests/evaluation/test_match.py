@@ -67,6 +67,18 @@ def test_wordnet_ids_mean_nothing_to_another_models_1000_classes() -> None:
     assert "the data has 'n01440764'" in refusal(wordnet_ids(), 1000, others)
 
 
+@pytest.mark.parametrize("classes", [("n02123045", "n01443537"), ("tabby, tabby cat", "goldfish, Carassius auratus")])
+def test_some_of_imagenets_classes_by_id_and_by_lemmas(classes: tuple[str, ...]) -> None:
+    match = match_classes(classes, 3, ("goldfish", "tench", "tabby"))
+    assert match.logits.tolist() == [2, 0]
+    assert match.note == "2 matched by ImageNet's names; the model's other 1 competes"
+
+
+def test_an_imagenet_class_that_the_model_lacks_is_refused() -> None:
+    with pytest.raises(InputError, match="2 of the data's 2 classes are not among"):
+        match_classes(("n02123045", "n01443537"), 2, ("tench", "tabby"))
+
+
 def test_numbers_by_index() -> None:
     match = match_classes(["2", "0", "1"], 3, ANIMALS)
     assert match.logits.tolist() == [2, 0, 1]

@@ -1,6 +1,7 @@
 """Class names of the published classifiers."""
 
 from collections import Counter
+from collections.abc import Sequence
 from functools import cache
 from importlib.resources import files
 
@@ -14,10 +15,13 @@ def labels(kind: Labels) -> tuple[str, ...]:
     """Return the distinct names of the classes, in order of the logits.
 
     An ImageNet class is named by the first of its WordNet lemmas, or by all of them if another class has the same
-    first one. `imagenet1001` is the class "background", followed by `imagenet1000`.
+    first one. `imagenet1001` is the class "background", followed by `imagenet1000`. `tiny_imagenet` is the 200 of
+    these that Stanford's CS231n chose in 2015.
     """
     if kind == "cifar10":
         return _CIFAR10
+    if kind == "tiny_imagenet":
+        return tuple(imagenet_names(_read("tiny_imagenet_ids.txt")) or ())
     return _imagenet() if kind == "imagenet1000" else ("background", *_imagenet())
 
 
@@ -25,6 +29,20 @@ def labels(kind: Labels) -> tuple[str, ...]:
 def wordnet_ids() -> tuple[str, ...]:
     """Return the WordNet id (such as n01440764) of each of the 1000 ImageNet classes, in the order of the logits."""
     return tuple(identity for identity, _ in _table())
+
+
+def imagenet_names(classes: Sequence[str]) -> tuple[str, ...] | None:
+    """Return the names of ImageNet classes, as in `labels`, that are given by name, WordNet id, or all their lemmas.
+
+    None unless each is one of the 1000, and none is given twice.
+    """
+    known = {
+        text: name
+        for (identity, lemmas), name in zip(_table(), _imagenet(), strict=True)
+        for text in (identity, lemmas, name)
+    }
+    names = tuple(known[text] for text in classes if text in known)
+    return names if len(names) == len(set(names)) == len(classes) else None
 
 
 def _imagenet() -> tuple[str, ...]:
@@ -35,6 +53,10 @@ def _imagenet() -> tuple[str, ...]:
 
 
 def _table() -> list[tuple[str, str]]:
-    lines = files("pnasnet").joinpath("data", "imagenet_classes.tsv").read_text("utf-8").splitlines()
-    rows = [line.partition("\t") for line in lines if not line.startswith("#")]
+    rows = [line.partition("\t") for line in _read("imagenet_classes.tsv")]
     return [(identity, text) for identity, _, text in rows]
+
+
+def _read(name: str) -> list[str]:
+    lines = files("pnasnet").joinpath("data", name).read_text("utf-8").splitlines()
+    return [line for line in lines if not line.startswith("#")]

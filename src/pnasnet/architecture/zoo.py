@@ -11,7 +11,7 @@ from ..errors import UnknownNameError
 from .cells import NASNET_A_NORMAL, NASNET_A_REDUCTION, PNASNET5
 from .spec import NetworkSpec
 
-Labels = Literal["imagenet1001", "imagenet1000", "cifar10"]
+Labels = Literal["imagenet1001", "imagenet1000", "tiny_imagenet", "cifar10"]
 Signature = Literal["image_feature_vector", "image_classification"]
 
 _SLIM = "https://storage.googleapis.com/download.tensorflow.org/models/"
@@ -47,7 +47,7 @@ class PublishedWeights:
     @property
     def num_classes(self) -> int:
         """Width of the classifier: 1001 if class 0 is the background, 1000 if that row was dropped."""
-        return {"imagenet1001": 1001, "imagenet1000": 1000, "cifar10": 10}[self.labels]
+        return {"imagenet1001": 1001, "imagenet1000": 1000, "tiny_imagenet": 200, "cifar10": 10}[self.labels]
 
     @property
     def shipped(self) -> bool:
@@ -110,6 +110,14 @@ _NETWORKS = (
         NetworkSpec(
             PNASNET5, 9, 48, (32, 32), 10, stem="cifar", epsilon=1e-5, drop_path_keep=0.6, weight_decay=5e-4
         ),
+    ),
+    NamedNetwork(
+        "pnasnet_small",
+        NetworkSpec(
+            PNASNET5, 4, 96, (64, 64), 200,
+            stem_multiplier=1.0, reductions=1, weight_decay=5e-4, aux_head=False,
+        ),
+        (PublishedWeights("pnasnet_small", "this project", "package:pnasnet_small.safetensors", "tiny_imagenet"),),
     ),
     NamedNetwork(
         "pnasnet_tiny",

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from ..extract import ExtractOptions
     from ..training.machine import Machine
 
-DEFAULT_MODEL = "pnasnet_large"
+DEFAULT_MODEL = "pnasnet_small"
 """The model of commands that were given neither --model nor --weights."""
 
 Command = Callable[..., None]

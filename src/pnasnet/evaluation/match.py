@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ..architecture.labels import labels, wordnet_ids
+from ..architecture.labels import imagenet_names, labels, wordnet_ids
 from ..errors import InputError
 from ..support.text import some_of
 
@@ -50,6 +50,8 @@ def match_classes(classes: Sequence[str], num_logits: int, names: Sequence[str] 
             return _matched([ids[name] for name in classes], num_logits, "by WordNet id", offset)
         if _in_imagenet_order(classes):
             return _matched(range(offset, num_logits), num_logits, "by ImageNet's order, as their names show", offset)
+    if (ours := imagenet_names(classes)) and (theirs := imagenet_names(names or ())) and set(ours) <= set(theirs):
+        return _matched([theirs.index(name) for name in ours], num_logits, "by ImageNet's names")
     if (numbers := _numbers(classes)) is not None:
         if len(classes) == num_logits:
             return _matched(numbers, num_logits, f"by number{_ends(names)}")

@@ -10,8 +10,8 @@ from .module import Module
 
 log = logging.getLogger(__name__)
 
-_SMALL = 64
-"""Image sizes up to this show little of a photo."""
+_LARGE_ENOUGH = 64
+"""Smaller images show too little of a photo."""
 
 
 @dataclass(frozen=True)
@@ -27,12 +27,12 @@ class ModelChoice:
         """Open the model; log what it was made for if its images are small."""
         module = Module(self.model, self.weights, engine=self.engine, moving_averages=self.moving_averages)
         height, width = module.image_size
-        if max(height, width) <= _SMALL:
+        if max(height, width) < _LARGE_ENOUGH:
             classes = module.model.spec.num_classes
             names = f" ({some_of(module.labels)})" if module.labels else ""
             knows = f" and knows {counted(classes, 'class', 'classes')}{names}" if classes else ""
             log.info(
-                "%s sees images of %sx%s pixels%s: use a larger network for photos",
+                "%s sees images of %sx%s pixels%s: use pnasnet_small or a larger network for photos",
                 module.model.name, height, width, knows,
             )  # fmt: skip
         return module

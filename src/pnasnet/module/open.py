@@ -5,7 +5,7 @@ import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast, get_args
 
 from ..architecture.cells import whole_number
 from ..architecture.identify import identify
@@ -13,7 +13,7 @@ from ..architecture.labels import labels as label_names
 from ..architecture.network_file import is_network_file, read_network
 from ..architecture.plan import Plan, resolve
 from ..architecture.spec import NetworkSpec, resized
-from ..architecture.zoo import NETWORKS, PUBLISHED, Named, NamedNetwork, PublishedWeights, Signature, find_named
+from ..architecture.zoo import NETWORKS, PUBLISHED, Labels, Named, NamedNetwork, PublishedWeights, Signature, find_named
 from ..errors import CorruptWeightsError, InputError, UnknownNameError, WeightsNotFoundError
 from ..weights import AUXILIARY_HEAD, CLASSIFIER, WeightsSource, check_weights, open_weights
 from ..weights.fetch import fetch
@@ -253,8 +253,8 @@ def _labels(source: WeightsSource) -> tuple[str, ...] | None:
 
 
 def _stated_labels(text: str) -> tuple[str, ...]:
-    if text in ("imagenet1001", "imagenet1000", "cifar10"):
-        return label_names(text)
+    if text in get_args(Labels):
+        return label_names(cast(Labels, text))
     return tuple(str(name) for name in json.loads(text))
 
 
