@@ -4,7 +4,7 @@ from typing import get_args
 import pytest
 
 import pnasnet
-from pnasnet.architecture.labels import imagenet_names, labels, wordnet_ids
+from pnasnet.architecture.labels import labels, wordnet_ids
 from pnasnet.architecture.zoo import Labels, PublishedWeights
 
 TABLE = Path(pnasnet.__file__).parent / "data" / "imagenet_classes.tsv"
@@ -60,16 +60,3 @@ def test_cifar_classes() -> None:
 def test_tiny_imagenet_classes() -> None:
     names = labels("tiny_imagenet")
     assert (names[0], names[1], names[30], names[199]) == ("goldfish", "European fire salamander", "tabby", "acorn")
-
-
-def test_imagenet_classes_are_known_by_name_id_and_lemmas() -> None:
-    assert imagenet_names(["n02123045", "tench, Tinca tinca", "crane (bird)"]) == ("tabby", "tench", "crane (bird)")
-
-
-@pytest.mark.parametrize("classes", [["tabby", "my cat"], ["tabby", "n02123045"], ["crane"], ["n00000000"]])
-def test_other_names_and_names_given_twice_are_no_imagenet_classes(classes: list[str]) -> None:
-    assert imagenet_names(classes) is None
-
-
-def test_no_classes_have_no_names() -> None:
-    assert imagenet_names([]) == ()

@@ -71,12 +71,21 @@ def test_wordnet_ids_mean_nothing_to_another_models_1000_classes() -> None:
 def test_some_of_imagenets_classes_by_id_and_by_lemmas(classes: tuple[str, ...]) -> None:
     match = match_classes(classes, 3, ("goldfish", "tench", "tabby"))
     assert match.logits.tolist() == [2, 0]
-    assert match.note == "2 matched by ImageNet's names; the model's other 1 competes"
+    assert match.note == "2 matched by the first of their names; the model's other 1 competes"
 
 
-def test_an_imagenet_class_that_the_model_lacks_is_refused() -> None:
-    with pytest.raises(InputError, match="2 of the data's 2 classes are not among"):
-        match_classes(("n02123045", "n01443537"), 2, ("tench", "tabby"))
+@pytest.mark.parametrize(
+    ("classes", "names"),
+    [
+        (("n02123045", "n01443537"), ("tench", "tabby")),
+        (("cat, small", "cat, big"), ("cat", "dog")),
+        (("cat", "dog"), ("cat, small", "cat, big", "dog")),
+    ],
+    ids=["missing", "twice in the data", "twice in the model"],
+)
+def test_first_names_match_only_if_each_matches_one(classes: tuple[str, ...], names: tuple[str, ...]) -> None:
+    with pytest.raises(InputError, match="classes are not among the model's"):
+        match_classes(classes, len(names), names)
 
 
 def test_numbers_by_index() -> None:

@@ -1,7 +1,6 @@
 """Class names of the published classifiers."""
 
 from collections import Counter
-from collections.abc import Sequence
 from functools import cache
 from importlib.resources import files
 
@@ -21,7 +20,8 @@ def labels(kind: Labels) -> tuple[str, ...]:
     if kind == "cifar10":
         return _CIFAR10
     if kind == "tiny_imagenet":
-        return tuple(imagenet_names(_read("tiny_imagenet_ids.txt")) or ())
+        name_of = dict(zip(wordnet_ids(), _imagenet(), strict=True))
+        return tuple(name_of[identity] for identity in _read("tiny_imagenet_ids.txt"))
     return _imagenet() if kind == "imagenet1000" else ("background", *_imagenet())
 
 
@@ -29,20 +29,6 @@ def labels(kind: Labels) -> tuple[str, ...]:
 def wordnet_ids() -> tuple[str, ...]:
     """Return the WordNet id (such as n01440764) of each of the 1000 ImageNet classes, in the order of the logits."""
     return tuple(identity for identity, _ in _table())
-
-
-def imagenet_names(classes: Sequence[str]) -> tuple[str, ...] | None:
-    """Return the names of ImageNet classes, as in `labels`, that are given by name, WordNet id, or all their lemmas.
-
-    None unless each is one of the 1000, and none is given twice.
-    """
-    known = {
-        text: name
-        for (identity, lemmas), name in zip(_table(), _imagenet(), strict=True)
-        for text in (identity, lemmas, name)
-    }
-    names = tuple(known[text] for text in classes if text in known)
-    return names if len(names) == len(set(names)) == len(classes) else None
 
 
 def _imagenet() -> tuple[str, ...]:

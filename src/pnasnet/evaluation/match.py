@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ..architecture.labels import imagenet_names, labels, wordnet_ids
+from ..architecture.labels import labels, wordnet_ids
 from ..errors import InputError
 from ..support.text import some_of
 
@@ -50,8 +50,8 @@ def match_classes(classes: Sequence[str], num_logits: int, names: Sequence[str] 
             return _matched([ids[name] for name in classes], num_logits, "by WordNet id", offset)
         if _in_imagenet_order(classes):
             return _matched(range(offset, num_logits), num_logits, "by ImageNet's order, as their names show", offset)
-    if (ours := imagenet_names(classes)) and (theirs := imagenet_names(names or ())) and set(ours) <= set(theirs):
-        return _matched([theirs.index(name) for name in ours], num_logits, "by ImageNet's names")
+    if names and (same := _by_first_lemma(classes, names)):
+        return _matched(same, num_logits, "by the first of their names")
     if (numbers := _numbers(classes)) is not None:
         if len(classes) == num_logits:
             return _matched(numbers, num_logits, f"by number{_ends(names)}")
@@ -99,6 +99,16 @@ def _in_imagenet_order(classes: Sequence[str]) -> bool:
         return False
     same = sum(_first_lemma(one) == _first_lemma(other) for one, other in zip(classes, ours, strict=True))
     return same >= _SAME_ORDER * len(ours)
+
+
+def _by_first_lemma(classes: Sequence[str], names: Sequence[str]) -> list[int] | None:
+    """Match "goldfish, Carassius auratus" or ImageNet's n01443537 to "goldfish"; None unless each class matches one."""
+    name_of = dict(zip(wordnet_ids(), labels("imagenet1000"), strict=True))
+    ours = [_first_lemma(name_of.get(name, name)) for name in classes]
+    theirs = [_first_lemma(name) for name in names]
+    if any(theirs.count(lemma) != 1 for lemma in ours) or len(set(ours)) < len(ours):
+        return None
+    return [theirs.index(lemma) for lemma in ours]
 
 
 def _first_lemma(name: str) -> str:

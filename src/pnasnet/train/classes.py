@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from ..architecture.labels import imagenet_names, labels, wordnet_ids
+from ..architecture.labels import labels, wordnet_ids
 from ..datasets import LabelledImages
 from ..errors import InputError
 from ..evaluation.match import match_classes
@@ -24,16 +24,14 @@ def check_classes(data: LabelledImages) -> None:
 def to_logits(data: LabelledImages, num_classes: int) -> tuple[LabelledImages, str]:
     """Return the pictures with the logits as their classes, and a line that describes the mapping.
 
-    As many classes as logits keep their order. If all are ImageNet's, given by WordNet id or by all their lemmas, they
-    get ImageNet's names. 1000 classes for 1001 logits are ImageNet's after the background, as in TF-Slim: matched by
-    WordNet id or by the order of the names, otherwise in their own order from logit 1.
+    As many classes as logits keep their order. 1000 classes for 1001 logits are ImageNet's after the background, as in
+    TF-Slim: matched by WordNet id or by the order of the names, otherwise in their own order from logit 1.
 
     Raises `InputError` for any other number of classes.
     """
     count = len(data.classes)
     if count == num_classes:
-        names = imagenet_names(data.classes) or data.classes
-        return replace(data, classes=names), f"{count:,} classes, in the order of the data"
+        return data, f"{count:,} classes, in the order of the data"
     if (count, num_classes) != (1000, 1001):
         raise InputError(
             f"the data has {count:,} classes ({some_of(data.classes)}), the recipe {num_classes:,}: use a recipe file "
