@@ -7,7 +7,7 @@ from ...training.recipe import Recipe
 
 __all__ = ["NAMES", "describe_recipe", "find_recipe"]
 
-NAMES = ("imagenet_large", "imagenet_mobile", "cifar10", "cifar10_short", "pnasnet_tiny")
+NAMES = ("imagenet_large", "imagenet_mobile", "cifar10", "cifar10_short", "pnasnet_small", "pnasnet_tiny")
 """Names of the recipes, which are modules of this package."""
 
 
