@@ -124,4 +124,4 @@ def test_network_without_classifier() -> None:
 def test_weights_that_are_not_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PNASNET_OFFLINE", "1")
     monkeypatch.setenv("PNASNET_CACHE", str(tmp_path))
-    assert "pnasnet-5_large_2017_12_13" in error_of(run("classify", PHOTOS / "coffee.jpg"))
+    assert "pnasnet-5_large_2017_12_13" in error_of(run("classify", "-m", "pnasnet_large", PHOTOS / "coffee.jpg"))

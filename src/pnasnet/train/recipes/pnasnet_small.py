@@ -1,12 +1,9 @@
 """The model for photos that the package ships, on Tiny ImageNet.
 
-Commands: pnasnet train first.toml train.parquet validation.parquet -o runs/first --validate-every 3
-          pnasnet train pnasnet_small train.parquet validation.parquet -o runs/small --validate-every 3 \\
-              --weights runs/first/model.safetensors
-          where first.toml is this recipe with other stages: base = "pnasnet_small", stages = [[48, 5], [64, 1]]
+Command:  pnasnet train pnasnet_small train.parquet validation.parquet -o runs/small --validate-every 3
 Data:     Tiny ImageNet, 100,000 training and 10,000 validation images of 64x64 pixels in 200 classes.
 Hardware: two CPU cores.
-Result:   see src/pnasnet/data/pnasnet_small.md.
+Result:   48.60 % of the validation images; see src/pnasnet/data/pnasnet_small.md.
 """
 
 from ...architecture.zoo import find
@@ -14,7 +11,7 @@ from ...training.recipe import Cosine, Muon, Recipe, ShiftAndFlip
 
 RECIPE = Recipe(
     spec=find("pnasnet_small").spec,
-    stages=((48, 8), (64, 3)),
+    stages=((48, 5), (64, 1)),
     batch_size=128,
     schedule=Cosine(peak=0.05, warm_up=0.1),
     optimizer=Muon(momentum=0.9, decay=0.02, others=4.0),
