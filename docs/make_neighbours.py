@@ -1,6 +1,6 @@
-"""Draw docs/neighbours.png: each example photo, its most probable classes, and its nearest CIFAR-10 test images.
+"""Draw docs/neighbours.png: each example photo, its most probable classes, and its nearest Tiny ImageNet images.
 
-Command:  python docs/make_neighbours.py CIFAR10_TEST.parquet
+Command:  python docs/make_neighbours.py VALIDATION.parquet
 """
 
 import io
@@ -14,7 +14,7 @@ from PIL import Image, ImageDraw, ImageFont
 from pnasnet import Module
 
 HERE = Path(__file__).parent
-PHOTO, THUMB, GAP, NEIGHBOURS, SEARCHED = 180, 84, 12, 4, 2000
+PHOTO, THUMB, GAP, NEIGHBOURS, SEARCHED = 180, 84, 12, 4, 10_000
 
 
 def main() -> None:
@@ -22,7 +22,7 @@ def main() -> None:
     column = pq.read_table(sys.argv[1], columns=["image"]).column("image").combine_chunks()
     pictures = [row["bytes"] for row in column[:SEARCHED].to_pylist()]
     photos = sorted((HERE.parent / "examples" / "photos").glob("*.jpg"))
-    module = Module("pnasnet_tiny")
+    module = Module("pnasnet_small")
     known, wanted = (_unit(module.embed(sources, batch_size=100)) for sources in (pictures, photos))
     nearest = np.argsort(-wanted @ known.T, axis=1)[:, :NEIGHBOURS]
     canvas = Image.new("RGB", (4 * PHOTO + 5 * GAP, PHOTO + 2 * THUMB + 60 + 4 * GAP), "white")
