@@ -88,8 +88,8 @@ def test_recipe_of_its_own_has_the_defaults() -> None:
         ('base = "cifar10_shor"', "unknown base 'cifar10_shor': did you mean cifar10_short"),
         ("base = 3", "unknown base '3'"),
         ("batch_size = 8", "the recipe needs "),
-        ('base = "cifar10"\nbatchsize = 8', "unknown field 'batchsize': did you mean batch_size?"),
-        ('base = "cifar10"\n[schedule]\npeek = 8', "unknown field 'schedule.peek': did you mean schedule.peak"),
+        ('base = "cifar10"\nbatchsize = 8', "unknown setting 'batchsize': did you mean batch_size?"),
+        ('base = "cifar10"\n[schedule]\npeek = 8', "unknown setting 'schedule.peek': did you mean schedule.peak"),
         ('base = "cifar10"\n[spec]\ncells = 8', "a network has no field cells"),
         ('base = "cifar10"\nbatch_size = "8"', "batch_size must be a whole number, not '8'"),
         ('base = "cifar10"\nbatch_size = 8.0', "batch_size must be a whole number, not 8.0"),
@@ -97,8 +97,13 @@ def test_recipe_of_its_own_has_the_defaults() -> None:
         ('base = "cifar10"\nfreeze_batch_norm = 1', "freeze_batch_norm must be true or false, not 1"),
         ('base = "cifar10"\nlabel_smoothing = "x"', "label_smoothing must be a number, not 'x'"),
         ('base = "cifar10"\nstages = [[32, 1.5]]', "stages must be a whole number, not 1.5"),
-        ('base = "cifar10"\nstages = [32, 1]', "stages must be a list of the right length, not 32"),
-        ('base = "cifar10"\nstages = [[32, 1, 2]]', r"stages must be a list of the right length, not [32, 1, 2]"),
+        ('base = "cifar10"\nstages = [32, 1]', "stages must be a list of 2 values, not 32"),
+        ('base = "cifar10"\nstages = [[32, 1, 2]]', r"stages must be a list of 2 values, not [32, 1, 2]"),
+        ('base = "cifar10"\nclass_weights = 3', "class_weights must be a list, not 3"),
+        ('base = "cifar10"\nspek = 3', "unknown setting 'spek': did you mean spec"),
+        ("spek = 3", "unknown setting 'spek': did you mean spec"),
+        (f'base = "cifar10"\nseed = {10**30}', "seed is too large: use at most 9,007,199,254,740,992"),
+        (f'base = "cifar10"\nlabel_smoothing = {10**400}', "label_smoothing is too large"),
         ('base = "cifar10"\nstages = []', "stages must be pairs of image size and epochs"),
         ('base = "cifar10"\nschedule = "Cosine"', "schedule must be a table: write its fields below [schedule]"),
         ('base = "cifar10"\nnotes = [1]', "notes must be a table, not [1]"),
@@ -113,7 +118,7 @@ def test_recipe_of_its_own_has_the_defaults() -> None:
         ('base = "cifar10"\n[spec]\nfilters = 1e30', "filters must be a whole number, not 1e+30"),
     ],
 )
-def test_what_is_wrong_with_a_file_is_one_line(text: str, message: str) -> None:
+def test_errors_in_a_file_are_one_line(text: str, message: str) -> None:
     with pytest.raises(InputError) as caught:
         read(text)
     assert str(caught.value).startswith("mine.toml")
@@ -135,7 +140,7 @@ def test_recipe_of_a_python_file(tmp_path: Path) -> None:
             open_recipe(str(path))
 
 
-def test_files_and_names_that_are_not_there(tmp_path: Path) -> None:
+def test_missing_files_and_unknown_names(tmp_path: Path) -> None:
     for name in ("none.toml", "none.py"):
         with pytest.raises(InputError, match=f"cannot read .*{name}: No such file or directory"):
             open_recipe(str(tmp_path / name))

@@ -19,13 +19,13 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import asdict, fields, is_dataclass
 from pathlib import Path
-from types import NoneType, UnionType
-from typing import Any, get_args, get_origin, get_type_hints
+from typing import Any
 
 from ..architecture.spec import NetworkSpec
 from ..errors import InputError, PnasnetError, UnknownNameError
 from ..support.files import reading
 from ..support.text import clean
+from ..support.typed import typed
 from ..training.recipe import Cosine, CropAndFlip, Muon, Recipe, RmsProp, Sgd, ShiftAndFlip, Staircase
 from .recipes import NAMES, find_recipe
 
@@ -34,7 +34,7 @@ _KINDS: dict[str, tuple[type[Any], ...]] = {
     "optimizer": (Sgd, RmsProp, Muon),
     "augmentation": (ShiftAndFlip, CropAndFlip),
 }
-"""The tables that say their kind."""
+"""The tables with a `kind`, and the classes to choose from."""
 
 
 def open_recipe(name: str) -> Recipe:
@@ -51,7 +51,7 @@ def open_recipe(name: str) -> Recipe:
 
 
 def from_toml(content: bytes, name: str) -> Recipe:
-    """Return the recipe in a TOML file. Raises `InputError` with the file's name."""
+    """Return the recipe in a TOML file's content. Raises `InputError` with the file's name."""
     try:
         return _recipe(tomllib.loads(content.decode()))
     except (UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
@@ -71,7 +71,6 @@ def _run(path: Path) -> Recipe:
 
 
 def _recipe(table: Mapping[str, Any]) -> Recipe:
-    """Return the recipe of a TOML table."""
     values = dict(table)
     base: dict[str, Any] = {}
     if "base" in values:
@@ -79,20 +78,18 @@ def _recipe(table: Mapping[str, Any]) -> Recipe:
         if name not in NAMES:
             raise UnknownNameError.of("base", str(name), list(NAMES))
         base = _plain(find_recipe(name))
-    _check_names(Recipe, values, "")
-    for part, own in values.items():
-        if part in ("spec", *_KINDS) and not isinstance(own, Mapping):
-            raise InputError(f"{part} must be a table: write its fields below [{part}]")
-        if isinstance(own, Mapping):
-            inherited = base.get(part, {})
-            same = "kind" not in own or own["kind"] == inherited.get("kind")
-            own = {**inherited, **own} if same else own
-        base[part] = own
+    tables = {name: values.pop(name) for name in ("spec", *_KINDS) if name in values}
+    base |= typed(Recipe, values)
+    for name, own in tables.items():
+        if not isinstance(own, Mapping):
+            raise InputError(f"{name} must be a table: write its fields below [{name}]")
+        inherited = base.get(name, {})
+        same = "kind" not in own or own["kind"] == inherited.get("kind")
+        base[name] = {**inherited, **own} if same else own
     for missing in {"spec", "stages", "batch_size", "schedule"} - base.keys():
         raise InputError(f"the recipe needs {missing}; set it, or inherit it with base = NAME")
-    parts: dict[str, Any] = {name: _part(name, base.pop(name)) for name in _KINDS if name in base}
-    spec = NetworkSpec.from_dict(base.pop("spec"))
-    return Recipe(spec=spec, **parts, **_converted(Recipe, base, ""))
+    parts = {name: _part(name, base.pop(name)) for name in _KINDS if name in base}
+    return Recipe(spec=NetworkSpec.from_dict(base.pop("spec")), **parts, **base)
 
 
 def _part(name: str, table: Mapping[str, Any]) -> Any:
@@ -102,47 +99,10 @@ def _part(name: str, table: Mapping[str, Any]) -> Any:
     wanted = values.pop("kind", None)
     if wanted not in kinds:
         raise InputError(f"{name}.kind must be one of {', '.join(kinds)}, not {wanted!r}")
-    kind = kinds[wanted]
-    _check_names(kind, values, f"{name}.")
     try:
-        return kind(**_converted(kind, values, f"{name}."))
+        return kinds[wanted](**typed(kinds[wanted], values, f"{name}."))
     except TypeError as error:  # a field without a default
         raise InputError(f"{name}: {str(error).rpartition('__init__() ')[2]}") from error
-
-
-def _check_names(kind: type[Any], table: Mapping[str, Any], prefix: str) -> None:
-    known = [field.name for field in fields(kind)]
-    for name in table:
-        if name not in known:
-            raise UnknownNameError.of("field", f"{prefix}{name}", [f"{prefix}{each}" for each in known])
-
-
-def _converted(kind: type[Any], table: Mapping[str, Any], prefix: str) -> dict[str, Any]:
-    """Return the values of a table, lists as tuples. Raises `InputError` if one is not of its field's type."""
-    hints = get_type_hints(kind)
-    return {name: _value(hints[name], value, f"{prefix}{name}") for name, value in table.items()}
-
-
-def _value(hint: Any, value: Any, name: str) -> Any:
-    allowed = get_args(hint) if isinstance(hint, UnionType) else (hint,)
-    [hint] = [each for each in allowed if each is not NoneType]
-    inner = get_args(hint)
-    if get_origin(hint) is tuple and isinstance(value, list | tuple):
-        if inner[-1] is Ellipsis:
-            return tuple(_value(inner[0], each, name) for each in value)
-        if len(value) == len(inner):
-            return tuple(_value(each, item, name) for each, item in zip(inner, value, strict=True))
-    elif get_origin(hint) is dict and isinstance(value, Mapping):
-        return {str(key): _value(inner[1], each, f"{name}.{key}") for key, each in value.items()}
-    elif hint is float and type(value) in (int, float):
-        return float(value)
-    elif type(value) is hint:
-        return value
-    expected = _WORDS.get(get_origin(hint) or hint, "a list of the right length")
-    raise InputError(f"{name} must be {expected}, not {value!r}")
-
-
-_WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: "a string", dict: "a table"}
 
 
 # Writing.

@@ -1,0 +1,49 @@
+"""Plain values, as read from TOML or JSON, as the values of a dataclass's fields."""
+
+from collections.abc import Mapping
+from dataclasses import fields
+from types import NoneType
+from typing import Any, get_args, get_origin, get_type_hints
+
+from ..errors import InputError, UnknownNameError
+
+_LARGEST = 2**53
+"""Limit of numbers; larger integers overflow the libraries that they are passed to."""
+_WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: "a string", dict: "a table"}
+
+
+def typed(kind: type[Any], table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return the values of a table with the types of the fields of `kind`: lists as tuples, integers as floats.
+
+    `prefix` precedes the names in errors. Raises `UnknownNameError` for a name that is not a field, and `InputError`
+    for a value of another type.
+    """
+    known = [field.name for field in fields(kind) if field.init]
+    for name in table:
+        if name not in known:
+            raise UnknownNameError.of("setting", f"{prefix}{name}", [f"{prefix}{each}" for each in known])
+    hints = get_type_hints(kind)
+    return {name: _value(hints[name], value, f"{prefix}{name}") for name, value in table.items()}
+
+
+def _value(hint: Any, value: Any, name: str) -> Any:
+    inner = get_args(hint)
+    if NoneType in inner:
+        [hint] = [each for each in inner if each is not NoneType]
+        return None if value is None else _value(hint, value, name)  # JSON has null; TOML has not
+    if get_origin(hint) is tuple and isinstance(value, list | tuple):
+        if inner[-1] is Ellipsis:
+            return tuple(_value(inner[0], each, name) for each in value)
+        if len(value) == len(inner):
+            return tuple(_value(each, item, name) for each, item in zip(inner, value, strict=True))
+    elif get_origin(hint) is dict and isinstance(value, Mapping):
+        return {str(key): _value(inner[1], each, f"{name}.{key}") for key, each in value.items()}
+    elif type(value) is hint or (hint is float and type(value) is int):
+        if type(value) is int and abs(value) > _LARGEST:
+            raise InputError(f"{name} is too large: use at most {_LARGEST:,}")
+        return hint(value)
+    if get_origin(hint) is tuple:
+        expected = "a list" if inner[-1] is Ellipsis else f"a list of {len(inner)} values"
+    else:
+        expected = _WORDS[get_origin(hint) or hint]
+    raise InputError(f"{name} must be {expected}, not {value!r}")
