@@ -74,7 +74,7 @@ def test_a_finished_model_is_replaced_only_on_request(pictures: Path, tmp_path: 
     again = run("finetune", pictures, "-o", tmp_path, *TINY, "--balanced", "--overwrite")
     assert again.exit_code == 0
     count = len(list(pictures.rglob("*.*")))
-    assert f"reusing the features of {count} of {count} pictures" in again.stderr.splitlines()
+    assert f"reusing the features of {count} of {count} images" in again.stderr.splitlines()
     assert part.stat().st_mtime_ns == computed
 
 
@@ -178,7 +178,7 @@ def test_a_class_of_one_and_an_empty_class(tmp_path: Path) -> None:
     (data / "lonely").mkdir()
     assert "holds no pictures" in error_of(run("finetune", data, "-o", tmp_path / "model", *TINY))
     (data / "lonely" / "0.png").write_bytes(png((9, 9, 9)))
-    assert "class 'lonely' has 1 different picture" in error_of(run("finetune", data, "-o", tmp_path / "model", *TINY))
+    assert "class 'lonely' has 1 different image" in error_of(run("finetune", data, "-o", tmp_path / "model", *TINY))
 
 
 def test_names_of_classes_and_files_cannot_reach_the_terminal(tmp_path: Path) -> None:

@@ -186,7 +186,7 @@ def test_other_classes(data: Path, tmp_path: Path) -> None:
         "the data has 4 classes ('a', 'b', 'c', ...), the recipe 2: use a recipe file with [spec] num_classes = 4"
     )
     message = error_of(run("train", "tiny", data / "train", tmp_path / "more/x", *output))
-    assert message.startswith("the validation pictures have 4 classes that the training pictures lack ('a', ")
+    assert message.startswith("the validation images have 4 classes that the training images lack ('a', ")
     assert not (tmp_path / "out").exists()
 
 
@@ -215,7 +215,7 @@ def test_devices_is_a_number_or_auto(data: Path, tmp_path: Path) -> None:
 def test_too_few_images_and_unknown_recipe(tmp_path: Path) -> None:
     data = write(tmp_path / "data", 8)
     message = error_of(run("train", "pnasnet_tiny", data, "-o", tmp_path / "out", *OPTIONS))
-    assert message == "8 pictures do not fill a batch of 128: add pictures, or use a smaller batch size"
+    assert message == "8 images do not fill a batch of 128: add images, or use a smaller batch size"
     message = error_of(run("train", "pnasnet_tinny", data, "-o", tmp_path / "out", *OPTIONS))
     assert message.startswith("unknown recipe 'pnasnet_tinny': did you mean pnasnet_tiny")
     assert not (tmp_path / "out").exists()

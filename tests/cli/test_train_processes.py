@@ -65,7 +65,7 @@ def test_second_training_in_one_folder_is_refused(data: Path, tmp_path: Path, mo
     finally:
         first.kill()
         first.wait()
-    with pytest.raises(InputError, match="a training on other pictures"):  # not locked any more
+    with pytest.raises(InputError, match="a training on other images"):  # not locked any more
         train(RECIPE, "tiny", encoded(8), None, out, MACHINE)
 
 

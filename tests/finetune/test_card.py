@@ -77,24 +77,23 @@ def test_what_it_says(tmp_path: Path) -> None:
     for expected in (
         "pnasnet_tiny, fine-tuned on pets/. Its input is 32 x 48 pixels, preprocessed as `hub`",
         "\nClasses: cat, dog, owl.\n",
-        "\n| 20 test pictures | value | 95 % interval |\n|---|---|---|\n"
+        "\n| 20 test images | value | 95 % interval |\n|---|---|---|\n"
         "| top-1 | 85.00 % (17 of 20) | 63.96 to 94.76 % |\n| mean recall of the classes | 85.00 % |  |\n"
         "| top-1 of the classifier on fixed features | 80.00 % |  |\n"
         "| top-1 of always predicting the most frequent class | 50.00 % |  |\n\n",
-        "The test pictures were used neither for training nor for any choice.",
+        "The test images were used neither for training nor for any choice.",
         "\n| cat | 10 | 80.0 % | 49.0 to 94.3 % | 88.9 % |\n| dog | 10 | 90.0 % | 59.6 to 98.2 % | 81.8 % |\n",
         "| owl | 0 | – | – | – |\n",  # noqa: RUF001
         "```sh\npnasnet finetune pets/ -o model\n```",
-        "Pictures: 6 training, 6 validation, 20 test.",
-        "Of 3 strengths of the L2 term, 0.01 had the lowest loss on the validation pictures, 0.4500, "
-        "with top-1 90.00 %.",
+        "Images: 6 training, 6 validation, 20 test.",
+        "Of 3 strengths of the L2 term, 0.01 had the lowest loss on the validation images, 0.4500, with top-1 90.00 %.",
         "The whole network was then trained for 3 epochs; the validation loss was lowest, 0.2500, in epoch 3.",
-        "\n- Note: the classifier was replaced\n- Left out because unreadable: 1 picture.\n",
+        "\n- Note: the classifier was replaced\n- Left out because unreadable: 1 image.\n",
         "| seed | 7 |\n| layer decay | 0.8 |\n",
         "| features | 12.3 s |\n| classifier | 3 min 05 s |\n",
         "pnasnet classify photo.jpg --model DIR\n",
         'pnasnet.Module("DIR")',
-        "do not apply to other cameras, places or kinds of pictures",
+        "do not apply to other cameras, places or kinds of images",
     ):
         assert expected in text
     assert "license" not in text
@@ -107,8 +106,8 @@ def test_without_training_the_network(tmp_path: Path) -> None:
 
 def test_validation_pictures_are_called_so(tmp_path: Path) -> None:
     text = card(tmp_path, result(part="validation"))
-    assert "| 20 validation pictures |" in text
-    assert "There were no test pictures." in text
+    assert "| 20 validation images |" in text
+    assert "There were no test images." in text
     assert "used neither" not in text
 
 

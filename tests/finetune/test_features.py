@@ -1,4 +1,4 @@
-"""Features are computed once, kept, and reused for the same pictures, network and preprocessing alone."""
+"""Features are computed once, kept, and reused for the same images, network and preprocessing alone."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -54,7 +54,7 @@ def test_the_second_time_reads_the_folder(module: Module, tmp_path: Path) -> Non
 
 
 def test_only_new_pictures_are_extracted(module: Module, tmp_path: Path) -> None:
-    """Whatever their places are now; the same name stands for another picture where the bytes are others."""
+    """Whatever their places are now; the same name stands for another image where the bytes are others."""
     data = coloured(3)
     old = data.take([8, 0, 1, 1, 2])
     extract(module, old, tmp_path)
@@ -114,7 +114,7 @@ def test_a_full_disk(module: Module, tmp_path: Path) -> None:
 
 def test_too_little_memory(module: Module, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(finetune_features, "free_memory", lambda: 100_000)
-    message = r"the features of 9 pictures need up to 0.00014 GB of memory, but 0.0001 GB are free: use fewer pictures"
+    message = r"the features of 9 images need up to 0.00014 GB of memory, but 0.0001 GB are free: use fewer images"
     with pytest.raises(OutOfMemoryError, match=message):
         extract(module, coloured(3), tmp_path)
 
@@ -175,6 +175,6 @@ def test_unreadable_pictures_are_listed_and_tried_again(module: Module, tmp_path
 def test_a_class_that_loses_all(module: Module, tmp_path: Path) -> None:
     data = coloured(2, broken=(0, 2, 3))
     features = extract(module, data, tmp_path)
-    with pytest.raises(InputError, match=r"none of the 2 pictures of class 'green' can be read, such as green/0\.png"):
+    with pytest.raises(InputError, match=r"none of the 2 images of class 'green' can be read, such as green/0\.png"):
         features.check_classes(data)
     extract(module, coloured(2, broken=(2,)), tmp_path).check_classes(data)

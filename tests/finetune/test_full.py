@@ -89,7 +89,7 @@ def test_what_makes_it_worse_is_not_kept(
 
 
 def small_network(path: Path, classes: int) -> Path:
-    """Write a network with an auxiliary head, for pictures large enough to be cropped, with random weights."""
+    """Write a network with an auxiliary head, for images large enough to be cropped, with random weights."""
     spec = replace(
         SPEC, stem="imagenet", image_size=(72, 72), num_cells=3, reductions=2, num_classes=classes, aux_head=True
     )

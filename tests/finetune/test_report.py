@@ -1,4 +1,4 @@
-"""The report: its figures, its pictures, and that neither names nor addresses get out of hand."""
+"""The report: its figures, its images, and that neither names nor addresses get out of hand."""
 
 import base64
 import io
@@ -43,10 +43,10 @@ def report(tmp_path: Path) -> Report:
 
 def test_figures(report: Report) -> None:
     page = report(result(notes=["the classifier was replaced"], skipped=["a.jpg: damaged", "b.jpg: empty"]))
-    title = "Top-1 85.00 % (95 % interval 63.96 to 94.76 %) on 20 test pictures"
+    title = "Top-1 85.00 % (95 % interval 63.96 to 94.76 %) on 20 test images"
     assert page.text.count(title) == 2  # in the window's title and in the heading
     assert page.tables["figures"] == [
-        ["Measured on 20 test pictures", "Value", "95 % interval"],
+        ["Measured on 20 test images", "Value", "95 % interval"],
         ["top-1", "85.00 % (17 of 20)", "63.96 to 94.76 %"],
         ["mean recall of the classes", "85.00 %", ""],
         ["top-1 of always predicting the most frequent class", "50.00 %", ""],
@@ -60,13 +60,13 @@ def test_figures(report: Report) -> None:
     assert facts["Time"] == "features 12.3 s, classifier 3 min 05 s"
     assert facts["Command"] == "pnasnet finetune pets/ -o model"
     assert page.tables["table 3"] == [["seed", "7"], ["layer decay", "0.8"]]
-    for text in ("the classifier was replaced", "unreadable: 2 pictures", "a.jpg: damaged", "b.jpg: empty"):
+    for text in ("the classifier was replaced", "unreadable: 2 images", "a.jpg: damaged", "b.jpg: empty"):
         assert text in page.text
 
 
 def test_classes_lowest_recall_first(report: Report) -> None:
     assert report(result()).tables["per-class"] == [
-        ["Class", "Training pictures", "Test pictures", "Recall", "95 % interval", "Precision"],
+        ["Class", "Training images", "Test images", "Recall", "95 % interval", "Precision"],
         ["cat", "1", "10", "80.0 %", "49.0 to 94.3 %", "88.9 %"],
         ["dog", "2", "10", "90.0 %", "59.6 to 98.2 %", "81.8 %"],
         ["owl", "3", "0", "–", "–", "–"],  # noqa: RUF001
@@ -104,7 +104,7 @@ def test_no_confusions(report: Report) -> None:
     count = MATRIX_CLASSES + 1
     page = report(result([f"class {i}" for i in range(count)], np.eye(count, dtype=int).tolist()))
     assert "confusions" not in page.tables
-    assert "All pictures were classified correctly." in page.text
+    assert "All images were classified correctly." in page.text
 
 
 def test_regularization(report: Report) -> None:
@@ -217,7 +217,7 @@ def test_a_long_path_is_shown_by_its_end(report: Report) -> None:
 
 def test_many_skipped(report: Report) -> None:
     page = report(result(skipped=[f"{i}.jpg: damaged" for i in range(1200)]))
-    assert "unreadable: 1,200 pictures" in page.text
+    assert "unreadable: 1,200 images" in page.text
     assert page.text.count("jpg: damaged") == 500
     assert "700 more are in metrics.json." in page.text
 
@@ -250,16 +250,16 @@ def test_accessible(report: Report, tmp_path: Path) -> None:
 
 def test_validation_pictures_are_called_so(report: Report) -> None:
     page = report(result(part="validation"))
-    assert "on 20 validation pictures" in page.text
+    assert "on 20 validation images" in page.text
     assert "too favourable" in page.text
-    assert "Validation pictures" in page.tables["per-class"][0]
+    assert "Validation images" in page.tables["per-class"][0]
     assert "used neither for training" in report(result()).text
 
 
 def test_a_single_trial_and_no_pictures(report: Report) -> None:
     head = Head(np.zeros((4, 2), np.float32), np.zeros(2, np.float32), TRIALS[0], TRIALS[:1])
     page = report(result(("a", "b"), [[0, 0], [0, 0]], head=head, settings={}, seconds={}))
-    assert "on 0 test pictures" in page.text
+    assert "on 0 test images" in page.text
     assert len(page.tables["trials"]) == 2
 
 

@@ -1,4 +1,4 @@
-"""Transfer learning from pictures to a model's folder: what is in it, what is kept, and what goes wrong."""
+"""Transfer learning from images to a model's folder: what is in it, what is kept, and what goes wrong."""
 
 import io
 import json
@@ -125,11 +125,11 @@ def test_names_that_are_not_utf8(tmp_path: Path, caplog: pytest.LogCaptureFixtur
         assert table.column(0).to_pylist()[0] == r"r\xe9d/0.png"
     with caplog.at_level("INFO", "pnasnet"):
         finetune("pnasnet_tiny", data, folder, overwrite=True)
-    assert "reusing the features of 18 of 18 pictures" in caplog.messages
+    assert "reusing the features of 18 of 18 images" in caplog.messages
 
 
 def test_exif_orientation_is_part_of_what_the_model_asks_for(tmp_path: Path) -> None:
-    """The tuned model turns a picture as those were turned that it was tuned on."""
+    """The tuned model turns an image as those were turned that it was tuned on."""
     finetune("pnasnet_tiny", coloured(4), tmp_path, FinetuneOptions(), extract=ExtractOptions(exif=True))
     module = Module(tmp_path)
     assert module.preset == "hub+exif"
@@ -143,7 +143,7 @@ def test_exif_orientation_is_part_of_what_the_model_asks_for(tmp_path: Path) -> 
 
 
 def test_a_class_that_loses_all_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="none of the 3 pictures of class 'red' can be read"):
+    with pytest.raises(InputError, match="none of the 3 images of class 'red' can be read"):
         finetune("pnasnet_tiny", coloured(3, broken=(0, 1, 2)), tmp_path, FinetuneOptions())
     assert not (tmp_path / MODEL).exists()
 
@@ -153,7 +153,7 @@ def test_a_class_that_loses_those_to_train_on(tmp_path: Path) -> None:
     finetune("pnasnet_tiny", data, tmp_path / "first", FinetuneOptions())
     rows = pq.read_table(tmp_path / "first" / "splits.parquet").to_pylist()
     lost = next(data.names.index(row["name"]) for row in rows if row["part"] == "training")
-    with pytest.raises(InputError, match="has no readable picture to train on"):
+    with pytest.raises(InputError, match="has no readable image to train on"):
         finetune("pnasnet_tiny", coloured(2, broken=(lost,)), tmp_path / "second", FinetuneOptions())
 
 
@@ -162,7 +162,7 @@ def test_classes_without_a_picture_to_test_are_told(tmp_path: Path, few: int, wo
     kept = [index for index in range(3 * 8) if index // 8 >= few or index % 8 < 2]
     result = finetune("pnasnet_tiny", coloured(8).take(np.array(kept)), tmp_path)
     (note,) = (note for note in result.notes if note.startswith(words))
-    assert "no test picture" in note
+    assert "no test image" in note
 
 
 def test_one_class_is_no_question(tmp_path: Path) -> None:
@@ -212,7 +212,7 @@ def test_a_logger_that_is_missing_is_told_of_before_any_work(tmp_path: Path, mon
 
 
 def test_copies_of_pictures_do_not_leak(tmp_path: Path) -> None:
-    """Pictures with random labels, each copied four times: what was learnt by heart says nothing of others."""
+    """Images with random labels, each copied four times: what was learnt by heart says nothing of others."""
     rng = np.random.default_rng(0)
     files = [png(tuple(rng.integers(0, 255, 3)), seed) for seed in range(80)]
     labels = rng.integers(0, 2, 80)
@@ -221,7 +221,7 @@ def test_copies_of_pictures_do_not_leak(tmp_path: Path) -> None:
     result = finetune("pnasnet_tiny", data, tmp_path, FinetuneOptions(test=0.3))
     assert result.evaluation.images == 96
     assert 0.2 < (result.evaluation.top1.value or 0) < 0.8
-    assert "240 pictures equal others byte for byte; copies are in one part" in result.notes
+    assert "240 images equal others byte for byte; copies are in one part" in result.notes
 
 
 def test_a_moved_folder_keeps_split_and_features(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -230,7 +230,7 @@ def test_a_moved_folder_keeps_split_and_features(tmp_path: Path, caplog: pytest.
     moved = folder.rename(tmp_path / "moved")
     with caplog.at_level("INFO", "pnasnet"):
         second = finetune("pnasnet_tiny", open_dataset(moved), model, overwrite=True)
-    assert "reusing the features of 24 of 24 pictures" in caplog.messages
+    assert "reusing the features of 24 of 24 images" in caplog.messages
     assert {part: n.tolist() for part, n in first.counts.items()} == {
         part: n.tolist() for part, n in second.counts.items()
     }
@@ -255,7 +255,7 @@ def test_a_folder_of_an_earlier_version_is_refused(tmp_path: Path) -> None:
 
 
 def test_the_evaluation_is_that_of_evaluate(tmp_path: Path) -> None:
-    """The figures of the test pictures are those that the written model reaches on them."""
+    """The figures of the test images are those that the written model reaches on them."""
     data = coloured(12)
     result = finetune("pnasnet_tiny", data, tmp_path, FinetuneOptions(test=0.4, seed=3))
     parts = {row["content"]: row["part"] for row in pq.read_table(tmp_path / "splits.parquet").to_pylist()}

@@ -1,4 +1,4 @@
-"""Splits: by contents alone, by class, kept, and never without a picture to train and one to validate."""
+"""Splits: by contents alone, by class, kept, and never without an image to train and one to validate."""
 
 from dataclasses import replace
 from math import inf, nan
@@ -20,7 +20,7 @@ from tests.helpers.finetune_data import folder_of, png
 
 
 def data(*counts: int, start: int = 0) -> LabelledImages:
-    """Return so many pictures of each class; their bytes are the numbers of their class and of themselves."""
+    """Return so many images of each class; their bytes are the numbers of their class and of themselves."""
     labels = np.repeat(np.arange(len(counts)), counts)
     names = [f"pets/{label}/{index + start}.jpg" for index, label in enumerate(labels)]
     contents = [name.encode() for name in names]
@@ -75,11 +75,11 @@ def test_copies_and_conflicting_labels_are_reported(tmp_path: Path) -> None:
     pictures = data(10, 10)
     assert kept(tmp_path / "a.parquet", pictures).notes == ()
     (copies,) = kept(tmp_path / "b.parquet", pictures.take([*range(20), 3, 4])).notes
-    assert copies == "2 pictures equal others byte for byte; copies are in one part"
+    assert copies == "2 images equal others byte for byte; copies are in one part"
     contents = [b"same" if index in (0, 15) else pictures.names[index].encode() for index in range(20)]
     _, conflict = kept(tmp_path / "c.parquet", replace(pictures, read=contents.__getitem__)).notes
     assert conflict == (
-        "1 pair of equal pictures, such as pets/0/0.jpg and pets/1/15.jpg, have different classes: check their labels"
+        "1 pair of equal images, such as pets/0/0.jpg and pets/1/15.jpg, have different classes: check their labels"
     )
 
 
@@ -108,11 +108,11 @@ def test_names_within_the_data(names: list[str], within: list[str]) -> None:
     assert names_within(pictures) == within
 
 
-@pytest.mark.parametrize(("count", "words"), [(0, "has no pictures,"), (1, "has 1 different picture,")])
+@pytest.mark.parametrize(("count", "words"), [(0, "has no images,"), (1, "has 1 different image,")])
 def test_a_class_too_small_to_split(count: int, words: str) -> None:
     with pytest.raises(InputError, match=f"class 'class 1' {words} but needs one to train and one to validate"):
         parts(data(5, count))
-    with pytest.raises(InputError, match="class 'class 0' has 1 different picture,"):
+    with pytest.raises(InputError, match="class 'class 0' has 1 different image,"):
         parts(data(1, 5).take([0, 0, 0, 1, 2, 3]))
 
 
@@ -137,7 +137,7 @@ def test_a_kept_split_stays_and_new_pictures_join(tmp_path: Path) -> None:
     more = data(35, 35)
     new = [index for index, name in enumerate(more.names) if name not in fewer.names]
     third = kept(path, more)
-    assert third.notes == (f"{len(new)} pictures of 70 are new to splits.parquet and were added to the split",)
+    assert third.notes == (f"{len(new)} images of 70 are new to splits.parquet and were added to the split",)
     known = dict(zip(fewer.names, first.parts, strict=True))
     assert all(known.get(name, part) == part for name, part in zip(more.names, third.parts, strict=True))
     assert third.parts[new].tolist() == np.array(parts(more))[new].tolist()  # as the others were
@@ -190,7 +190,7 @@ def test_another_data_set_is_refused(tmp_path: Path) -> None:
     path, pictures = tmp_path / "splits.parquet", data(20, 20)
     kept(path, pictures)
     others = replace(pictures, read=lambda index: png((index, 0, 0)) if index > 5 else pictures.read(index))
-    with pytest.raises(InputError, match="the split of other pictures: 6 of its 40 pictures are in the data, and 34"):
+    with pytest.raises(InputError, match="the split of other images: 6 of its 40 images are in the data, and 34"):
         kept(path, others)
 
 

@@ -1,4 +1,4 @@
-"""Pictures for the tests of fine-tuning: noisy squares of a colour for each class."""
+"""Images for the tests of fine-tuning: noisy squares of a colour for each class."""
 
 import io
 from pathlib import Path
@@ -12,7 +12,7 @@ COLOURS = {"red": (200, 30, 30), "green": (30, 200, 30), "blue": (30, 30, 200)}
 
 
 def png(colour: tuple[int, int, int], seed: int = 0) -> bytes:
-    """Return a picture of about one colour."""
+    """Return an image of about one colour."""
     noise = np.random.default_rng(seed).integers(-30, 30, (40, 40, 3))
     buffer = io.BytesIO()
     Image.fromarray((np.array(colour) + noise).clip(0, 255).astype(np.uint8)).save(buffer, "PNG")
@@ -20,7 +20,7 @@ def png(colour: tuple[int, int, int], seed: int = 0) -> bytes:
 
 
 def coloured(count: int, *, broken: tuple[int, ...] = ()) -> LabelledImages:
-    """Return `count` pictures of each class, in memory; those at the indices `broken` are cut short."""
+    """Return `count` images of each class, in memory; those at the indices `broken` are cut short."""
     labels = np.repeat(np.arange(len(COLOURS)), count)
     names = [f"{name}/{index}.png" for name in COLOURS for index in range(count)]
     files = [png(colour, seed) for colour in COLOURS.values() for seed in range(count)]
@@ -29,7 +29,7 @@ def coloured(count: int, *, broken: tuple[int, ...] = ()) -> LabelledImages:
 
 
 def folder_of(path: Path, count: int, *, broken: tuple[str, ...] = ()) -> Path:
-    """Write the same pictures as a folder for each class, those named in `broken` cut short."""
+    """Write the same images as a folder for each class, those named in `broken` cut short."""
     data = coloured(count)
     for index, name in enumerate(data.names):
         file = path / name

@@ -26,13 +26,13 @@ HISTORY = [
 """Of which the second epoch was not validated."""
 
 CONFUSION = [[8, 2, 0], [1, 9, 0], [0, 0, 0]]
-"""17 of 20 right; the third class has no pictures."""
+"""17 of 20 right; the third class has no images."""
 
 
 def evaluation(
     classes: Sequence[str] = ("cat", "dog", "owl"), confusion: Sequence[Sequence[int]] = CONFUSION, **other: Any
 ) -> Evaluation:
-    """Return an evaluation with so many pictures by true and predicted class."""
+    """Return an evaluation with so many images by true and predicted class."""
     counts = np.array(confusion)
     tally = Tally(len(counts))
     for true, row in enumerate(counts):
@@ -106,7 +106,7 @@ def mistake(
 
 
 def jpeg(width: int = 640, height: int = 400) -> bytes:
-    """Return a picture."""
+    """Return an image."""
     out = BytesIO()
     Image.effect_mandelbrot((width, height), (-2, -1, 1, 1), 60).convert("RGB").save(out, "JPEG")
     return out.getvalue()

@@ -104,7 +104,7 @@ class FakeTrainer:
 
     def prepare(self) -> Train:
         if self.bad == "data":
-            raise InputError("no such pictures")
+            raise InputError("no such images")
         if self.bad == "disk":
             raise OSError("no disk")
 

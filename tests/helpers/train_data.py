@@ -1,4 +1,4 @@
-"""What the tests of the train room share: a tiny network's recipe, and pictures that it can learn."""
+"""What the tests of the train room share: a tiny network's recipe, and images that it can learn."""
 
 import io
 from pathlib import Path
@@ -33,7 +33,7 @@ MACHINE = Machine(accelerator="cpu")
 
 
 def stripes(count: int = 64) -> tuple[Tensor, Any]:
-    """Return pictures [count, 16, 16, 3] of horizontal (0) and vertical (1) stripes, and their labels."""
+    """Return images [count, 16, 16, 3] of horizontal (0) and vertical (1) stripes, and their labels."""
     labels = np.arange(count) % 2
     rows = (torch.arange(16) // 4 % 2 * 255).to(torch.uint8)
     two = torch.stack([rows[:, None].expand(16, 16), rows.expand(16, 16)])
@@ -51,7 +51,7 @@ def validation_pictures(count: int = 16) -> InMemory:
 def encoded(count: int = 64, bad: tuple[int, ...] = ()) -> LabelledImages:
     """Return the same as PNG files in memory; those at `bad` are none."""
     images, labels = stripes(count)
-    contents = [b"no picture" if i in bad else to_png(images[i]) for i in range(count)]
+    contents = [b"no image" if i in bad else to_png(images[i]) for i in range(count)]
     return LabelledImages([f"{i}.png" for i in range(count)], labels, ("lying", "standing"), contents.__getitem__)
 
 
@@ -62,7 +62,7 @@ def to_png(image: Tensor) -> bytes:
 
 
 def write(root: Path, count: int = 32, names: tuple[str, ...] = ("lying", "standing")) -> Path:
-    """Write the pictures of `stripes` as PNG files, in a folder for each name."""
+    """Write the images of `stripes` as PNG files, in a folder for each name."""
     images, labels = stripes(count)
     for index in range(count):
         path = root / names[labels[index]] / f"{index:03}.png"

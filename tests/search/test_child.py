@@ -1,4 +1,4 @@
-"""A child's training: the pictures that it gets, what is kept of it, and what goes on where it was ended."""
+"""A child's training: the images that it gets, what is kept of it, and what goes on where it was ended."""
 
 from dataclasses import replace
 from pathlib import Path

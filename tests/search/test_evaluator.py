@@ -57,7 +57,7 @@ def test_a_child_that_takes_too_long(seen: Path) -> None:
 def test_a_bug_is_a_failed_child_and_an_error_for_the_user_ends_the_search(seen: Path) -> None:
     (failed,) = evaluate(FakeTrainer(seen, bad="crash"), CELL, patience=Patience(retries=0))
     assert (failed.status, failed.error) == ("failed", "RuntimeError: a bug")  # type: ignore[attr-defined]
-    with pytest.raises(InputError, match="no such pictures"):
+    with pytest.raises(InputError, match="no such images"):
         evaluate(FakeTrainer(seen, bad="data"), CELL)
     with pytest.raises(InputError, match="OSError: no disk"):
         evaluate(FakeTrainer(seen, bad="disk"), CELL)

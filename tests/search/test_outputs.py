@@ -1,4 +1,4 @@
-"""What is made of a journal: curves, rank correlations, pictures of cells, networks, and the report."""
+"""What is made of a journal: curves, rank correlations, images of cells, networks, and the report."""
 
 import functools
 import json
@@ -154,8 +154,8 @@ def test_outputs(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ranks = page.tables["ranks"]
     assert len(ranks) == 1 + 6 * 2
     assert ranks[1][-2:] == ["0.970", "0.198"]  # the paper's, of the LSTM
-    assert "expects" in page.text
-    assert "so that this is extrapolated" in page.text
+    assert "the predictor expects an accuracy of" in page.text
+    assert "so this is an extrapolation" in page.text
     identities = page.values("id")
     assert len(identities) == len(set(identities))
     text = (folder / "report.html").read_text("utf-8")

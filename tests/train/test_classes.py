@@ -57,12 +57,12 @@ def test_validation_has_the_training_pictures_classes() -> None:
     found = with_classes_of(data(("owl", "cat"), (0, 1, 0)), training)
     assert found.labels.tolist() == [2, 0, 2]
     assert found.classes == training.classes
-    with pytest.raises(InputError, match=r"1 classes that the training pictures lack \('bat'; these have 'cat', 'dog'"):
+    with pytest.raises(InputError, match=r"1 classes that the training images lack \('bat'; these have 'cat', 'dog'"):
         with_classes_of(replace(training, classes=("cat", "dog", "bat")), training)
 
 
 def test_a_class_without_pictures() -> None:
     check_classes(data(("a", "b")))
-    message = r"1 of 3 classes have no pictures to train on \('b'\): add some, or remove the classes"
+    message = r"1 of 3 classes have no images to train on \('b'\): add some, or remove the classes"
     with pytest.raises(InputError, match=message):
         check_classes(data(("a", "b", "c"), (0, 2, 2)))

@@ -1,4 +1,4 @@
-"""Random changes of pictures: what they do, and how often."""
+"""Random changes of images: what they do, and how often."""
 
 import colorsys
 import itertools

@@ -1,4 +1,4 @@
-"""Batches: the same again from seed and epoch, whoever asks; every picture at most once in an epoch."""
+"""Batches: the same again from seed and epoch, whoever asks; every image at most once in an epoch."""
 
 from dataclasses import replace
 
@@ -91,7 +91,7 @@ def test_validation_from_source_is_preprocessed_as_for_inference() -> None:
 
 
 def test_too_few_pictures_and_uneven_shares() -> None:
-    with pytest.raises(InputError, match="7 pictures do not fill a batch of 8"):
+    with pytest.raises(InputError, match="7 images do not fill a batch of 8"):
         steps_per_epoch(RECIPE, 7)
     with pytest.raises(InputError, match="a batch of 8 cannot be shared evenly by 3 devices"):
         epoch_loader(RECIPE, training_pictures(), 0, devices=3)
@@ -115,7 +115,7 @@ def test_a_picture_that_has_gone_bad_is_named_once_through_a_process_too() -> No
 
 
 def one_picture(height: int, width: int) -> LabelledImages:
-    """Return a data set of one picture whose pixels tell their place: red the row, green the column, blue 9 times."""
+    """Return a data set of one image whose pixels tell their place: red the row, green the column, blue 9 times."""
     rows, columns = np.mgrid[0:height, 0:width]
     pixels = np.stack([rows * 4, columns * 4, np.full_like(rows, 90)], 2).astype(np.uint8)
     content = to_png(torch.from_numpy(pixels))
@@ -123,7 +123,7 @@ def one_picture(height: int, width: int) -> LabelledImages:
 
 
 def test_pictures_of_a_source_are_cropped_and_mirrored_as_the_recipe_says() -> None:
-    """Each is a window of the picture with the recipe's area and ratio, resized, and half of them are mirrored."""
+    """Each is a window of the image with the recipe's area and ratio, resized, and half of them are mirrored."""
     how = CropAndFlip(area=(0.3, 0.5), ratio=(0.8, 1.25), colours=False)
     pictures = FromSource(one_picture(60, 50), how)
     mirrored, areas = 0, []
@@ -159,7 +159,7 @@ def test_colours_of_a_source_are_distorted_only_if_the_recipe_says_so() -> None:
 
 
 def rng_after_the_crop(data: LabelledImages, seed: tuple[int, int]) -> np.random.Generator:
-    """Return the generator of the first picture as it is when its colours are distorted."""
+    """Return the generator of the first image as it is when its colours are distorted."""
     rng = np.random.default_rng([*seed, 0])
     random_box(60, 50, CropAndFlip(), rng)
     rng.random()

@@ -46,7 +46,7 @@ def test_a_loss_that_explodes_where_not_each_step_is_looked_at(tmp_path: Path, m
 
 
 def test_an_update_that_explodes_in_the_last_step_is_not_saved(tmp_path: Path) -> None:
-    """No loss tells of it; without pictures to validate only the weights do."""
+    """No loss tells of it; without images to validate only the weights do."""
     recipe = replace(RECIPE, stages=((16, 1),))
     network = initial_network(recipe)
 

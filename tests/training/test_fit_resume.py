@@ -117,7 +117,7 @@ def test_muon_learns_and_goes_on_after_a_stop(tmp_path: Path) -> None:
 
 
 class Worsening(InMemory):
-    """Validation pictures whose labels are swapped after a number of looks."""
+    """Validation images whose labels are swapped after a number of looks."""
 
     def after(self, good: int) -> "Worsening":
         object.__setattr__(self, "left", 2 * good)  # two batches each

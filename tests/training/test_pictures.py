@@ -1,4 +1,4 @@
-"""Pictures that cannot be read are found before the training, left out, named, and remembered."""
+"""Images that cannot be read are found before the training, left out, named, and remembered."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -70,7 +70,7 @@ def test_memory_holds_the_pictures_as_they_are() -> None:
 
 def test_pictures_that_do_not_fit_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pnasnet.training.pictures.available_memory", lambda device: 1000)
-    with pytest.raises(OutOfMemoryError, match=r"6 pictures of 16x16 need .* of memory, .* are free: train on fewer"):
+    with pytest.raises(OutOfMemoryError, match=r"6 images of 16x16 need .* of memory, .* are free: train on fewer"):
         decode_into_memory(encoded(6), (16, 16))
 
 
@@ -110,10 +110,10 @@ def test_progress_ends_the_work_by_raising() -> None:
 def test_other_pictures_in_the_folder_are_refused(tmp_path: Path) -> None:
     write_skipped(tmp_path, {"training": prepare(RECIPE, encoded(6), augmented=True).to_dict()})
     other = prepare(RECIPE, encoded(8), augmented=True).to_dict()
-    with pytest.raises(InputError, match=r"on other pictures \(6 of other names or classes, now 8\): use the same"):
+    with pytest.raises(InputError, match=r"on other images \(6 of other names or classes, now 8\): use the same"):
         write_skipped(tmp_path, {"training": other})
     relabelled = replace(encoded(6), labels=1 - encoded(6).labels)
-    with pytest.raises(InputError, match="a training on other pictures"):
+    with pytest.raises(InputError, match="a training on other images"):
         write_skipped(tmp_path, {"training": prepare(RECIPE, relabelled, augmented=True).to_dict()})
     worse = prepare(RECIPE, encoded(6, bad=(2,)), augmented=True).to_dict()
     with pytest.raises(InputError, match=r"^2\.png cannot be read now, but could when the training in .* started"):
@@ -124,5 +124,5 @@ def test_other_pictures_to_validate_in_the_folder_are_refused(tmp_path: Path) ->
     six, eight = (prepare(RECIPE, encoded(count), augmented=False).to_dict() for count in (6, 8))
     write_skipped(tmp_path, {"training": six})
     write_skipped(tmp_path, {"training": six, "validation": six})
-    with pytest.raises(InputError, match="holds a training with other pictures to validate"):
+    with pytest.raises(InputError, match="holds a training with other images to validate"):
         write_skipped(tmp_path, {"training": six, "validation": eight})

@@ -1,6 +1,6 @@
 """Transfer learning: train a classifier of your own classes on a network's features, then the whole network.
 
-pictures ─ split ─ features (once) ─ classifier ─ [whole network] ─► a folder that is a model, with card and report
+images ─ split ─ features (once) ─ classifier ─ [whole network] ─► a folder that is a model, with card and report
 """
 
 from ..training.folder import MODEL

@@ -42,12 +42,12 @@ def write_card(path: Path, result: FinetuneResult) -> None:
 def _metadata(result: FinetuneResult) -> "ModelCardData":
     """Return the metadata, with the figures as the Hub's `model-index`.
 
-    Without a licence: the base model's is known, but that of the pictures is not.
+    Without a licence: the base model's is known, but that of the images is not.
     """
     from huggingface_hub import EvalResult, ModelCardData
 
     on_hub = result.source.startswith("hf:")
-    data_set = clean(result.source.removeprefix("hf:") if on_hub else Path(result.source).name or "pictures")
+    data_set = clean(result.source.removeprefix("hf:") if on_hub else Path(result.source).name or "images")
     figures = {
         "accuracy": ("Accuracy", result.evaluation.top1.value),
         "recall": ("Mean recall of the classes", result.evaluation.balanced_accuracy),

@@ -1,4 +1,4 @@
-"""Features of labelled pictures, computed once and found again by the contents of the pictures."""
+"""Features of labelled images, computed once and found again by the contents of the images."""
 
 import time
 from collections.abc import Sequence
@@ -37,12 +37,12 @@ _MAY_DIFFER = ("pnasnet.version", "pnasnet.engine", "pnasnet.weights")
 
 @dataclass(frozen=True)
 class Features:
-    """The features of N pictures.
+    """The features of N images.
 
     Attributes:
-        vectors: [N, F] float32; zeros for pictures that could not be read.
+        vectors: [N, F] float32; zeros for images that could not be read.
         readable: [N] bool.
-        errors: a line for each picture that could not be read, in order.
+        errors: a line for each image that could not be read, in order.
         computed: how many were computed in this run.
     """
 
@@ -52,17 +52,17 @@ class Features:
     computed: int
 
     def check_classes(self, data: LabelledImages) -> None:
-        """Raise `InputError` if none of the pictures of a class can be read."""
+        """Raise `InputError` if none of the images of a class can be read."""
         left = np.bincount(data.labels[self.readable], minlength=len(data.classes))
         failed = data.labels[~self.readable]
         for label, (name, count, readable) in enumerate(zip(data.classes, data.counts(), left, strict=True)):
             if count and not readable:
                 first = self.errors[int(np.argmax(failed == label))]
-                raise InputError(f"none of the {count:,} pictures of class {name!r} can be read, such as {first}")
+                raise InputError(f"none of the {count:,} images of class {name!r} can be read, such as {first}")
 
 
 def digests(data: LabelledImages, progress: Progress = silent) -> list[bytes | None]:
-    """Return the digest of each picture's bytes; None for one that cannot be read."""
+    """Return the digest of each image's bytes; None for one that cannot be read."""
     advance = counter(progress, "reading", len(data))
     found: list[bytes | None] = []
     for index in range(len(data)):
@@ -92,16 +92,16 @@ def features_of(
     overwrite: bool = False,
     write: bool = True,
 ) -> Features:
-    """Return the features of all pictures, and keep them in the folder at `path`.
+    """Return the features of all images, and keep them in the folder at `path`.
 
-    Features that the folder holds for the same contents are reused; those of new pictures are computed and added.
+    Features that the folder holds for the same contents are reused; those of new images are computed and added.
 
     Args:
         module: the network.
-        data, contents: the pictures, and their digests as `digests` returns them.
+        data, contents: the images, and their digests as `digests` returns them.
         path: the folder, a `FeatureFolder`.
         options: preprocessing, batch size, decoders.
-        progress: receives the number of pictures done.
+        progress: receives the number of images done.
         overwrite: whether to start over if the folder is of another network or preprocessing.
         write: whether to lock the folder and add to it; otherwise it is only read.
 
@@ -140,7 +140,7 @@ def _settings(column: Column) -> dict[str, str]:
 
 
 def _fill_in(features: Features, batch: Batch, chosen: NDArray[np.intp]) -> NDArray[np.bool_]:
-    """Put a batch in the places `chosen`, and return which of its pictures could be read."""
+    """Put a batch in the places `chosen`, and return which of its images could be read."""
     good = np.array([row.error is None for row in batch.rows], bool)
     if good.any():
         features.vectors[chosen[good]] = batch.vectors
@@ -182,7 +182,7 @@ class _Added:
         return self
 
     def add(self, batch: Batch, good: NDArray[np.bool_], contents: Sequence[bytes | None]) -> None:
-        """Add the rows of the pictures that could be read."""
+        """Add the rows of the images that could be read."""
         table = self._vectors.table([batch]).append_column(_CONTENT, pa.array(contents, _CONTENT.type))
         self._pending.append(table.filter(pa.array(good)))
         if time.monotonic() - self._since >= _PART_SECONDS:
@@ -205,6 +205,6 @@ def _check_memory(count: int, length: int) -> None:
     needed, free = _COPIES * count * length * 4, free_memory()
     if free is not None and needed > free:
         raise OutOfMemoryError(
-            f"the features of {count:,} pictures need up to {gigabytes(needed)} of memory, but {gigabytes(free)} are "
-            "free: use fewer pictures, a network with fewer features, or a larger machine"
+            f"the features of {count:,} images need up to {gigabytes(needed)} of memory, but {gigabytes(free)} are "
+            "free: use fewer images, a network with fewer features, or a larger machine"
         )

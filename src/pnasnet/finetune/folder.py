@@ -77,7 +77,7 @@ def finish(folder: Path, result: FinetuneResult, read: Callable[[int], Source]) 
     Args:
         folder: the folder, with the candidate.
         result: the figures.
-        read: returns a picture of the evaluated part by its index.
+        read: returns an image of the evaluated part by its index.
 
     Raises:
         OutputError: a file cannot be written.

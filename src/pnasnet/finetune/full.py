@@ -32,7 +32,7 @@ Variables = Mapping[str, NDArray[np.float32]]
 _FINGERPRINT = "fingerprint"
 """The file that identifies the training in a folder."""
 _SMALL = 64
-"""Up to this size, pictures are shifted and mirrored in memory; larger ones are cropped at random."""
+"""Up to this size, images are shifted and mirrored in memory; larger ones are cropped at random."""
 
 
 def check_machine(machine: Machine) -> int:
@@ -87,13 +87,13 @@ def fine_tune(
     Args:
         module: the network to start from, as `trainable` returns it; trained in place.
         classifier: the variables of the classifier for the new classes.
-        sets: the pictures to train on, and those to validate with, each with their digests; all can be read. The
+        sets: the images to train on, and those to validate with, each with their digests; all can be read. The
             validation ends the training, and chooses the epoch.
         folder: for checkpoints.
         options: rates and numbers.
         machine: what it runs on.
-        preset: the preprocessing of validation pictures.
-        progress: receives the pictures decoded and the batches of each epoch. What it raises ends the training.
+        preset: the preprocessing of validation images.
+        progress: receives the images decoded and the batches of each epoch. What it raises ends the training.
 
     Raises:
         What `fit` raises.
@@ -117,7 +117,7 @@ def fingerprint(
     preset: str,
     patience: int,
 ) -> str:
-    """Return a SHA-256 in hexadecimal of everything that decides the outcome; pictures count by their contents."""
+    """Return a SHA-256 in hexadecimal of everything that decides the outcome; images count by their contents."""
     pictures = [
         [[content.hex() if content else None for content in contents], data.labels.tolist(), data.classes]
         for data, contents in sets
@@ -139,14 +139,14 @@ def claim(folder: Path, own: str) -> None:
         if folder.exists():
             if path.exists() and path.read_bytes() == own.encode():
                 return
-            log.info("%s holds a training of other pictures, weights or settings: starting over", folder)
+            log.info("%s holds a training of other images, weights or settings: starting over", folder)
             shutil.rmtree(folder)
         folder.mkdir(parents=True)
     write_text(path, own)
 
 
 def recipe_for(module: Module, options: FinetuneOptions, training: LabelledImages) -> Recipe:
-    """Return the recipe of `options` for these training pictures."""
+    """Return the recipe of `options` for these training images."""
     size, count = module.image_size[0], len(training)
     weights = class_weights(training.labels, len(training.classes)).tolist() if options.balanced else None
     steps = max(count // min(options.training_batch, count), 1) * options.epochs

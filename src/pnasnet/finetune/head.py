@@ -1,4 +1,4 @@
-"""A linear classifier on features: seconds to train, its regularization chosen by the validation pictures."""
+"""A linear classifier on features: seconds to train, its regularization chosen by the validation images."""
 
 import warnings
 from dataclasses import dataclass, field
@@ -74,7 +74,7 @@ def check_packages() -> None:
 
 
 def class_weights(labels: NDArray[np.int64], classes: int) -> Floats:
-    """Return the weight of a picture of each class [classes] that gives all classes the same total; the mean is 1."""
+    """Return the weight of an image of each class [classes] that gives all classes the same total; the mean is 1."""
     counts = np.bincount(labels, minlength=classes)
     return (len(labels) / (classes * np.maximum(counts, 1))).astype(np.float32)
 
@@ -82,7 +82,7 @@ def class_weights(labels: NDArray[np.int64], classes: int) -> Floats:
 def train_head(
     training: Labelled, validation: Labelled, classes: int, *, balanced: bool = False, progress: Progress = silent
 ) -> Head:
-    """Fit multinomial logistic regression, and choose its L2 strength by the loss on the validation pictures.
+    """Fit multinomial logistic regression, and choose its L2 strength by the loss on the validation images.
 
     Strengths are tried from strong to weak, each starting from the solution of the previous one (a regularization
     path), by scikit-learn's L-BFGS on all training features, without randomness. The path ends after two strengths in
@@ -92,7 +92,7 @@ def train_head(
         training: at least one vector of each class.
         validation: what the strength is chosen by.
         classes: the number of classes.
-        balanced: whether all classes weigh the same, whatever their numbers of pictures.
+        balanced: whether all classes weigh the same, whatever their numbers of images.
         progress: receives the number of strengths tried.
 
     Raises:
@@ -163,7 +163,7 @@ class _Path:
         own = strength / 2 if self._binary else strength
         self._model.set_params(C=1 / (own * len(self._labels)))
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ConvergenceWarning)  # the validation pictures decide
+            warnings.simplefilter("ignore", ConvergenceWarning)  # the validation images decide
             self._model.fit(self._features, self._labels)
         weights, biases = self.parameters()
         loss, _ = self._measure(self._features @ weights + biases, self._labels)

@@ -1,4 +1,4 @@
-"""The options of a fine-tuning, apart from the model and the pictures."""
+"""The options of a fine-tuning, apart from the model and the images."""
 
 import math
 import operator
@@ -20,11 +20,11 @@ class FinetuneOptions:
     """
 
     validation: float = 0.15
-    """Share of each class's pictures that choose the regularization and end the training."""
+    """Share of each class's images that choose the regularization and end the training."""
     test: float = 0.15
-    """Share of each class's pictures that only measure the result."""
+    """Share of each class's images that only measure the result."""
     balanced: bool = False
-    """Whether all classes weigh the same, in losses and in choices, whatever their numbers of pictures."""
+    """Whether all classes weigh the same, in losses and in choices, whatever their numbers of images."""
     seed: int = 0
     """Decides a new split, and all randomness."""
     full: bool = False
@@ -38,9 +38,9 @@ class FinetuneOptions:
     layer_decay: float = 0.8
     """With `full`: the learning rate of a cell relative to that of the following cell."""
     training_batch: int = 32
-    """With `full`: pictures per step."""
+    """With `full`: images per step."""
     train_batch_norm: bool = False
-    """With `full`: whether batch normalization adapts to the pictures, which few of them, or small batches, harm."""
+    """With `full`: whether batch normalization adapts to the images, which few of them, or small batches, harm."""
 
     fractions: Fractions = field(init=False)
 

@@ -22,9 +22,9 @@ MATRIX_CLASSES = 20
 """Limit of classes for a confusion matrix; more have a list of confusions."""
 
 _CONFUSIONS, _MISTAKES, _SKIPPED = 40, 24, 500
-"""Limits of rows, pictures and lines."""
+"""Limits of rows, images and lines."""
 _THUMBNAIL = 256
-"""Limit of a picture's longer side, in pixels."""
+"""Limit of an image's longer side, in pixels."""
 
 
 def check_packages() -> None:
@@ -42,7 +42,7 @@ def write_report(path: Path, result: FinetuneResult, read: Callable[[int], Sourc
     Args:
         path: the file.
         result: the figures.
-        read: returns a picture of the evaluated part by its index.
+        read: returns an image of the evaluated part by its index.
 
     Raises:
         OutputError: it cannot be written.
@@ -81,7 +81,7 @@ def _values(result: FinetuneResult, read: Callable[[int], Source]) -> dict[str, 
 
 def _title(result: FinetuneResult) -> str:
     rate = result.evaluation.top1
-    pictures = counted(rate.count, f"{result.part} picture")
+    pictures = counted(rate.count, f"{result.part} image")
     if not rate.count:
         return f"Top-1 {NOTHING} on {pictures}"
     return tight(f"Top-1 {percent(rate.value)} (95 % interval {interval(rate)}) on {pictures}")
@@ -99,7 +99,7 @@ def _regularization(result: FinetuneResult) -> Iterator[str]:
         Line("training", [(trial.strength, trial.training_loss) for trial in trials]),
         Line("validation", [(trial.strength, trial.validation_loss) for trial in trials], "two"),
     )
-    label = f"Loss against strength; of the validation pictures {chosen.validation_loss:.4f} at the chosen strength."
+    label = f"Loss against strength; of the validation images {chosen.validation_loss:.4f} at the chosen strength."
     yield draw(Chart(losses, "strength", log=True, marked=marked), label, "strength-loss")
     top1 = [Line("validation", [(trial.strength, trial.validation_top1) for trial in trials], "two")]
     label = f"Validation top-1 against strength; {percent(chosen.validation_top1)} at the chosen strength."
@@ -130,7 +130,7 @@ def _curve(history: Sequence[dict[str, float]], figure: str) -> list[tuple[float
 
 
 def _matrix(evaluation: Evaluation) -> list[list[tuple[int, float]]]:
-    """Return, for each true and predicted class, the number of pictures and their share of the true class."""
+    """Return, for each true and predicted class, the number of images and their share of the true class."""
     place = {each.label: index for index, each in enumerate(evaluation.per_class)}
     counts = np.diag([each.recall.hits for each in evaluation.per_class])
     for confusion in evaluation.confusions:
@@ -140,7 +140,7 @@ def _matrix(evaluation: Evaluation) -> list[list[tuple[int, float]]]:
 
 
 def _picture(read: Callable[[int], Source], index: int, preset: str) -> str | None:
-    """Return a picture as a data URL; None if it can no longer be decoded.
+    """Return an image as a data URL; None if it can no longer be decoded.
 
     It is turned upright only if the model's preprocessing does so: the page shows what the network saw.
     """

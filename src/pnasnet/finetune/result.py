@@ -20,17 +20,17 @@ class FinetuneResult:
     Attributes:
         base: the name of the model that it started from.
         base_weights: the origin of that model's weights.
-        source: the pictures, as the user named them.
+        source: the images, as the user named them.
         command: the command that repeats the run.
         classes: the names of the classes.
-        counts: the number of pictures of each class, [C] int64, by part (training, validation, test).
+        counts: the number of images of each class, [C] int64, by part (training, validation, test).
         head: the classifier on fixed features, and how its regularization was chosen.
-        evaluation: of the written model, on the test pictures; on the validation pictures if there are no others.
+        evaluation: of the written model, on the test images; on the validation images if there are no others.
         part: "test" or "validation", the part that `evaluation` is of.
-        head_top1: the top-1 of the classifier on fixed features, on the same pictures.
+        head_top1: the top-1 of the classifier on fixed features, on the same images.
         tuned: whether the whole network was trained and kept, instead of the classifier alone.
         history: the figures of each epoch of training the whole network; empty without it.
-        skipped: the pictures that could not be read, a line each.
+        skipped: the images that could not be read, a line each.
         notes: sentences about the choices made, such as a classifier that was replaced.
         settings: the options, by name.
         seconds: the duration of each stage.
@@ -86,14 +86,14 @@ class FinetuneResult:
     def worth(self) -> str:
         """Return a sentence on how far the figures can be trusted."""
         if self.part == "test":
-            return "The test pictures were used neither for training nor for any choice."
+            return "The test images were used neither for training nor for any choice."
         return (
-            "There were no test pictures. The figures are those of the validation pictures, which the classifier was "
+            "There were no test images. The figures are those of the validation images, which the classifier was "
             "chosen by, so they are too favourable."
         )
 
     def worst_first(self) -> list[ClassFigures]:
-        """Return the classes by recall, the lowest first; those without pictures come last."""
+        """Return the classes by recall, the lowest first; those without images come last."""
         return sorted(self.evaluation.per_class, key=lambda each: (each.recall.value is None, each.recall.value or 0.0))
 
     def best_epoch(self) -> dict[str, float] | None:

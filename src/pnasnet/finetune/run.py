@@ -1,4 +1,4 @@
-"""Transfer learning from pictures to a model's folder: split, features, classifier, network, report."""
+"""Transfer learning from images to a model's folder: split, features, classifier, network, report."""
 
 import logging
 import shutil
@@ -56,12 +56,12 @@ def finetune(
 ) -> FinetuneResult:
     """Train a classifier of your own classes on a model's features, and write the new model to `folder`.
 
-    The features of all pictures are computed once, and a linear classifier is trained on them; with `options.full`,
+    The features of all images are computed once, and a linear classifier is trained on them; with `options.full`,
     then the whole network. `model.safetensors`, a model like any other, is written last. Choices are logged as INFO.
 
     Args:
         model: what to start from, as for `Module`.
-        data: the pictures and their classes.
+        data: the images and their classes.
         folder: the folder to write; an interrupted run in it is resumed.
         options: shares, seed, rates.
         weights: other weights than the published ones.
@@ -69,11 +69,11 @@ def finetune(
         engine: how the engine runs that computes features.
         machine: what training the whole network runs on.
         overwrite: whether to replace a finished model; its split and features are kept.
-        progress: receives pictures read, features, strengths and batches. What it raises ends the run.
-        source, command: the user's name of the pictures, and the command that repeats the run, for the card.
+        progress: receives images read, features, strengths and batches. What it raises ends the run.
+        source, command: the user's name of the images, and the command that repeats the run, for the card.
 
     Raises:
-        InputError: a class has too few pictures, or none that can be read; or the folder has a split of other pictures.
+        InputError: a class has too few images, or none that can be read; or the folder has a split of other images.
         OutputError: the folder holds a finished model or other files, or cannot be written. LockedError: it is in use.
         MissingExtraError: a package of the extra `finetune`, or with `full` of `train`, is not installed.
     """
@@ -99,7 +99,7 @@ def _with_preset(extract: ExtractOptions, module: Module) -> ExtractOptions:
 
 @dataclass
 class _Run:
-    """The pictures of a run, by part, with their features; and what is noted of it."""
+    """The images of a run, by part, with their features; and what is noted of it."""
 
     module: Module
     engine: EngineOptions
@@ -118,7 +118,7 @@ class _Run:
     notes: list[str] = field(default_factory=list)
 
     def prepare(self, progress: Progress, *, overwrite: bool) -> None:
-        """Split the pictures, compute their features or reuse those in the folder, and drop unreadable pictures."""
+        """Split the images, compute their features or reuse those in the folder, and drop unreadable images."""
         with self.timed("features"):
             contents = digests(self.data, progress)
             fractions, seed = self.options.fractions, self.options.seed
@@ -137,7 +137,7 @@ class _Run:
             self.note(text)
         if features.computed < len(self.data):
             reused = len(self.data) - features.computed
-            log.info("reusing the features of %s of %s pictures", f"{reused:,}", f"{len(self.data):,}")
+            log.info("reusing the features of %s of %s images", f"{reused:,}", f"{len(self.data):,}")
         features.check_classes(self.data)
         readable = np.flatnonzero(features.readable)
         self.split = replace(split, parts=split.parts[readable])
@@ -169,11 +169,11 @@ class _Run:
             log.info("%s", text)
 
     def indices(self, part: str) -> NDArray[np.int64]:
-        """Return the pictures of a part."""
+        """Return the images of a part."""
         return np.flatnonzero(self.split.parts == part)
 
     def pictures(self, part: str) -> LabelledImages:
-        """Return the pictures of a part with their classes."""
+        """Return the images of a part with their classes."""
         return self.data.take(self.indices(part))
 
     def labelled(self, part: str) -> Labelled:
@@ -182,23 +182,23 @@ class _Run:
         return Labelled(self.vectors[chosen], self.data.labels[chosen])
 
     def check_parts(self) -> None:
-        """Raise `InputError` if a class has no picture to train on, or no picture is left to validate."""
+        """Raise `InputError` if a class has no image to train on, or no image is left to validate."""
         for name, count in zip(self.data.classes, self.pictures("training").counts(), strict=True):
             if not count:
-                raise InputError(f"class {name!r} has no readable picture to train on: add some")
+                raise InputError(f"class {name!r} has no readable image to train on: add some")
         if not len(self.indices("validation")):
-            raise InputError("no validation picture can be read: repair or add pictures")
+            raise InputError("no validation image can be read: repair or add images")
 
     def unmeasured(self) -> str | None:
-        """Return a sentence about classes without pictures to measure; None if all have some."""
+        """Return a sentence about classes without images to measure; None if all have some."""
         counts = self.pictures(self.measured).counts()
         names = [name for name, count in zip(self.data.classes, counts, strict=True) if not count]
         if not names:
             return None
         if len(names) == 1:
-            return f"class {names[0]!r} has no {self.measured} picture, so its accuracy is not measured"
+            return f"class {names[0]!r} has no {self.measured} image, so its accuracy is not measured"
         return (
-            f"{len(names):,} classes, such as {names[0]!r}, have no {self.measured} picture, so their accuracy is not "
+            f"{len(names):,} classes, such as {names[0]!r}, have no {self.measured} image, so their accuracy is not "
             "measured"
         )
 

@@ -1,7 +1,7 @@
-"""Which pictures train, validate and test: decided by their contents, and kept.
+"""Which images train, validate and test: decided by their contents, and kept.
 
-A picture's part does not depend on its path, so a data set that is moved, renamed or reordered keeps its split, and
-copies of a picture are never in two parts.
+An image's part does not depend on its path, so a data set that is moved, renamed or reordered keeps its split, and
+copies of an image are never in two parts.
 """
 
 import hashlib
@@ -27,7 +27,7 @@ _MADE = ("pnasnet.validation", "pnasnet.test", "pnasnet.seed")
 
 @dataclass(frozen=True)
 class Fractions:
-    """The shares of each class's pictures that validate and test; at least one picture of each class trains."""
+    """The shares of each class's images that validate and test; at least one image of each class trains."""
 
     validation: float = 0.15
     test: float = 0.15
@@ -42,10 +42,10 @@ class Fractions:
 
 @dataclass(frozen=True)
 class Split:
-    """The part of each picture, and how it was decided.
+    """The part of each image, and how it was decided.
 
     Attributes:
-        parts: the part of each picture, [N] of `PARTS`.
+        parts: the part of each image, [N] of `PARTS`.
         fractions: the shares of the split.
         seed: its seed.
         notes: sentences about it for the user.
@@ -60,19 +60,19 @@ class Split:
 def split(
     data: LabelledImages, contents: Sequence[bytes | None], fractions: Fractions, seed: int = 0
 ) -> NDArray[np.str_]:
-    """Return the part of each picture, [N] of `PARTS`; equal contents have equal parts, in any order.
+    """Return the part of each image, [N] of `PARTS`; equal contents have equal parts, in any order.
 
     Within a class, contents are ordered by a hash; the first ones test, the next validate, the others train. A class
-    of two different pictures has none to test. Equal pictures in several classes count for the first of these classes.
+    of two different images has none to test. Equal images in several classes count for the first of these classes.
 
     Args:
-        data: the pictures.
-        contents: the digest of each picture's bytes; None for one that cannot be read, which goes by its name.
-        fractions: the shares of each class's different pictures.
+        data: the images.
+        contents: the digest of each image's bytes; None for one that cannot be read, which goes by its name.
+        fractions: the shares of each class's different images.
         seed: decides the order.
 
     Raises:
-        InputError: a class has fewer than two different pictures: one to train and one to validate.
+        InputError: a class has fewer than two different images: one to train and one to validate.
     """
     keys = _keys(data, contents)
     class_of: dict[bytes, int] = {}
@@ -84,8 +84,8 @@ def split(
     part_of: dict[bytes, str] = {}
     for name, own in zip(data.classes, members, strict=True):
         if len(own) < 2:
-            has = counted(len(own), "different picture") if own else "no pictures"
-            raise InputError(f"class {name!r} has {has}, but needs one to train and one to validate: add pictures")
+            has = counted(len(own), "different image") if own else "no images"
+            raise InputError(f"class {name!r} has {has}, but needs one to train and one to validate: add images")
         test, validation = _sizes(len(own), fractions)
         for place, key in enumerate(sorted(own, key=lambda key: _hash(seed, key))):
             part_of[key] = "test" if place < test else "validation" if place < test + validation else "training"
@@ -93,7 +93,7 @@ def split(
 
 
 def _sizes(count: int, fractions: Fractions) -> tuple[int, int]:
-    """Return how many of a class's pictures test and validate."""
+    """Return how many of a class's images test and validate."""
     validation = min(max(round(count * fractions.validation), 1), count - 1)
     wanted = max(round(count * fractions.test), 1) if fractions.test else 0
     return min(wanted, count - validation - 1), validation
@@ -109,7 +109,7 @@ def _keys(data: LabelledImages, contents: Sequence[bytes | None]) -> list[bytes]
 
 
 def names_within(data: LabelledImages) -> list[str]:
-    """Return the names of the pictures below the folder that all of them share."""
+    """Return the names of the images below the folder that all of them share."""
     names = [utf8(str(name)) for name in data.names]
     first, last = min(names, default=""), max(names, default="")
     shared = next((i for i, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), min(len(first), len(last)))
@@ -124,7 +124,7 @@ def kept_split(
     fractions: Fractions,
     seed: int = 0,
 ) -> Split:
-    """Return the split that `path` holds, with new pictures added to it by its own shares and seed.
+    """Return the split that `path` holds, with new images added to it by its own shares and seed.
 
     `fractions` and `seed` are for a new file. The file is not written if nothing is new.
 
@@ -155,7 +155,7 @@ def kept_split(
 
 
 def _copies(data: LabelledImages, keys: Sequence[bytes]) -> tuple[str, ...]:
-    """Return sentences about pictures with equal bytes, and about those of them in several classes."""
+    """Return sentences about images with equal bytes, and about those of them in several classes."""
     first: dict[bytes, int] = {}
     copies, conflicts = 0, list[str]()
     for index, key in enumerate(keys):
@@ -163,10 +163,10 @@ def _copies(data: LabelledImages, keys: Sequence[bytes]) -> tuple[str, ...]:
         copies += other != index
         if data.labels[other] != data.labels[index]:
             conflicts.append(f"{data.names[other]} and {data.names[index]}")
-    notes = [f"{counted(copies, 'picture')} equal others byte for byte; copies are in one part"] if copies else []
+    notes = [f"{counted(copies, 'image')} equal others byte for byte; copies are in one part"] if copies else []
     if conflicts:
         notes.append(
-            f"{counted(len(conflicts), 'pair')} of equal pictures, such as {conflicts[0]}, have different classes: "
+            f"{counted(len(conflicts), 'pair')} of equal images, such as {conflicts[0]}, have different classes: "
             "check their labels"
         )
     return tuple(notes)
@@ -184,12 +184,12 @@ def _changes(
     new = len(here) - found
     if new > found and 2 * found < len(part_of):
         raise InputError(
-            f"{path} holds the split of other pictures: {found:,} of its {len(part_of):,} pictures are in the data, "
+            f"{path} holds the split of other images: {found:,} of its {len(part_of):,} images are in the data, "
             f"and {new:,} in the data are unknown. Choose another folder, or remove the file to split anew"
         )
     notes = []
     if new:
-        notes.append(f"{counted(new, 'picture')} of {len(here):,} are new to {path.name} and were added to the split")
+        notes.append(f"{counted(new, 'image')} of {len(here):,} are new to {path.name} and were added to the split")
     if wanted != made:
         (fractions, seed), name = made, path.name
         notes.append(

@@ -1,5 +1,5 @@
 """Training from scratch or from given weights, by recipes.
 
-recipe ─┬─ pictures ─ batches ─ epochs ─┐
+recipe ─┬─ images ─ batches ─ epochs ─┐
         └─ network, its sizes ─ task ───┴─ fit (Lightning) ─ run ─► model.safetensors
 """

@@ -1,4 +1,4 @@
-"""Maps the classes of labelled pictures to the logits of a network."""
+"""Maps the classes of labelled images to the logits of a network."""
 
 from dataclasses import replace
 
@@ -12,17 +12,17 @@ from ..support.text import some_of
 
 
 def check_classes(data: LabelledImages) -> None:
-    """Raise `InputError` if a class has no pictures: a network would only learn never to predict it."""
+    """Raise `InputError` if a class has no images: a network would only learn never to predict it."""
     empty = [name for name, count in zip(data.classes, data.counts(), strict=True) if not count]
     if empty:
         raise InputError(
-            f"{len(empty):,} of {len(data.classes):,} classes have no pictures to train on ({some_of(empty)}): "
+            f"{len(empty):,} of {len(data.classes):,} classes have no images to train on ({some_of(empty)}): "
             "add some, or remove the classes"
         )
 
 
 def to_logits(data: LabelledImages, num_classes: int) -> tuple[LabelledImages, str]:
-    """Return the pictures with the logits as their classes, and a line that describes the mapping.
+    """Return the images with the logits as their classes, and a line that describes the mapping.
 
     As many classes as logits keep their order. 1000 classes for 1001 logits are ImageNet's after the background, as in
     TF-Slim: matched by WordNet id or by the order of the names, otherwise in their own order from logit 1.
@@ -49,15 +49,15 @@ def to_logits(data: LabelledImages, num_classes: int) -> tuple[LabelledImages, s
 
 
 def with_classes_of(data: LabelledImages, training: LabelledImages) -> LabelledImages:
-    """Return validation pictures with the classes of the training pictures, matched by name.
+    """Return validation images with the classes of the training images, matched by name.
 
-    Raises `InputError` if they have a class that the training pictures lack.
+    Raises `InputError` if they have a class that the training images lack.
     """
     number = {name: index for index, name in enumerate(training.classes)}
     missing = [name for name in data.classes if name not in number]
     if missing:
         raise InputError(
-            f"the validation pictures have {len(missing)} classes that the training pictures lack ({some_of(missing)}; "
+            f"the validation images have {len(missing)} classes that the training images lack ({some_of(missing)}; "
             f"these have {some_of(training.classes)}): use the same classes for both"
         )
     numbers = np.array([number[name] for name in data.classes], np.int64)

@@ -1,4 +1,4 @@
-"""A whole training: from a recipe and labelled pictures to a file with weights."""
+"""A whole training: from a recipe and labelled images to a file with weights."""
 
 import logging
 import time
@@ -36,9 +36,9 @@ class Trained:
     Attributes:
         path: the file with the averaged weights.
         fitted: the network and the figures of each epoch.
-        skipped: the pictures that cannot be read.
-        pictures: number of pictures, including these.
-        seconds: duration of this run, from the first picture; earlier, interrupted runs are not included.
+        skipped: the images that cannot be read.
+        pictures: number of images, including these.
+        seconds: duration of this run, from the first image; earlier, interrupted runs are not included.
     """
 
     path: Path
@@ -54,7 +54,7 @@ class Trained:
 
     @property
     def validation_top1(self) -> float | None:
-        """Share of correct answers after the last epoch; None without validation pictures."""
+        """Share of correct answers after the last epoch; None without validation images."""
         return self.fitted.history[-1].get("validation_top1")
 
 
@@ -96,15 +96,15 @@ def train(
     Args:
         recipe: decides the outcome.
         name: name of the model.
-        training: the pictures to learn from. Those that cannot be read are left out.
-        validation: pictures to validate with after each epoch; their classes are among the training pictures'.
+        training: the images to learn from. Those that cannot be read are left out.
+        validation: images to validate with after each epoch; their classes are among the training images'.
         folder: output folder: `model.safetensors` at the end, `skipped.json`, checkpoints and figures.
         machine: what the training runs on.
         first: the weights to start from, as returned by `begin_from`; None for random weights.
-        progress: receives the pictures decoded and the batches of each epoch. What it raises ends the training.
+        progress: receives the images decoded and the batches of each epoch. What it raises ends the training.
 
     Raises:
-        InputError: `first` or the classes do not fit the recipe, a class has no readable pictures, or as in `fit`.
+        InputError: `first` or the classes do not fit the recipe, a class has no readable images, or as in `fit`.
         LockedError: another training writes to the folder. OutputError: something cannot be written.
     """
     started, folder = time.monotonic(), Path(folder)
@@ -160,7 +160,7 @@ def _first_network(recipe: Recipe, first: Model | None, classes: tuple[str, ...]
 def _prepare(
     recipe: Recipe, training: LabelledImages, validation: LabelledImages | None, folder: Path, progress: Progress
 ) -> dict[str, Prepared]:
-    """Return the pictures of each set, and record in the folder which are left out."""
+    """Return the images of each set, and record in the folder which are left out."""
     known = read_skipped(folder)
     data = {"training": training, **({"validation": validation} if validation is not None else {})}
     sets = {

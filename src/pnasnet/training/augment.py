@@ -1,4 +1,4 @@
-"""Random changes of training pictures. All randomness comes from the generators passed in."""
+"""Random changes of training images. All randomness comes from the generators passed in."""
 
 import math
 from collections.abc import Sequence
@@ -87,7 +87,7 @@ def _resize(images: Tensor, size: int) -> Tensor:
 
 
 def crop_and_flip(pixels: NDArray[np.uint8], size: int, how: CropAndFlip, rng: np.random.Generator) -> Pixels:
-    """Return a random crop of a picture at `size`, mirrored at random, with distorted colours.
+    """Return a random crop of an image at `size`, mirrored at random, with distorted colours.
 
     Args:
         pixels: uint8 [H, W, 3].
@@ -108,9 +108,9 @@ def crop_and_flip(pixels: NDArray[np.uint8], size: int, how: CropAndFlip, rng: n
 
 
 def random_box(height: int, width: int, how: CropAndFlip, rng: np.random.Generator) -> tuple[int, int, int, int]:
-    """Return top, left, height and width of a random box within the ranges, or the whole picture if none is found.
+    """Return top, left, height and width of a random box within the ranges, or the whole image if none is found.
 
-    As TensorFlow's `sample_distorted_bounding_box` with the whole picture as the object.
+    As TensorFlow's `sample_distorted_bounding_box` with the whole image as the object.
     """
     for _ in range(_ATTEMPTS):
         area = rng.uniform(*how.area) * height * width

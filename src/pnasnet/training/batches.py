@@ -22,7 +22,7 @@ from .augment import Moves, crop_and_flip
 from .recipe import CropAndFlip, Recipe, ShiftAndFlip
 
 Batch = tuple[Tensor, Tensor]
-"""Images [B, height, width, 3] float32 in [0, 1], labels [B] int64; -1 marks a picture that is not counted."""
+"""Images [B, height, width, 3] float32 in [0, 1], labels [B] int64; -1 marks an image that is not counted."""
 
 Ints = NDArray[np.int64]
 
@@ -32,26 +32,26 @@ class Pictures(Protocol):
 
     @property
     def labels(self) -> Ints:
-        """The labels of all pictures, [N] int64."""
+        """The labels of all images, [N] int64."""
         ...
 
     @property
     def decoded(self) -> bool:
-        """Whether the pictures are in memory, so that no processes are needed to decode them."""
+        """Whether the images are in memory, so that no processes are needed to decode them."""
         ...
 
     def batch(self, indices: Ints, size: int, seed: Sequence[int], share: slice = slice(None)) -> Batch:
-        """Return one device's `share` of the batch of the pictures at `indices`.
+        """Return one device's `share` of the batch of the images at `indices`.
 
         Random changes depend on `seed`, `indices` and the position in the whole batch, not on the share. Raises
-        `ImageError` if a picture cannot be read.
+        `ImageError` if an image cannot be read.
         """
         ...
 
 
 @dataclass(frozen=True)
 class InMemory:
-    """Pictures in memory, decoded once: uint8 [N, height, width, 3]."""
+    """Images in memory, decoded once: uint8 [N, height, width, 3]."""
 
     images: Tensor
     labels: Ints
@@ -59,7 +59,7 @@ class InMemory:
     decoded: bool = True
 
     def batch(self, indices: Ints, size: int, seed: Sequence[int], share: slice = slice(None)) -> Batch:
-        """Return a batch; without augmentation, at the pictures' own size."""
+        """Return a batch; without augmentation, at the images' own size."""
         own = indices[share]
         images, labels = self.images[torch.from_numpy(own)], torch.from_numpy(self.labels[own])
         if self.augmentation is None:
@@ -71,7 +71,7 @@ class InMemory:
 
 @dataclass(frozen=True)
 class FromSource:
-    """Pictures that are decoded each time they are needed."""
+    """Images that are decoded each time they are needed."""
 
     data: LabelledImages
     augmentation: CropAndFlip | None
@@ -122,13 +122,13 @@ class _Epoch(Dataset[Any]):
 
 
 def steps_per_epoch(recipe: Recipe, count: int) -> int:
-    """Return the number of whole batches of `count` pictures. Each epoch leaves out other pictures, at random.
+    """Return the number of whole batches of `count` images. Each epoch leaves out other images, at random.
 
     Raises `InputError` if there is not one batch.
     """
     if count < recipe.batch_size:
         raise InputError(
-            f"{count} pictures do not fill a batch of {recipe.batch_size}: add pictures, or use a smaller batch size"
+            f"{count} images do not fill a batch of {recipe.batch_size}: add images, or use a smaller batch size"
         )
     return count // recipe.batch_size
 
@@ -147,7 +147,7 @@ def epoch_loader(
 
     Args:
         recipe: the batch size, the seed and the image size of each epoch.
-        pictures: the source.
+        pictures: the source of the images.
         epoch: number of the epoch, from 0.
         rank: number of the device, from 0.
         devices: number of devices that share each batch.
@@ -180,9 +180,9 @@ def epoch_loader(
 def evaluation_loader(
     recipe: Recipe, pictures: Pictures, *, rank: int = 0, devices: int = 1, parts: int = 1, **options: Any
 ) -> DataLoader[Any]:
-    """Return all pictures once, in order and at the recipe's own image size, for one of several devices.
+    """Return all images once, in order and at the recipe's own image size, for one of several devices.
 
-    All devices get the same number of batches of the same sizes, since they wait for each other. Pictures that only
+    All devices get the same number of batches of the same sizes, since they wait for each other. Images that only
     fill the last batches are labelled -1.
     """
     share = max(recipe.batch_size // (devices * parts), 1)

@@ -1,4 +1,4 @@
-"""The pictures of a training as a Lightning data module: a new loader for each epoch."""
+"""The images of a training as a Lightning data module: a new loader for each epoch."""
 
 import signal
 from typing import Any
@@ -12,7 +12,7 @@ from .recipe import Recipe
 
 
 class RecipeData(pl.LightningDataModule):
-    """Training and validation pictures, in the order and at the sizes of a recipe."""
+    """Training and validation images, in the order and at the sizes of a recipe."""
 
     def __init__(self, recipe: Recipe, training: Pictures, validation: Pictures | None, machine: Machine) -> None:
         super().__init__()
@@ -26,13 +26,13 @@ class RecipeData(pl.LightningDataModule):
         return epoch_loader(self._recipe, self._training, epoch, **self._options(self._training))
 
     def val_dataloader(self) -> DataLoader[Any] | list[Any]:
-        """Return the validation pictures."""
+        """Return the validation images."""
         if self._validation is None:
             return []
         return evaluation_loader(self._recipe, self._validation, **self._options(self._validation))
 
     def on_before_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
-        """Raise an error of the processes that decode pictures."""
+        """Raise an error of the processes that decode images."""
         if isinstance(batch, Exception):
             raise batch
         return batch

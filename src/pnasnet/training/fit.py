@@ -95,18 +95,18 @@ def fit(
     Args:
         recipe: decides the outcome.
         network: the network with its first weights; it is trained in place.
-        training: the pictures to learn from.
-        validation: pictures to validate with after each epoch.
+        training: the images to learn from.
+        validation: images to validate with after each epoch.
         folder: where checkpoints and figures go.
         machine: what the training runs on.
         patience: number of validations without a lower loss after which to stop and keep the best epoch's weights.
-            Ignored without validation pictures.
+            Ignored without validation images.
         progress: receives the batches of each epoch. What it raises ends the training.
 
     Raises:
         DivergedError: the loss is not finite.
         InputError: the folder holds another recipe's training, or the machine has no such devices.
-        OutOfMemoryError: the batch does not fit the memory. ImageError: a picture can no longer be read.
+        OutOfMemoryError: the batch does not fit the memory. ImageError: an image can no longer be read.
         MissingExtraError: the package of one of the machine's loggers is not installed.
         OutputError: a checkpoint cannot be written.
         KeyboardInterrupt: the user interrupted the training. The same call resumes it after its last whole epoch.
@@ -211,7 +211,7 @@ def _errors(recipe: Recipe) -> Iterator[None]:
         if not str(error).startswith("DataLoader worker"):
             raise
         raise OutOfMemoryError(
-            "a process that decodes pictures has died, most likely from lack of memory: use fewer (--workers)"
+            "a process that decodes images has died, most likely from lack of memory: use fewer (--workers)"
         ) from error
 
 

@@ -1,4 +1,4 @@
-"""A training's folder: its recipe, its pictures, its checkpoints, and the figures of its epochs."""
+"""A training's folder: its recipe, its images, its checkpoints, and the figures of its epochs."""
 
 import csv
 import json
@@ -68,10 +68,10 @@ def read_skipped(folder: Path) -> dict[str, Any]:
 
 
 def write_skipped(folder: Path, sets: dict[str, dict[str, Any]]) -> None:
-    """Record the pictures of each set, and which of them are left out.
+    """Record the images of each set, and which of them are left out.
 
     `sets` holds `Prepared.to_dict()` of `training`, and of `validation` if there is one. Raises `InputError` if the
-    folder's training had other pictures, and `OutputError`.
+    folder's training had other images, and `OutputError`.
     """
     before = read_skipped(folder)
     for name, own in sets.items():
@@ -82,10 +82,10 @@ def write_skipped(folder: Path, sets: dict[str, dict[str, Any]]) -> None:
 
 def _check_same(folder: Path, purpose: str, known: dict[str, Any], own: dict[str, Any]) -> None:
     if known.get("sha256") != own["sha256"]:
-        what = "a training on other pictures" if purpose == "training" else "a training with other pictures to validate"
+        what = "a training on other images" if purpose == "training" else "a training with other images to validate"
         raise InputError(
             f"{folder} holds {what} ({known['pictures']:,} of other names or classes, now {own['pictures']:,}): "
-            "use the same pictures, or choose another folder"
+            "use the same images, or choose another folder"
         )
     if known["skipped"].keys() != own["skipped"].keys():
         name = min(known["skipped"].keys() ^ own["skipped"].keys())

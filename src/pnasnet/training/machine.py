@@ -39,7 +39,7 @@ class Machine:
     parts: int = 1
     """Number of parts in which a device computes its share of a batch, one after the other, to save memory."""
     workers: int | None = None
-    """Processes per device that decode pictures; None for all processors, 0 to decode in the training process."""
+    """Processes per device that decode images; None for all processors, 0 to decode in the training process."""
     validate_every: int = 1
     """Epochs between two validations. The last epoch is always validated."""
     loggers: tuple[Any, ...] = ()

@@ -1,4 +1,4 @@
-"""From labelled pictures to a source of batches. Pictures that cannot be read are left out."""
+"""From labelled images to a source of batches. Images that cannot be read are left out."""
 
 import hashlib
 import json
@@ -23,18 +23,18 @@ from .memory import available_memory
 from .recipe import Recipe, ShiftAndFlip
 
 Skipped = dict[str, str]
-"""Names of pictures that were left out, and why."""
+"""Names of images that were left out, and why."""
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """Pictures to train on or to validate with.
+    """Images to train on or to validate with.
 
     Attributes:
-        pictures: the pictures that can be read.
+        pictures: the images that can be read.
         skipped: the others.
-        sha256: SHA-256 of the names and classes of all pictures, in order. It identifies the set.
-        count: number of pictures, including those left out.
+        sha256: SHA-256 of the names and classes of all images, in order. It identifies the set.
+        count: number of images, including those left out.
     """
 
     pictures: Pictures
@@ -56,21 +56,21 @@ def prepare(
     known: dict[str, Any] | None = None,
     progress: Progress = silent,
 ) -> Prepared:
-    """Return the source of batches for a recipe's augmentation, without the pictures that cannot be read.
+    """Return the source of batches for a recipe's augmentation, without the images that cannot be read.
 
-    For `ShiftAndFlip`, pictures are decoded into memory. Otherwise each is decoded once to find those that cannot be.
+    For `ShiftAndFlip`, images are decoded into memory. Otherwise each is decoded once to find those that cannot be.
 
     Args:
         recipe: its augmentation and image size.
-        data: the pictures.
+        data: the images.
         augmented: whether to change them at random.
         preset: the preprocessing.
-        known: `to_dict()` of an earlier run. If it is of the same pictures, they are not checked again.
-        progress: receives the number of decoded pictures. What it raises ends the work.
+        known: `to_dict()` of an earlier run. If it is of the same images, they are not checked again.
+        progress: receives the number of decoded images. What it raises ends the work.
 
     Raises:
-        InputError: a class has lost all its pictures.
-        OutOfMemoryError: the decoded pictures do not fit the memory.
+        InputError: a class has lost all its images.
+        OutOfMemoryError: the decoded images do not fit the memory.
     """
     listed = [list(map(str, data.names)), data.labels.tolist(), data.classes]
     sha256 = hashlib.sha256(json.dumps(listed).encode()).hexdigest()
@@ -95,20 +95,20 @@ def decode_into_memory(
     *,
     advance: Callable[[int], object] = lambda pictures: None,
 ) -> tuple[Tensor, LabelledImages, Skipped]:
-    """Decode all pictures, and resize them to `size`, height and width, as the preset does. `advance` counts them.
+    """Decode all images, and resize them to `size`, height and width, as the preset does. `advance` counts them.
 
     Returns:
-        uint8 [N, height, width, 3]; the readable pictures; the names of the others, and why they cannot be read.
+        uint8 [N, height, width, 3]; the readable images; the names of the others, and why they cannot be read.
 
     Raises:
-        InputError: a class has lost all its pictures.
-        OutOfMemoryError: the decoded pictures do not fit the memory.
+        InputError: a class has lost all its images.
+        OutOfMemoryError: the decoded images do not fit the memory.
     """
     needed, free = len(data) * size[0] * size[1] * 3, available_memory(torch.device("cpu"))
     if free is not None and needed > free:
         raise OutOfMemoryError(
-            f"{len(data):,} pictures of {size[0]}x{size[1]} need {gigabytes(needed)} of memory, {gigabytes(free)} are "
-            "free: train on fewer, or use a recipe with CropAndFlip, which decodes pictures when they are needed"
+            f"{len(data):,} images of {size[0]}x{size[1]} need {gigabytes(needed)} of memory, {gigabytes(free)} are "
+            "free: train on fewer, or use a recipe with CropAndFlip, which decodes images when they are needed"
         )
 
     def to_size(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -84,9 +84,9 @@ class Muon:
 
 @dataclass(frozen=True)
 class ShiftAndFlip:
-    """For small pictures: random mirroring, shifts of up to `shift` pixels, and a grey square of side `cutout`.
+    """For small images: random mirroring, shifts of up to `shift` pixels, and a grey square of side `cutout`.
 
-    All pictures are decoded once, at the recipe's image size, and kept in memory. A `cutout` of 0 is none; its source
+    All images are decoded once, at the recipe's image size, and kept in memory. A `cutout` of 0 is none; its source
     is DeVries and Taylor, 2017.
     """
 
@@ -96,11 +96,11 @@ class ShiftAndFlip:
 
 @dataclass(frozen=True)
 class CropAndFlip:
-    """For photos: a random crop resized to the image size, random mirroring, and distorted colours.
+    """For larger images: a random crop resized to the image size, random mirroring, and distorted colours.
 
-    As in TF-Slim's `inception_preprocessing.preprocess_for_train`: the crop covers `area` of the picture, its ratio of
+    As in TF-Slim's `inception_preprocessing.preprocess_for_train`: the crop covers `area` of the image, its ratio of
     width to height is in `ratio`; brightness changes by up to 32/255, saturation and contrast by a factor from 0.5 to
-    1.5, hue by up to 0.2 of a circle. Pictures are decoded when they are needed.
+    1.5, hue by up to 0.2 of a circle. Images are decoded when they are needed.
     """
 
     area: tuple[float, float] = (0.05, 1.0)

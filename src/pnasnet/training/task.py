@@ -45,7 +45,7 @@ class ClassifierTask(pl.LightningModule):
         self._steps = steps_per_epoch
         weights = torch.tensor(recipe.class_weights) if recipe.class_weights else None
         self.register_buffer("class_weights", weights, persistent=False)
-        self._counted = torch.zeros(0)  # in validation: sum of losses; correct answers and pictures of each class
+        self._counted = torch.zeros(0)  # in validation: sum of losses; correct answers and images of each class
         self._optimizer_decays = isinstance(recipe.optimizer, Muon)
         self._sizes = NetworkSizes(network, freeze_batch_norm=recipe.freeze_batch_norm)
         network.set_batch_norm_momentum(recipe.batch_norm_momentum)
@@ -64,7 +64,7 @@ class ClassifierTask(pl.LightningModule):
         Seeding each epoch is not enough: Lightning and DataLoader draw random numbers of their own.
         """
         # Rank 0 must differ from no rank: trailing zeros do not change a seed, and the first three numbers seed the
-        # changes to the batch's pictures.
+        # changes to the batch's images.
         torch.manual_seed(seed_of(self.recipe.seed, self.current_epoch, index, 1 + self.global_rank))
 
     # Steps.
@@ -123,7 +123,7 @@ class ClassifierTask(pl.LightningModule):
         self._counted = torch.zeros(1 + 2 * self.recipe.spec.num_classes, device=self.device)
 
     def validation_step(self, batch: Batch, index: int) -> None:
-        """Count the correct answers of the averaged weights, and sum the losses. Pictures labelled -1 do not count."""
+        """Count the correct answers of the averaged weights, and sum the losses. Images labelled -1 do not count."""
         images, labels = batch
         logits = self.network(images, ("Logits",))["Logits"].float()
         losses = functional.cross_entropy(logits, labels, self.class_weights, ignore_index=-1, reduction="sum")
@@ -132,7 +132,7 @@ class ClassifierTask(pl.LightningModule):
         self._counted += torch.cat([losses.detach()[None], hits.sum(0), pictures.sum(0)])
 
     def on_validation_epoch_end(self) -> None:
-        """Log the means over all devices; Lightning's own would round the number of pictures per device."""
+        """Log the means over all devices; Lightning's own would round the number of images per device."""
         counted = self.trainer.strategy.reduce(self._counted, reduce_op="sum")
         assert isinstance(counted, Tensor)
         losses, (hits, count) = counted[0], counted[1:].reshape(2, -1)
