@@ -1,8 +1,9 @@
-"""The commands of docs/transfer-learning.md do what the page says, on a tenth of the pictures."""
+"""The commands of docs/transfer-learning.md do what the page says, on a tenth of the images."""
 
 import io
 import re
 import shlex
+import textwrap
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -21,7 +22,7 @@ SHARES = {"animals": slice(0, 30), "more_animals": slice(30, 40)}
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Where the page begins: pictures of five classes."""
+    """Return a folder with the images of the page's example, in five classes."""
     classes, rows = labels("cifar10"), pq.read_table(IMAGES).to_pylist()
     for name in ("bird", "cat", "deer", "dog", "frog"):
         own = [row["image"]["bytes"] for row in rows if classes[row["label"]] == name]
@@ -47,8 +48,18 @@ def test_the_three_commands(folder: Path) -> None:
     assert (folder / "model/report.html").exists()
 
 
+def test_labels_in_a_table(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    paths = sorted(Path("animals").rglob("*.jpg"))
+    Path("labels.csv").write_text("path,label\n" + "".join(f"{path},{path.parent.name}\n" for path in paths))
+    (code,) = (
+        each for each in re.findall(r"```python\n(.*?)```", PAGE.read_text("utf-8"), re.DOTALL) if "labels=" in each
+    )
+    exec(textwrap.dedent(code), {})
+    assert float(capsys.readouterr().out) > 0.5
+
+
 def shape(lines: list[str]) -> list[str]:
-    """Return lines without what depends on pictures, machine and time."""
+    """Return lines without what depends on images, machine and time."""
     names = "|".join(("airplane", "automobile", *labels("cifar10")[2:]))
     without_paths = [re.sub(r"(?<=^animals/)\S+", "PATH", line) for line in lines]
     plain = [re.sub(rf"\b({names})\b", "CLASS", re.sub(r"[\d.,]+", "0", line)) for line in without_paths]

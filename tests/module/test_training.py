@@ -1,6 +1,7 @@
 """Modules to train: modes, gradients, and what their calls leave as it was; and engines closed during calls."""
 
 import logging
+import pickle
 import threading
 from pathlib import Path
 from typing import Any
@@ -160,3 +161,30 @@ def test_an_engine_that_its_user_closed_is_created_again() -> None:
         pass
     assert engine.closed
     assert module(IMAGES.numpy()).shape == (4, 960)
+
+
+def test_labels_of_a_new_classifier_are_exported(tmp_path: Path) -> None:
+    module = trainable(num_classes=2, labels=["cat", "dog"])
+    assert module.labels == ("cat", "dog")
+    module.export(tmp_path / "mine.safetensors")
+    opened = Module(tmp_path / "mine.safetensors")
+    assert [name for name, _ in opened.classify([PHOTO])[0]] in (["cat", "dog"], ["dog", "cat"])
+    assert pickle.loads(pickle.dumps(module)).labels == ("cat", "dog")
+
+
+def test_a_classifier_for_other_labels_starts_at_random() -> None:
+    names = [f"class {index}" for index in range(10)]
+    options: list[dict[str, Any]] = [{}, {"labels": names}, {"labels": names, "num_classes": 10}]
+    own, kept, new = (trainable(**each).variables for each in options)
+    weights = "final_layer/FC/weights"
+    np.testing.assert_array_equal(own[weights], kept[weights])
+    assert not np.allclose(own[weights], new[weights])
+    assert trainable(labels=names).labels == tuple(names)
+
+
+def test_labels_that_are_not_one_different_name_for_each_class() -> None:
+    for labels in ("ab", ["a", "a"], ["a", 1]):
+        with pytest.raises(InputError, match="labels must be different names, one for each class"):
+            trainable(num_classes=2, labels=labels)
+    with pytest.raises(InputError, match="3 labels do not fit 10 classes: pass one for each, or num_classes"):
+        Module("pnasnet_tiny", labels=["a", "b", "c"])

@@ -6,12 +6,15 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field, replace
+from os import PathLike
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..datasets import LabelledImages
+from ..datasets.given import label_images
 from ..engines import EngineOptions
 from ..errors import InputError
 from ..evaluation import Tally, evaluate_logits
@@ -41,10 +44,11 @@ Floats = NDArray[np.float32]
 
 def finetune(
     model: ModelName,
-    data: LabelledImages,
-    folder: Path,
+    data: Any,
+    folder: str | PathLike[str],
     options: FinetuneOptions | None = None,
     *,
+    labels: Any = None,
     weights: WeightsName | None = None,
     extract: ExtractOptions = DEFAULTS,
     engine: EngineOptions | None = None,
@@ -61,9 +65,10 @@ def finetune(
 
     Args:
         model: what to start from, as for `Module`.
-        data: the images and their classes.
+        data: labelled images, as `open_dataset` returns them; or with `labels`, images as for `label_images`.
         folder: the folder to write; an interrupted run in it is resumed.
         options: shares, seed, rates.
+        labels: the class of each image, in the same order or as a mapping from paths; see `label_images`.
         weights: other weights than the published ones.
         extract: preprocessing, batch size, decoders.
         engine: how the engine runs that computes features.
@@ -77,7 +82,11 @@ def finetune(
         OutputError: the folder holds a finished model or other files, or cannot be written. LockedError: it is in use.
         MissingExtraError: a package of the extra `finetune`, or with `full` of `train`, is not installed.
     """
-    options = options or FinetuneOptions()
+    options, folder = options or FinetuneOptions(), Path(folder)
+    if labels is not None:
+        data = label_images(data, labels)
+    elif not isinstance(data, LabelledImages):
+        raise InputError("the images have no labels: pass labels, or open them with pnasnet.datasets.open_dataset")
     rank = check_start(data, folder, options, machine)
     with locked(folder) if rank == 0 else nullcontext():  # the other devices' processes only read
         if not overwrite:

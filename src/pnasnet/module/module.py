@@ -13,7 +13,7 @@ from ..engines import Engine, EngineOptions
 from ..errors import InputError, UnknownNameError, WeightsMismatchError
 from ..weights import write_weights
 from .backends import Backend, Call, InferenceBackend, TrainingBackend, TrainingOptions
-from .open import ModelName, WeightsName, is_path, metadata, open_model
+from .open import ModelName, WeightsName, is_path, metadata, open_model, with_labels
 from .pictures import Pictures, as_list, to_input
 from .signatures import Signatures, TensorInfo
 
@@ -47,6 +47,8 @@ class Module:
         image_size: height and width; None for the network's own.
         num_classes: width of a new classifier, for training. A classifier of this width in the weights is kept,
             with its labels.
+        labels: names of the classes, instead of those of the weights. If a new classifier has other labels than that
+            of the weights, it starts at random.
         batch_norm_momentum: share of the old value in each update of a moving average.
         freeze_batch_norm: whether batch normalization uses its moving averages in training mode too, and does not
             update them; its scales and offsets stay trainable.
@@ -71,6 +73,7 @@ class Module:
         threads: int | None = None,
         image_size: tuple[int, int] | None = None,
         num_classes: int | None = None,
+        labels: Sequence[str] | None = None,
         batch_norm_momentum: float = 0.99,
         freeze_batch_norm: bool = False,
         moving_averages: bool | None = None,
@@ -98,6 +101,8 @@ class Module:
             moving_averages=moving_averages,
             offline=offline,
         )
+        if labels is not None:
+            self.model = with_labels(self.model, labels, new=num_classes is not None)
         self._signatures = Signatures.of(self.model, training=training.train, new_classes=num_classes is not None)
         self._backend: Backend
         if is_network:

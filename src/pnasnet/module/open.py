@@ -2,7 +2,7 @@
 
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast, get_args
@@ -136,6 +136,21 @@ def open_model(
     names = check_weights(found.source.shapes, expected, origin=found.origin, optional=optional)
     signature = (named.signature if named else None) or _stated_signature(found.source)
     return Model(found.name, plan, found.source, names, found.origin, labels, found.preset, found.named, signature)
+
+
+def with_labels(model: Model, labels: Sequence[str], *, new: bool) -> Model:
+    """Return a model with other class names; a `new` classifier that the weights have for other classes is not read.
+
+    Raises `InputError` if they are not different names, one for each class.
+    """
+    names, count = tuple(labels), model.spec.num_classes
+    if isinstance(labels, str) or len(set(names)) < len(names) or not all(isinstance(name, str) for name in names):
+        raise InputError("labels must be different names, one for each class")
+    if len(names) != (count or 0):
+        raise InputError(f"{len(names):,} labels do not fit {count or 0:,} classes: pass one for each, or num_classes")
+    others = new and model.labels != names
+    variables = [name for name in model.variables if not (others and name.startswith((CLASSIFIER, AUXILIARY_HEAD)))]
+    return replace(model, labels=names, variables=tuple(variables))
 
 
 def _find(model: ModelName, weights: WeightsName | None, how: _How) -> tuple[Named | None, _Found]:
