@@ -53,9 +53,9 @@ def check_start(data: LabelledImages, folder: Path, options: FinetuneOptions, ma
     return rank
 
 
-def check_finished(folder: Path) -> None:
-    """Raise `OutputError` if the folder holds a finished model."""
-    if (folder / MODEL).exists():
+def check_finished(folder: Path, *, overwrite: bool) -> None:
+    """Raise `OutputError` if the folder holds a finished model that is not to be overwritten."""
+    if not overwrite and (folder / MODEL).exists():
         raise OutputError(
             f"{folder} holds a finished model: choose another folder, or pass --overwrite (overwrite=True)"
         )

@@ -60,8 +60,8 @@ def finetune(
 ) -> FinetuneResult:
     """Train a classifier of your own classes on a model's features, and write the new model to `folder`.
 
-    The features of all images are computed once, and a linear classifier is trained on them; with `options.full`,
-    then the whole network. `model.safetensors`, a model like any other, is written last. Choices are logged as INFO.
+    A linear classifier is trained on the features of all images and, with `options.full`, then the whole network.
+    `model.safetensors`, a model like any other, is written last. Choices are logged as INFO.
 
     Args:
         model: what to start from, as for `Module`.
@@ -70,8 +70,7 @@ def finetune(
         options: shares, seed, rates.
         labels: the class of each image, in the same order or as a mapping from paths; see `label_images`.
         weights: other weights than the published ones.
-        extract: preprocessing, batch size, decoders.
-        engine: how the engine runs that computes features.
+        extract, engine: how the features are computed.
         machine: what training the whole network runs on.
         overwrite: whether to replace a finished model; its split and features are kept.
         progress: receives images read, features, strengths and batches. What it raises ends the run.
@@ -82,22 +81,25 @@ def finetune(
         OutputError: the folder holds a finished model or other files, or cannot be written. LockedError: it is in use.
         MissingExtraError: a package of the extra `finetune`, or with `full` of `train`, is not installed.
     """
-    options, folder = options or FinetuneOptions(), Path(folder)
-    if labels is not None:
-        data = label_images(data, labels)
-    elif not isinstance(data, LabelledImages):
-        raise InputError("the images have no labels: pass labels, or open them with pnasnet.datasets.open_dataset")
+    options, engine, folder = options or FinetuneOptions(), engine or EngineOptions(), Path(folder)
+    data = _labelled(data, labels)
     rank = check_start(data, folder, options, machine)
     with locked(folder) if rank == 0 else nullcontext():  # the other devices' processes only read
-        if not overwrite:
-            check_finished(folder)
-        engine = engine or EngineOptions()
+        check_finished(folder, overwrite=overwrite)
         module = Module(model, weights, engine=engine)
         run = _Run(module, engine, data, folder, options, _with_preset(extract, module), rank, source, command)
         run.prepare(progress, overwrite=overwrite)
         head = _train_classifier(run, progress)
         tuned = _tune(run, head, (model, weights), machine, progress) if options.full else (head.variables(), [])
         return _finish(run, head, *tuned, progress)
+
+
+def _labelled(data: Any, labels: Any) -> LabelledImages:
+    if labels is not None:
+        return label_images(data, labels)
+    if not isinstance(data, LabelledImages):
+        raise InputError("the images have no labels: pass labels, or open them with pnasnet.datasets.open_dataset")
+    return data
 
 
 def _with_preset(extract: ExtractOptions, module: Module) -> ExtractOptions:
