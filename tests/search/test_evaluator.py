@@ -1,4 +1,4 @@
-"""Processes that train children: lost ones, slow ones, and those that cannot be."""
+"""Training children in processes: lost processes, timeouts, and children that fail."""
 
 import threading
 import time
@@ -9,7 +9,7 @@ import pytest
 
 from pnasnet.architecture.cells import CellSpec
 from pnasnet.errors import InputError, OutOfMemoryError
-from pnasnet.search.evaluator import LocalEvaluator, Patience, answer
+from pnasnet.search.evaluator import LocalEvaluator, LostError, Patience, answer, with_patience
 from pnasnet.search.journal import Child
 
 from tests.helpers.search_data import FakeTrainer, child_of
@@ -33,19 +33,19 @@ def evaluate(job: FakeTrainer, *cells: CellSpec, patience: Patience | None = Non
         evaluator.close()
 
 
-def test_a_child_whose_process_is_killed_is_begun_again(seen: Path) -> None:
+def test_a_child_whose_process_is_killed_is_retried(seen: Path) -> None:
     assert evaluate(FakeTrainer(seen, die=2), CELL, SLOW) == [child_of(CELL, tries=3), child_of(SLOW)]
     assert len(list(seen.iterdir())) == 4
 
 
-def test_at_last_it_counts_as_trained_at_chance(seen: Path) -> None:
+def test_after_the_last_attempt_it_is_recorded_at_chance(seen: Path) -> None:
     lost, fine = evaluate(FakeTrainer(seen, die=2), CELL, SLOW, patience=Patience(retries=1))
     assert (lost.status, lost.accuracy, lost.tries, lost.curve) == ("failed", 0.5, 2, ())  # type: ignore[attr-defined]
     assert lost.error == "its process died (-9)"  # type: ignore[attr-defined]
     assert fine == child_of(SLOW)
 
 
-def test_a_child_that_takes_too_long(seen: Path) -> None:
+def test_a_child_that_exceeds_the_timeout(seen: Path) -> None:
     started = time.monotonic()
     slow, fine = evaluate(FakeTrainer(seen, hang="sep5"), SLOW, CELL, patience=Patience(timeout=0.3, retries=0))
     assert (slow.status, slow.error) == ("timeout", "not done within 0.3 s")  # type: ignore[attr-defined]
@@ -54,7 +54,7 @@ def test_a_child_that_takes_too_long(seen: Path) -> None:
     assert time.monotonic() - started < 60
 
 
-def test_a_bug_is_a_failed_child_and_an_error_for_the_user_ends_the_search(seen: Path) -> None:
+def test_a_bug_fails_the_child_and_an_error_for_the_user_stops_the_search(seen: Path) -> None:
     (failed,) = evaluate(FakeTrainer(seen, bad="crash"), CELL, patience=Patience(retries=0))
     assert (failed.status, failed.error) == ("failed", "RuntimeError: a bug")  # type: ignore[attr-defined]
     with pytest.raises(InputError, match="no such images"):
@@ -63,7 +63,7 @@ def test_a_bug_is_a_failed_child_and_an_error_for_the_user_ends_the_search(seen:
         evaluate(FakeTrainer(seen, bad="disk"), CELL)
 
 
-def test_closing_ends_what_runs(seen: Path) -> None:
+def test_close_kills_running_children(seen: Path) -> None:
     evaluator = LocalEvaluator(FakeTrainer(seen, hang="sep5"), 1, Patience())
     errors = []
 
@@ -83,7 +83,7 @@ def test_closing_ends_what_runs(seen: Path) -> None:
 
 
 @pytest.mark.parametrize("values", [{"timeout": 0.0}, {"timeout": float("nan")}, {"timeout": 1e10}, {"retries": -1}])
-def test_patience_that_makes_no_sense(values: dict[str, float]) -> None:
+def test_patience_out_of_range(values: dict[str, float]) -> None:
     with pytest.raises(InputError, match=r"timeout of|retries must"):
         Patience(**values)  # type: ignore[arg-type]
 
@@ -96,12 +96,34 @@ def test_no_workers(seen: Path) -> None:
 @pytest.mark.parametrize(
     ("error", "kind"), [(OutOfMemoryError("too large"), "crashed"), (InputError("wrong"), "refused")]
 )
-def test_a_child_that_does_not_fit_the_memory_is_lost_and_not_the_end_of_the_search(
-    error: Exception, kind: str
-) -> None:
-    """It is begun again, and at last counts as failed; another error would be every child's."""
+def test_too_little_memory_fails_the_child_and_not_the_search(error: Exception, kind: str) -> None:
+    """The child is retried, and at last recorded as failed. Any other error would stop every child."""
 
     def train(cell: CellSpec, check: Callable[[], None]) -> Child:
         raise error
 
     assert answer(train, CELL, lambda: None) == (kind, str(error))
+
+
+@pytest.mark.parametrize("resumes", [True, False])
+def test_seconds_are_those_of_all_attempts(resumes: bool) -> None:
+    """An attempt that resumes the one before includes its time itself; otherwise it is added."""
+    attempts = []
+
+    def attempt(started: Callable[[], None]) -> Child:
+        attempts.append(1)
+        if len(attempts) == 2:
+            raise LostError("lost before training started")  # takes no time
+        started()
+        time.sleep(0.02)
+        if len(attempts) < 4:
+            raise LostError("lost")
+        return child_of(CELL)
+
+    child = with_patience(attempt, Patience(retries=3), 0.5, 0, resumes=resumes)
+    assert child.tries == 4
+    assert child.seconds == 2.0 if resumes else 2.04 <= child.seconds < 12
+    attempts.clear()
+    lost = with_patience(attempt, Patience(retries=2), 0.5, 0, resumes=resumes)
+    assert lost.status == "failed"
+    assert 0.04 <= lost.seconds < 10

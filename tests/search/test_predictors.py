@@ -71,10 +71,54 @@ def test_the_lstm_computes_what_torchs_does() -> None:
         torch.testing.assert_close(model.hidden(ids[None])[0], state[-1])
 
 
-def test_first_predictions_are_the_mean_accuracy() -> None:
-    model = Mlp(2, SPACE, 0.86, torch.Generator().manual_seed(0))
-    assert model.output_bias[0].item() == pytest.approx(1.8, abs=0.02)
+@pytest.mark.parametrize("network", [Lstm, Mlp])
+def test_first_predictions_are_the_mean_accuracy(network: type[Lstm] | type[Mlp]) -> None:
+    model = network(2, SPACE, 0.86, torch.Generator().manual_seed(0))
+    assert model.output_bias.tolist() == [[pytest.approx(math.log(0.86 / 0.14))]] * 2  # 1.8, as in the paper
     assert model.scores(cells(5, 2).tokens) == pytest.approx([0.86] * 5, abs=0.02)
+
+
+@pytest.mark.parametrize("network", [Lstm, Mlp])
+def test_embeddings_of_100_within_a_tenth_one_table_for_inputs_and_one_for_operations(
+    network: type[Lstm] | type[Mlp],
+) -> None:
+    model = network(5, SPACE, 0.5, torch.Generator().manual_seed(0))
+    assert model.embeddings.shape == (5, SPACE.num_states + len(SPACE.operations), 100)
+    assert 0.0999 < model.embeddings.abs().max() <= 0.1
+    assert model.embeddings.mean().abs() < 0.003  # of a uniform distribution
+    ids = model.ids(np.array([[[0, 1, 0, 1], [2, 0, 3, 0]]], np.uint8))
+    first = SPACE.num_states  # left and right share a row, an input and an operation never do
+    assert ids.tolist() == [[[0, 1, first, first + 1], [2, 0, first + 3, first]]]
+
+
+def test_the_mlp_is_the_papers() -> None:
+    """Blocks concatenate four embeddings of 100, blocks are averaged, and two hidden layers of 100 follow."""
+    model, tokens = Mlp(2, SPACE, 0.7, torch.Generator().manual_seed(0)), cells(20, 3).tokens
+    inputs, operations = model.embeddings.split([SPACE.num_states, len(SPACE.operations)], 1)
+    left, right, left_operation, right_operation = torch.from_numpy(tokens.astype(np.int64)).unbind(2)
+    expected = []
+    with torch.no_grad():
+        for member in range(2):
+            blocks = torch.cat(
+                [
+                    inputs[member][left],
+                    inputs[member][right],
+                    operations[member][left_operation],
+                    operations[member][right_operation],
+                ],
+                2,
+            )
+            assert blocks.shape == (20, 3, 400)
+            first = torch.relu(blocks.mean(1) @ model.first[member].reshape(400, 100) + model.first_bias[member])
+            second = torch.relu(first @ model.second[member] + model.second_bias[member])
+            expected.append(torch.sigmoid(second @ model.output[member] + model.output_bias[member])[:, 0])
+    np.testing.assert_allclose(model.scores(tokens), torch.stack(expected).mean(0).numpy(), atol=2e-6)
+    shapes = {name: tuple(value.shape[1:]) for name, value in model.named_parameters()}
+    assert shapes == {
+        "embeddings": (8, 100),
+        "first": (4, 100, 100), "first_bias": (1, 100), "second": (100, 100), "second_bias": (1, 100),
+        "output": (100, 1), "output_bias": (1,),
+    }  # fmt: skip
 
 
 def test_each_member_is_fitted_to_four_fifths_of_the_cells() -> None:

@@ -1,11 +1,17 @@
-"""Children as tasks of a local Ray cluster, one of whose workers is killed in the middle."""
+"""Children as tasks of a Ray cluster: killed workers, timeouts, and clusters without a suitable machine."""
 
+import logging
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
+from pnasnet.architecture.cells import CellSpec
 from pnasnet.errors import MissingExtraError
 from pnasnet.search.evaluator import Patience
 from pnasnet.search.journal import Journal
@@ -43,7 +49,7 @@ def run(folder: Path, ray_folder: str, script: str = _SEARCH) -> subprocess.Comp
 
 @pytest.mark.slow
 def test_workers_killed_in_the_middle(tmp_path: Path, ray_folder: str) -> None:
-    """The first two children kill their worker: they are begun again elsewhere, and the outcome is the same."""
+    """The first two children kill their worker. They are retried elsewhere, and the outcome is the same."""
     done = run(tmp_path, ray_folder)
     assert done.stdout == "14 14\n", done.stderr
     with Journal(tmp_path / "out/journal.sqlite", readonly=True) as journal:
@@ -53,6 +59,7 @@ def test_workers_killed_in_the_middle(tmp_path: Path, ray_folder: str) -> None:
     }
     assert sum(child.tries - 1 for child in children.values()) == 2
     assert {child.status for child in children.values()} == {"ok"}
+    assert all((child.seconds > 2.0) == (child.tries > 1) for child in children.values())  # of all attempts
     assert len(list((tmp_path / "seen").iterdir())) == 14 + 2
 
 
@@ -77,7 +84,7 @@ _ALONE = """if True:
 
 
 @pytest.mark.slow
-def test_no_cluster_and_a_child_that_takes_too_long(tmp_path: Path, ray_folder: str) -> None:
+def test_no_cluster_and_a_child_that_exceeds_the_timeout(tmp_path: Path, ray_folder: str) -> None:
     done = run(tmp_path, ray_folder, _ALONE)
     first, second = done.stdout.splitlines()
     assert first.startswith("no Ray cluster answers at 'auto' ("), done.stderr
@@ -88,3 +95,117 @@ def test_without_ray(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(MissingExtraError, match=r"needs ray, which is not installed: .*pnasnet\[ray\]"):
         RayEvaluator(FakeTrainer(tmp_path), "auto", None, Patience())
+
+
+CELL = CellSpec.of([("sep3", 1, "max3", 0)])
+
+
+class RayError(Exception):
+    pass
+
+
+class FakeRay(SimpleNamespace):
+    """A cluster of one machine, in this process. A task waits for the machine as often as `waits` says."""
+
+    exceptions = SimpleNamespace(RayError=RayError)
+
+    def __init__(self, resources: dict[str, float], waits: int = 0, lost: int = 0) -> None:
+        super().__init__(resources=resources, waits=waits, lost=lost, timeouts=[], options={})
+
+    def remote(self, **options: Any) -> Callable[[Any], Any]:
+        self.options = options
+        return lambda function: SimpleNamespace(remote=function)
+
+    def cluster_resources(self) -> dict[str, float]:
+        return self.resources
+
+    def nodes(self) -> list[dict[str, Any]]:
+        return [{"Alive": True, "Resources": self.resources}, {"Alive": False, "Resources": {"CPU": 9, "GPU": 9}}]
+
+    def wait(self, tasks: list[Any], timeout: float | None) -> tuple[list[Any], list[Any]]:
+        self.timeouts.append(timeout)
+        self.waits -= 1
+        return ([], tasks) if self.waits >= 0 else (tasks, [])
+
+    def get(self, value: Any) -> Any:
+        if value is not None and self.lost:
+            self.lost -= 1
+            raise RayError("a worker died\nand much more")
+        return value
+
+
+@pytest.fixture
+def evaluator_on(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., RayEvaluator]:
+    def make(ray: FakeRay, **options: Any) -> RayEvaluator:
+        @contextmanager
+        def cluster(address: str, purpose: str) -> Iterator[FakeRay]:
+            yield ray
+
+        monkeypatch.setattr("pnasnet.search.ray_evaluator.cluster", cluster)
+        return RayEvaluator(FakeTrainer(tmp_path), "auto", None, Patience(retries=1), **options)
+
+    return make
+
+
+def test_seconds_are_those_of_all_attempts(evaluator_on: Callable[..., RayEvaluator]) -> None:
+    evaluator = evaluator_on(FakeRay({"CPU": 2}, lost=1))
+    assert evaluator.workers == 2
+    child = evaluator.train(CELL)
+    assert (child.status, child.tries) == ("ok", 2)
+    assert 2.0 < child.seconds < 12  # 2.0 is that of the second attempt alone
+    evaluator.close()
+
+
+@pytest.mark.parametrize(
+    ("resources", "message"),
+    [
+        ({"CPU": 8, "GPU": 1}, "no machine of the cluster has 1 processor and 2 GPUs for a child: "),
+        ({"CPU": 0.5, "GPU": 4}, "no machine of the cluster has 1 processor and 2 GPUs for a child: "),
+        ({"CPU": 1, "GPU": 2}, "all machines of the cluster are busy: "),
+    ],
+)
+def test_a_task_that_waits_a_minute_for_a_machine_is_reported_once(
+    evaluator_on: Callable[..., RayEvaluator],
+    caplog: pytest.LogCaptureFixture,
+    resources: dict[str, float],
+    message: str,
+) -> None:
+    caplog.set_level(logging.INFO)
+    ray = FakeRay(resources, waits=3)
+    evaluator = evaluator_on(ray, gpus=2.0)
+    assert ray.options == {"num_cpus": 1, "num_gpus": 2.0, "max_retries": 0}
+    assert evaluator.train(CELL).status == "ok"  # once a machine is free
+    assert ray.timeouts == [60.0] * 4 + [None]
+    (record,) = caplog.records
+    assert record.message.startswith(message)
+    assert record.levelno == (logging.WARNING if "no machine" in message else logging.INFO)
+    evaluator.close()
+
+
+_WAITING = """if True:
+    import logging, sys, threading, time
+    from pathlib import Path
+    from pnasnet.architecture.cells import CellSpec
+    from pnasnet.search import ray_evaluator
+    from pnasnet.search.evaluator import Patience
+    from tests.helpers.search_data import FakeTrainer
+    ray_evaluator._SILENCE = 1.0
+    messages = []
+    handler = logging.Handler()
+    handler.emit = lambda record: messages.append(record.getMessage())
+    logging.getLogger("pnasnet").addHandler(handler)
+    evaluator = ray_evaluator.RayEvaluator(FakeTrainer(Path(sys.argv[2])), "local", 1, Patience(), gpus=1.0)
+    cell = CellSpec.of([("sep3", 0, "max3", 1)])
+    thread = threading.Thread(target=lambda: evaluator.train(cell), daemon=True)
+    thread.start()
+    while not messages:
+        time.sleep(0.1)
+    print(*messages)
+    evaluator.close()
+"""
+
+
+@pytest.mark.slow
+def test_a_child_that_fits_no_machine_of_a_real_cluster(tmp_path: Path, ray_folder: str) -> None:
+    done = run(tmp_path, ray_folder, _WAITING)
+    assert done.stdout.startswith("no machine of the cluster has 1 processor and 1 GPUs for a child: "), done.stderr

@@ -38,7 +38,7 @@ def label_images(images: Any, labels: Any) -> LabelledImages:
     given = _looked_up(names, labels, folder) if isinstance(labels, Mapping) else as_list(labels)
     if len(given) != len(names):
         raise InputError(f"{len(names):,} images have {len(given):,} labels: pass one for each image")
-    plain = [each.item() if isinstance(each, np.generic) else each for each in given]
+    plain: list[Any] = [each.item() if isinstance(each, np.generic) else each for each in given]
     kinds = {type(each) for each in plain}
     if plain and kinds not in ({str}, {int}):
         raise InputError("labels must be all names or all whole numbers, one for each image")
