@@ -94,7 +94,7 @@ def test_embeddings_of_100_within_a_tenth_one_table_for_inputs_and_one_for_opera
 def test_the_mlp_is_the_papers() -> None:
     """Blocks concatenate four embeddings of 100, blocks are averaged, and two hidden layers of 100 follow."""
     model, tokens = Mlp(2, SPACE, 0.7, torch.Generator().manual_seed(0)), cells(20, 3).tokens
-    inputs, operations = model.embeddings.split([SPACE.num_states, len(SPACE.operations)], 1)
+    inputs, operations = model.embeddings[:, : SPACE.num_states], model.embeddings[:, SPACE.num_states :]
     left, right, left_operation, right_operation = torch.from_numpy(tokens.astype(np.int64)).unbind(2)
     expected = []
     with torch.no_grad():

@@ -104,13 +104,14 @@ class RayError(Exception):
     pass
 
 
-class FakeRay(SimpleNamespace):
+class FakeRay:
     """A cluster of one machine, in this process. A task waits for the machine as often as `waits` says."""
 
     exceptions = SimpleNamespace(RayError=RayError)
 
     def __init__(self, resources: dict[str, float], waits: int = 0, lost: int = 0) -> None:
-        super().__init__(resources=resources, waits=waits, lost=lost, timeouts=[], options={})
+        self.resources, self.waits, self.lost = resources, waits, lost
+        self.timeouts, self.options = list[float | None](), dict[str, Any]()
 
     def remote(self, **options: Any) -> Callable[[Any], Any]:
         self.options = options
