@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from pnasnet.weights.crc import masked_crc32c
+from pnasnet.support.crc import masked_crc32c
 from pnasnet.weights.sstable import MAGIC
 
 CHECKPOINTS = Path(__file__).parents[1] / "checkpoints"

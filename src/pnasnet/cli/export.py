@@ -16,7 +16,7 @@ from .options import MOVING_AVERAGES
     "--format",
     "kind",
     metavar="NAME",
-    help="onnx, openvino, triton or ovms.  [default: by the suffix of OUT: .onnx, or .xml for openvino]",
+    help="onnx, openvino, triton, ovms or saved_model.  [default: by the suffix of OUT: .onnx, or .xml for openvino]",
 )
 @click.option(
     "--endpoint",
@@ -40,15 +40,16 @@ def export(
     """Export a network for other software and servers.
 
     OUT ends in .onnx, or in .xml for OpenVINO's intermediate representation, which has its weights in a .bin beside it;
-    an existing file is replaced. For --format triton and ovms (OpenVINO Model Server) it is a model repository, a
-    folder of models. MODEL is a name from `pnasnet models`, or a file or folder with weights. The network accepts
-    images, float32 [batch, height, width, 3] in [0, 1], in batches of any size; or, with --preprocess, decoded
-    pictures.
+    an existing file is replaced. For --format saved_model (TensorFlow, Keras) it is a new folder. For --format triton
+    and ovms (OpenVINO Model Server) it is a model repository, a folder of models. MODEL is a name from
+    `pnasnet models`, or a file or folder with weights. The network accepts images, float32 [batch, height, width, 3] in
+    [0, 1], in batches of any size; or, with --preprocess, decoded pictures.
 
     \b
       pnasnet export pnasnet_large features.onnx
       pnasnet export pnasnet_tiny model.xml --endpoint global_pool --endpoint Logits
       pnasnet export pnasnet_large models/ --format triton --preprocess
+      pnasnet export pnasnet_large hub_module/ --format saved_model
     """
     from ..errors import InputError
     from ..module.export import Export, format_of
@@ -64,4 +65,4 @@ def export(
     written = chosen.write(opened)
     name, origin = opened.model.name, opened.model.origin
     network = name if name == origin else f"{name} ({origin})"
-    click.echo(f"{written}: {network}, {', '.join(chosen.outputs)}")
+    click.echo(f"{written.path}: {network}, {', '.join(written.contents)}")

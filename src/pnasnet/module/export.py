@@ -11,8 +11,11 @@ from ..images import Preset, get_preset
 from ..lowering.export import DEFAULT_OUTPUTS, export_onnx, export_openvino_ir
 from ..lowering.onnx_preprocess import check_preprocess
 from ..lowering.repositories import Entry, export_ovms, export_triton
+from ..lowering.saved_model import export_saved_model
 from ..support.files import check_target
+from ..support.folders import check_new_folder
 from .module import Module
+from .signatures import Signatures
 
 BATCH_SIZE = 8
 """Images per call of an exported model, unless said otherwise."""
@@ -23,6 +26,7 @@ _ACCEPTED = {
     "openvino": {"endpoints", "preprocess"},
     "triton": {"endpoints", "preprocess", "name", "batch_size", "overwrite"},
     "ovms": {"endpoints", "preprocess", "name", "overwrite"},
+    "saved_model": {"overwrite"},
 }
 """The options of each format."""
 
@@ -37,11 +41,19 @@ def format_of(path: Path) -> str:
 
 
 @dataclass(frozen=True)
+class Written:
+    """An exported model: its file or folder, and the endpoints, or the signatures of a SavedModel."""
+
+    path: Path
+    contents: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Export:
     """What to write, and where.
 
     Attributes:
-        path: the file; or the repository (triton, ovms), a folder of models.
+        path: the file; or the folder of a SavedModel; or the repository (triton, ovms), a folder of models.
         format: one of `FORMATS`.
         endpoints: the outputs; empty for the features, `global_pool`.
         preprocess: whether the model resizes and scales pictures, as the module's preset does.
@@ -57,11 +69,6 @@ class Export:
     name: str | None = None
     batch_size: int | None = None
     overwrite: bool = False
-
-    @property
-    def outputs(self) -> tuple[str, ...]:
-        """The endpoints that are written."""
-        return self.endpoints or DEFAULT_OUTPUTS
 
     def check(self) -> None:
         """Raise an error for options that do not fit the format, and for a path that cannot be written.
@@ -83,11 +90,13 @@ class Export:
                 suffix = next(suffix for suffix, name in _SUFFIXES.items() if name == self.format)
                 raise InputError(f"{self.path} does not end in {suffix}, as a file of the format {self.format} does")
             check_target(self.path)
+        elif self.format == "saved_model":
+            check_new_folder(self.path, overwrite=self.overwrite)
         elif self.name:
             self._entry(self.name).check()
 
-    def write(self, module: Module) -> Path:
-        """Write the module; return the file or the folder of the model.
+    def write(self, module: Module) -> Written:
+        """Write the module.
 
         Raises:
             UnknownNameError: unknown format or endpoint.
@@ -95,19 +104,23 @@ class Export:
             OutputError: as `check`, and for any failure to write.
         """
         self.check()
-        preset = self._preset(module)
+        preset, outputs = self._preset(module), self.endpoints or DEFAULT_OUTPUTS
         arguments = (module.model.plan, module.variables)
         if self.format in _SUFFIXES.values():
             file: Callable[..., None] = {"onnx": export_onnx, "openvino": export_openvino_ir}[self.format]
-            file(*arguments, self.path, self.outputs, preprocess=preset)
-            return self.path
+            file(*arguments, self.path, outputs, preprocess=preset)
+            return Written(self.path, outputs)
+        if self.format == "saved_model":
+            signatures = _signatures(module)
+            export_saved_model(*arguments, self.path, signatures, overwrite=self.overwrite)
+            return Written(self.path, tuple(signatures))
         entry = self._entry(self.name or module.model.name)
         folder: dict[str, Callable[..., Any]] = {
             "triton": partial(export_triton, max_batch_size=self.batch_size or BATCH_SIZE),
             "ovms": export_ovms,
         }
-        folder[self.format](*arguments, entry, self.outputs, preprocess=preset)
-        return entry.folder
+        folder[self.format](*arguments, entry, outputs, preprocess=preset)
+        return Written(entry.folder, outputs)
 
     def _entry(self, name: str) -> Entry:
         return Entry(self.path, name, self.overwrite)
@@ -118,3 +131,14 @@ class Export:
         preset = get_preset(module.preset)
         check_preprocess(preset)
         return preset
+
+
+def _signatures(module: Module) -> dict[str, dict[str, str]]:
+    """Return the signatures of a SavedModel: those of the module, and the one that TensorFlow Serving looks for."""
+    new_classes = "image_classification" in module.get_signature_names()
+    known = Signatures.of(module.model, training=False, new_classes=new_classes)
+    outputs = {
+        name: {"default": known.endpoint(name), **{endpoint: endpoint for endpoint in known.endpoints(name)}}
+        for name in known.names
+    }
+    return {**outputs, "serving_default": {"default": outputs["default"]["default"]}}

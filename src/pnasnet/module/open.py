@@ -238,10 +238,12 @@ def _settled(found: _Found, image_size: tuple[int, int] | None) -> NetworkSpec:
 
 
 def _stated_signature(source: WeightsSource) -> Signature | None:
-    """Return the default signature of a SavedModel, told by the length of its output."""
+    """Return the default signature of a SavedModel, told by the length of its output; None if it has both kinds."""
     if source.hub is None or source.hub.default_width is None:
         return None
-    return "image_classification" if source.hub.default_width == source.classes else "image_feature_vector"
+    if source.hub.default_width == source.classes:
+        return "image_classification"
+    return None if "image_classification" in source.hub.signatures else "image_feature_vector"
 
 
 def _stated_spec(text: str, origin: str) -> NetworkSpec:

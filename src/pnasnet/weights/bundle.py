@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import CorruptWeightsError, WeightsError, WeightsNotFoundError
+from ..support.crc import masked_crc32c
 from .arrays import Array, Shape
-from .crc import masked_crc32c
 from .files import MappedFile, map_file
 from .sstable import read_table
 from .wire import Message, read_varint

@@ -15,9 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import CorruptWeightsError, InputError
+from ..support.crc import masked_crc32c
 from ..support.files import replacing
 from .arrays import Array, LazyArrays, Shape
-from .crc import masked_crc32c
 from .files import MappedFile, reading
 
 FORMAT = "pnasnet-weights-1"

@@ -13,7 +13,7 @@ from .arrays import LazyArrays, from_mapping
 from .bundle import Bundle, checkpoint_prefix, find_checkpoint
 from .canonical import choose_averages, to_canonical
 from .files import map_file, reading
-from .saved_model import read_module_info, read_object_names
+from .saved_model import read_constants, read_module_info, read_object_names
 from .source import WeightsSource
 
 _SAVED_MODEL = "saved_model.pb"
@@ -106,7 +106,11 @@ def _open_checkpoint(prefix: Path, path: Path) -> WeightsSource:
 
 def _open_saved_model(folder: Path) -> WeightsSource:
     hub = read_module_info(folder / _SAVED_MODEL)
-    bundle = Bundle(folder / "variables" / "variables")
+    prefix = folder / "variables" / "variables"
+    bundle = Bundle(prefix) if prefix.with_name("variables.index").exists() else None
+    if (bundle is None or not bundle.shapes) and (frozen := read_constants(folder / _SAVED_MODEL)):
+        return WeightsSource(frozen, "frozen SavedModel", folder, (folder / _SAVED_MODEL,), hub=hub)
+    bundle = bundle or Bundle(prefix)  # whose error names what is missing
     arrays = _bundle_arrays(bundle)
     is_tf1 = (folder / "tfhub_module.pb").exists()
     return WeightsSource(arrays, "TF1 hub module" if is_tf1 else "TF2 SavedModel", folder, bundle.files, hub=hub)

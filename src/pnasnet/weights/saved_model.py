@@ -1,7 +1,8 @@
 """SavedModel folders: TF1 hub modules and TF2 SavedModels, without TensorFlow.
 
 Both are `saved_model.pb` and a checkpoint `variables/variables`. A TF1 module's checkpoint contains the variables'
-names; a TF2 one is keyed by object path, and its object graph, a string in the checkpoint, holds the names.
+names; a TF2 one is keyed by object path, and its object graph, a string in the checkpoint, holds the names. A frozen
+SavedModel has no variables: its weights are constants in the graph, such as `pnasnet export` writes them.
 
 Sources: TensorFlow's saved_model.proto, meta_graph.proto and trackable_object_graph.proto; tensorflow_hub's
 module_attachment.proto and image_module_info.proto.
@@ -9,19 +10,26 @@ module_attachment.proto and image_module_info.proto.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 
+import numpy as np
+
 from ..errors import CorruptWeightsError
+from .arrays import LazyArrays, Shape
 from .bundle import Bundle
-from .files import map_file
+from .files import MappedFile, map_file
 from .wire import Message
 
 OBJECT_GRAPH = "_CHECKPOINTABLE_OBJECT_GRAPH"
 
 _ATTACHMENTS = "hub_module_attachments"
-MAX_BYTES = 256 * 2**20
+MAX_BYTES = 2**31 - 1
+"""The longest protocol buffer that TensorFlow writes."""
+_FLOAT = 1  # DataType of types.proto
 _MAX_GRAPHS = 16
 _MAX_SIDE = 2**16
+_MAX_RANK = 8
 
 
 @dataclass(frozen=True)
@@ -118,6 +126,46 @@ def _checked_size(height: int, width: int, origin: str) -> tuple[int, int]:
     if not (1 <= height <= _MAX_SIDE and 1 <= width <= _MAX_SIDE):
         raise CorruptWeightsError(f"{origin} is damaged: it states images of {height}x{width} pixels")
     return height, width
+
+
+def read_constants(path: Path) -> LazyArrays:
+    """Return the float32 constants, but for single numbers, of a graph and its functions, by name; often none.
+
+    Raises `CorruptWeightsError` for a damaged file, and for two constants of one name.
+    """
+    file, origin = MappedFile(path), str(path)
+    chunks: dict[str, tuple[Shape, memoryview]] = {}
+    for graph in Message(file.bytes.data, origin).messages(2):
+        definition = graph.message(2)
+        nodes = definition.messages(1)
+        library = (node for function in definition.message(2).messages(1) for node in function.messages(3))
+        for node in (*nodes, *library):
+            tensor = _constant(node) if node.text(2) == "Const" else None
+            if tensor is None:
+                continue
+            if node.text(1) in chunks:
+                raise CorruptWeightsError(f"{origin} has two constants named {node.text(1)}")
+            chunks[node.text(1)] = tensor
+    shapes = {name: shape for name, (shape, _) in chunks.items()}
+    return LazyArrays(shapes, lambda name: np.frombuffer(chunks[name][1], "<f4").reshape(shapes[name]).copy())
+
+
+def _constant(node: Message) -> tuple[Shape, memoryview] | None:
+    """Return shape and bytes of a float32 constant of at least one dimension, else None."""
+    for attribute in node.messages(5):
+        if attribute.text(1) != "value":
+            continue
+        tensor = attribute.message(2).message(8)
+        shape = tuple(dim.signed(1) for dim in tensor.message(2).messages(2))
+        if tensor.number(1) != _FLOAT or not shape or not tensor.chunks(4):
+            return None
+        content = tensor.chunks(4)[-1]
+        if min(shape) < 1 or len(shape) > _MAX_RANK or prod(shape) * 4 != len(content):
+            raise CorruptWeightsError(
+                f"{node.origin} is damaged: {node.text(1)} claims the shape {shape[:_MAX_RANK]} in {len(content)} bytes"
+            )
+        return shape, content
+    return None
 
 
 def read_object_names(bundle: Bundle) -> dict[str, str] | None:

@@ -6,7 +6,7 @@ Source: LevelDB's doc/table_format.md; TensorFlow writes the same footer and mag
 from collections.abc import Iterator
 
 from ..errors import CorruptWeightsError
-from .crc import masked_crc32c
+from ..support.crc import masked_crc32c
 from .wire import read_varint
 
 MAGIC = (0xDB4775248B80FB57).to_bytes(8, "little")
