@@ -13,12 +13,13 @@ from pathlib import Path, PurePosixPath
 from ..errors import CorruptWeightsError, OutputError
 from ..support.files import writing
 from .files import map_file
-from .saved_model import MAX_BYTES as MAX_GRAPH_BYTES
 from .sstable import MAX_BYTES as MAX_INDEX_BYTES
 
 MAX_BYTES = 4 * 2**30
 """Limit of the whole archive, unpacked; the largest published network takes well below 1 GiB."""
 MAX_MEMBERS = 10_000
+MAX_GRAPH_BYTES = 2**29
+"""Limit of a SavedModel's graph in an archive; a frozen one of the largest published network has 345 MB."""
 
 _CHUNK = 2**20
 _NEEDED = {
