@@ -38,7 +38,7 @@ def test_table(features: Path) -> None:
         "group 2",
         f"  keep   1.0000      640x480  {PHOTOS}/chelsea.jpg",
         f"         1.0000      640x480  {PHOTOS}/coffee.jpg",
-        "2 groups with 5 of 5 pictures, similarity 0.95 or more; keep: the picture with the most pixels, the first row "
+        "2 groups with 5 of 5 pictures, similarity 0.95 or more; keep: the image with the most pixels, or the first "
         "among equals",
     ]
     assert (
@@ -64,7 +64,7 @@ def test_page(features: Path, tmp_path: Path) -> None:
     page = Page((tmp_path / "d.html").read_text("utf-8"))
     assert page.tags["img"] == 2
     assert page.text.count("cannot be opened") == 3
-    for text in ("Group 1: 3 pictures", "Group 2: 2 pictures", "similarity 0.9950", "<b>.jpg", r"c\n.jpg"):
+    for text in ("Group 1: 3 images", "Group 2: 2 images", "similarity 0.9950", "<b>.jpg", r"c\n.jpg"):
         assert text in page.text
     assert page.tags["b"] == 5  # of ours alone
 
@@ -79,7 +79,7 @@ def test_page_of_pictures_in_shards(tmp_path: Path) -> None:
     result = run("duplicates", features, "--html", tmp_path / "d.html", "--root", tmp_path)
     assert result.exit_code == 0, result.output
     assert result.stderr == (
-        f"1 of 4 pictures could not be opened: 1 such as {names[2]}: no longer there: written again, "
+        f"1 of 4 images could not be opened: 1 such as {names[2]}: no longer there: written again, "
         f"or under another name\n{tmp_path}/d.html: written\n"
     )
     page = Page((tmp_path / "d.html").read_text("utf-8"))
@@ -117,7 +117,7 @@ def test_errors_are_one_line(features: Path, tmp_path: Path, monkeypatch: pytest
         patched.setattr("pnasnet.vectors.build_index", lambda *_, **__: pytest.fail("an index was made"))
         for threshold in ("0", "1.5", "nan"):
             message = error_of(run("duplicates", features, "--threshold", threshold))
-            assert "give a cosine similarity above 0, at most 1" in message
+            assert "is no cosine similarity above 0 and at most 1" in message
     assert "does not exist" in error_of(run("duplicates", tmp_path / "none"))
     (tmp_path / "f.parquet.index").mkdir()
     assert "holds no finished index: finish it with --index" in error_of(run("duplicates", features))

@@ -49,7 +49,7 @@ def test_page_in_a_browser(features: Path, tmp_path: Path) -> None:
     assert result.stdout == f"{path}: 12 pictures\n"
     assert result.stderr.splitlines() == [
         "projection pca",
-        f"3 of 12 pictures could not be opened: 3 such as {tmp_path}/photos/rocket.jpg: no such file: check the path",
+        f"3 of 12 images could not be opened: 3 such as {tmp_path}/photos/rocket.jpg: no such file: check the path",
     ]
     with browser_page() as page:
         page.goto(path.as_uri())
@@ -86,7 +86,7 @@ def test_pictures_in_shards(tmp_path: Path) -> None:
     result = run("explore", features, "--html", page, "--table", table, "--projection", "pca", "-q", "--root", tmp_path)
     assert result.exit_code == 0, result.output
     (line,) = set(result.stderr.splitlines())
-    assert line.startswith(f"4 of 16 pictures could not be opened: 4 such as {tmp_path}/gone.tar/")
+    assert line.startswith(f"4 of 16 images could not be opened: 4 such as {tmp_path}/gone.tar/")
     written = pq.read_table(table)
     assert written["path"].to_pylist() == names
     images = [image["bytes"] for image in written["image"].to_pylist()]

@@ -66,7 +66,7 @@ def test_a_picture_of_the_features_needs_no_model_and_no_file(photos: Path, feat
     assert len(found) == 3
     assert found[0][1] == f"{photos}/small_chelsea.jpg"
     assert found[0][0] > 0.999
-    assert result.stderr == "there is no index: all 8 rows are read; --index builds one\n"
+    assert result.stderr == "there is no index: reading all 8 rows; build one with --index\n"
 
 
 def test_new_photos_are_embedded_as_the_features_were(tmp_path: Path, photos: Path, features: Path) -> None:
@@ -189,7 +189,7 @@ def test_pictures_in_shards_and_behind_urls(tmp_path: Path) -> None:
     assert cut.startswith(f"failed: {tmp_path}/cut.tar: no tar, or damaged from here on")
     assert Page(page.read_text("utf-8")).tags["img"] == 8
     assert known.exit_code == 0, known.output
-    assert known.stderr.startswith(f"6 of 8 pictures could not be opened: 6 such as {shard}/{rest[0]}: no such file")
+    assert known.stderr.startswith(f"6 of 8 images could not be opened: 6 such as {shard}/{rest[0]}: no such file")
     assert Page((tmp_path / "2.html").read_text("utf-8")).tags["img"] == 2
 
 
@@ -266,19 +266,19 @@ def test_features_without_metadata_need_a_model(tmp_path: Path, photos: Path, fe
     assert "does not say which model computed its vectors: name it with --model" in error_of(run(*asked, "-q"))
     result = run(*asked, *MODEL)
     assert listed(result.stdout)[f"{tmp_path}/new.jpg"] == [(1.0, f"{photos}/coffee.jpg")]
-    assert "that its vectors are comparable cannot be checked" in result.stderr
+    assert "so it cannot be checked that its vectors are comparable" in result.stderr
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["a.jpg", "none.parquet"], "none.parquet does not exist: give a Parquet file with vectors, or a folder of"),
+        (["a.jpg", "none.parquet"], "none.parquet does not exist: name a Parquet file with vectors, or a folder of"),
         (["a.jpg", "text.parquet"], "text.parquet cannot be read as Parquet"),
         (["a.jpg", "empty"], "empty holds no features: there is no part-*.parquet in it"),
         (["a.jpg", "f.parquet"], "'a.jpg' does not exist: check the path"),
         (["f/0.jpg", "f.parquet", "--column", "x"], "unknown column of vectors 'x': choose one of: embedding"),
         (["f/0.jpg", "failed.parquet", "--index"], "'f/0.jpg' does not exist"),
-        (["--index", "failed.parquet"], "failed.parquet holds no vectors: all of its 3 pictures failed"),
+        (["--index", "failed.parquet"], "failed.parquet holds no vectors: all of its 3 images failed"),
         (
             ["f/0.jpg", "f.parquet", "--html", "none/x.html"],
             "cannot write none/x.html: there is no folder none; create",

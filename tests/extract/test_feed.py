@@ -1,4 +1,4 @@
-"""The stream of pictures over all units: tries, ends, and what counts as an outage."""
+"""The stream of images over all units: retries, ends, and outages."""
 
 import errno
 import io
@@ -36,7 +36,7 @@ def test_files_on_a_disk_that_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 @dataclass(frozen=True)
 class Halting(Unit):
-    """Gives a picture, and then breaks off."""
+    """Yields an image, and then breaks off."""
 
     kind = "halting"
     count: int
@@ -48,14 +48,14 @@ class Halting(Unit):
             raise UnreachableError("broken off")
 
 
-def test_tries_begin_anew_after_progress() -> None:
+def test_tries_are_counted_again_after_progress() -> None:
     found = list(feed([(0, Halting(8))], {}))
-    assert [placed.name for placed in found] == list("01234567")
-    assert [placed.place.last for placed in found] == [False] * 7 + [True]
+    assert [picture.name for picture, _ in found] == list("01234567")
+    assert [place.last for _, place in found] == [False] * 7 + [True]
 
 
 class Flaky(io.BytesIO):
-    """Fails once, when half of it has been read."""
+    """Fails once, after half of it has been read."""
 
     failed = False
 
@@ -66,12 +66,12 @@ class Flaky(io.BytesIO):
         return super().read(size)
 
 
-def test_a_tar_on_s3_is_read_on_after_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_tar_on_s3_is_resumed_after_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = tar(pictures(9))
     monkeypatch.setattr(http, "BLOCK", 512)
     monkeypatch.setattr(storage, "open_url", lambda url: Flaky(whole))
     found = feed([(0, tar_files.Tar("s3://bucket/a.tar"))], {})
-    assert [placed.picture.read() for placed in found] == list(pictures(9).values())
+    assert [picture.read() for picture, _ in found] == list(pictures(9).values())
     assert Flaky.failed
 
 
@@ -79,7 +79,7 @@ def test_a_tar_on_s3_is_read_on_after_an_error(tmp_path: Path, monkeypatch: pyte
 def test_a_damaged_unit_is_not_believed_to_have_any_number_of_pictures(
     tmp_path: Path, claimed: int, failed: int
 ) -> None:
-    """A file of a few hundred bytes may claim them, and a row would be written for each."""
+    """A file of a few hundred bytes could claim them, and each would become a row."""
     (tmp_path / "a.parquet").write_bytes(b"PAR1 and no more")
     whole = tmp_path / "b.parquet"
     parquet(whole, [jpeg(0)])
@@ -91,7 +91,7 @@ def test_a_damaged_unit_is_not_believed_to_have_any_number_of_pictures(
 
 def test_a_file_that_is_missing_among_others_is_an_error_and_an_empty_folder_an_outage(tmp_path: Path) -> None:
     folder = write_folder(tmp_path / "folder", pictures(2))
-    found = [placed.picture for placed in feed(enumerate(list_units([folder])), {})]
+    found = [picture for picture, _ in feed(enumerate(list_units([folder])), {})]
     (folder / "00000.jpg").unlink()
     with pytest.raises(ImageError, match="no such file") as caught:
         read_picture(found[0])

@@ -217,7 +217,7 @@ def test_a_file_cannot_be_added_to(module: Module, tmp_path: Path, folder: Path)
 
 def test_a_list_that_was_empty(module: Module, tmp_path: Path) -> None:
     photos = write_folder(tmp_path / "photos", pictures(2))
-    with pytest.raises(InputError, match="the list names no source"):
+    with pytest.raises(InputError, match="the list of sources is empty"):
         run(module, tmp_path / "out", Path("list"), units=list, mode="add")
     report = run(module, tmp_path / "out", Path("list"), units=lambda: list_units([photos]), mode="add")
     assert (report.rows, report.kept, report.vanished) == (2, 0, 0)

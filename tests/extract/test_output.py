@@ -313,7 +313,7 @@ def test_links_mount_points_and_the_current_folder(
     monkeypatch.chdir(disk / "out")
     assert run(module, Path(), photos, options=ExtractOptions(preset="slim")).kept == 3
     monkeypatch.setattr(Path, "is_mount", lambda path: True)
-    with pytest.raises(OutputError, match="it is a mount point, which cannot be renamed; name a folder in it"):
+    with pytest.raises(OutputError, match="it is a mount point and cannot be renamed; name a folder in it"):
         run(module, disk / "out", photos, mode="overwrite")
 
 

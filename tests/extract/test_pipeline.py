@@ -1,9 +1,10 @@
-"""Order, batches, failures and bounds of the pipeline."""
+"""Order, batches, failures and limits of the pipeline."""
 
 import gc
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from weakref import WeakSet
 
 import numpy as np
@@ -11,17 +12,27 @@ import pytest
 from numpy.typing import NDArray
 
 from pnasnet.errors import ImageError, OutOfMemoryError
-from pnasnet.extract import Batch, Prepared, Stages, run_pipeline
+from pnasnet.extract import Batch, Prepared, Stages, pipeline, run_pipeline
+from pnasnet.extract.pipeline import AHEAD_BYTES, map_ahead
+from pnasnet.pictures import Picture
 
 Images = tuple[NDArray[np.float32], ...]
 
 
-def load(path: str) -> Prepared:
-    """Take a number for a picture, and an uneven while to load it; "bad..." fails."""
-    time.sleep(hash(path) % 3 / 1000)
-    if path.startswith("bad"):
-        raise ImageError(f"{path}: damaged")
-    return Prepared((np.full((2, 2, 3), float(path), np.float32),), int(path), 7)
+def load(picture: Picture) -> Prepared:
+    """Decode an image whose pixels are its name, a number, in an uneven time; "bad..." fails."""
+    time.sleep(hash(picture.name) % 3 / 1000)
+    if picture.name.startswith("bad"):
+        raise ImageError(f"{picture.name}: damaged")
+    return Prepared((np.full((2, 2, 3), float(picture.name), np.float32),), int(picture.name), 7)
+
+
+def named(paths: Iterable[str]) -> Iterator[Picture]:
+    return (Picture(path, lambda: b"") for path in paths)
+
+
+def numbered(count: int) -> Iterator[Picture]:
+    return named(map(str, range(count)))
 
 
 def infer(images: Images) -> dict[str, NDArray[np.float32]]:
@@ -29,7 +40,7 @@ def infer(images: Images) -> dict[str, NDArray[np.float32]]:
 
 
 def run(paths: list[str], batch_size: int = 4) -> list[Batch]:
-    return list(run_pipeline(paths, load, infer, batch_size=batch_size, decoders=3))
+    return list(run_pipeline(named(paths), load, infer, batch_size=batch_size, decoders=3))
 
 
 def test_rows_keep_the_order_and_batches_are_filled_across_failures() -> None:
@@ -53,44 +64,44 @@ def test_no_pictures_no_batches() -> None:
     assert run([]) == []
 
 
-def test_only_a_bounded_number_is_on_its_way() -> None:
+def test_the_number_in_flight_is_bounded() -> None:
     read = 0
 
-    def paths() -> Iterator[str]:
+    def reading() -> Iterator[Picture]:
         nonlocal read
-        for index in range(10_000):
+        for picture in numbered(10_000):
             read += 1
-            yield str(index)
+            yield picture
 
-    pipeline = run_pipeline(paths(), load, infer, batch_size=4, decoders=3)
-    next(pipeline)
+    running = run_pipeline(reading(), load, infer, batch_size=4, decoders=3)
+    next(running)
     assert read <= 4 + 2 * 4 + 3 + 1
-    pipeline.close()
+    running.close()
     assert read <= 20
     assert not [thread for thread in threading.enumerate() if "pnasnet" in thread.name]
 
 
 def test_stopping_early_waits_only_for_started_work() -> None:
-    begun: list[str] = []
+    started: list[str] = []
 
-    def slow(path: str) -> Prepared:
-        begun.append(path)
+    def slow(picture: Picture) -> Prepared:
+        started.append(picture.name)
         time.sleep(0.02)
-        return load(path)
+        return load(picture)
 
-    pipeline = run_pipeline([str(i) for i in range(100)], slow, infer, batch_size=4, decoders=1)
-    next(pipeline)
-    pipeline.close()
-    assert len(begun) <= 4 + 2  # of the 13 that were handed to the decoder
+    running = run_pipeline(numbered(100), slow, infer, batch_size=4, decoders=1)
+    next(running)
+    running.close()
+    assert len(started) <= 4 + 2  # of the 13 handed to the decoder
 
 
-def test_decoding_goes_on_while_the_engine_works() -> None:
+def test_decoding_continues_while_the_engine_works() -> None:
     seen: list[str] = []
     during: list[int] = []
 
-    def record(path: str) -> Prepared:
-        seen.append(path)
-        return load(path)
+    def record(picture: Picture) -> Prepared:
+        seen.append(picture.name)
+        return load(picture)
 
     def slow(images: Images) -> dict[str, NDArray[np.float32]]:
         before = len(seen)
@@ -98,7 +109,7 @@ def test_decoding_goes_on_while_the_engine_works() -> None:
         during.append(len(seen) - before)
         return infer(images)
 
-    list(run_pipeline([str(i) for i in range(40)], record, slow, batch_size=8, decoders=2))
+    list(run_pipeline(numbered(40), record, slow, batch_size=8, decoders=2))
     assert during[0] >= 8  # the next batch is ready when the first is done
 
 
@@ -107,7 +118,7 @@ def test_an_error_of_the_engine_ends_the_run_and_the_threads() -> None:
         raise RuntimeError("out of order")
 
     with pytest.raises(RuntimeError, match="out of order"):
-        list(run_pipeline(["1"] * 100, load, broken, batch_size=4, decoders=3))
+        list(run_pipeline(named(["1"] * 100), load, broken, batch_size=4, decoders=3))
     assert not [thread for thread in threading.enumerate() if "pnasnet" in thread.name]
 
 
@@ -118,7 +129,7 @@ def test_a_batch_that_is_too_large_for_the_device_is_halved() -> None:
         return infer(images)
 
     stages, paths = Stages(), [str(i) for i in range(14)]
-    halved = list(run_pipeline(paths, load, small, batch_size=7, decoders=3, stages=stages))
+    halved = list(run_pipeline(named(paths), load, small, batch_size=7, decoders=3, stages=stages))
     whole = run(paths, batch_size=7)
     for one, other in zip(halved, whole, strict=True):
         np.testing.assert_array_equal(one.vectors, other.vectors)
@@ -130,7 +141,7 @@ def test_a_single_image_that_is_too_large_for_the_device_ends_the_run() -> None:
         raise OutOfMemoryError("not enough memory on the device")
 
     with pytest.raises(OutOfMemoryError):
-        list(run_pipeline(["1", "2"], load, none, batch_size=2, decoders=1))
+        list(run_pipeline(numbered(2), load, none, batch_size=2, decoders=1))
 
 
 def test_the_slowest_stage_is_named() -> None:
@@ -138,48 +149,60 @@ def test_the_slowest_stage_is_named() -> None:
         time.sleep(0.02)
         return infer(images)
 
-    def slow_load(path: str) -> Prepared:
+    def slow_load(picture: Picture) -> Prepared:
         time.sleep(0.01)
-        return load(path)
+        return load(picture)
 
     for loader, engine, name in ((load, slow, "engine"), (slow_load, infer, "decoding")):
         stages = Stages()
-        list(run_pipeline([str(i) for i in range(24)], loader, engine, batch_size=4, decoders=2, stages=stages))
+        list(run_pipeline(numbered(24), loader, engine, batch_size=4, decoders=2, stages=stages))
         assert stages.bottleneck == name
         assert stages.engine > 0
         assert stages.decoding >= stages.waiting > 0
 
 
 class Heavy:
-    """Stands for a picture that holds its bytes."""
+    """The content of an image."""
 
-    def __init__(self, number: int) -> None:
-        self.number = number
+    def __call__(self) -> bytes:
+        return b""
 
 
-def test_batches_keep_the_places_of_pictures_and_not_the_pictures() -> None:
+def test_batches_do_not_keep_the_images() -> None:
     alive: WeakSet[Heavy] = WeakSet()
 
-    def pictures() -> Iterator[Heavy]:
+    def heavy() -> Iterator[Picture]:
         for number in range(20):
-            picture = Heavy(number)
-            alive.add(picture)
-            yield picture
-            del picture
+            content = Heavy()
+            alive.add(content)
+            yield Picture(str(number), content)
+            del content
 
-    pipeline = run_pipeline(
-        pictures(),
-        lambda picture: load(str(picture.number)),
-        infer,
-        batch_size=4,
-        decoders=1,
-        name=lambda picture: str(picture.number),
-        place=lambda picture: picture.number,
-    )
-    batches = list(pipeline)
-    assert [place for batch in batches for place in batch.places] == list(range(20))
-    assert [place for batch in batches for place in batch.slice(1, 3).places] == [
-        n for n in range(20) if n % 4 in (1, 2)
+    batches = list(run_pipeline(heavy(), load, infer, batch_size=4, decoders=1))
+    assert [row.path for batch in batches for row in batch.slice(1, 3).rows] == [
+        str(number) for number in range(20) if number % 4 in (1, 2)
     ]
     gc.collect()
     assert not alive
+
+
+def test_the_bytes_in_flight_are_bounded() -> None:
+    """Images that hold their bytes wait for a decoder one at a time if two exceed the limit."""
+    fetched = 0
+
+    def heavy() -> Iterator[Picture]:
+        nonlocal fetched
+        for picture in numbered(12):
+            fetched += 1
+            yield replace(picture, held=AHEAD_BYTES - 1)
+
+    done = 0
+    for _ in map_ahead(load, heavy(), workers=1, ahead=10):
+        done += 1
+        assert fetched - done <= 2
+    assert done == 12
+
+
+def test_slow_images_do_not_delay_a_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pipeline, "_BATCH_SECONDS", 0.0)
+    assert [len(batch.rows) for batch in run(["1", "bad", "2"])] == [1, 1, 1]

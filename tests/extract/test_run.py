@@ -87,7 +87,7 @@ def test_folders_of_others_are_refused_and_stay(module: Module, tmp_path: Path) 
 
 
 def test_a_list_of_nothing(module: Module, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="the list names no source: there is nothing to extract"):
+    with pytest.raises(InputError, match="the list of sources is empty: name at least one source"):
         run(module, tmp_path / "new")
     assert not (tmp_path / "new").exists()
 
@@ -125,9 +125,15 @@ def test_rows_of_a_lost_worker_are_in_the_report(module: Module, tmp_path: Path)
     folder = write_folder(tmp_path / "folder", pictures(5))
 
     def untold(
-        folder: FeatureFolder, kept: Any, columns: Any, options: ExtractOptions, report: Report, advance: Any
+        folder: FeatureFolder,
+        units: Any,
+        kept: Any,
+        columns: Any,
+        options: ExtractOptions,
+        report: Report,
+        advance: Any,
     ) -> None:
-        fill_here(folder, kept, columns, options, report, advance)
+        fill_here(folder, units, kept, columns, options, report, advance)
         report.rows -= 2
 
     columns, options = columns_for([module], ["global_pool"], ExtractOptions()), ExtractOptions()

@@ -52,7 +52,7 @@ def test_a_line_says_how_many_are_gone_and_why(tmp_path: Path, caplog: pytest.Lo
     (record,) = caplog.records
     assert (record.name, record.levelno) == ("pnasnet.extract.thumbnails", logging.WARNING)
     assert record.getMessage() == (
-        f"11 of 17 pictures could not be opened: 4 such as {folder}/gone0.jpg: no such file: check the path; "
+        f"11 of 17 images could not be opened: 4 such as {folder}/gone0.jpg: no such file: check the path; "
         f"3 such as {tmp_path}/a.tar/00000.jpg: no longer there: written again, or under another name; "
         f"2 such as {folder}/no.jpg: not an image of a known format (JPEG, PNG, WebP, GIF, "
         "BMP, TIFF, AVIF, HEIC, JPEG XL, JPEG 2000): convert it, or leave it out; "
@@ -67,7 +67,7 @@ def test_nothing_is_believed_about_sizes(
     monkeypatch.setattr(tar_members, "LIMITS", Limits(bytes=2000))
     assert [jpeg is None for jpeg in thumbnails(rows(tmp_path / "a.tar"), 16)] == [True, False]
     assert (
-        f"1 of 2 pictures could not be opened: 1 such as {tmp_path}/a.tar/a.jpg: more than the limit of 2,000"
+        f"1 of 2 images could not be opened: 1 such as {tmp_path}/a.tar/a.jpg: more than the limit of 2,000"
         in caplog.text
     )
 
@@ -89,12 +89,12 @@ def test_shards_are_opened_once_and_what_is_in_order_is_not_kept(
     names = rows(*shards)
     opened.clear()
     done: list[int] = []
-    found = thumbnails(names, 16, progress=done.append)
+    found = thumbnails(names, 16, advance=done.append)
     assert next(found) == small_jpeg(jpeg(0), 16)
     assert opened == shards[:1]
     assert len(list(found)) == 179
     assert opened == shards
-    assert done == list(range(1, 181))
+    assert done == [1] * 180
     opened.clear()
     assert None not in list(thumbnails([name for start in range(60) for name in names[start::60]], 16))
     assert opened == shards
@@ -105,7 +105,7 @@ def test_a_server_that_is_gone_costs_little(monkeypatch: pytest.MonkeyPatch, cap
     with http_server({}) as url:
         pass
     assert list(thumbnails([f"{url}/{number}.jpg" for number in range(500)], 16)) == [None] * 500
-    assert "500 of 500 pictures could not be opened: " in caplog.text
+    assert "500 of 500 images could not be opened: " in caplog.text
     assert f": not asked for: {url[7:]} has not answered 4 times in a row" in caplog.text
 
 

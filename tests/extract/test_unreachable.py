@@ -63,7 +63,7 @@ def test_a_shard_that_is_gone_is_left_to_another_run(
     (tmp_path / shard).rename(tmp_path / "away")
     count = 2 if shard == "d.parquet" else 1  # its row groups
     with pytest.raises(
-        InputError, match=rf"^{count} photos? or shards? could not be reached, .*{shard}.*No such"
+        InputError, match=rf"^{count} images? or shards? could not be reached, .*{shard}.*No such"
     ) as caught:
         run(module, tmp_path / "out", shards)
     assert caught.value.__notes__ == [f"24 rows are kept in {tmp_path}/out; repeat the command to resume"]
@@ -89,7 +89,7 @@ def test_many_shards_that_are_gone_end_the_run(module: Module, tmp_path: Path) -
     units = list(list_units([f"{tmp_path}/*.tar"]))
     for number in range(4, 12):
         (tmp_path / f"{number:02d}.tar").rename(tmp_path / f"{number:02d}")
-    with pytest.raises(InputError, match="4 photos or shards in sequence cannot be reached"):
+    with pytest.raises(InputError, match="4 images or shards in sequence cannot be reached"):
         run(module, tmp_path / "out", units, give_up=4)
     found = statuses(tmp_path / "out")
     assert (found[:12], set(found[12:])) == (["ok"] * 12, {"unreachable"})
@@ -116,7 +116,7 @@ def test_a_disk_that_fails_within_a_tar(module: Module, tmp_path: Path, monkeypa
     with monkeypatch.context() as patch:
         patch.setattr(os, "pread", failing)
         patch.setattr(keeper, "PART_SECONDS", 0.0)
-        with pytest.raises(InputError, match=r"^1 photo or shard .*a\.tar/00005\.jpg: cannot be read \(Input/output"):
+        with pytest.raises(InputError, match=r"^1 image or shard .*a\.tar/00005\.jpg: cannot be read \(Input/output"):
             run(module, tmp_path / "out", units, give_up=2)
     assert names_in(tmp_path / "out") == list(pictures(12))
     assert [place for place, status in enumerate(statuses(tmp_path / "out")) if status != "ok"] == [5]
@@ -132,7 +132,7 @@ def test_a_disk_that_fails_within_a_zip(module: Module, tmp_path: Path, monkeypa
         patch.setattr(
             zipfile.ZipExtFile, "read", lambda file, size: broken(size) if "5" in file.name else read(file, size)
         )
-        with pytest.raises(InputError, match=r"^1 photo or shard .*a\.zip/00005\.jpg: cannot be read \(Input/output"):
+        with pytest.raises(InputError, match=r"^1 image or shard .*a\.zip/00005\.jpg: cannot be read \(Input/output"):
             run(module, tmp_path / "out", units)
     assert statuses(tmp_path / "out") == ["ok"] * 5 + ["unreachable"] + ["ok"] * 3
     run(module, tmp_path / "out", units)
@@ -174,7 +174,7 @@ def test_a_source_that_goes_away_ends_the_run_and_may_come_back(module: Module, 
         if done and folder.exists():
             folder.rename(tmp_path / "away")
 
-    with pytest.raises(InputError, match="8 photos or shards in sequence cannot be reached") as caught:
+    with pytest.raises(InputError, match="8 images or shards in sequence cannot be reached") as caught:
         extract(module, tmp_path / "out", folder, options=options, progress=unmount)
     assert "repeat the command to resume" in caught.value.__notes__[0]
     assert [row["status"] for row in rows_of(tmp_path / "out")[-8:]] == ["unreachable"] * 8
@@ -266,7 +266,7 @@ class Closing(Unit):
 
 def test_a_shard_that_breaks_off_behind_its_last_picture(module: Module, tmp_path: Path) -> None:
     units: list[Unit] = [Closing(str(tmp_path / "back"))]
-    with pytest.raises(InputError, match=r"^1 photo or shard could not be reached"):
+    with pytest.raises(InputError, match=r"^1 image or shard could not be reached"):
         run(module, tmp_path / "out", units)
     assert statuses(tmp_path / "out") == ["ok"] * 3 + ["unreachable"]
     (tmp_path / "back").touch()
@@ -287,7 +287,7 @@ def test_give_up_0_settles_what_earlier_runs_could_not_reach(
         raise UnreachableError(f"{path}: stale")
 
     monkeypatch.setattr(reading, "_read_listed", failing)
-    with pytest.raises(InputError, match=r"^5 photos or shards could not be reached"):
+    with pytest.raises(InputError, match=r"^5 images or shards could not be reached"):
         run(module, tmp_path / "out", units)
     report = run(module, tmp_path / "out", units, give_up=0)
     assert (report.rows, report.failed, report.failed_before) == (5, 5, 0)
@@ -305,7 +305,7 @@ def test_unreachable_rows_with_others_between_them_do_not_end_the_run(
         return read_listed(path)
 
     monkeypatch.setattr(reading, "_read_listed", failing)
-    with pytest.raises(InputError, match=r"^8 photos or shards could not be reached"):
+    with pytest.raises(InputError, match=r"^8 images or shards could not be reached"):
         run(module, tmp_path / "out", list(list_units([folder])), give_up=3)
-    with pytest.raises(InputError, match=r"^2 photos or shards in sequence cannot be reached"):
+    with pytest.raises(InputError, match=r"^2 images or shards in sequence cannot be reached"):
         run(module, tmp_path / "out", list(list_units([folder])), give_up=2)

@@ -138,7 +138,7 @@ def test_other_settings_are_refused_or_start_over(module: Module, tmp_path: Path
         weights = {**module.variables, "final_layer/FC/biases": np.ones(10, np.float32)}
         other = Module("pnasnet_tiny", weights=weights)
     preset = "slim" if change == "preprocessing" else None
-    with pytest.raises(OutputError, match=r"features was created with other settings .*pass --overwrite"):
+    with pytest.raises(OutputError, match=r"features was created with other settings .*or overwrite it"):
         extract(other, data, tmp_path, preset=preset)
     assert extract(module, data, tmp_path, overwrite=True).computed == 0  # of equal settings nothing is lost
     assert extract(other, data, tmp_path, preset=preset, overwrite=True).computed == len(data)

@@ -302,4 +302,4 @@ def test_an_auxiliary_head_is_read_by_either_name_or_starts_at_random(
         module = Module("nasnet_cifar", weights, trainable=True, tags={"train"})
     expected = draw(old, plan.variables(training=True)[old])
     assert np.array_equal(module.variables[old], np.abs(expected)) == (kind != "other")
-    assert ("the auxiliary head is another; a new one starts at random" in caplog.text) == (kind == "other")
+    assert ("the auxiliary head differs; a new one is initialised at random" in caplog.text) == (kind == "other")

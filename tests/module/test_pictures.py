@@ -73,7 +73,7 @@ def test_a_batch_of_pixels_is_as_many_pictures(module: Module) -> None:
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        (3, "pictures must be paths, .* not int"),
+        (3, "images must be paths, .* not int"),
         ({"a": "b.jpg"}, "not a mapping: pass its values"),
         ([None], "an image must be a path, bytes or a PIL image, but a NoneType"),
         (np.zeros((4, 4, 3), np.float32), r"pixels must be uint8 \[H, W, 3\], but float32"),

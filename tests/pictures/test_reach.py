@@ -63,7 +63,7 @@ def test_a_damaged_member_of_a_zip_fails_alone(module: Module, tmp_path: Path, m
 def test_a_disk_that_fails_at_the_end_of_a_zip(module: Module, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(zipfile, "_EndRecData", broken)
     (tmp_path / "a.zip").write_bytes(zipped(pictures(2)))
-    with pytest.raises(InputError, match=r"^1 photo or shard .*a\.zip: cannot be read"):
+    with pytest.raises(InputError, match=r"^1 image or shard .*a\.zip: cannot be read"):
         run(module, tmp_path / "out", list(list_units([tmp_path / "a.zip"])))
 
 
@@ -117,7 +117,7 @@ def test_errors_of_file_systems_end_no_run(
     with pytest.raises(UnreachableError, match=f"^{shard}: cannot be read"):
         list(unit.pictures())
     folder = write_folder(tmp_path / "folder", pictures(4))
-    with pytest.raises(InputError, match=r"^1 photo or shard could not be reached"):
+    with pytest.raises(InputError, match=r"^1 image or shard could not be reached"):
         run(module, tmp_path / "out", [unit, *list_units([folder])])
     assert names_in(tmp_path / "out")[1:] == list(pictures(4))
 

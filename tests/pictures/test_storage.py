@@ -132,7 +132,7 @@ def test_a_server_that_breaks_off_a_tar(tmp_path: Path) -> None:
     with http_server(served) as url:
         sources = Sources(lambda: list_units([f"{url}/a.tar"]), ["x"])
         columns = columns_for([module], ["global_pool"], options)
-        with pytest.raises(InputError, match=r"1 photo or shard could not be reached, .*a\.tar.*: cannot be read"):
+        with pytest.raises(InputError, match=r"1 image or shard could not be reached, .*a\.tar.*: cannot be read"):
             extract_to(tmp_path / "out", sources, columns, options)
         *kept, rest = rows_of(tmp_path / "out")
         assert len(kept) > 10
@@ -152,7 +152,7 @@ def test_a_server_that_goes_away_ends_the_run(tmp_path: Path) -> None:
     with http_server(served) as url:
         urls = [f"{url}/{number}.jpg" for number in range(40)]
         columns = columns_for([module], ["global_pool"], options)
-        with pytest.raises(InputError, match="4 photos or shards in sequence cannot be reached"):
+        with pytest.raises(InputError, match="4 images or shards in sequence cannot be reached"):
             extract_to(tmp_path / "out", Sources(lambda: list_units(urls), ["x"]), columns, options)
         found = [row["status"] for row in rows_of(tmp_path / "out")]
         assert (found[:10], set(found[10:])) == (["ok"] * 10, {"unreachable"})

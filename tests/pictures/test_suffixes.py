@@ -206,7 +206,7 @@ def test_little_of_a_small_file_of_large_rows_is_in_memory(tmp_path: Path) -> No
     pq.write_table(pa.table({"image": pa.array([bytes(50_000_000)] * 20)}), path, compression="zstd")
     assert path.stat().st_size < 30_000
     before, most = pa.total_allocated_bytes(), 0
-    pictures_ahead = read_ahead(next(list_units([path])).pictures(), 32)
+    pictures_ahead = read_ahead(next(list_units([path])).pictures())
     assert next(pictures_ahead).held >= 50_000_000
     for _ in range(50):
         time.sleep(0.02)

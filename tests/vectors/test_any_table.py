@@ -1,4 +1,4 @@
-"""Tables of vectors that others wrote, or wrote again: every layout, every range of numbers, and what is refused."""
+"""Tables of vectors from other software: every layout, every range of numbers, and errors."""
 
 import logging
 from pathlib import Path
@@ -50,8 +50,8 @@ def test_every_layout(tmp_path: Path, layout: str, caplog: pytest.LogCaptureFixt
     (exact,) = search_exactly(features, vectors[5][None], 3)
     assert found.ids[0] == exact.ids[0] == 5
     assert [record.message for record in caplog.records] == [
-        f"{path}: it does not state model, weights_sha256, endpoint, preset, image_size, exif, precision: that its "
-        "vectors are comparable cannot be checked"
+        f"{path}: it does not state model, weights_sha256, endpoint, preset, image_size, exif, precision, so it "
+        "cannot be checked that its vectors are comparable"
     ]
 
 
@@ -79,7 +79,7 @@ def test_features_filtered_and_written_again(tmp_path: Path, library: str) -> No
 @pytest.mark.parametrize("indexed", [False, True])
 @pytest.mark.parametrize("kind", [pa.float32(), pa.float64()])
 def test_similarities_of_all_finite_vectors(tmp_path: Path, kind: pa.DataType, indexed: bool) -> None:
-    """Huge, tiny, denormal, mixed; whatever the squares of their numbers are."""
+    """Huge, tiny, subnormal and mixed vectors, whose squares overflow or vanish, on both sides of a comparison."""
     info = np.finfo(np.float32 if kind == pa.float32() else np.float64)
     scales = np.array([1, info.max / 2, info.tiny, info.smallest_subnormal * 2**20, 1e-25, 1e25, 1e-12, 1e19, 1e-38])
     base = clustered(9, 30).astype(np.float64)
@@ -89,14 +89,15 @@ def test_similarities_of_all_finite_vectors(tmp_path: Path, kind: pa.DataType, i
     path = tmp_path / "f.parquet"
     pq.write_table(pa.table({"path": list("abcdefghi"), "vector": pa.array(list(vectors), pa.list_(kind))}), path)
     features = open_features(path)
-    expected = cosines(unit(base[:1]), base)[0] if kind == pa.float64() else _exact(vectors)[0]
+    expected = cosines(unit(base), base) if kind == pa.float64() else _exact(vectors)
     if indexed:
         with build_index(features) as index:
-            (found,) = index.search(vectors[:1], 9)
+            results = index.search(vectors, 9)
     else:
-        (found,) = search_exactly(features, vectors[:1], 9)
-    np.testing.assert_allclose(found.similarities, expected[found.ids], atol=3e-4 if indexed else 1e-5)
-    assert len(found.ids) == 9
+        results = search_exactly(features, vectors, 9)
+    for row, found in zip(expected, results, strict=True):
+        np.testing.assert_allclose(found.similarities, row[found.ids], atol=3e-4 if indexed else 1e-5)
+        assert len(found.ids) == 9
 
 
 def _exact(vectors: NDArray[np.floating]) -> NDArray[np.float64]:
@@ -107,7 +108,7 @@ def _exact(vectors: NDArray[np.floating]) -> NDArray[np.float64]:
     return result
 
 
-def test_rows_without_a_path_are_called_by_their_number(tmp_path: Path) -> None:
+def test_rows_without_a_path_are_named_by_their_number(tmp_path: Path) -> None:
     path = write_table(tmp_path / "f.parquet", clustered(6, 5), pa.list_(pa.float32()))
     features = open_features(path)
     assert [entry.path for entry in features.entries(np.array([0, 5]))] == [f"{path}#0", f"{path}#5"]
@@ -127,8 +128,8 @@ def test_a_status_of_another_type_is_not_ours(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("rows", "message"),
     [
-        ([[1.0, 2], [3.0]], "the vector in row 1 of the column vector has 1 numbers, others have 2"),
-        ([[1.0], [2.0, 3]], "the vectors of the column vector differ in length, or have more than 1 numbers"),
+        ([[1.0, 2], [3.0]], "the vector in row 1 of the column vector has length 1, others have 2"),
+        ([[1.0], [2.0, 3]], "the vectors of the column vector differ in length, or are longer than 1"),
         ([None, None], "are missing or empty in all rows"),
         ([[], []], "are missing or empty in all rows"),
     ],
@@ -145,5 +146,5 @@ def test_a_vector_longer_than_any_is_not_read(tmp_path: Path, monkeypatch: pytes
     path = tmp_path / "f.parquet"
     pq.write_table(pa.table({"vector": pa.array([[0.0] * 100_000], pa.list_(pa.float32()))}), path)
     monkeypatch.setattr(pq.ParquetFile, "iter_batches", lambda *_, **__: pytest.fail("was read"))
-    with pytest.raises(InputError, match="have more than 1,000 numbers"):
+    with pytest.raises(InputError, match="are longer than 1,000"):
         open_features(path)

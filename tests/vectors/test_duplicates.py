@@ -27,7 +27,7 @@ def members(groups: list[Group]) -> list[list[int]]:
 
 
 def expected_groups(vectors: NDArray[np.float32], threshold: float, order: Sequence[int]) -> list[list[int]]:
-    """Return the groups by brute force: the picture to keep, and what belongs to it."""
+    """Return the groups by brute force: the image to keep, and its near duplicates."""
     rounded = unit(vectors).astype(np.float16).astype(np.float32)  # as the index has them
     alike = cosines(rounded, rounded) >= threshold
     left, found = list(order), []
@@ -121,5 +121,5 @@ def test_progress_counts_all(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("threshold", [0, -1, 1.01, float("nan")])
 def test_thresholds_that_make_no_sense(tmp_path: Path, threshold: float) -> None:
-    with pytest.raises(InputError, match="give a cosine similarity above 0, at most 1"):
+    with pytest.raises(InputError, match="is no cosine similarity above 0 and at most 1"):
         groups_of(tmp_path, clustered(3), threshold)

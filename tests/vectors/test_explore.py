@@ -1,4 +1,4 @@
-"""Maps of pictures: coordinates, neighbours, the table for embedding-atlas, the page."""
+"""Maps of images: coordinates, neighbours, the table for embedding-atlas, the page."""
 
 import io
 import json
@@ -56,11 +56,13 @@ def test_neighbours_are_the_nearest(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     shown = mapped(tmp_path)
     similarities = cosines(clustered(120, 300), clustered(120, 300))
     np.fill_diagonal(similarities, -1)
-    assert shown.neighbours.shape == shown.distances.shape == (120, 15)
-    np.testing.assert_allclose(1 - shown.distances, np.take_along_axis(similarities, shown.neighbours, 1), atol=1e-4)
-    assert (np.diff(shown.distances, axis=1) >= 0).all()
+    assert shown.neighbours.places.shape == shown.neighbours.distances.shape == (120, 15)
+    np.testing.assert_allclose(
+        1 - shown.neighbours.distances, np.take_along_axis(similarities, shown.neighbours.places, 1), atol=1e-4
+    )
+    assert (np.diff(shown.neighbours.distances, axis=1) >= 0).all()
     nearest = np.sort(similarities, axis=1)[:, ::-1][:, :15]
-    assert np.mean(np.abs(nearest - (1 - shown.distances)) < 1e-4) > 0.95
+    assert np.mean(np.abs(nearest - (1 - shown.neighbours.distances)) < 1e-4) > 0.95
 
 
 def test_points_by_principal_components(tmp_path: Path) -> None:
@@ -69,7 +71,7 @@ def test_points_by_principal_components(tmp_path: Path) -> None:
     assert shown.points.dtype == np.float32
     assert shown.points.min() == 0
     assert shown.points.max() == 1
-    near = np.linalg.norm(shown.points - shown.points[shown.neighbours[:, 0]], axis=1).mean()
+    near = np.linalg.norm(shown.points - shown.points[shown.neighbours.places[:, 0]], axis=1).mean()
     assert near < 0.4 * np.linalg.norm(shown.points - shown.points[::-1], axis=1).mean()
 
 
@@ -78,7 +80,7 @@ def test_very_few(tmp_path: Path, count: int) -> None:
     shown = mapped(tmp_path, count=count)
     assert shown.points.shape == (count, 2)
     assert np.isfinite(shown.points).all()
-    assert shown.neighbours.shape == (count, count - 1)
+    assert shown.neighbours.places.shape == (count, count - 1)
     write_atlas(tmp_path / "t.parquet", shown, PCA, OPEN)
     assert data_of(map_page(shown, "t", PCA, OPEN))["names"] == [f"{i}.jpg" for i in range(count)]
 
@@ -87,7 +89,7 @@ def test_a_sample_is_spread_evenly(tmp_path: Path) -> None:
     shown = mapped(tmp_path, ExploreOptions(points=7, projection="pca"))
     assert [picture.path for picture in shown.pictures] == [f"{i}.jpg" for i in (0, 19, 39, 59, 79, 99, 119)]
     assert shown.total == 120
-    assert shown.neighbours.max() < 7
+    assert shown.neighbours.places.max() < 7
     assert "7 pictures, spread evenly over 120," in Page(map_page(shown, "t", PCA, OPEN)).text
 
 
@@ -97,7 +99,7 @@ def test_umap(tmp_path: Path) -> None:
     again = mapped(tmp_path, ExploreOptions(projection="umap"))
     assert shown.projection == "umap"
     np.testing.assert_array_equal(shown.points, again.points)
-    near = np.linalg.norm(shown.points - shown.points[shown.neighbours[:, 0]], axis=1).mean()
+    near = np.linalg.norm(shown.points - shown.points[shown.neighbours.places[:, 0]], axis=1).mean()
     assert near < 0.3 * np.linalg.norm(shown.points - shown.points[::-1], axis=1).mean()
 
 
@@ -136,8 +138,8 @@ def test_table_for_embedding_atlas(tmp_path: Path) -> None:
     with Image.open(io.BytesIO(first["image"]["bytes"])) as picture:
         assert picture.size == (96, 64)
     assert second["image"] == {"bytes": None, "path": AWKWARD}
-    assert first["neighbors"]["ids"] == shown.neighbours[0].tolist()
-    np.testing.assert_allclose(first["neighbors"]["distances"], shown.distances[0])
+    assert first["neighbors"]["ids"] == shown.neighbours.places[0].tolist()
+    np.testing.assert_allclose(first["neighbors"]["distances"], shown.neighbours.distances[0])
     assert (first["x"], first["y"]) == tuple(shown.points[0])
     with pytest.raises(OutputError, match=r"cannot write .*none/t\.parquet"):
         write_atlas(tmp_path / "none/t.parquet", shown, PCA, OPEN)

@@ -15,7 +15,7 @@ from pnasnet.extract import Batch, Row
 from pnasnet.extract.part import Part
 from pnasnet.extract.schema import FeatureSchema
 from pnasnet.vectors import Entry, Features, open_features, parts
-from pnasnet.vectors.features import make_id, split_ids
+from pnasnet.vectors.features import PART_IDS
 
 from tests.helpers.vectors_data import METADATA, clustered, write_features
 
@@ -68,7 +68,7 @@ def test_folder_of_parts(tmp_path: Path) -> None:
     assert [part.path.name for part in opened.parts] == ["part-00000.parquet", "part-00001.parquet"]
     assert opened.rows == 15
     ids = np.concatenate([block.ids for block in opened.blocks()])
-    numbers, rows = split_ids(ids)
+    numbers, rows = np.divmod(ids, PART_IDS)
     assert numbers.tolist() == [0] * 9 + [1] * 5
     assert rows.tolist() == [0, 1, 2, 4, 5, 6, 7, 8, 9, 0, 1, 2, 3, 4]
 
@@ -78,7 +78,7 @@ def test_rows_by_their_ids(tmp_path: Path) -> None:
     for number, vectors in enumerate(parts):
         write_features(tmp_path / f"part-{number}.parquet", vectors, failed=[1])
     opened = open_features(tmp_path)
-    ids = np.array([make_id(1, 19), make_id(0, 0), make_id(1, 0), make_id(0, 8)])
+    ids = np.array([PART_IDS + 19, 0, PART_IDS, 8])
     assert [picture.path for picture in opened.entries(ids)] == [
         "part-1/19.jpg",
         "part-0/0.jpg",
@@ -92,7 +92,7 @@ def test_rows_by_their_paths(tmp_path: Path) -> None:
     write_features(tmp_path / "part-0.parquet", clustered(3), ["a", "b", "c"], failed=[1])
     write_features(tmp_path / "part-1.parquet", clustered(3), ["b", "a", "d\\xff"])
     found = ids_of(open_features(tmp_path), ["d\\xff", "a", "b", "nowhere"])
-    assert found == {"a": 0, "b": make_id(1, 0), "d\\xff": make_id(1, 2)}
+    assert found == {"a": 0, "b": PART_IDS, "d\\xff": PART_IDS + 2}
 
 
 def test_paths_are_fetched_for_many_row_groups_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -129,7 +129,7 @@ def test_float16(tmp_path: Path) -> None:
     np.testing.assert_array_equal(block.vectors, vectors.astype(np.float16))
 
 
-def test_numbers_that_are_missing_are_no_numbers(tmp_path: Path) -> None:
+def test_null_numbers_become_nan(tmp_path: Path) -> None:
     table = pq.read_table(write_features(tmp_path / "f.parquet", clustered(1, length=2)))
     vectors = pa.FixedSizeListArray.from_arrays(pa.array([1, None], pa.float32()), 2)
     pq.write_table(table.set_column(1, table.schema.field(1), vectors), tmp_path / "f.parquet")
@@ -166,14 +166,14 @@ def test_parts_may_differ_in_what_does_not_matter(tmp_path: Path) -> None:
 def test_parts_of_another_length(tmp_path: Path) -> None:
     write_features(tmp_path / "part-0.parquet", clustered(3))
     write_features(tmp_path / "part-1.parquet", clustered(3, length=8))
-    with pytest.raises(InputError, match=r"part-1\.parquet has vectors of 8 numbers in .*part-0\.parquet of 40"):
+    with pytest.raises(InputError, match=r"part-1\.parquet has vectors of length 8 in .*part-0\.parquet of length 40"):
         open_features(tmp_path)
 
 
 def test_what_is_not_features(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"nothing does not exist: give a Parquet file with vectors, or a folder"):
+    with pytest.raises(InputError, match=r"nothing does not exist: name a Parquet file with vectors, or a folder"):
         open_features(tmp_path / "nothing")
-    with pytest.raises(InputError, match=r"holds no features: there is no part-\*\.parquet in it"):
+    with pytest.raises(InputError, match=r"holds no features \(no part-\*\.parquet\): name a folder"):
         open_features(tmp_path)
     text = tmp_path / "text.parquet"
     for content in (b"", b"PAR1", b"PAR1" * 100, b"no Parquet at all"):
@@ -181,7 +181,7 @@ def test_what_is_not_features(tmp_path: Path) -> None:
         with pytest.raises(InputError, match=r"text\.parquet cannot be read as Parquet \(.*\): check that it is whole"):
             open_features(text)
     pq.write_table(pa.table({"path": ["a"], "status": ["ok"]}), text)
-    with pytest.raises(InputError, match="holds no vectors: none of its columns has lists of numbers"):
+    with pytest.raises(InputError, match="holds no vectors: no column holds lists of numbers"):
         open_features(text)
 
 

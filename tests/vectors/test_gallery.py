@@ -1,4 +1,4 @@
-"""Pages of rows of pictures: what is shown, and what is said to be hidden."""
+"""Pages of rows of images, and the count of hidden ones."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from pnasnet.vectors.gallery import Section, Shown, gallery_page
 from tests.helpers.vectors_data import clustered, write_features
 
 
-@pytest.mark.parametrize(("rows", "more"), [(2, None), (3, "2 more pictures"), (6, "14 more pictures")])
+@pytest.mark.parametrize(("rows", "more"), [(2, None), (3, "2 more images"), (6, "14 more images")])
 def test_what_is_hidden_is_counted_once(
     tmp_path: Path, rows: int, more: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -20,5 +20,5 @@ def test_what_is_hidden_is_counted_once(
     row = Section("a row", [Shown(Entry("nowhere.jpg"), 0.9)] * 4)
     features = open_features(write_features(tmp_path / "f.parquet", clustered(4)))
     page = gallery_page("title", "about", features, [row] * rows, Access())
-    assert page.count("more picture") == (more is not None)
+    assert page.count("more image") == (more is not None)
     assert more is None or more in page

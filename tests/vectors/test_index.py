@@ -1,4 +1,4 @@
-"""The files of an index: growing, interrupted, full disks, damage, and other features."""
+"""The files of an index: growth, interruptions, full disks, damage, and other features."""
 
 import json
 import shutil
@@ -38,7 +38,7 @@ def same_answers(features: Features) -> None:
             np.testing.assert_allclose(cosines(query[None], stored)[0], found.similarities, atol=1e-4)
 
 
-def test_where_it_is(parts: Path) -> None:
+def test_the_files_of_an_index(parts: Path) -> None:
     features = open_features(parts)
     assert open_index(features) is None
     build_index(features).close()
@@ -80,7 +80,7 @@ def test_only_new_parts_are_read(parts: Path, monkeypatch: pytest.MonkeyPatch) -
     assert copied == {"index": 0}
 
 
-def test_a_basis_that_is_outgrown_is_made_anew(parts: Path) -> None:
+def test_an_outgrown_basis_is_computed_again(parts: Path) -> None:
     build_index(open_features(parts)).close()
     write_features(parts / "part-3.parquet", clustered(400, seed=3))
     build_index(open_features(parts)).close()
@@ -90,8 +90,8 @@ def test_a_basis_that_is_outgrown_is_made_anew(parts: Path) -> None:
     same_answers(open_features(parts))
 
 
-def test_an_interrupted_run_is_gone_on_with(parts: Path) -> None:
-    """Wherever it is interrupted, what is there is not taken for finished, and the end is the same."""
+def test_an_interrupted_run_is_resumed(parts: Path) -> None:
+    """An unfinished index is never taken for a finished one, and the result is the same."""
     features = open_features(parts)
     build_index(features).close()
     whole = {path.name: path.read_bytes() for path in index_folder(parts).glob("*.[fi]*")}
@@ -103,7 +103,7 @@ def test_an_interrupted_run_is_gone_on_with(parts: Path) -> None:
         if done > limit:
             raise KeyboardInterrupt
 
-    for allowed in (60, 10):  # within the second part, which the first run begins and the second begins again
+    for allowed in (60, 10):  # within the second part, which both runs start
         limit = allowed
         with pytest.raises(KeyboardInterrupt):
             build_index(features, progress=stop)
@@ -146,7 +146,7 @@ def test_full_disk(small_disk: Path, tmp_path: Path) -> None:
         build_index(features, folder)
     with pytest.raises(InputError, match=r"lacks \d of 4 parts|no finished index"):
         open_index(features, folder)
-    for path in folder.iterdir():  # what was done is not lost
+    for path in folder.iterdir():  # finished parts are kept
         shutil.copy(path, tmp_path / path.name)
     done = json.loads((folder / "index.json").read_text())
     assert 1 <= len(done["parts"]) < 4
@@ -230,7 +230,20 @@ def test_dishonest_state(parts: Path, changes: dict[str, object], message: str) 
         open_index(features)
 
 
-def test_rows_that_are_not_there(parts: Path) -> None:
+def test_an_index_of_an_earlier_version_opens(parts: Path) -> None:
+    """Its manifest also held the metadata of the features."""
+    build_index(open_features(parts)).close()
+    path = index_folder(parts) / "index.json"
+    path.write_text(
+        json.dumps(json.loads(path.read_text()) | {"metadata": {"preset": "hub", "model": "pnasnet_large"}})
+    )
+    same_answers(open_features(parts))
+    write_features(parts / "part-3.parquet", clustered(20, seed=3))
+    build_index(open_features(parts)).close()
+    same_answers(open_features(parts))
+
+
+def test_rows_that_do_not_exist(parts: Path) -> None:
     features = open_features(parts)
     build_index(features).close()
     path = index_folder(parts) / "ids.i64"
@@ -239,14 +252,14 @@ def test_rows_that_are_not_there(parts: Path) -> None:
     assert index is not None
     with index, pytest.raises(InputError, match="is damaged"):
         index.search(clustered(1), 1)
-    path.write_bytes(np.full(118, 10**6, np.int64).tobytes())  # a part that is there, a row that is not
+    path.write_bytes(np.full(118, 10**6, np.int64).tobytes())  # an existing part, but no such row
     index = open_index(features)
     assert index is not None
     with index, pytest.raises(InputError, match="is damaged"):
         index.search(clustered(1), 1)
 
 
-def test_files_that_lie_about_their_size_are_not_read(parts: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_oversized_files_are_not_read(parts: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Sparse files of many gigabytes: neither the manifest nor the basis is loaded."""
     features = open_features(parts)
     build_index(features).close()

@@ -48,7 +48,7 @@ def test_queries_are_in_the_order_of_their_names(features: Features) -> None:
 
 
 def test_other_spellings_of_a_path(features: Features) -> None:
-    """A picture that is in the features must not be found as the nearest to itself."""
+    """An image in the features must not be found as its own neighbour."""
     queries = find_queries(features, ["./a", ".//b", "a"], expand, embed)
     assert [(query.path, query.id) for query in queries] == [("./a", 0), (".//b", 1), ("a", 0)]
 

@@ -41,8 +41,8 @@ def test_the_nearest_are_found(tmp_path: Path, kind: str, indexed: bool, monkeyp
     assert results[5].similarities[0] == pytest.approx(1, abs=1e-6)
 
 
-def test_an_answer_that_is_not_proved_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Vectors in all directions are all about as far; what is looked at is bounded."""
+def test_an_answer_may_not_be_proved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Vectors in all directions are about equally far, and the number read is bounded."""
     monkeypatch.setattr(index_module, "_FIRST", 8)
     monkeypatch.setattr(index_module, "_AT_ONCE", 16)
     vectors = np.random.default_rng(5).standard_normal((800, 400)).astype(np.float32)
@@ -96,20 +96,20 @@ def test_vectors_without_direction(tmp_path: Path, indexed: bool) -> None:
 
 
 @pytest.mark.parametrize("indexed", [False, True])
-def test_questions_without_an_answer(tmp_path: Path, indexed: bool) -> None:
+def test_wrong_queries(tmp_path: Path, indexed: bool) -> None:
     features = open_features(write_features(tmp_path / "f.parquet", clustered(20)))
     with build_index(features) as index:
         search = index.search if indexed else lambda *a, **b: search_exactly(features, *a, **b)
-        with pytest.raises(InputError, match="k is 0: ask for at least 1"):
+        with pytest.raises(InputError, match="k must be at least 1, not 0"):
             search(clustered(1), 0)
-        with pytest.raises(InputError, match=r"queries of shape \[1, 39\] for vectors of 40 numbers"):
+        with pytest.raises(InputError, match=r"queries must have shape \[Q, 40\], not \[1, 39\]"):
             search(clustered(1)[:, :39], 1)
     nothing = open_features(write_features(tmp_path / "none.parquet", clustered(4), failed=range(4)))
-    with pytest.raises(InputError, match="holds no vectors: all of its 4 pictures failed"):
+    with pytest.raises(InputError, match="holds no vectors: all of its 4 images failed"):
         build_index(nothing) if indexed else search_exactly(nothing, clustered(1), 1)
 
 
-def test_of_equal_ones_the_first_is_ahead() -> None:
+def test_equal_similarities_are_ordered_by_row() -> None:
     best = keep_best(NOTHING, np.arange(6), np.array([1, 2, 2, 2, 2, 0], np.float32), 3)
     assert best.ids.tolist() == [1, 2, 3]
     best = keep_best(best, np.array([6, 7]), np.array([2, 3], np.float32), 3)

@@ -1,10 +1,9 @@
-"""What all engines share: the job they are given, and how they are called."""
+"""The base class of engines, and the job that it runs."""
 
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from types import TracebackType
 from typing import Any, Self
 
 import numpy as np
@@ -38,10 +37,10 @@ class Job:
             if name not in known:
                 raise UnknownNameError.of("endpoint", name, known)
         if not self.outputs:
-            raise InputError(f"an engine computes at least one endpoint; choose from: {', '.join(known)}")
+            raise InputError(f"an engine computes at least one endpoint: choose from {', '.join(known)}")
 
     def read_weights(self) -> Weights:
-        """Return the weights. Raises `WeightsMismatchError` if a variable is missing: it would be random."""
+        """Return the weights. Raises `WeightsMismatchError` if a variable is missing."""
         weights = self.weights()
         missing = sorted(self.plan.variables().keys() - weights.keys())
         if missing:
@@ -60,7 +59,7 @@ class Engine(ABC):
 
     Attributes:
         name: the engine's name in `EngineOptions`.
-        description: library, device, precision and threads, for a person.
+        description: library, device, precision and threads, in one line.
         outputs: the endpoints that `run` returns.
 
     """
@@ -121,7 +120,5 @@ class Engine(ABC):
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.close()

@@ -1,4 +1,4 @@
-"""From the name of an engine to one that is ready to run."""
+"""Create an engine by its name."""
 
 import logging
 import shutil
@@ -73,7 +73,7 @@ def _automatic(device: str | None) -> str:
 
 
 def _has_cuda() -> bool:
-    """Return whether torch has a CUDA device; torch takes seconds to import, so look for a driver first."""
+    """Return whether torch has a CUDA device; torch takes seconds to import, so a driver is looked for first."""
     has_driver = Path("/dev/nvidiactl").exists() or shutil.which("nvidia-smi")
     if not has_driver or not find_spec("torch"):
         return False

@@ -1,4 +1,4 @@
-"""Compiled models on disk: written whole, verified when read, and never a reason to fail."""
+"""Cache of compiled models on disk: written as a whole, verified when read; its failures are only logged."""
 
 import hashlib
 import json
@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 class CacheEntry:
     """One compiled model, in the file `<key>-<CRC-32 of the content>.blob`.
 
-    `identity` is everything that the content depends on, as values fit for JSON.
+    `identity` is everything that the content depends on, as values for JSON.
     """
 
     def __init__(self, folder: Path, **identity: Any) -> None:
@@ -55,7 +55,7 @@ class CacheEntry:
             log.warning("the compiled model is not cached: %s", error)
 
     def discard(self, reason: object) -> None:
-        """Remove an unusable content."""
+        """Remove an unusable file."""
         path = self._path()
         log.warning("the cached compiled model %s is unusable (%s): compiling again", path, reason)
         with suppress(OSError):

@@ -1,4 +1,4 @@
-"""An engine without a network, for tests: it is instant, and different images have different outputs."""
+"""An engine without a network, for tests: fast, and with different outputs for different images."""
 
 from collections.abc import Callable
 

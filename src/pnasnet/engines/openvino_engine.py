@@ -1,4 +1,4 @@
-"""OpenVINO, the fastest engine on CPUs: it compiles our ONNX graph, and starts again from the compiled model."""
+"""OpenVINO, the fastest engine on CPUs: compiles our ONNX graph, and caches the compiled model."""
 
 import io
 import logging
@@ -126,7 +126,7 @@ def _import(
         return None
     try:
         return core.import_model(openvino.Tensor(content, shared_memory=True), device, config), content
-    except Exception as error:  # whatever is wrong with an entry, compiling again mends it
+    except Exception as error:  # an entry may be wrong in any way: compile again
         entry.discard(_reason(error))
         return None
 
@@ -145,6 +145,6 @@ def _describe(core: "openvino.Core", device: str, compiled: Any) -> str:
 
 
 def _reason(error: Exception) -> str:
-    """Return the line of OpenVINO's message that states the cause: the last one without a place in its source."""
+    """Return the cause in OpenVINO's message: the last line that is not a place in its source."""
     lines = [line.strip() for line in str(error).splitlines()]
     return next((line for line in reversed(lines) if line and not line.startswith("Exception from")), str(error))

@@ -1,4 +1,4 @@
-"""How an engine runs: the one value that every caller passes whole."""
+"""Options of engines, passed as one value."""
 
 from dataclasses import dataclass
 from pathlib import Path

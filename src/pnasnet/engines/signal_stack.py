@@ -1,4 +1,4 @@
-"""Protects the stack on which a thread's signals are handled from libraries that replace it."""
+"""Protect the stack on which a thread handles signals from libraries that replace it."""
 
 import ctypes
 import sys

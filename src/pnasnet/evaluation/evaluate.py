@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ..architecture.zoo import NETWORKS, PublishedWeights
 from ..errors import InputError
-from ..extract.labelled import extract_labelled
+from ..extract.embed import extract_labelled
 from ..extract.options import DEFAULTS, ExtractOptions
 from ..images import get_preset
 from ..support.progress import Progress, counter, silent

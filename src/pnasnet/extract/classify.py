@@ -1,4 +1,4 @@
-"""From pictures to their likeliest classes."""
+"""From images to their most probable classes."""
 
 from collections.abc import Generator, Iterable
 from contextlib import closing
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Classification:
-    """The likeliest classes of a picture, likeliest first, as names and probabilities; or the error in one line."""
+    """The most probable classes of an image, most probable first, with probabilities; or the error in one line."""
 
     path: str
     classes: tuple[tuple[str, float], ...] = ()
@@ -26,9 +26,9 @@ class Classification:
 def classify(
     module: "Module", pictures: Iterable[Picture], options: ExtractOptions = DEFAULTS, *, top: int = 5
 ) -> Generator[Classification, None, None]:
-    """Yield the `top` classes of each picture, in order.
+    """Yield the `top` classes of each image, in order.
 
-    A class without a known name is called `class N`, by its index among the logits.
+    A class without a known name is called `class N`, by the index of its logit.
 
     Raises:
         InputError: the network has no classifier.

@@ -1,4 +1,4 @@
-"""The columns of vectors, one for each model and endpoint: what they contain and how they are written."""
+"""The columns of vectors, one for each model and endpoint: contents, types and metadata."""
 
 import re
 from collections.abc import Sequence
@@ -57,10 +57,10 @@ class Column:
         return pa.list_(number, prod(self.shape))
 
     def finish(self, output: Floats) -> NDArray[np.float32] | NDArray[np.float16]:
-        """Turn the network's output, [B, length] or maps [B, h, w, C], into vectors [B, length] as they are written.
+        """Return the vectors [B, length] to write for a network's output, [B, length] or maps [B, h, w, C].
 
-        Unless whole maps are wanted, a map passes through ReLU and is averaged over its positions, as the network does
-        before its last layer: `Cell_11` of PNASNet-5 (large) becomes `global_pool`.
+        Without `whole_maps`, a map passes through ReLU and is averaged over its positions, as the network does before
+        its last layer: `Cell_11` of PNASNet-5 (large) becomes `global_pool`.
         """
         if output.ndim == 4 and not self.options.whole_maps:
             output = np.maximum(output, 0).mean((1, 2), dtype=np.float32)
@@ -76,7 +76,7 @@ class Column:
         return vectors
 
     def metadata(self) -> dict[str, str]:
-        """Return metadata; vectors are comparable if all of it but version and engine is equal."""
+        """Return the metadata; vectors are comparable if all values except version and engine are equal."""
         module, options = self.module, self.options
         height, width = module.image_size
         return {
@@ -123,14 +123,14 @@ def columns_for(modules: Sequence["Module"], endpoints: Sequence[str], options: 
 
 @dataclass(frozen=True)
 class ColumnBuilder:
-    """A picklable recipe for columns: call it on any machine to open the models there."""
+    """A picklable function that opens the models on the machine where it is called, and returns their columns."""
 
     models: tuple[ModelChoice, ...]
     endpoints: tuple[str, ...]
     options: ExtractOptions
 
     def on_workers(self, cpus: int) -> "ColumnBuilder":
-        """Return a recipe whose engines and decoders use at most `cpus` processors."""
+        """Return a builder whose engines and decoders use at most `cpus` processors."""
         engines = [replace(choice.engine, threads=choice.engine.threads or cpus) for choice in self.models]
         models = tuple(replace(choice, engine=own) for choice, own in zip(self.models, engines, strict=True))
         options = replace(self.options, decoders=self.options.decoders or cpus)
@@ -142,7 +142,7 @@ class ColumnBuilder:
 
 
 def _rounded_to_bfloat16(vectors: Floats) -> Floats:
-    """Round to the nearest bfloat16, ties to even, but return float32, which every reader knows; it compresses well."""
+    """Round to the nearest bfloat16, ties to even, but return float32, which every reader supports."""
     bits = vectors.view(np.uint32)
     rounded = (bits + (0x7FFF + ((bits >> 16) & 1))) & np.uint32(0xFFFF0000)
     return rounded.astype(np.uint32).view(np.float32)

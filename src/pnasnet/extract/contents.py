@@ -1,36 +1,32 @@
-"""The contents seen so far, so that pictures that are equal byte for byte are computed once.
+"""The contents of a folder's images, so that images with equal bytes are computed once.
 
-The latest are kept in memory with their vectors. For the others a database in the folder names the part and the row,
-from which the vectors are read, so memory does not grow with the number of pictures.
+The most recent vectors are kept in memory. For the others, a database in the folder names the part and the row from
+which they are read, so memory does not grow with the number of images.
 """
 
 import sqlite3
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from hashlib import blake2b
 from pathlib import Path
 
-import numpy as np
 import pyarrow.parquet as pq
-from numpy.typing import NDArray
 
 from ..errors import OutputError
 from .folder import CONTENTS, FeatureFolder
 from .part import reading_part
+from .pipeline import Vectors
 
-Vectors = Mapping[str, NDArray[np.floating]]
-"""A vector [F] for each column."""
-
-_RECENT_BYTES = 96 << 20  # more than a part holds, so what is not in memory is on disk
+_RECENT_BYTES = 96 << 20  # more than a part holds, so all other vectors are on disk
 
 
 def digest_of(content: bytes | bytearray | memoryview) -> bytes:
-    """Return the 16-byte BLAKE2b digest of a content."""
+    """Return the 16-byte BLAKE2b digest of some bytes."""
     return blake2b(content, digest_size=16).digest()
 
 
 class Contents:
-    """The contents of a folder's rows, by their digests."""
+    """The vectors of a folder's rows, by the digests of their images."""
 
     def __init__(self, folder: FeatureFolder) -> None:
         self._folder = folder
@@ -47,7 +43,7 @@ class Contents:
             raise self._failed(error) from error
 
     def find(self, digest: bytes) -> Vectors | None:
-        """Return the vectors of a content, or None if it is new."""
+        """Return the vectors [F] of a content, or None if it is new."""
         return self._recent.get(digest) or self._from_part(digest)
 
     def add(self, digest: bytes, vectors: Vectors) -> None:
@@ -59,7 +55,7 @@ class Contents:
             self._recent_bytes -= sum(vector.nbytes for vector in oldest.values())
 
     def keep(self, part: str, found: Iterable[tuple[bytes | None, int]]) -> None:
-        """Record which contents are in which rows of a part that has been written. Raises `OutputError`."""
+        """Record the digests and row numbers of a part that has been written. Raises `OutputError`."""
         places = [(digest, part, row) for digest, row in found if digest]
         try:
             with self._database:

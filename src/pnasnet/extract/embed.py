@@ -1,126 +1,118 @@
-"""From pictures to batches of their vectors."""
+"""From images to batches of their vectors."""
 
-import os
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import closing
-from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import ImageError, PnasnetError
-from ..images import Source, Target, load_each, read_file
+from ..images import Target, load_each
 from ..images.orientation import orientation
 from ..pictures import Picture
+from ..support.files import reason
 from ..support.system import processors
 from .columns import Column, Floats, columns_for
-from .contents import digest_of
-from .feed import AHEAD, read_ahead, read_or_fail
+from .contents import Contents, digest_of
+from .feed import read_ahead, read_picture
 from .options import DEFAULTS, ExtractOptions
-from .pipeline import Batch, Known, Prepared, Stages, run_pipeline
+from .pipeline import Batch, Prepared, Stages, Vectors, run_pipeline
 
 if TYPE_CHECKING:
+    from ..datasets import LabelledImages
     from ..module.module import Module
-
-T = TypeVar("T")
 
 
 def extract(
     module: "Module", pictures: Iterable[Picture], options: ExtractOptions = DEFAULTS, *, endpoint: str = "global_pool"
 ) -> Generator[Batch, None, None]:
-    """Yield the vectors of one endpoint, a row for each picture, in order; pictures that cannot be reached fail.
+    """Yield the vectors of one endpoint, a row for each image, in order; unreachable images fail.
 
     Raises:
         UnknownNameError: there is no such endpoint or preset.
     """
     columns = columns_for([module], [endpoint], options)
-    with closing(read_ahead(pictures, AHEAD)) as ahead:
-        yield from extract_columns(ahead, read_or_fail, lambda picture: picture.name, columns, options)
+    with closing(read_ahead(pictures)) as ahead:
+        yield from extract_columns(ahead, columns, options)
+
+
+def extract_labelled(
+    module: "Module", data: "LabelledImages", endpoint: str, options: ExtractOptions = DEFAULTS
+) -> Generator[Batch, None, None]:
+    """Yield the vectors of one endpoint, a row for each image of a data set, in order; `path` is its name there.
+
+    An image that cannot be read becomes a row with an error. Raises `UnknownNameError` if there is no such preset.
+    """
+    pictures = (Picture(str(name), partial(data.read, index)) for index, name in enumerate(data.names))
+    return extract_columns(pictures, columns_for([module], [endpoint], options), options)
 
 
 def extract_columns(
-    pictures: Iterable[T],
-    read: Callable[[T], Source],
-    name: Callable[[T], str],
+    pictures: Iterable[Picture],
     columns: Sequence[Column],
     options: ExtractOptions,
     stages: Stages | None = None,
-    watch: Callable[[T, Prepared], None] = lambda picture, prepared: None,
-    known: Known | None = None,
-    place: Callable[[T], object] = lambda picture: None,
+    watch: Callable[[Picture, Prepared], None] = lambda picture, prepared: None,
+    known: Contents | None = None,
+    *,
+    outages_fail: bool = True,
 ) -> Generator[Batch, None, None]:
-    """Yield the vectors of all `columns`, a row for each picture, in order; each picture is decoded once.
+    """Yield the vectors of all `columns`, a row for each image, in order; each image is decoded once.
 
     Args:
-        pictures: any values that stand for pictures; consumed as needed.
-        read: returns the bytes or the path of one of them; raises `ImageError` or OSError.
-        name: returns the name for its row and its error.
+        pictures: the images; consumed as needed.
         columns: the columns of vectors.
         options: batch size and decoders.
         stages: accumulates the seconds.
-        watch: called with each decoded picture, by several threads.
+        watch: called with each decoded image, by several threads.
         known: vectors of contents computed before, which are not computed again.
-        place: returns what a batch keeps of a picture.
+        outages_fail: whether an unreachable image fails like a damaged one.
     """
-    networks = {id(column.module): column for column in columns}  # one input for each
-    targets = tuple(Target(column.module.image_size, column.preset) for column in networks.values())
+    networks = list({id(column.module): column for column in columns}.values())  # one input for each
+    targets = [Target(column.module.image_size, column.preset) for column in networks]
 
-    def load(picture: T) -> Prepared:
-        prepared = _load(picture, read, name, targets, options.exif, digest=known is not None)
+    def load(picture: Picture) -> Prepared:
+        prepared = _load(picture, targets, options.exif, digest=known is not None, outages_fail=outages_fail)
         watch(picture, prepared)
         return prepared
+
+    def infer(images: tuple[Floats, ...]) -> Vectors:
+        found: dict[str, NDArray[np.floating]] = {}
+        for network, batch in zip(networks, images, strict=True):
+            outputs = network.module.run(batch, network.computed)
+            own = [column for column in columns if column.module is network.module]
+            found |= {column.name: column.finish(outputs[column.endpoint]) for column in own}
+        return found
 
     return run_pipeline(
         pictures,
         load,
-        partial(_infer, columns=columns, places={module: place for place, module in enumerate(networks)}),
+        infer,
         batch_size=options.batch_size,
         decoders=options.decoders or processors(),
-        name=name,
         stages=stages,
         known=known,
-        place=place,
     )
 
 
 def _load(
-    picture: T,
-    read: Callable[[T], Source],
-    name: Callable[[T], str],
-    targets: Sequence[Target],
-    exif: bool | None,
-    *,
-    digest: bool,
+    picture: Picture, targets: Sequence[Target], exif: bool | None, *, digest: bool, outages_fail: bool
 ) -> Prepared:
     try:
-        source = read(picture)
-        if digest and isinstance(source, str | os.PathLike):
-            source = read_file(source)
+        source = read_picture(picture)
         loaded = load_each(source, targets, exif=exif)
     except ImageError as error:  # bytes do not know their name
-        raise type(error)(str(error).replace("image bytes", name(picture), 1)) from error
+        kind = ImageError if outages_fail else type(error)
+        raise kind(str(error).replace("image bytes", picture.name, 1)) from error
     except PnasnetError:
         raise
     except OSError as error:
-        reason = error.strerror or error
-        raise ImageError(f"{name(picture)}: cannot be read ({reason}): check the disk") from error
+        raise ImageError(f"{picture.name}: cannot be read ({reason(error)}): check the disk") from error
     images = tuple(one.image for one in loaded)
-    prepared = Prepared(images, loaded[0].width, loaded[0].height)
     if not isinstance(source, bytes | bytearray | memoryview):
-        return prepared
+        return Prepared(images, loaded[0].width, loaded[0].height)
     upright = all(target.preset.exif if exif is None else exif for target in targets)
     unturned = not upright and orientation(source) != 1
-    return replace(prepared, digest=digest_of(source) if digest else None, unturned=unturned)
-
-
-def _infer(
-    images: tuple[Floats, ...], columns: Sequence[Column], places: Mapping[int, int]
-) -> dict[str, NDArray[np.floating]]:
-    found: dict[str, NDArray[np.floating]] = {}
-    for module, place in places.items():
-        own = [column for column in columns if id(column.module) == module]
-        outputs = own[0].module.run(images[place], own[0].computed)
-        found |= {column.name: column.finish(outputs[column.endpoint]) for column in own}
-    return {column.name: found[column.name] for column in columns}
+    return Prepared(images, loaded[0].width, loaded[0].height, digest_of(source) if digest else None, unturned)

@@ -1,4 +1,4 @@
-"""The pictures that are left to compute, as one stream over all units, each with the place of its row."""
+"""The images to compute, in the order of the units, each with the place of its row."""
 
 import errno
 import os
@@ -8,34 +8,32 @@ from collections import deque
 from collections.abc import Generator, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
 
 from ..errors import ImageError
 from ..images import Source, read_file
 from ..pictures import Picture, Unit, UnreachableError
 from .folder import Kept
 from .part import Part
-
-T = TypeVar("T")
+from .pipeline import AHEAD_BYTES
 
 _TRIES = 3
-_OUTAGES = (errno.EIO, errno.ESTALE, errno.ENOTCONN)  # what a failing disk or a lost server answers
+_OUTAGES = (errno.EIO, errno.ESTALE, errno.ENOTCONN)  # errors of a failing disk or a lost server
 _MOST_ROWS = 2**24
-"""The largest number of pictures that a damaged file is believed to hold; each would become a row."""
-AHEAD = 32
-"""How many pictures are read ahead from shards that are read from one end to the other."""
+"""Limit of the images that a damaged file is believed to hold: each would become a row."""
+_AHEAD = 32
+"""Number of images that are read ahead."""
 
 
 @dataclass(frozen=True)
 class Place:
-    """The place of a picture's row.
+    """The place of a row.
 
     Attributes:
         unit: the number of its unit.
-        row: the number of its row within the unit.
+        row: its number within the unit.
         last: whether the unit ends with it.
-        rest: whether its row stands for the rest of the unit, which could not be opened or read.
-        part: the part in which its row replaces an earlier one; None for a new row.
+        rest: whether it stands for the remaining rows of a unit that could not be opened or read.
+        part: the part in which it replaces an earlier row; None for a new row.
     """
 
     unit: int
@@ -45,119 +43,98 @@ class Place:
     part: Part | None = None
 
 
-@dataclass(frozen=True)
-class Placed:
-    """A picture and the place of its row."""
-
-    picture: Picture
-    place: Place
-
-    @property
-    def name(self) -> str:
-        """The name of the picture."""
-        return self.picture.name
+Placed = tuple[Picture, Place]
 
 
 def feed(
     units: Iterable[tuple[int, Unit]], kept: Mapping[int, Kept], *, outages_fail: bool = False
 ) -> Iterator[Placed]:
-    """Yield what is left to compute of numbered units: first rows to compute again, then new ones.
+    """Yield the images of numbered units that are not kept: first those to compute again, then new ones.
 
-    If a unit is damaged, pictures that fail take the place of what is left of it: as many as the unit has, or one if
-    that is unknown. If it cannot be reached, one stands for the rest, unless `outages_fail`: then it counts as damaged.
+    The remaining rows of a damaged unit become images that fail: as many as the unit has, or one if that is unknown.
+    If a unit cannot be reached, one image stands for the remaining rows, unless `outages_fail`: then it counts as
+    damaged.
     """
     for number, unit in units:
         known = kept.get(number, Kept())
         if known.again:
             yield from _again(number, unit, known)
         if not known.has_all(unit):
-            yield from _rest_of(number, unit, known.rows, outages_fail=outages_fail)
+            yield from _new(number, unit, known.rows, outages_fail=outages_fail)
 
 
 def pictures_of(units: Iterable[Unit]) -> Iterator[Picture]:
-    """Yield the pictures of units, in order; if a unit is damaged or out of reach, what is left of it fails."""
-    return (placed.picture for placed in feed(enumerate(units), {}, outages_fail=True))
+    """Yield the images of units, in order; the remaining images of a damaged or unreachable unit fail."""
+    return (picture for picture, _ in feed(enumerate(units), {}, outages_fail=True))
 
 
 def _again(number: int, unit: Unit, known: Kept) -> Iterator[Placed]:
-    """Yield the pictures of rows that are kept but computed again."""
+    """Yield the images of kept rows that are computed again."""
     parts = {row: part for part, rows in known.again for row in rows}
-    row, failure = min(parts), ImageError(f"{unit.name}: the picture of this row is gone: check the file")
+    row, failure = min(parts), ImageError(f"{unit.name}: the image of this row is gone: check the file")
     try:
         for picture in _pictures(unit, row):
             if row in parts:
-                yield Placed(picture, Place(number, row, part=parts.pop(row)))
+                yield picture, Place(number, row, part=parts.pop(row))
             row += 1
             if not parts:
                 return
     except ImageError as error:
         failure = error
     for row, part in parts.items():
-        yield Placed(Picture.failing(unit.name_at(row), failure), Place(number, row, part=part))
+        yield Picture.failing(unit.name_at(row), failure), Place(number, row, part=part)
 
 
-def _rest_of(number: int, unit: Unit, row: int, *, outages_fail: bool) -> Iterator[Placed]:
-    """Yield the pictures of a unit from a row on, one behind, so that the last one is known to be the last."""
-    begun, previous, failure = row, None, None
+def _new(number: int, unit: Unit, start: int, *, outages_fail: bool) -> Iterator[Placed]:
+    """Yield the images of a unit from row `start` on, one behind, so that the last one is known to be the last."""
+    row, previous, failure = start, None, None
     try:
         for picture in _pictures(unit, row):
             if previous is not None:
-                yield Placed(previous, Place(number, row))
+                yield previous, Place(number, row)
                 row += 1
             previous = picture
     except ImageError as error:
         failure = error
-    if previous is None and failure is None and begun == 0:
-        failure = ImageError(f"{unit.name}: holds no picture")
+    if previous is None and failure is None and start == 0:
+        failure = ImageError(f"{unit.name}: holds no image")
     if previous is not None:
-        yield Placed(previous, Place(number, row, last=failure is None))
+        yield previous, Place(number, row, last=failure is None)
         row += 1
-    if failure is not None:
-        yield from _failing(number, unit, row, failure, outages_fail=outages_fail)
-
-
-def _failing(number: int, unit: Unit, row: int, failure: ImageError, *, outages_fail: bool) -> Iterator[Placed]:
-    """Yield pictures that fail, in place of what is left of a unit."""
+    if failure is None:
+        return
     if isinstance(failure, UnreachableError) and outages_fail:
         failure = ImageError(str(failure))
     if isinstance(failure, UnreachableError) or unit.size is None or unit.size > _MOST_ROWS:
-        yield Placed(Picture.failing(unit.name_at(row), failure), Place(number, row, last=True, rest=True))
+        yield Picture.failing(unit.name_at(row), failure), Place(number, row, last=True, rest=True)
         return
     for each in range(row, unit.size):
-        yield Placed(Picture.failing(unit.name_at(each), failure), Place(number, each, last=each == unit.size - 1))
+        yield Picture.failing(unit.name_at(each), failure), Place(number, each, last=each == unit.size - 1)
 
 
 def _pictures(unit: Unit, start: int) -> Iterator[Picture]:
-    """Yield the pictures of a unit; if a server breaks off, ask again for the others, three times without progress."""
+    """Yield the images of a unit; if a server breaks off, ask for the others, three times without progress."""
     tries, done = 0, start
     while True:
-        begun = done
+        before = done
         try:
             for picture in unit.pictures(done):
                 done += 1
                 yield picture
             return
         except UnreachableError:
-            tries = tries + 1 if done == begun else 0
+            tries = tries + 1 if done == before else 0
             if tries == _TRIES:
                 raise
 
 
 def read_picture(picture: Picture) -> Source:
-    """Return the bytes of a picture. Raises `ImageError`; `UnreachableError` if the reason lies outside the picture."""
+    """Return the content of an image. Raises `ImageError`; `UnreachableError` if the reason lies outside the image."""
     found = picture.read()
-    return _read_listed(found) if isinstance(found, str) else found
+    return _read_listed(found) if isinstance(found, str | os.PathLike) else found
 
 
-def read_or_fail(picture: Picture) -> Source:
-    """Do the same, but count a picture that cannot be reached as one that fails."""
-    try:
-        return read_picture(picture)
-    except UnreachableError as error:
-        raise ImageError(str(error)) from error
-
-
-def _read_listed(path: str) -> bytes:
+def _read_listed(path: str | os.PathLike[str]) -> bytes:
     """Return the bytes of a file that existed when it was listed.
 
     A file that is missing among others is gone. If its folder is missing or empty, the disk may not be mounted.
@@ -184,51 +161,44 @@ def _has_entries(folder: Path) -> bool:
         return False
 
 
-AHEAD_BYTES = 2**28
-"""Bytes that pictures read ahead may take together."""
-
-
-def read_ahead(items: Iterable[T], count: int) -> Generator[T, None, None]:
-    """Yield the items while a thread fetches up to `count`, or `AHEAD_BYTES` bytes, of those to come."""
-    waiting: queue.Queue[tuple[T | None, BaseException | None]] = queue.Queue(count)
-    held = deque[int]()  # bytes in memory of the items that wait
+def read_ahead(pictures: Iterable[Picture]) -> Generator[Picture, None, None]:
+    """Yield the images while a thread fetches up to 32 of the next ones, or `AHEAD_BYTES` bytes of them."""
+    waiting: queue.Queue[Picture | BaseException | None] = queue.Queue(_AHEAD)  # None is the end
+    held = deque[int]()  # bytes in memory of each waiting image
     stop = threading.Event()
 
-    def put(entry: tuple[T | None, BaseException | None]) -> bool:
-        size = getattr(entry[0], "held", 0)
+    def put(entry: Picture | BaseException | None) -> None:
+        size = entry.held if isinstance(entry, Picture) else 0
         while not stop.is_set():
-            if sum(held) + size > AHEAD_BYTES and held:  # one alone is never held up
+            if sum(held) + size > AHEAD_BYTES and held:  # one alone never waits
                 stop.wait(0.01)
                 continue
             try:
                 held.append(size)
                 waiting.put(entry, timeout=0.1)
-                return True
+                return
             except queue.Full:
                 held.pop()
-        return False
 
     def fill() -> None:
-        failure: BaseException | None = None
+        end: BaseException | None = None
         try:
-            for item in items:
-                if not put((item, None)):
+            for picture in pictures:
+                put(picture)
+                if stop.is_set():
                     return
         except BaseException as error:
-            failure = error
-        put((None, failure or StopIteration()))
+            end = error
+        put(end)
 
     thread = threading.Thread(target=fill, name="pnasnet-reader", daemon=True)
     thread.start()
     try:
-        while True:
-            item, end = waiting.get()
+        while (entry := waiting.get()) is not None:
             held.popleft()
-            if isinstance(end, StopIteration):
-                return
-            if end is not None:
-                raise end
-            yield item  # type: ignore[misc] # an entry without an end has an item
+            if isinstance(entry, BaseException):
+                raise entry
+            yield entry
     finally:
         stop.set()
         thread.join()

@@ -1,11 +1,11 @@
-"""The folder of features: what made them, parts that are whole or absent, and a mark that says all rows are present.
+"""A resumable folder of features: settings, Parquet files that are whole or absent, and a mark of completeness.
 
     _settings.json    the settings; a run with other settings is refused
-    _inputs.jsonl     the units of `embed`, listed once, so that a resumed run meets the same inputs (see inputs.py)
+    _inputs.jsonl     the units of `embed`, listed once, so that a resumed run has the same inputs (see inputs.py)
     part-00000012-000000000.parquet   rows of unit 12, from its row 0 on
     _complete.json    written last: counts, and the hash of the settings
-    _report.json, _report.html   how the run went
-    _contents.sqlite  which part holds which content, for runs that compute equal photos once
+    _report.json, _report.html   the report of the run
+    _contents.sqlite  the part and row of each content, for runs that compute equal images once
 
 Arrow, Spark and others read the folder as one table and ignore names that begin with `_` or a dot.
 """
@@ -34,8 +34,8 @@ from .part import ERROR, NAME, UNREACHABLE, Part, reading_part
 SETTINGS, INPUTS, COMPLETE, CONTENTS = "_settings.json", "_inputs.jsonl", "_complete.json", "_contents.sqlite"
 REPORTS = ("_report.json", "_report.html")
 FORMAT = "2"
-"""The setting `format` of runs of `embed`; earlier versions had none, and identified weights differently."""
-_BEFORE = ("_lock", "_overwriting.json")  # which versions before this one wrote
+"""The setting `format` of `embed`; earlier versions had no such setting, and identified weights differently."""
+_BEFORE = ("_lock", "_overwriting.json")  # files of earlier versions
 _FILES = {SETTINGS, INPUTS, COMPLETE, LOCK, *REPORTS, *_BEFORE}
 _FILES |= {f"{CONTENTS}{end}" for end in ("", "-wal", "-shm", "-journal")}
 _TEMPORARY = re.compile(r"\.[0-9a-f]{8}\.(.+)")
@@ -43,12 +43,12 @@ _TEMPORARY = re.compile(r"\.[0-9a-f]{8}\.(.+)")
 
 @dataclass(frozen=True)
 class Kept:
-    """What a folder holds of one unit.
+    """The rows that a folder holds of one unit.
 
     Attributes:
-        rows: how many of the unit's first rows.
+        rows: the number of rows, counted from the unit's first.
         finished: whether these are all of its rows.
-        again: the parts with rows that are to be computed again, and the numbers of these rows within the unit.
+        again: the parts with rows to compute again, and the numbers of these rows within the unit.
     """
 
     rows: int = 0
@@ -56,12 +56,12 @@ class Kept:
     again: tuple[tuple[Part, tuple[int, ...]], ...] = ()
 
     def has_all(self, unit: Unit) -> bool:
-        """Return whether no further rows follow those that are kept."""
+        """Return whether the unit has no further rows."""
         return self.finished or (unit.size is not None and self.rows >= unit.size)
 
     @property
     def repeated(self) -> int:
-        """How many rows are to be computed again."""
+        """Number of rows to compute again."""
         return sum(len(rows) for _, rows in self.again)
 
 
@@ -73,10 +73,10 @@ class FeatureFolder:
             known = [pq.read_table(part) for part in folder.parts()]    # rows of earlier runs, killed ones included
             folder.append(table)                              # durable once it returns
 
-    `append` suits callers that find their rows again by a column of their own, such as a digest of the content.
-    `embed` numbers its rows by unit instead: see `kept`, `write_part` and `replace_rows`.
+    `append` is for callers that identify rows by a column of their own, such as a digest of the content. `embed`
+    numbers its rows by unit instead: see `kept`, `write_part` and `replace_rows`.
 
-    Every method that writes raises `OutputError` if it cannot.
+    Every method that writes raises `OutputError` on failure.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
@@ -84,7 +84,7 @@ class FeatureFolder:
 
     @contextmanager
     def opened(self, settings: Mapping[str, Any]) -> Iterator[None]:
-        """Create the folder if needed, hold its lock within the block, and remove what killed runs left half-written.
+        """Create the folder if needed, hold its lock within the block, and remove temporary files of killed runs.
 
         Raises:
             LockedError: another run holds the lock.
@@ -97,7 +97,7 @@ class FeatureFolder:
                 old = "by an earlier version, " if any(each.startswith("format: none") for each in differences) else ""
                 raise OutputError(
                     f"{self.path} was created {old}with other settings ({'; '.join(differences)}): use the same "
-                    "settings, choose another folder, or pass --overwrite (overwrite=True)"
+                    "settings, choose another folder, or overwrite it (--overwrite)"
                 )
             if not (self.path / SETTINGS).exists():
                 self.write_json(SETTINGS, settings)
@@ -105,7 +105,7 @@ class FeatureFolder:
             yield
 
     def differences(self, settings: Mapping[str, Any]) -> list[str]:
-        """Return how the folder's settings differ, one `key: old → new` each; none if it has no settings yet."""
+        """Return the differences to the folder's settings, each as `key: old → new`; none if it has no settings yet."""
         known = self._read_object(SETTINGS)
         if known is None:
             return []
@@ -114,9 +114,9 @@ class FeatureFolder:
         return [f"{key}: {_shown(known.get(key))} → {_shown(plain.get(key))}" for key in keys]
 
     def mark(self, settings: Mapping[str, Any] | None = None) -> dict[str, Any]:
-        """Return what was recorded when the folder became complete: `rows` and `failed`.
+        """Return the mark of completeness, with `rows` and `failed`.
 
-        Empty if the folder is not complete, lacks parts since, or, if `settings` are given, was made with others.
+        It is empty if the folder is incomplete, has lost parts, or was created with settings other than `settings`.
         """
         stated = self._read_object(COMPLETE) or {}
         if settings is not None and stated.get("settings_sha256") != settings_hash(settings):
@@ -140,21 +140,21 @@ class FeatureFolder:
         return [self.path / name for name in self._names() if name.startswith(start) and NAME.fullmatch(name)]
 
     def rows(self) -> int:
-        """Return how many rows the parts hold."""
+        """Return the number of rows in the parts."""
         return sum(kept.rows for kept in self.kept().values())
 
     def kept(self, unit: int | None = None, *, retry_errors: bool = False) -> dict[int, Kept]:
-        """Return what the folder holds of each unit, or of one; failed rows count as kept unless `retry_errors`."""
+        """Return the rows kept of each unit, or of one; failed rows are to be computed again if `retry_errors`."""
         return self._survey(unit, retry_errors)[0]
 
     def _survey(self, unit: int | None, retry_errors: bool) -> tuple[dict[int, Kept], list[Path]]:
-        """Return what the folder holds, and the parts that do not count: behind a gap, or for a rest to read again."""
+        """Return the rows kept, and the parts to ignore: behind a gap, or one row for a rest that is read again."""
         known: dict[int, Kept] = {}
         apart: list[Path] = []
         for path in self.parts(unit):
             part = Part.read(path)
             if part is None or part.name != path.name:
-                continue  # another program's
+                continue  # a file of another program
             before = known.get(part.unit, Kept())
             if part.first != before.rows:
                 apart.append(path)
@@ -165,9 +165,9 @@ class FeatureFolder:
         return known, apart
 
     def resume(self, *, retry_errors: bool = False) -> dict[int, Kept]:
-        """Return what the folder holds of each unit, and remove what would contradict the rows to come.
+        """Return the rows kept of each unit, and remove the files that new rows would contradict.
 
-        That is the mark of completeness, rows that stand for the rest of a unit, and parts behind one that was removed.
+        These are the mark of completeness, rows that stand for the rest of a unit, and parts behind a removed one.
         """
         known, apart = self._survey(None, retry_errors)
         with writing(self.path):
@@ -176,9 +176,9 @@ class FeatureFolder:
         return known
 
     def write_part(self, part: Part, table: pa.Table) -> None:
-        """Write a part whole; it is durable when this returns."""
+        """Write a part as a whole; it is durable when this returns."""
         with replacing(self.path / part.name) as temporary, temporary.open("wb") as file:
-            part.write(file, table)  # through a file of our own, which is closed even if the writer fails
+            part.write(file, table)  # to an open file, which is closed even if the writer fails
         with writing(self.path):
             sync_folder(self.path)
 
@@ -198,22 +198,22 @@ class FeatureFolder:
         self.write_part(Part(unit, 0, len(table), last=True), table)
 
     def write_json(self, name: str, value: Any) -> None:
-        """Write a file of JSON whole."""
+        """Write a JSON file as a whole."""
         write_json(self.path / name, value)
         with writing(self.path):
             sync_folder(self.path)
 
     def others(self) -> list[str]:
-        """Return the names of the files in the folder that this software did not write."""
+        """Return the names of files that this package did not write."""
         return [name for name in self._names() if not _is_ours(name)]
 
     def remove(self) -> None:
-        """Remove every file that this class wrote, and the folder unless it holds others. Call it outside `opened`."""
+        """Remove all files of this package, and the folder unless it holds others. Call it outside `opened`."""
         if not self.path.is_dir() or (not (self.path / SETTINGS).is_file() and self.others()):
             return
         with locked(self.path), writing(self.path):
             ours = [name for name in self._names() if _is_ours(name) and name != LOCK]
-            for name in sorted(ours, key=SETTINGS.__eq__):  # the settings last: they show that the folder is ours
+            for name in sorted(ours, key=SETTINGS.__eq__):  # the settings last: they identify the folder as ours
                 (self.path / name).unlink(missing_ok=True)
         with writing(self.path):
             if not set(self._names()) - {LOCK}:
@@ -225,7 +225,7 @@ class FeatureFolder:
             return sorted(entry.name for entry in self.path.iterdir()) if self.path.is_dir() else []
 
     def check_ours(self) -> None:
-        """Raise `OutputError` if the folder exists and belongs to somebody else."""
+        """Raise `OutputError` if the folder holds files but no settings: it is not ours."""
         if not (self.path / SETTINGS).exists():
             for name in self.others():
                 if not name.startswith("."):
@@ -239,7 +239,7 @@ class FeatureFolder:
 
     def _read_object(self, name: str) -> dict[str, Any] | None:
         path = self.path / name
-        hint = "remove it" if name == COMPLETE else "pass --overwrite (overwrite=True)"
+        hint = "remove it" if name == COMPLETE else "overwrite it (--overwrite)"
         value: object = read_json(path, f"choose another folder, or {hint}")
         if isinstance(value, dict):
             return value
@@ -254,7 +254,7 @@ def settings_hash(settings: Mapping[str, Any]) -> str:
 
 
 def sync_folder(path: Path) -> None:
-    """Make the names in a folder outlive a power cut, where the system can. Raises OSError."""
+    """Force a folder's file names to disk, if the system supports it. Raises OSError."""
     if hasattr(os, "O_DIRECTORY"):
         descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
         try:
@@ -264,12 +264,12 @@ def sync_folder(path: Path) -> None:
 
 
 def _with_part(before: Kept, part: Part, path: Path, retry_errors: bool) -> Kept:
-    """Return what is kept of a unit, one more part included."""
+    """Return the rows kept of a unit, including one more part."""
     failed = part.rows_with(path, (ERROR,)) if retry_errors else ()
     if part.rest and (failed or part.unreachable):
         return before  # the rest of the unit is computed again, from this row on
     if not part.has_rest and part.last and part.first + part.rows - 1 in failed:
-        return before  # so it is here, where the last row may stand for more than one
+        return before  # likewise: in older parts, the last row may stand for several
     unreachable = part.rows_with(path, (UNREACHABLE,)) if part.unreachable else ()
     again = tuple(sorted(unreachable + failed))
     parts = ((part, again),) if again else ()

@@ -1,7 +1,7 @@
-"""The inputs of a folder of features: a list of units, written before the first picture is read, that only grows.
+"""The inputs of a folder of features: a list of units, written before the first image is read, that only grows.
 
-A resumed run so meets the same inputs in the same order, whatever was added to the sources meanwhile. `--add` appends
-the files, shards, tables and splits whose names are not in the list yet.
+A resumed run therefore has the same inputs in the same order, even if the sources have changed since. `--add` appends
+files, shards, tables and splits whose names are not in the list yet.
 """
 
 import json
@@ -31,7 +31,7 @@ class Inputs:
 
     @property
     def are_listed(self) -> bool:
-        """Whether there is a list."""
+        """Whether the list exists."""
         return self._path.is_file()
 
     def __iter__(self) -> Iterator[Unit]:
@@ -50,27 +50,29 @@ class Inputs:
             raise self._damaged(number, f"{type(error).__name__}: {error}") from error
 
     def _damaged(self, line: int, why: str) -> InputError:
-        return InputError(f"line {line} of {self._path} is damaged ({why}): choose another folder, or pass --overwrite")
+        return InputError(
+            f"line {line} of {self._path} is damaged ({why}): choose another folder, or overwrite it (--overwrite)"
+        )
 
     def write(self, units: Iterable[Unit]) -> None:
         """Write the list. Raises `InputError` if there are no units, `OutputError` if it cannot be written."""
-        lines = _lines(units)
+        lines = map(_line, units)
         if (first := next(lines, None)) is None:
-            raise InputError("the list names no source: there is nothing to extract")
+            raise InputError("the list of sources is empty: name at least one source")
         with self._replacing() as file:
             file.writelines(chain([first], lines))
 
     @contextmanager
     def _replacing(self) -> Iterator[BinaryIO]:
-        """Write the list anew, for the user's eyes alone: URLs in it may hold credentials."""
+        """Replace the list with a file that only the user can read: URLs in it may hold credentials."""
         with replacing(self._path) as temporary, temporary.open("wb") as file:
             temporary.chmod(0o600)
             yield file
 
     def renew(self, listed: Callable[[], Iterable[Unit]]) -> None:
-        """If the list holds credentials, replace them by those of today's listing, provided it lists the same inputs.
+        """If the list holds credentials, replace them with those of a new listing of the same inputs.
 
-        A signature that has expired so does not stop a run from being resumed. Raises `OutputError`.
+        A run can then be resumed although a signature has expired. Raises `OutputError`.
         """
         if not any(_has_credentials(unit) for unit in self):
             return
@@ -81,13 +83,13 @@ class Inputs:
                 file.write(_line(new))
 
     def add(self, listed: Iterable[Unit]) -> int:
-        """Append what of `listed` is new, and return how many known inputs are not listed any more.
+        """Append the new inputs of `listed`, and return the number of known inputs that are no longer listed.
 
-        Inputs are known by name; whether their content has changed is not checked. If something is appended, the folder
-        is no longer complete. Raises `OutputError` if the list cannot be written, and what listing raises.
+        Inputs are known by name; whether their content has changed is not checked. If inputs are appended, the folder
+        is no longer complete. Raises `OutputError` if the list cannot be written; errors of listing are passed on.
         """
         known = _Known(self)
-        lines = _lines(in_units(_new(known, listed)))
+        lines = map(_line, in_units(_new(known, listed)))
         if (first := next(lines, None)) is None:
             return known.unseen
         with self._replacing() as file:
@@ -101,11 +103,7 @@ class Inputs:
 
 
 class _ChangedError(Exception):
-    """The sources list other inputs than before."""
-
-
-def _lines(units: Iterable[Unit]) -> Iterator[bytes]:
-    return map(_line, units)
+    """The sources now list other inputs."""
 
 
 def _line(unit: Unit) -> bytes:
@@ -113,14 +111,14 @@ def _line(unit: Unit) -> bytes:
 
 
 def _has_credentials(unit: Unit) -> bool:
-    """Return whether a URL of the unit differs from what may be shown of it."""
+    """Return whether a URL of the unit holds user info or a signature."""
     values = unit.to_dict().values()
     texts = chain.from_iterable(value if isinstance(value, tuple | list) else (value,) for value in values)
     return any(isinstance(text, str) and is_url(text) and redact(text) != text for text in texts)
 
 
 def _new(known: "_Known", listed: Iterable[Unit]) -> Iterator[str | Unit]:
-    """Yield the files and the other units that are not known."""
+    """Yield the files and the other units that are new."""
     for unit in listed:
         names = known.missing(unit.inputs)
         if isinstance(unit, Files):
@@ -130,7 +128,7 @@ def _new(known: "_Known", listed: Iterable[Unit]) -> Iterator[str | Unit]:
 
 
 class _Known:
-    """The names of known inputs, in 17 bytes each, since there may be many millions."""
+    """The names of known inputs, in 17 bytes each: there may be many millions."""
 
     def __init__(self, units: Iterable[Unit]) -> None:
         digests = bytearray()
@@ -141,11 +139,11 @@ class _Known:
 
     @property
     def unseen(self) -> int:
-        """How many have not been looked up."""
+        """Number of names that have not been looked up."""
         return int((~self._seen).sum())
 
     def missing(self, names: Sequence[str]) -> list[str]:
-        """Return those of `names` that are not known."""
+        """Return the names that are not known."""
         if not len(self._known):
             return list(names)
         wanted = np.frombuffer(_digests(names), _DIGEST)

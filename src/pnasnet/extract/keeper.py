@@ -1,6 +1,7 @@
-"""The rows of a run, written as parts before a kill could cost much."""
+"""Write the rows of a run as parts, often enough that a kill costs little."""
 
 import time
+from collections.abc import Sequence
 from itertools import groupby
 
 import pyarrow as pa
@@ -9,17 +10,17 @@ from .contents import Contents
 from .feed import Place
 from .folder import FeatureFolder
 from .part import Part
-from .pipeline import Batch
+from .pipeline import Batch, Row
 from .schema import FeatureSchema, nbytes
 
 PART_BYTES = 32 << 20
-"""The size of a part before encoding; at most one batch more."""
+"""Size of a part before encoding; it may exceed this by one batch."""
 PART_SECONDS = 60.0
-"""After this time rows are written, however few they are."""
+"""Time after which rows are written, however few they are."""
 
 
 class Keeper:
-    """Collects batches with a `Place` for each row, and writes them: new rows as parts, others into their parts.
+    """Collects batches and writes them: new rows as parts, recomputed rows into their parts.
 
     Attributes:
         seconds: time spent writing.
@@ -30,49 +31,47 @@ class Keeper:
     ) -> None:
         self._folder, self._schema, self._contents = folder, schema, contents
         self._part_seconds = PART_SECONDS if part_seconds is None else part_seconds
-        self._pending: list[Batch] = []  # rows of one part
+        self._batches: list[Batch] = []  # pending rows, all of one part
+        self._places: list[Place] = []
         self._written = time.monotonic()
         self.seconds = 0.0
 
-    def add(self, batch: Batch) -> None:
-        """Add the next rows. Raises `OutputError` if they cannot be written."""
+    def add(self, batch: Batch, places: Sequence[Place]) -> None:
+        """Add the next rows, and the place of each. Raises `OutputError` if they cannot be written."""
         start = 0
-        for _, group in groupby(batch.places, _part_of):
-            stop = start + len(list(group))
-            piece = batch.slice(start, stop)
-            if self._pending and _part_of(self._pending[-1].places[-1]) != _part_of(piece.places[0]):
+        for part, group in groupby(places, _part_of):
+            own = list(group)
+            if self._places and _part_of(self._places[-1]) != part:
                 self.flush()
-            self._pending.append(piece)
-            start = stop
-        if nbytes(self._pending) >= PART_BYTES or time.monotonic() - self._written >= self._part_seconds:
+            self._batches.append(batch.slice(start, start + len(own)))
+            self._places += own
+            start += len(own)
+        if nbytes(self._batches) >= PART_BYTES or time.monotonic() - self._written >= self._part_seconds:
             self.flush()
 
     def flush(self) -> None:
-        """Write what is pending."""
+        """Write the pending rows."""
         started, self._written = time.perf_counter(), time.monotonic()
-        batches, self._pending = self._pending, []
+        batches, places = self._batches, self._places
+        self._batches, self._places = [], []
         if batches:
-            places: list[Place] = [place for batch in batches for place in batch.places]
-            self._write(places, batches, self._schema.table(batches))
+            self._write(places, [row for batch in batches for row in batch.rows], self._schema.table(batches))
             self.seconds += time.perf_counter() - started
 
-    def _write(self, places: list[Place], batches: list[Batch], table: pa.Table) -> None:
-        rows = [row for batch in batches for row in batch.rows]
-        unreachable = sum(row.unreachable for row in rows)
+    def _write(self, places: list[Place], rows: list[Row], table: pa.Table) -> None:
         first, last = places[0], places[-1]
         if first.part is None:
+            unreachable = sum(row.unreachable for row in rows)
             part = Part(first.unit, first.row, len(rows), last.last, last.rest, unreachable)
             self._folder.write_part(part, table)
         else:
             part = first.part
             self._folder.replace_rows(part, [place.row for place in places], table)
         if self._contents:
-            found = [
-                (row.digest, place.row - part.first) for row, place in zip(rows, places, strict=True) if not row.error
-            ]
-            self._contents.keep(part.name, found)
+            pairs = zip(rows, places, strict=True)
+            self._contents.keep(part.name, ((row.digest, at.row - part.first) for row, at in pairs if not row.error))
 
 
 def _part_of(place: Place) -> tuple[int, bool, Part | None]:
-    """Return what differs between places in different parts."""
+    """Return a value that is equal for places in the same part."""
     return place.unit, place.rest, place.part

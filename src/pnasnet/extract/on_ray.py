@@ -2,15 +2,14 @@
 
     units ─► Ray Data ─► workers, each with its own networks ─► parts in a folder that all machines reach
 
-A worker writes the rows of a unit itself and returns only their number. If it dies, Ray starts another one, which
-resumes the unit. Parts are cut by size alone here: if a worker is taken for dead and another one writes the same part,
-both write the same bytes.
+A worker writes the rows of a unit itself and returns its report. If it dies, Ray starts another one, which resumes the
+unit. Parts are cut by size alone: if a lost worker is still alive, its replacement writes parts with the same bytes.
 """
 
 import logging
 import math
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,9 +19,8 @@ from ..pictures import Unit
 from ..support.cluster import LOCAL, cluster, is_client
 from .columns import Column
 from .folder import FeatureFolder, Kept
-from .inputs import Inputs
 from .options import ExtractOptions
-from .run import Report, fill_units
+from .run import Report, fill_here
 
 BuildColumns = Callable[[], Sequence[Column]]
 """Opens the networks on the machine where it is called. Must be picklable."""
@@ -30,7 +28,7 @@ BuildColumns = Callable[[], Sequence[Column]]
 
 @dataclass(frozen=True)
 class RayOptions:
-    """How a cluster is used.
+    """The cluster to use, and its workers.
 
     Attributes:
         address: `local`, `auto`, `host:port` or `ray://host:port`.
@@ -51,6 +49,7 @@ class RayOptions:
 
 def fill_on_ray(
     folder: FeatureFolder,
+    units: Iterable[tuple[int, Unit]],
     kept: Mapping[int, Kept],
     columns: Sequence[Column],
     options: ExtractOptions,
@@ -61,31 +60,37 @@ def fill_on_ray(
     ray_options: RayOptions,
     retry_errors: bool = False,
 ) -> None:
-    """Do what `fill_here` does, on a cluster whose machines all reach the folder and the sources.
+    """Compute the missing rows of units as `fill_here` does, on a cluster that reaches the folder and the sources.
 
     Args:
-        folder, kept, options, report: as for `fill_units`.
+        folder, units, kept, options, report: as for `fill_here`.
         columns: not used; workers build their own.
-        advance: called with the number of rows of each unit that is finished.
+        advance: called with the number of rows of each finished unit.
         build: builds the columns on a worker's machine.
-        ray_options: the cluster, and how it is used.
-        retry_errors: whether `kept` counts failed rows as rows to compute again.
+        ray_options: the cluster, and its workers.
+        retry_errors: whether `kept` lists failed rows as rows to compute again.
 
     Raises:
         MissingExtraError: Ray is not installed. InputError: no cluster answers, or it has no room for a worker.
     """
     if options.deduplicate:
-        raise InputError("--deduplicate needs one machine: leave out --deduplicate or the cluster")
+        raise InputError("deduplication needs one machine: leave out --deduplicate or the cluster")
     jobs = [
         {"unit": number, "values": unit.to_dict()}
-        for number, unit in enumerate(Inputs(folder))
+        for number, unit in units
         if (known := kept.get(number, Kept())).again or not known.has_all(unit)
     ]
     if jobs:
         with cluster(ray_options.address, "extraction on a cluster") as ray:
             workers = min(ray_options.workers or _room(ray.cluster_resources(), ray_options), len(jobs))
             results = _results_for_client if is_client(ray_options.address) else _results
-            settings = _Worker.settings(build, folder, options, retry_errors)
+            settings = {
+                "build": build,
+                "folder": str(folder.path.absolute()),
+                "options": options,
+                "directory": str(Path.cwd()),
+                "retry_errors": retry_errors,
+            }
             for unit_report in results(jobs, settings, ray_options, workers):
                 report.merge(unit_report)
                 advance(unit_report.rows)
@@ -99,7 +104,7 @@ def check_cluster(options: RayOptions) -> None:
 
 
 def _room(resources: Mapping[str, float], options: RayOptions) -> int:
-    """Return how many workers fit."""
+    """Return the number of workers that fit."""
     room = resources.get("CPU", 0) // options.cpus
     if options.gpus:
         room = min(room, resources.get("GPU", 0) // options.gpus)
@@ -111,7 +116,7 @@ def _room(resources: Mapping[str, float], options: RayOptions) -> int:
 def _results(
     jobs: list[dict[str, Any]], settings: dict[str, Any], options: RayOptions, workers: int
 ) -> Iterator[Report]:
-    """Yield the report of each unit when it is done."""
+    """Yield the report of each unit when it is finished."""
     import ray.data
     from ray.exceptions import RayError
 
@@ -136,7 +141,7 @@ def _results(
 def _results_for_client(
     jobs: list[dict[str, Any]], settings: dict[str, Any], options: RayOptions, workers: int
 ) -> Iterator[Report]:
-    """Yield the same to a Ray client, in which Ray Data does not run, from an actor on the cluster."""
+    """Do the same for a Ray client, in which Ray Data does not run: an actor on the cluster runs it."""
     import ray
     from ray.exceptions import RayError
 
@@ -165,7 +170,7 @@ class _Driver:
 
 
 def _own(error: BaseException) -> BaseException:
-    """Return the error of this package that ended a worker, or one that shows the last line of Ray's."""
+    """Return the error of this package that ended a worker, or an error with the last line of Ray's message."""
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, PnasnetError):
@@ -176,14 +181,6 @@ def _own(error: BaseException) -> BaseException:
 
 class _Worker:
     """An actor that opens the networks once and then extracts units."""
-
-    @staticmethod
-    def settings(
-        build: BuildColumns, folder: FeatureFolder, options: ExtractOptions, retry_errors: bool
-    ) -> dict[str, Any]:
-        """Return the arguments of a worker."""
-        places = {"folder": str(folder.path.absolute()), "directory": str(Path.cwd())}
-        return {"build": build, "options": options, "retry_errors": retry_errors, **places}
 
     def __init__(
         self, build: BuildColumns, folder: str, options: ExtractOptions, directory: str, retry_errors: bool
@@ -200,13 +197,13 @@ class _Worker:
         kept = self._folder.kept(number, retry_errors=self._retry_errors)
         report = Report()
         units = [(number, Unit.from_dict(values))]
-        fill_units(self._folder, units, kept, self._columns, self._options, report, part_seconds=math.inf)
+        fill_here(self._folder, units, kept, self._columns, self._options, report, part_seconds=math.inf)
         return report
 
 
 def enter(directory: str) -> None:
-    """Make relative paths mean what they mean to the user, although Ray starts workers elsewhere."""
+    """Change to the directory where the command runs, so that workers resolve relative paths as the command does."""
     try:
         os.chdir(directory)
     except OSError:
-        os.chdir(os.sep)  # where relative paths name nothing, rather than something else
+        os.chdir(os.sep)  # relative paths must not lead to other files of the same names

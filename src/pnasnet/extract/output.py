@@ -1,10 +1,10 @@
-"""Where the rows go: a folder of parts, or one file into which such a folder is joined once it is complete.
+"""The output of an extraction: a folder of parts, or one file joined from such a folder when it is complete.
 
     embed -o NAME/          parts in NAME/
-    ... --overwrite         parts in NAME.new/, which takes the place of NAME/ once it is complete
-    embed -o NAME.parquet   parts in NAME.partial/, joined into NAME.parquet once they are complete
+    ... --overwrite         parts in NAME.new/, which replaces NAME/ when it is complete
+    embed -o NAME.parquet   parts in NAME.partial/, joined into NAME.parquet when they are complete
 
-Whenever a run is killed, repeating its command resumes it.
+If a run is killed, repeating its command resumes it.
 """
 
 import logging
@@ -44,7 +44,7 @@ _OTHER_FILES = (
     *(".arrow", ".ipc", ".orc", ".avro", ".pq", ".pkl", ".pickle", ".pt", ".pth", ".safetensors", ".tfrecord"),
     *(".xlsx", ".xls", ".ods", ".sqlite", ".db", ".duckdb", ".zip", ".tar", ".gz", ".zst", ".html", ".md", ".pdf"),
 )
-"""Suffixes of files, which nobody means for a folder."""
+"""Suffixes that no folder is expected to have."""
 _HASH, _ROWS, _FAILED = b"pnasnet.settings_sha256", b"pnasnet.rows", b"pnasnet.failed"
 
 Mode = Literal["resume", "overwrite", "add", "retry-errors"]
@@ -60,21 +60,21 @@ def extract_to(
     fill: Fill = fill_here,
     progress: Progress = silent,
 ) -> Report:
-    """Write the vectors of all pictures, a row for each, in their order.
+    """Write the vectors of all images, a row for each, in order.
 
-    By default a run starts, resumes a run with the same settings, or leaves its complete result as it is. Rows that an
-    earlier run could not reach are computed again.
+    By default, a run starts, resumes a run with the same settings, or leaves a complete result unchanged. Unreachable
+    rows of earlier runs are computed again.
 
     Args:
-        output: a folder, which receives parts and a report; or a file whose name ends in `.parquet`, beside which the
-            report is written as `NAME.report.json` and `NAME.report.html`.
-        sources: the pictures.
+        output: a folder for parts and a report; or a file whose name ends in `.parquet`, with the report beside it as
+            `NAME.report.json` and `NAME.report.html`.
+        sources: the images.
         columns: the columns of vectors.
         options: how they are computed.
-        mode: `resume`: fail unless there is a run to resume. `overwrite`: start over, but resume a run that was
+        mode: `resume`: fail unless there is a run to resume. `overwrite`: start over, or resume a run that was
             overwriting with the same settings; the existing output is replaced at the end. `add`: list the sources
             again, and append rows of new inputs to a folder. `retry-errors`: compute failed rows of a folder again.
-        fill: computes the rows: on this machine, or on a cluster.
+        fill: computes the rows on this machine or on a cluster.
         progress: receives the number of rows. An exception that it raises ends the run; finished rows are kept.
 
     Raises:
@@ -88,11 +88,11 @@ def extract_to(
 
 
 def check_output(output: str | os.PathLike[str], mode: Mode | None = None) -> None:
-    """Raise `OutputError` for an output that cannot be written, as far as that is known before any work is done."""
+    """Raise `OutputError` for an output that cannot be written, if this is known before any work."""
     path = Path(output)
     suffix = path.suffix.lower()
     if mode == "overwrite" and path.resolve().is_mount():
-        raise OutputError(f"cannot overwrite {path}: it is a mount point, which cannot be renamed; name a folder in it")
+        raise OutputError(f"cannot overwrite {path}: it is a mount point and cannot be renamed; name a folder in it")
     if suffix == FILE_SUFFIX:
         if mode in ("add", "retry-errors"):
             raise OutputError(f"--{mode} needs a folder of parts, and {path} is one file: name a folder")
@@ -115,16 +115,15 @@ class _Run:
 
     @cached_property
     def settings(self) -> dict[str, Any]:
-        """What a resumed run must share."""
+        """The settings that a resumed run must share."""
         return settings_of(self.sources, self.columns)
 
     def to_folder(self) -> Report:
-        """Write to a folder."""
         folder = FeatureFolder(self.path.resolve() if self.path.is_symlink() else self.path)
-        place = Path(os.path.abspath(folder.path))  # noqa: PTH100 - `.` has a name, too
+        place = Path(os.path.abspath(folder.path))  # noqa: PTH100 - `.` has a name here
         new = FeatureFolder(place.with_name(f"{place.name}.new"))
         if not folder.path.exists() and new.mark():
-            _swap(new, folder)  # a run was killed between the two renames
+            _swap(new, folder)  # an earlier run was killed between the two renames
             self.mode = None if self.mode == "overwrite" else self.mode
         if self.mode != "overwrite":
             return self._into(folder)
@@ -140,7 +139,7 @@ class _Run:
         if file.exists() and self.mode != "overwrite":
             mark = _mark_of(file)
             if mark.get(_HASH) != settings_hash(self.settings):
-                raise OutputError(f"{file} exists: choose another name, or pass --overwrite (overwrite=True)")
+                raise OutputError(f"{file} exists: choose another name, or overwrite it (--overwrite)")
             report = _before({"rows": int(mark[_ROWS]), "failed": int(mark[_FAILED])})
         else:
             if self.mode == "overwrite":
@@ -153,7 +152,7 @@ class _Run:
         return report
 
     def _start_over(self, folder: FeatureFolder) -> None:
-        """Remove a folder in which a run with other settings was building."""
+        """Remove the folder of an unfinished run with other settings."""
         if folder.differences(self.settings):
             folder.remove()
 
@@ -173,7 +172,7 @@ class _Run:
                 return report
         finally:
             if not inputs.are_listed and not folder.differences(self.settings):
-                folder.remove()  # nothing was begun
+                folder.remove()  # the run has not started
 
     def _complete(self, folder: FeatureFolder, inputs: Inputs) -> Report:
         """Compute the missing rows, and mark the folder complete; raise `InputError` if some are unreachable."""
@@ -186,18 +185,18 @@ class _Run:
         report = Report(kept=sum(each.rows - each.repeated for each in kept.values()))
         if report.kept:
             log.info("resuming after %s", counted(report.kept, "row"))
-        advance = counter(self.progress, "photos", count_rows(inputs, kept), report.kept)
-        self.fill(folder, kept, self.columns, self.options, report, advance)
+        advance = counter(self.progress, "images", count_rows(inputs, kept), report.kept)
+        self.fill(folder, enumerate(inputs), kept, self.columns, self.options, report, advance)
         report.seconds = time.perf_counter() - started
         report.passed_over = str(self.sources.passed_over)
         failures = failures_in(folder)
-        report.rows = failures.rows - report.kept  # rows of a worker that was lost are counted nowhere else
+        report.rows = failures.rows - report.kept  # includes the rows of lost workers, which reported nothing
         report.unreachable = failures.unreachable
         write_report(folder, self.settings, report, failures)
         if report.unreachable:
             raise InputError(
-                f"{counted(report.unreachable, 'photo or shard', 'photos or shards')} could not be reached, such as "
-                f"{report.outage}; repeat the command to try again, or pass --give-up 0 to record them as failed"
+                f"{counted(report.unreachable, 'image or shard', 'images or shards')} could not be reached, such as "
+                f"{report.outage}; repeat the command to try again, or record them as failed (--give-up 0)"
             )
         report.failed, report.failed_before = failures.count, failures.count - report.failed
         folder.mark_complete(self.settings, failures.rows, failures.count)
@@ -205,7 +204,7 @@ class _Run:
 
 
 def _before(mark: Mapping[str, Any]) -> Report:
-    """Return the report of a run that found everything complete."""
+    """Return the report of a run that finds a complete result."""
     return Report(kept=mark["rows"], failed=mark["failed"], failed_before=mark["failed"])
 
 
@@ -225,7 +224,7 @@ def _join(
     folder: FeatureFolder, file: Path, schema: FeatureSchema, settings: Mapping[str, Any], report: Report
 ) -> None:
     """Write all parts into one file, a row group at a time; the folder is locked."""
-    remove_temporaries(file, older_than=0)  # of runs that were killed here: nobody else holds the lock
+    remove_temporaries(file, older_than=0)  # those of killed runs: nobody else holds the lock
     rows = report.kept + report.rows
     stated = {_HASH: settings_hash(settings), _ROWS: str(rows), _FAILED: str(report.failed)}
     arrow = schema.schema()
@@ -241,7 +240,7 @@ def _join(
 
 
 def _mark_of(file: Path) -> dict[bytes, str]:
-    """Return what `_join` stated in a file; nothing for files of others."""
+    """Return the metadata that `_join` wrote into a file; empty for other files."""
     try:
         stated = pq.read_schema(file).metadata or {}
         found = {key: stated[key].decode() for key in (_HASH, _ROWS, _FAILED)}
@@ -251,7 +250,7 @@ def _mark_of(file: Path) -> dict[bytes, str]:
 
 
 def _swap(new: FeatureFolder, old: FeatureFolder) -> None:
-    """Let a complete folder take the place of another; files of others move with it.
+    """Replace a folder with a complete one, and keep the user's files in it.
 
     A kill at any moment leaves one of the two complete, and the next run finishes the swap.
     """
@@ -264,6 +263,6 @@ def _swap(new: FeatureFolder, old: FeatureFolder) -> None:
     with writing(old.path):
         new.path.replace(old.path)
     aside = re.compile(rf"\.[0-9a-f]{{8}}\.{re.escape(old.path.name)}")
-    for path in old.path.parent.iterdir():  # those of killed runs, too
+    for path in old.path.parent.iterdir():  # includes folders of killed runs
         if aside.fullmatch(path.name) and path.is_dir() and not FeatureFolder(path).others():
             FeatureFolder(path).remove()

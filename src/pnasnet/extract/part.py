@@ -1,4 +1,4 @@
-"""A part: a Parquet file of consecutive rows, written whole, whose metadata say which rows of which unit they are."""
+"""A part: a Parquet file of consecutive rows, written as a whole, whose metadata name the unit and the rows."""
 
 import re
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ from ..support.files import reason
 OK, ERROR, UNREACHABLE = "ok", "error", "unreachable"
 """The values of the column `status`."""
 NAME = re.compile(r"part-\d{8}-\d{9,}\.parquet")
-"""The names of parts; other `part-*.parquet` belong to somebody else."""
+"""The names of parts; other files named `part-*.parquet` are not ours."""
 
 GROUP_BYTES = 8 << 20
 """The size of a row group before encoding."""
@@ -26,16 +26,16 @@ _REST, _UNREACHABLE = b"pnasnet.rest", b"pnasnet.unreachable"
 
 @dataclass(frozen=True)
 class Part:
-    """Which rows of which unit a part holds.
+    """The rows in a part.
 
     Attributes:
         unit: the number of the unit.
         first: the number of the first row within the unit.
-        rows: how many rows.
+        rows: the number of rows.
         last: whether the unit ends with this part.
         rest: whether the part is one row that stands for the rest of a unit that could not be opened or read.
-        unreachable: how many of the rows have the status `unreachable`.
-        has_rest: whether the part states `rest`; those of earlier versions do not.
+        unreachable: the number of rows with the status `unreachable`.
+        has_rest: whether the part states `rest`; parts of earlier versions do not.
     """
 
     unit: int
@@ -84,7 +84,7 @@ class Part:
 
 
 def parquet_writer(file: object, schema: pa.Schema) -> pq.ParquetWriter:
-    """Return what writes rows of features: compressed, with statistics of short columns only."""
+    """Return a writer for rows of features: compressed, with statistics of the short columns."""
     vectors = [field.name for field in schema if pa.types.is_fixed_size_list(field.type)]
     return pq.ParquetWriter(
         file,
@@ -105,7 +105,7 @@ def read_groups(path: Path, schema: pa.Schema) -> Iterator[pa.Table]:
 
 @contextmanager
 def reading_part(path: Path) -> Iterator[None]:
-    """Turn what reading a damaged part raises, or one that somebody else wrote, into an `OutputError` of one line."""
+    """Turn errors of reading a damaged or foreign part into an `OutputError` of one line."""
     try:
         yield
     except (OSError, pa.ArrowException, KeyError, TypeError, ValueError) as error:

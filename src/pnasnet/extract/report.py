@@ -1,4 +1,4 @@
-"""The report of an extraction, as JSON and as an HTML page: counts, rates, the bottleneck, failures, some pictures."""
+"""The report of an extraction, as JSON and HTML: counts, rates, the bottleneck, failures and sample images."""
 
 import base64
 import re
@@ -25,12 +25,12 @@ _KINDS, _EXAMPLES = 100, 5
 
 
 class Failures:
-    """Failed rows, grouped by their errors without the name of the picture and without numbers.
+    """Failed rows, grouped by their errors without image names and numbers.
 
     Attributes:
-        rows: all rows, if read from a folder.
+        rows: number of all rows, if read from a folder.
         count: rows with the status `error`.
-        unreachable: rows with the status `unreachable`, which are counted apart.
+        unreachable: rows with the status `unreachable`; they are in no group.
     """
 
     def __init__(self) -> None:
@@ -39,7 +39,7 @@ class Failures:
         self._examples: dict[str, list[dict[str, str]]] = {}
 
     def add(self, path: str, error: str) -> None:
-        """Count a row. Memory is bounded, however many kinds there are."""
+        """Count a row. Memory is bounded by a limit of groups."""
         self.count += 1
         kind = _kind(path, error)
         if kind not in self._counts and len(self._counts) >= _KINDS:
@@ -50,7 +50,7 @@ class Failures:
             examples.append({"path": path, "error": error})
 
     def groups(self) -> list[dict[str, Any]]:
-        """Return the kinds, most frequent first, each with its count and a few examples."""
+        """Return the groups, largest first, each with its kind, its count and a few examples."""
         return [
             {"kind": kind, "count": count, "examples": self._examples[kind]}
             for kind, count in self._counts.most_common()
@@ -84,7 +84,7 @@ def write_report(folder: FeatureFolder, settings: dict[str, Any], report: Report
 
 
 def move_report(folder: FeatureFolder, file: Path) -> None:
-    """Move the report beside the file into which a folder's parts were joined. Raises `OutputError`."""
+    """Move a folder's report beside the file that its parts were joined into. Raises `OutputError`."""
     for name, suffix in _BESIDE.items():
         beside = file.with_suffix(suffix)
         with writing(beside), suppress(FileNotFoundError):
@@ -92,7 +92,7 @@ def move_report(folder: FeatureFolder, file: Path) -> None:
 
 
 def _engines(folder: FeatureFolder) -> list[str]:
-    """Return the engines and devices of this run and of those before it, on all machines."""
+    """Return the engines and devices of this run and earlier ones, on all machines."""
     found: dict[str, None] = {}
     for path in folder.parts():
         schema = pq.read_schema(path)
@@ -105,7 +105,7 @@ def _engines(folder: FeatureFolder) -> list[str]:
 def _values(settings: dict[str, Any], report: Report, failures: Failures, engines: list[str]) -> dict[str, Any]:
     stages = report.stages
     alone = {"decoding": stages.waiting, "engine": stages.engine, "writing": stages.writing}
-    whole = sum(alone.values())  # time of all workers, which exceeds the time that passed
+    whole = sum(alone.values())  # summed over workers, so it may exceed the duration of the run
     return {
         "pnasnet_version": __version__,
         "settings": settings,

@@ -1,19 +1,19 @@
-"""Fill a folder of features: whatever is left to compute, in the order of its inputs."""
+"""Fill a folder of features: compute its missing rows, in the order of its inputs."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, nullcontext
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 from ..errors import InputError
-from ..pictures import PassedOver, Unit
+from ..pictures import PassedOver, Picture, Unit
 from ..support.urls import is_url, redact
 from .columns import Column
 from .contents import Contents
 from .embed import extract_columns
-from .feed import AHEAD, feed, read_ahead, read_or_fail, read_picture
+from .feed import Place, feed, read_ahead
 from .folder import FORMAT, FeatureFolder, Kept
-from .inputs import Inputs
 from .keeper import Keeper
 from .options import ExtractOptions
 from .pipeline import Batch, Stages
@@ -21,7 +21,7 @@ from .sample import Sample
 from .schema import FeatureSchema
 
 _EXAMPLES = 5
-_MAY_DIFFER = ("pnasnet.version", "pnasnet.engine")  # which affect rounding only
+_MAY_DIFFER = ("pnasnet.version", "pnasnet.engine")  # these affect rounding only
 
 
 @dataclass
@@ -32,16 +32,16 @@ class Report:
         rows: rows that this run computed.
         kept: rows of earlier runs.
         failed: rows with the status `error`; at the end of a run, those of earlier runs included.
-        failed_before: how many of these are from earlier runs.
+        failed_before: failed rows of earlier runs.
         unreachable: rows with the status `unreachable`; the same command computes them again.
-        unturned: rows of this run whose photo has an EXIF orientation that was not applied.
-        vanished: inputs of the folder that are not listed any more, if they were listed again.
-        passed_over: which files in folders were passed over, in one line; empty if none were, or nothing was listed.
+        unturned: rows of this run whose image has an EXIF orientation that was not applied.
+        vanished: inputs of the folder that a new listing no longer contains.
+        passed_over: the skipped files in folders, counted in one line; empty if there are none, or nothing was listed.
         errors: the first few errors, one line each.
-        outage: why the last unreachable row is unreachable.
+        outage: the error of the last unreachable row.
         seconds: duration of the run.
         stages: time spent in each stage.
-        sample: some of the pictures.
+        sample: some of the images.
     """
 
     rows: int = 0
@@ -82,43 +82,15 @@ class Report:
 
 @dataclass(frozen=True)
 class Sources:
-    """The pictures to extract: a function that lists their units when needed, and the names that the user gave."""
+    """The images to extract: a function that lists their units when needed, and the names that the user gave."""
 
     units: Callable[[], Iterable[Unit]]
     names: Sequence[str]
     passed_over: PassedOver = field(default_factory=PassedOver)
-    """Counts the files that listing the units does not take."""
-
-
-class Fill(Protocol):
-    """Computes what is left of a folder's inputs: `fill_here` on this machine, `fill_on_ray` on a cluster."""
-
-    def __call__(
-        self,
-        folder: FeatureFolder,
-        kept: Mapping[int, Kept],
-        columns: Sequence[Column],
-        options: ExtractOptions,
-        report: Report,
-        advance: Callable[[int], object],
-    ) -> object:
-        """Write the rows, count them in `report`, and call `advance` with the number of new rows."""
-        ...
+    """Counts the files that the listing skips."""
 
 
 def fill_here(
-    folder: FeatureFolder,
-    kept: Mapping[int, Kept],
-    columns: Sequence[Column],
-    options: ExtractOptions,
-    report: Report,
-    advance: Callable[[int], object] = lambda rows: None,
-) -> None:
-    """Compute what is left of all units. The arguments are those of `fill_units`."""
-    fill_units(folder, enumerate(Inputs(folder)), kept, columns, options, report, advance)
-
-
-def fill_units(
     folder: FeatureFolder,
     units: Iterable[tuple[int, Unit]],
     kept: Mapping[int, Kept],
@@ -129,12 +101,12 @@ def fill_units(
     *,
     part_seconds: float | None = None,
 ) -> None:
-    """Compute what is left of some units, write it to the folder, and count it in `report`.
+    """Compute the missing rows of units on this machine, write them to the folder, and count them in `report`.
 
     Args:
         folder: the folder, which the caller has opened.
-        units, kept: the units with their numbers, and what the folder holds of each.
-        columns, options: which vectors, and how they are computed.
+        units, kept: the numbered units, and the rows that the folder holds of each.
+        columns, options: the vectors, and how they are computed.
         report: counts the rows.
         advance: called with the number of new rows; an exception that it raises ends the run, and the rows are kept.
         part_seconds: time after which a part is written, however few its rows are.
@@ -145,52 +117,58 @@ def fill_units(
     """
     contents = Contents(folder) if options.deduplicate else None
     keeper = Keeper(folder, FeatureSchema.of(columns), contents, part_seconds)
-    pictures = read_ahead(feed(units, kept, outages_fail=not options.give_up), AHEAD)
-    batches = extract_columns(
-        pictures,
-        lambda placed: (read_picture if options.give_up else read_or_fail)(placed.picture),
-        lambda placed: placed.name,
-        columns,
-        options,
-        report.stages,
-        lambda placed, prepared: report.sample.offer(placed.picture, prepared),
-        contents,
-        lambda placed: placed.place,
-    )
-    outage = _Outage(options.give_up)
-    with closing(pictures), closing(batches), closing(contents) if contents else nullcontext():
+    places, in_sequence, outages_fail = deque[Place](), 0, not options.give_up
+
+    def pictures() -> Iterator[Picture]:
+        for picture, place in feed(units, kept, outages_fail=outages_fail):
+            places.append(place)
+            yield picture
+
+    ahead, watch = read_ahead(pictures()), report.sample.offer
+    batches = extract_columns(ahead, columns, options, report.stages, watch, contents, outages_fail=outages_fail)
+    with closing(ahead), closing(batches), closing(contents) if contents else nullcontext():
         try:
             for batch in batches:
-                keeper.add(batch)
+                keeper.add(batch, [places.popleft() for _ in batch.rows])
                 report.add(batch)
                 advance(len(batch.rows))
-                outage.check(batch)
+                in_sequence = _check_outage(batch, in_sequence, options.give_up)
         finally:
             keeper.flush()
             report.stages.writing += keeper.seconds
 
 
-class _Outage:
-    """Counts unreachable rows in sequence."""
+Fill = Callable[
+    [
+        FeatureFolder,
+        Iterable[tuple[int, Unit]],
+        Mapping[int, Kept],
+        Sequence[Column],
+        ExtractOptions,
+        Report,
+        Callable[[int], object],
+    ],
+    object,
+]
+"""Computes the missing rows of a folder: `fill_here`, or `fill_on_ray` on a cluster."""
 
-    def __init__(self, give_up: int) -> None:
-        self._give_up, self._count = give_up, 0
 
-    def check(self, batch: Batch) -> None:
-        """Raise `InputError` if too many rows in sequence were unreachable."""
-        for row in batch.rows:
-            self._count = self._count + 1 if row.unreachable else 0
-            if 0 < self._give_up <= self._count:
-                raise InputError(
-                    f"{self._count} photos or shards in sequence cannot be reached, such as {row.error}; repeat the "
-                    "command to try again, or pass --give-up 0 to record them as failed"
-                )
+def _check_outage(batch: Batch, count: int, give_up: int) -> int:
+    """Return the number of unreachable rows in sequence, `count` before the batch; raise `InputError` at the limit."""
+    for row in batch.rows:
+        count = count + 1 if row.unreachable else 0
+        if 0 < give_up <= count:
+            raise InputError(
+                f"{count} images or shards in sequence cannot be reached, such as {row.error}; repeat the command to "
+                "try again, or record them as failed (--give-up 0)"
+            )
+    return count
 
 
 def settings_of(sources: Sources, columns: Sequence[Column]) -> dict[str, Any]:
     """Return the settings that a resumed run must share: the sources, and everything that determines the vectors.
 
-    Without credentials: a rotated signature does not make another source. Slashes at the end do not count.
+    They hold no credentials, so a rotated signature does not make another source. Trailing slashes do not count.
     """
     stated = {column.name: column.metadata() for column in columns}
     return {
@@ -206,7 +184,7 @@ def settings_of(sources: Sources, columns: Sequence[Column]) -> dict[str, Any]:
 
 
 def count_rows(units: Iterable[Unit], kept: Mapping[int, Kept]) -> int | None:
-    """Return how many rows there will be; None if only opening every shard would tell."""
+    """Return the number of rows of a complete folder; None if it is unknown until every shard is opened."""
     total = 0
     for number, unit in enumerate(units):
         known = kept.get(number, Kept())

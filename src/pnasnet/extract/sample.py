@@ -1,4 +1,4 @@
-"""A random sample of the pictures of a run, as small JPEGs for a contact sheet."""
+"""A random sample of a run's images, as small JPEGs for the report."""
 
 import io
 import random
@@ -24,29 +24,29 @@ class Sample:
 
     @property
     def thumbnails(self) -> list[tuple[str, bytes]]:
-        """The names and small JPEGs of the sampled pictures."""
+        """The names and small JPEGs of the sampled images."""
         return list(self._kept)
 
     def offer(self, picture: Picture, prepared: Prepared) -> None:
-        """Offer a picture to the sample; called by several threads."""
+        """Add an image to the sample, or skip it; called by several threads."""
         with self._lock:
             self._seen += 1
             place = len(self._kept) if len(self._kept) < self._size else self._random.randrange(self._seen)
             if place >= self._size:
                 return
             if place == len(self._kept):
-                self._kept.append((picture.name, b""))  # the place is taken
+                self._kept.append((picture.name, b""))  # reserves the place
         thumbnail = _thumbnail(prepared)
         with self._lock:
             self._kept[place] = (picture.name, thumbnail)
 
     def merge(self, other: "Sample") -> None:
-        """Merge the sample of another machine; every picture of either is equally likely to be kept."""
+        """Merge the sample of another machine; all images of both are equally likely to be kept."""
         with self._lock:
             both, left = [self._kept, list(other._kept)], [self._seen, other._seen]
             kept: list[tuple[str, bytes]] = []
             while len(kept) < self._size and any(both):
-                side = self._random.choices((0, 1), left)[0]  # as pictures are drawn from all that were seen
+                side = self._random.choices((0, 1), left)[0]  # in proportion to the images seen
                 kept.append(both[side].pop(self._random.randrange(len(both[side]))))
                 left[side] -= 1
             self._kept, self._seen = kept, self._seen + other._seen
@@ -59,7 +59,7 @@ class Sample:
 
 
 def _thumbnail(prepared: Prepared) -> bytes:
-    """Return the network's input as a small JPEG with the aspect ratio of the picture."""
+    """Return the network's input as a small JPEG with the aspect ratio of the image."""
     pixels = np.clip(prepared.images[0] * 255 + 0.5, 0, 255).astype(np.uint8)
     scale = _PIXELS / max(prepared.width, prepared.height)
     size = (max(1, round(prepared.width * scale)), max(1, round(prepared.height * scale)))

@@ -1,6 +1,6 @@
-r"""The rows as Arrow tables, with one schema for files and for parts.
+r"""The rows as Arrow tables, with one schema for files and parts.
 
-One row for each picture: `path` (string; bytes that are not UTF-8 as `\xNN`), the vectors (`embedding`, a fixed-size
+One row for each image: `path` (string; bytes that are not UTF-8 as `\xNN`), the vectors (`embedding`, a fixed-size
 list of F float32 or float16; or one such column for each model and endpoint), `width` and `height` (int32, as decoded),
 `status` (`ok`, `error` or `unreachable`) and `error` (string). If the status is `ok`, the error is null; otherwise the
 vectors and the size are.
@@ -21,17 +21,17 @@ _ROW_BYTES = 256  # a guess at the size of a row without its vectors
 
 @dataclass(frozen=True)
 class FeatureSchema:
-    """The columns of vectors, by name, with their types and metadata: everything that the schema of the rows needs."""
+    """The columns of vectors, by name, with their types and metadata: the input of the rows' schema."""
 
     columns: Mapping[str, pa.DataType]
     metadata: Mapping[str, str]
-    """Metadata of the schema: what holds for all columns."""
+    """Metadata of the schema: the values that all columns share."""
     fields: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
-    """Metadata of each column's field: what holds for that column alone."""
+    """Metadata of each column's field: the values of that column alone."""
 
     @classmethod
     def of(cls, columns: Sequence[Column]) -> "FeatureSchema":
-        """Describe columns; metadata that all of them share go to the schema, the others to the fields."""
+        """Describe columns; shared metadata go to the schema, other metadata to the fields."""
         types = {column.name: column.type for column in columns}
         stated = {column.name: column.metadata() for column in columns}
         first = next(iter(stated.values()))
@@ -68,7 +68,7 @@ class FeatureSchema:
 
 
 def nbytes(batches: Iterable[Batch]) -> int:
-    """Return about how many bytes the rows of batches occupy as a table."""
+    """Return the approximate size of the rows of batches as a table."""
     return sum(_ROW_BYTES * len(batch.rows) + sum(v.nbytes for v in batch.columns.values()) for batch in batches)
 
 

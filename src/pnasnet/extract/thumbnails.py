@@ -1,4 +1,4 @@
-"""Thumbnails of pictures, found by the names in their rows."""
+"""Thumbnails of images, found by the names in their rows."""
 
 import logging
 from collections.abc import Callable, Generator, Iterable
@@ -26,20 +26,20 @@ def thumbnails(
     exif: bool = False,
     quality: int = 80,
     access: Access | None = None,
-    progress: Callable[[int], object] = lambda done: None,
+    advance: Callable[[int], object] = lambda images: None,
 ) -> Generator[bytes | None, None, None]:
-    """Yield a small JPEG of each picture, in the order of the names; None for a picture that cannot be opened.
+    """Yield a small JPEG of each image, in the order of the names; None for an image that cannot be opened.
 
-    Pictures are searched shard by shard, as by `find_named`. Those found before their turn are kept in memory; they are
-    few if the names are in the order of the rows. At the end, a warning counts missing pictures with the reasons.
+    Images are searched shard by shard, as by `find_named`. Those found before their turn are kept in memory; they are
+    few if the names are in the order of the rows. At the end, a warning counts missing images with the reasons.
 
     Args:
         names: names as in the column `path`.
         side: maximum of the longer side, in pixels.
-        exif: whether to apply the EXIF orientation; as for the vectors, so that they show what the network saw.
+        exif: whether to apply the EXIF orientation; pass the value used for the vectors to show the network's input.
         quality: JPEG quality.
         access: the files and hosts that names may lead to; None for any.
-        progress: called with the number of pictures done.
+        advance: called with the number of further images done.
     """
     places: dict[str, list[int]] = {}
     for place, name in enumerate(names):
@@ -55,16 +55,16 @@ def thumbnails(
                 done += 1
                 if error is not None:
                     failures.add(name, error)
-            progress(done)
+            advance(len(places[name]))
             while due in waiting:
                 yield waiting.pop(due)
                 due += 1
     if failures.count:
-        log.warning("%s of %s pictures could not be opened: %s", f"{failures.count:,}", f"{done:,}", _why(failures))
+        log.warning("%s of %s images could not be opened: %s", f"{failures.count:,}", f"{done:,}", _why(failures))
 
 
 def _shrink(picture: Picture, side: int, exif: bool, quality: int) -> tuple[str, bytes | None, str | None]:
-    """Return a picture's name and its small JPEG, or the error."""
+    """Return an image's name and its small JPEG, or the error."""
     try:
         return picture.name, small_jpeg(picture.read(), side, exif=exif, quality=quality), None
     except PnasnetError as error:

@@ -1,4 +1,4 @@
-"""What runs a module, behind one small interface: inference engines, or a torch network to train."""
+"""Backends of a module: inference engines, or a torch network to train."""
 
 # ruff: noqa: D102 (the base class documents the methods)
 
@@ -6,7 +6,7 @@ import logging
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -27,16 +27,6 @@ log = logging.getLogger(__name__)
 Floats = NDArray[np.float32]
 
 
-@dataclass(frozen=True)
-class Call:
-    """How a call runs, beside its images and endpoints."""
-
-    training: bool | None = None
-    """Whether batch normalization and dropout run in training mode; None for the mode of the network."""
-    batch_norm_momentum: float | None = None
-    """The momentum of this call's updates of moving averages; None for the network's own."""
-
-
 class Backend(ABC):
     """Runs a network on images."""
 
@@ -50,8 +40,16 @@ class Backend(ABC):
         """Return the engine that computes these endpoints. Raises `InputError` if there is none."""
 
     @abstractmethod
-    def call(self, images: Any, endpoints: Sequence[str], how: Call) -> dict[str, Any]:
-        """Return the endpoints of checked images, as arrays or tensors, like the images."""
+    def call(
+        self, images: Any, endpoints: Sequence[str], training: bool | None, momentum: float | None
+    ) -> dict[str, Any]:
+        """Return the endpoints of checked images, as arrays or tensors like the images.
+
+        Args:
+            images, endpoints: the images, and the outputs to compute.
+            training: whether batch normalization and dropout run in training mode; None for the network's mode.
+            momentum: momentum of this call's updates of moving averages; None for the network's own.
+        """
 
     @abstractmethod
     def infer(self, images: Floats, endpoints: Sequence[str]) -> dict[str, Floats]:
@@ -62,14 +60,14 @@ class Backend(ABC):
         """Return a copy of all variables."""
 
     def close(self) -> None:  # noqa: B027 (a network has nothing to close)
-        """Free memory that can be allocated again."""
+        """Free memory that later calls allocate again."""
 
 
 class InferenceBackend(Backend):
     """Runs a model on engines, one for each set of endpoints, created when first used."""
 
     _creating = threading.Lock()
-    """Engines are created one at a time: that needs much memory, and two threads may need the same one."""
+    """Engines are created one at a time: it needs much memory, and two threads may need the same engine."""
 
     def __init__(self, model: Model, options: EngineOptions) -> None:
         self._model, self._options = model, options
@@ -90,8 +88,10 @@ class InferenceBackend(Backend):
                 self._engines[key] = engine
             return engine
 
-    def call(self, images: Any, endpoints: Sequence[str], how: Call) -> dict[str, Any]:
-        if how.training:
+    def call(
+        self, images: Any, endpoints: Sequence[str], training: bool | None, momentum: float | None
+    ) -> dict[str, Any]:
+        if training:
             raise InputError("this module is for inference: open it with trainable=True to pass training=True")
         if isinstance(images, np.ndarray):
             return dict(self.infer(np.ascontiguousarray(images), endpoints))
@@ -106,7 +106,7 @@ class InferenceBackend(Backend):
         while True:
             try:
                 found = self.engine_for(endpoints).run(images)
-            except ClosedEngineError:  # another thread has called `close` since: create another engine
+            except ClosedEngineError:  # another thread has called `close`: create another engine
                 continue
             return {name: found[name] for name in endpoints}
 
@@ -123,7 +123,7 @@ class InferenceBackend(Backend):
 
 @dataclass(frozen=True)
 class TrainingOptions:
-    """How a network is trained; the fields are arguments of `Module`."""
+    """The arguments of `Module` for training."""
 
     trainable: bool
     train: bool
@@ -141,7 +141,7 @@ class TrainingBackend(Backend):
             from ..lowering.torch_network import Network
         except ImportError as error:
             raise MissingExtraError.of("torch", "torch", "a module to train") from error
-        self._options, self._told, self._name = options, False, model.name
+        self._options, self._warned, self._name = options, False, model.name
         network = Network(model.plan, batch_norm_momentum=options.batch_norm_momentum, aux_head=options.train)
         arrays = model.arrays()
         network.load_variables({name: arrays[name] for name in model.variables})
@@ -152,7 +152,7 @@ class TrainingBackend(Backend):
             network.requires_grad_(False)
             network.freeze_moving_averages()
         self._network = network
-        self._tell_random(model)
+        self._log_random(model)
 
     @property
     def network(self) -> "Network":
@@ -162,10 +162,18 @@ class TrainingBackend(Backend):
         """Raise `InputError`: an engine would run the weights of the file, not the trained ones."""
         raise InputError("a module to train has no engine: call it, or export it and open the exported file")
 
-    def call(self, images: Any, endpoints: Sequence[str], how: Call) -> dict[str, Any]:
-        self._tell_mode(images, how)
-        with self._mode(how.training):
-            return self._run(images, endpoints, how.batch_norm_momentum)
+    def call(
+        self, images: Any, endpoints: Sequence[str], training: bool | None, momentum: float | None
+    ) -> dict[str, Any]:
+        self._warn_of_mode(images, training)
+        changes = training is not None and training != self._network.training
+        if changes and training and self._network.checkpoint_cells:
+            raise InputError(
+                "training=True cannot be combined with checkpoint_cells, which runs cells again after the call: call "
+                "module.network.train() instead"
+            )
+        with _training(self._network, bool(training)) if changes else nullcontext():
+            return self._run(images, endpoints, momentum)
 
     def infer(self, images: Floats, endpoints: Sequence[str]) -> dict[str, Floats]:
         with _training(self._network, False):
@@ -175,7 +183,7 @@ class TrainingBackend(Backend):
         return self._network.to_variables()
 
     def state(self) -> dict[str, Any]:
-        """Return all that calls and training have changed, for `load_state`."""
+        """Return everything that calls and training can change, for `load_state`."""
         network = self._network
         return {
             "values": network.state_dict(),
@@ -201,7 +209,7 @@ class TrainingBackend(Backend):
         if not given:
             device = next(self._network.parameters()).device
             images = torch.from_numpy(np.require(images, None, ["C", "W"])).to(device)
-        # Nobody could follow the gradients of an array.
+        # Arrays have no gradients.
         gradients = torch.set_grad_enabled(given and torch.is_grad_enabled())
         with gradients, self._network.batch_norm_momentum(momentum if self._options.trainable else None):
             outputs = self._network(images, endpoints)
@@ -209,35 +217,22 @@ class TrainingBackend(Backend):
             return dict(outputs)
         return {name: value.detach().float().cpu().numpy() for name, value in outputs.items()}
 
-    @contextmanager
-    def _mode(self, training: bool | None) -> Iterator[None]:
-        if training is None or training == self._network.training:
-            yield
-            return
-        if training and self._network.checkpoint_cells:
-            raise InputError(
-                "training=True does not go with checkpoint_cells, which runs cells again after the call: call "
-                "module.network.train() instead"
-            )
-        with _training(self._network, training):
-            yield
-
-    def _tell_random(self, model: Model) -> None:
-        """Log which groups of variables the weights lack."""
+    def _log_random(self, model: Model) -> None:
+        """Log the groups of variables that the weights lack."""
         missing = model.plan.variables(training=self._network.has_aux_head).keys() - set(model.variables)
         for prefix, group in ((AUXILIARY_HEAD, "auxiliary head"), (CLASSIFIER, "classifier")):
             if model.weights and any(name.startswith(prefix) for name in missing):
-                why = "is another" if any(name.startswith(prefix) for name in model.weights.shapes) else "is missing"
-                log.info("%s: the %s %s; a new one starts at random", model.origin, group, why)
+                why = "differs" if any(name.startswith(prefix) for name in model.weights.shapes) else "is missing"
+                log.info("%s: the %s %s; a new one is initialised at random", model.origin, group, why)
 
-    def _tell_mode(self, images: Any, how: Call) -> None:
-        """Warn once if gradients are computed in inference mode and nobody asked for that mode."""
-        if self._told or how.training is not None or not self._options.trainable or isinstance(images, np.ndarray):
+    def _warn_of_mode(self, images: Any, training: bool | None) -> None:
+        """Warn once if gradients are computed in inference mode without a request for that mode."""
+        if self._warned or training is not None or not self._options.trainable or isinstance(images, np.ndarray):
             return
         import torch
 
         if torch.is_grad_enabled() and not self._network.training:
-            self._told = True
+            self._warned = True
             log.warning(
                 "%s runs in inference mode, with the moving averages of batch normalization and without dropout: pass "
                 "training=True to the call or tags={'train'} to the module to train it, or training=False to keep "
@@ -248,7 +243,7 @@ class TrainingBackend(Backend):
 
 @contextmanager
 def _training(network: "Network", training: bool) -> Iterator[None]:
-    """Set the mode of the network within the block, and then restore that of each of its parts."""
+    """Set the mode of the network within the block, then restore the mode of each of its parts."""
     kept = [(part, part.training) for part in network.modules()]
     network.train(training)
     try:

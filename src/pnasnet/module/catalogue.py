@@ -1,4 +1,4 @@
-"""Which models exist, and what they are."""
+"""The known models, and their figures."""
 
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ from ..weights.fetch import available
 
 
 def list_models() -> list[str]:
-    """Return the names of the models that have weights: those that `Module` opens without further arguments."""
+    """Return the names of the models with weights, which `Module` opens without further arguments."""
     return [network.name for network in NETWORKS.values() if network.weights]
 
 
@@ -23,14 +23,14 @@ def find_network(name: str) -> NamedNetwork:
         return read_network(Path(name))
     if (name in NETWORKS or not Path(name).exists()) and (named := find_named(name)):
         return named.network
-    from .open import open_model  # which needs NumPy and Pillow
+    from .open import open_model  # needs NumPy and Pillow
 
     model = open_model(name, offline=True)
     return NamedNetwork(model.name, model.spec, ())
 
 
 def describe(network: NamedNetwork) -> dict[str, Any]:
-    """Return a network's figures and its published weights, as values fit for JSON.
+    """Return a network's figures and its published weights, as values for JSON.
 
     Parameters and mult-adds (multiplications with their additions, for one image) include the classifier, and exclude
     the auxiliary head.

@@ -1,4 +1,4 @@
-"""A model and how it runs, as a value for options, settings and other processes."""
+"""A model and its engine options as a value, for command lines, settings and other processes."""
 
 import logging
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ class ModelChoice:
     moving_averages: bool | None = None
 
     def open(self) -> Module:
-        """Open the model; log what it was made for if its images are small."""
+        """Open the model. If its images are small, log its size and classes."""
         module = Module(self.model, self.weights, engine=self.engine, moving_averages=self.moving_averages)
         height, width = module.image_size
         if max(height, width) < _LARGE_ENOUGH:

@@ -12,7 +12,7 @@ from ..architecture.zoo import NETWORKS
 from ..engines import Engine, EngineOptions
 from ..errors import InputError, UnknownNameError, WeightsMismatchError
 from ..weights import write_weights
-from .backends import Backend, Call, InferenceBackend, TrainingBackend, TrainingOptions
+from .backends import Backend, InferenceBackend, TrainingBackend, TrainingOptions
 from .open import ModelName, WeightsName, is_path, metadata, open_model, with_labels
 from .pictures import Pictures, as_list, to_input
 from .signatures import Signatures, TensorInfo
@@ -32,12 +32,12 @@ class Module:
     tag `train` puts batch normalization, path dropout and dropout into training mode; `trainable` lets gradients reach
     the variables and updates the moving averages. As in TF-Hub, the two are independent.
 
-    A module can be pickled and copied: the copy opens the same model again and checks that its weights are the same. A
-    torch network's present variables are copied.
+    A module can be pickled and copied: the copy opens the same model again and checks that the weights have not
+    changed. The present variables of a torch network are copied.
 
     Args:
         model: a name such as `pnasnet_large`, a handle or URL of TF-Hub, a file or folder, or a `NetworkSpec`.
-        weights: other weights than the published ones.
+        weights: weights to use instead of the published ones.
         trainable: whether gradients reach the variables.
         tags: `{"train"}` for the training graph; empty for inference.
         engine: `openvino`, `torch`, or `auto` for the fastest on this machine; or all options as `EngineOptions`,
@@ -192,11 +192,11 @@ class Module:
         call = self._signatures.parse(images, signature)
         default = self._signatures.endpoint(call.signature)
         endpoints = self._signatures.endpoints(call.signature) if as_dict else (default,)
-        outputs = self._backend.call(call.images, endpoints, Call(training, call.batch_norm_momentum))
+        outputs = self._backend.call(call.images, endpoints, training, call.batch_norm_momentum)
         return {"default": outputs[default], **outputs} if as_dict else outputs[default]
 
     def run(self, images: NDArray[np.float32], endpoints: Sequence[str]) -> dict[str, NDArray[np.float32]]:
-        """Run the inference engine on images that are known to be valid; return the endpoints by name.
+        """Run the inference engine on valid images, without checks; return the endpoints by name.
 
         Raises `InputError` for a module to train.
         """
@@ -212,21 +212,21 @@ class Module:
         batch_size: int = 8,
         allow_hosts: Collection[str] = (),
     ) -> NDArray[np.float32]:
-        """Decode and preprocess pictures, and return their features, float32 [number of pictures, features].
+        """Decode and preprocess images, and return their features, float32 [number of images, features].
 
-        A module to train runs in inference mode for this, and learns nothing.
+        A module to train runs in inference mode here, and nothing in it changes.
 
         Args:
-            pictures: one picture or several: paths, URLs, bytes of files, PIL images, or decoded pixels (uint8
+            pictures: one image or several: paths, URLs, bytes of files, PIL images, or decoded pixels (uint8
                 [height, width, 3]); in a list, NumPy array, pandas Series or Arrow array. Pixels
-                [number, height, width, 3] are several pictures.
+                [number, height, width, 3] are several images.
             preset: the preprocessing; None for that of the weights.
-            batch_size: number of pictures that run at once.
+            batch_size: number of images that run at once.
             allow_hosts: hosts that URLs may be fetched from (`https://` and `http://`).
 
         Raises:
-            ImageError: a picture is damaged, not an image, or cannot be fetched.
-            InputError: something is not a picture, a URL is not allowed, or `batch_size` is less than 1.
+            ImageError: a file is damaged, not an image, or cannot be fetched.
+            InputError: an item is not an image, a URL is not allowed, or `batch_size` is less than 1.
 
         """
         return self._run_pictures(pictures, "global_pool", preset, batch_size, allow_hosts)
@@ -240,7 +240,7 @@ class Module:
         batch_size: int = 8,
         allow_hosts: Collection[str] = (),
     ) -> list[list[tuple[str, float]]]:
-        """Return, for each picture, the `top` most probable classes as (name, probability), most probable first.
+        """Return, for each image, the `top` most probable classes as (name, probability), most probable first.
 
         Arguments and errors are those of `embed`; also `InputError` if the network has no classifier, or `top` is less
         than 1.
@@ -331,7 +331,7 @@ def _reopen(arguments: dict[str, Any], checksum: str, state: Any) -> Module:
 
 
 def _absolute(name: Any) -> Any:
-    """Return the path of existing weights as an absolute one, which other working directories find."""
+    """Return the path of existing weights as an absolute one, which is valid in other working directories."""
     if isinstance(name, str | Path) and name not in NETWORKS and is_path(str(name)):
         return str(Path(name).absolute())
     return name
@@ -340,7 +340,7 @@ def _absolute(name: Any) -> Any:
 def _check_for_training(options: EngineOptions) -> None:
     """Raise `InputError` for options that a torch network ignores."""
     if options.engine not in ("auto", "torch"):
-        raise InputError(f"engine={options.engine!r} is for inference: a network to train, or tagged so, runs on torch")
+        raise InputError(f"engine={options.engine!r} is for inference: a network to train runs on torch")
     if options.precision != "float32":
         raise InputError(
             f"precision={options.precision!r} is for inference: a network to train computes under torch.autocast"

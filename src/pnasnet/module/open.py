@@ -24,7 +24,7 @@ ModelName = str | Path | NetworkSpec
 WeightsName = str | Path | Mapping[str, Any]
 
 _UNKNOWN = "null"
-"""The labels that a file states if its classes have no names: 1000 classes of a user's own are not ImageNet's."""
+"""Stated labels of classes without names, so that 1000 classes of a user are not taken for ImageNet's."""
 
 
 @dataclass
@@ -36,17 +36,17 @@ class Model:
     weights: WeightsSource | None
     """None for a network with random weights."""
     variables: tuple[str, ...]
-    """The variables to read from `weights`: all of the network's, except an auxiliary head or classifier of others."""
+    """The variables to read from `weights`: the network's, except an auxiliary head or classifier that does not fit."""
     origin: str
-    """Where the weights come from, for a person."""
+    """The origin of the weights, for messages."""
     labels: tuple[str, ...] | None
     """Class names by logit; None if they are unknown."""
     preset: str = "hub"
     """The preprocessing of the weights."""
     named: bool = True
-    """Whether the name is the network's own, and not the one of its file."""
+    """Whether the name is the network's own, not that of its file."""
     default_signature: Signature | None = None
-    """The default signature, if a handle or the weights state it."""
+    """The default signature, if the handle or the weights state one."""
 
     @property
     def spec(self) -> NetworkSpec:
@@ -59,7 +59,7 @@ class Model:
         return self.weights.checksum() if self.weights else "random"
 
     def identified_by(self, recorded: str) -> bool:
-        """Return whether a recorded checksum is that of these weights, or of their files, as recorded earlier."""
+        """Return whether a recorded checksum is that of these weights, or of their file (as in earlier versions)."""
         return recorded == self.checksum or bool(self.weights and recorded == self.weights.file_checksum())
 
     def arrays(self) -> Mapping[str, Any]:
@@ -69,7 +69,7 @@ class Model:
 
 @dataclass(frozen=True)
 class _Found:
-    """What a name stands for, before image size and classes are settled."""
+    """The network and weights of a name, before image size and classes are chosen."""
 
     name: str
     spec: NetworkSpec
@@ -82,7 +82,7 @@ class _Found:
 
 @dataclass(frozen=True)
 class _How:
-    """How weights are opened."""
+    """Options for opening weights."""
 
     moving_averages: bool | None
     offline: bool | None
@@ -104,7 +104,7 @@ def open_model(
         model: the name of a network or of a published set of weights, also timm's names; a handle or URL of TF-Hub or
             Kaggle Models; a file or folder with weights; or a network's description: a `NetworkSpec`, or its `.json`
             file.
-        weights: other weights than the default: the name of another published set, or anything that `open_weights`
+        weights: weights to use instead of the default: the name of a published set, or anything that `open_weights`
             accepts.
         image_size: height and width; None for the network's own.
         num_classes: width of a new classifier, for training. A classifier of this width in the weights is kept.
@@ -154,7 +154,7 @@ def with_labels(model: Model, labels: Sequence[str], *, new: bool) -> Model:
 
 
 def _find(model: ModelName, weights: WeightsName | None, how: _How) -> tuple[Named | None, _Found]:
-    """Find a model, and what its name stands for if it is known by name."""
+    """Find a model, and the record of its name if it is known by name."""
     named = find_named(model) if isinstance(model, str) and (model in NETWORKS or not Path(model).exists()) else None
     if named is None:
         return None, _find_unnamed(model, weights, how)
@@ -163,7 +163,7 @@ def _find(model: ModelName, weights: WeightsName | None, how: _How) -> tuple[Nam
 
 
 def _find_unnamed(model: ModelName, weights: WeightsName | None, how: _How) -> _Found:
-    """Find what is not known by name: a description, its file, or a file or folder with weights."""
+    """Find a model that is not known by name: a description, its file, or a file or folder with weights."""
     if isinstance(model, NetworkSpec):
         return _find_weights(NamedNetwork("network", model), weights, how)
     text = str(model)
@@ -173,7 +173,7 @@ def _find_unnamed(model: ModelName, weights: WeightsName | None, how: _How) -> _
         return _find_weights(read_network(Path(text)), weights, how)
     if "://" in text:
         raise UnknownNameError(
-            f"{text!r} is neither a handle of TF-Hub nor of Kaggle Models: download the file, and give its path"
+            f"{text!r} is neither a handle of TF-Hub nor of Kaggle Models: download the file, and pass its path"
         )
     if weights is None and _looks_like_path(text):
         return _open(None, text, how)
@@ -181,7 +181,7 @@ def _find_unnamed(model: ModelName, weights: WeightsName | None, how: _How) -> _
 
 
 def _find_weights(network: NamedNetwork, weights: WeightsName | None, how: _How) -> _Found:
-    """Open the weights for a network; a network that has no published set of its own accepts every one by name."""
+    """Open the weights for a network; a network without published weights of its own accepts all by name."""
     known = {record.id: record for record in network.weights} or PUBLISHED
     if weights is None:
         return _Found(network.name, network.spec, None)
@@ -202,7 +202,7 @@ def _open_published(record: PublishedWeights, how: _How) -> WeightsSource:
 
 
 def _open(network: NamedNetwork | None, weights: WeightsName, how: _How) -> _Found:
-    """Open weights of the user's; without a network, they state it or are recognised by names and shapes."""
+    """Open weights of the user. Without a network, they state it, or it is identified by names and shapes."""
     source = open_weights(weights, moving_averages=how.moving_averages)
     origin = str(source.path) if source.path else "the given mapping"
     if network:
@@ -224,7 +224,7 @@ def is_path(text: str) -> bool:
 
 
 def _looks_like_path(text: str) -> bool:
-    """Return whether the text is a path, or looks like one, so that the error is about a file and not about a name."""
+    """Return whether the text is a path or looks like one, so that errors are about a file, not a name."""
     return is_path(text) or len(Path(text).parts) > 1 or bool(Path(text).suffix)
 
 
@@ -278,7 +278,7 @@ def _stated_labels(text: str) -> tuple[str, ...]:
 def metadata(model: Model) -> dict[str, Any]:
     """Return the metadata for `write_weights`, from which `open_model` restores the model.
 
-    They depend on the weights alone, not on the path or the format that they were read from.
+    They depend on the weights alone, not on the path or format of their file.
     """
     classes, source = model.spec.num_classes, model.weights
     origin = model.origin

@@ -1,4 +1,4 @@
-"""The pictures that `Module.embed` and `Module.classify` accept."""
+"""The images that `Module.embed` and `Module.classify` accept."""
 
 import os
 from collections.abc import Collection, Iterable, Mapping
@@ -15,22 +15,22 @@ from ..support import http
 from ..support.urls import is_http, redact
 
 Picture = Source | NDArray[np.uint8]
-"""One picture: a path, the bytes of a file, a PIL image, or decoded pixels, uint8 [height, width, 3]."""
+"""One image: a path, the bytes of a file, a PIL image, or decoded pixels, uint8 [height, width, 3]."""
 Pictures = Picture | Iterable[Picture]
-"""One picture or several: also a NumPy array of paths or of pixels [number, height, width, 3], a pandas Series, or an
+"""One image or several: also a NumPy array of paths or of pixels [number, height, width, 3], a pandas Series, or an
 Arrow array."""
 
 _ONE = (str, bytes, bytearray, memoryview, os.PathLike, Image.Image)
 
 
 def as_list(given: Any) -> list[Picture]:
-    """Return the pictures as a list. Raises `InputError` for anything else."""
+    """Return the images as a list. Raises `InputError` for anything else."""
     if isinstance(given, _ONE):
         return [given]
     if isinstance(given, np.ndarray):
         return [given] if given.dtype == np.uint8 and given.ndim == 3 else list(given)
     if isinstance(given, Mapping):
-        raise InputError("pictures must be a list, not a mapping: pass its values")
+        raise InputError("images must be a list, not a mapping: pass its values")
     for convert in ("to_pylist", "to_list"):  # Arrow arrays; pandas and Polars Series
         if hasattr(given, convert):
             return list(getattr(given, convert)())
@@ -38,14 +38,14 @@ def as_list(given: Any) -> list[Picture]:
         return list(given)
     except TypeError:
         raise InputError(
-            f"pictures must be paths, bytes, PIL images or uint8 arrays [height, width, 3], not {type(given).__name__}"
+            f"images must be paths, bytes, PIL images or uint8 arrays [height, width, 3], not {type(given).__name__}"
         ) from None
 
 
 def to_input(
     picture: Picture, size: tuple[int, int], preset: str | Preset, allow_hosts: Collection[str] = ()
 ) -> NDArray[np.float32]:
-    """Return a picture as network input, float32 [*size, 3] in [0, 1]. Raises `ImageError` or `InputError`."""
+    """Return an image as network input, float32 [*size, 3] in [0, 1]. Raises `ImageError` or `InputError`."""
     if isinstance(picture, np.ndarray):
         return transform(picture, size, preset)
     if isinstance(picture, str) and is_http(picture):
@@ -60,7 +60,7 @@ def _download(url: str, allow_hosts: Collection[str]) -> bytes:
         return http.retrying(lambda: http.read_all(http.get(url, allowed=allow_hosts), LIMITS.bytes + 1))
     except http.RefusedError as error:
         raise ImageError(
-            f"{redact(url)}: {http.reason(error)}: pass it in allow_hosts, or leave the picture out"
+            f"{redact(url)}: {http.reason(error)}: pass it in allow_hosts, or leave the image out"
         ) from error
-    except Exception as error:  # urllib3's have no common class with those of the system
+    except Exception as error:  # errors of urllib3 and of the system have no common class
         raise ImageError(f"{redact(url)} cannot be read ({http.reason(error)}): check the address") from error

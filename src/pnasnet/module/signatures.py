@@ -17,10 +17,10 @@ from ..errors import InputError, UnknownNameError
 from .open import Model
 
 WITH_BN_HPARAMS = "_with_bn_hparams"
-"""Ending of the signatures that also accept `batch_norm_momentum`; only the graph variant for training has them."""
+"""Suffix of the signatures that also accept `batch_norm_momentum`; only the training variant has them."""
 
 RANGE_TOLERANCE = 1e-3
-"""How far pixel values may be outside [0, 1], because of the rounding of a bicubic resize."""
+"""Tolerance for pixel values outside [0, 1], which bicubic resizing can produce."""
 
 Endpoints = tuple[str, ...]
 
@@ -52,7 +52,7 @@ class Signatures:
             plan: the network.
             default: the signature that `default` stands for; None for features, with logits as another signature.
             names: the names that the weights state; empty for all that `default` implies.
-            training: whether the graph variant is the one for training.
+            training: whether this is the training variant of the graph.
 
         Raises `InputError` if `default` promises logits and there is no classifier.
         """
@@ -72,7 +72,7 @@ class Signatures:
 
     @classmethod
     def of(cls, model: Model, *, training: bool, new_classes: bool) -> "Signatures":
-        """Return the signatures of a model; a classifier that the caller asked for is always among them."""
+        """Return the signatures of a model; those of a new classifier are always included."""
         if new_classes:
             default = None if model.default_signature == "image_feature_vector" else model.default_signature
             return cls(model.plan, default, training=training)

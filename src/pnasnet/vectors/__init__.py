@@ -1,4 +1,4 @@
-"""What is done with vectors: nearest neighbours, near duplicates and maps of pictures.
+"""Search in vectors: nearest neighbours, near duplicates and maps of images.
 
 table ─ open_features ─► Features ─ search_exactly ─► Nearest
                             └─ build_index ─► VectorIndex ─ search ─► Nearest

@@ -1,4 +1,4 @@
-"""Building an index, and adding new parts to it."""
+"""Build an index, and add new parts to it."""
 
 import os
 from pathlib import Path
@@ -9,31 +9,31 @@ import numpy as np
 from ..support.files import writing
 from ..support.locks import locked
 from ..support.progress import Progress, counter, silent
-from .features import Features, make_id, split_ids
+from .features import PART_IDS, Features
 from .index import VectorIndex, index_folder
 from .index_files import IndexFiles, crc32c
 from .sketch import Vectors, principal_basis, sketch, unit
 
 _GROWTH = 4
-"""A new basis is computed when there are more than this many times the vectors it was computed from."""
+"""A new basis is computed when the index has grown by more than this factor."""
 _SAMPLE = 4096
 _AT_ONCE = 1024
 """Vectors in memory at a time."""
 
 
 def build_index(features: Features, folder: Path | None = None, *, progress: Progress = silent) -> VectorIndex:
-    """Build the index of the features, or bring it up to date, and open it.
+    """Build the index of the features, or add new parts to it, and open it.
 
-    Parts that are in the index are not read again. However a run ends, finished parts stay, and the next run resumes
-    after them.
+    Parts that are in the index are not read again. If a run is interrupted, its finished parts are kept, and the next
+    run resumes after them.
 
     Args:
-        features: what to index.
-        folder: where; by default `index_folder`.
+        features: the vectors to index.
+        folder: the folder to write; by default `index_folder`.
         progress: the stage is `index`; counts vectors.
 
     Raises:
-        InputError: there is an index of other features, or a damaged one; or there are no vectors.
+        InputError: the folder holds an index of other features, or a damaged one; or there are no vectors.
         OutputError: the index cannot be written.
         LockedError: another run is building it.
     """
@@ -58,7 +58,7 @@ def _add_parts(files: IndexFiles, features: Features, progress: Progress) -> Non
         ):
             for block in features.blocks(number):
                 vectors.write(unit(block.vectors).astype(np.float16).tobytes())
-                ids.write((make_id(index_number, 0) + split_ids(block.ids)[1]).tobytes())
+                ids.write((index_number * PART_IDS + block.ids % PART_IDS).tobytes())
                 count += len(block.ids)
                 advance(len(block.ids))
             _flush(vectors, ids)
@@ -67,7 +67,7 @@ def _add_parts(files: IndexFiles, features: Features, progress: Progress) -> Non
 
 
 def _add_sketches(files: IndexFiles) -> None:
-    """Compute the sketches that are missing; all of them if the vectors have outgrown the basis."""
+    """Compute the missing sketches; all of them if the index has outgrown its basis."""
     manifest = files.manifest
     if manifest.sketched == manifest.vectors:
         return
@@ -99,14 +99,14 @@ def _sample(files: IndexFiles) -> Vectors:
 
 
 def _read(files: IndexFiles, first: int, count: int) -> Vectors:
-    """Return `count` unit vectors starting at `first`; by reading: mapped pages would count as memory."""
+    """Return `count` unit vectors starting at `first`. They are not memory-mapped: mapped pages count as memory."""
     length = files.manifest.length
     values = np.fromfile(files.vectors, np.float16, count * length, offset=2 * length * first)
     return unit(values.reshape(count, length).astype(np.float32))
 
 
 def _append(path: Path, start: int) -> BinaryIO:
-    """Open a file to append at `start`; what follows belongs to a run that was interrupted."""
+    """Open a file to append at `start`; bytes behind it are from an interrupted run."""
     file = path.open("ab")
     file.truncate(start)
     return file

@@ -1,4 +1,4 @@
-"""Groups of pictures that are nearly the same."""
+"""Groups of near duplicates."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,12 +13,12 @@ from .index import VectorIndex
 from .sketch import MARGIN, Vectors
 
 THRESHOLD = 0.95
-"""Cosine similarity from which two pictures count as nearly the same; see docs/similar.md for what it finds."""
-RULE = "keep: the picture with the most pixels, the first row among equals"
-"""Which picture of a group is its representative."""
+"""Default cosine similarity of near duplicates; docs/similar.md shows what it finds."""
+RULE = "keep: the image with the most pixels, or the first row among equals"
+"""The choice of the image to keep in each group."""
 
 _ROWS, _COLUMNS = 1024, 8192
-"""Bounds in memory at a time, 32 MiB."""
+"""Shape of the bounds in memory at a time, 32 MiB."""
 _AT_ONCE = 1024
 
 Places = NDArray[np.int64]
@@ -26,11 +26,11 @@ Places = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Group:
-    """A picture to keep, and pictures that are nearly the same.
+    """An image to keep, and its near duplicates.
 
     Attributes:
-        ids: their rows: the one to keep, then the others, most similar first.
-        similarities: of each to the one to keep, float32; 1 for that itself. None is below the threshold.
+        ids: their rows: the image to keep, then the others, most similar first.
+        similarities: the similarity of each row to the first one, float32, all at or above the threshold.
     """
 
     ids: Ids
@@ -40,22 +40,21 @@ class Group:
 def check_threshold(threshold: float) -> None:
     """Raise `InputError` unless the threshold is above 0 and at most 1."""
     if not 0 < threshold <= 1:
-        raise InputError(f"threshold {threshold:g}: give a cosine similarity above 0, at most 1")
+        raise InputError(f"threshold {threshold:g} is no cosine similarity above 0 and at most 1: choose another one")
 
 
 def find_duplicates(index: VectorIndex, threshold: float = THRESHOLD, *, progress: Progress = silent) -> list[Group]:
-    """Return groups of pictures whose similarity to the one to keep is at least `threshold`, the largest group first.
+    """Return groups of near duplicates, the largest first: all members have similarity `threshold` to the one to keep.
 
-    Pictures are visited by `RULE`: each one that belongs to no group yet gets all others that are similar enough and
-    belong to none. So no group chains, no two pictures to keep are similar, and each picture is in one group at most.
-    All pairs are compared, by their sketches first: the time grows with the square of the number of vectors, the memory
-    with about 60 bytes a vector. Members of a group are not compared again: a thousand copies take a thousand
-    comparisons.
+    Images are visited in the order of `RULE`. Each image without a group starts one, with all similar images that have
+    no group yet. So groups do not chain, no two images to keep are similar, and no image is in two groups. All pairs
+    are compared, by their sketches first: time grows with the square of the number of vectors, memory by about 60 bytes
+    a vector. Members of a group are not compared again, so a thousand copies take a thousand comparisons.
 
     Raises `InputError` unless the threshold is above 0 and at most 1. The stage of `progress` is `compare`.
     """
     check_threshold(threshold)
-    # Rounding may leave exact duplicates a little below 1.
+    # Exact duplicates may be slightly below 1 because of rounding.
     leaders, similarities = _assign(index, min(threshold, 1 - 1e-5), progress)
     members = np.flatnonzero(leaders >= 0)
     order = members[np.lexsort((members, -similarities[members], leaders[members]))]
@@ -73,28 +72,24 @@ def find_duplicates(index: VectorIndex, threshold: float = THRESHOLD, *, progres
 
 
 def _assign(index: VectorIndex, threshold: float, progress: Progress) -> tuple[Places, Vectors]:
-    """Return, for each vector, the place of the one to keep instead of it, or -1; and its similarity to that."""
+    """Return, for each vector, the place of the one to keep instead, or -1, and the similarity of the two."""
     order = np.argsort(-index.features.pixels(index.ids(np.arange(index.count))), kind="stable")
     leaders, similarities = np.full(index.count, -1, np.int64), np.zeros(index.count, np.float32)
     advance = counter(progress, "compare", index.count)
     for rows in index.blocks(_ROWS):
-        # First among themselves: afterwards it is known which of these rows are leaders.
-        for columns in (rows, *_after(index, rows)):
+        later = (slice(start, min(start + _COLUMNS, index.count)) for start in range(rows.stop, index.count, _COLUMNS))
+        # Compare the rows among themselves first: that decides which of them are leaders.
+        for columns in (rows, *later):
             for row, others in _open_pairs(index, order[rows], order[columns], leaders, threshold - MARGIN):
                 _join(index, leaders, similarities, row, others, threshold)
         advance(rows.stop - rows.start)
     return leaders, similarities
 
 
-def _after(index: VectorIndex, rows: slice) -> Iterator[slice]:
-    for start in range(rows.stop, index.count, _COLUMNS):
-        yield slice(start, min(start + _COLUMNS, index.count))
-
-
 def _open_pairs(
     index: VectorIndex, rows: Places, columns: Places, leaders: Places, bound: float
 ) -> Iterator[tuple[int, Places]]:
-    """Yield each of the rows that is in no group, with the later columns that its bounds leave open."""
+    """Yield each row without a group, with the later columns whose bounds do not rule them out."""
     same = len(rows) == len(columns) and rows[0] == columns[0]
     free = rows if same else rows[leaders[rows] < 0]
     left = columns if same else columns[leaders[columns] < 0]
@@ -111,7 +106,7 @@ def _open_pairs(
 def _join(
     index: VectorIndex, leaders: Places, similarities: Vectors, row: int, others: Places, threshold: float
 ) -> None:
-    """Give `row` those of `others` that are similar and in no group, unless it is in one itself."""
+    """Add the similar ones of `others` that have no group to the group of `row`, unless it is in another one."""
     if leaders[row] >= 0 or not len(others := others[leaders[others] < 0]):
         return
     vector = index.vectors(np.array([row]))[0]

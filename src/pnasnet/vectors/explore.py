@@ -1,4 +1,4 @@
-"""Features for looking at: a table for Apple's embedding-atlas, and a page with a map of the pictures."""
+"""Maps of images: a table for Apple's embedding-atlas, and a page."""
 
 import base64
 import os
@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from numpy.typing import NDArray
 
 from ..errors import InputError
 from ..reports.pages import data_url, render
@@ -22,37 +21,36 @@ from ..support.text import clean
 from .features import Entry, Features
 from .index import VectorIndex
 from .opening import open_thumbnails
-from .projection import Projection, choose_projection, feasible, nearest_of_all, project
+from .projection import Neighbours, Projection, choose_projection, feasible, nearest_of_all, project
 from .sketch import Vectors
 
 if TYPE_CHECKING:
     from ..pictures import Access
 
 PAGE_POINTS = 50_000
-"""So many points a page takes: their names are in it."""
+"""Limit of points on a page, which holds all their names."""
 
 PAGE_THUMBNAILS = 2_000
-"""So many of a page's points have a picture in it."""
+"""Limit of thumbnails on a page."""
 
 _ROWS = 1000
-"""Rows that are written at a time."""
+"""Rows written at a time."""
 
 
 @dataclass(frozen=True)
 class ExploreOptions:
-    """What may be chosen about a map of pictures."""
+    """Options of a map of images."""
 
     points: int | None = None
-    """How many pictures at most, spread evenly over the features; None for all."""
+    """Limit of images, spread evenly over the features; None for all."""
     projection: str | None = None
-    """`pca` or `umap`; None for UMAP where it is installed, else PCA."""
+    """`pca` or `umap`; None for UMAP if it is installed, else PCA."""
     neighbours: int = 15
-    """How many nearest neighbours of each picture are kept."""
+    """Number of nearest neighbours to find for each image."""
     thumbnail: int = 96
-    """Pixels of a thumbnail's longer side."""
+    """Longer side of a thumbnail, in pixels."""
 
     def __post_init__(self) -> None:
-        """Check the numbers."""
         if self.neighbours < 1 or (self.points is not None and self.points < 1) or not 8 <= self.thumbnail <= 512:
             raise InputError(
                 f"points {self.points}, neighbours {self.neighbours}, thumbnail {self.thumbnail}: "
@@ -62,43 +60,35 @@ class ExploreOptions:
 
 @dataclass(frozen=True)
 class PictureMap:
-    """Pictures with their places on a map.
+    """M images with their coordinates on a map.
 
     Attributes:
-        pictures: what the features say of them.
-        points: float32 [M, 2], between 0 and 1.
-        neighbours: [M, k], by their place among the pictures.
-        distances: float32 [M, k], cosine distances of these.
-        total: how many vectors there are of which these M were taken.
-        projection: how the points were found; few pictures are placed by PCA, whatever was chosen.
-        features: where they are from.
+        pictures: the images' rows.
+        points: coordinates between 0 and 1, float32 [M, 2].
+        neighbours: the nearest neighbours of each image among these M.
+        total: the number of vectors in the features, from which these M were chosen.
+        projection: the projection used; too few images for UMAP are projected by PCA.
+        features: the table of the images.
     """
 
     pictures: list[Entry]
     points: Vectors
-    neighbours: NDArray[np.int64]
-    distances: Vectors
+    neighbours: Neighbours
     total: int
     projection: Projection
     features: Features
 
 
 def make_map(index: VectorIndex, options: ExploreOptions, progress: Progress = silent) -> PictureMap:
-    """Place the pictures of an index on a map. Raises `UnknownNameError`, `MissingExtraError`."""
+    """Project the images of an index onto a map. Raises `UnknownNameError`, `MissingExtraError`."""
     projection = choose_projection(options.projection)
     count = min(index.count, options.points or index.count)
     positions = np.linspace(0, index.count - 1, count).astype(np.int64)
     neighbours = nearest_of_all(index, positions, options.neighbours, progress=progress)
     projection = feasible(projection, neighbours)
-    return PictureMap(
-        index.features.entries(index.ids(positions)),
-        project(index, positions, neighbours, projection),
-        neighbours.places,
-        neighbours.distances,
-        index.count,
-        projection,
-        index.features,
-    )
+    points = project(index, positions, neighbours, projection)
+    entries = index.features.entries(index.ids(positions))
+    return PictureMap(entries, points, neighbours, index.count, projection, index.features)
 
 
 def write_atlas(
@@ -106,10 +96,10 @@ def write_atlas(
 ) -> None:
     """Write the table that embedding-atlas opens.
 
-    A row for each picture: `path` (string), `image` (struct of the JPEG thumbnail's `bytes`, null where the picture
-    cannot be opened, and its `path`), `width` and `height`, `x` and `y` (float32), `neighbors` (struct of `ids`, row
-    numbers, and `distances`, the nearest first). A warning is logged that says how many pictures cannot be opened, and
-    why. Raises `OutputError`.
+    A row for each image: `path` (string), `image` (struct of the JPEG thumbnail's `bytes`, null if the image cannot be
+    opened, and its `path`), `width` and `height`, `x` and `y` (float32), `neighbors` (struct of `ids`, row numbers, and
+    `distances`, the nearest first). Images that cannot be opened are counted in a warning, with the reasons. Raises
+    `OutputError`.
     """
     names = [entry.path for entry in shown.pictures]
     jpegs = open_thumbnails(shown.features, names, access, options.thumbnail, progress=progress)
@@ -120,7 +110,7 @@ def write_atlas(
 
 
 def atlas_command(table: Path, port: int) -> list[str]:
-    """Return the command that serves the table by embedding-atlas at a port of this machine, offline."""
+    """Return the command that serves the table with embedding-atlas at a local port, offline."""
     return [
         *(sys.executable, "-m", "embedding_atlas.cli", os.fspath(table)),
         *("--image", "image", "--x", "x", "--y", "y", "--neighbors", "neighbors"),
@@ -131,9 +121,9 @@ def atlas_command(table: Path, port: int) -> list[str]:
 def map_page(
     shown: PictureMap, title: str, options: ExploreOptions, access: "Access", progress: Progress = silent
 ) -> str:
-    """Return a page with the map: canvas, zoom, names, and the thumbnails of up to `PAGE_THUMBNAILS` pictures.
+    """Return a page with the map: canvas, zoom, names, and thumbnails of up to `PAGE_THUMBNAILS` images.
 
-    A warning is logged that says how many of these cannot be opened, and why.
+    Images that cannot be opened are counted in a warning, with the reasons.
     """
     count = len(shown.pictures)
     pictured = np.unique(np.linspace(0, count - 1, min(count, PAGE_THUMBNAILS)).astype(np.int64)).tolist()
@@ -184,5 +174,8 @@ def _atlas_rows(shown: PictureMap, jpegs: Iterator[bytes | None]) -> Iterator[di
             "height": picture.height,
             "x": float(shown.points[row, 0]),
             "y": float(shown.points[row, 1]),
-            "neighbors": {"ids": shown.neighbours[row].tolist(), "distances": shown.distances[row].tolist()},
+            "neighbors": {
+                "ids": shown.neighbours.places[row].tolist(),
+                "distances": shown.neighbours.distances[row].tolist(),
+            },
         }

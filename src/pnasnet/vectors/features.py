@@ -1,4 +1,4 @@
-"""Vectors on disk: one Parquet file, or a folder of parts with one schema."""
+"""Tables of vectors on disk: one Parquet file, or a folder of parts with one schema."""
 
 import logging
 import re
@@ -17,23 +17,24 @@ from .parts import Numbers, Part, open_part, strings
 log = logging.getLogger(__name__)
 
 COMPARABLE = ("model", "weights_sha256", "endpoint", "preset", "image_size", "exif", "precision")
-"""Vectors may be compared if the metadata `pnasnet.` + each of these are equal."""
+"""Vectors are comparable if these values are equal in the metadata, as `pnasnet.NAME`."""
 
 PARTS = "part-*.parquet"
-"""The names of the parts in a folder; other files are ignored."""
+"""Pattern of the parts in a folder; other files are ignored."""
 
-_ROW_BITS = 32
+PART_IDS = 1 << 32
+"""Ids of the rows of a part: `part * PART_IDS + row`."""
 _CANDIDATES = 8
-"""Rows of one name that are tried until one has a vector."""
+"""Limit of rows of one name in which a vector is searched."""
 _NUMBERED = re.compile(r"(.+)#(\d{1,18})", re.DOTALL)
 
 Ids = NDArray[np.int64]
-"""Rows of the features: the number of the part, times 2**32, plus the number of the row in the part."""
+"""Rows of the features, numbered over all parts: see `PART_IDS`."""
 
 
 @dataclass(frozen=True)
 class Block:
-    """Vectors [n, F] with their rows in the features, ids [n]."""
+    """Vectors [n, F], and their rows, ids [n]."""
 
     ids: Ids
     vectors: Numbers
@@ -41,7 +42,7 @@ class Block:
 
 @dataclass(frozen=True)
 class Entry:
-    """What a row of the features says about its picture. Its path is whatever the file says: it is not trusted."""
+    """The description of an image in its row. The path is from the file and not trusted."""
 
     path: str
     width: int | None = None
@@ -54,7 +55,7 @@ class Features:
 
     Attributes:
         path: the file or the folder.
-        metadata: of the first part, without the prefix `pnasnet.`.
+        metadata: the metadata of the first part, without the prefix `pnasnet.`.
         parts: the files, sorted by name.
     """
 
@@ -69,27 +70,27 @@ class Features:
 
     @property
     def length(self) -> int:
-        """F, the numbers in each vector."""
+        """F, the length of each vector."""
         return self.parts[0].length
 
     @property
     def rows(self) -> int:
-        """The number of rows, those of failed pictures included."""
+        """The number of rows, including those of failed images."""
         return sum(part.rows for part in self.parts)
 
     @property
     def exif(self) -> bool:
-        """Whether the network saw the pictures turned by their EXIF orientation; True if nothing is stated."""
+        """Whether the EXIF orientation was applied; True if the metadata do not state it."""
         return self.metadata.get("exif", "true") == "true"
 
     def blocks(self, part: int | None = None) -> Iterator[Block]:
-        """Yield the vectors of all rows that have one, in order, a bounded number at a time.
+        """Yield the vectors of all rows that have one, in order, a bounded number at a time; of one part if given.
 
-        `part` is the number of a single part. Raises `InputError` if a part cannot be read.
+        Raises `InputError` if a part cannot be read.
         """
         for number in range(len(self.parts)) if part is None else (part,):
             for rows, vectors in self.parts[number].blocks():
-                yield Block(make_id(number, 0) + rows, vectors)
+                yield Block(number * PART_IDS + rows, vectors)
 
     def vectors(self, ids: Ids) -> Numbers:
         """Return the vectors [n, F] of some rows. Raises `InputError` if one of them has none."""
@@ -100,11 +101,11 @@ class Features:
         return vectors
 
     def entries(self, ids: Ids) -> list[Entry]:
-        """Return what some rows say about their pictures."""
+        """Return the descriptions of images in some rows."""
         result = [Entry("")] * len(ids)
         for number, places in _by_part(ids):
             part = self.parts[number]
-            rows = split_ids(ids[places])[1]
+            rows = ids[places] % PART_IDS
             for place, row in zip(places.tolist(), rows.tolist(), strict=True):
                 result[place] = Entry(self._numbered(number, row))
             for some, table in part.take(rows, part.described) if part.described else ():
@@ -115,9 +116,9 @@ class Features:
         return result
 
     def lookup(self, paths: Sequence[str]) -> dict[str, tuple[int, Numbers]]:
-        """Return the row and the vector [F] of each path that has one; the first row, if there are several.
+        """Return the row and the vector [F] of each path that has one; the first row if there are several.
 
-        A path that the features hold as given goes before other spellings of it.
+        A path that the features hold as given has precedence over other spellings of it.
         """
         names = {path: [utf8(each) for each in spellings(path)] for path in paths}
         candidates: dict[str, list[int]] = {}
@@ -126,7 +127,7 @@ class Features:
             for name, row in part.find(strings(wanted)) if wanted else ():
                 rows = candidates.setdefault(name, [])
                 if len(rows) < _CANDIDATES:
-                    rows.append(make_id(number, row))
+                    rows.append(number * PART_IDS + row)
         candidates |= {name: [own] for name in wanted if (own := self._id_of(name)) is not None}
         ids = np.array([row for several in candidates.values() for row in several], np.int64)
         valid, vectors = self._vectors(ids)
@@ -136,20 +137,20 @@ class Features:
         return {path: several[0] for path, several in rows_of.items() if several}
 
     def pixels(self, ids: Ids) -> NDArray[np.int64]:
-        """Return width times height of the pictures in some rows; 0 where it is not known."""
+        """Return width times height of the images in some rows; 0 if it is unknown."""
         result = np.zeros(len(ids), np.int64)
         for number, places in _by_part(ids):
-            part, rows = self.parts[number], split_ids(ids[places])[1]
+            part, rows = self.parts[number], ids[places] % PART_IDS
             sides = [np.clip(part.numbers(side)[rows], 0, 1 << 30) for side in ("width", "height")]
             result[places] = sides[0] * sides[1]
         return result
 
     def _vectors(self, ids: Ids) -> tuple[NDArray[np.bool_], Numbers]:
-        """Return which of some rows have a vector, and these vectors, in the order of the rows."""
+        """Return a mask of the rows that have a vector, and these vectors, in the order of the rows."""
         valid = np.zeros(len(ids), np.bool_)
         found: list[tuple[NDArray[np.intp], Numbers]] = []
         for number, places in _by_part(ids):
-            has, some = self.parts[number].vectors(split_ids(ids[places])[1])
+            has, some = self.parts[number].vectors(ids[places] % PART_IDS)
             valid[places] = has
             found.append((places[has], some))
         kind = np.result_type(np.float32, *(some.dtype for _, some in found))
@@ -159,48 +160,48 @@ class Features:
         return valid, vectors[valid]
 
     def _numbered(self, part: int, row: int) -> str:
-        """Return the name of a row that has none: of its file and the number of the row."""
+        """Return the name of a row without a path: its file and its number."""
         return f"{utf8(str(self.parts[part].path))}#{row}"
 
     def _id_of(self, name: str) -> int | None:
-        """Return the row that `_numbered` calls so."""
+        """Return the row for which `_numbered` returns this name."""
         found = _NUMBERED.fullmatch(name)
         for number, part in enumerate(self.parts):
             if found and part.names is None and utf8(str(part.path)) == found[1] and int(found[2]) < part.rows:
-                return make_id(number, int(found[2]))
+                return number * PART_IDS + int(found[2])
         return None
 
 
 def open_features(path: str | Path, column: str | None = None, names: str | None = None) -> Features:
-    """Open a table of vectors; only footers are read, and of lists of any length the first.
+    """Open a table of vectors; reads only footers, and the first vector of lists of variable length.
 
     Args:
         path: a Parquet file, or a folder of `part-*.parquet`.
-        column: the column of vectors; it must be named if there are several.
-        names: the column with the names of the pictures; `path` by default. Rows without one are called by their file
-            and number.
+        column: the column of vectors; required if there are several.
+        names: the column with the names of the images; by default `path`. Without such a column, rows are named by
+            their file and number.
 
     Raises:
-        InputError: the path does not exist or holds no vectors, or the parts cannot be compared with each other.
+        InputError: the path does not exist or holds no vectors, or its parts are not comparable with each other.
         UnknownNameError: there is no such column.
     """
     path = Path(path)
     if path.is_dir():
         files = sorted(path.glob(PARTS))
         if not files:
-            raise InputError(f"{path} holds no features: there is no {PARTS} in it; pnasnet embed writes them")
+            raise InputError(f"{path} holds no features (no {PARTS}): name a folder that pnasnet embed has written")
     elif path.exists():
         files = [path]
     else:
-        raise InputError(f"{path} does not exist: give a Parquet file with vectors, or a folder of {PARTS}")
+        raise InputError(f"{path} does not exist: name a Parquet file with vectors, or a folder of {PARTS}")
     parts = tuple(open_part(file, column, names) for file in files)
     first = parts[0]
     for part in parts[1:]:
         check_comparable(part.metadata, first.metadata, what=str(part.path), where=str(first.path))
         if (part.column, part.length) != (first.column, first.length):
             raise InputError(
-                f"{part.path} has vectors of {part.length} numbers in the column {clean(part.column)}, "
-                f"but {first.path} of {first.length} in {clean(first.column)}"
+                f"{part.path} has vectors of length {part.length} in the column {clean(part.column)}, but "
+                f"{first.path} of length {first.length} in {clean(first.column)}: move one of them to another folder"
             )
     features = Features(path, first.metadata, parts)
     _note(features)
@@ -208,49 +209,29 @@ def open_features(path: str | Path, column: str | None = None, names: str | None
 
 
 def check_comparable(these: Mapping[str, str], those: Mapping[str, str], *, what: str, where: str) -> None:
-    """Raise `InputError`, which shows the differences, if vectors of the two must not be compared.
+    """Raise `InputError` with the differences if vectors of the two are not comparable.
 
-    What one of them does not state cannot be checked.
+    Values that one of them does not state cannot be checked.
     """
     both = [key for key in COMPARABLE if key in these and key in those]
     if differences := [f"{key} is {these[key]} against {those[key]}" for key in both if these[key] != those[key]]:
         raise InputError(clean(f"vectors of {what} and of {where} cannot be compared: {', '.join(differences)}"))
 
 
-def not_stated(metadata: Mapping[str, str]) -> list[str]:
-    """Return what the metadata does not say, of what vectors depend on."""
-    return [key for key in COMPARABLE if key not in metadata]
-
-
-def make_id(part: int, row: int) -> int:
-    """Return the id of a row of a part."""
-    return (part << _ROW_BITS) + row
-
-
-def make_ids(parts: Ids, rows: Ids) -> Ids:
-    """Return the ids of rows of several parts."""
-    return (parts << _ROW_BITS) + rows
-
-
-def split_ids(ids: Ids) -> tuple[Ids, Ids]:
-    """Return the numbers of the parts, and of the rows in them."""
-    return ids >> _ROW_BITS, ids & ((1 << _ROW_BITS) - 1)
-
-
 def _by_part(ids: Ids) -> Iterator[tuple[int, NDArray[np.intp]]]:
     """Yield the number of each part that holds some of the rows, with their places in `ids`."""
-    numbers = ids >> _ROW_BITS
+    numbers = ids // PART_IDS
     for number in np.unique(numbers).tolist():
         yield number, np.flatnonzero(numbers == number)
 
 
 def _note(features: Features) -> None:
     """Log what cannot be checked about the vectors."""
-    missing = sorted({key for part in features.parts for key in not_stated(part.metadata)}, key=COMPARABLE.index)
+    missing = [key for key in COMPARABLE if any(key not in part.metadata for part in features.parts)]
     notes = []
     if missing:
-        notes.append(f"it does not state {', '.join(missing)}: that its vectors are comparable cannot be checked")
+        notes.append(f"it does not state {', '.join(missing)}, so it cannot be checked that its vectors are comparable")
     if any(part.names is None for part in features.parts):
-        notes.append("it has no column of paths: rows are called by their number")
+        notes.append("it has no column of paths, so rows are named by their number")
     if notes:
         log.info("%s: %s", features.path, "; ".join(notes))

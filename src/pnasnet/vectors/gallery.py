@@ -1,4 +1,4 @@
-"""Pages of pictures: those similar to others, and near duplicates."""
+"""Pages of images: similar ones, and near duplicates."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,14 +15,14 @@ if TYPE_CHECKING:
     from ..pictures import Access
 
 MOST_PICTURES = 2000
-"""Pictures on a page; the rest is counted."""
+"""Limit of images on a page; further ones are counted."""
 
 _SIDE = 256
 
 
 @dataclass(frozen=True)
 class Shown:
-    """A picture with its similarity to the first one of its section; the first has a label instead."""
+    """An image with its similarity to the first one of its section, which has a label instead."""
 
     entry: Entry
     similarity: float | None = None
@@ -31,14 +31,14 @@ class Shown:
 
 @dataclass(frozen=True)
 class Section:
-    """Pictures that belong together, under a heading."""
+    """Images that belong together, under a heading."""
 
     title: str
     pictures: Sequence[Shown]
 
 
 def similar_page(features: Features, answers: Sequence[Answer], access: "Access") -> str:
-    """Return a page with each query and the pictures most similar to it."""
+    """Return a page with each query and the images most similar to it."""
     sections = [
         Section(
             answer.query.path,
@@ -50,18 +50,18 @@ def similar_page(features: Features, answers: Sequence[Answer], access: "Access"
         for answer in answers
         if answer.query.error is None
     ]
-    about = f"The most similar of {counted(features.rows, 'picture')}, most similar first."
+    about = f"The most similar of {counted(features.rows, 'image')}, most similar first."
     typed = frozenset(answer.query.path for answer in answers)
-    return gallery_page("Similar pictures", about, features, sections, access, typed)
+    return gallery_page("Similar images", about, features, sections, access, typed)
 
 
 def duplicates_page(
     features: Features, groups: Sequence[tuple[Group, Sequence[Entry]]], threshold: float, access: "Access"
 ) -> str:
-    """Return a page with groups of near duplicates, the picture to keep first in each."""
+    """Return a page with groups of near duplicates; the first image of each is the one to keep."""
     sections = [
         Section(
-            f"Group {number}: {counted(len(entries), 'picture')}",
+            f"Group {number}: {counted(len(entries), 'image')}",
             [
                 Shown(entry, None if place == 0 else similarity, "keep" if place == 0 else "")
                 for place, (entry, similarity) in enumerate(zip(entries, group.similarities.tolist(), strict=True))
@@ -70,7 +70,7 @@ def duplicates_page(
         for number, (group, entries) in enumerate(groups, 1)
     ]
     about = (
-        f"{counted(len(sections), 'group')} of near duplicates, the largest first. The similarity of each picture to "
+        f"{counted(len(sections), 'group')} of near duplicates, the largest first. The similarity of each image to "
         f"the one to keep is {threshold:g} or more. {RULE.capitalize()}."
     )
     return gallery_page("Near duplicates", about, features, sections, access)
@@ -84,9 +84,9 @@ def gallery_page(
     access: "Access",
     trusted: frozenset[str] = frozenset(),
 ) -> str:
-    """Return a page of sections of pictures; a picture that cannot or must not be opened has a placeholder.
+    """Return a page of sections of images; images that cannot or must not be opened have placeholders.
 
-    `trusted` are names that the user typed. Warnings count the placeholders, and say why.
+    `trusted` are names that the user typed. Warnings count the placeholders, with the reasons.
     """
     chosen, left, hidden = [], MOST_PICTURES, 0
     for section in sections:
@@ -105,6 +105,6 @@ def gallery_page(
             "source": str(features.path),
             "metadata": features.metadata,
             "sections": shown,
-            "more": counted(hidden, "more picture") if hidden else "",
+            "more": counted(hidden, "more image") if hidden else "",
         },
     )

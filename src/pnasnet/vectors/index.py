@@ -1,14 +1,14 @@
 """An index: a folder beside the features, to find the nearest vectors without reading all of them.
 
     vectors.f16         unit vectors, float16 [N, F], of all rows that have one
-    ids.i64             their rows, int64 [N]: the number of the part in the index's own order, and of the row in it
+    ids.i64             their rows, int64 [N]: number of the part in the index's own order, and row
     sketches-G.f32      their sketches, float32 [N, 256]; G is their generation
     basis-G.npy         the subspace of the sketches, float32 [255, F]
-    index.json          what the index holds, and how much of each file counts; replaced last
+    index.json          the parts in the index, and the valid length of each file; replaced last
 
-A search reads all sketches, a small part of the whole, and the vectors that their bounds do not rule out (see
-`sketch`): its answer is exact except for the rounding to float16. Files only grow at their ends, and bytes that
-`index.json` does not count are ignored: so new parts can be added, and an interrupted run resumed.
+A search reads all sketches, which are small, and the vectors that their bounds do not rule out (see `sketch`). Its
+answer is exact except for the rounding to float16. Files only grow at their ends, and bytes that `index.json` does not
+count are ignored: so new parts can be added, and interrupted runs resumed.
 """
 
 import os
@@ -16,28 +16,27 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from io import FileIO
 from pathlib import Path
-from types import TracebackType
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .features import Features, Ids, make_ids, split_ids
+from .features import PART_IDS, Features, Ids
 from .index_files import IndexFiles
 from .parts import Numbers
 from .search import NOTHING, Nearest, check_queries, keep_best, leave_out, no_vectors
 from .sketch import MARGIN, Vectors, sketch, unit
 
 _FIRST = 256
-"""Vectors that are read, at least, before bounds rule out others."""
+"""Vectors to read, at least, before bounds rule out others."""
 _AT_ONCE = 1024
 """Vectors in memory at a time."""
 _ROUNDS = 5
-"""Rounds of so many vectors, at most, the first included: the work for an answer is bounded."""
+"""Limit of rounds of reading, which bounds the work for an answer."""
 _BOUNDS_BYTES = 128 << 20
 
 
 class VectorIndex:
-    """The index of some features, opened for searching; use it in a `with` statement."""
+    """The index of some features, open for searching; use it in a `with` statement."""
 
     def __init__(self, files: IndexFiles, features: Features) -> None:
         self.features, self._length, self._folder = features, features.length, files.folder
@@ -46,7 +45,7 @@ class VectorIndex:
         """N, the number of vectors."""
         if not self.count:
             raise no_vectors(features)
-        # Read, not mapped: the system would also map what lies around each vector, and that counts as memory.
+        # Not memory-mapped: the system would map whole pages around each vector, which count as memory.
         self._file = files.vectors.open("rb", buffering=0)
         self._basis = files.load_basis()
         rank = len(self._basis)
@@ -61,9 +60,7 @@ class VectorIndex:
     def __enter__(self) -> "VectorIndex":
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.close()
 
     def close(self) -> None:
@@ -71,19 +68,18 @@ class VectorIndex:
         self._file.close()
 
     def ids(self, positions: NDArray[np.int64]) -> Ids:
-        """Return the rows of the features whose vectors are at these places. Raises `InputError` if there are none."""
-        numbers, rows = split_ids(self._ids[positions])
-        if not ((numbers >= 0) & (numbers < len(self._parts))).all():
+        """Return the rows of the features whose vectors are at these places. Raises `InputError` for wrong rows."""
+        numbers, rows = np.divmod(self._ids[positions], PART_IDS)
+        is_known = (numbers >= 0) & (numbers < len(self._parts))
+        parts = self._parts[np.where(is_known, numbers, 0)]
+        if not (is_known & (rows < self._rows[parts])).all():
             raise IndexFiles.damaged(self._folder)
-        parts = self._parts[numbers]
-        if not (rows < self._rows[parts]).all():
-            raise IndexFiles.damaged(self._folder)
-        return make_ids(parts, rows)
+        return parts * PART_IDS + rows
 
     def vectors(self, positions: NDArray[np.int64]) -> Vectors:
         """Return the unit vectors at these places, [n, F]."""
         starts = (2 * self._length * positions).tolist()
-        for start in starts:  # the disk fetches all of them at once, not one after the other
+        for start in starts:  # so that the disk fetches all of them at once
             _prefetch(self._file, start, 2 * self._length)
         vectors = np.empty((len(starts), self._length), np.float16)
         for vector, start in zip(vectors, starts, strict=True):
@@ -94,8 +90,8 @@ class VectorIndex:
     def search(self, queries: Numbers, k: int, without: Sequence[int | None] = ()) -> list[Nearest]:
         """Return the `k` nearest rows of each query by cosine; arguments and errors are those of `search_exactly`.
 
-        If the bounds leave more than some thousand vectors open, only the likeliest of these are read, and the answer
-        is not `proved`.
+        If the bounds do not rule out all but some thousand vectors, only the most promising ones are read, and the
+        answer is not `proved`.
         """
         check_queries(self._length, queries, k)
         wanted, results = unit(queries), list[Nearest]()
@@ -103,7 +99,7 @@ class VectorIndex:
         for start in range(0, len(wanted), at_once):
             some = wanted[start : start + at_once]
             for query, estimates, bounds in zip(some, *self._estimate(some), strict=True):
-                found = self._look(query, estimates, bounds, min(k + 1, self.count))
+                found = self._nearest(query, estimates, bounds, min(k + 1, self.count))
                 similarities = np.clip(found.similarities, -1, 1)
                 results.append(replace(found, ids=self.ids(found.ids), similarities=similarities))
         return [leave_out(one, own, k) for one, own in zip(results, without or [None] * len(results), strict=True)]
@@ -124,8 +120,8 @@ class VectorIndex:
             bounds[:, block] = estimates[:, block] + wanted[:, -1:] * sketches[:, -1]
         return estimates, bounds
 
-    def _look(self, query: Vectors, estimates: Vectors, bounds: Vectors, k: int) -> Nearest:
-        """Return the places of the `k` nearest: reads the likeliest vectors, until the bounds rule out all others."""
+    def _nearest(self, query: Vectors, estimates: Vectors, bounds: Vectors, k: int) -> Nearest:
+        """Return the places of the `k` nearest: read the most promising vectors until bounds rule out all others."""
         chosen = _largest(estimates, np.arange(self.count), max(4 * k, _FIRST))
         best = NOTHING
         for _ in range(_ROUNDS):
@@ -145,7 +141,7 @@ class VectorIndex:
 
 
 def _prefetch(file: FileIO, start: int, size: int) -> None:
-    """Ask the system to read part of a file ahead, without waiting; a size of 0 means to its end."""
+    """Ask the system to read part of a file ahead, without waiting; a size of 0 means up to its end."""
     if hasattr(os, "posix_fadvise"):
         os.posix_fadvise(file.fileno(), start, size, os.POSIX_FADV_WILLNEED)
 
@@ -158,12 +154,12 @@ def _largest(estimates: Vectors, places: NDArray[np.int64], count: int) -> NDArr
 
 
 def index_folder(features: Path) -> Path:
-    """Return the folder of the index of features: beside them, with `.index` appended to their name."""
+    """Return the folder of the features' index: beside them, with `.index` appended to their name."""
     return features.with_name(f"{features.name}.index")
 
 
 def open_index(features: Features, folder: Path | None = None) -> VectorIndex | None:
-    """Open the index of the features, or the one in `folder`; returns None if there is none.
+    """Open the index of the features, or the one in `folder`; return None if there is none.
 
     Raises:
         InputError: it is damaged, unfinished, of other features, or lacks some of their parts.

@@ -1,6 +1,5 @@
-"""The files of an index. None of them is believed to be as large as another one says."""
+"""The files of an index. Their sizes are checked before anything is read: none is trusted."""
 
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ from .sketch import RANK, Vectors
 _VERSION = 1
 _MANIFEST = "index.json"
 _MOST_JSON = 64 << 20
-_NPY_HEADER = 4096  # more than that of a file that NumPy writes for two dimensions
+_NPY_HEADER = 4096  # more than NumPy needs for two dimensions
 
 
 @dataclass(frozen=True)
@@ -27,12 +26,12 @@ class Manifest:
         length: F, the length of the vectors.
         column: the column of the features.
         parts: name, rows and fingerprint of each part, in the order in which they were added.
-        vectors: how many the files hold, from their beginnings.
-        sketched: how many of these have sketches.
-        generation: of the sketches; 0 is before the first.
-        basis_vectors: how many vectors there were when the basis was computed.
-        basis_crc32c: of its bytes.
-        version: of this layout.
+        vectors: the number of valid vectors in the files.
+        sketched: the number of vectors with sketches.
+        generation: the generation of the sketches; 0 if there are none.
+        basis_vectors: the number of vectors when the basis was computed.
+        basis_crc32c: the checksum of the basis.
+        version: the version of this layout.
     """
 
     length: int
@@ -47,7 +46,7 @@ class Manifest:
 
 
 class IndexFiles:
-    """The folder of an index. `manifest` is its `index.json`; of a new index, an empty one."""
+    """The folder of an index. `manifest` is its `index.json`, or an empty manifest for a new index."""
 
     def __init__(self, folder: Path, features: Features, *, create: bool = False) -> None:
         """Read the manifest. Raises `InputError` if it is missing (unless `create`), damaged, or of other features."""
@@ -56,11 +55,9 @@ class IndexFiles:
         path = folder / _MANIFEST
         if path.exists() and path.stat().st_size > _MOST_JSON:
             raise self.damaged(folder)
-        told = read_json(path, "remove the folder, and build the index again with --index")
-        if told is None and path.exists():
-            raise self.damaged(folder)
-        if told is not None:
-            self.manifest = self._parse(told)
+        stated = read_json(path, "remove the folder, and build the index again with --index")
+        if path.exists():
+            self.manifest = self._parse(stated)
         elif create:
             self.manifest = Manifest(features.length, features.column)
         else:
@@ -70,7 +67,7 @@ class IndexFiles:
 
     @staticmethod
     def damaged(path: Path) -> InputError:
-        """Return the error for an index whose files do not fit together."""
+        """Return the error for an index whose files contradict one another."""
         return InputError(f"the index {path} is damaged: remove the folder, and build the index again with --index")
 
     def sketches(self, generation: int | None = None) -> Path:
@@ -82,11 +79,11 @@ class IndexFiles:
         return self.folder / f"basis-{self.manifest.generation if generation is None else generation}.npy"
 
     def load_basis(self) -> Vectors:
-        """Return the basis [rank, F]. Raises `InputError` unless it is what was written."""
+        """Return the basis [rank, F]. Raises `InputError` if it is damaged."""
         try:
             if self.basis().stat().st_size > 4 * RANK * self.manifest.length + _NPY_HEADER:
                 raise self.damaged(self.folder)
-            mapped = np.load(self.basis(), mmap_mode="r", allow_pickle=False)  # no larger than the file, as read is not
+            mapped = np.load(self.basis(), mmap_mode="r", allow_pickle=False)  # bounded by the file
         except (OSError, ValueError, EOFError) as error:
             raise self.damaged(self.folder) from error
         right = mapped.dtype == np.float32 and mapped.ndim == 2 and mapped.shape[1] == self.manifest.length
@@ -95,7 +92,7 @@ class IndexFiles:
         return np.ascontiguousarray(basis)
 
     def commit(self, **changes: Any) -> None:
-        """Change the manifest: from now on this is what the folder holds. Raises `OutputError`."""
+        """Write changes to the manifest: the appended bytes are valid from now on. Raises `OutputError`."""
         self.manifest = replace(self.manifest, **changes)
         write_json(self.folder / _MANIFEST, asdict(self.manifest))
 
@@ -119,8 +116,9 @@ class IndexFiles:
                 )
         if (manifest.column, manifest.length) != (features.column, features.length):
             raise InputError(
-                f"{self.folder} is of the column {manifest.column} with {manifest.length} numbers, not of "
-                f"{features.column} with {features.length}: remove it, and build another with --index"
+                f"{self.folder} is an index of the column {manifest.column} with vectors of length {manifest.length}, "
+                f"not of {features.column} with length {features.length}: remove the folder, and build the index again "
+                "with --index"
             )
 
     def _check_sizes(self) -> None:
@@ -132,32 +130,29 @@ class IndexFiles:
             if size and (not path.exists() or path.stat().st_size < size):
                 raise self.damaged(self.folder)
 
-    def _parse(self, told: Any) -> Manifest:
-        """Return the manifest from JSON. Raises `InputError` if it is none."""
+    def _parse(self, stated: Any) -> Manifest:
+        """Return the manifest from JSON. Raises `InputError` if it is damaged or of another version."""
+        if not isinstance(stated, dict) or "version" not in stated:
+            raise self.damaged(self.folder)
+        if stated["version"] != _VERSION:
+            raise InputError(
+                f"{self.folder} is an index of version {stated['version']!r}, not {_VERSION}: remove the folder, and "
+                "build the index again with --index"
+            )
+        stated.pop("metadata", None)  # written by earlier versions
         try:
-            if (version := told["version"]) != _VERSION:
-                raise InputError(
-                    f"{self.folder} is an index of version {version!r}, not {_VERSION}: remove the folder, and build "
-                    "the index again with --index"
-                )
-            told = {key: value for key, value in told.items() if key != "metadata"}  # as early indexes have it
-            parts = tuple((str(name), int(rows), str(fingerprint)) for name, rows, fingerprint in told["parts"])
-            return _checked(told, parts)
-        except (ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:
-            if isinstance(error, InputError):
-                raise
+            parts = tuple((str(name), int(rows), str(fingerprint)) for name, rows, fingerprint in stated["parts"])
+            manifest = Manifest(**{**stated, "parts": parts})
+        except (ValueError, TypeError, KeyError, OverflowError) as error:
             raise self.damaged(self.folder) from error
-
-
-def _checked(told: Mapping[str, Any], parts: tuple[tuple[str, int, str], ...]) -> Manifest:
-    """Return the manifest. Raises TypeError or ValueError if its values are not of the right types."""
-    manifest = Manifest(**{**told, "parts": parts})
-    numbers = {key: value for key, value in asdict(manifest).items() if key not in ("column", "parts")}
-    if not all(type(number) is int and number >= 0 for number in numbers.values()):
-        raise ValueError(told)
-    if manifest.sketched > manifest.vectors or not isinstance(manifest.column, str):
-        raise ValueError(told)
-    return manifest
+        numbers = {key: value for key, value in vars(manifest).items() if key not in ("column", "parts")}
+        if (
+            not all(type(number) is int and number >= 0 for number in numbers.values())
+            or manifest.sketched > manifest.vectors
+            or not isinstance(manifest.column, str)
+        ):
+            raise self.damaged(self.folder)
+        return manifest
 
 
 def crc32c(basis: Vectors) -> int:

@@ -1,4 +1,4 @@
-"""Which pictures are opened: a features file names pictures, and a file from outside is not trusted.
+"""The images that may be opened: a features file names images, and a file from outside is not trusted.
 
 A path is opened only below the folders that the run recorded or the user names; a URL only at a host that the user
 names, and never through a redirect to another host or to a private address.
@@ -7,14 +7,13 @@ names, and never through a redirect to another host or to a private address.
 import logging
 import os
 from collections.abc import Iterator, Sequence
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from ..errors import ImageError, InputError
 from ..support.files import read_json
-from ..support.progress import Progress, silent
+from ..support.progress import Progress, counter, silent
 from ..support.text import clean, counted
 from ..support.urls import is_url
 from .features import Features
@@ -29,7 +28,7 @@ _HUB, _HUB_HOST = "hf:", "huggingface.co"
 
 
 class Locator:
-    """Finds the pictures that rows name, as far as they may be opened."""
+    """Finds the images that rows name, if they may be opened."""
 
     def __init__(self, features: Features, access: "Access") -> None:
         from ..pictures import Access
@@ -58,7 +57,7 @@ class Locator:
             return None
 
     def _find(self, folder: str) -> str:
-        """Return where a folder that rows name is: as it is called or, below a root that the user named, by its end."""
+        """Return the path of a folder that rows name: the same path, or its end below a root that the user named."""
         if any(Path(folder).is_relative_to(os.path.abspath(root)) for root in self._named):  # noqa: PTH100 - links stay
             return folder
         parts = [part for part in Path(folder).parts if part != os.sep]
@@ -66,14 +65,14 @@ class Locator:
             name = Path(os.path.abspath(root)).name  # noqa: PTH100 - links stay
             aligned = [start + 1 for start, part in enumerate(parts) if part == name]
             for start in (*reversed(aligned), *range(len(parts))):
-                candidate = os.path.join(root, *parts[start:])  # noqa: PTH118 - keeps the root as it is called
+                candidate = os.path.join(root, *parts[start:])  # noqa: PTH118 - keeps the root as given
                 if _exists(candidate, root):
                     return candidate
         return self._named[0] if self._named else folder
 
 
 def _exists(path: str, root: str) -> bool:
-    """Whether there is such a folder, or a shard that could hold it."""
+    """Return whether the folder exists, or a shard that could hold it."""
     while path != root:
         if os.path.lexists(path):
             return True
@@ -85,14 +84,15 @@ def _exists(path: str, root: str) -> bool:
 
 
 def recorded_roots(features: Features) -> list[str]:
-    """Return the folders and shards that the run read, from the report beside the features; none without a report."""
+    """Return the sources of the run, as folders and shards, from the report beside the features, if there is one."""
     path = features.path
     report = path / "_report.json" if path.is_dir() else path.with_suffix(".report.json")
     try:
         if not report.exists() or report.stat().st_size > _MOST_JSON:
             return []
-        told = read_json(report)
-        sources = [name for name in told["settings"]["sources"] if isinstance(name, str) and "://" not in name]
+        sources = [
+            name for name in read_json(report)["settings"]["sources"] if isinstance(name, str) and "://" not in name
+        ]
     except (OSError, InputError, KeyError, TypeError):
         return []
     folders = (source if os.path.lexists(source) else _fixed(source) for source in sources)
@@ -100,7 +100,7 @@ def recorded_roots(features: Features) -> list[str]:
 
 
 def _fixed(pattern: str) -> str:
-    """Return the folders of a pattern before its first sign."""
+    """Return the folders of a pattern before its first wildcard."""
     parts = Path(pattern).parts
     signs = [number for number, part in enumerate(parts) if any(sign in part for sign in "*?[")]
     return str(Path(*parts[: signs[0]])) if signs else pattern
@@ -116,16 +116,16 @@ def open_thumbnails(
     quality: int = 80,
     progress: Progress = silent,
 ) -> Iterator[bytes | None]:
-    """Yield a small JPEG of each picture as the network saw it; None if it cannot or must not be opened.
+    """Yield a small JPEG of each image as the network saw it; None if the image cannot or must not be opened.
 
-    Warnings count those, and say why.
+    Warnings count missing images, with the reasons.
 
     Args:
-        features: which name the pictures.
-        names: of the pictures.
-        access: what may be opened. Its roots replace the folders that the run recorded.
+        features: the table that names the images.
+        names: the names of the images.
+        access: folders and hosts that may be opened; its folders replace those that the run recorded.
         side: maximum of the longer side, in pixels.
-        trusted: names that the user typed, which are opened as they are.
+        trusted: names that the user typed, which are opened unchecked.
         quality: JPEG quality.
         progress: the stage is `thumbnails`.
     """
@@ -140,15 +140,15 @@ def open_thumbnails(
         hint = "allow their hosts with --allow-url-host" if urls == len(refused) else "name their folder with --root"
         log.warning(
             "%s of %s not opened, such as %s: %s",
-            f"{len(refused):,}", counted(len(names), "picture"), clean(refused[0]), hint,
+            f"{len(refused):,}", counted(len(names), "image"), clean(refused[0]), hint,
         )  # fmt: skip
     hosts = {urlsplit(name).hostname or "" for name in trusted if is_url(name)} | set(access.hosts)
-    everywhere = Access((os.sep,), tuple(sorted(hosts)))  # the paths are checked; hosts are, at each redirect
-    advance = partial(_advance, progress, len(allowed))
-    jpegs = thumbnails(allowed, side, exif=features.exif, quality=quality, access=everywhere, progress=advance)
+    everywhere = Access((os.sep,), tuple(sorted(hosts)))  # paths are checked above, hosts at each redirect
+    advance = counter(progress, "thumbnails", len(allowed))
+    jpegs = thumbnails(allowed, side, exif=features.exif, quality=quality, access=everywhere, advance=advance)
     for place in places:
         yield None if place is None else next(jpegs)
-    for _ in jpegs:  # at its end it logs which it could not open
+    for _ in jpegs:  # logs missing images at its end
         pass
 
 
@@ -156,10 +156,6 @@ def _as_typed(name: str) -> str:
     return name if is_url(name) or name.startswith(_HUB) else os.path.abspath(name)  # noqa: PTH100 - links stay
 
 
-def _advance(progress: Progress, total: int, done: int) -> None:
-    progress("thumbnails", done, total)
-
-
 def _is_own(features: Features, name: str) -> bool:
-    """Whether a picture lies in the table of the features itself, which the user has named."""
+    """Return whether an image lies in the table of the features itself, which the user has named."""
     return any(part.names is None and name.startswith(f"{part.path}#") for part in features.parts)

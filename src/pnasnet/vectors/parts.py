@@ -1,4 +1,4 @@
-"""Parquet files with a column of vectors, whoever wrote them: pnasnet, Polars, pandas, DuckDB or anybody else.
+"""Parquet files with a column of vectors, written by pnasnet, Polars, pandas, DuckDB or other software.
 
 Neither `pa.array` nor `Array.to_pandas` is used here: they import pandas if it is installed, which takes longer than
 answering a query.
@@ -26,12 +26,12 @@ Numbers = NDArray[np.floating[Any]]
 Rows = NDArray[np.int64]
 
 MOST_NUMBERS = 1 << 24
-"""The longest vector that is read, in numbers: no file makes us allocate more than it plausibly needs."""
+"""Limit of a vector's length, so that no file can cause an absurd allocation."""
 
 PATH = "path"
 STATUS = "status"
 _FAILED = ("error", "unreachable")
-"""The values of `status`, as pnasnet writes it, of rows without a vector."""
+"""Values of the column `status` of rows without a vector."""
 
 _BLOCK_BYTES = 16 << 20
 _ROWS_AT_ONCE = 1 << 16  # of columns other than the vectors
@@ -48,10 +48,10 @@ class Part:
         rows: the number of rows, with and without a vector.
         fingerprint: the SHA-256 of the footer, which holds the sizes and offsets of all column chunks.
         column: the column of vectors.
-        length: the numbers in each vector.
-        names: the column with the names of the pictures; None if there is none.
-        has_status: whether the column `status` tells which rows failed.
-        described: the columns that describe the pictures: `names`, and `width` and `height` if these are integers.
+        length: the length of each vector.
+        names: the column with the names of the images; None if there is none.
+        has_status: whether there is a column `status`.
+        described: the columns that describe the images: `names`, and `width` and `height` if these are integers.
         metadata: the metadata that pnasnet wrote, without the prefix `pnasnet.`.
     """
 
@@ -78,7 +78,7 @@ class Part:
                 start += len(batch)
 
     def vectors(self, rows: Rows) -> tuple[NDArray[np.bool_], Numbers]:
-        """Return which of some rows have a vector, and the vectors [n, F] of those; reads their row groups."""
+        """Return a mask of the rows that have a vector, and these vectors [n, F]; reads whole row groups."""
         valid, found = np.zeros(len(rows), np.bool_), np.zeros((len(rows), self.length), np.float64)
         kind: type = np.float32
         for places, table in self.take(rows, [self.column]):
@@ -92,9 +92,11 @@ class Part:
         return valid, found[valid].astype(kind)
 
     def take(self, rows: Rows, columns: Sequence[str]) -> Iterator[tuple[NDArray[np.intp], pa.Table]]:
-        """Yield, for each row group that holds some of the rows, their places in `rows` and these rows."""
+        """Yield the rows of each row group that holds some of them, with their places in `rows`."""
         if len(rows) and not (rows.min() >= 0 and rows.max() < self.rows):
-            raise InputError(f"{self.path} has {self.rows:,} rows, but row {rows.max():,} is asked for")
+            raise InputError(
+                f"{self.path} has {self.rows:,} rows, so there is no row {rows.max():,}: index the features again"
+            )
         with self._open(pre_buffer=True) as file:
             starts = np.array(_starts(file))
             group_of = np.searchsorted(starts, rows, "right") - 1
@@ -104,7 +106,7 @@ class Part:
                 yield places, table.take(_indices(rows[places] - starts[group]))
 
     def find(self, names: pa.Array) -> Iterator[tuple[str, int]]:
-        """Yield each row whose name is among `names`, and did not fail: the name and the number of the row."""
+        """Yield the name and the number of each row whose name is among `names` and that did not fail."""
         if self.names is None:
             return
         columns, start = [self.names, *([STATUS] if self.has_status else [])], 0
@@ -116,7 +118,7 @@ class Part:
             start += len(batch)
 
     def numbers(self, column: str) -> NDArray[np.int64]:
-        """Return a column of integers; 0 where there is none."""
+        """Return a column of integers; missing values are 0."""
         if column not in self.described:
             return np.zeros(self.rows, np.int64)
         result, start = np.zeros(self.rows, np.int64), 0
@@ -127,10 +129,9 @@ class Part:
         return result
 
     def _short_columns(self, columns: list[str]) -> Iterator[pa.RecordBatch]:
-        """Yield columns other than the vectors.
+        """Yield columns other than the vectors, fetched for many row groups at once.
 
-        They are fetched for many row groups at once: on disk the vectors lie between them, and fetching the row groups
-        one by one would wait for the disk each time.
+        On disk the vectors lie between them: reading row group by row group would wait for the disk each time.
         """
         with self._open(pre_buffer=True) as file:
             starts = _starts(file)
@@ -138,12 +139,12 @@ class Part:
                 yield from file.iter_batches(_ROWS_AT_ONCE, row_groups=list(groups), columns=columns)
 
     def _vectors(self, lists: pa.Array, rows: Rows) -> Numbers:
-        """Return lists without nulls as [n, F]. Raises `InputError` unless all have F numbers."""
+        """Return lists without nulls as [n, F]. Raises `InputError` unless all have length F."""
         lengths = np.from_dlpack(pc.list_value_length(lists).cast(pa.int64()))
         if (wrong := np.flatnonzero(lengths != self.length)).size:
             raise InputError(
-                f"{self.path}: the vector in row {rows[wrong[0]]:,} of the column {clean(self.column)} has "
-                f"{lengths[wrong[0]]:,} numbers, others have {self.length:,}: give a column of vectors of one length"
+                f"{self.path}: the vector in row {rows[wrong[0]]:,} of the column {clean(self.column)} has length "
+                f"{lengths[wrong[0]]:,}, others have {self.length:,}: name a column of vectors of one length"
             )
         flat = lists.flatten()
         values = flat.to_numpy(zero_copy_only=False) if flat.null_count else np.from_dlpack(flat)
@@ -156,15 +157,15 @@ class Part:
 
 
 def open_part(path: Path, column: str | None = None, names: str | None = None) -> Part:
-    """Open a Parquet file; reads its footer, and, if the vectors are lists of any length, the first of them.
+    """Open a Parquet file; reads only its footer, and the first vector of lists of variable length.
 
     Args:
         path: the file.
-        column: the column of vectors; not needed if there is only one.
-        names: the column with the names of the pictures; by default `path`, if there is one.
+        column: the column of vectors; required if there are several.
+        names: the column with the names of the images; by default `path`, if there is one.
 
     Raises:
-        InputError: the file is not Parquet, is damaged, or has no vectors or no such names.
+        InputError: the file is not Parquet, is damaged, or has no vectors, or its names are no text.
         UnknownNameError: there is no such column.
     """
     with _opened(path) as file:
@@ -173,7 +174,7 @@ def open_part(path: Path, column: str | None = None, names: str | None = None) -
         _check_sizes(path, file, chosen, MOST_NUMBERS)
         length = _length(file, chosen, schema.field(chosen).type)
         if not 0 < length <= MOST_NUMBERS:
-            problem = f"are {length:,} numbers long" if length else "are missing or empty in all rows"
+            problem = f"have length {length:,}" if length else "are missing or empty in all rows"
             raise InputError(f"{path} holds no vectors: those of the column {clean(chosen)} {problem}")
         _check_sizes(path, file, chosen, length)
         paths = _names(path, schema, names)
@@ -196,11 +197,13 @@ def _choose(path: Path, schema: pa.Schema, column: str | None) -> str:
     found = {field.name: field.type.value_type for field in schema if _is_vector(field.type)}
     if column is not None:
         if column not in found:
-            raise UnknownNameError.of("column of vectors", column, list(found) or ["none: no column holds lists"])
+            raise UnknownNameError.of(
+                "column of vectors", column, list(found) or ["none: no column holds lists of numbers"]
+            )
         return column
     floats = [name for name, kind in found.items() if pa.types.is_floating(kind)] or list(found)
     if not floats:
-        raise InputError(f"{path} holds no vectors: none of its columns has lists of numbers")
+        raise InputError(f"{path} holds no vectors: no column holds lists of numbers")
     if len(floats) > 1:
         listed = clean(", ".join(floats))
         raise InputError(f"{path} has {len(floats)} columns of vectors ({listed}): name one with --column")
@@ -208,20 +211,18 @@ def _choose(path: Path, schema: pa.Schema, column: str | None) -> str:
 
 
 def _names(path: Path, schema: pa.Schema, names: str | None) -> str | None:
-    """Return the column with the names of the pictures."""
+    """Return the column with the names of the images."""
     if names is not None and names not in schema.names:
         raise UnknownNameError.of("column", names, schema.names)
     if _has(schema, names or PATH, _is_text):
         return names or PATH
     if names is not None:
-        raise InputError(
-            f"{path}: the column {clean(names)} holds {schema.field(names).type}: name one that holds text"
-        )
+        raise InputError(f"{path}: the column {clean(names)} holds {schema.field(names).type}: name a column of text")
     return None
 
 
 def _has(schema: pa.Schema, name: str, is_right: Callable[[pa.DataType], bool]) -> bool:
-    """Whether there is one column of that name, of the right type."""
+    """Return whether there is exactly one column of that name, of the right type."""
     return schema.names.count(name) == 1 and is_right(schema.field(name).type)
 
 
@@ -246,20 +247,20 @@ def _length(file: pq.ParquetFile, column: str, kind: pa.DataType) -> int:
 
 
 def _check_sizes(path: Path, file: pq.ParquetFile, column: str, length: int) -> None:
-    """Raise `InputError` if a row group says that it holds more numbers than vectors of this length have."""
+    """Raise `InputError` if a row group states more numbers than vectors of this length have."""
     metadata = file.metadata
     leaves = [leaf for leaf in range(metadata.num_columns) if file.schema.column(leaf).path.startswith(f"{column}.")]
     for group in map(metadata.row_group, range(metadata.num_row_groups)):
         for leaf in leaves:
             if group.column(leaf).num_values > length * group.num_rows:
                 raise InputError(
-                    f"{path}: the vectors of the column {clean(column)} differ in length, or have more than "
-                    f"{length:,} numbers: give a column of vectors of one length"
+                    f"{path}: the vectors of the column {clean(column)} differ in length, or are longer than "
+                    f"{length:,}: name a column of vectors of one length"
                 )
 
 
 def stated(metadata: Mapping[bytes, bytes] | None) -> dict[str, str]:
-    """Return metadata whose keys begin with `pnasnet.`, without that."""
+    """Return the metadata whose keys begin with `pnasnet.`, without this prefix."""
     prefix = b"pnasnet."
     return {
         key.removeprefix(prefix).decode("utf-8", "replace"): value.decode("utf-8", "replace")
@@ -269,7 +270,7 @@ def stated(metadata: Mapping[bytes, bytes] | None) -> dict[str, str]:
 
 
 def text_of(column: pa.Array, path: Path, name: str) -> pa.Array:
-    """Return a column as strings, whatever kind of text it is stored as."""
+    """Return a column of any kind of text as strings."""
     with _telling(path):
         return column if pa.types.is_string(column.type) else column.cast(pa.string())
 
@@ -299,14 +300,14 @@ def _fingerprint(path: Path) -> str:
 
 @contextmanager
 def _opened(path: Path, *, pre_buffer: bool = False) -> Iterator[pq.ParquetFile]:
-    """Open a file whose columns are read bit by bit, or, if `pre_buffer`, whole row groups at once."""
+    """Open a file that is read piece by piece or, if `pre_buffer`, by whole row groups."""
     with _telling(path), pq.ParquetFile(path, buffer_size=0 if pre_buffer else 1 << 20, pre_buffer=pre_buffer) as file:
         yield file
 
 
 @contextmanager
 def _telling(path: Path) -> Iterator[None]:
-    """Turn what Arrow raises about a file into `InputError`."""
+    """Turn errors of Arrow about a file into `InputError`."""
     try:
         yield
     except (pa.ArrowException, OSError) as error:
@@ -315,12 +316,12 @@ def _telling(path: Path) -> Iterator[None]:
 
 
 def _starts(file: pq.ParquetFile) -> list[int]:
-    """Return the number of each row group's first row, and that of all rows."""
+    """Return the number of each row group's first row, and the number of all rows."""
     return [0, *accumulate(file.metadata.row_group(group).num_rows for group in range(file.num_row_groups))]
 
 
 def _places(mask: pa.BooleanArray) -> Rows:
-    """Return where a mask is true."""
+    """Return the indices at which a mask is true."""
     return np.from_dlpack(pc.indices_nonzero(mask)).astype(np.int64)
 
 

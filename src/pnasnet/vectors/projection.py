@@ -1,4 +1,4 @@
-"""A map of vectors: for each of them two coordinates, and its nearest neighbours."""
+"""Maps of vectors: two coordinates and the nearest neighbours of each vector."""
 
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -16,21 +16,21 @@ Projection = Literal["pca", "umap"]
 PROJECTIONS: tuple[Projection, ...] = ("pca", "umap")
 
 _ROWS, _COLUMNS = 512, 16384
-"""So many similarities are in memory at a time, 32 MiB."""
+"""Shape of the similarities in memory at a time, 32 MiB."""
 _MIN_DISTANCE = 0.5
-"""How close UMAP puts points. More than its own 0.1: pictures need room, and clumps of dots would cover one another."""
+"""UMAP's minimum distance between points. Images need more room than its default of 0.1 leaves."""
 
 
 @dataclass(frozen=True)
 class Neighbours:
-    """The nearest neighbours of M vectors: their places among these M [M, k], and cosine distances float32 [M, k]."""
+    """The nearest neighbours of M vectors: places among these M, [M, k], and cosine distances, float32 [M, k]."""
 
     places: NDArray[np.int64]
     distances: Vectors
 
 
 def choose_projection(name: str | None) -> Projection:
-    """Return the projection of that name; without one UMAP where it is installed, else principal components.
+    """Return the projection of that name; by default UMAP if it is installed, else principal components.
 
     Raises:
         UnknownNameError: there is no such projection. MissingExtraError: it is not installed.
@@ -46,7 +46,7 @@ def choose_projection(name: str | None) -> Projection:
 
 
 def feasible(projection: Projection, neighbours: Neighbours) -> Projection:
-    """Return `projection`, or principal components where there are too few vectors beside the neighbours for UMAP."""
+    """Return `projection`, or principal components if there are too few vectors for UMAP."""
     count, k = neighbours.places.shape
     return projection if count > k + 2 else "pca"
 
@@ -54,7 +54,7 @@ def feasible(projection: Projection, neighbours: Neighbours) -> Projection:
 def project(
     index: VectorIndex, positions: NDArray[np.int64], neighbours: Neighbours, projection: Projection
 ) -> Vectors:
-    """Return coordinates [M, 2] of the vectors at these places of an index, between 0 and 1 on the longer axis."""
+    """Return coordinates [M, 2] of the vectors at these places of an index; the longer axis is from 0 to 1."""
     within = index.sketches[positions, :-1]
     if projection == "umap":
         points = _umap(within, neighbours)
@@ -74,10 +74,10 @@ def nearest_of_all(
     *,
     progress: Progress = silent,
 ) -> Neighbours:
-    """Return the `k` nearest neighbours of each of M vectors among them, or as many as there are.
+    """Return the `k` nearest neighbours of each of M vectors among them, or fewer if M is small.
 
-    They are chosen by their parts within the subspace of the sketches, which is not exact; their distances are.
-    Time grows with the square of M.
+    They are chosen approximately, within the subspace of the sketches; their distances are exact. Time grows with the
+    square of M.
     """
     within = np.ascontiguousarray(index.sketches[positions, :-1])
     count = len(positions)
@@ -97,7 +97,7 @@ def nearest_of_all(
 
 
 def _nearest(within: Vectors, rows: NDArray[np.int64], k: int) -> NDArray[np.int64]:
-    """Return the places of the `k` largest inner products of each row with the others; a block at a time."""
+    """Return the places of the `k` largest inner products of each row with the others, computed in blocks."""
     best = np.full((len(rows), k), -np.inf, np.float32)
     places = np.zeros((len(rows), k), np.int64)
     for start in range(0, len(within), _COLUMNS):
@@ -121,7 +121,9 @@ def _umap(within: Vectors, neighbours: Neighbours) -> Vectors:
     places = np.column_stack([np.arange(count), neighbours.places]).astype(np.int32)
     distances = np.column_stack([np.zeros(count, np.float32), neighbours.distances])
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # that a seed means one thread, and that no new points can be added later
+        warnings.simplefilter(
+            "ignore"
+        )  # about the single thread that a seed implies, and that no points can be added later
         model = UMAP(
             n_neighbors=places.shape[1], min_dist=_MIN_DISTANCE, metric="cosine", random_state=0,
             precomputed_knn=(places, distances, None),

@@ -1,4 +1,4 @@
-"""The nearest vectors, found by reading all of them; needs no index."""
+"""Find the nearest vectors by reading all of them, without an index."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -19,7 +19,7 @@ class Nearest:
     Attributes:
         ids: the rows, [k].
         similarities: cosines, float32 [k].
-        proved: whether no nearer row can have been missed.
+        proved: whether it is certain that no nearer row was missed.
     """
 
     ids: Ids
@@ -41,14 +41,14 @@ def search_exactly(
     """Return the `k` nearest rows of each query by cosine, after reading all vectors once.
 
     Args:
-        features: where to search.
-        queries: [Q, F], of any lengths.
+        features: the vectors to search.
+        queries: vectors [Q, F] of any norm.
         k: the number of neighbours; fewer are returned if there are fewer.
-        without: for each query a row that is not returned, or None: the query's own.
+        without: for each query, a row to leave out (its own), or None.
         progress: the stage is `search`.
 
     Raises:
-        InputError: `k` is below 1, the queries do not have F numbers, a part cannot be read, or there are no vectors.
+        InputError: `k` is below 1, the queries do not have length F, a part cannot be read, or there are no vectors.
     """
     check_queries(features.length, queries, k)
     best = [NOTHING] * len(queries)
@@ -65,10 +65,10 @@ def search_exactly(
 
 
 def keep_best(best: Nearest, ids: Ids, similarities: Vectors, k: int) -> Nearest:
-    """Return the `k` most similar of the known and the new rows; among equals the lower id comes first."""
+    """Return the `k` most similar of the known and the new rows; equal ones are in the order of their ids."""
     if len(ids) > k:
         chosen = np.argpartition(-similarities, k - 1)[:k]
-        # All that equal the last of them: which of these are kept must not depend on chance.
+        # Keep all ties for the last place: the choice must not depend on the order of argpartition.
         chosen = np.flatnonzero(similarities >= similarities[chosen].min())
         ids, similarities = ids[chosen], similarities[chosen]
     ids = np.concatenate([best.ids, ids])
@@ -84,13 +84,13 @@ def leave_out(found: Nearest, own: int | None, k: int) -> Nearest:
 
 
 def check_queries(length: int, queries: Numbers, k: int) -> None:
-    """Raise `InputError` if such queries cannot be answered."""
+    """Raise `InputError` for queries of a wrong shape, or `k` below 1."""
     if k < 1:
-        raise InputError(f"k is {k}: ask for at least 1 neighbour")
+        raise InputError(f"k must be at least 1, not {k}")
     if queries.ndim != 2 or queries.shape[1] != length:
-        raise InputError(f"queries of shape {list(queries.shape)} for vectors of {length} numbers: give [Q, {length}]")
+        raise InputError(f"queries must have shape [Q, {length}], not {list(queries.shape)}")
 
 
 def no_vectors(features: Features) -> InputError:
     """Return the error for features without any vector."""
-    return InputError(f"{features.path} holds no vectors: all of its {features.rows:,} pictures failed")
+    return InputError(f"{features.path} holds no vectors: all of its {features.rows:,} images failed")

@@ -1,7 +1,8 @@
-"""Answers to `pnasnet similar`: from the names of pictures to the pictures most similar to them."""
+"""Find the images most similar to others, by name: the work of `pnasnet similar`."""
 
 import logging
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -42,13 +43,13 @@ def find_similar(
     exact: bool = False,
     progress: Progress = silent,
 ) -> list[Answer]:
-    """Return the `k` pictures most similar to each named one, in order. Notes for a person are logged.
+    """Return the `k` images most similar to each named one, in order. Notes are logged.
 
     Args:
-        features: where to search.
-        names: paths that the features hold, or any sources of pictures.
+        features: the vectors to search.
+        names: paths that the features hold, or any sources of images.
         k: the number of neighbours.
-        model: computes the vectors of pictures that the features do not hold; see `model_of`.
+        model: computes the vectors of images that the features do not hold; see `model_of`.
         build: whether to build the index first, or add new parts to it.
         exact: whether to read all vectors even if there is an index.
         progress: the stages are `index` and `search`.
@@ -70,7 +71,7 @@ def find_similar(
 def model_of(features: Features, choice: "ModelChoice") -> "ModelChoice":
     """Return the model that computes vectors like those of the features.
 
-    `choice` names the model if the user did (else its model is empty), weights if they have moved, and the engine.
+    `choice` has the engine, the model if the user named one (else it is empty), and the weights if they have moved.
     """
     from ..architecture.zoo import NETWORKS
 
@@ -91,30 +92,32 @@ def _expand(names: list[str]) -> list[str]:
 def _embed(
     features: Features, model: "ModelChoice", paths: list[str]
 ) -> Iterator[tuple[str, Numbers | None, str | None]]:
-    """Yield the vectors of photos, computed as those of the features were."""
+    """Yield the vectors of images, computed with the settings of the features."""
     from ..extract import ExtractOptions, columns_for, extract, find_named
 
     if not model.model:
-        raise InputError(f"{features.path} does not say which model computed its vectors: name it with --model")
-    told = features.metadata
-    endpoint = told.get("endpoint", "global_pool")
+        raise InputError(f"{features.path} does not state the model of its vectors: name it with --model")
+    stated = features.metadata
+    endpoint = stated.get("endpoint", "global_pool")
     options = ExtractOptions(
-        preset=told.get("preset"),
-        exif=told["exif"] == "true" if "exif" in told else None,
-        vectors=told.get("vectors", "float32"),
-        normalize=told.get("normalized") == "true",
-        whole_maps="x" in told.get("shape", ""),
+        preset=stated.get("preset"),
+        exif=stated["exif"] == "true" if "exif" in stated else None,
+        vectors=stated.get("vectors", "float32"),
+        normalize=stated.get("normalized") == "true",
+        whole_maps="x" in stated.get("shape", ""),
     )
     module = model.open()
     (column,) = columns_for([module], [endpoint], options)
     ours = {key.removeprefix("pnasnet."): value for key, value in column.metadata().items()}
     what = f"{module.model.name} ({module.model.origin})"
-    if "weights_sha256" in told and module.model.identified_by(told["weights_sha256"]):  # or by their file, as before
-        ours["weights_sha256"] = told["weights_sha256"]
-    check_comparable(ours, told, what=what, where=str(features.path))
+    if "weights_sha256" in stated and module.model.identified_by(
+        stated["weights_sha256"]
+    ):  # or by their file, as in earlier versions
+        ours["weights_sha256"] = stated["weights_sha256"]
+    check_comparable(ours, stated, what=what, where=str(features.path))
     if column.type.list_size != features.length:
         raise InputError(
-            f"{what} computes vectors of {column.type.list_size:,} numbers, but those of {features.path} have "
+            f"{what} computes vectors of length {column.type.list_size:,}, but those of {features.path} have length "
             f"{features.length:,}: name their model with --model"
         )
     for batch in extract(module, find_named(paths), options, endpoint=endpoint):
@@ -134,32 +137,29 @@ def _search(
     elif usable and not exact:
         index = open_index(features)
         if index is None:
-            log.info("there is no index: all %s rows are read; --index builds one", f"{features.rows:,}")
-    if not usable:
-        if index is not None:
-            index.close()
-        return []
-    vectors, own = np.stack([query.vector for query in usable if query.vector is not None]), [q.id for q in usable]
-    if index is None:
-        return search_exactly(features, vectors, k, without=own, progress=progress)
-    with index:
-        if exact:
+            log.info("there is no index: reading all %s rows; build one with --index", f"{features.rows:,}")
+    with index or nullcontext():
+        if not usable:
+            return []
+        vectors = np.stack([query.vector for query in usable if query.vector is not None])
+        own = [query.id for query in usable]
+        if exact or index is None:
             return search_exactly(features, vectors, k, without=own, progress=progress)
         found = index.search(vectors, k, own)
     if unproved := sum(not one.proved for one in found):
         log.info(
-            "%s of %s answers are not proved to be the nearest: too many vectors are about as near; --exact reads all",
+            "%s of %s answers are not proved to be exact: too many vectors are about as near; read all with --exact",
             f"{unproved:,}", f"{len(found):,}",
         )  # fmt: skip
     return found
 
 
 def wrong_order(features: str, queries: Sequence[str]) -> str | None:
-    """Return what is wrong if the arguments are in the wrong order: a photo, or no features, where these belong."""
+    """Return the error for arguments in the wrong order: an image, or no features, as the last one."""
     from ..images.source import is_image_path
 
     if is_image_path(features):
-        right, problem = " ".join((features, *queries)), f"{features} is a photo"
+        right, problem = " ".join((features, *queries)), f"{features} is an image"
     elif (found := next(filter(_is_features, queries), None)) and not _is_features(features):
         others = [query for query in queries if query != found]
         right, problem = " ".join((*others, features, found)), f"{features} holds no features, but {found} does"

@@ -1,4 +1,4 @@
-"""Sketches: short vectors whose inner product is never below the similarity of the vectors they stand for.
+"""Sketches: short vectors whose inner product is never below the similarity of the original vectors.
 
 A unit vector u [F] is split into its projection p onto a subspace of few dimensions and a remainder of length r.
 For two of them, by the Cauchy-Schwarz inequality,
@@ -6,7 +6,7 @@ For two of them, by the Cauchy-Schwarz inequality,
     <u, v>  <=  <p, q> + r s  =  <(p, r), (q, s)>
 
 so the sketches (p, r) bound every similarity from above. Vectors whose bound is too low need not be read, and no result
-is lost. The smaller the remainders, the tighter the bounds: principal directions are best.
+is lost. The smaller the remainders, the tighter the bounds, so the subspace is that of the principal directions.
 """
 
 from typing import Any
@@ -20,16 +20,16 @@ RANK = 255
 """Dimensions of the subspace; with the length of the remainder, a sketch has 256 numbers."""
 
 MARGIN = 1e-4
-"""More than rounding can put a bound below the similarity that it bounds."""
+"""Rounding can lower a bound by less than this."""
 
 _ROUNDS = 3
 
 _SHORTEST, _LONGEST = 1e-10, 1e18
-"""Lengths at which the squares of all numbers that matter fit into float32."""
+"""Norms for which the squares of all relevant numbers fit into float32."""
 
 
 def unit(vectors: NDArray[np.floating[Any]]) -> Vectors:
-    """Return the vectors [n, F] with length 1; those of zeros only, or with infinity or NaN in them, become zero."""
+    """Return the vectors [n, F] scaled to norm 1; vectors that are zero, or hold infinity or NaN, become zero."""
     with np.errstate(over="ignore", invalid="ignore"):
         lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
     plain = (lengths > _SHORTEST) & (lengths < _LONGEST)
@@ -41,7 +41,7 @@ def unit(vectors: NDArray[np.floating[Any]]) -> Vectors:
 
 
 def _unit_of_any(vectors: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
-    """Do what `unit` does where squares would overflow, or vanish."""
+    """Do the same for vectors whose squares would overflow or vanish."""
     largest = np.abs(vectors.astype(np.float64)).max(1, keepdims=True)
     usable = np.isfinite(largest) & (largest > 0)
     scaled = np.divide(vectors, largest, out=np.zeros(vectors.shape), where=usable, dtype=np.float64)
