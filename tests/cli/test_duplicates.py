@@ -39,7 +39,7 @@ def test_table(features: Path) -> None:
         f"  keep   1.0000      640x480  {PHOTOS}/chelsea.jpg",
         f"         1.0000      640x480  {PHOTOS}/coffee.jpg",
         "2 groups with 5 of 5 pictures, similarity 0.95 or more; keep: the image with the most pixels, or the first "
-        "among equals",
+        "row among equals",
     ]
     assert (
         "1 group with 2 of 5 pictures, similarity 1 or more" in run("duplicates", features, "--threshold", "1").stdout

@@ -62,13 +62,19 @@ def test_corrupt_pictures_are_told_and_change_the_exit_code(tmp_path: Path) -> N
     assert ["red/0.png" in told[1], "blue/4.png" in told[0]] == [True, True]
     assert len(told) == 2
     assert (tmp_path / "model" / MODEL).exists()
+    again = run("finetune", tmp_path / "data", "-o", tmp_path / "model", *TINY)
+    assert (again.exit_code, again.stdout.count("is already complete")) == (3, 1)  # as `embed` of such a folder
 
 
 def test_a_finished_model_is_replaced_only_on_request(pictures: Path, tmp_path: Path) -> None:
     assert run("finetune", pictures, "-o", tmp_path, *TINY).exit_code == 0
     before = (tmp_path / MODEL).read_bytes()
     (part,) = tmp_path.glob("features/part-*.parquet")
-    assert "holds a finished model" in error_of(run("finetune", pictures, "-o", tmp_path, *TINY, "--seed", "1"))
+    again = run("finetune", pictures, "-o", tmp_path, *TINY)
+    assert (again.exit_code, again.stderr) == (0, "")
+    assert again.stdout == f"{tmp_path} is already complete; overwrite it to start over (--overwrite)\n"
+    message = error_of(run("finetune", pictures, "-o", tmp_path, *TINY, "--seed", "1"))
+    assert "holds a finished model of other settings (seed: 0 → 1): choose another folder, or overwrite it" in message
     assert (tmp_path / MODEL).read_bytes() == before
     computed = part.stat().st_mtime_ns
     again = run("finetune", pictures, "-o", tmp_path, *TINY, "--balanced", "--overwrite")
@@ -76,6 +82,19 @@ def test_a_finished_model_is_replaced_only_on_request(pictures: Path, tmp_path: 
     count = len(list(pictures.rglob("*.*")))
     assert f"reusing the features of {count} of {count} images" in again.stderr.splitlines()
     assert part.stat().st_mtime_ns == computed
+
+
+def test_credentials_are_neither_in_the_card_nor_in_the_report(
+    pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = "https://user:5ecret@example.com/w.safetensors?v=1&X-Amz-Signature=5ecret"
+    monkeypatch.setattr(sys, "argv", ["pnasnet", "finetune", f"--weights={url}", "-w", url])
+    assert run("finetune", pictures, "-o", tmp_path, *TINY, "-q").exit_code == 0
+    for path in tmp_path.rglob("*"):
+        assert path.is_dir() or b"5ecret" not in path.read_bytes(), path
+    assert "--weights=https://example.com/w.safetensors?v=1" in (tmp_path / "README.md").read_text()
+    message = error_of(run("finetune", pictures, "-o", tmp_path / "other", *TINY, "-w", url))
+    assert message.startswith("weights are opened from files: download https://example.com/w.safetensors?v=1, and pass")
 
 
 @pytest.mark.parametrize(

@@ -263,7 +263,7 @@ def test_features_without_metadata_need_a_model(tmp_path: Path, photos: Path, fe
     pq.write_table(pq.read_table(features).replace_schema_metadata({}), features)
     shutil.copy(photos / "coffee.jpg", tmp_path / "new.jpg")
     asked = ("similar", tmp_path / "new.jpg", features, "-k", "1")
-    assert "does not say which model computed its vectors: name it with --model" in error_of(run(*asked, "-q"))
+    assert "does not state the model of its vectors: name it with --model" in error_of(run(*asked, "-q"))
     result = run(*asked, *MODEL)
     assert listed(result.stdout)[f"{tmp_path}/new.jpg"] == [(1.0, f"{photos}/coffee.jpg")]
     assert "so it cannot be checked that its vectors are comparable" in result.stderr
@@ -274,7 +274,7 @@ def test_features_without_metadata_need_a_model(tmp_path: Path, photos: Path, fe
     [
         (["a.jpg", "none.parquet"], "none.parquet does not exist: name a Parquet file with vectors, or a folder of"),
         (["a.jpg", "text.parquet"], "text.parquet cannot be read as Parquet"),
-        (["a.jpg", "empty"], "empty holds no features: there is no part-*.parquet in it"),
+        (["a.jpg", "empty"], "empty holds no features (no part-*.parquet): name a folder"),
         (["a.jpg", "f.parquet"], "'a.jpg' does not exist: check the path"),
         (["f/0.jpg", "f.parquet", "--column", "x"], "unknown column of vectors 'x': choose one of: embedding"),
         (["f/0.jpg", "failed.parquet", "--index"], "'f/0.jpg' does not exist"),

@@ -13,7 +13,7 @@ from pnasnet.datasets import LabelledImages
 from pnasnet.errors import InputError, LockedError, OutOfMemoryError, OutputError
 from pnasnet.extract import ExtractOptions
 from pnasnet.finetune import features as finetune_features
-from pnasnet.finetune.features import Features, digests, features_of
+from pnasnet.finetune.features import FeatureMatrix, digests, features_of
 from pnasnet.support.locks import locked
 
 from tests.helpers.disks import small_disk_at
@@ -27,7 +27,7 @@ def module() -> Module:
 
 def extract(
     module: Module, data: LabelledImages, folder: Path, *, preset: str | None = None, **options: Any
-) -> Features:
+) -> FeatureMatrix:
     return features_of(module, data, digests(data), folder / "features", ExtractOptions(preset=preset), **options)
 
 

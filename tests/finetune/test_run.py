@@ -20,7 +20,7 @@ from pnasnet.errors import InputError, LockedError, MissingExtraError, OutputErr
 from pnasnet.evaluation import evaluate
 from pnasnet.extract import ExtractOptions
 from pnasnet.extract.contents import digest_of
-from pnasnet.finetune import MODEL, FinetuneOptions, FinetuneResult, finetune
+from pnasnet.finetune import MODEL, FinetuneOptions, FinetuneResult, FinishedError, finetune
 from pnasnet.training.fit import started_by_others
 from pnasnet.training.machine import Machine
 
@@ -241,8 +241,14 @@ def test_a_moved_folder_keeps_split_and_features(tmp_path: Path, caplog: pytest.
 def test_a_finished_model_is_kept_without_overwrite(done: tuple[Path, FinetuneResult]) -> None:
     folder, _ = done
     before = (folder / MODEL).stat().st_mtime_ns
-    with pytest.raises(OutputError, match="holds a finished model: choose another folder, or pass --overwrite"):
+    with pytest.raises(FinishedError, match="is already complete; overwrite it to start over"):
         finetune("pnasnet_tiny", coloured(20), folder)
+    others = r"of other settings \(images: 60 → 63; seed: 0 → 1\): choose another folder, or overwrite it"
+    with pytest.raises(OutputError, match=others) as caught:
+        finetune("pnasnet_tiny", coloured(21), folder, FinetuneOptions(seed=1))
+    assert not isinstance(caught.value, FinishedError)
+    with pytest.raises(OutputError, match=r"of other settings .*preset: hub → slim"):
+        finetune("pnasnet_tiny", coloured(20), folder, extract=ExtractOptions(preset="slim"))
     assert (folder / MODEL).stat().st_mtime_ns == before
 
 

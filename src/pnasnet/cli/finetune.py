@@ -2,6 +2,8 @@
 
 import shlex
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -11,6 +13,7 @@ import click
 from click.core import ParameterSource
 
 from ..support.text import clean
+from ..support.urls import redact
 from .errors import EXIT_IMAGES_FAILED
 from .logs import show_logs
 from .options import Command, bundle, extract_options, machine_options, model_options
@@ -109,7 +112,7 @@ def finetune(
     quiet = quiet or (tuning.full and _is_other_rank())
     pictures = open_dataset(data, split=split)
     show_logs(quiet=quiet)
-    with stoppable_bars(quiet, "picture", "repeat the command to resume") as progress:
+    with _ending_if_finished(), stoppable_bars(quiet, "picture", "repeat the command to resume") as progress:
         result = run(
             model.model,
             pictures,
@@ -121,14 +124,26 @@ def finetune(
             machine=replace(machine, precision=model.engine.precision),
             overwrite=overwrite,
             progress=progress,
-            source=data,
-            command=shlex.join(["pnasnet", *sys.argv[1:]]),
+            source=redact(data),
+            command=shlex.join(["pnasnet", *map(redact, sys.argv[1:])]),
         )
     if result.rank > 0:
         return  # Lightning would take another exit code for a failure, and kill the first process
     _print(result, Path(output))
     if result.skipped:
         raise SystemExit(EXIT_IMAGES_FAILED)
+
+
+@contextmanager
+def _ending_if_finished() -> Iterator[None]:
+    """End the command without an error if the folder holds the finished model of the same run."""
+    from ..finetune import FinishedError
+
+    try:
+        yield
+    except FinishedError as finished:
+        click.echo(finished)
+        raise SystemExit(EXIT_IMAGES_FAILED if finished.skipped else 0) from None
 
 
 def _is_other_rank() -> bool:

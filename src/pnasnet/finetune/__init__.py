@@ -4,8 +4,9 @@ images ─ split ─ features (once) ─ classifier ─ [whole network] ─► a
 """
 
 from ..training.folder import MODEL
+from .folder import FinishedError
 from .options import FinetuneOptions
 from .result import FinetuneResult
 from .run import finetune
 
-__all__ = ["MODEL", "FinetuneOptions", "FinetuneResult", "finetune"]
+__all__ = ["MODEL", "FinetuneOptions", "FinetuneResult", "FinishedError", "finetune"]

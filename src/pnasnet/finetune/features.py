@@ -15,7 +15,7 @@ from PIL import Image
 from ..datasets import LabelledImages
 from ..errors import ImageError, InputError, OutOfMemoryError, OutputError
 from ..extract import Batch, ExtractOptions, extract_labelled
-from ..extract.columns import Column, columns_for
+from ..extract.columns import columns_for
 from ..extract.contents import digest_of
 from ..extract.folder import FeatureFolder
 from ..extract.schema import FeatureSchema
@@ -36,7 +36,7 @@ _MAY_DIFFER = ("pnasnet.version", "pnasnet.engine", "pnasnet.weights")
 
 
 @dataclass(frozen=True)
-class Features:
+class FeatureMatrix:
     """The features of N images.
 
     Attributes:
@@ -91,7 +91,7 @@ def features_of(
     progress: Progress = silent,
     overwrite: bool = False,
     write: bool = True,
-) -> Features:
+) -> FeatureMatrix:
     """Return the features of all images, and keep them in the folder at `path`.
 
     Features that the folder holds for the same contents are reused; those of new images are computed and added.
@@ -111,12 +111,12 @@ def features_of(
     """
     _check_memory(len(data), module.model.plan.num_features)
     (column,) = columns_for([module], [ENDPOINT], options)
-    settings = _settings(column)
+    settings = features_settings(module, options)
     folder = FeatureFolder(path)
     if overwrite and write and folder.differences(settings):
         folder.remove()
     vectors = np.zeros((len(data), module.model.plan.num_features), np.float32)
-    features = Features(vectors, np.zeros(len(data), bool), [], 0)
+    features = FeatureMatrix(vectors, np.zeros(len(data), bool), [], 0)
     with folder.opened(settings) if write else nullcontext():
         _read(folder, contents, features)
         missing = np.flatnonzero(~features.readable)
@@ -130,16 +130,17 @@ def features_of(
                 added.add(batch, good, [contents[index] for index in chosen])
                 place += len(batch.rows)
                 advance(len(batch.rows))
-    return Features(features.vectors, features.readable, features.errors, len(missing))
+    return FeatureMatrix(features.vectors, features.readable, features.errors, len(missing))
 
 
-def _settings(column: Column) -> dict[str, str]:
-    """Return what decides the vectors; a folder of other settings is not continued."""
+def features_settings(module: Module, options: ExtractOptions) -> dict[str, str]:
+    """Return the settings that determine the vectors; a folder of other settings is not resumed."""
+    (column,) = columns_for([module], [ENDPOINT], options)
     stated = {key: value for key, value in column.metadata().items() if key not in _MAY_DIFFER}
     return {key.removeprefix("pnasnet."): value for key, value in stated.items()}
 
 
-def _fill_in(features: Features, batch: Batch, chosen: NDArray[np.intp]) -> NDArray[np.bool_]:
+def _fill_in(features: FeatureMatrix, batch: Batch, chosen: NDArray[np.intp]) -> NDArray[np.bool_]:
     """Put a batch in the places `chosen`, and return which of its images could be read."""
     good = np.array([row.error is None for row in batch.rows], bool)
     if good.any():
@@ -149,7 +150,7 @@ def _fill_in(features: Features, batch: Batch, chosen: NDArray[np.intp]) -> NDAr
     return good
 
 
-def _read(folder: FeatureFolder, contents: Sequence[bytes | None], features: Features) -> None:
+def _read(folder: FeatureFolder, contents: Sequence[bytes | None], features: FeatureMatrix) -> None:
     """Fill in the features that the folder holds."""
     places: dict[bytes, list[int]] = {}
     for index, content in enumerate(contents):

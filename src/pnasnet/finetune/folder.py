@@ -2,8 +2,9 @@
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
+from textwrap import shorten
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,9 +12,11 @@ from numpy.typing import NDArray
 from ..architecture.plan import resolve
 from ..datasets import LabelledImages
 from ..errors import InputError, OutputError
+from ..extract import FeatureFolder
 from ..images import Source
 from ..module.open import Model, metadata
-from ..support.files import reading, write_text, writing
+from ..support.files import read_json, reading, write_text, writing
+from ..support.text import clean
 from ..training.folder import MODEL
 from ..training.machine import Machine
 from ..weights import write_weights
@@ -22,7 +25,7 @@ from .options import FinetuneOptions
 from .report import check_packages, write_report
 from .result import FinetuneResult
 
-SPLITS, FEATURES, TRAINING = "splits.parquet", "features", "training"
+SPLITS, FEATURES, TRAINING, METRICS = "splits.parquet", "features", "training", "metrics.json"
 """`SPLITS` is the first file that a run writes: it marks the folder as a fine-tuning's."""
 CANDIDATE = "unmeasured.safetensors"
 """The model until it has been measured, so that nothing takes it for finished."""
@@ -53,12 +56,43 @@ def check_start(data: LabelledImages, folder: Path, options: FinetuneOptions, ma
     return rank
 
 
-def check_finished(folder: Path, *, overwrite: bool) -> None:
-    """Raise `OutputError` if the folder holds a finished model that is not to be overwritten."""
-    if not overwrite and (folder / MODEL).exists():
+class FinishedError(OutputError):
+    """The folder holds the finished model of the same run. `skipped` is the number of images it could not read."""
+
+    skipped = 0
+
+
+def check_finished(folder: Path, features: Mapping[str, str], data: LabelledImages, options: FinetuneOptions) -> None:
+    """Raise `FinishedError` for the finished model of the same run, and `OutputError` for that of another run.
+
+    The runs are the same if their features have equal settings, and options, classes and number of images are equal.
+    """
+    if not (folder / MODEL).exists():
+        return
+    recorded = read_json(folder / METRICS, "choose another folder, or overwrite it (--overwrite)")
+    try:
+        skipped = len(recorded["skipped"])
+        images = sum(map(sum, recorded["images"].values())) + skipped
+        old = {**recorded["settings"], "classes": recorded["classes"], "images": images}
+    except (TypeError, KeyError, AttributeError):
+        skipped, old = 0, {}
+    new = {**asdict(options), "classes": list(data.classes), "images": len(data)}
+    differences = FeatureFolder(folder / FEATURES).differences(features)
+    for name in new.keys() - {"fractions"}:
+        if str(old.get(name)) != str(new[name]):
+            differences.append(f"{name}: {_short(old.get(name))} → {_short(new[name])}")
+    if differences:
         raise OutputError(
-            f"{folder} holds a finished model: choose another folder, or pass --overwrite (overwrite=True)"
+            f"{folder} holds a finished model of other settings ({'; '.join(sorted(differences))}): choose another "
+            "folder, or overwrite it (--overwrite)"
         )
+    error = FinishedError(f"{folder} is already complete; overwrite it to start over (--overwrite)")
+    error.skipped = skipped
+    raise error
+
+
+def _short(value: object) -> str:
+    return clean(shorten(str(value), 60, placeholder=" ..."))
 
 
 def write_candidate(folder: Path, base: Model, variables: Variables, classes: tuple[str, ...], preset: str) -> Path:
@@ -85,7 +119,7 @@ def finish(folder: Path, result: FinetuneResult, read: Callable[[int], Source]) 
     with writing(folder):
         # An old model must not lie beside new figures if this is cut short.
         (folder / MODEL).unlink(missing_ok=True)
-    write_text(folder / "metrics.json", json.dumps(result.to_dict(), indent=1, allow_nan=False) + "\n")
+    write_text(folder / METRICS, json.dumps(result.to_dict(), indent=1, allow_nan=False) + "\n")
     write_card(folder / "README.md", result)
     write_report(folder / "report.html", result, read)
     with writing(folder):

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from ..datasets import LabelledImages
 from ..datasets.given import label_images
 from ..engines import EngineOptions
+from ..engines.options import DEFAULTS as ANY_ENGINE
 from ..errors import InputError
 from ..evaluation import Tally, evaluate_logits
 from ..extract import ExtractOptions, extract_labelled
@@ -28,7 +29,7 @@ from ..support.progress import Progress, counter, silent
 from ..training.machine import DEFAULTS as ANY_MACHINE
 from ..training.machine import Machine
 from ..weights import open_weights
-from .features import ENDPOINT, digests, features_of
+from .features import ENDPOINT, digests, features_of, features_settings
 from .folder import FEATURES, SPLITS, TRAINING, check_finished, check_start, finish, write_candidate
 from .head import Head, Labelled, train_head
 from .options import FinetuneOptions
@@ -51,7 +52,7 @@ def finetune(
     labels: Any = None,
     weights: WeightsName | None = None,
     extract: ExtractOptions = DEFAULTS,
-    engine: EngineOptions | None = None,
+    engine: EngineOptions = ANY_ENGINE,
     machine: Machine = ANY_MACHINE,
     overwrite: bool = False,
     progress: Progress = silent,
@@ -78,16 +79,18 @@ def finetune(
 
     Raises:
         InputError: a class has too few images, or none that can be read; or the folder has a split of other images.
-        OutputError: the folder holds a finished model or other files, or cannot be written. LockedError: it is in use.
+        OutputError: the folder holds a finished model or other files, or is in use or not writable; see its subclasses.
         MissingExtraError: a package of the extra `finetune`, or with `full` of `train`, is not installed.
     """
-    options, engine, folder = options or FinetuneOptions(), engine or EngineOptions(), Path(folder)
+    options, folder = options or FinetuneOptions(), Path(folder)
     data = _labelled(data, labels)
     rank = check_start(data, folder, options, machine)
     with locked(folder) if rank == 0 else nullcontext():  # the other devices' processes only read
-        check_finished(folder, overwrite=overwrite)
         module = Module(model, weights, engine=engine)
-        run = _Run(module, engine, data, folder, options, _with_preset(extract, module), rank, source, command)
+        extract = _with_preset(extract, module)
+        if not overwrite:
+            check_finished(folder, features_settings(module, extract), data, options)
+        run = _Run(module, engine, data, folder, options, extract, rank, source, command)
         run.prepare(progress, overwrite=overwrite)
         head = _train_classifier(run, progress)
         tuned = _tune(run, head, (model, weights), machine, progress) if options.full else (head.variables(), [])

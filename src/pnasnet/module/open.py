@@ -15,6 +15,7 @@ from ..architecture.plan import Plan, resolve
 from ..architecture.spec import NetworkSpec, resized
 from ..architecture.zoo import NETWORKS, PUBLISHED, Labels, Named, NamedNetwork, PublishedWeights, Signature, find_named
 from ..errors import CorruptWeightsError, InputError, UnknownNameError, WeightsNotFoundError
+from ..support.urls import is_url, redact
 from ..weights import AUXILIARY_HEAD, CLASSIFIER, WeightsSource, check_weights, open_weights
 from ..weights.fetch import fetch
 
@@ -173,7 +174,7 @@ def _find_unnamed(model: ModelName, weights: WeightsName | None, how: _How) -> _
         return _find_weights(read_network(Path(text)), weights, how)
     if "://" in text:
         raise UnknownNameError(
-            f"{text!r} is neither a handle of TF-Hub nor of Kaggle Models: download the file, and pass its path"
+            f"{redact(text)!r} is neither a handle of TF-Hub nor of Kaggle Models: download the file, and pass its path"
         )
     if weights is None and _looks_like_path(text):
         return _open(None, text, how)
@@ -185,6 +186,8 @@ def _find_weights(network: NamedNetwork, weights: WeightsName | None, how: _How)
     known = {record.id: record for record in network.weights} or PUBLISHED
     if weights is None:
         return _Found(network.name, network.spec, None)
+    if isinstance(weights, str) and is_url(weights):
+        raise WeightsNotFoundError(f"weights are opened from files: download {redact(weights)}, and pass its path")
     if isinstance(weights, Mapping) or not (isinstance(weights, str) and weights in known):
         if not isinstance(weights, Mapping) and not _looks_like_path(str(weights)):
             raise WeightsNotFoundError(
