@@ -87,10 +87,7 @@ def finetune(
     rank = check_start(data, folder, options, machine)
     with locked(folder) if rank == 0 else nullcontext():  # the other devices' processes only read
         module = Module(model, weights, engine=engine)
-        extract = _with_preset(extract, module)
-        if not overwrite:
-            check_finished(folder, features_settings(module, extract), data, options)
-        run = _Run(module, engine, data, folder, options, extract, rank, source, command)
+        run = _Run(module, engine, data, folder, options, _with_preset(extract, module), rank, source, command)
         run.prepare(progress, overwrite=overwrite)
         head = _train_classifier(run, progress)
         tuned = _tune(run, head, (model, weights), machine, progress) if options.full else (head.variables(), [])
@@ -133,6 +130,8 @@ class _Run:
 
     def prepare(self, progress: Progress, *, overwrite: bool) -> None:
         """Split the images, compute their features or reuse those in the folder, and drop unreadable images."""
+        if not overwrite:
+            check_finished(self.folder, features_settings(self.module, self.extract), self.data, self.options)
         with self.timed("features"):
             contents = digests(self.data, progress)
             fractions, seed = self.options.fractions, self.options.seed

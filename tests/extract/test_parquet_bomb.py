@@ -1,0 +1,70 @@
+"""A few kilobytes of Parquet that stand for gigabytes of images: memory stays bounded, and signals are obeyed."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from tests.helpers.corpus import MODEL, rows_of
+
+psutil = pytest.importorskip("psutil")
+
+ROWS, SIZE = 40, 64 << 20
+PROGRAM = """
+import sys
+from pnasnet.extract import pipeline
+pipeline._BATCH_SECONDS = 0.5
+from pnasnet.cli import main
+main(sys.argv[1:])
+"""
+
+
+@pytest.fixture
+def bomb(tmp_path: Path) -> Path:
+    path = tmp_path / "bomb.parquet"
+    content = pa.DictionaryArray.from_arrays(
+        pa.array([0] * ROWS, pa.int32()), pa.array([b"\xff\xd8\xff" + bytes(SIZE)])
+    )
+    pq.write_table(pa.table({"image": content}), path, compression="zstd")
+    assert path.stat().st_size < 100_000
+    return path
+
+
+def started(bomb: Path, output: Path) -> subprocess.Popen[str]:
+    """Start `pnasnet embed` in a process of its own."""
+    command = [sys.executable, "-c", PROGRAM, "embed", str(bomb), "-m", MODEL, "--engine", "fake", "-o", str(output)]
+    environment = {**os.environ, "PNASNET_OFFLINE": "1"}
+    return subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, env=environment, text=True)
+
+
+def test_memory_is_bounded(tmp_path: Path, bomb: Path) -> None:
+    process, most = started(bomb, tmp_path / "out"), 0
+    while process.poll() is None:
+        try:
+            most = max(most, psutil.Process(process.pid).memory_info().rss)
+        except psutil.Error:
+            break
+        time.sleep(0.01)
+    assert process.wait() == 3, process.communicate()[1]
+    assert [row["status"] for row in rows_of(tmp_path / "out")] == ["error"] * ROWS
+    assert most < 1_200_000_000  # all rows would be 2.7 GB
+
+
+def test_a_signal_is_obeyed(tmp_path: Path, bomb: Path) -> None:
+    process = started(bomb, tmp_path / "out")
+    while not (tmp_path / "out/_inputs.jsonl").exists():
+        assert process.poll() is None
+        time.sleep(0.01)
+    process.send_signal(signal.SIGTERM)
+    sent = time.monotonic()
+    stderr = process.communicate(timeout=120)[1]
+    assert process.returncode == 143, stderr
+    kept = len(rows_of(tmp_path / "out"))
+    assert f"{kept} rows are kept" in stderr
+    assert 0 < kept < ROWS, time.monotonic() - sent
