@@ -15,6 +15,7 @@ from .._version import __version__
 from ..errors import InputError, UnknownNameError
 from ..images import Preset, get_preset
 from ..module.choice import ModelChoice
+from ..module.pictures import averaged
 from ..support.urls import redact
 from .options import ExtractOptions
 
@@ -59,11 +60,10 @@ class Column:
     def finish(self, output: Floats) -> NDArray[np.float32] | NDArray[np.float16]:
         """Return the vectors [B, length] to write for a network's output, [B, length] or maps [B, h, w, C].
 
-        Without `whole_maps`, a map passes through ReLU and is averaged over its positions, as the network does before
-        its last layer: `Cell_11` of PNASNet-5 (large) becomes `global_pool`.
+        Maps are averaged as `Module.embed` does, unless whole maps are wanted.
         """
-        if output.ndim == 4 and not self.options.whole_maps:
-            output = np.maximum(output, 0).mean((1, 2), dtype=np.float32)
+        if not self.options.whole_maps:
+            output = averaged(output)
         vectors = output.reshape(len(output), -1)
         if self.options.normalize:
             length = np.linalg.norm(vectors, axis=1, keepdims=True)

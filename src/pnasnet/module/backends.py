@@ -251,3 +251,16 @@ def _training(network: "Network", training: bool) -> Iterator[None]:
     finally:
         for part, was in kept:
             part.training = was
+
+
+def check_for_training(options: EngineOptions) -> None:
+    """Raise `InputError` for options that a torch network ignores."""
+    if options.engine not in ("auto", "torch"):
+        raise InputError(f"engine={options.engine!r} is for inference: a network to train runs on torch")
+    if options.precision != "float32":
+        raise InputError(
+            f"precision={options.precision!r} is for inference: a network to train computes under torch.autocast"
+        )
+    for name in ("threads", "device"):
+        if getattr(options, name) is not None:
+            raise InputError(f"{name} is for inference: a network to train uses torch.set_num_threads and .to()")

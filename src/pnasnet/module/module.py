@@ -12,9 +12,9 @@ from ..architecture.zoo import NETWORKS
 from ..engines import Engine, EngineOptions
 from ..errors import InputError, UnknownNameError, WeightsMismatchError
 from ..weights import write_weights
-from .backends import Backend, InferenceBackend, TrainingBackend, TrainingOptions
+from .backends import Backend, InferenceBackend, TrainingBackend, TrainingOptions, check_for_training
 from .open import ModelName, WeightsName, is_path, metadata, open_model, with_labels
-from .pictures import Pictures, as_list, to_input
+from .pictures import Pictures, as_list, averaged, to_input
 from .signatures import Signatures, TensorInfo
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ class Module:
         self._trainable = trainable
         self._options = engine if isinstance(engine, EngineOptions) else EngineOptions(engine, precision, threads)
         if is_network:
-            _check_for_training(self._options)
+            check_for_training(self._options)
         elif freeze_batch_norm:
             raise InputError("freeze_batch_norm=True is for training: pass trainable=True as well")
         self.model = open_model(
@@ -208,6 +208,7 @@ class Module:
         self,
         pictures: Pictures,
         *,
+        endpoint: str = "global_pool",
         preset: str | None = None,
         batch_size: int = 8,
         allow_hosts: Collection[str] = (),
@@ -220,6 +221,7 @@ class Module:
             pictures: one image or several: paths, URLs, bytes of files, PIL images, or decoded pixels (uint8
                 [height, width, 3]); in a list, NumPy array, pandas Series or Arrow array. Pixels
                 [number, height, width, 3] are several images.
+            endpoint: another output of the network; maps pass through ReLU and are averaged over positions.
             preset: the preprocessing; None for that of the weights.
             batch_size: number of images that run at once.
             allow_hosts: hosts that URLs may be fetched from (`https://` and `http://`).
@@ -227,9 +229,10 @@ class Module:
         Raises:
             ImageError: a file is damaged, not an image, or cannot be fetched.
             InputError: an item is not an image, a URL is not allowed, or `batch_size` is less than 1.
+            UnknownNameError: unknown endpoint or preset.
 
         """
-        return self._run_pictures(pictures, "global_pool", preset, batch_size, allow_hosts)
+        return self._run_pictures(pictures, endpoint, preset, batch_size, allow_hosts)
 
     def classify(
         self,
@@ -260,11 +263,14 @@ class Module:
         given = as_list(pictures)
         if batch_size < 1:
             raise InputError(f"batch_size must be at least 1, not {batch_size}")
-        result = np.empty((len(given), *self.model.plan.endpoints()[endpoint]), np.float32)
+        known = self.model.plan.endpoints()
+        if endpoint not in known:
+            raise UnknownNameError.of("endpoint", endpoint, list(known))
+        result = np.empty((len(given), known[endpoint][-1]), np.float32)
         for start in range(0, len(given), batch_size):
             chosen = given[start : start + batch_size]
             images = np.stack([to_input(p, self.image_size, preset or self.preset, allow_hosts) for p in chosen])
-            result[start : start + len(chosen)] = self._backend.infer(images, (endpoint,))[endpoint]
+            result[start : start + len(chosen)] = averaged(self._backend.infer(images, (endpoint,))[endpoint])
         return result
 
     # Variables.
@@ -335,16 +341,3 @@ def _absolute(name: Any) -> Any:
     if isinstance(name, str | Path) and name not in NETWORKS and is_path(str(name)):
         return str(Path(name).absolute())
     return name
-
-
-def _check_for_training(options: EngineOptions) -> None:
-    """Raise `InputError` for options that a torch network ignores."""
-    if options.engine not in ("auto", "torch"):
-        raise InputError(f"engine={options.engine!r} is for inference: a network to train runs on torch")
-    if options.precision != "float32":
-        raise InputError(
-            f"precision={options.precision!r} is for inference: a network to train computes under torch.autocast"
-        )
-    for name in ("threads", "device"):
-        if getattr(options, name) is not None:
-            raise InputError(f"{name} is for inference: a network to train uses torch.set_num_threads and .to()")

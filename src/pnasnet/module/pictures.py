@@ -53,6 +53,14 @@ def to_input(
     return preprocess(picture, size, preset)
 
 
+def averaged(output: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return an endpoint as vectors [batch, length]: maps pass through ReLU and are averaged over their positions.
+
+    The network does the same before its classifier: `Cell_11` of PNASNet-5 (large) becomes `global_pool`.
+    """
+    return np.maximum(output, 0).mean((1, 2), dtype=np.float32) if output.ndim == 4 else output
+
+
 def _download(url: str, allow_hosts: Collection[str]) -> bytes:
     if not allow_hosts:
         raise InputError(f"{redact(url)!r} is a URL: pass its host in allow_hosts, or download it and pass its bytes")
