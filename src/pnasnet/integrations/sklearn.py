@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from sklearn.utils import Tags
 
 
-class ImageFeatures(TransformerMixin, BaseEstimator):
+class ImageFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     """Turns pictures into feature vectors; `fit` opens the model and learns nothing.
 
         >>> pipeline = make_pipeline(ImageFeatures("pnasnet_small"), LogisticRegression())
@@ -107,7 +107,7 @@ class ImageFeatures(TransformerMixin, BaseEstimator):
 
 def _column(pictures: Any) -> Any:
     """Return the pictures of a table with one column, such as `ColumnTransformer` passes; others as they are."""
-    shape = getattr(pictures, "shape", ())
+    shape: tuple[int, ...] = getattr(pictures, "shape", ())
     if len(shape) != 2:
         return pictures
     if shape[1] != 1:
