@@ -39,7 +39,7 @@ class ImageFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         image_size: height and width; None for the network's own.
         preset: the preprocessing; None for that of the weights.
         engine: the engine, as for `Module`.
-        batch_size: number of pictures that run at once.
+        batch_size: number of images that run at once.
         allow_hosts: hosts that URLs may be fetched from.
 
     Attributes:
@@ -77,7 +77,7 @@ class ImageFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         return self
 
     def transform(self, X: Pictures) -> NDArray[np.float32]:  # noqa: N803
-        """Return the features of pictures, float32 [number of pictures, features].
+        """Return the features of images, float32 [number of images, features].
 
         Raises as `Module.embed`, `InputError` for a table of several columns, and `NotFittedError` before `fit`.
         """
