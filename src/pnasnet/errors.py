@@ -2,21 +2,21 @@
 
     PnasnetError
     ├── SpecError             a cell or network that cannot exist (also ValueError)
-    ├── UnknownNameError      a model, handle, signature, endpoint or preset that is not there (also ValueError)
+    ├── UnknownNameError      a model, handle, signature, endpoint or preset that does not exist (also ValueError)
     ├── InputError            an argument of the wrong rank, size, dtype or range (also ValueError)
     ├── ImageError            bytes that are not an image, or a damaged or oversized one
-    │   └── UnreachableError         a disk or a server that does not answer; the picture may be fine
+    │   └── UnreachableError         a disk or a server that does not answer; the image may be sound
     ├── WeightsError          weights that cannot be used
-    │   ├── WeightsNotFoundError     nowhere on this machine, and not to be downloaded
-    │   ├── CorruptWeightsError      damaged or dishonest bytes
+    │   ├── WeightsNotFoundError     not on this machine, and not downloadable
+    │   ├── CorruptWeightsError      damaged bytes, or false claims about sizes
     │   └── WeightsMismatchError     names or shapes differ from the network's
     ├── OutOfMemoryError      too little memory for a batch or a training step
     ├── DivergedError         a training whose loss is no longer finite
-    ├── OutputError           a result that could not be written
+    ├── OutputError           a result that cannot be written
     │   └── LockedError              a folder that another run is writing to
-    └── MissingExtraError     an optional dependency is not installed (also ImportError)
+    └── MissingExtraError     an optional dependency that is not installed (also ImportError)
 
-The message of each is one line for a person: what is wrong, with what, and what to do about it.
+Each message is one line: what is wrong, with what, and what to do.
 """
 
 
@@ -29,7 +29,7 @@ class SpecError(PnasnetError, ValueError):
 
 
 class UnknownNameError(PnasnetError, ValueError):
-    """A name (model, handle, signature, endpoint, preset) that is not among the known ones."""
+    """An unknown name of a model, handle, signature, endpoint, preset or the like."""
 
     @classmethod
     def of(cls, kind: str, name: str, known: "list[str] | tuple[str, ...]") -> "UnknownNameError":
@@ -46,11 +46,11 @@ class InputError(PnasnetError, ValueError):
 
 
 class ImageError(PnasnetError):
-    """Bytes that are not an image, or a damaged or an oversized one."""
+    """Bytes that are not an image, or a damaged or oversized one."""
 
 
 class UnreachableError(ImageError):
-    """A disk or a server that does not answer: neither the picture's fault nor that of its neighbours."""
+    """A disk or a server that does not answer. The image itself may be sound."""
 
 
 class WeightsError(PnasnetError):
@@ -58,11 +58,11 @@ class WeightsError(PnasnetError):
 
 
 class WeightsNotFoundError(WeightsError):
-    """Weights that are neither on this machine nor to be downloaded."""
+    """Weights that are neither on this machine nor downloadable."""
 
 
 class CorruptWeightsError(WeightsError):
-    """A weights file whose bytes are damaged, or that claims what cannot be."""
+    """A weights file whose bytes are damaged or contradict themselves."""
 
 
 class WeightsMismatchError(WeightsError):
@@ -78,7 +78,7 @@ class DivergedError(PnasnetError):
 
 
 class OutputError(PnasnetError):
-    """A result that could not be written."""
+    """A result that cannot be written."""
 
 
 class LockedError(OutputError):
@@ -90,5 +90,5 @@ class MissingExtraError(PnasnetError, ImportError):
 
     @classmethod
     def of(cls, package: str, extra: str, purpose: str) -> "MissingExtraError":
-        """Build the error for `package`, needed for `purpose`, that comes with `pnasnet[extra]`."""
+        """Build the error for `package`, which `purpose` needs and `pnasnet[extra]` installs."""
         return cls(f"{purpose} needs {package}, which is not installed: pip install 'pnasnet[{extra}]'")

@@ -57,7 +57,7 @@ def test_a_cell_survives_json(cell: CellSpec) -> None:
         ({"blocks": [["sep3", 0, "max3", 0]], "concat": ["2"]}, "concat must be a whole number, not '2'"),
     ],
 )
-def test_other_json_is_no_cell(value: Any, message: str) -> None:
+def test_other_json_is_refused_as_a_cell(value: Any, message: str) -> None:
     with pytest.raises(SpecError, match=message):
         CellSpec.from_dict(value)
 

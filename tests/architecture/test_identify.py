@@ -13,7 +13,7 @@ from pnasnet.errors import WeightsMismatchError
 
 
 @pytest.mark.parametrize("name", list(NETWORKS))
-def test_named_networks_are_told_with_any_number_of_classes(name: str) -> None:
+def test_named_networks_are_recognised_with_any_number_of_classes(name: str) -> None:
     for classes in (1000, None):
         spec = replace(NETWORKS[name].spec, num_classes=classes)
         assert identify(resolve(spec).variables(), None, origin="here") == spec
@@ -28,7 +28,7 @@ def test_named_networks_are_told_with_any_number_of_classes(name: str) -> None:
         NetworkSpec(NASNET_A_NORMAL, 4, 8, (64, 64), None, NASNET_A_REDUCTION, skip_reduction_input=False),
     ],
 )
-def test_networks_of_other_sizes_are_told(spec: NetworkSpec) -> None:
+def test_networks_of_other_sizes_are_recognised(spec: NetworkSpec) -> None:
     variables = resolve(spec).variables() | {"global_step": (), "conv0/weights/RMSProp": (3,)}
     assert resolve(identify(variables, spec.image_size, origin="here")).cells == resolve(spec).cells
 
@@ -36,7 +36,7 @@ def test_networks_of_other_sizes_are_told(spec: NetworkSpec) -> None:
 @pytest.mark.parametrize(
     "lacking", ["cell_0/1x1/weights", "conv0_bn/gamma", "cell_2/comb_iter_0/left/bn_sep_5x5_1/beta"]
 )
-def test_what_lacks_a_variable_is_no_network(lacking: str) -> None:
+def test_weights_that_lack_a_variable_are_no_network(lacking: str) -> None:
     variables = resolve(NetworkSpec(PNASNET5, 3, 8, (64, 64), 5, stem_multiplier=1.0)).variables()
     del variables[lacking]
     with pytest.raises(WeightsMismatchError, match="here holds no PNASNet-5"):
@@ -59,6 +59,6 @@ def test_what_lacks_a_variable_is_no_network(lacking: str) -> None:
         {"final_layer/FC/biases": (0,)},
     ],
 )
-def test_shapes_that_were_made_up_are_no_network(shapes: dict[str, tuple[int, ...]]) -> None:
+def test_made_up_shapes_are_no_network(shapes: dict[str, tuple[int, ...]]) -> None:
     with pytest.raises(WeightsMismatchError, match="here holds no PNASNet-5"):
         identify(shapes, None, origin="here")

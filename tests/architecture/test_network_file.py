@@ -59,7 +59,7 @@ def test_models_lists_it(file: Path) -> None:
     assert described["parameters"] == resolve(NETWORK.spec).parameters
 
 
-def test_a_recipe_takes_its_cell_deeper_and_wider() -> None:
+def test_a_cell_of_a_file_may_become_deeper_and_wider() -> None:
     recipe = find_recipe("cifar10")
     scaled = recipe.with_cell(CELL, 12, 36)
     assert (scaled.spec.cell, scaled.spec.num_cells, scaled.spec.filters) == (CELL, 12, 36)
@@ -92,7 +92,7 @@ def test_a_recipe_takes_its_cell_deeper_and_wider() -> None:
         ),
     ],
 )
-def test_a_network_that_cannot_be(file: Path, changes: dict[str, Any], message: str) -> None:
+def test_an_impossible_network(file: Path, changes: dict[str, Any], message: str) -> None:
     change(file, **changes)
     with pytest.raises(SpecError) as caught:
         read_network(file)
@@ -108,8 +108,8 @@ def test_a_network_that_cannot_be(file: Path, changes: dict[str, Any], message: 
         (b"{", "is not JSON"),
         (b"\xff", "is not JSON"),
         (b"[" * 100_000, "is not JSON"),
-        (b"[]", "is not the file of a network"),
-        (b'{"format": "pnasnet network"}', "is not the file of a network"),
+        (b"[]", "is not a network file"),
+        (b'{"format": "pnasnet network"}', "is not a network file"),
         (b" " * (1 << 20) + b"{}", "has more than 1,048,576 bytes"),
     ],
 )
@@ -119,6 +119,6 @@ def test_files_that_hold_no_network(tmp_path: Path, content: bytes, message: str
         read_network(tmp_path / "a.json")
 
 
-def test_a_file_that_is_not_there(tmp_path: Path) -> None:
+def test_a_missing_file(tmp_path: Path) -> None:
     with pytest.raises(PnasnetError, match=r"cannot read .*missing\.json: No such file or directory; give"):
         Module(tmp_path / "missing.json")

@@ -86,7 +86,7 @@ def test_identity_paths_are_never_dropped() -> None:
     ("size", "kernel", "stride", "expected"),
     [(32, 3, 2, (0, 1)), (33, 3, 2, (1, 1)), (32, 5, 2, (1, 2)), (32, 3, 1, (1, 1)), (1, 7, 2, (3, 3))],
 )
-def test_same_padding_puts_the_odd_one_at_the_end(
+def test_same_padding_puts_the_odd_pixel_at_the_end(
     size: int, kernel: int, stride: int, expected: tuple[int, int]
 ) -> None:
     assert same_padding(size, kernel, stride) == expected
@@ -139,7 +139,7 @@ def test_a_network_survives_json(name: str) -> None:
 @pytest.mark.parametrize(
     "change", [{"depth": 3}, {"filters": "many"}, {"cell": None}, {"image_size": [3]}, {"num_cells": None}]
 )
-def test_other_json_is_no_network(change: dict[str, object]) -> None:
+def test_other_json_is_refused_as_a_network(change: dict[str, object]) -> None:
     with pytest.raises(SpecError):
         NetworkSpec.from_dict({**find("pnasnet_tiny").spec.to_dict(), **change})
 
@@ -195,14 +195,14 @@ def test_numpys_numbers_become_pythons() -> None:
 
 @pytest.mark.parametrize("name", ["num_cells", "filters", "num_classes", "stem_stride", "reductions"])
 @pytest.mark.parametrize("value", [2.0, "3", True, np.True_, np.float64(2), [2], 1e30, float("nan")])
-def test_other_things_than_whole_numbers_are_refused_at_once(name: str, value: Any) -> None:
+def test_values_that_are_not_whole_numbers_are_refused_at_once(name: str, value: Any) -> None:
     with pytest.raises(SpecError, match=rf"^{name} must be a whole number, not "):
         replace(SMALL, **{name: value})
 
 
 @pytest.mark.parametrize("name", ["filter_scaling", "epsilon", "weight_decay", "drop_path_keep", "dropout_keep"])
 @pytest.mark.parametrize("value", ["0.5", True, None, [0.5], float("nan"), float("inf"), -1])
-def test_other_things_than_numbers_are_refused_at_once(name: str, value: Any) -> None:
+def test_values_that_are_not_numbers_are_refused_at_once(name: str, value: Any) -> None:
     with pytest.raises(SpecError, match=rf"^{name} must be "):
         replace(SMALL, **{name: value})
 
@@ -229,7 +229,7 @@ def test_image_size_is_height_and_width(value: Any) -> None:
         ({"reductions": -1}, "reductions must be from 0 to 1,000, not -1"),
     ],
 )
-def test_values_beyond_reason_are_refused_at_once(changes: dict[str, Any], message: str) -> None:
+def test_absurd_values_are_refused_at_once(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(SpecError, match=f"^{message}"):
         replace(SMALL, **changes)
 

@@ -34,8 +34,11 @@ def test_a_handle_without_version_and_a_compressed_one_resolve() -> None:
         ),
         ("google/imagenet/nasnet_large/feature_vector/2", "version 2; nasnet_large had the versions 1, 3, 4 and 5"),
         ("https://tfhub.dev/google/imagenet/nasnet_mobile/classification/2", "had the versions 1, 3, 4 and 5"),
-        ("google/nasnet/tensorFlow2/mobile/2", "names none of .* give one of these names, or download the model"),
-        ("https://www.kaggle.com/models/google/pnasnet/TensorFlow1/mobile-classification/1", "names none of"),
+        ("google/nasnet/tensorFlow2/mobile/2", "names no .* pass one of these names, or download the model"),
+        (
+            "https://www.kaggle.com/models/google/pnasnet/TensorFlow1/mobile-classification/1",
+            "names no feature-vector or classification module of",
+        ),
     ],
 )
 def test_a_handle_of_no_module_is_refused(handle: str, message: str) -> None:

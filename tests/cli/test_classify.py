@@ -74,7 +74,7 @@ def test_json_and_failures(classifier: tuple[str, ...], tmp_path: Path) -> None:
     assert np.isclose(sum(probabilities), 1)
     assert bad["classes"] == []
     assert "not an image of a known format" in bad["error"]
-    assert result.stderr.splitlines()[-1] == "1 of 2 photos failed"
+    assert result.stderr.splitlines()[-1] == "1 of 2 images failed"
 
 
 def test_every_kind_of_source(classifier: tuple[str, ...], tmp_path: Path) -> None:
@@ -102,10 +102,10 @@ def test_every_kind_of_source(classifier: tuple[str, ...], tmp_path: Path) -> No
     assert "d.tar: no tar, or damaged" in rows[16]["error"]
     assert classes[17] == classes[list(photos).index("chelsea.jpg")]
     assert "not found: check the address" in rows[18]["error"]
-    assert result.stderr.splitlines()[-1] == "2 of 19 photos failed"
+    assert result.stderr.splitlines()[-1] == "2 of 19 images failed"
 
 
-def test_a_source_that_is_not_there(classifier: tuple[str, ...], tmp_path: Path) -> None:
+def test_a_missing_source(classifier: tuple[str, ...], tmp_path: Path) -> None:
     assert "none.tar' does not exist: check the path" in error_of(run("classify", tmp_path / "none.tar", *classifier))
 
 
@@ -121,7 +121,7 @@ def test_network_without_classifier() -> None:
     assert "tiny_hub_tf1 has no classifier" in error_of(run("classify", PHOTOS, *MODEL))
 
 
-def test_weights_that_are_not_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PNASNET_OFFLINE", "1")
     monkeypatch.setenv("PNASNET_CACHE", str(tmp_path))
     assert "pnasnet-5_large_2017_12_13" in error_of(run("classify", "-m", "pnasnet_large", PHOTOS / "coffee.jpg"))

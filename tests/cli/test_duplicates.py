@@ -38,12 +38,10 @@ def test_table(features: Path) -> None:
         "group 2",
         f"  keep   1.0000      640x480  {PHOTOS}/chelsea.jpg",
         f"         1.0000      640x480  {PHOTOS}/coffee.jpg",
-        "2 groups with 5 of 5 pictures, similarity 0.95 or more; keep: the image with the most pixels, or the first "
+        "2 groups with 5 of 5 images, similarity 0.95 or more; keep: the image with the most pixels, or the first "
         "row among equals",
     ]
-    assert (
-        "1 group with 2 of 5 pictures, similarity 1 or more" in run("duplicates", features, "--threshold", "1").stdout
-    )
+    assert "1 group with 2 of 5 images, similarity 1 or more" in run("duplicates", features, "--threshold", "1").stdout
     assert run("duplicates", features, "--threshold", "0.99").stdout.count("group ") == 2
 
 
@@ -90,7 +88,7 @@ def test_page_of_pictures_in_shards(tmp_path: Path) -> None:
 def test_no_duplicates(tmp_path: Path) -> None:
     features = write_features(tmp_path / "f.parquet", np.eye(4, dtype=np.float32))
     result = run("duplicates", features, "--html", tmp_path / "d.html")
-    assert result.stdout == "0 groups with 0 of 4 pictures, similarity 0.95 or more\n"  # nothing to keep, no rule
+    assert result.stdout == "0 groups with 0 of 4 images, similarity 0.95 or more\n"  # nothing to keep, no rule
     assert "No pictures to show." in Page((tmp_path / "d.html").read_text("utf-8")).text
 
 

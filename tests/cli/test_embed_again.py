@@ -48,7 +48,7 @@ def test_add_counts_old_new_and_vanished_inputs(tmp_path: Path, photos: Path) ->
     (photos / "rocket.jpg").rename(tmp_path / "rocket.jpg")
     assert run(*command, "--add").stdout.startswith(f"{tmp_path}/out: 3 embedded, 0 failed, in ")
     (tmp_path / "rocket.jpg").rename(photos / "a.jpg")
-    already = f"{tmp_path}/out: already complete, with 3 rows; use --add to look for new photos\n"
+    already = f"{tmp_path}/out: already complete, with 3 rows; use --add to look for new images\n"
     assert run(*command).stdout == already
     (photos / "coffee.jpg").unlink()
     (photos / "empty.jpg").touch()
@@ -56,7 +56,7 @@ def test_add_counts_old_new_and_vanished_inputs(tmp_path: Path, photos: Path) ->
     assert added.exit_code == 3
     assert added.stdout.startswith(f"{tmp_path}/out: 1 embedded, 1 failed, in ")
     assert "; 3 rows of earlier runs; see " in added.stdout
-    gone = f"not listed any more: 1 input of {tmp_path}/out; the rows are kept"
+    gone = f"no longer listed: 1 input of {tmp_path}/out; the rows are kept"
     assert gone in added.stderr.splitlines()
     names = ["astronaut.jpg", "chelsea.jpg", "coffee.jpg", "a.jpg", "empty.jpg"]
     assert pq.read_table(tmp_path / "out")["path"].to_pylist() == [f"{photos}/{name}" for name in names]

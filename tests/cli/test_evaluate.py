@@ -86,7 +86,7 @@ def test_failed_images_leave_the_figures_to_the_rest(data: Path) -> None:
     assert "66.67%" in result.stdout
     first, last = result.stderr.splitlines()
     assert first.startswith(f"failed: {data}/bird/bad.png: ")
-    assert last == "1 of 7 images failed; the figures are of the other 6"
+    assert last == "1 of 7 images failed; the figures cover the other 6"
 
 
 def test_limit_takes_images_from_all_over(tmp_path: Path) -> None:
@@ -167,7 +167,7 @@ def test_output_that_cannot_be_written_is_refused_before_the_work(
         assert message == f"cannot write {output}: {reason}"
 
 
-def test_full_disk_does_not_take_the_result_along(data: Path, tmp_path: Path) -> None:
+def test_a_full_disk_does_not_lose_the_result(data: Path, tmp_path: Path) -> None:
     with small_disk_at(tmp_path / "disk", "8k") as disk:
         (disk / "filler").write_bytes(bytes(8192))
         result = run("evaluate", "pnasnet_tiny", data, *FAKE, "-o", disk / "f.json")
@@ -176,18 +176,18 @@ def test_full_disk_does_not_take_the_result_along(data: Path, tmp_path: Path) ->
     assert "66.67%" in result.stdout
 
 
-def test_data_are_looked_for_before_weights(tmp_path: Path) -> None:
+def test_data_is_opened_before_weights(tmp_path: Path) -> None:
     """A wrong path is told at once, and not after a download."""
     assert "nowhere" in error_of(run("evaluate", "pnasnet_large", tmp_path / "nowhere"))
 
 
-def test_weights_that_are_not_here(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_weights(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PNASNET_CACHE", str(tmp_path))
     assert "pnasnet-5_large_2017_12_13" in error_of(run("evaluate", "pnasnet_large", data))
 
 
 @pytest.mark.parametrize("model", ["pnasnet_tiny", "model"])
-def test_swapped_arguments_are_told_apart(data: Path, tmp_path: Path, model: str) -> None:
+def test_swapped_arguments_are_recognised(data: Path, tmp_path: Path, model: str) -> None:
     if model == "model":
         model = str(tmp_path / "model.safetensors")
         small_network(3).export(Path(model))
@@ -224,7 +224,7 @@ def test_help_fits_the_line_and_has_an_example() -> None:
     assert max(map(len, output.splitlines())) <= 100
 
 
-def test_a_model_in_the_place_of_data_is_told_where_it_belongs() -> None:
+def test_a_model_in_place_of_data_is_reported_with_the_right_order() -> None:
     result = run("evaluate", "photos/", "pnasnet_tiny")
     assert result.exit_code == 2
     assert "the model comes before the data: pnasnet evaluate pnasnet_tiny photos/" in result.stderr

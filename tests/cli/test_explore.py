@@ -46,7 +46,7 @@ def test_page_in_a_browser(features: Path, tmp_path: Path) -> None:
     path = tmp_path / "map.html"
     result = run("explore", features, "--html", path, "--projection", "pca", "--root", tmp_path)
     assert result.exit_code == 0, result.output
-    assert result.stdout == f"{path}: 12 pictures\n"
+    assert result.stdout == f"{path}: 12 images\n"
     assert result.stderr.splitlines() == [
         "projection pca",
         f"3 of 12 images could not be opened: 3 such as {tmp_path}/photos/rocket.jpg: no such file: check the path",
@@ -107,10 +107,10 @@ def colours(png: bytes) -> int:
         return len(shot.convert("RGB").quantize(64).getcolors() or ())
 
 
-def test_a_sample_is_said(features: Path, tmp_path: Path) -> None:
+def test_a_sample_is_reported(features: Path, tmp_path: Path) -> None:
     result = run("explore", features, "--html", tmp_path / "m.html", "--points", "5", "--projection", "pca")
-    assert result.stderr.splitlines()[0] == "5 of 12 pictures are taken, spread evenly"
-    assert result.stdout.endswith("m.html: 5 pictures\n")
+    assert result.stderr.splitlines()[0] == "5 of 12 images are shown, spread evenly"
+    assert result.stdout.endswith("m.html: 5 images\n")
 
 
 def test_table_for_another_place(features: Path, tmp_path: Path) -> None:
@@ -252,9 +252,9 @@ def test_errors_are_one_line(features: Path, tmp_path: Path, monkeypatch: pytest
     assert not page.exists()
 
 
-def test_a_page_never_takes_more_than_it_can(features: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_page_has_a_limit_of_images(features: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pnasnet.vectors.PAGE_POINTS", 6)
     for asked in ([], ["--points", "9"]):
         result = run("explore", features, "--html", tmp_path / "m.html", "--projection", "pca", *asked)
-        assert result.stderr.splitlines()[0] == "6 of 12 pictures are taken, spread evenly"
+        assert result.stderr.splitlines()[0] == "6 of 12 images are shown, spread evenly"
     assert explore.PAGE_POINTS == 50_000

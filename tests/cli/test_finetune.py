@@ -29,7 +29,7 @@ def test_a_folder_becomes_a_model_that_commands_take(pictures: Path, tmp_path: P
     assert result.exit_code == 0, result.output
     line = result.stdout.strip()
     assert line.startswith(f"{tmp_path / 'model'}: 3 classes, top-1 100.00% (95 % interval ")
-    assert "on 6 test pictures" in line
+    assert "on 6 test images" in line
     assert "classifier for 10 classes was replaced by one for 3" in result.stderr
     (tmp_path / "new.png").write_bytes(png((25, 210, 40), seed=7))
     classified = run("classify", tmp_path / "new.png", "-m", tmp_path / "model", "--json", "-q")
@@ -51,10 +51,10 @@ def test_options_reach_the_run(pictures: Path, tmp_path: Path) -> None:
     assert said["settings"]["seed"] == "5"
     assert said["settings"]["balanced"] == "True"
     assert said["evaluation"]["preset"] == "slim"
-    assert "9 test pictures" in result.stdout
+    assert "9 test images" in result.stdout
 
 
-def test_corrupt_pictures_are_told_and_change_the_exit_code(tmp_path: Path) -> None:
+def test_corrupt_images_are_named_and_change_the_exit_code(tmp_path: Path) -> None:
     broken = ("red/0.png", "blue/4.png")
     result = run("finetune", folder_of(tmp_path / "data", 8, broken=broken), "-o", tmp_path / "model", *TINY)
     assert result.exit_code == 3
@@ -110,9 +110,7 @@ def test_credentials_are_neither_in_the_card_nor_in_the_report(
         (("{data}", "-o", "{out}", *TINY, "--split", "train"), "train"),
     ],
 )
-def test_one_line_for_what_cannot_be_done(
-    pictures: Path, tmp_path: Path, arguments: tuple[str, ...], words: str
-) -> None:
+def test_errors_are_one_line_each(pictures: Path, tmp_path: Path, arguments: tuple[str, ...], words: str) -> None:
     places = {"none": str(tmp_path / "none"), "data": str(pictures), "out": str(tmp_path / "model")}
     assert words in error_of(run("finetune", *(argument.format(**places) for argument in arguments)))
     assert not (tmp_path / "model" / MODEL).exists()
@@ -125,7 +123,7 @@ def test_options_of_the_whole_network_need_it(pictures: Path, tmp_path: Path) ->
     assert len(options) == 15
     for option in options:
         assert isinstance(option, click.Option)
-        assert (option.help or "").startswith("With --full: ")
+        assert str(getattr(option, "section", "")).endswith(", with --full")
         given = [option.opts[0]] if option.is_flag else [option.opts[0], "2"]
         result = run("finetune", pictures, "-o", tmp_path, *TINY, *given)
         assert result.exit_code == 2, option.name
@@ -133,7 +131,7 @@ def test_options_of_the_whole_network_need_it(pictures: Path, tmp_path: Path) ->
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_kept_split_is_stated_as_it_is(pictures: Path, tmp_path: Path) -> None:
+def test_a_kept_split_is_reported_as_it_is(pictures: Path, tmp_path: Path) -> None:
     assert run("finetune", pictures, "-o", tmp_path, *TINY, "--validation", "0.3", "-q").exit_code == 0
     again = ("finetune", pictures, "-o", tmp_path, *TINY, "--overwrite")
     assert "splits.parquet" not in run(*again, "--validation", "0.3").stderr

@@ -140,7 +140,7 @@ def test_export_errors(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
-def test_weights_need_no_model_where_they_tell_theirs(tmp_path: Path) -> None:
+def test_weights_that_state_their_model_need_no_name(tmp_path: Path) -> None:
     Module("pnasnet_tiny").export(tmp_path / "own.safetensors")
     photo = next(PHOTOS.glob("*.jpg"))
     alone = run("classify", photo, "--weights", tmp_path / "own.safetensors", "--json", "--quiet")

@@ -88,7 +88,7 @@ def test_from_pictures_to_a_network(config: Path, data: Path, tmp_path: Path) ->
 
 
 @pytest.mark.slow
-def test_ctrl_c_ends_with_a_line_and_a_report_can_be_had(config: Path, data: Path, tmp_path: Path) -> None:
+def test_ctrl_c_ends_with_a_line_and_leaves_a_report(config: Path, data: Path, tmp_path: Path) -> None:
     output = tmp_path / "out"
     arguments = ["search", "run", str(config), str(data), "-o", str(output), "--workers", "2", "--accelerator", "cpu"]
     command = [sys.executable, "-m", "pnasnet", *arguments]
@@ -110,7 +110,7 @@ def test_ctrl_c_ends_with_a_line_and_a_report_can_be_had(config: Path, data: Pat
     assert f"{trained} cells trained" in (output / "report.html").read_text("utf-8")
 
 
-def test_report_of_what_is_not_there(tmp_path: Path) -> None:
+def test_report_of_a_missing_search(tmp_path: Path) -> None:
     message = error_of(run("search", "report", tmp_path))
     assert message == f"{tmp_path / JOURNAL} does not exist: give the folder of a search"
 
@@ -169,14 +169,12 @@ def test_damaged_journal(config: Path, data: Path, tmp_path: Path) -> None:
         ('"max3"]', '"max4"]', "unknown operation 'max4': did you mean max"),
     ],
 )
-def test_configurations_that_make_no_sense(
-    config: Path, data: Path, tmp_path: Path, old: str, new: str, message: str
-) -> None:
+def test_impossible_configurations(config: Path, data: Path, tmp_path: Path, old: str, new: str, message: str) -> None:
     config.write_text(CONFIG.replace(old, new))
     assert error_of(run("search", "run", config, data, "-o", tmp_path / "out")).startswith(f"{config}: {message}")
 
 
-def test_options_that_make_no_sense(config: Path, data: Path, tmp_path: Path) -> None:
+def test_impossible_options(config: Path, data: Path, tmp_path: Path) -> None:
     assert run("search", "run").exit_code == 2
     assert run("search", "run", config, data).exit_code == 2
     assert run("search", "run", config, data, "-o", tmp_path / "out", "--workers", "0").exit_code == 2
@@ -189,15 +187,16 @@ def test_options_that_make_no_sense(config: Path, data: Path, tmp_path: Path) ->
 
 
 def test_options_that_exclude_one_another(config: Path, data: Path, tmp_path: Path) -> None:
-    result = run("search", "run", config, data, "-o", tmp_path / "out", "--gpus", "1")
-    assert result.exit_code == 2
-    assert "--gpus needs --address" in result.stderr
+    for command in (("run", config, data, "-o", tmp_path / "out"), ("evaluate-predictors", tmp_path)):
+        result = run("search", *command, "--gpus", "1")
+        assert result.exit_code == 2
+        assert "--gpus needs --address" in result.stderr
 
 
 def test_comparison_of_missing_searches_and_bad_names(tmp_path: Path) -> None:
     message = error_of(run("search", "compare", tmp_path, "-o", tmp_path / "a.svg"))
     assert message == f"{tmp_path / JOURNAL} does not exist: give the folder of a search"
-    assert "give a name such as" in error_of(run("search", "compare", tmp_path, "-o", tmp_path / "a.png"))
+    assert "use a name such as" in error_of(run("search", "compare", tmp_path, "-o", tmp_path / "a.png"))
     assert "there is no folder" in error_of(run("search", "compare", tmp_path, "-o", tmp_path / "none/a.svg"))
     assert run("search", "compare", tmp_path).exit_code == 2
     message = error_of(run("search", "compare", tmp_path, "--algorithm", "randon", "-o", tmp_path / "c.svg"))

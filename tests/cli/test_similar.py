@@ -58,7 +58,7 @@ def restate(features: Path, key: str, value: str) -> None:
     pq.write_table(table.replace_schema_metadata(stated), features)
 
 
-def test_a_picture_of_the_features_needs_no_model_and_no_file(photos: Path, features: Path) -> None:
+def test_an_image_of_the_features_needs_neither_model_nor_file(photos: Path, features: Path) -> None:
     shutil.rmtree(photos)
     result = run("similar", photos / "chelsea.jpg", features, "-k", "3", "--model", "no_such_model")
     assert result.exit_code == 0, result.output
@@ -302,10 +302,10 @@ def test_no_neighbour_at_all() -> None:
     assert "Invalid value for '-k'" in result.stderr
 
 
-def test_without_a_question() -> None:
+def test_similar_without_a_query() -> None:
     result = run("similar", "f.parquet")
     assert result.exit_code == 2
-    assert "name a photo and the features to search in, or build their index with --index" in result.stderr
+    assert "name an image and the features to search, or pass --index to build their index" in result.stderr
 
 
 def test_the_shipped_model(tmp_path: Path) -> None:
@@ -320,7 +320,7 @@ def test_the_shipped_model(tmp_path: Path) -> None:
     assert np.isfinite(similarity)
 
 
-def test_a_photo_in_the_place_of_features_is_told_where_it_belongs() -> None:
+def test_an_image_in_place_of_features_is_reported_with_the_right_order() -> None:
     result = run("similar", "features.parquet", "photo.jpg")
     assert result.exit_code == 2
     assert "FEATURES comes last: pnasnet similar photo.jpg features.parquet" in result.stderr

@@ -82,7 +82,7 @@ def test_a_model_of_something_else_is_no_finished_training(data: Path, tmp_path:
     assert [path.name for path in tmp_path.iterdir() if path.is_file()] == ["model.safetensors"]
 
 
-def test_begins_from_given_weights(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_training_starts_from_given_weights(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """At a rate of next to nothing the outcome is what it began from; a folder remembers which weights these were."""
     use_recipe(monkeypatch)
     begin = ("train", "tiny", data / "train", *OPTIONS, "-o")
@@ -99,7 +99,7 @@ def test_begins_from_given_weights(data: Path, tmp_path: Path, monkeypatch: pyte
     assert error_of(run(*begin, out, "--weights", tmp_path / "none")).startswith(f"{tmp_path}/none does not exist")
 
 
-def test_begins_from_a_published_set() -> None:
+def test_a_training_starts_from_a_published_set() -> None:
     recipe = find_recipe("pnasnet_tiny")
     begun, first = begin_from(recipe, "pnasnet_tiny")
     assert begun.first_weights == first.checksum == Module("pnasnet_tiny").model.checksum
@@ -113,7 +113,9 @@ def test_weights_and_recipe_that_do_not_belong_together(tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
 
 
-def test_first_weights_without_what_the_recipe_has(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_first_weights_that_lack_variables_of_the_recipe(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     use_recipe(monkeypatch, spec=replace(RECIPE.spec, num_classes=3))
     shutil.copytree(data / "train", tmp_path / "three")
     shutil.copytree(data / "train/lying", tmp_path / "three/sitting")
@@ -163,7 +165,7 @@ def test_images_that_cannot_be_read(
     assert result.exit_code == 3, result.output
     first, last = result.stderr.splitlines()
     assert first.startswith(f"skipped: {bad}: not an image of a known format")
-    assert last == f"1 of 33 images cannot be read and were left out; {output}/skipped.json lists them"
+    assert last == f"1 of 33 images cannot be read and were skipped; {output}/skipped.json lists them"
     assert list(json.loads((output / "skipped.json").read_text())["training"]["skipped"]) == [str(bad)]
     assert "model.safetensors: 3 epochs" in result.stdout
 
@@ -200,7 +202,7 @@ def test_other_classes(data: Path, tmp_path: Path) -> None:
         (("--split", "nope"), "nope"),
     ],
 )
-def test_options_that_make_no_sense(data: Path, tmp_path: Path, options: tuple[str, ...], message: str) -> None:
+def test_impossible_options(data: Path, tmp_path: Path, options: tuple[str, ...], message: str) -> None:
     assert message in error_of(run("train", "tiny", data / "train", "-o", tmp_path / "out", *OPTIONS, *options))
 
 

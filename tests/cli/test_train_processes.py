@@ -94,7 +94,7 @@ def test_interrupted(data: Path, tmp_path: Path, number: int, code: int) -> None
     command = [sys.executable, "-c", _RUN, str(int(number)), *arguments]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == code, done.stderr
-    assert done.stderr == "error: interrupted; repeat the command to resume after the last whole epoch\n"
+    assert done.stderr == "error: interrupted; repeat the command to resume after the last complete epoch\n"
     assert [path.name for path in (tmp_path / "out/checkpoints").iterdir()] == ["newest-epoch=1.ckpt"]
     assert not (tmp_path / "out/model.safetensors").exists()
 

@@ -54,7 +54,7 @@ def test_metadata_goes_with_the_model(tmp_path: Path) -> None:
 
 
 @each_format
-def test_what_cannot_be_written_is_one_line_and_leaves_nothing(
+def test_an_unwritable_target_is_one_line_and_leaves_nothing(
     export: Callable[..., None], file: str, tmp_path: Path
 ) -> None:
     with pytest.raises(OutputError, match=r"cannot write .*nowhere.*: No such file or directory"):
@@ -65,7 +65,7 @@ def test_what_cannot_be_written_is_one_line_and_leaves_nothing(
     assert [path.name for path in tmp_path.iterdir()] == [file]
 
 
-def test_no_old_description_stands_beside_new_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_old_xml_is_beside_new_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where the process ends between the two files."""
     path = tmp_path / "model.xml"
     export_openvino_ir(PLAN, weights(NAME), path)
@@ -82,7 +82,7 @@ def test_no_old_description_stands_beside_new_weights(tmp_path: Path, monkeypatc
     assert [path.name for path in tmp_path.iterdir()] == ["model.bin"]
 
 
-def test_a_full_disk_leaves_what_was_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_leaves_the_existing_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "model.onnx"
     path.write_bytes(b"the old model")
 

@@ -108,7 +108,7 @@ def test_checkpointing_cells_changes_no_gradient() -> None:
     torch.testing.assert_close(*gradients)
 
 
-def test_what_branches_begin_with_alike_is_computed_once() -> None:
+def test_first_steps_that_branches_share_are_computed_once() -> None:
     network = small()
     cell = network.get_submodule("cell_1")
     assert isinstance(cell, Cell)
@@ -146,7 +146,7 @@ def test_only_the_computed_is_computed(endpoints: tuple[str, ...], training: boo
     assert len(ran) == cells
 
 
-def test_what_is_put_in_the_place_of_a_cell_runs() -> None:
+def test_a_module_that_replaces_a_cell_runs() -> None:
     """As wrappers of cells do: compilers, activation checkpointing, sharding."""
 
     class Wrapped(torch.nn.Module):
@@ -172,7 +172,7 @@ def test_variables_of_another_shape_are_refused() -> None:
         network.load_variables({"l1_stem_bn/beta": np.zeros(1, np.float32)})
 
 
-def test_endpoints_that_are_not_there() -> None:
+def test_unknown_endpoints() -> None:
     network = small(num_classes=None).eval()
     for unknown in ("Logits", "AuxLogits", "Cell_9"):
         with pytest.raises(UnknownNameError, match="unknown endpoint"):

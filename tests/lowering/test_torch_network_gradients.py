@@ -112,7 +112,7 @@ def layouts_seen(network: Network, memory_format: torch.memory_format) -> list[b
 
 
 @pytest.mark.parametrize("memory_format", [torch.channels_last, torch.contiguous_format])
-def test_activations_and_kernels_lie_as_asked(memory_format: torch.memory_format) -> None:
+def test_activations_and_kernels_have_the_requested_layout(memory_format: torch.memory_format) -> None:
     network = small()
     network.use_memory_format(memory_format)
     seen = layouts_seen(network, memory_format)
@@ -122,7 +122,7 @@ def test_activations_and_kernels_lie_as_asked(memory_format: torch.memory_format
     assert all(kernel.is_contiguous(memory_format=memory_format) for kernel in kernels)
 
 
-def test_activations_are_channels_last_unless_told_otherwise() -> None:
+def test_activations_are_channels_last_by_default() -> None:
     assert all(layouts_seen(small(), torch.channels_last))
 
 

@@ -172,7 +172,7 @@ def test_another_size_than_the_plans_is_refused(size: tuple[int, int]) -> None:
 @pytest.mark.parametrize(
     "images", [IMAGES[0], IMAGES.permute(0, 3, 1, 2), (IMAGES * 255).byte(), IMAGES[..., :1], IMAGES[None]]
 )
-def test_other_things_than_images_are_refused(images: Tensor) -> None:
+def test_inputs_that_are_not_images_are_refused(images: Tensor) -> None:
     with pytest.raises(InputError, match=r"images must be \[batch, 18, 21, 3\], float in \[0, 1\], not \["):
         network()(images)
 

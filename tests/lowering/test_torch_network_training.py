@@ -64,7 +64,7 @@ def test_each_call_moves_the_averages_by_the_momentum(options: dict[str, Any], m
 
 
 @pytest.mark.parametrize("momentum", [-0.1, 1.1])
-def test_a_momentum_without_sense_is_refused(momentum: float) -> None:
+def test_an_impossible_momentum_is_refused(momentum: float) -> None:
     with pytest.raises(InputError, match=r"batch_norm_momentum must be in \[0, 1\]"):
         module(trainable=True, tags={"train"}, batch_norm_momentum=momentum)
 
@@ -142,7 +142,7 @@ def test_the_gradient_of_the_l2_terms_is_the_decayed_kernel() -> None:
     assert training.network.get_parameter("cell_0.beginning_bn.weight").grad is None
 
 
-def test_the_gradients_of_the_l2_terms_are_added_to_those_that_are_there() -> None:
+def test_the_gradients_of_the_l2_terms_are_added_to_existing_ones() -> None:
     losses = []
     for way in ("loss", "gradients"):
         network = small()

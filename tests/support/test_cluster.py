@@ -51,7 +51,7 @@ def test_other_connection_errors_are_not_retried(calls: list[Any]) -> None:
         pass
 
 
-def test_a_machine_that_is_too_busy(calls: list[Any]) -> None:
+def test_a_machine_too_busy_to_start_ray(calls: list[Any]) -> None:
     calls += [Exception("The current node timed out during startup. This could happen because ...")]
     message = "Ray did not start on this machine within 30 seconds: try again when the machine is less busy"
     with pytest.raises(InputError, match=message), cluster("local", "this"):

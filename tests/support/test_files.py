@@ -71,7 +71,7 @@ def test_json_is_read_back_and_damage_is_one_line(tmp_path: Path) -> None:
         read_json(tmp_path)
 
 
-def test_the_system_s_reason_the_target_and_the_way_out_are_one_line(tmp_path: Path) -> None:
+def test_the_reason_the_target_and_the_hint_are_one_line(tmp_path: Path) -> None:
     missing = r"No such file or directory"
     with pytest.raises(OutputError, match=rf"^cannot write x: {missing}; go$"), writing("x", "go"):
         (tmp_path / "no" / "file").write_text("")

@@ -30,7 +30,7 @@ def test_an_empty_folder_is_filled(tmp_path: Path) -> None:
     assert (tmp_path / "new/1/model").read_text() == "one"
 
 
-def test_a_failure_leaves_what_was_there(tmp_path: Path) -> None:
+def test_a_failure_leaves_the_existing_file(tmp_path: Path) -> None:
     with replacing_folder(tmp_path / "new") as folder:
         fill(folder, "one")
 
@@ -66,7 +66,7 @@ def test_an_old_folder_returns_if_the_new_one_cannot_be_moved(tmp_path: Path, mo
     assert [path.name for path in tmp_path.iterdir()] == ["new"]
 
 
-def test_what_killed_runs_left_is_removed_after_an_hour(tmp_path: Path) -> None:
+def test_temporaries_of_killed_runs_are_removed_after_an_hour(tmp_path: Path) -> None:
     stale, live, other = (tmp_path / f".{token}.{name}" for token, name in
                           (("0a1b2c3d", "new"), ("1a1b2c3d", "new"), ("0a1b2c3d", "other")))  # fmt: skip
     for folder in (stale, live, other):

@@ -26,7 +26,7 @@ def test_a_second_process_is_refused_until_the_first_one_is_gone(tmp_path: Path)
         pass
 
 
-def test_a_file_in_its_place_is_one_line(tmp_path: Path) -> None:
+def test_a_file_instead_of_a_folder_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "a").write_text("")
     with pytest.raises(OutputError, match=r"cannot write .*: File exists"), locked(tmp_path / "a"):
         pass

@@ -16,12 +16,12 @@ from pnasnet.support.text import clean, counted, duration, gigabytes, percent, s
         ("tag \U000e0041", r"tag \U000e0041"),
     ],
 )
-def test_what_a_terminal_would_obey_or_hide_is_escaped(dirty: str, cleaned: str) -> None:
+def test_control_and_hidden_characters_are_escaped(dirty: str, cleaned: str) -> None:
     assert clean(dirty) == cleaned
     assert clean(cleaned) == cleaned
 
 
-def test_figures_as_people_read_them() -> None:
+def test_figures_as_text() -> None:
     assert [gigabytes(n) for n in (31_400_000_000, 2_340_000_000, 50_000_000)] == ["31 GB", "2.3 GB", "0.05 GB"]
     assert [counted(n, "class", "classes") for n in (1, 1200)] == ["1 class", "1,200 classes"]
     assert [percent(0.9321), percent(0.5, 0), percent(None)] == ["93.21 %", "50 %", "\N{EN DASH}"]

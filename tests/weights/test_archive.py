@@ -57,7 +57,7 @@ def test_an_archive_is_read_like_the_folder_in_it(
     assert not list(scratch.iterdir())
 
 
-def test_what_is_not_closed_is_removed_when_forgotten(tmp_path: Path, scratch: Path) -> None:
+def test_unpacked_files_are_removed_with_the_last_reference(tmp_path: Path, scratch: Path) -> None:
     with tarfile.open(tmp_path / "weights.tar.gz", "w:gz") as tar:
         tar.add(CHECKPOINTS / "tiny_slim", ".")
     source = open_weights(tmp_path / "weights.tar.gz")
@@ -80,13 +80,13 @@ def special(name: str, kind: bytes, target: str = "") -> tarfile.TarInfo:
         (tarfile.TarInfo("a/../../model.ckpt.index"), "leads out"),
         (tarfile.TarInfo("/tmp/model.ckpt.index"), "leads out"),
         (tarfile.TarInfo("..\\model.ckpt.index"), "leads out"),
-        (special("model.ckpt.index", tarfile.SYMTYPE, "/etc/passwd"), "no plain file"),
-        (special("model.ckpt.index", tarfile.LNKTYPE, "checkpoint"), "no plain file"),
-        (special("model.ckpt.index", tarfile.CHRTYPE), "no plain file"),
-        (special("model.ckpt.index", tarfile.FIFOTYPE), "no plain file"),
+        (special("model.ckpt.index", tarfile.SYMTYPE, "/etc/passwd"), "not a regular file"),
+        (special("model.ckpt.index", tarfile.LNKTYPE, "checkpoint"), "not a regular file"),
+        (special("model.ckpt.index", tarfile.CHRTYPE), "not a regular file"),
+        (special("model.ckpt.index", tarfile.FIFOTYPE), "not a regular file"),
     ],
 )
-def test_what_leads_out_of_the_folder_or_is_no_file_is_refused(
+def test_members_outside_the_folder_or_that_are_no_files_are_refused(
     info: tarfile.TarInfo, why: str, tmp_path: Path, scratch: Path
 ) -> None:
     path = pack(tmp_path / "evil.tar.gz", (tarfile.TarInfo("checkpoint"), b"x"), (info, b""))
@@ -106,7 +106,7 @@ def test_only_what_readers_need_is_written(tmp_path: Path) -> None:
 def test_a_bomb_is_not_unpacked(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, scratch: Path) -> None:
     monkeypatch.setattr(archive, "MAX_BYTES", 2**20)
     path = pack(tmp_path / "bomb.tar.gz", (tarfile.TarInfo(name), bytes(3 * 2**20)))
-    with pytest.raises(CorruptWeightsError, match="beyond those of any weights"):
+    with pytest.raises(CorruptWeightsError, match="more bytes than any weights have"):
         open_weights(path)
     assert not list(scratch.iterdir())
 
@@ -118,7 +118,7 @@ def test_a_header_that_claims_much_memory_is_refused(tmp_path: Path) -> None:
         file.write(info.tobuf() + bytes(info.size))
     tracemalloc.start()
     try:
-        with pytest.raises(CorruptWeightsError, match="beyond those of any weights"):
+        with pytest.raises(CorruptWeightsError, match="more bytes than any weights have"):
             open_weights(tmp_path / "bomb.tar.gz")
         assert tracemalloc.get_traced_memory()[1] < 8 * 2**20
     finally:
@@ -148,7 +148,7 @@ def test_names_that_no_disk_can_have_are_the_fault_of_the_archive(tmp_path: Path
         open_weights(path)
 
 
-def test_a_negative_size_does_not_lead_back(tmp_path: Path) -> None:
+def test_a_negative_size_does_not_move_backwards(tmp_path: Path) -> None:
     info = tarfile.TarInfo("model.ckpt.index")
     header = bytearray(info.tobuf(tarfile.GNU_FORMAT))
     header[124:136] = (-1024).to_bytes(12, "big", signed=True)  # base-256, as GNU tar writes large sizes
@@ -174,7 +174,7 @@ def test_a_damaged_or_cut_archive(where: float, tmp_path: Path, scratch: Path) -
         tar.add(CHECKPOINTS / "tiny_slim", ".")
     good = path.read_bytes()
     flip(path, int(where * len(good)))
-    with pytest.raises(CorruptWeightsError, match=r"weights\.tar\.gz is damaged.*get it again"):
+    with pytest.raises(CorruptWeightsError, match=r"weights\.tar\.gz is damaged.*download it again"):
         open_weights(path)
     path.write_bytes(good[: int(where * len(good))])
     with pytest.raises(CorruptWeightsError, match=r"weights\.tar\.gz is damaged"):
@@ -200,14 +200,14 @@ def test_an_archive_without_weights(tmp_path: Path, scratch: Path) -> None:
     assert not list(scratch.iterdir())
 
 
-def test_the_reader_goes_neither_back_nor_far_ahead(tmp_path: Path) -> None:
+def test_the_reader_seeks_neither_backwards_nor_far_ahead(tmp_path: Path) -> None:
     with gzip.open(tmp_path / "a.gz", "wb") as file:
         file.write(bytes(100))
     with gzip.open(tmp_path / "a.gz") as file:
         reader = archive._BoundedReader(file)
         assert reader.seek(50) == 50
         for position in (49, -1, archive.MAX_BYTES + 1):
-            with pytest.raises(ValueError, match="beyond those of any weights"):
+            with pytest.raises(ValueError, match="more bytes than any weights have"):
                 reader.seek(position)
         assert reader.tell() == 50
 

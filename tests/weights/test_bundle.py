@@ -35,7 +35,7 @@ def test_tensorflows_own_checkpoint_is_read_whole() -> None:
     assert "global_step" not in bundle.shapes
 
 
-def test_each_floating_dtype_comes_as_float32_and_the_others_stay_out(tmp_path: Path) -> None:
+def test_floating_dtypes_become_float32_and_others_are_left_out(tmp_path: Path) -> None:
     values = np.array([1.5, -2.0, 0.25])
     bfloat16 = (values.astype(np.float32).view(np.uint32) >> 16).astype(np.uint16)
     tensors: dict[str, Tensor | np.ndarray] = {
@@ -81,7 +81,7 @@ def test_tensors_of_several_shards(tmp_path: Path) -> None:
         Tensor(np.zeros(0, np.float32)),
     ],
 )
-def test_a_tensor_that_claims_more_than_its_file_is_refused_before_memory_is_taken(
+def test_a_tensor_that_claims_more_than_its_file_is_refused_before_memory_is_allocated(
     tensor: Tensor, tmp_path: Path
 ) -> None:
     prefix = write_checkpoint(tmp_path / "model.ckpt", {"cell_0/1x1/weights": tensor})
@@ -95,7 +95,7 @@ def test_a_tensor_that_claims_more_than_its_file_is_refused_before_memory_is_tak
     one_line(caught.value)
 
 
-def test_what_tensorflow_may_write_but_is_not_supported_is_said(tmp_path: Path) -> None:
+def test_unsupported_checkpoints_of_tensorflow_are_reported(tmp_path: Path) -> None:
     sliced = write_checkpoint(tmp_path / "sliced", {"a": Tensor(ONES, more=chunk(7, b""))})
     with pytest.raises(WeightsError, match="in slices"):
         Bundle(sliced)
@@ -163,7 +163,7 @@ def test_the_mapped_file_does_not_stay_in_memory(tmp_path: Path) -> None:
     assert int(grown.stdout) < 40 * 1024  # KiB: a tensor and its mapped pages, and the one before
 
 
-def test_of_several_checkpoints_the_one_that_training_names_is_taken(tmp_path: Path) -> None:
+def test_of_several_checkpoints_the_one_named_by_training_is_used(tmp_path: Path) -> None:
     for step in (1, 2):
         write_checkpoint(tmp_path / f"model.ckpt-{step}", {"a": step * ONES})
     with pytest.raises(WeightsError, match=r"name one of them: model\.ckpt-1, model\.ckpt-2"):

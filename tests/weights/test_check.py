@@ -15,11 +15,11 @@ def classifier(classes: int, features: int = 8) -> dict[str, Shape]:
 NETWORK = {**FEATURES, **AUX, **classifier(10)}
 
 
-def test_what_fits_is_taken_whole_and_in_the_networks_order() -> None:
+def test_fitting_weights_are_read_in_the_networks_order() -> None:
     assert check_weights(dict(reversed(NETWORK.items())), NETWORK, origin="x") == tuple(NETWORK)
 
 
-def test_all_differences_stand_in_one_error() -> None:
+def test_all_differences_are_in_one_error() -> None:
     found: dict[str, Shape] = {"conv0/weights": (3, 3, 8, 3), "fc.weight": (2,), "b1": (), **classifier(10), **AUX}
     with pytest.raises(WeightsMismatchError) as caught:
         check_weights(found, NETWORK, origin="model.ckpt")
@@ -58,12 +58,12 @@ def test_a_long_list_is_cut() -> None:
         "beta1_power",
     ],
 )
-def test_what_training_leaves_is_tolerated_and_not_taken(name: str) -> None:
+def test_training_state_is_ignored(name: str) -> None:
     assert check_weights({**NETWORK, name: (1,)}, NETWORK, origin="x") == tuple(NETWORK)
 
 
 @pytest.mark.parametrize("name", ["conv0/weights/Momentous", "global_steps", "Adam/weights"])
-def test_what_only_looks_like_it_is_not(name: str) -> None:
+def test_names_that_only_look_like_training_state_are_variables(name: str) -> None:
     with pytest.raises(WeightsMismatchError, match=f"1 unknown.*\n.*\n  {name}"):
         check_weights({**NETWORK, name: (1,)}, NETWORK, origin="x")
 
@@ -80,7 +80,7 @@ def test_the_auxiliary_head_may_be_missing_or_another_one() -> None:
         check_weights(without, NETWORK, origin="x", optional=())
 
 
-def test_a_classifier_of_another_size_is_left_out_only_when_asked() -> None:
+def test_a_classifier_of_another_size_is_skipped_only_on_request() -> None:
     found = {**FEATURES, **classifier(1001)}
     with pytest.raises(WeightsMismatchError, match="2 of another shape"):
         check_weights(found, NETWORK, origin="x")
@@ -92,7 +92,7 @@ def test_a_classifier_of_another_size_is_left_out_only_when_asked() -> None:
     assert check_weights(whole, NETWORK, origin="x", optional=both) == tuple(whole)
 
 
-def test_a_classifier_of_another_network_or_in_part_is_an_error_even_then() -> None:
+def test_an_incomplete_classifier_or_one_of_another_network_is_an_error() -> None:
     narrow = {**FEATURES, **classifier(1001, features=4)}
     with pytest.raises(WeightsMismatchError, match="4x1001, not 8x10"):
         check_weights(narrow, NETWORK, origin="x", optional=(AUXILIARY_HEAD, CLASSIFIER))

@@ -52,12 +52,12 @@ class TestDownload:
         assert names(cache) == ["net"]
         assert fetch(record(f"{server.address}/net.tar.gz"), offline=True) == path
 
-    def test_a_checkpoint_deeper_in_its_archive_is_found(self, cache: Path, server: FileServer) -> None:
+    def test_a_checkpoint_in_a_subfolder_of_its_archive_is_found(self, cache: Path, server: FileServer) -> None:
         server.files["/net.tar.gz"] = tar(*CHECKPOINT, prefix="models/net/")
         path = fetch(record(f"{server.address}/net.tar.gz"), progress=False)
         assert (path / "model.ckpt.index").exists()
 
-    def test_what_broke_off_is_resumed(self, cache: Path, server: FileServer) -> None:
+    def test_a_broken_download_is_resumed(self, cache: Path, server: FileServer) -> None:
         server.replies = [Reply(ends_after=100_000), Reply(ends_after=50_000)]
         assert fetch(pth(server), progress=False).read_bytes() == CONTENT
         assert server.ranges == [None, "bytes=100000-", "bytes=150000-"]
@@ -74,7 +74,7 @@ class TestDownload:
         assert server.ranges[-1] == "bytes=100000-"
         assert names(cache) == ["net.pth"]
 
-    def test_a_server_that_cannot_resume_sends_all_anew(self, cache: Path, server: FileServer) -> None:
+    def test_a_server_that_cannot_resume_sends_the_whole_file(self, cache: Path, server: FileServer) -> None:
         server.replies = [Reply(ends_after=100_000), Reply(ranges=False)]
         assert fetch(pth(server), progress=False).read_bytes() == CONTENT
 
@@ -95,24 +95,26 @@ class TestDownload:
         assert fetch(pth(server), progress=False).read_bytes() == CONTENT
         assert server.requests[1].if_range == date
 
-    def test_a_file_that_changed_meanwhile_is_not_mixed(self, cache: Path, server: FileServer) -> None:
+    def test_two_versions_of_a_file_are_not_mixed(self, cache: Path, server: FileServer) -> None:
         server.replies = [Reply(ends_after=100_000, etag='"old"', body=bytes(len(CONTENT)))]
         assert fetch(pth(server), progress=False).read_bytes() == CONTENT
         assert server.requests[1].if_range == '"old"'
 
     @pytest.mark.parametrize("shift", [-1, 1000])
-    def test_a_rest_from_elsewhere_is_not_appended(self, cache: Path, server: FileServer, shift: int) -> None:
+    def test_a_rest_from_another_position_is_not_appended(self, cache: Path, server: FileServer, shift: int) -> None:
         server.replies = [Reply(ends_after=100_000), Reply(range_shift=shift)]
         assert fetch(pth(server), progress=False).read_bytes() == CONTENT
         assert server.ranges == [None, "bytes=100000-", None]
 
-    def test_a_beginning_longer_than_the_file_is_dropped(self, cache: Path, server: FileServer) -> None:
+    def test_a_partial_file_longer_than_the_file_is_discarded(self, cache: Path, server: FileServer) -> None:
         cache.mkdir(parents=True)
         (cache / "net.pth.partial").write_bytes(bytes(len(CONTENT) + 5))
         (cache / "net.pth.partial.version").write_text(f'"{hashlib.sha256(CONTENT).hexdigest()}"')
         assert fetch(pth(server), progress=False).read_bytes() == CONTENT
 
-    def test_a_silent_server_is_left(self, cache: Path, server: FileServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_a_silent_server_is_given_up(
+        self, cache: Path, server: FileServer, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         monkeypatch.setattr(http, "SILENT_SECONDS", 0.2)
         http._pool.cache_clear()
         server.replies = [Reply(ends_after=100_000, stalls=True)]
@@ -121,25 +123,33 @@ class TestDownload:
         assert time.monotonic() - start < 5
         assert server.ranges == [None, "bytes=100000-"]
 
-    def test_more_than_announced_is_not_taken(self, cache: Path, server: FileServer) -> None:
+    def test_bytes_beyond_the_announced_length_are_ignored(self, cache: Path, server: FileServer) -> None:
         server.replies = [Reply(body=CONTENT + b"more", announced=len(CONTENT))]
         assert fetch(pth(server), progress=False).read_bytes() == CONTENT
 
-    def test_an_announcement_beyond_measure_is_refused(self, cache: Path, server: FileServer) -> None:
+    def test_an_announced_size_beyond_the_limit_is_refused(self, cache: Path, server: FileServer) -> None:
         server.replies = [Reply(announced=10**15)]
         with pytest.raises(WeightsNotFoundError, match=r"announces 1,000,000,000,000,000 bytes"):
             fetch(pth(server), progress=False)
 
-    def test_a_body_without_end_is_cut(self, cache: Path, server: FileServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_an_endless_body_is_cut_off(self, cache: Path, server: FileServer, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(download, "MAX_BYTES", 2**20)
         server.replies = [Reply(announced=-1, endless=True)]
-        with pytest.raises(WeightsNotFoundError, match="more than the 1,048,576 bytes"):
+        with pytest.raises(WeightsNotFoundError, match="more than the limit of 1,048,576 bytes"):
             fetch(pth(server), progress=False)
         assert names(cache) == []
 
     def test_a_length_need_not_be_announced(self, cache: Path, server: FileServer) -> None:
         server.replies = [Reply(announced=-1)]
         assert fetch(pth(server), progress=False).read_bytes() == CONTENT
+
+    def test_a_signature_is_neither_shown_nor_in_a_file_name(self, cache: Path, server: FileServer) -> None:
+        signed = f"{server.address.replace('http://', 'http://me:s3cret@')}/net.pth?X-Amz-Signature=s3cret"
+        with pytest.raises(WeightsNotFoundError, match=f"download {server.address}/net.pth ") as caught:
+            fetch(record(signed), offline=True)
+        assert "s3cret" not in str(caught.value)
+        server.files["/net.pth?X-Amz-Signature=s3cret"] = CONTENT
+        assert fetch(record(signed), progress=False) == cache / "net.pth"
 
     @pytest.mark.parametrize("status", [403, 404, 410])
     def test_a_refusal_is_final(self, cache: Path, server: FileServer, status: int) -> None:
@@ -149,17 +159,17 @@ class TestDownload:
         assert_one_line(caught.value)
         assert len(server.requests) == 1
 
-    def test_a_server_in_trouble_is_asked_again(self, cache: Path, server: FileServer) -> None:
+    def test_a_failed_request_is_retried(self, cache: Path, server: FileServer) -> None:
         server.replies = [Reply(status=500), Reply(status=503)]
         assert fetch(pth(server), progress=False).read_bytes() == CONTENT
 
-    def test_a_server_in_lasting_trouble_is_left(self, cache: Path, server: FileServer) -> None:
+    def test_a_server_that_always_fails_is_given_up(self, cache: Path, server: FileServer) -> None:
         server.replies = [Reply(status=500)] * 10
         with pytest.raises(WeightsNotFoundError, match="answers 500 "):
             fetch(pth(server), progress=False)
         assert len(server.requests) == 3
 
-    def test_nobody_there(self, cache: Path) -> None:
+    def test_no_server(self, cache: Path) -> None:
         with pytest.raises(WeightsNotFoundError, match="connection failed") as caught:
             fetch(record("http://127.0.0.1:9/net.tar.gz"), progress=False)
         assert_one_line(caught.value)
@@ -176,7 +186,9 @@ class TestDownload:
 
 
 class TestDamage:
-    def test_another_checksum_is_refused_and_the_next_try_is_fresh(self, cache: Path, server: FileServer) -> None:
+    def test_a_wrong_checksum_is_refused_and_the_next_call_downloads_again(
+        self, cache: Path, server: FileServer
+    ) -> None:
         server.replies = [Reply(body=CONTENT[:-1] + b"x")]
         with pytest.raises(CorruptWeightsError, match=f"does not begin with {HEAD}.*try again") as caught:
             fetch(pth(server), progress=False)
@@ -184,14 +196,14 @@ class TestDamage:
         assert names(cache) == ["net.pth.damaged"]
         assert fetch(pth(server), progress=False).read_bytes() == CONTENT
 
-    def test_a_file_put_there_by_hand_is_checked_too(self, cache: Path, server: FileServer) -> None:
+    def test_a_file_that_the_user_put_in_the_cache_is_checked(self, cache: Path, server: FileServer) -> None:
         cache.mkdir(parents=True)
         (cache / "net.pth").write_bytes(b"another")
         with pytest.raises(CorruptWeightsError, match=HEAD):
             fetch(pth(server), offline=True)
 
     @pytest.mark.parametrize("flaw", ["flipped byte", "cut", "no gzip", "leads out", "link", "no checkpoint"])
-    def test_a_bad_archive_is_refused_and_the_next_try_is_fresh(
+    def test_a_bad_archive_is_refused_and_the_next_call_downloads_again(
         self, cache: Path, server: FileServer, tmp_path: Path, flaw: str
     ) -> None:
         good = server.files["/net.tar.gz"]
@@ -244,7 +256,7 @@ class TestDisk:
         assert names(cache) == ["net.tar.gz"]
         assert fetch(record(f"{server.address}/net.tar.gz"), offline=True) == cache / "net"
 
-    def test_an_unpacked_archive_is_for_others_to_read(self, cache: Path, server: FileServer) -> None:
+    def test_an_unpacked_archive_has_the_permissions_of_the_umask(self, cache: Path, server: FileServer) -> None:
         """Temporary folders are for nobody else, and an archive's top may be one."""
         folder = fetch(record(f"{server.address}/net.tar.gz"), progress=False)
         assert stat.S_IMODE(folder.stat().st_mode) == stat.S_IMODE(cache.stat().st_mode)
@@ -256,9 +268,7 @@ class TestDisk:
             fetch(record("http://127.0.0.1:9/net.tar.gz"))
         assert names(cache) == ["net"]
 
-    def test_a_cache_that_is_no_folder(
-        self, tmp_path: Path, server: FileServer, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def test_a_cache_that_is_a_file(self, tmp_path: Path, server: FileServer, monkeypatch: pytest.MonkeyPatch) -> None:
         (tmp_path / "file").touch()
         monkeypatch.setenv("PNASNET_CACHE", str(tmp_path / "file"))
         with pytest.raises(OutputError, match="PNASNET_CACHE"):

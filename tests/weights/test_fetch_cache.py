@@ -29,12 +29,12 @@ CHECKPOINT = sorted((CHECKPOINTS / "tiny_slim").glob("model.ckpt*"))
 
 
 class TestCache:
-    def test_a_file_by_hand(self, cache: Path) -> None:
+    def test_a_file_that_the_user_put_in_the_cache(self, cache: Path) -> None:
         cache.mkdir(parents=True)
         (cache / "net.pth").write_bytes(CONTENT)
         assert fetch(record("http://127.0.0.1:9/net.pth", HEAD)) == cache / "net.pth"
 
-    def test_an_archive_by_hand(self, cache: Path, server: FileServer) -> None:
+    def test_an_archive_that_the_user_put_in_the_cache(self, cache: Path, server: FileServer) -> None:
         cache.mkdir(parents=True)
         (cache / "net.tar.gz").write_bytes(server.files["/net.tar.gz"])
         net = record("http://127.0.0.1:9/net.tar.gz")
@@ -42,13 +42,13 @@ class TestCache:
         assert fetch(net, offline=True) == cache / "net"
         assert names(cache) == ["net", "net.tar.gz"]
 
-    def test_a_folder_by_hand(self, cache: Path) -> None:
+    def test_a_folder_that_the_user_put_in_the_cache(self, cache: Path) -> None:
         folder = cache / "net" / "net"
         folder.mkdir(parents=True)
         (folder / "model.ckpt.index").touch()
         assert fetch(record("http://127.0.0.1:9/net.tar.gz"), offline=True) == folder
 
-    def test_a_file_of_hugging_face_by_hand(self, cache: Path) -> None:
+    def test_a_hugging_face_file_that_the_user_put_in_the_cache(self, cache: Path) -> None:
         path = cache / "timm" / "pnasnet5large.tf_in1k" / "model.safetensors"
         path.parent.mkdir(parents=True)
         path.write_bytes(b"any")
@@ -60,15 +60,18 @@ class TestCache:
     def test_offline(self, cache: Path, server: FileServer, monkeypatch: pytest.MonkeyPatch, how: str) -> None:
         if how != "argument":
             monkeypatch.setenv("PNASNET_OFFLINE", how)
-        with pytest.raises(WeightsNotFoundError, match="PNASNET_OFFLINE") as caught:
+        by = "offline=True" if how == "argument" else "PNASNET_OFFLINE"
+        with pytest.raises(WeightsNotFoundError, match=f"downloads are disabled by {by}") as caught:
             fetch(pth(server), offline=True if how == "argument" else None)
         assert not server.requests
         assert not cache.exists()
         assert_one_line(caught.value)
-        for part in ("net.pth", HEAD, pth(server).location, str(cache / "net.pth"), "--weights"):
+        for part in ("net.pth", HEAD, pth(server).location, str(cache / "net.pth"), "weights=FILE"):
             assert part in str(caught.value)
 
-    def test_online_all_the_same(self, cache: Path, server: FileServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_offline_false_overrides_the_environment(
+        self, cache: Path, server: FileServer, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         monkeypatch.setenv("PNASNET_OFFLINE", "1")
         assert fetch(pth(server), offline=False, progress=False).exists()
 
@@ -107,6 +110,6 @@ class TestShipped:
         assert available(net) == "shipped"
         assert fetch(net, offline=True) == tmp_path / "data" / "net.safetensors"
 
-    def test_a_broken_installation_is_told(self) -> None:
+    def test_a_broken_installation_is_reported(self) -> None:
         with pytest.raises(WeightsNotFoundError, match="install pnasnet again"):
             fetch(record("package:missing.safetensors"))

@@ -102,7 +102,7 @@ def read_everything(path: Path) -> dict[str, Array]:
     [_slim, _tf1, _tf2, _index, _data, _native, _timm, _pth, _archive, _bare_tar],
     ids=lambda make: make.__name__,
 )
-def test_damage_brings_an_error_of_ours_or_the_same_values(make: Callable[[Path], Path], tmp_path: Path) -> None:
+def test_damage_raises_our_error_or_leaves_the_values(make: Callable[[Path], Path], tmp_path: Path) -> None:
     path = make(tmp_path)
     good = path.read_bytes()
     expected = read_everything(path)

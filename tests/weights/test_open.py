@@ -34,7 +34,7 @@ def test_a_saved_model_is_opened_by_its_file_too() -> None:
     assert "default" in source.hub.signatures
 
 
-def test_safetensors_are_told_by_their_content(tmp_path: Path) -> None:
+def test_safetensors_are_recognised_by_their_content(tmp_path: Path) -> None:
     save_file({"conv_0.conv.weight": np.zeros((8, 3, 5, 5), np.float32)}, tmp_path / "blob")
     assert open_weights(tmp_path / "blob").format == "timm safetensors"
     assert open_weights(tmp_path / "blob").shapes == {"conv0/weights": (5, 5, 3, 8)}
@@ -50,7 +50,7 @@ def test_a_folder_with_one_safetensors_file(tmp_path: Path) -> None:
         open_weights(tmp_path)
 
 
-def test_a_mapping_is_taken_as_it_is() -> None:
+def test_a_mapping_is_used_as_it_is() -> None:
     source = open_weights({"final_layer/FC/biases:0": np.zeros(1001), "a": torch.ones(2, 3), "b": [1, 2]})
     assert (source.format, source.classes, source.label_offset, source.path) == ("mapping", 1001, 1, None)
     assert source.shapes == {"final_layer/FC/biases": (1001,), "a": (2, 3), "b": (2,)}
@@ -96,7 +96,7 @@ def test_checksums_identify_names_shapes_and_values_in_any_file(tmp_path: Path) 
     assert open_weights(arrays).checksum() != open_weights({**arrays, "a": np.zeros(3)}).checksum()
 
 
-def test_nothing_there_says_what_may_be_given(tmp_path: Path) -> None:
+def test_a_missing_path_is_reported_with_the_known_formats(tmp_path: Path) -> None:
     for path in (tmp_path / "gone" / "model.ckpt", tmp_path):
         with pytest.raises(WeightsNotFoundError, match="safetensors") as caught:
             open_weights(path)
@@ -110,11 +110,11 @@ def test_an_empty_file_and_one_of_no_known_format(tmp_path: Path) -> None:
             open_weights(tmp_path / name)
         one_line(caught.value)
     (tmp_path / "page").write_bytes(b"<!DOCTYPE html><html>not found</html>")
-    with pytest.raises(CorruptWeightsError, match="page is of no known format"):
+    with pytest.raises(CorruptWeightsError, match="page has no known format"):
         open_weights(tmp_path / "page")
 
 
-def test_what_cannot_be_read(tmp_path: Path) -> None:
+def test_unreadable_sources(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(WeightsError, match="pipe: it is not a regular file"):
         open_weights(tmp_path / "pipe")
@@ -137,7 +137,7 @@ def test_a_file_without_permission(tmp_path: Path) -> None:
         open_weights(tmp_path / "m.safetensors")
 
 
-def test_permission_denied_is_told_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_permission_denied_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*args: object) -> int:
         raise PermissionError(13, "Permission denied")
 

@@ -31,7 +31,7 @@ def test_all_three_forms_of_one_network_hold_the_same_variables() -> None:
         np.testing.assert_array_equal(slim.arrays[name], tf2.arrays[name])
 
 
-def test_a_tf1_module_tells_its_image_size_variants_and_signatures() -> None:
+def test_a_tf1_module_states_its_image_size_variants_and_signatures() -> None:
     info = read_module_info(CHECKPOINTS / "tiny_hub_tf1" / "saved_model.pb")
     assert info.image_size == (64, 64)
     assert info.tags == (frozenset(), frozenset({"train"}))
@@ -41,7 +41,7 @@ def test_a_tf1_module_tells_its_image_size_variants_and_signatures() -> None:
     assert info.signatures["image_feature_vector"].outputs["pnasnet_tiny/Cell_0"] == (None, 8, 8, 40)
 
 
-def test_a_tf2_saved_model_tells_its_image_size_by_its_input() -> None:
+def test_a_tf2_saved_model_states_its_image_size_by_its_input() -> None:
     info = read_module_info(CHECKPOINTS / "tiny_hub_tf2" / "saved_model.pb")
     assert info.image_size == (64, 64)
     assert info.tags == (frozenset({"serve"}),)

@@ -7,7 +7,7 @@ from pnasnet.weights.sstable import MAGIC, read_table
 from tests.helpers.weights_files import block, table, varint
 
 
-def test_keys_are_put_together_from_what_they_share_with_the_one_before() -> None:
+def test_keys_are_built_from_the_prefix_shared_with_the_previous_one() -> None:
     data = table([block([(0, b"", b"h"), (0, b"cell_0/a", b"1"), (7, b"bc", b"2")]), block([(0, b"conv0", b"")])])
     assert read_table(data, "x.index") == {b"": b"h", b"cell_0/a": b"1", b"cell_0/bc": b"2", b"conv0": b""}
 

@@ -89,7 +89,7 @@ def test_each_kernel_is_turned_into_tensorflows_layout(name: str, leaf: str, sub
     np.testing.assert_array_equal(array, np.einsum(subscripts, value))
 
 
-def test_what_timm_does_not_name_keeps_its_name() -> None:
+def test_names_unknown_to_timm_stay() -> None:
     shapes: dict[str, Shape] = {
         "conv1.weight": (64, 3, 7, 7),
         "cell_0.conv_1x1.conv.scale": (1,),

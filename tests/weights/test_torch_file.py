@@ -69,7 +69,7 @@ def test_code_is_never_run(how: str, tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 
 @pytest.mark.parametrize("content", [[1, 2], {"a": 1}, {"a": torch.tensor(1)}, torch.ones(2), {}])
-def test_what_is_no_state_dict_is_refused(content: object, tmp_path: Path) -> None:
+def test_files_without_state_dict_are_refused(content: object, tmp_path: Path) -> None:
     torch.save(content, tmp_path / "m.pth")
     with pytest.raises(CorruptWeightsError, match="no state dict") as caught:
         open_weights(tmp_path / "m.pth")

@@ -1,4 +1,4 @@
-"""Convolutional cells as values, without framework, width or size.
+"""Convolutional cells as plain values, without width or size.
 
 States are numbered as TF-Slim numbers them: 0 is the cell's current input (the output of the cell before), 1 the
 previous input (the output of the cell before that), 2 and up the outputs of the blocks in order.
@@ -38,15 +38,15 @@ INPUTS = 2
 """States that exist before the first block: the current and the previous input."""
 
 MAX_BLOCKS = 100
-"""Most blocks in a cell."""
+"""Limit of blocks in a cell."""
 
 
 @dataclass(frozen=True)
 class CellSpec:
     """A cell: blocks of two operations each, and the states whose concatenation is its output.
 
-    Lists become tuples, and NumPy integers integers. Raises `SpecError` for unknown operations, for states that do not
-    exist (yet), and for a block output that is never used.
+    Lists become tuples, and NumPy integers become Python's. Raises `SpecError` for unknown operations, for states that
+    do not exist at that point, and for a block output that is never used.
     """
 
     blocks: tuple[Block, ...]

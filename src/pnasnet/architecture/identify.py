@@ -1,4 +1,4 @@
-"""Recognises a network by the names and shapes of its variables, for weights that do not state theirs."""
+"""Recognise the network of weights that do not state it, by the names and shapes of the variables."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -22,11 +22,10 @@ def identify(shapes: Shapes, image_size: tuple[int, int] | None, *, origin: str)
     Args:
         shapes: TF-Slim's variable names and shapes; optimizer slots and the like are ignored.
         image_size: height and width; None for those of the named network, or else 331x331, 224x224 or 32x32.
-        origin: what the weights are called in an error.
+        origin: name of the weights in an error.
 
     Raises:
         WeightsMismatchError: no PNASNet-5 or NASNet-A has these variables.
-
     """
     biases = shapes.get(_CLASSIFIER)
     classes = biases[0] if biases else None
@@ -41,7 +40,7 @@ def identify(shapes: Shapes, image_size: tuple[int, int] | None, *, origin: str)
         ):
             return spec
     raise WeightsMismatchError(
-        f"{origin} holds no PNASNet-5 or NASNet-A that this version recognises: name its model as well"
+        f"{origin} holds no PNASNet-5 or NASNet-A that this version recognises: pass the name of its model, too"
     )
 
 

@@ -1,4 +1,4 @@
-"""Networks as files: the result of a search, or one's own; commands accept its path like a network's name.
+"""Network files: the results of a search, or your own. Commands accept their paths like names of networks.
 
 A file is JSON: `{"format": "pnasnet network", "name": ..., "spec": ...}`, where `spec` is `NetworkSpec.to_dict`, and
 optionally `about`, which has no effect. It contains no weights.
@@ -19,34 +19,34 @@ _MOST_BYTES = 1 << 20
 
 
 def is_network_file(name: str) -> bool:
-    """Return whether `name` is the path of a network's file, told by its suffix."""
+    """Return whether `name` has the suffix of a network file."""
     return Path(name).suffix == SUFFIX
 
 
 def write_network(path: Path, network: NamedNetwork, about: dict[str, Any] | None = None) -> None:
-    """Write a network's file, whole or not at all. `about` must fit JSON. Raises `OutputError`."""
+    """Write a network file, whole or not at all. `about` must be valid JSON. Raises `OutputError`."""
     write_json(path, {"format": _FORMAT, "name": network.name, "spec": network.spec.to_dict(), "about": about or {}})
 
 
 def read_network(path: Path) -> NamedNetwork:
-    """Return the network of a file.
+    """Return the network of a network file.
 
     Raises:
-        InputError: the file is missing, or is not a network's.
+        InputError: the file is missing, or is not a network file.
         SpecError: the network cannot exist: a cycle, an unknown operation, numbers out of range.
     """
     try:
-        with reading(path, "give the file of a network, such as a search's best.json"), path.open("rb") as file:
+        with reading(path, "pass a network file, such as a search's best.json"), path.open("rb") as file:
             content = file.read(_MOST_BYTES + 1)
         if len(content) > _MOST_BYTES:
-            raise InputError(f"{path} has more than {_MOST_BYTES:,} bytes; the file of a network is small")
+            raise InputError(f"{path} has more than {_MOST_BYTES:,} bytes: pass a network file, which is smaller")
         value = json.loads(content)
     except InputError:  # which is a ValueError
         raise
     except (ValueError, RecursionError) as error:
         raise InputError(f"{path} is not JSON: {error}") from error
     if not isinstance(value, dict) or value.get("format") != _FORMAT or not isinstance(value.get("spec"), dict):
-        raise InputError(f'{path} is not the file of a network: it needs "format": "{_FORMAT}" and a "spec"')
+        raise InputError(f'{path} is not a network file: it needs "format": "{_FORMAT}" and a "spec"')
     try:
         spec = NetworkSpec.from_dict(value["spec"])
     except (SpecError, AttributeError) as error:

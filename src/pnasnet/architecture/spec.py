@@ -1,4 +1,4 @@
-"""Networks as values: cells, width, depth, stem and head, without framework."""
+"""Networks as plain values: cells, width, depth, stem and head."""
 
 import math
 from collections.abc import Mapping
@@ -9,7 +9,7 @@ from ..errors import SpecError
 from .cells import CellSpec, whole_number
 
 _NUMBERS = (
-    # name, lowest, highest; networks are bounded, since a description may come from anywhere
+    # name, lowest, highest: networks are bounded, because a description may come from anywhere
     ("filter_scaling", 1e-3, 1e3),
     ("stem_multiplier", 1e-3, 1e3),
     ("epsilon", 1e-12, 1.0),
@@ -34,7 +34,7 @@ class NetworkSpec:
     With a `reduction_cell` the network is a NASNet: that cell is inserted before the cells where the map halves, and
     forms the ImageNet stem. Without one it is a PNASNet: the one `cell` has stride 2 there.
 
-    NumPy's numbers become Python's, and lists tuples. Raises `SpecError` if no such network exists, or if it is
+    NumPy's numbers become Python's, and lists become tuples. Raises `SpecError` if the network is impossible or
     unreasonably large.
     """
 
@@ -70,7 +70,7 @@ class NetworkSpec:
     """Whether to train with an auxiliary classifier, if the map is large enough for one (5x5)."""
 
     def __post_init__(self) -> None:
-        """Convert and check the values. `resolve` checks sizes of maps."""
+        """Convert and check the values. `resolve` checks the sizes of feature maps."""
         for name, value in _converted(self).items():
             object.__setattr__(self, name, value)
         if self.num_cells < max(1, self.reductions):
@@ -128,12 +128,12 @@ class NetworkSpec:
 
 
 def resized(spec: NetworkSpec, image_size: tuple[int, int]) -> NetworkSpec:
-    """Return the same network for images of another size. Only the auxiliary head's variables may change."""
+    """Return the same network for another image size. Only the variables of the auxiliary head may change."""
     return replace(spec, image_size=image_size)
 
 
 def _converted(spec: NetworkSpec) -> dict[str, Any]:
-    """Return the fields of a spec, each checked on its own and of the type that it is declared with."""
+    """Return the fields of a spec, each checked on its own and converted to its declared type."""
     if not isinstance(spec.cell, CellSpec) or not isinstance(spec.reduction_cell, CellSpec | None):
         raise SpecError("cell and reduction_cell must be CellSpec")
     values: dict[str, Any] = {"image_size": _size(spec.image_size)}
@@ -147,7 +147,7 @@ def _converted(spec: NetworkSpec) -> dict[str, Any]:
         values[name] = _number(name, getattr(spec, name), lowest, highest)
     for name in ("skip_reduction_input", "aux_head"):
         flag = getattr(spec, name)
-        if type(flag).__name__ not in ("bool", "bool_"):  # NumPy's, too
+        if type(flag).__name__ not in ("bool", "bool_"):  # bool_ is NumPy's
             raise SpecError(f"{name} must be True or False, not {flag!r}")
         values[name] = bool(flag)
     if spec.stem not in ("imagenet", "cifar"):
@@ -169,7 +169,7 @@ def _size(value: Any) -> tuple[int, int]:
     try:
         height, width = value
     except (TypeError, ValueError):
-        raise SpecError(f"image_size must be height and width, such as (64, 64), not {value!r}") from None
+        raise SpecError(f"image_size must be (height, width), such as (64, 64), not {value!r}") from None
     size = whole_number("image_size", height), whole_number("image_size", width)
     if not (min(size) >= 1 and max(size) <= _LONGEST_SIDE):
         raise SpecError(f"image_size must be from 1 to {_LONGEST_SIDE:,} pixels, not {size[0]:,}x{size[1]:,}")

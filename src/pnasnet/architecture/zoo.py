@@ -1,4 +1,4 @@
-"""The networks that have names, and the weights published for them.
+"""Named networks, and the weights published for them.
 
 Sources: TF-Slim's `pnasnet.py`, `nasnet.py` and its table of pre-trained models; the pages of the TF-Hub modules.
 """
@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ..errors import UnknownNameError
+from ..support.urls import redact
 from .cells import NASNET_A_NORMAL, NASNET_A_REDUCTION, PNASNET5
 from .spec import NetworkSpec
 
@@ -20,17 +21,17 @@ _CADENE = "http://data.lip6.fr/cadene/pretrainedmodels/"
 
 @dataclass(frozen=True)
 class PublishedWeights:
-    """One set of published weights: where it is, what it contains, and how to recognise it."""
+    """One set of published weights: its location, its contents, and how to recognise it."""
 
     id: str
     """Name of the set, unique in the zoo."""
     origin: str
-    """Who trained and who published it."""
+    """Who trained the weights, and who published them."""
     location: str
-    """`package:FILE` within this package, an http(s) address, or `hf:OWNER/REPOSITORY/FILE` on Hugging Face."""
+    """`package:FILE` in this package, an HTTP(S) URL, or `hf:OWNER/REPOSITORY/FILE` on Hugging Face."""
     labels: Labels
     licence: str = "Apache-2.0"
-    """Licence under which the weights' trainers published them."""
+    """Licence of the weights, as published by those who trained them."""
     sha256_head: str = ""
     """First digits of the file's SHA-256; empty if none was published."""
     revision: str | None = None
@@ -41,8 +42,8 @@ class PublishedWeights:
     preset: str = "hub"
     """The default preprocessing."""
     moving_averages: bool | None = None
-    """False if the published evaluation used the variables, also if the file holds their moving averages; None for
-    the default of `open_weights`, as TF-Slim evaluates (`--moving_average_decay=0.9999`, tensorflow/models#2778)."""
+    """False if the published evaluation used the variables although the file holds their moving averages. None for the
+    default of `open_weights`, which is TF-Slim's (`--moving_average_decay=0.9999`, tensorflow/models#2778)."""
 
     @property
     def num_classes(self) -> int:
@@ -51,7 +52,7 @@ class PublishedWeights:
 
     @property
     def shipped(self) -> bool:
-        """Whether the weights come with the package."""
+        """Whether the weights are part of the package."""
         return self.location.startswith("package:")
 
 
@@ -94,7 +95,7 @@ _NETWORKS = (
         "pnasnet_large",
         NetworkSpec(PNASNET5, 12, 216, (331, 331), 1001, drop_path_keep=0.6, dropout_keep=0.5),
         (
-            # The plain names gave TensorFlow's accuracy to the author of the first PyTorch port.
+            # With the plain variables, the author of the first PyTorch port measured TensorFlow's accuracy.
             _slim("pnasnet-5_large_2017_12_13", 82.9, 96.2, moving_averages=False),
             _timm("pnasnet5large.tf_in1k", "f9a5fe500f179855bb3b97d9550b32b2cc78c0da", 82.9, 96.2),
             _cadene("pnasnet5large-bf079911", 82.736, 95.992),
@@ -163,10 +164,10 @@ PUBLISHED = {
     **{record.id: record for network in _NETWORKS for record in network.weights},
     **{network.name: network.weights[0] for network in _NETWORKS if network.weights},
 }
-"""The published sets of weights by their names; a network's name stands for its first."""
+"""The published sets of weights by name; the name of a network refers to its first set."""
 
 HUB_VERSIONS = {"pnasnet_large": (1, 2, 3, 4, 5), "nasnet_large": (1, 3, 4, 5), "nasnet_mobile": (1, 3, 4, 5)}
-"""The networks that TF-Hub had modules of, and their versions."""
+"""The networks that were TF-Hub modules, and the versions of these modules."""
 
 _HANDLE = re.compile(
     r"(?:https?://(?:www\.)?tfhub\.dev/)?google/imagenet/(?P<name>[^/]+)/(?P<kind>[^/?]+)(?:/(?P<version>\d+))?/?(?:\?.*)?"
@@ -185,11 +186,11 @@ _SIGNATURES: dict[str, Signature] = {
 
 @dataclass(frozen=True)
 class Named:
-    """What the name of a model stands for."""
+    """The network and weights to which the name of a model refers."""
 
     network: NamedNetwork
     weights: PublishedWeights | None
-    """The set of weights that the name stands for; None for a network without published weights."""
+    """The set of weights; None for a network without published weights."""
     signature: Signature | None = None
     """The default signature, if the name is a handle of TF-Hub or Kaggle Models."""
 
@@ -202,11 +203,11 @@ def find(name: str) -> NamedNetwork:
 
 
 def find_named(name: str) -> Named | None:
-    """Return what a name stands for; None if it is none of these.
+    """Return the network and weights to which a name refers, or None if the name is unknown.
 
-    Known names are those of the networks and of the published sets of weights, timm's (`pnasnet5large`,
-    `hf-hub:timm/pnasnet5large.tf_in1k`), and handles and URLs of TF-Hub and Kaggle Models.
-    Raises `UnknownNameError` for a handle of a module that never existed.
+    Known are the names of networks and of published sets of weights, timm's names (`pnasnet5large`,
+    `hf-hub:timm/pnasnet5large.tf_in1k`), and handles and URLs of TF-Hub and Kaggle Models. Raises `UnknownNameError`
+    for a handle of a module that never existed.
     """
     if name in NETWORKS:
         return _named(name, None)
@@ -225,10 +226,10 @@ def _named(network: str, signature: Signature | None) -> Named:
 
 
 def parse_handle(text: str) -> tuple[str, Signature] | None:
-    """Return the network's name and the default signature of a TF-Hub or Kaggle handle or URL; None if it is neither.
+    """Return the name of the network and the default signature for a TF-Hub or Kaggle handle or URL; None otherwise.
 
-    All versions resolve alike: inference as in version 1, training as mended in versions 2 and 3.
-    Raises `UnknownNameError` for a handle of a module that never existed.
+    All versions give the same result: inference as in version 1, training as corrected in versions 2 and 3. Raises
+    `UnknownNameError` for a handle of a module that never existed.
     """
     if match := _KAGGLE.fullmatch(text):
         return _parse_kaggle(text, match["model"], match["variation"])
@@ -242,12 +243,12 @@ def parse_handle(text: str) -> tuple[str, Signature] | None:
     versions = HUB_VERSIONS[name]
     if int(match["version"] or 1) not in versions:
         known = f"{', '.join(map(str, versions[:-1]))} and {versions[-1]}"
-        raise UnknownNameError(f"{text!r} has version {match['version']}; {name} had the versions {known}")
+        raise UnknownNameError(f"{redact(text)!r} has version {match['version']}; {name} had the versions {known}")
     return name, _SIGNATURES[kind]
 
 
 def _parse_kaggle(text: str, model: str, variation: str) -> tuple[str, Signature]:
-    """Find family, size and kind in, for example, `nasnet` and `mobile-classification`."""
+    """Find family, size and kind in names such as `nasnet` and `mobile-classification`."""
     words = f"{model}-{variation}".lower().replace("_", "-")
     family = "pnasnet" if words.startswith("pnasnet") else "nasnet"
     size = next((size for size in ("large", "mobile") if size in words.split("-")), None)
@@ -255,7 +256,7 @@ def _parse_kaggle(text: str, model: str, variation: str) -> tuple[str, Signature
     if not kind or f"{family}_{size}" not in HUB_VERSIONS:
         known = ", ".join(HUB_VERSIONS)
         raise UnknownNameError(
-            f"{text!r} names none of {known} with feature-vector or classification: give one of these names, or "
-            "download the model and give its .tar.gz"
+            f"{redact(text)!r} names no feature-vector or classification module of {known}: pass one of these names, "
+            "or download the model and pass its .tar.gz"
         )
     return f"{family}_{size}", _SIGNATURES[kind]

@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from .._version import __version__
+from ..support.urls import redact_text
 from .classify import classify
 from .convert import convert
 from .duplicates import duplicates
@@ -24,7 +25,7 @@ from .train import train
 _EPILOG = """\b
 Exit codes:
   0    done
-  1    failed; one line on standard error says why
+  1    failed; one line on standard error says why and what to do
   2    wrong usage
   3    done, but some images failed; they are named or counted
   130  interrupted (Ctrl-C); 143 terminated
@@ -38,16 +39,18 @@ class Commands(click.Group):
         """Run the command; turn its errors into `Failure`."""
         try:
             return super().invoke(ctx)
-        except (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError):
+        except click.ClickException as error:
+            error.message = redact_text(error.message)  # type: ignore[misc] # click declares it final
+            raise
+        except (click.exceptions.Exit, click.Abort, BrokenPipeError):
             raise  # click's own; a reader that closed the pipe has seen enough
         except (Exception, KeyboardInterrupt) as error:
             if os.environ.get("PNASNET_TRACEBACK"):
                 raise
-            failure: Failure = to_failure(error)
-            raise failure from error
+            raise to_failure(error) from error
 
     def main(self, *args: Any, **settings: Any) -> Any:
-        """Run as a program; results that cannot be written, `--help` included, are an error like any other."""
+        """Run as a program. Output that cannot be written, `--help` included, is an error like any other."""
         open_closed_streams()
         try:
             with writing_results():
@@ -64,11 +67,11 @@ class Commands(click.Group):
 )
 @click.version_option(__version__, package_name="pnasnet", message="pnasnet %(version)s")
 def main() -> None:
-    """Compute feature vectors and classes of photos with PNASNet-5 and NASNet-A.
+    """Compute feature vectors and classes of images with PNASNet-5 and NASNet-A.
 
     \b
-      pnasnet embed photos/ --model pnasnet_tiny -o features.parquet
-      pnasnet classify photo.jpg --model pnasnet_tiny
+      pnasnet embed photos/ -o features.parquet
+      pnasnet classify photo.jpg
       pnasnet similar photo.jpg features.parquet
       pnasnet models
 

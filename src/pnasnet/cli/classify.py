@@ -8,7 +8,7 @@ import click
 from ..support.text import clean
 from .errors import EXIT_IMAGES_FAILED
 from .logs import show_logs
-from .options import extract_options, model_options
+from .options import QUIET, extract_options, flag, model_options
 from .sections import command
 
 if TYPE_CHECKING:
@@ -16,24 +16,24 @@ if TYPE_CHECKING:
     from ..module.choice import ModelChoice
 
 
-@command(short_help="Print the likeliest classes of photos.")
+@command(short_help="Print the likeliest classes of images.")
 @click.argument("sources", nargs=-1, required=True)
 @model_options
 @extract_options
 @click.option("--top", type=click.IntRange(1), default=5, show_default=True, metavar="N", help="Number of classes.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object per line and photo.")
-@click.option("-q", "--quiet", is_flag=True, help="Print no notes.")
+@flag("--json", "as_json", help="Print one JSON object per line and image.")
+@QUIET
 def classify(
     sources: tuple[str, ...], model: "ModelChoice", options: "ExtractOptions", top: int, as_json: bool, quiet: bool
 ) -> None:
-    """Print the likeliest classes of photos, with their probabilities.
+    """Print the likeliest classes of images, with their probabilities.
 
-    SOURCES are the same as for `pnasnet embed`: files, folders, patterns, tars, zip and Parquet files, on disk or at a
-    URL, and Hugging Face datasets.
+    SOURCES are the same as for `pnasnet embed`: files, folders, patterns, tar, zip and Parquet files, on disk or behind
+    a URL, and Hugging Face datasets. Images that cannot be read are named, and the exit code is then 3.
 
     \b
       pnasnet classify photo.jpg
-      pnasnet classify photos/ https://host/photo.jpg --model pnasnet_tiny --top 3
+      pnasnet classify photos/ https://host/photo.jpg --model pnasnet_large --top 3
       pnasnet classify photos/ --json | jq -r '[.path, .classes[0].name] | @tsv'
     """
     from ..extract import classify as classify_pictures
@@ -48,7 +48,7 @@ def classify(
         failed += result.error is not None
         (_print_json if as_json else _print)(result)
     if failed:
-        click.echo(f"{failed:,} of {count:,} photos failed", err=True)
+        click.echo(f"{failed:,} of {count:,} images failed", err=True)
         raise SystemExit(EXIT_IMAGES_FAILED)
 
 

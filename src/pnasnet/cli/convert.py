@@ -5,21 +5,21 @@ from pathlib import Path
 import click
 
 from ..support.files import check_target
-from .options import MOVING_AVERAGES
+from .options import MOVING_AVERAGES, flag
 
 
 @click.command(short_help="Convert weights to this project's own format.")
 @click.argument("source")
 @click.argument("output", metavar="OUT.safetensors")
-@click.option("-m", "--model", metavar="NAME", help="The network, if the weights do not state it, or to make sure.")
-@click.option("--float16", is_flag=True, help="Round kernels to float16: half the size, features differ by about 1e-3.")
+@click.option("-m", "--model", metavar="NAME", help="Network that the weights must fit.  [default: their own]")
+@flag("--float16", help="Round kernels to float16: half the size, features differ by about 1e-3.")
 @MOVING_AVERAGES
 def convert(source: str, output: str, model: str | None, float16: bool, moving_averages: bool | None) -> None:
-    """Convert weights of any origin to this project's own safetensors.
+    """Convert weights of any origin to this project's own safetensors format.
 
     SOURCE is a TensorFlow checkpoint (its prefix or its folder), the folder or .tar.gz of a TF-Hub module, a
-    safetensors file or .pth of timm, Cadene or a torch network, or the name of a model or of a published set. Names,
-    shapes and checksums are checked. An existing OUT is replaced. Equal weights give equal files.
+    safetensors or .pth file of timm, Cadene or a torch network, or the name of a model or of a published set. Names,
+    shapes and checksums are checked. An existing OUT is replaced. Equal weights give byte-identical files.
 
     \b
       pnasnet convert pnasnet-5_large_2017_12_13/model.ckpt pnasnet_large.safetensors
@@ -31,8 +31,7 @@ def convert(source: str, output: str, model: str | None, float16: bool, moving_a
     if Path(output).suffix != ".safetensors":
         raise click.BadParameter(f"{output} does not end in .safetensors", param_hint="OUT")
     check_target(Path(output))
-    chosen = (model, source) if model else (source, None)
-    module = Module(*chosen, moving_averages=moving_averages)
+    module = Module(model or source, source if model else None, moving_averages=moving_averages)
     module.export(output, float16=float16)
     classes = f"{module.model.spec.num_classes} classes" if module.model.spec.num_classes else "no classifier"
     click.echo(f"{output}: {module.model.name}, {classes}, {len(module.model.variables):,} variables")

@@ -6,17 +6,19 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ..support.files import check_target
+from ..support.files import check_target, write_text
+from ..support.text import clean, counted
 from .logs import show_logs
+from .options import QUIET, flag
 from .progress import bars
 from .sections import command
-from .vectors import columns, opened_index, photos
+from .vectors import column_options, opened_index, page_options
 
 if TYPE_CHECKING:
     from ..pictures import Access
     from ..vectors import Entry, Group
 
-_THRESHOLD = 0.95  # vectors.THRESHOLD, which is not imported only for --help; a test compares them
+_THRESHOLD = 0.95  # equals vectors.THRESHOLD, whose import would slow down --help; a test compares them
 
 
 @command()
@@ -27,13 +29,12 @@ _THRESHOLD = 0.95  # vectors.THRESHOLD, which is not imported only for --help; a
     default=_THRESHOLD,
     show_default=True,
     metavar="X",
-    help="Smallest similarity, above 0 up to 1.",
+    help="Lowest similarity within a group, above 0 and at most 1.",
 )
-@columns
-@photos
-@click.option("--html", metavar="FILE", help="Also write a page with the photos. An existing FILE is replaced.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object per group and line.")
-@click.option("-q", "--quiet", is_flag=True, help="Print neither a progress bar nor notes.")
+@flag("--json", "as_json", help="Print one JSON object per line and group.")
+@QUIET
+@column_options
+@page_options
 def duplicates(
     features: str,
     threshold: float,
@@ -47,16 +48,15 @@ def duplicates(
     """Print groups of near duplicates, the largest first.
 
     FEATURES is a Parquet file or a folder of part-*.parquet, as written by `pnasnet embed`, or any table with a column
-    of vectors. The first photo of each group is the one to keep: the one with the most pixels or, among equals, the
-    first row. The cosine of its vector and that of each other photo of the group is at least the threshold. All pairs
-    are compared, with FEATURES.index if it exists (see `pnasnet similar --index`), else with a temporary index.
+    of vectors. The first image of each group is the one to keep: it has the most pixels or, among equals, the first
+    row. Its cosine similarity to every other image of the group is at least the threshold. All pairs are compared, with
+    FEATURES.index if it exists (see `pnasnet similar --index`), else with a temporary index.
 
     \b
       pnasnet duplicates features.parquet
       pnasnet duplicates features/ --threshold 0.9 --html duplicates.html
       pnasnet duplicates features/ --json | jq -r '.pictures[1:][].path'
     """
-    from ..support.files import write_text
     from ..vectors import RULE, check_threshold, duplicates_page, find_duplicates, open_features
 
     check_threshold(threshold)  # before an index is built
@@ -73,7 +73,7 @@ def duplicates(
     if not as_json:
         members = sum(len(entries) for _, entries in described)
         click.echo(
-            f"{len(groups):,} {'group' if len(groups) == 1 else 'groups'} with {members:,} of {count:,} pictures, "
+            f"{counted(len(groups), 'group')} with {members:,} of {count:,} images, "
             f"similarity {threshold:g} or more{f'; {RULE}' if groups else ''}"
         )
     if html:
@@ -83,8 +83,6 @@ def duplicates(
 
 
 def _print(number: int, group: "Group", entries: "list[Entry]") -> None:
-    from ..support.text import clean
-
     click.echo(f"group {number}")
     for place, (entry, similarity) in enumerate(zip(entries, group.similarities.tolist(), strict=True)):
         size = f"{entry.width}x{entry.height}" if entry.width else ""

@@ -1,7 +1,7 @@
 """`pnasnet embed`."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,11 +10,11 @@ import click
 
 from ..support.cluster import LOCAL
 from ..support.text import counted
-from .errors import EXIT_IMAGES_FAILED, Stop, stop_on_signal
+from .errors import EXIT_IMAGES_FAILED
 from .logs import show_logs
-from .options import Command, bundle, extract_options, model_options
-from .progress import bars
-from .sections import Decorator, command, section
+from .options import QUIET, count, extract_options, flag, model_options
+from .progress import stoppable_bars
+from .sections import command, pass_as, section
 
 if TYPE_CHECKING:
     from ..extract import ColumnBuilder, ExtractOptions, Report, Sources
@@ -23,129 +23,84 @@ if TYPE_CHECKING:
     from ..extract.run import Fill
     from ..module.choice import ModelChoice
     from ..pictures import Unit
-    from ..support.progress import Progress
 
 
-@dataclass(frozen=True)
-class Named:
-    """The sources that the user named, and where a list of further ones is."""
+def _list_sources(
+    sources: tuple[str, ...] = (),
+    files_from: str | None = None,
+    null: bool = False,
+    image_column: str | None = None,
+    roots: tuple[str, ...] = (),
+    hosts: tuple[str, ...] = (),
+) -> "Sources":
+    """Return the sources; they are listed when the run needs them."""
+    from ..extract import Sources, check_sources, list_units, read_list
+    from ..pictures import Access, PassedOver
 
-    sources: tuple[str, ...] = ()
-    files_from: str | None = None
-    null: bool = False
-    image_column: str | None = None
-    roots: tuple[str, ...] = ()
-    hosts: tuple[str, ...] = ()
+    if not sources and files_from is None:
+        raise click.UsageError("name at least one source, or a list with --files-from")
+    if null and files_from is None:
+        raise click.UsageError("--null describes a list: name one with --files-from")
+    check_sources(sources)
+    passed_over = PassedOver()
+    listed = partial(list_units, image_column=image_column, access=Access(roots, hosts), passed_over=passed_over)
 
-    def check(self) -> None:
-        """Raise for what is known to be wrong before anything is listed."""
-        from ..extract import check_sources
+    def units() -> "Iterator[Unit]":
+        yield from listed(sources)
+        if files_from is not None:
+            yield from listed(read_list(files_from, null=null), listed=True)
 
-        if not self.sources and self.files_from is None:
-            raise click.UsageError("name at least one source, or a list with --files-from")
-        if self.null and self.files_from is None:
-            raise click.UsageError("--null describes a list: name one with --files-from")
-        check_sources(self.sources)
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """What identifies the sources of a run."""
-        lists = [] if self.files_from is None else [self.files_from]
-        columns = [] if self.image_column is None else [self.image_column]
-        named = {"files-from": lists, "image-column": columns, "root": self.roots, "allow-url-host": self.hosts}
-        return (*self.sources, *(f"--{option}={value}" for option, values in named.items() for value in values))
-
-    def listed(self) -> "Sources":
-        """Return what lists all of them."""
-        from ..extract import Sources, list_units, read_list
-        from ..pictures import Access, PassedOver
-
-        passed_over = PassedOver()
-        tables = partial(
-            list_units, image_column=self.image_column, access=Access(self.roots, self.hosts), passed_over=passed_over
-        )
-
-        def units() -> "Iterator[Unit]":
-            yield from tables(self.sources)
-            if self.files_from is not None:
-                yield from tables(read_list(self.files_from, null=self.null), listed=True)
-
-        return Sources(units, self.names, passed_over)
+    lists, columns = ([] if value is None else [value] for value in (files_from, image_column))
+    named = {"files-from": lists, "image-column": columns, "root": roots, "allow-url-host": hosts}
+    options = (f"--{option}={value}" for option, values in named.items() for value in values)
+    return Sources(units, (*sources, *options), passed_over)
 
 
-@dataclass(frozen=True)
-class Target:
-    """Where the rows go, and what to do with existing ones."""
-
-    output: str
-    resume: bool = False
-    overwrite: bool = False
-    add: bool = False
-    retry_errors: bool = False
-
-    def mode(self) -> "Mode | None":
-        """Return the chosen mode, which is at most one."""
-        modes: dict[Mode, bool] = {
-            "resume": self.resume,
-            "overwrite": self.overwrite,
-            "add": self.add,
-            "retry-errors": self.retry_errors,
-        }
-        chosen = [name for name, given in modes.items() if given]
-        if len(chosen) > 1:
-            raise click.UsageError(f"{' and '.join(f'--{name}' for name in chosen)} exclude one another")
-        return chosen[0] if chosen else None
+def _choose_mode(
+    resume: bool = False, overwrite: bool = False, add: bool = False, retry_errors: bool = False
+) -> "Mode | None":
+    modes: dict[Mode, bool] = {"resume": resume, "overwrite": overwrite, "add": add, "retry-errors": retry_errors}
+    chosen = [mode for mode, given in modes.items() if given]
+    if len(chosen) > 1:
+        raise click.UsageError(f"{' and '.join(f'--{mode}' for mode in chosen)} exclude one another")
+    return chosen[0] if chosen else None
 
 
-@dataclass(frozen=True)
-class Workers:
-    """How a Ray cluster is used, if one is."""
+def _choose_cluster(
+    ray: bool = False,
+    address: str | None = None,
+    workers: int | None = None,
+    cpus: int | None = None,
+    gpus: float | None = None,
+) -> "RayOptions | None":
+    numbers = {"workers": workers, "cpus": cpus, "gpus": gpus}
+    given = {name: value for name, value in numbers.items() if value is not None}
+    if ray or address is not None:
+        from ..extract.on_ray import RayOptions
 
-    ray: bool = False
-    address: str | None = None
-    workers: int | None = None
-    cpus: int | None = None
-    gpus: float | None = None
-
-    def options(self) -> "RayOptions | None":
-        """Return the options of the cluster, or None for this machine alone."""
-        numbers = {"workers": self.workers, "cpus": self.cpus, "gpus": self.gpus}
-        given = {name: value for name, value in numbers.items() if value is not None}
-        if self.ray or self.address is not None:
-            from ..extract.on_ray import RayOptions
-
-            return RayOptions(self.address or LOCAL, **given)  # type: ignore[arg-type] # each has its own type
-        if given:
-            names = " and ".join(f"--{name}" for name in given)
-            raise click.UsageError(f"{names} describe workers on a cluster: add --ray or --address")
-        return None
+        return RayOptions(address or LOCAL, **given)  # type: ignore[arg-type] # each has its own type
+    if given:
+        names = " and ".join(f"--{name}" for name in given)
+        raise click.UsageError(f"{names} describe workers on a cluster: add --ray or --address")
+    return None
 
 
-def _as(name: str, kind: type, *options: Decorator) -> Decorator:
-    """Declare options whose values the command receives as one value."""
-
-    def declare(function: Command) -> Command:
-        return bundle(function, name, lambda: kind, options)
-
-    return declare
-
-
-@command(short_help="Write the feature vectors of photos to Parquet.")
+@command(short_help="Write the feature vectors of images to Parquet.")
 @section(
     "Sources",
-    _as(
-        "named",
-        Named,
+    pass_as(
+        "sources",
+        _list_sources,
         click.argument("sources", nargs=-1),
         click.option(
             "--files-from",
             metavar="FILE",
-            help="Read further sources from FILE, one on each line; - is standard input. A listed path that does not "
+            help="Also read sources from FILE, one on each line; - is standard input. A listed path that does not "
             "exist becomes a row with an error.",
         ),
-        click.option("-0", "--null", is_flag=True, help="Entries of the list end with a zero byte (find -print0)."),
+        flag("-0", "--null", help="Entries of the list end with a zero byte (find -print0)."),
         click.option(
-            "--image-column", metavar="NAME", help="Column of photos in Parquet files.  [default: image or img]"
+            "--image-column", metavar="NAME", help="Column of images in Parquet files.  [default: image or img]"
         ),
         click.option(
             "--root",
@@ -159,41 +114,39 @@ def _as(name: str, kind: type, *options: Decorator) -> Decorator:
             "hosts",
             multiple=True,
             metavar="HOST",
-            help="Open URLs in Parquet files that lead to HOST, or to the bucket HOST. May be repeated.",
+            help="Open URLs in Parquet files only at HOST, or in the bucket HOST. May be repeated.  [default: none]",
         ),
     ),
 )
 @section(
     "Output",
-    _as(
-        "target",
-        Target,
-        click.option(
-            "-o", "--output", required=True, metavar="PATH", help="A folder, or a file whose name ends in .parquet."
-        ),
-        click.option("--resume", is_flag=True, help="Fail unless there is a run to resume."),
-        click.option(
+    click.option(
+        "-o", "--output", required=True, metavar="PATH", help="A folder, or a file whose name ends in .parquet."
+    ),
+    pass_as(
+        "mode",
+        _choose_mode,
+        flag("--resume", help="Fail unless there is a run to resume."),
+        flag(
             "--overwrite",
-            is_flag=True,
-            help="Start over, and replace the existing output at the end. If this is interrupted, repeat the command "
-            "to resume it.",
+            help="Start over, and replace the existing output at the end. If this run is interrupted, repeat the "
+            "command to resume it.",
         ),
-        click.option(
+        flag(
             "--add",
-            is_flag=True,
-            help="List the sources again and append rows of new files and shards to a folder. Known ones are not read "
+            help="List the sources again, and append rows of new files and shards to a folder. Known ones are not read "
             "again, even if they have changed.",
         ),
-        click.option("--retry-errors", is_flag=True, help="Compute the failed rows of a folder again."),
+        flag("--retry-errors", help="Compute the failed rows of a folder again."),
     ),
     click.option(
         "--give-up",
         type=click.IntRange(0),
         metavar="N",
-        help="Stop after N unreachable photos or shards in sequence. With 0, record them as failed instead of trying "
+        help="Stop after N unreachable images or shards in sequence. With 0, record them as failed instead of trying "
         "them again in the next run.  [default: 32]",
     ),
-    click.option("-q", "--quiet", is_flag=True, help="Print neither a progress bar nor notes."),
+    QUIET,
 )
 @section(
     "Vectors",
@@ -206,10 +159,10 @@ def _as(name: str, kind: type, *options: Decorator) -> Decorator:
         metavar="NAME",
         help="Output of the network: global_pool, Logits, Predictions, Cell_7, ... May be repeated.",
     ),
-    click.option("--whole-maps", is_flag=True, help="Write feature maps whole instead of averaging over positions."),
+    flag("--whole-maps", help="Write feature maps whole instead of averaging over positions."),
     click.option("--vectors", metavar="NAME", help="Number format: float32, float16 or bfloat16.  [default: float32]"),
-    click.option("--normalize", is_flag=True, help="Scale vectors to length 1."),
-    click.option("--deduplicate", is_flag=True, help="Compute photos with equal bytes only once."),
+    flag("--normalize", help="Scale vectors to length 1."),
+    flag("--deduplicate", help="Compute images with equal bytes only once."),
 )
 @section(
     "Model",
@@ -218,42 +171,43 @@ def _as(name: str, kind: type, *options: Decorator) -> Decorator:
         "--with", "others", multiple=True, metavar="MODEL", help="Another model in the same pass. May be repeated."
     ),
 )
-@section("Photos", extract_options)
+@extract_options
 @section(
     "Ray cluster",
-    _as(
+    pass_as(
         "cluster",
-        Workers,
-        click.option("--ray", is_flag=True, help="Extract on a Ray cluster; without --address, one on this machine."),
+        _choose_cluster,
+        flag("--ray", help="Use a Ray cluster; without --address, a new one on this machine."),
         click.option(
             "--address",
             metavar="ADDRESS",
             help="Address of a Ray cluster: auto, HOST:PORT or ray://HOST:PORT. All machines must reach the sources "
             "and the output.",
         ),
-        click.option("--workers", type=click.IntRange(1), metavar="N", help="Number of workers.  [default: what fits]"),
-        click.option("--cpus", type=click.IntRange(1), metavar="N", help="Processors of each worker.  [default: 1]"),
+        count("--workers", help="Number of workers.  [default: what fits]"),
+        count("--cpus", help="Processors of each worker.  [default: 1]"),
         click.option("--gpus", type=click.FloatRange(0), metavar="N", help="GPUs of each worker.  [default: 0]"),
     ),
 )
 def embed(
-    named: Named,
-    target: Target,
+    sources: "Sources",
+    output: str,
+    mode: "Mode | None",
     model: "ModelChoice",
     others: tuple[str, ...],
     endpoints: tuple[str, ...],
     options: "ExtractOptions",
-    cluster: Workers,
+    cluster: "RayOptions | None",
     quiet: bool,
 ) -> None:
-    """Write the feature vectors of photos to Parquet.
+    """Write the feature vectors of images to Parquet.
 
     SOURCES are files, folders with their subfolders, patterns such as 'photos/**/*.jpg', tar, zip and Parquet files,
-    all of them also behind a URL (https://, s3://, gs://), and Hugging Face datasets (hf:NAME). Each photo becomes a
+    all of them also behind a URL (https://, s3://, gs://), and Hugging Face datasets (hf:NAME). Each image becomes a
     row: path, embedding, width, height, status, error. Rows are in the order of the sources, and by name within a
-    folder. A photo that cannot be read becomes a row with an error, and the exit code is then 3.
+    folder. An image that cannot be read becomes a row with an error, and the exit code is then 3.
 
-    If a run is interrupted, killed, or fills the disk, repeat the command to resume it. Photos and shards that could
+    If a run is interrupted, killed, or fills the disk, repeat the command to resume it. Images and shards that could
     not be reached are tried again.
 
     \b
@@ -268,47 +222,35 @@ def embed(
     from ..extract import ColumnBuilder, extract_to
     from ..extract.output import check_output
 
-    mode = target.mode()
-    check_output(target.output, mode)
-    named.check()  # before a model is downloaded
+    check_output(output, mode)  # before a model is downloaded
     show_logs(quiet=quiet)
     build = ColumnBuilder((model, *(replace(model, model=name, weights=None) for name in others)), endpoints, options)
-    fill = _fill(cluster.options(), build, options, target)
-    with stop_on_signal() as stop, bars(quiet, "image") as shown:
-        report = extract_to(
-            target.output, named.listed(), build(), options, mode=mode, fill=fill, progress=_stopping(shown, stop)
-        )
-    _print(report, target)
+    fill = _fill(cluster, build, options, retry_errors=mode == "retry-errors")
+    with stoppable_bars(quiet, "image") as progress:
+        report = extract_to(output, sources, build(), options, mode=mode, fill=fill, progress=progress)
+    _print(report, output, adding=mode == "add")
     if report.failed:
         raise SystemExit(EXIT_IMAGES_FAILED)
 
 
-def _fill(ray: "RayOptions | None", build: "ColumnBuilder", options: "ExtractOptions", target: Target) -> "Fill":
+def _fill(
+    cluster: "RayOptions | None", build: "ColumnBuilder", options: "ExtractOptions", *, retry_errors: bool
+) -> "Fill":
     """Return what computes the rows: this machine, or a cluster that answers."""
     from ..extract.run import fill_here
 
-    if ray is None:
+    if cluster is None:
         return fill_here
     if options.deduplicate:
-        raise click.UsageError("--deduplicate works on one machine only: leave it out, or the cluster")
+        raise click.UsageError("--deduplicate needs one machine: leave out --deduplicate or the cluster")
     from ..extract.on_ray import check_cluster, fill_on_ray
 
-    check_cluster(ray)
-    return partial(fill_on_ray, build=build.on_workers(ray.cpus), ray_options=ray, retry_errors=target.retry_errors)
+    check_cluster(cluster)
+    return partial(fill_on_ray, build=build.on_workers(cluster.cpus), ray_options=cluster, retry_errors=retry_errors)
 
 
-def _stopping(shown: "Progress", stop: Stop) -> "Progress":
-    """Return what shows progress, and ends the run between two batches if a signal has asked for it."""
-
-    def progress(stage: str, done: int, total: int | None) -> None:
-        shown(stage, done, total)
-        stop.check()
-
-    return progress
-
-
-def _print(report: "Report", target: Target) -> None:
-    output, new = target.output, report.failed - report.failed_before
+def _print(report: "Report", output: str, *, adding: bool) -> None:
+    new = report.failed - report.failed_before
     notes = [f"failed: {line}" for line in report.errors]
     if new > len(report.errors):
         notes.append(f"failed: {new - len(report.errors):,} more; see the column error")
@@ -317,16 +259,16 @@ def _print(report: "Report", target: Target) -> None:
     if report.passed_over:
         notes.append(report.passed_over)
     if report.unturned:
-        notes.append(f"{counted(report.unturned, 'photo')} with an EXIF orientation that was not applied; see --exif")
+        notes.append(f"{counted(report.unturned, 'image')} with an EXIF orientation that was not applied; see --exif")
     if report.vanished:
-        notes.append(f"not listed any more: {counted(report.vanished, 'input')} of {output}; the rows are kept")
+        notes.append(f"no longer listed: {counted(report.vanished, 'input')} of {output}; the rows are kept")
     for note in notes:
         click.echo(note, err=True)
     is_file = Path(output).suffix.lower() == ".parquet"
     if not report.rows:
-        hint = "nothing new is listed" if target.add else "use --overwrite to start over"
-        if not is_file and not target.add:
-            hint = "use --add to look for new photos"
+        hint = "nothing new is listed" if adding else "use --overwrite to start over"
+        if not is_file and not adding:
+            hint = "use --add to look for new images"
         click.echo(f"{output}: already complete, with {counted(report.kept, 'row')}; {hint}")
         return
     click.echo(

@@ -1,6 +1,7 @@
 """How a command ends: one line for each error, and exit codes."""
 
 import os
+import re
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -10,7 +11,8 @@ from typing import IO, Any
 
 import click
 
-from ..errors import MissingExtraError, PnasnetError
+from ..errors import PnasnetError
+from ..support.urls import redact_text
 
 EXIT_FAILED = 1
 """The command failed."""
@@ -18,6 +20,8 @@ EXIT_IMAGES_FAILED = 3
 """The command is done, but some images failed. (2 is click's exit code for wrong usage.)"""
 EXIT_SIGNAL = 128
 """Plus the number of the signal that ended the command."""
+
+_ARGUMENT = re.compile(r"\b(moving_averages|overwrite|weights)=(True|False|[A-Z]+)\b")
 
 
 class Failure(click.ClickException):
@@ -35,65 +39,59 @@ class Failure(click.ClickException):
 
 def to_failure(error: BaseException) -> Failure:
     """Return what to print for an error that ended a command."""
+    exit_code = EXIT_FAILED
     match error:
         case PnasnetError():
-            failure = Failure(str(error))
+            message = for_command_line(str(error))
         case OSError(filename=name, strerror=reason) if reason:
-            failure = Failure(f"{os.fsdecode(name)}: {reason}" if isinstance(name, str | bytes) else reason)
+            message = f"{os.fsdecode(name)}: {reason}" if isinstance(name, str | bytes) else reason
         case MemoryError():
-            failure = Failure("not enough memory; use smaller batches or a smaller model")
+            message = "not enough memory; use smaller batches or a smaller model"
         case KeyboardInterrupt():
-            failure = Failure("interrupted", EXIT_SIGNAL + signal.SIGINT)
+            message, exit_code = "interrupted", EXIT_SIGNAL + signal.SIGINT
         case _:
-            failure = Failure(f"{type(error).__name__}: {error}")
+            message = f"{type(error).__name__}: {redact_text(str(error))}"
+    failure = Failure(message, exit_code)
     for note in getattr(error, "__notes__", ()):
         failure.add_note(note)
     return failure
 
 
-@contextmanager
-def needing(extra: str, purpose: str) -> Iterator[None]:
-    """Within the block, which imports packages of an extra, turn a missing one into `MissingExtraError`."""
-    try:
-        yield
-    except MissingExtraError:
-        raise
-    except ModuleNotFoundError as error:
-        raise MissingExtraError.of(error.name or "a package", extra, purpose) from error
+def for_command_line(message: str) -> str:
+    """Return a message of the library without credentials in URLs, and with options instead of Python's arguments.
 
-
-class Stop:
-    """Whether a signal asked the command to stop."""
-
-    signal: int | None = None
-
-    def check(self, then: str = "") -> None:
-        """Raise `Failure` if so; `then` says how to resume."""
-        if self.signal is not None:
-            raise Failure(f"interrupted; {then}" if then else "interrupted", EXIT_SIGNAL + self.signal)
-
-
-@contextmanager
-def stop_on_signal() -> Iterator[Stop]:
-    """Within the block, let the first SIGINT or SIGTERM only set `Stop.signal`; the second one acts as usual.
-
-    Work that must not be cut in two calls `check` where it can stop.
+    `overwrite=True` becomes `--overwrite`, `weights=FILE` becomes `--weights FILE`.
     """
-    stop = Stop()
 
-    def ask(number: int, restore: Callable[[], None]) -> None:
-        stop.signal = number
-        restore()
+    def option(argument: re.Match[str]) -> str:
+        name, value = argument[1].replace("_", "-"), argument[2]
+        return {"True": f"--{name}", "False": f"--no-{name}"}.get(value, f"--{name} {value}")
 
-    with _on_signal(ask):
-        yield stop
+    named = _ARGUMENT.sub(option, message)
+    return redact_text(re.sub(r"(--[\w-]+) \(\1\)", r"\1", named))  # some messages name both
+
+
+@contextmanager
+def stop_on_signal(then: str = "") -> Iterator[Callable[[], None]]:
+    """Within the block, let the first SIGINT or SIGTERM stop the work only where it calls the function yielded here.
+
+    That function raises `Failure`, with `then` in the message, once a signal has come.
+    """
+    received: list[int] = []
+
+    def check() -> None:
+        if received:
+            raise Failure(f"interrupted; {then}" if then else "interrupted", EXIT_SIGNAL + received[0])
+
+    with _on_signal(received.append):
+        yield check
 
 
 @contextmanager
 def end_on_signal() -> Iterator[None]:
     """Within the block, let SIGINT and SIGTERM raise `Failure` at once, so that files and processes are cleaned up."""
 
-    def end(number: int, restore: Callable[[], None]) -> None:
+    def end(number: int) -> None:
         raise Failure("interrupted", EXIT_SIGNAL + number)
 
     with _on_signal(end):
@@ -101,15 +99,16 @@ def end_on_signal() -> Iterator[None]:
 
 
 @contextmanager
-def _on_signal(act: Callable[[int, Callable[[], None]], None]) -> Iterator[None]:
-    """Within the block, call `act` with the signal's number and with what restores the earlier handlers."""
+def _on_signal(act: Callable[[int], None]) -> Iterator[None]:
+    """Within the block, let the first SIGINT or SIGTERM call `act` with its number; the second one acts as usual."""
 
     def restore() -> None:
         for number, handler in previous.items():
             signal.signal(number, handler)
 
     def handle(number: int, frame: FrameType | None) -> None:
-        act(number, restore)
+        restore()
+        act(number)
 
     previous = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
@@ -130,23 +129,21 @@ def open_closed_streams() -> None:
 
 @contextmanager
 def writing_results() -> Iterator[None]:
-    """Write out standard output at the end of the block; raise `Failure` if that fails, as on a full disk.
+    """Flush standard output at the end of the block; raise `Failure` if that fails, as on a full disk.
 
     Whatever cannot be written is dropped: otherwise Python tries again when it exits, and prints a traceback.
     """
-    ended: SystemExit | None = None
     try:
         try:
             yield
-        except SystemExit as end:  # click's way to return
-            ended = end
-        sys.stdout.flush()
+        finally:
+            sys.stdout.flush()
     except BrokenPipeError:
         raise  # a reader that closed the pipe has seen enough
     except OSError as error:
         with suppress(OSError):  # not a file in tests
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        if ended is None or not ended.code:  # else the command has said so
-            raise Failure(f"cannot write to standard output: {error.strerror}") from error
-    if ended is not None:
-        raise ended
+        ended = error.__context__
+        if isinstance(ended, SystemExit) and ended.code:
+            raise ended from None  # the command failed before, and has printed why
+        raise Failure(f"cannot write to standard output: {error.strerror}") from error

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 import click
 
 from ..errors import InputError, PnasnetError
-from ..support.files import check_target
+from ..support.files import check_target, write_text
 from ..support.text import clean
 from .errors import EXIT_IMAGES_FAILED
 from .logs import show_logs
-from .options import extract_options, model_argument
+from .options import QUIET, count, extract_options, flag, model_argument
 from .progress import bars
-from .sections import command
+from .sections import command, section
 
 if TYPE_CHECKING:
     from ..datasets import LabelledImages
@@ -27,13 +27,19 @@ if TYPE_CHECKING:
 @command()
 @model_argument
 @click.argument("data")
-@click.option("--split", metavar="NAME", help="Split of the data, such as validation, if it has several.")
+@section(
+    "Data",
+    click.option("--split", metavar="NAME", help="Split of DATA to use, such as validation, if it has several."),
+    count("--limit", help="Use only N images, spread evenly over DATA."),
+)
+@section(
+    "Output",
+    flag("--per-class", help="Also print recall and precision of each class."),
+    flag("--json", "as_json", help="Print the whole result as JSON instead of tables."),
+    click.option("-o", "--output", metavar="FILE.json", help="Also write the JSON to FILE.json, replacing it."),
+    QUIET,
+)
 @extract_options
-@click.option("--limit", type=click.IntRange(1), metavar="N", help="Use only N images, spread evenly over the data.")
-@click.option("--per-class", is_flag=True, help="Also print recall and precision of each class.")
-@click.option("--json", "as_json", is_flag=True, help="Print the whole result as JSON instead of tables.")
-@click.option("-o", "--output", metavar="FILE.json", help="Also write the JSON to this file, replacing it.")
-@click.option("-q", "--quiet", is_flag=True, help="Print no progress and no notes.")
 def evaluate(
     model: "ModelChoice",
     data: str,
@@ -47,10 +53,10 @@ def evaluate(
 ) -> None:
     """Print how often a classifier is right on labelled images.
 
-    MODEL is a name that `pnasnet models` lists, a TF-Hub handle or URL, or a file or folder with weights. DATA is a
-    folder with a subfolder of images for each class, Parquet, a Hugging Face dataset, WebDataset tars, or ILSVRC-2012
-    as published. Its classes must be the model's, by name, WordNet id or number; the result states which. Images that
-    cannot be read are left out of the figures, and the exit code is then 3.
+    MODEL is a name from `pnasnet models`, a TF-Hub handle or URL, or the path of a file or folder with weights. DATA is
+    a folder with a subfolder of images for each class, Parquet files, a Hugging Face dataset, WebDataset tars, or
+    ILSVRC-2012 as published. Its classes are matched to the model's by name, WordNet id or number; the result states
+    how. Images that cannot be read are left out of the figures, and the exit code is then 3.
 
     \b
       pnasnet evaluate pnasnet_tiny cifar10.parquet --per-class
@@ -58,15 +64,14 @@ def evaluate(
       pnasnet evaluate pnasnet_large ILSVRC2012_val/ --preset slim
     """
     from ..evaluation import evaluate as evaluate_module
-    from ..support.files import write_text
 
     if output:
         check_target(Path(output))
-    pictures = _open(data, split, limit, model.model)
+    images = _open(data, split, limit, model.model)
     show_logs(quiet=quiet)
     module = model.open()
     with bars(quiet, unit="image") as progress:
-        result = evaluate_module(module, pictures, options, progress=progress)
+        result = evaluate_module(module, images, options, progress=progress)
     text = json.dumps(result.to_dict(), indent=2, allow_nan=False)
     try:
         if output:
@@ -83,19 +88,19 @@ def _open(data: str, split: str | None, limit: int | None, model: str) -> "Label
     from ..datasets import open_dataset
 
     try:
-        pictures = open_dataset(data, split=split)
+        images = open_dataset(data, split=split)
     except InputError as error:
         if _are_swapped(model, data, split):
             swapped = shlex.join(["pnasnet", "evaluate", data, model])
             raise click.UsageError(f"the model comes before the data: {swapped}") from error
         raise
-    if limit is None or limit >= len(pictures):
-        return pictures
-    return pictures.take([index * len(pictures) // limit for index in range(limit)])
+    if limit is None or limit >= len(images):
+        return images
+    return images.take([index * len(images) // limit for index in range(limit)])
 
 
 def _are_swapped(model: str, data: str, split: str | None) -> bool:
-    """Whether a model was given in place of the data: a name, or a file or folder while MODEL is a dataset."""
+    """Return whether the data was given as MODEL and the model as DATA."""
     from ..architecture.zoo import find_named
     from ..datasets import open_dataset
 
@@ -111,13 +116,11 @@ def _print_failures(result: "Evaluation") -> None:
     for line in result.errors:
         click.echo(f"failed: {clean(line)}", err=True)
     total = result.images + result.failed
-    click.echo(
-        f"{result.failed:,} of {total:,} images failed; the figures are of the other {result.images:,}", err=True
-    )
+    click.echo(f"{result.failed:,} of {total:,} images failed; the figures cover the other {result.images:,}", err=True)
 
 
 def _lines(result: "Evaluation", per_class: bool) -> Iterator[str]:
-    """Yield the result for a person."""
+    """Yield the lines of the result."""
     published = result.published
     top1, top5 = (published.top1, published.top5) if published else (None, None)
     height, width = result.image_size

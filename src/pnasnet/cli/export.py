@@ -5,13 +5,13 @@ from typing import Any
 
 import click
 
-from .options import MOVING_AVERAGES
+from .options import MOVING_AVERAGES, WEIGHTS, count, flag
 
 
 @click.command(short_help="Export a network for other software and servers.")
 @click.argument("model")
 @click.argument("output", metavar="OUT")
-@click.option("-w", "--weights", metavar="SOURCE", help="Other weights for the model, as for `pnasnet embed`.")
+@WEIGHTS
 @click.option(
     "--format",
     "kind",
@@ -23,27 +23,28 @@ from .options import MOVING_AVERAGES
     "endpoints",
     multiple=True,
     metavar="NAME",
-    help="An output; may be repeated: Cell_5, global_pool, Logits, Predictions, ...  [default: global_pool]",
+    help="Output of the network: global_pool, Logits, Predictions, Cell_5, ... May be repeated.  "
+    "[default: global_pool]",
 )
-@click.option(
+@flag(
     "--preprocess",
-    is_flag=True,
-    help="Resize and scale pictures in the model: it accepts uint8 [batch, height, width, 3] of any size.",
+    help="Resize and scale images in the model: it accepts uint8 [batch, height, width, 3] of any size.",
 )
 @click.option("--name", metavar="NAME", help="Name of the model in a repository.  [default: the network's]")
-@click.option("--batch-size", type=click.IntRange(1), metavar="N", help="Images per call in Triton.  [default: 8]")
-@click.option("--overwrite", is_flag=True, help="Replace an existing model in OUT.")
+@count("--batch-size", help="Images per call of the network in Triton.  [default: 8]")
+@flag("--overwrite", help="Replace an existing model in OUT.")
 @MOVING_AVERAGES
 def export(
     model: str, output: str, weights: str | None, kind: str | None, moving_averages: bool | None, **options: Any
 ) -> None:
     """Export a network for other software and servers.
 
-    OUT ends in .onnx, or in .xml for OpenVINO's intermediate representation, which has its weights in a .bin beside it;
-    an existing file is replaced. For --format saved_model (TensorFlow, Keras) it is a new folder. For --format triton
-    and ovms (OpenVINO Model Server) it is a model repository, a folder of models. MODEL is a name from
-    `pnasnet models`, or a file or folder with weights. The network accepts images, float32 [batch, height, width, 3] in
-    [0, 1], in batches of any size; or, with --preprocess, decoded pictures.
+    OUT ends in .onnx, or in .xml for OpenVINO's intermediate representation, whose weights are written to a .bin file
+    beside it; an existing file is replaced. For --format saved_model (TensorFlow, Keras), OUT is a new folder. For
+    --format triton and ovms (OpenVINO Model Server), OUT is a model repository: a folder of models. MODEL is a name
+    from `pnasnet models`, a TF-Hub handle or URL, or the path of a file or folder with weights. The network accepts
+    images, float32 [batch, height, width, 3] in [0, 1], in batches of any size; with --preprocess, it accepts decoded
+    images.
 
     \b
       pnasnet export pnasnet_large features.onnx

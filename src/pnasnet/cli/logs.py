@@ -4,30 +4,32 @@ import logging
 
 import click
 
+from .errors import for_command_line
+
 _LOGGER = logging.getLogger("pnasnet")
 
 
 class _Echo(logging.Handler):
-    """Prints each distinct line once, however many models or endpoints log it."""
+    """Prints each line once, however often models or endpoints log it."""
 
     def __init__(self) -> None:
         super().__init__()
         self.printed = set[str]()
 
     def emit(self, record: logging.LogRecord) -> None:
-        line = self.format(record)
+        line = for_command_line(self.format(record))
         if line not in self.printed:
             self.printed.add(line)
             click.echo(line, err=True)
 
 
 def show_logs(*, quiet: bool) -> None:
-    """Print the library's notes; only its warnings if `quiet`."""
+    """Print the library's log from level INFO up, or only its warnings if `quiet`."""
     echo = next((handler for handler in _LOGGER.handlers if isinstance(handler, _Echo)), None)
     if echo is None:
         echo = _Echo()
         _LOGGER.addHandler(echo)
-        # A library that calls logging.warning() gives the root logger a handler, which would print our lines, too.
+        # Once a library calls logging.warning(), the root logger has a handler, which would print our lines again.
         _LOGGER.propagate = bool(logging.getLogger().handlers)
     echo.printed.clear()
     _LOGGER.setLevel(logging.WARNING if quiet else logging.INFO)

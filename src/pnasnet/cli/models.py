@@ -6,21 +6,25 @@ from typing import Any
 
 import click
 
+from ..support.text import clean
+from ..support.urls import redact
+from .options import flag
+
 _NETWORK = ("model", "cells", "filters", "input", "features", "parameters", "mult-adds")
 _WEIGHTS = ("weights", "model", "by", "classes", "top-1", "top-5", "is")
 
 
 @click.command(short_help="List models and their weights.")
 @click.argument("networks", nargs=-1, metavar="[MODEL]...")
-@click.option("--json", "as_json", is_flag=True, help="Print a JSON list.")
+@flag("--json", "as_json", help="Print a JSON list.")
 def models(networks: tuple[str, ...], as_json: bool) -> None:
-    """List the models that have weights, and their published sets of weights; or describe MODELs.
+    """List the models that have weights, and the published sets of weights; or describe MODELs.
 
-    Parameters and mult-adds (multiplications with their additions, for one image) include the classifier, and exclude
-    the auxiliary head, which only training uses. Weights are shipped with the package, cached on this machine, or
-    downloadable. --model accepts the names of both tables; a model uses its first set of weights by default.
+    --model accepts the names of both tables; a model uses its first set of weights by default. Weights are shipped with
+    the package, cached on this machine, or downloadable. Parameters and mult-adds (multiply-additions per image)
+    include the classifier but not the auxiliary head, which only training uses.
 
-    A MODEL is a name, a handle or URL of TF-Hub, a file or folder with weights, or the file of a network, such as a
+    A MODEL is a name, a TF-Hub handle or URL, the path of a file or folder with weights, or a network file, such as a
     search's best.json.
 
     \b
@@ -28,7 +32,6 @@ def models(networks: tuple[str, ...], as_json: bool) -> None:
       pnasnet models model/ runs/two_cores/best.json
     """
     from ..module.catalogue import describe, find_network, list_models
-    from ..support.text import clean
 
     described = [describe(find_network(name)) for name in networks or list_models()]
     if as_json:
@@ -37,7 +40,7 @@ def models(networks: tuple[str, ...], as_json: bool) -> None:
     rows = [_network_cells(network) for network in described]
     if networks:
         named = zip(networks, rows, strict=True)
-        _print_table(("given", *_NETWORK), [[clean(name), *row] for name, row in named])
+        _print_table(("given", *_NETWORK), [[clean(redact(name)), *row] for name, row in named])
         return
     _print_table(_NETWORK, rows)
     click.echo()
@@ -58,7 +61,7 @@ def _weights_cells(network: dict[str, Any], record: dict[str, Any]) -> list[str]
 
 
 def _short(count: int) -> str:
-    """Return a count as in the papers, with three digits and a unit."""
+    """Return a count with three digits and a unit, as in the papers: `86.1M`."""
     unit, scale = next(
         (unit, scale) for unit, scale in (("B", 1e9), ("M", 1e6), ("K", 1e3), ("", 1)) if count >= 0.9995 * scale
     )

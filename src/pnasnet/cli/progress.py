@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 @contextmanager
 def bars(quiet: bool, unit: str = "row") -> Iterator["Progress"]:
-    """Show a bar for each stage of the work in the block; yields the `Progress` to pass to it."""
+    """Show a bar for each stage of the work in the block; yields the `Progress` to pass on."""
     from tqdm import tqdm
 
     shown: dict[str, tqdm[None]] = {}
@@ -35,12 +35,12 @@ def bars(quiet: bool, unit: str = "row") -> Iterator["Progress"]:
 
 
 @contextmanager
-def stoppable_bars(quiet: bool, unit: str, then: str) -> Iterator["Progress"]:
-    """As `bars`, but the first SIGINT or SIGTERM stops the work at its next report; `then` says what to do next."""
-    with stop_on_signal() as stop, bars(quiet, unit) as show:
+def stoppable_bars(quiet: bool, unit: str, then: str = "") -> Iterator["Progress"]:
+    """As `bars`, but the first SIGINT or SIGTERM ends the work at its next report, with `then` in the error."""
+    with stop_on_signal(then) as check, bars(quiet, unit) as show:
 
         def progress(stage: str, done: int, total: int | None) -> None:
-            stop.check(then)
+            check()
             show(stage, done, total)
 
         yield progress

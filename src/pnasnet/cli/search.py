@@ -1,61 +1,75 @@
 """`pnasnet search` and its commands."""
 
 import time
-from functools import partial
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from .errors import needing, stop_on_signal
+from ..errors import MissingExtraError
+from .errors import stop_on_signal
 from .logs import show_logs
-from .options import Command, bundle
+from .options import QUIET, count, flag
 from .progress import bars
+from .sections import Sectioned, pass_as, section
 
 if TYPE_CHECKING:
-    from ..search.evaluator import Patience
     from ..search.journal import Child
     from ..search.run import Searched, Workers
 
-_needing_search = partial(needing, "search")
 
-_WORKERS = (
-    click.option("--workers", "count", type=click.IntRange(1), metavar="N",
-                 help="Children to train at a time.  [default: processors]"),
-    click.option("--address", metavar="ADDRESS",
-                 help="Address of a Ray cluster (`auto`, `HOST:PORT`); children are trained as Ray tasks."),
-    click.option("--gpus", type=click.FloatRange(0, 8), metavar="N",
-                 help="With --address: share of a GPU for each child.  [default: 0]"),
-    click.option("--timeout", type=float, metavar="SECONDS",
-                 help="Limit for each attempt to train a child.  [default: none]"),
-    click.option("--retries", type=click.IntRange(0), metavar="N",
-                 help="More attempts after a child's process died or exceeded --timeout.  [default: 2]"),
-)  # fmt: skip
+@contextmanager
+def _needing_search() -> Iterator[None]:
+    """Within the block, which imports the packages of the extra, turn a missing one into `MissingExtraError`."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise MissingExtraError.of(error.name or "a package", "search", "architecture search") from error
 
 
-def worker_options(command: Command) -> Command:
-    """Give a command the options of `Workers`, as its argument `workers`."""
-
-    def load_patience() -> "type[Patience]":
-        with _needing_search("searching"):
-            from ..search.evaluator import Patience
-
-        return Patience
-
-    def load_workers() -> "type[Workers]":
+def _choose_workers(
+    count: int | None = None,
+    address: str | None = None,
+    gpus: float = 0.0,
+    timeout: float | None = None,
+    retries: int = 2,
+) -> "Workers":
+    if gpus and address is None:
+        raise click.UsageError("--gpus needs --address")
+    with _needing_search():
+        from ..search.evaluator import Patience
         from ..search.run import Workers
 
-        return Workers
+    return Workers(count, address, gpus, Patience(timeout, retries))
 
-    # The inner bundle takes --timeout and --retries out of the arguments, the outer one makes them a part of Workers.
-    return bundle(bundle(command, "workers", load_workers, ()), "patience", load_patience, _WORKERS)
+
+_worker_options = section(
+    "Workers",
+    pass_as(
+        "workers",
+        _choose_workers,
+        count("--workers", "count", help="Children to train at a time.  [default: one per processor]"),
+        click.option("--address", metavar="ADDRESS",
+                     help="Address of a Ray cluster: auto, HOST:PORT or ray://HOST:PORT. Children are trained as Ray "
+                     "tasks."),
+        click.option("--gpus", type=click.FloatRange(0, 8), metavar="N",
+                     help="With --address: share of a GPU for each child.  [default: 0]"),
+        click.option("--timeout", type=float, metavar="SECONDS",
+                     help="Limit for each attempt to train a child.  [default: none]"),
+        click.option("--retries", type=click.IntRange(0), metavar="N",
+                     help="Further attempts after a child's process died or exceeded --timeout.  [default: 2]")
+    ),
+    click.option("--accelerator", default="auto", show_default=True, metavar="NAME", help="cpu, gpu or auto.")
+)  # fmt: skip
 
 
 @click.group(short_help="Find cells by architecture search.")
 def search() -> None:
     """Find cells by Progressive Neural Architecture Search, random search or evolution.
 
-    Each cell is trained for a short time in a small network, called its child, and the best cells become networks.
+    Each cell is trained for a short time in a small network, its child. The best cells become networks.
 
     \b
       pnasnet search describe
@@ -66,21 +80,20 @@ def search() -> None:
     """
 
 
-@search.command()
+@search.command(cls=Sectioned)
 @click.argument("config")
 @click.argument("data")
 @click.option("-o", "--output", required=True, type=click.Path(path_type=Path), metavar="DIR", help="Output folder.")
-@click.option("--split", metavar="NAME", help="Split of DATA to use, such as train.")
-@worker_options
-@click.option("--accelerator", default="auto", show_default=True, metavar="NAME", help="cpu, gpu or auto.")
+@click.option("--split", metavar="NAME", help="Split of DATA to use, such as train, if it has several.")
+@_worker_options
 @click.option(
     "--reuse",
     type=click.Path(path_type=Path),
     metavar="DIR",
-    help="Copy the children of another search first, whose [child] and DATA are the same.",
+    help="Copy the trained children of another search first. Its [child] settings and DATA must be the same.",
 )
-@click.option("--retry-failed", is_flag=True, help="Train children again that failed or exceeded --timeout.")
-@click.option("-q", "--quiet", is_flag=True, help="Do not report each child.")
+@flag("--retry-failed", help="Train the children again that failed or exceeded --timeout.")
+@QUIET
 def run(
     config: str,
     data: str,
@@ -94,31 +107,29 @@ def run(
 ) -> None:
     """Run the searches of a configuration.
 
-    CONFIG is the name of a configuration in the package or a .toml file. DATA are labelled images, as for `pnasnet
-    train`; validation images are set aside from them.
+    CONFIG is the name of a configuration in the package or a .toml file. DATA is a set of labelled images, as for
+    `pnasnet train`; some of them are set aside for validation.
 
-    DIR gets journal.sqlite, with a row for each trained cell; best.json, a network for `pnasnet train`, `pnasnet
-    models` and pnasnet.Module; best.svg, a drawing of its cell; and report.html. If the search is interrupted, repeat
-    the command to resume it; no cell is trained twice.
+    The search writes to DIR: journal.sqlite, with a row for each trained cell; best.json, a network for `pnasnet
+    train`, `pnasnet models` and pnasnet.Module; best.svg, a drawing of its cell; and report.html. If it is interrupted,
+    repeat the command to resume it; no cell is trained twice.
 
     \b
       pnasnet search run two_cores train.parquet -o runs/search --workers 2
       pnasnet search run mine.toml train.parquet -o runs/search --address auto
     """
-    if workers.gpus and workers.address is None:
-        raise click.UsageError("--gpus needs --address")
-    with _needing_search("searching"):
+    with _needing_search():
         from ..search.config_file import find_config
         from ..search.images import search_images
 
     show_logs(quiet=quiet)
     chosen = find_config(config)
     started = time.monotonic()
-    with stop_on_signal() as stop:
-        hint = f"repeat the command to resume; `pnasnet search report {output}` shows the results so far"
+    hint = f"repeat the command to resume; `pnasnet search report {output}` shows the results so far"
+    with stop_on_signal(hint) as check:
         searched, written = search_images(
             chosen, data, output, split=split, workers=workers, accelerator=accelerator,
-            reuse=reuse, retry_failed=retry_failed, check=partial(stop.check, hint),
+            reuse=reuse, retry_failed=retry_failed, check=check,
         )  # fmt: skip
     _print(searched, output, time.monotonic() - started)
     _print_networks(written)
@@ -129,12 +140,12 @@ def run(
 def report(folder: Path) -> None:
     """Write the report and the best networks of a search.
 
-    This works at any time, also while the search runs, and trains nothing.
+    Nothing is trained. The search may still be running.
 
     \b
       pnasnet search report runs/search
     """
-    with _needing_search("the report of a search"):
+    with _needing_search():
         from ..search.outputs import REPORT, write_outputs
 
     _print_networks(write_outputs(folder))
@@ -149,35 +160,37 @@ def report(folder: Path) -> None:
     type=click.IntRange(1),
     multiple=True,
     metavar="N",
-    help="Draw the mean accuracy of the N best cells; repeatable.  [default: 1 and 5]",
+    help="Draw the mean accuracy of the N best cells. May be repeated.  [default: 1 and 5]",
 )
-@click.option("--algorithm", "algorithms", multiple=True, metavar="NAME", help="Draw only this one; repeatable.")
+@click.option(
+    "--algorithm", "algorithms", multiple=True, metavar="NAME", help="Draw only this algorithm. May be repeated."
+)
 def compare(folders: tuple[Path, ...], output: Path, top: tuple[int, ...], algorithms: tuple[str, ...]) -> None:
-    """Draw the best accuracy against models trained, of one search or several.
+    """Draw the best accuracy against the number of trained models, of one search or several.
 
     \b
       pnasnet search compare runs/search -o curves.svg
       pnasnet search compare runs/a runs/b --algorithm progressive -o curves.svg
     """
-    with _needing_search("comparing searches"):
+    with _needing_search():
         from ..search.report import write_comparison
 
     write_comparison(output, folders, top, algorithms)
     click.echo(str(output))
 
 
-@search.command()
+@search.command(short_help="Describe a configuration, or list all.")
 @click.argument("config", required=False)
 def describe(config: str | None) -> None:
-    """Explain a configuration, or list those in the package.
+    """Describe a configuration, or list those in the package.
 
-    The explanation has the size of the space, the child network, and the searches with their budgets.
+    A description has the size of the search space, the child network, and the searches with their budgets.
 
     \b
       pnasnet search describe
       pnasnet search describe paper
     """
-    with _needing_search("searching"):
+    with _needing_search():
         from ..search.config_file import config_summaries, find_config
         from ..search.describe import describe as describe_config
 
@@ -189,19 +202,34 @@ def describe(config: str | None) -> None:
         click.echo("\n".join(describe_config(find_config(config))))
 
 
-@search.command("evaluate-predictors", short_help="Measure how well predictors rank cells.")
+@search.command("evaluate-predictors", cls=Sectioned, short_help="Measure how well predictors rank cells.")
 @click.argument("folder", type=click.Path(path_type=Path), metavar="DIR")
 @click.option(
     "--train", "data", metavar="DATA", help="Train the missing random cells on DATA, the images of the search."
 )
 @click.option("--split", metavar="NAME", help="With --train: split of DATA to use, such as train.")
-@worker_options
-@click.option("--accelerator", default="auto", show_default=True, metavar="NAME", help="cpu, gpu or auto.")
-@click.option("--cells", type=int, default=256, show_default=True, metavar="K", help="Cells to which each is fitted.")
-@click.option("--pool", type=int, default=10_000, show_default=True, metavar="R", help="Random cells of each size.")
-@click.option("--trials", type=int, default=20, show_default=True, metavar="T", help="Trials, each with other cells.")
-@click.option("--predictor", "predictors", multiple=True, metavar="NAME", help="Measure only this one; repeatable.")
-@click.option("-q", "--quiet", is_flag=True, help="Do not report each child, and show no progress bar.")
+@_worker_options
+@section(
+    "Protocol",
+    click.option(
+        "--cells",
+        type=int,
+        default=256,
+        show_default=True,
+        metavar="K",
+        help="Random cells to which a predictor is fitted.",
+    ),
+    click.option(
+        "--pool", type=int, default=10_000, show_default=True, metavar="R", help="Random cells of each size to rank."
+    ),
+    click.option(
+        "--trials", type=int, default=20, show_default=True, metavar="T", help="Number of trials, each of other cells."
+    ),
+    click.option(
+        "--predictor", "predictors", multiple=True, metavar="NAME", help="Measure only this predictor. May be repeated."
+    ),
+)
+@QUIET
 def evaluate_predictors(
     folder: Path,
     data: str | None,
@@ -217,13 +245,13 @@ def evaluate_predictors(
     """Measure how well predictors rank random cells, as in table 1 of Liu et al., 2018.
 
     Each trial fits a predictor to K random cells of one size, and lets it rank R random cells with one block more. DIR
-    is the folder of a search, whose trained cells are used; predictors.json in DIR gets the results. If the command is
-    interrupted, repeat it to resume.
+    is the folder of a search, whose trained cells are used. The results are written to DIR/predictors.json. If the
+    command is interrupted, repeat it to resume.
 
     \b
       pnasnet search evaluate-predictors runs/search --train train.parquet --pool 300 --workers 2
     """
-    with _needing_search("measuring predictors"):
+    with _needing_search():
         from ..search.images import training_on
         from ..search.predictors import NAMES
         from ..search.trials import Protocol
@@ -231,8 +259,8 @@ def evaluate_predictors(
 
     show_logs(quiet=quiet)
     protocol = Protocol(cells, pool, trials, predictors or NAMES)
-    with stop_on_signal() as stop, bars(quiet or data is not None, "fit") as progress:
-        check = partial(stop.check, "repeat the command to resume")
+    shown = bars(quiet or data is not None, "fit")
+    with stop_on_signal("repeat the command to resume") as check, shown as progress:
         training = None if data is None else training_on(folder, data, split, workers, accelerator, check)
         evaluated = evaluate(folder, protocol, training, progress)
     for line in evaluated.lines():

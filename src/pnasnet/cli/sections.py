@@ -1,36 +1,67 @@
-"""Options in titled sections of `--help`.
+"""Options in titled sections of `--help`, and options that reach a command as one value.
 
     @command(short_help="Compute feature vectors.")
     @click.argument("sources", nargs=-1)
     @section("Output", click.option("-o", "--output"), click.option("--overwrite", is_flag=True))
-    @section("Model", model_options)
-    def embed(...): ...
+    @section("Images", pass_as("options", "pnasnet.extract:ExtractOptions", click.option("--preset")))
+    def embed(sources, output, overwrite, options): ...
 
-Options outside every section are listed first, under "Options", with `--help`. Thirty lines of our own, because
+Options outside every section are listed first, under "Options", with `--help`. A few lines of our own, because
 click-option-group and cloup would each be a dependency of every installation.
 """
 
 from collections.abc import Callable
-from functools import partial
+from functools import partial, wraps
+from inspect import signature
+from pkgutil import resolve_name
 from typing import Any
 
 import click
 
-Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
+Command = Callable[..., Any]
+Decorator = Callable[[Command], Command]
 
 
 def section(title: str, *options: Decorator) -> Decorator:
     """Declare options under a title; each is a `click.option(...)` or a decorator that declares several."""
 
-    def declare(command: Callable[..., Any]) -> Callable[..., Any]:
+    def declare(command: Command) -> Command:
         before = len(getattr(command, "__click_params__", ()))
-        for option in reversed(options):
-            command = option(command)
+        command = _declared(options, command)
         for parameter in command.__click_params__[before:]:  # type: ignore[attr-defined] # click.option adds it
             parameter.section = title
         return command
 
     return declare
+
+
+def pass_as(name: str, make: str | Callable[..., Any], *options: Decorator) -> Decorator:
+    """Declare options whose values the command receives as one argument.
+
+    Args:
+        name: the argument of the command.
+        make: a class or function whose parameters have the names of the options, or its place, such as
+            `pnasnet.extract:ExtractOptions`, to import it only when the command runs. An omitted option without a
+            default is not passed, so that defaults are declared once, in the library.
+        options: as for `section`.
+    """
+
+    def declare(command: Command) -> Command:
+        @wraps(command)
+        def wrapped(**arguments: Any) -> None:
+            build = resolve_name(make) if isinstance(make, str) else make
+            values = {key: arguments.pop(key) for key in signature(build).parameters if key in arguments}
+            command(**{name: build(**{key: value for key, value in values.items() if value is not None})}, **arguments)
+
+        return _declared(options, wrapped)
+
+    return declare
+
+
+def _declared(options: tuple[Decorator, ...], command: Command) -> Command:
+    for option in reversed(options):
+        command = option(command)
+    return command
 
 
 class Sectioned(click.Command):

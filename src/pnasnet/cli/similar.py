@@ -6,16 +6,28 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ..support.files import check_target
+from ..support.files import check_target, write_text
+from ..support.text import clean
 from .errors import EXIT_IMAGES_FAILED
 from .logs import show_logs
+from .options import ENGINE, QUIET, THREADS, flag
 from .progress import bars
-from .sections import command
-from .vectors import columns, photos
+from .sections import command, pass_as, section
+from .vectors import column_options, page_options
 
 if TYPE_CHECKING:
+    from ..module.choice import ModelChoice
     from ..pictures import Access
     from ..vectors import Answer
+
+
+def _choose_model(
+    model: str = "", weights: str | None = None, engine: str = "auto", threads: int | None = None
+) -> "ModelChoice":
+    from ..engines import EngineOptions
+    from ..module.choice import ModelChoice
+
+    return ModelChoice(model, weights, EngineOptions(engine, threads=threads))
 
 
 @command()
@@ -29,75 +41,69 @@ if TYPE_CHECKING:
     default=10,
     show_default=True,
     metavar="N",
-    help="Number of photos per query.",
+    help="Number of images per query.",
 )
-@click.option("--index", "build", is_flag=True, help="Build FEATURES.index, or add new parts to it, before searching.")
-@click.option("--exact", is_flag=True, help="Read all of FEATURES, even if there is an index.")
-@columns
-@photos
-@click.option("-m", "--model", metavar="MODEL", help="Model of FEATURES.  [default: the recorded one]")
-@click.option("-w", "--weights", metavar="SOURCE", help="Weights of that model, if they have moved.")
-@click.option(
-    "--engine",
-    default="auto",
-    show_default=True,
-    metavar="NAME",
-    help="Library that runs the network: openvino, torch or auto.",
+@flag("--json", "as_json", help="Print one JSON object per line and query.")
+@QUIET
+@section(
+    "Index",
+    flag("--index", "build", help="Build FEATURES.index, or add new parts to it, before searching."),
+    flag("--exact", help="Read all of FEATURES, even if there is an index."),
 )
-@click.option(
-    "--threads", type=click.IntRange(1), metavar="N", help="Threads of the engine.  [default: one per processor]"
+@section(
+    "Model of the queries",
+    pass_as(
+        "model",
+        _choose_model,
+        click.option("-m", "--model", metavar="MODEL", help="Model of FEATURES.  [default: the recorded one]"),
+        click.option("-w", "--weights", metavar="SOURCE", help="Weights of that model, if they have moved."),
+        ENGINE,
+        THREADS,
+    ),
 )
-@click.option("--html", metavar="FILE", help="Also write a page with the photos. An existing FILE is replaced.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object per query and line.")
-@click.option("-q", "--quiet", is_flag=True, help="Print neither a progress bar nor notes.")
+@column_options
+@page_options
 def similar(
     queries: tuple[str, ...],
     features: str,
     k: int,
     build: bool,
     exact: bool,
+    model: "ModelChoice",
     column: str | None,
     names: str | None,
     access: "Access",
-    model: str | None,
-    weights: str | None,
-    engine: str,
-    threads: int | None,
     html: str | None,
     as_json: bool,
     quiet: bool,
 ) -> None:
-    """Print the photos most similar to others.
+    """Print the images most similar to others.
 
     FEATURES is a Parquet file or a folder of part-*.parquet, as written by `pnasnet embed`, or any table with a column
-    of vectors; what it does not state cannot be checked, and is reported. A QUERY is a path in FEATURES, which needs no
-    model, or any source of `pnasnet embed`: a photo, a folder, a shard, a URL. Its vectors are computed with the model
-    and settings of FEATURES. Similarity is the cosine of two vectors; equal photos have 1.
+    of vectors. A QUERY is a path in FEATURES, which needs no model, or any source of `pnasnet embed`: an image, a
+    folder, a shard, a URL. Its vectors are computed with the model and settings that FEATURES recorded; a note says
+    which of them are missing. Similarity is the cosine of two vectors; equal images have 1.
 
-    Without an index, all of FEATURES is read. With an index, built by --index, an answer takes a fraction of a second
-    and is reported if it is not proved to be exact. If a query cannot be read, it is named, and the exit code is 3.
+    Without an index, all of FEATURES is read. With one, built by --index, an answer takes a fraction of a second, and a
+    note says if it is not proved to be exact. Queries that cannot be read are named, and the exit code is then 3.
 
     \b
       pnasnet similar 'new/*.jpg' features.parquet -k 5 --html similar.html
       pnasnet similar --index features/
     """
-    from ..engines import EngineOptions
-    from ..module.choice import ModelChoice
-    from ..support.files import write_text
     from ..vectors import find_similar, model_of, open_features, similar_page
 
     _check(features, queries, build, html)
     show_logs(quiet=quiet)
     opened = open_features(features, column, names)
-    choice = model_of(opened, ModelChoice(model or "", weights, EngineOptions(engine, threads=threads)))
     with bars(quiet) as progress:
-        answers = find_similar(opened, queries, k, choice, build=build, exact=exact, progress=progress)
+        answers = find_similar(opened, queries, k, model_of(opened, model), build=build, exact=exact, progress=progress)
     for answer in answers:
         (_print_json if as_json else _print)(answer)
     if html:
         write_text(Path(html), similar_page(opened, answers, access))
-    if html and not quiet:
-        click.echo(f"{html}: written", err=True)
+        if not quiet:
+            click.echo(f"{html}: written", err=True)
     if any(answer.query.error for answer in answers):
         raise SystemExit(EXIT_IMAGES_FAILED)
 
@@ -108,14 +114,12 @@ def _check(features: str, queries: tuple[str, ...], build: bool, html: str | Non
     if order := wrong_order(features, queries):
         raise click.UsageError(order)
     if not queries and not build:
-        raise click.UsageError("name a photo and the features to search in, or build their index with --index")
+        raise click.UsageError("name an image and the features to search, or pass --index to build their index")
     if html:
         check_target(Path(html))
 
 
 def _print(answer: "Answer") -> None:
-    from ..support.text import clean
-
     if answer.query.error:
         click.echo(f"failed: {clean(answer.query.error)}", err=True)
         return

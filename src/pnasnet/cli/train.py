@@ -7,12 +7,11 @@ import click
 
 from .errors import EXIT_IMAGES_FAILED
 from .logs import show_logs
-from .options import training_options
+from .options import QUIET, count, machine_options
 from .progress import stoppable_bars
 from .sections import command, section
 
 if TYPE_CHECKING:
-    from ..datasets import LabelledImages
     from ..train.run import Trained
     from ..training.machine import Machine
     from ..training.recipe import Recipe
@@ -40,45 +39,58 @@ def _print_recipe(context: click.Context, parameter: click.Parameter, name: str 
     context.exit()
 
 
-_RECIPE = (
-    click.option("--epochs", type=click.IntRange(1), metavar="N", help="Train for N epochs, in the recipe's stages."),
-    click.option("--batch-size", type=click.IntRange(2), metavar="N", help="Images in a step, over all devices."),
-    click.option("--learning-rate", type=float, metavar="RATE", help="Highest learning rate of the schedule."),
-    click.option("--seed", type=click.IntRange(0), metavar="N", help="Seed of everything random."),
-    click.option("--cell", metavar="FILE", help="Use the cell of a network file, such as a search's best.json."),
-    click.option("--cells", type=click.IntRange(1), metavar="N", help="Number of cells, with --cell."),
-    click.option("--filters", type=click.IntRange(1), metavar="N", help="Filters of each operation, with --cell."),
-    click.option(
-        "-w", "--weights", metavar="SOURCE", help="Start from a file, a folder or a published set of weights."
-    ),
-)
-_LISTS = (
-    click.option(
-        "--list", is_eager=True, is_flag=True, expose_value=False, callback=_print_recipes, help="List all recipes."
-    ),
-    click.option(
-        "--show", metavar="RECIPE", is_eager=True, expose_value=False, callback=_print_recipe,
-        help="Print a recipe as a TOML file.",
-    ),
-)  # fmt: skip
-_DATA = (
-    click.option("--split", metavar="NAME", help="Split of TRAINING, such as train."),
-    click.option(
-        "--validation-split", metavar="NAME", help="Split of VALIDATION, or of TRAINING if VALIDATION is omitted."
-    ),
-)
-
-
 @command(short_help="Train a network by a recipe.")
 @click.argument("recipe")
 @click.argument("training")
 @click.argument("validation", required=False)
 @click.option("-o", "--output", required=True, type=click.Path(path_type=Path), metavar="DIR", help="Output folder.")
-@click.option("-q", "--quiet", is_flag=True, help="Show no progress, and log only warnings.")
-@section("Recipes", *_LISTS)
-@section("Data", *_DATA)
-@section("Changes to the recipe", *_RECIPE)
-@training_options
+@QUIET
+@section(
+    "Recipes",
+    click.option(
+        "--list", is_eager=True, is_flag=True, expose_value=False, callback=_print_recipes, help="List all recipes."
+    ),
+    click.option(
+        "--show",
+        metavar="RECIPE",
+        is_eager=True,
+        expose_value=False,
+        callback=_print_recipe,
+        help="Print a recipe as a TOML file.",
+    ),
+)
+@section(
+    "Data",
+    click.option("--split", metavar="NAME", help="Split of TRAINING to use, such as train, if it has several."),
+    click.option(
+        "--validation-split",
+        metavar="NAME",
+        help="Split of VALIDATION to use, or of TRAINING if VALIDATION is omitted.",
+    ),
+    count("--validate-every", help="Validate every N epochs and after the last.  [default: 1]"),
+)
+@section(
+    "Changes to the recipe",
+    count("--epochs", help="Train for N epochs, in the recipe's stages."),
+    click.option("--batch-size", type=click.IntRange(2), metavar="N", help="Images per step, over all devices."),
+    click.option("--learning-rate", type=float, metavar="RATE", help="Highest learning rate of the schedule."),
+    click.option("--seed", type=click.IntRange(0), metavar="N", help="Seed of all randomness."),
+    click.option("--cell", metavar="FILE", help="Use the cell of a network file, such as a search's best.json."),
+    count("--cells", help="Number of cells, with --cell."),
+    count("--filters", help="Filters of each operation, with --cell."),
+    click.option(
+        "-w", "--weights", metavar="SOURCE", help="Start from a file, a folder or a published set of weights."
+    ),
+)
+@section(
+    "Hardware",
+    machine_options,
+    click.option(
+        "--precision",
+        metavar="NAME",
+        help="Arithmetic: float32 or bfloat16; weights stay in float32.  [default: float32]",
+    ),
+)
 def train(
     recipe: str,
     training: str,
@@ -94,11 +106,11 @@ def train(
     """Train a network, from scratch or from given weights.
 
     RECIPE is a name that --list prints, a TOML file, or a Python file that defines RECIPE. TRAINING and VALIDATION are
-    folders with a folder of images for each class, Parquet files, Hugging Face data sets, WebDataset tars, or
-    ILSVRC-2012. They need as many classes as the recipe's network.
+    folders with a subfolder of images for each class, Parquet files, Hugging Face datasets, WebDataset tars, or
+    ILSVRC-2012 as published. They need as many classes as the recipe's network.
 
-    DIR gets model.safetensors, with averaged weights, when the training is finished. To resume an interrupted training
-    after its last whole epoch, repeat the command. Images that cannot be read are left out and listed in skipped.json;
+    A finished training writes DIR/model.safetensors, with averaged weights. If it is interrupted, repeat the command to
+    resume it after its last complete epoch. Images that cannot be read are skipped and listed in DIR/skipped.json, and
     the exit code is then 3.
 
     \b
@@ -109,23 +121,23 @@ def train(
       pnasnet train cifar10 train.parquet test.parquet -o runs/found --cell best.json --filters 36
       pnasnet train pnasnet_tiny train.parquet test.parquet -o runs/longer --weights runs/first
     """
+    from ..datasets import open_dataset
+    from ..train import run
     from ..training.fit import own_rank
 
     quiet = quiet or own_rank() > 0
     show_logs(quiet=quiet)
     chosen, name = _choose(recipe, **changes)
-    from ..train.run import begin_from, finished
-    from ..train.run import train as train_recipe
-
-    chosen, first = (chosen, None) if weights is None else begin_from(chosen, weights)
-    if path := finished(chosen, output):
+    chosen, first = (chosen, None) if weights is None else run.begin_from(chosen, weights)
+    if path := run.finished(chosen, output):
         click.echo(f"{path}: this training is finished; there is nothing to do")
         return
-    data, seen = _open(training, split), _open_validation(training, validation, validation_split)
-    with stoppable_bars(quiet, "batch", "repeat the command to resume after the last whole epoch") as progress:
-        trained = train_recipe(chosen, name, data, seen, output, machine, first=first, progress=progress)
+    data = open_dataset(training, split=split)
+    seen = open_dataset(validation or training, split=validation_split) if validation or validation_split else None
+    with stoppable_bars(quiet, "batch", "repeat the command to resume after the last complete epoch") as progress:
+        trained = run.train(chosen, name, data, seen, output, machine, first=first, progress=progress)
     if trained.fitted.rank > 0:
-        return  # Lightning would take another exit code for a failure, and kill the first process
+        return  # Lightning takes any other exit code for a failure, and kills the first process
     _print(trained)
     if trained.skipped:
         raise SystemExit(EXIT_IMAGES_FAILED)
@@ -141,22 +153,10 @@ def _choose(
     chosen, name = open_recipe(recipe).changed(**changes), Path(recipe).stem
     if cell is None:
         if cells or filters:
-            raise click.UsageError("--cells and --filters need --cell; without it, the recipe sets them.")
+            raise click.UsageError("--cells and --filters need --cell; without it, the recipe sets them")
         return chosen, name
     network = read_network(Path(cell))
     return chosen.with_cell(network.spec.cell, cells, filters), network.name
-
-
-def _open(source: str, split: str | None) -> "LabelledImages":
-    from ..datasets import open_dataset
-
-    return open_dataset(source, split=split)
-
-
-def _open_validation(training: str, validation: str | None, split: str | None) -> "LabelledImages | None":
-    if validation is None and split is None:
-        return None
-    return _open(validation or training, split)
 
 
 def _print(trained: "Trained") -> None:
@@ -164,7 +164,7 @@ def _print(trained: "Trained") -> None:
         click.echo(f"skipped: {reason}", err=True)
     if trained.skipped:
         click.echo(
-            f"{len(trained.skipped):,} of {trained.pictures:,} images cannot be read and were left out; "
+            f"{len(trained.skipped):,} of {trained.pictures:,} images cannot be read and were skipped; "
             f"{trained.path.parent / 'skipped.json'} lists them",
             err=True,
         )

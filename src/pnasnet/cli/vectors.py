@@ -1,54 +1,46 @@
 """What the commands on vectors share."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import wraps
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from .errors import end_on_signal
-from .sections import section
+from .sections import pass_as, section
 
 if TYPE_CHECKING:
     from ..support.progress import Progress
     from ..vectors import Features, VectorIndex
 
-columns = section(
+column_options = section(
     "Columns",
     click.option("--column", metavar="NAME", help="Column with the vectors, if FEATURES has several."),
     click.option(
-        "--path-column", "names", metavar="NAME", help="Column with the paths of the photos.  [default: path]"
+        "--path-column", "names", metavar="NAME", help="Column with the paths of the images.  [default: path]"
     ),
 )
-"""Options of every command that opens a table of vectors: `column` and `names`."""
+"""The columns of a table of vectors, as the arguments `column` and `names`."""
 
-_PHOTOS = section(
-    "Photos of a page",
-    click.option(
-        "--root", "roots", multiple=True, metavar="FOLDER",
-        help="Open photos below FOLDER only, wherever FEATURES recorded them; may be repeated. "
-        " [default: the folders that the run read, as its report says]",
-    ),
-    click.option(
-        "--allow-url-host", "hosts", multiple=True, metavar="HOST",
-        help="Open photos at URLs of HOST; may be repeated.  [default: none]",
-    ),
+page_options = section(
+    "Page",
+    click.option("--html", metavar="FILE", help="Write a page with the images to FILE, replacing it."),
+    pass_as(
+        "access",
+        "pnasnet.pictures:Access",
+        click.option(
+            "--root", "roots", multiple=True, metavar="DIR",
+            help="Open images only below DIR. May be repeated.  [default: the folders that FEATURES recorded]"
+        ),
+        click.option(
+            "--allow-url-host", "hosts", multiple=True, metavar="HOST",
+            help="Open images at URLs of HOST. May be repeated.  [default: none]"
+        )
+    )
 )  # fmt: skip
-
-
-def photos(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command the options that say which photos its pages may open, as its argument `access`."""
-
-    @wraps(command)
-    def bundled(roots: tuple[str, ...], hosts: tuple[str, ...], **arguments: Any) -> None:
-        from ..pictures import Access
-
-        command(access=Access(roots, hosts), **arguments)
-
-    return _PHOTOS(bundled)
+"""The page to write and the images that it may open, as the arguments `html` and `access`."""
 
 
 @contextmanager

@@ -11,9 +11,9 @@ class NetworkSizes:
     """A network, and the same network for square images of other sizes, built when first needed."""
 
     def __init__(self, network: Network, *, freeze_batch_norm: bool = False) -> None:
-        """Take the network whose parameters and moving averages all sizes share.
+        """All sizes share the parameters and moving averages of `network`.
 
-        `freeze_batch_norm` freezes batch normalization in the other networks, as it must be in `network`.
+        `freeze_batch_norm` freezes batch normalization in networks of other sizes; `network` must be frozen already.
         """
         self._network = network
         self._freeze = freeze_batch_norm

@@ -1,1 +1,1 @@
-"""Ground floor: files, paths, the limits of this machine, and Ray clusters. Knows nothing of networks or images."""
+"""Files, locks, HTTP, text, limits of this machine, Ray clusters: everything that knows neither networks nor images."""

@@ -1,4 +1,4 @@
-"""Connecting to a Ray cluster, or starting one on this machine that ends with the program."""
+"""Connect to a Ray cluster, or start one on this machine that ends with the program."""
 
 import importlib.util
 import logging
@@ -17,13 +17,13 @@ LOCAL = "local"
 _CLIENT = "ray://"
 _TRIES = 3
 _NOT_STARTED = ("Starting Ray client server failed", "Proxy failed to Connect to backend")
-"""Errors of a Ray client server whose process for this client has died, at once or a little later."""
+"""Errors of a Ray client server whose process for this client died, at once or soon after its start."""
 _TOO_SLOW = "timed out during startup"
-"""Error of a machine that is too busy to start a cluster."""
+"""Error on a machine that is too busy to start a cluster."""
 
 
 def is_client(address: str) -> bool:
-    """Return whether an address is that of a Ray client server."""
+    """Return whether this is the address of a Ray client server."""
     return address.startswith(_CLIENT)
 
 
@@ -32,8 +32,8 @@ def cluster(address: str, purpose: str) -> Iterator[Any]:
     """Connect to a cluster within the block; yields Ray's module.
 
     Args:
-        address: `local`, `auto` (the cluster that runs on this machine), `host:port` or `ray://host:port`.
-        purpose: what it is for, such as "searching", for the error if Ray is missing.
+        address: `local` (a new cluster), `auto` (the one that runs on this machine), `HOST:PORT` or `ray://HOST:PORT`.
+        purpose: the task, such as "searching", for the error if Ray is missing.
 
     Raises:
         MissingExtraError: Ray or its client is not installed.
@@ -55,10 +55,10 @@ def cluster(address: str, purpose: str) -> Iterator[Any]:
         except (ConnectionError, ValueError, RuntimeError) as error:
             reason = (str(error).strip() or type(error).__name__).splitlines()[-1]
             raise InputError(
-                f"no Ray cluster answers at {address!r} ({reason}): start one with `ray start`; for one that asks for "
-                "a token, set RAY_AUTH_MODE=token"
+                f"no Ray cluster answers at {address!r} ({reason}): start one with `ray start`, or set "
+                "RAY_AUTH_MODE=token if the cluster requires a token"
             ) from error
-        except Exception as error:  # Ray has no type for it
+        except Exception as error:  # Ray has no class for it
             if _TOO_SLOW not in str(error):
                 raise
             raise InputError(

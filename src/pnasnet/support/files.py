@@ -1,4 +1,4 @@
-"""Files written whole or not at all, and one line for each OSError."""
+"""Write files whole or not at all, and turn each OSError into one line."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""One HTTP client and one retry policy, for downloads of weights and for pictures."""
+"""One HTTP client and one retry policy, for weights and images."""
 
 import ipaddress
 import os
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from urllib3 import BaseHTTPResponse, PoolManager
 
 WAITS = (0.5, 1.0, 2.0)
-"""Seconds before each further attempt; a server may ask for more, up to `_LONGEST_WAIT`."""
+"""Seconds before each further attempt. A server may ask for more, up to `_LONGEST_WAIT`."""
 CONNECT_SECONDS = 10.0
 """Time limit for connecting."""
 SILENT_SECONDS = 30.0
@@ -37,21 +37,21 @@ T = TypeVar("T")
 
 
 class StatusError(OSError):
-    """An answer that is not a success."""
+    """The server answered with an error."""
 
     def __init__(self, status: int, phrase: str | None, wait: float = 0.0) -> None:
         super().__init__(f"the server answers {status} {phrase or ''}".strip())
         self.status, self.wait = status, wait
 
 
-class RefusedError(OSError):
-    """A host that the user did not allow."""
+class RefusedError(Exception):
+    """A host that the user did not allow. No OSError, which urllib3 would wrap, and callers would retry."""
 
 
 def reason(error: BaseException) -> str:
     """Return why a transfer failed, on one line and without credentials.
 
-    Of an error of urllib3 it is what the operating system said, without host, port and path.
+    For an error of urllib3 it is the message of the operating system, without host, port and path.
     """
     error = _cause(error)
     text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
@@ -60,7 +60,7 @@ def reason(error: BaseException) -> str:
 
 def _cause(error: BaseException) -> BaseException:
     while type(error).__module__.startswith("urllib3"):
-        inner = error.__cause__ or getattr(error, "reason", None)
+        inner = error.__cause__ or getattr(error, "reason", None) or (error.args and error.args[-1])
         if not isinstance(inner, BaseException):
             break
         error = inner
@@ -68,7 +68,7 @@ def _cause(error: BaseException) -> BaseException:
 
 
 def is_answer(error: BaseException) -> bool:
-    """Return whether an error is an answer that stays the same when asked again, as "not found" is."""
+    """Return whether an error is an answer that a repeated request would get again, such as "not found"."""
     status = getattr(error, "status", None)
     if isinstance(status, int) and status >= 400:
         return status not in _PASSING
@@ -76,11 +76,11 @@ def is_answer(error: BaseException) -> bool:
 
 
 def retrying(call: Callable[[], T], is_final: Callable[[Exception], bool] = is_answer) -> T:
-    """Return `call()`, called again after each of `WAITS` if it fails for a reason that may pass.
+    """Return `call()`. After an error that may pass, wait and try again, once for each of `WAITS`.
 
     Args:
         call: one attempt.
-        is_final: whether an error is not worth another attempt; those of `is_permanent` never are.
+        is_final: returns whether an error makes further attempts useless; those of `is_permanent` always do.
     """
     for wait in WAITS:
         try:
@@ -93,7 +93,7 @@ def retrying(call: Callable[[], T], is_final: Callable[[Exception], bool] = is_a
 
 
 def is_permanent(error: BaseException) -> bool:
-    """Return whether a connection fails for a reason that stays: an unknown host, or an untrusted certificate."""
+    """Return whether a connection fails for a lasting reason: an unknown host, or an untrusted certificate."""
     cause = _cause(error)
     if isinstance(cause, socket.gaierror):
         return cause.errno != socket.EAI_AGAIN
@@ -109,14 +109,13 @@ def get(
 
     Args:
         url: `http://` or `https://`.
-        headers: further ones.
-        allowed: hosts that may be asked, also by redirects, or None for any. If given, an address that is not public
-            must be among them itself. (A proxy from the environment resolves names itself, so that only names are
-            checked.)
+        headers: further request headers.
+        allowed: hosts to which requests and redirects may lead, or None for any. An address that is not public must be
+            listed itself. (A proxy from the environment resolves names itself, so only names are checked.)
 
     Raises:
-        StatusError: another answer. RefusedError: the host, or one it redirects to, is not allowed. Else, the errors of
-        urllib3.
+        StatusError: another answer. RefusedError: the host, or one it redirects to, is not allowed. Otherwise the
+        errors of urllib3.
     """
     credentials: tuple[str, str] | None = None
     for _ in range(_MAX_REDIRECTS + 1):
@@ -138,7 +137,7 @@ def get(
             return _checked(response)
         response.close()
         url = urljoin(url, target)
-    raise StatusError(response.status, f"more than {_MAX_REDIRECTS} times, each leading elsewhere")
+    raise StatusError(response.status, f"and redirects more than {_MAX_REDIRECTS} times")
 
 
 def _headers(headers: Mapping[str, str] | None, credentials: str | None) -> dict[str, str]:
@@ -166,7 +165,7 @@ def _client(url: str, allowed: Collection[str] | None) -> "PoolManager":
 
 @lru_cache
 def _pool(process: int, proxy: str | None, allowed: frozenset[str] | None) -> "PoolManager":
-    """Return the connections of a process."""
+    """Return the pool of connections of a process."""
     from urllib3 import PoolManager, ProxyManager, Timeout, make_headers
 
     options: dict[str, Any] = {"maxsize": 32, "timeout": Timeout(connect=CONNECT_SECONDS, read=SILENT_SECONDS)}
@@ -180,15 +179,17 @@ def _pool(process: int, proxy: str | None, allowed: frozenset[str] | None) -> "P
 
 
 def _guarded(allowed: frozenset[str]) -> dict[str, Any]:
-    """Return urllib3's classes with connections that close if they lead to an address that is not public."""
+    """Return urllib3's classes with connections that refuse addresses that are not public."""
     from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
 
     def guard(pool: Any) -> Any:
         class Connection(pool.ConnectionCls):  # type: ignore[misc]
             def _new_conn(self) -> socket.socket:
                 connected: socket.socket = super()._new_conn()
-                address = connected.getpeername()[0].partition("%")[0]
-                if not ipaddress.ip_address(address).is_global and address not in allowed:
+                text = connected.getpeername()[0].partition("%")[0]
+                peer = ipaddress.ip_address(text)
+                address = getattr(peer, "ipv4_mapped", None) or getattr(peer, "sixtofour", None) or peer
+                if not address.is_global and allowed.isdisjoint({text, str(peer), str(address)}):
                     connected.close()
                     raise RefusedError(f"the address {address} is not public: allow it as a host of its own")
                 return connected
@@ -199,13 +200,13 @@ def _guarded(allowed: frozenset[str]) -> dict[str, Any]:
 
 
 def blocks(response: "BaseHTTPResponse") -> Iterator[bytes]:
-    """Yield the body in pieces of at most `BLOCK` bytes, with `Content-Encoding` gzip or deflate undone.
+    """Yield the body in pieces of at most `BLOCK` bytes, decompressed if its `Content-Encoding` is gzip or deflate.
 
-    Raises OSError if the body ends too early or has another encoding; the errors of urllib3.
+    Raises OSError if the body ends too early or has another encoding, and the errors of urllib3.
     """
     encoding = response.headers.get("Content-Encoding", "identity").strip().lower() or "identity"
     if encoding not in ("identity", "gzip", "x-gzip", "deflate"):
-        raise OSError(f"the server sends it encoded as {clean(encoding)}")
+        raise OSError(f"the server sends it encoded as {clean(encoding)}, which is not supported")
     raw = iter(lambda: response.read(BLOCK), b"")
     yield from raw if encoding == "identity" else _decompressed(raw)
 
@@ -224,7 +225,7 @@ def _decompressed(raw: Iterator[bytes]) -> Iterator[bytes]:
                 yield unpacked
             data = unpacker.unused_data if unpacker.eof else unpacker.unconsumed_tail
     if not unpacker.eof:
-        raise OSError("it ends within its gzip encoding")
+        raise OSError("its gzip encoding is cut short")
 
 
 def read_all(response: "BaseHTTPResponse", most: int) -> bytes:
@@ -239,7 +240,7 @@ def read_all(response: "BaseHTTPResponse", most: int) -> bytes:
         response.close()
         raise
     if len(data) >= most:
-        response.close()  # the rest of the body would be taken for the next answer
+        response.close()  # otherwise the rest of the body would be read as the next answer
     else:
         response.release_conn()
     return bytes(data[:most])

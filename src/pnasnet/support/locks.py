@@ -1,4 +1,4 @@
-"""The lock of every resumable folder: one process writes at a time."""
+"""Lock a resumable folder, so that one process writes to it at a time."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -15,7 +15,7 @@ def cache_dir() -> Path:
 
 
 def utf8(path: str) -> str:
-    r"""Return a path as it stands in rows, with bytes that are not UTF-8 as `\xNN`."""
+    r"""Return a path as rows store it, with bytes that are not UTF-8 as `\xNN`."""
     return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 

@@ -1,4 +1,4 @@
-"""One way to report progress, from every long operation to whoever shows it."""
+"""The protocol by which long operations report their progress."""
 
 from collections.abc import Callable
 from typing import Protocol
@@ -7,12 +7,11 @@ from typing import Protocol
 class Progress(Protocol):
     """Receives the state of a long operation, in the thread that called the operation.
 
-    An exception raised here stops the operation; finished work is kept where the operation is resumable.
+    An exception raised here stops the operation. If the operation is resumable, finished work is kept.
     """
 
     def __call__(self, stage: str, done: int, total: int | None) -> object:
-        """Receive how many items of a stage are done, of how many; `total` is None if unknown."""
-        ...
+        """Receive the number of finished items of a stage, and their total, which is None if unknown."""
 
 
 def silent(stage: str, done: int, total: int | None) -> None:

@@ -1,4 +1,4 @@
-"""How much memory and how many processors this process may use, on this machine and in its container."""
+"""Memory and processors that this process may use, within the limits of its container."""
 
 import math
 import os
@@ -10,7 +10,7 @@ _OWN = Path("/proc/self/cgroup")
 
 
 def processors() -> int:
-    """Return how many processors this process may use: those it may run on, within the quotas of its control groups.
+    """Return the number of processors that this process may use, within the quotas of its control groups.
 
     A fraction counts as a whole processor, so that a quota can be used up.
     """
@@ -19,7 +19,7 @@ def processors() -> int:
 
 
 def processor_quota() -> int | None:
-    """Return how many processors the control groups allow, or None if they allow all that the process may run on.
+    """Return the number of processors that the control groups allow, or None if they set no lower limit.
 
     Libraries that choose their own number of threads do not know of quotas, and would be throttled.
     """
@@ -32,15 +32,15 @@ def _usable() -> int:
 
 
 def free_memory() -> int | None:
-    """Return how many bytes are free on this machine and in this container, or None if that is unknown.
+    """Return the number of bytes free on this machine and in this container, or None if it is unknown.
 
-    Without Linux, it is the whole memory of the machine.
+    On other systems than Linux, return the whole memory of the machine.
     """
     return min([*_free(), *cgroup_free()], default=None)
 
 
 def _free(path: Path = Path("/proc/meminfo")) -> Iterator[int]:
-    """Yield what Linux could give to a process without swapping, or else all memory of the machine."""
+    """Yield the bytes available without swapping on Linux, or else all memory of the machine."""
     try:
         lines = path.read_text().splitlines() if path.exists() else []
         told = [int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:")]

@@ -11,7 +11,7 @@ _NAME_WIDTH = 60
 """Characters shown of a long name."""
 
 NOTHING = "\N{EN DASH}"
-"""Printed for a share of no items."""
+"""Printed for a share of zero items."""
 
 # Control characters, line separators, halves of surrogate pairs (file names that are not UTF-8), and the characters
 # that reorder or hide text: bidirectional controls, zero-width characters, and the tag block.
@@ -21,7 +21,7 @@ _UNPRINTABLE = re.compile(
 
 
 def clean(text: str) -> str:
-    r"""Return `text` on one line, with escapes such as `\x1b` or `\u202e` for characters that are not printed."""
+    r"""Return `text` on one line, with escapes such as `\x1b` or `\u202e` for unprintable characters."""
     return _UNPRINTABLE.sub(lambda found: ascii(found[0])[1:-1], text)
 
 
@@ -31,7 +31,7 @@ def some_of(names: Sequence[str], shown: int = 3) -> str:
 
 
 def tail(name: str) -> str:
-    """Return the end of a long path, which tells more than its beginning."""
+    """Return the end of a long path, which is more specific than its beginning."""
     return name if len(name) <= _NAME_WIDTH else f"…{name[1 - _NAME_WIDTH :]}"
 
 

@@ -1,4 +1,4 @@
-"""URLs, and URLs without their credentials."""
+"""Recognise URLs, and remove credentials from them."""
 
 import re
 from urllib.parse import unquote, urlsplit
@@ -22,15 +22,15 @@ def is_url(source: str) -> bool:
 
 
 def is_http(url: str) -> bool:
-    """Return whether `url` is read by this client."""
+    """Return whether `url` is an HTTP or HTTPS URL."""
     return url.lower().startswith(("http://", "https://"))
 
 
 def redact(url: str) -> str:
-    """Return a URL without user info, signing parameters and fragment, to be shown or stored; a path as it is.
+    """Return a URL without user info, signing parameters and fragment, to show or store it. A path stays as it is.
 
-    The rest of the query stays, since it may choose the file (`?versionId=3`); over HTTP, a slash in it becomes `%2F`.
-    A rotated signature does not change the result.
+    The rest of the query stays, because it may select the file (`?versionId=3`). Over HTTP, a slash in it becomes
+    `%2F`. A rotated signature does not change the result.
     """
     if not is_url(url):
         return url

@@ -1,4 +1,4 @@
-"""`.tar.gz` archives of published models, unpacked without trusting their names or sizes."""
+"""Unpack the `.tar.gz` archives of published models without trusting their names or sizes."""
 
 import errno
 import gzip
@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 
 from ..errors import CorruptWeightsError, OutputError
 from ..support.files import writing
-from .files import map_file
+from .files import MappedFile
 from .sstable import MAX_BYTES as MAX_INDEX_BYTES
 
 MAX_BYTES = 4 * 2**30
@@ -35,7 +35,7 @@ _DAMAGE = (
 
 _HINT = "set TMPDIR to a folder with more space"
 _FAULTS_OF_NAMES = {errno.ENAMETOOLONG, errno.EEXIST, errno.ENOTDIR, errno.EISDIR}
-"""Errors that names in the archive cause; all others are the disk's."""
+"""Errors caused by names in the archive; all others are the disk's."""
 
 
 class _BoundedReader(io.RawIOBase):
@@ -50,12 +50,12 @@ class _BoundedReader(io.RawIOBase):
 
     def read(self, size: int = _CHUNK, /) -> bytes:
         if size > _CHUNK or self.tell() + size > MAX_BYTES + _CHUNK:
-            raise ValueError("it claims sizes beyond those of any weights")
+            raise ValueError("it claims more bytes than any weights have")
         return self._file.read(size)
 
     def seek(self, position: int, whence: int = io.SEEK_SET, /) -> int:
         if not self.tell() <= position <= MAX_BYTES:
-            raise ValueError("it claims sizes beyond those of any weights")
+            raise ValueError("it claims more bytes than any weights have")
         return self._file.seek(position)
 
     def tell(self) -> int:
@@ -68,11 +68,11 @@ def unpack(path: Path) -> Path:
     Only the files that readers of weights need are written.
 
     Raises:
-        CorruptWeightsError: it is damaged or too large, or contains a link, a device, or a name that leads out of the
-            folder.
-        OutputError: the temporary folder could not be written.
+        CorruptWeightsError: the archive is damaged or too large, or contains a link, a device, or a name that leads out
+            of the folder.
+        OutputError: the temporary folder cannot be written.
     """
-    map_file(path)  # raises if it cannot be read
+    MappedFile(path)  # raises if it cannot be read
     with writing(f"the unpacked {path.name}", _HINT):
         folder = Path(tempfile.mkdtemp(prefix="pnasnet-"))
     try:
@@ -82,7 +82,7 @@ def unpack(path: Path) -> Path:
         shutil.rmtree(folder, ignore_errors=True)
         cause = error.__cause__ if isinstance(error, OutputError) else error
         if isinstance(cause, _DAMAGE) or (isinstance(cause, OSError) and cause.errno in _FAULTS_OF_NAMES):
-            raise CorruptWeightsError(f"{path} is damaged: {cause}; get it again") from error
+            raise CorruptWeightsError(f"{path} is damaged: {cause}; download it again") from error
         raise
     return folder
 
@@ -106,7 +106,7 @@ def _extract(archive: tarfile.TarFile, member: tarfile.TarInfo, folder: Path) ->
     if name.is_absolute() or ".." in name.parts or "\\" in member.name:
         raise ValueError(f"{member.name!r} leads out of its folder")
     if not (member.isdir() or member.isreg()) or member.issparse():
-        raise ValueError(f"{member.name!r} is no plain file")
+        raise ValueError(f"{member.name!r} is not a regular file")
     source = archive.extractfile(member)
     most = next((size for pattern, size in _NEEDED.items() if re.fullmatch(pattern, name.name)), None)
     if source is None or most is None:

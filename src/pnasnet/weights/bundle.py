@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from ..errors import CorruptWeightsError, WeightsError, WeightsNotFoundError
 from ..support.crc import masked_crc32c
 from .arrays import Array, Shape
-from .files import MappedFile, map_file
+from .files import MappedFile
 from .sstable import read_table
 from .wire import Message, read_varint
 
@@ -52,7 +52,7 @@ class Bundle:
     def __init__(self, prefix: Path) -> None:
         self.origin = str(prefix)
         index = prefix.with_name(f"{prefix.name}.index")
-        table = read_table(map_file(index).data, str(index))
+        table = read_table(MappedFile(index).bytes.data, str(index))
         shards = _read_header(table.pop(_HEADER, b""), str(index))
         self._entries = {_name(key, str(index)): _read_entry(value, str(index)) for key, value in table.items()}
         names = {n: f"{prefix.name}.data-{n:05d}-of-{shards:05d}" for n in {e.shard for e in self._entries.values()}}
@@ -98,7 +98,7 @@ class Bundle:
         return self._shards[entry.shard].bytes[entry.offset : entry.offset + entry.size]
 
     def _damaged(self, name: str) -> CorruptWeightsError:
-        return CorruptWeightsError(f"{self.origin} is damaged: the checksum of {name} is wrong; get it again")
+        return CorruptWeightsError(f"{self.origin} is damaged: the checksum of {name} is wrong; download it again")
 
     def _check(self, name: str, entry: _Entry) -> None:
         available = len(self._shards[entry.shard].bytes)
@@ -167,7 +167,7 @@ def find_checkpoint(folder: Path) -> Path | None:
     state = folder / "checkpoint"
     if state.is_file():
         # Training may have run elsewhere under an absolute path: only the last part of the name counts.
-        text = map_file(state)[: 2**16].tobytes().decode(errors="replace")
+        text = MappedFile(state).bytes[: 2**16].tobytes().decode(errors="replace")
         latest = re.search(r'^model_checkpoint_path:\s*"(?:.*[/\\])?([^"/\\]+)"', text, re.MULTILINE)
         if latest and folder / latest[1] in prefixes:
             return folder / latest[1]

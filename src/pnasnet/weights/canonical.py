@@ -1,4 +1,4 @@
-"""From the names and layouts of others to the canonical form: TF-Slim's names, TensorFlow's layout.
+"""Convert other names and layouts to the canonical form: TF-Slim's names, TensorFlow's layout.
 
 Three kinds of names are told apart: TF-Slim's own; those of timm's and Cadene's networks; and those of this package's
 torch network, as in `module.network.state_dict()`. Wrappers such as DataParallel and torch.compile put a prefix before
@@ -29,14 +29,14 @@ _OWN_LEAVES = {
     "running_var": "moving_variance",
 }
 _NOT_VARIABLES = ("num_batches_tracked", "drop_path_progress")
-"""Buffers that only training uses: batch normalization's count of updates, and how far path dropout has come."""
+"""Buffers that only training uses: batch normalization's count of updates, and the progress of path dropout."""
 
 
 def to_canonical(arrays: LazyArrays, origin: str) -> tuple[LazyArrays, str]:
-    """Return the arrays in the canonical form, and whose names they had: `timm`, `network`, or nothing for TF-Slim's.
+    """Return the arrays in the canonical form, and the kind of their names: `timm`, `network`, or empty for TF-Slim's.
 
-    Names that have no counterpart stay as they are, so that the check against the network reports them.
-    Raises `WeightsError` if two tensors have the same name.
+    Unknown names stay as they are, so that the check against the network reports them. Raises `WeightsError` if two
+    tensors have the same name.
     """
     plain = _without_prefix(arrays)
     if _is_own(plain.shapes):
@@ -59,9 +59,9 @@ def choose_averages(arrays: LazyArrays, wanted: bool | None, origin: str) -> Laz
         arrays: variables, moving averages (`NAME/ExponentialMovingAverage`), or both.
         wanted: True for the averages, False for the last values; None for the averages if there are any, because
             TF-Slim evaluates with them. A variable that has no average is used as it is.
-        origin: what the weights are called in messages.
+        origin: name of the weights in messages.
 
-    Raises `WeightsError` if there are no averages, or averages alone, and the other is wanted.
+    Raises `WeightsError` if `wanted` asks for values that the weights lack.
     """
     averaged = {name.removesuffix(_EMA): name for name in arrays if name.endswith(_EMA)}
     plain = {name: name for name in arrays if not name.endswith(_EMA)}
@@ -77,13 +77,13 @@ def choose_averages(arrays: LazyArrays, wanted: bool | None, origin: str) -> Laz
         log.info("%s: the variables are used, not their moving averages", origin)
         return arrays.renamed(plain)
     both = len(averaged.keys() & plain.keys())
-    hint = "; moving_averages=False (--no-moving-averages) uses the variables" if both else ""
+    hint = "; moving_averages=False uses the variables" if both else ""
     log.info("%s: the moving averages of %d variables are used%s", origin, len(averaged), hint)
     return arrays.renamed(plain | averaged)
 
 
 def _without_prefix(arrays: LazyArrays) -> LazyArrays:
-    """Drop what all names begin with, such as `module.` or `model._orig_mod.`, as long as it hides the names."""
+    """Drop the prefix that all names share, such as `module.` or `model._orig_mod.`, until the names are known."""
     while len(arrays) > 1 and not timm.looks_like_timm(arrays.shapes) and not _is_own(arrays.shapes):
         first = {name.partition(".")[0] for name in arrays.shapes}
         if len(first) > 1 or any("." not in name for name in arrays.shapes):
@@ -98,7 +98,7 @@ def _is_own(shapes: Iterable[str]) -> bool:
 
 
 def _own_names(shapes: Mapping[str, Shape]) -> dict[str, str]:
-    """Map TF-Slim's names to those of a state dict of `lowering.torch_network.Network`."""
+    """Map TF-Slim's names to those in a state dict of `lowering.torch_network.Network`."""
     names = {}
     for old in shapes:
         scope, _, leaf = old.rpartition(".")

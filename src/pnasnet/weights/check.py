@@ -38,7 +38,7 @@ def check_weights(
     Args:
         found: names and shapes in the weights.
         expected: names and shapes of the network's variables.
-        origin: what the weights are called in the error.
+        origin: name of the weights in the error.
         optional: prefixes of optional groups. `AUXILIARY_HEAD` may differ in any way; `CLASSIFIER` may be absent on
             either side, or have another number of classes (the last dimension).
 
@@ -71,7 +71,7 @@ def check_weights(
 
 
 def _may_skip(prefix: str, found: Mapping[str, Shape], expected: Mapping[str, Shape]) -> bool:
-    """Return whether the group is absent on one side, or differs in a way that its kind allows."""
+    """Return whether a group is missing on one side, or differs in a way that is allowed for it."""
     there = {name: tuple(shape) for name, shape in found.items() if _in_group(name, prefix)}
     wanted = {name: tuple(shape) for name, shape in expected.items() if _in_group(name, prefix)}
     if not there or not wanted:

@@ -1,4 +1,4 @@
-"""One file over HTTP: resumed where the connection broke, bounded, and complete or absent."""
+"""Download one file over HTTP: resumable, bounded, and whole or absent."""
 
 import re
 from collections.abc import Iterator
@@ -26,27 +26,26 @@ _RANGE_NOT_SATISFIABLE = 416
 
 
 class DownloadError(Exception):
-    """A file that could not be downloaded, and why; `fetch` catches it and adds what else to do."""
+    """A file cannot be downloaded, and why. `fetch` turns it into an error that says what to do."""
 
 
 class _BrokenError(DownloadError):
-    """An attempt that failed, where another one may not."""
+    """An attempt failed, and another one may succeed."""
 
 
-def writing(path: Path) -> "AbstractContextManager[None]":
-    """Turn an OSError in the block into an `OutputError` that suggests another cache folder."""
-    return files.writing(path, "free some space, or set PNASNET_CACHE to another folder")
+writing = partial(files.writing, hint="free some space, or set PNASNET_CACHE to another folder")
+"""Turns an OSError in the block into an `OutputError` that suggests another cache folder."""
 
 
 def download(address: str, target: Path, *, progress: bool) -> None:
-    """Download `address` to `target`, which appears complete or not at all; its folder must exist.
+    """Download `address` to `target`, which appears whole or not at all. Its folder must exist.
 
-    Bytes received so far stay in `target` + `.partial` for the next attempt or the next run. They are continued only if
-    the server names the file's version (by an ETag or a date) and still has that version.
+    The bytes received so far are in `target` + `.partial`. The next attempt or run resumes there if the server states
+    the version of the file, by an ETag or a date, and still has that version.
 
     Raises:
-        DownloadError: the file could not be downloaded whole.
-        OutputError: it could not be written; the bytes received so far are kept.
+        DownloadError: the file cannot be downloaded whole.
+        OutputError: the file cannot be written. The bytes received so far are kept.
     """
     partial_file = _Partial(
         target.with_name(f"{target.name}.partial"), target.with_name(f"{target.name}.partial.version")
@@ -59,7 +58,7 @@ def download(address: str, target: Path, *, progress: bool) -> None:
 
 @dataclass(frozen=True)
 class _Partial:
-    """The beginning of a file, and the version of the file that it belongs to."""
+    """The bytes received so far, and the version of the file they belong to."""
 
     path: Path
     version_path: Path
@@ -73,7 +72,7 @@ class _Partial:
         return self.version_path.read_text() if self.version_path.exists() else ""
 
     def restart(self, version: str) -> None:
-        self.path.write_bytes(b"")  # first, so that no version stands beside the bytes of another
+        self.path.write_bytes(b"")  # first: a version must never be beside the bytes of another one
         self.version_path.write_text(version)
 
     def discard(self) -> None:
@@ -85,14 +84,14 @@ def _attempt(address: str, begun: _Partial, progress: bool) -> None:
     with writing(begun.path), _open(address, begun) as response:
         size, total = _start(response, begun)
         name = redact(address).rpartition("/")[2]
-        hide = None if progress else True  # None: only if standard error is no terminal
+        hide = None if progress else True  # None hides it if standard error is no terminal
         bar = tqdm(total=total, initial=size, unit="B", unit_scale=True, unit_divisor=1024, desc=name, disable=hide)
         with bar, begun.path.open("ab") as file:
             for block in _body(response, begun):
                 size += len(block)
                 if size > MAX_BYTES:
                     begun.discard()
-                    raise DownloadError(f"the server sends more than the {MAX_BYTES:,} bytes that weights may have")
+                    raise DownloadError(f"the server sends more than the limit of {MAX_BYTES:,} bytes")
                 file.write(block)
                 bar.update(len(block))
     if total is not None and size < total:
@@ -108,7 +107,7 @@ def _open(address: str, begun: _Partial) -> "AbstractContextManager[BaseHTTPResp
 
 @contextmanager
 def _connection(begun: _Partial) -> Iterator[None]:
-    """Sort errors of the connection by whether another attempt is worthwhile."""
+    """Turn errors of the connection into a `DownloadError`, or a `_BrokenError` if another attempt may succeed."""
     try:
         yield
     except PnasnetError:
@@ -125,7 +124,7 @@ def _connection(begun: _Partial) -> Iterator[None]:
 
 
 def _start(response: "BaseHTTPResponse", begun: _Partial) -> tuple[int, int | None]:
-    """Return the number of bytes received before, and the total if the server announces it."""
+    """Return the number of bytes already received, and the total if the server states it."""
     version, length = _version(response), _length(response)
     encoding = response.headers.get("Content-Encoding", "identity")
     if encoding != "identity" and not begun.path.name.endswith((".gz.partial", ".tgz.partial")):
@@ -136,12 +135,12 @@ def _start(response: "BaseHTTPResponse", begun: _Partial) -> tuple[int, int | No
         total = None if length is None else size + length
         if not match or int(match[1]) != size or version != begun.version or match[2] not in ("*", str(total)):
             begun.discard()
-            raise _BrokenError("the server continued with something other than the rest of the file")
+            raise _BrokenError("the server did not send the rest of the file")
     else:
         size, total = 0, length
         begun.restart(version)
     if total is not None and total > MAX_BYTES:
-        raise DownloadError(f"the server announces {total:,} bytes, more than weights may have ({MAX_BYTES:,})")
+        raise DownloadError(f"the server announces {total:,} bytes, more than the limit of {MAX_BYTES:,}")
     return size, total
 
 
@@ -151,7 +150,7 @@ def _length(response: "BaseHTTPResponse") -> int | None:
 
 
 def _version(response: "BaseHTTPResponse") -> str:
-    """Return what identifies this version of the file to the byte; empty if nothing does."""
+    """Return a text that identifies the bytes of this version of the file; empty if the server states none."""
     etag = response.headers.get("ETag", "")
     if etag and not etag.startswith("W/"):
         return etag

@@ -1,4 +1,4 @@
-"""Published weights by name: looked for on this machine, else downloaded, never replaced by others."""
+"""Published weights: found on this machine or downloaded; no others are used in their place."""
 
 import logging
 import os
@@ -9,12 +9,14 @@ from contextlib import contextmanager, suppress
 from importlib.resources import files
 from pathlib import Path
 from typing import Literal
+from urllib.parse import urlsplit
 
 from filelock import FileLock, Timeout
 
 from ..architecture.zoo import PublishedWeights
 from ..errors import CorruptWeightsError, WeightsNotFoundError
 from ..support.paths import cache_dir
+from ..support.urls import redact
 from . import hub
 from .archive import unpack
 from .download import DownloadError, download, writing
@@ -22,45 +24,48 @@ from .files import reading, sha256
 
 _HUB = "hf:"
 _TAR = ".tar.gz"
-_LOG = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 
 def fetch(record: PublishedWeights, *, offline: bool | None = None, progress: bool = True) -> Path:
-    """Return where the weights of `record` are on this machine, downloading them if need be.
+    """Return the path of published weights on this machine; download them if necessary.
 
-    They are looked for in `cache_dir()/weights`, which may be filled by hand (docs/downloads.md says how); those of
-    Hugging Face also in its own cache. Processes that want the same file at once download it once.
+    The search starts in `cache_dir()/weights`, which you may fill by hand (docs/downloads.md), and for weights on
+    Hugging Face in its own cache. If several processes need the same file, one downloads it and the others wait.
 
     Args:
-        record: the set of weights, of the zoo or your own.
-        offline: whether to keep off the network; None: as `PNASNET_OFFLINE` says.
+        record: the set of weights, from the zoo or your own.
+        offline: whether to download nothing; None reads the environment variable `PNASNET_OFFLINE`.
         progress: whether to show the download on standard error, if that is a terminal.
 
     Returns:
-        A file, or for a `.tar.gz` the folder with the TensorFlow checkpoint it held: fit for `open_weights`.
+        A path for `open_weights`: a file, or for a `.tar.gz` the folder with the TensorFlow checkpoint from it.
 
     Raises:
-        WeightsNotFoundError: they are not here and cannot be downloaded; says how to hand them over.
-        CorruptWeightsError: damaged, or not what was published; put aside, so that the next call starts anew.
-        OutputError: the cache could not be written; what has been downloaded is kept.
+        WeightsNotFoundError: the weights are not on this machine and cannot be downloaded. The message names the file
+            and where to put it.
+        CorruptWeightsError: the file is damaged, or not the published one. It is renamed, so that the next call
+            downloads it again.
+        OutputError: the cache cannot be written. The part received so far is kept.
     """
     if record.shipped:
         return _shipped(record)
     found = _find(record)
-    if found and not found.name.endswith(_TAR):  # nothing to write: the cache may be read-only
+    if found and not found.name.endswith(_TAR):  # nothing is written: the cache may be read-only
         return _ready(record, found)
     if not found and (_is_offline() if offline is None else offline):
-        raise _not_found(record, "PNASNET_OFFLINE or offline=True forbids downloading them")
+        by = "PNASNET_OFFLINE" if offline is None else "offline=True"
+        raise _not_found(record, f"downloads are disabled by {by}")
     with _lock(_place(record)):
         try:
-            # Looked for again, since another process may have been quicker.
+            # Another process may have downloaded them meanwhile.
             return _ready(record, _find(record) or _download(record, progress))
         except DownloadError as error:
             raise _not_found(record, str(error)) from error
 
 
 def available(record: PublishedWeights) -> Literal["shipped", "cached", "downloadable"]:
-    """Return how the weights of `record` are to be had, as far as can be told without network."""
+    """Return whether the weights are in the package, on this machine, or on a server, which is not asked."""
     if record.shipped:
         return "shipped"
     return "cached" if _find(record) else "downloadable"
@@ -73,14 +78,15 @@ def _is_offline() -> bool:
 def _shipped(record: PublishedWeights) -> Path:
     path = Path(str(files("pnasnet"))) / "data" / record.location.partition(":")[2]
     if not path.is_file():
-        raise WeightsNotFoundError(f"{path}, a part of this package, is missing: install pnasnet again")
+        raise WeightsNotFoundError(f"{path}, a file of this package, is missing: install pnasnet again")
     return path
 
 
 def _place(record: PublishedWeights) -> Path:
-    """Return where in the cache the file is, downloaded or put there by hand."""
-    name = record.location.removeprefix(_HUB) if record.location.startswith(_HUB) else Path(record.location).name
-    return cache_dir() / "weights" / name
+    """Return the path of the file in the cache."""
+    if record.location.startswith(_HUB):
+        return cache_dir() / "weights" / record.location.removeprefix(_HUB)
+    return cache_dir() / "weights" / Path(urlsplit(record.location).path).name
 
 
 def _hub_file(record: PublishedWeights) -> tuple[str, str, str | None]:
@@ -89,7 +95,7 @@ def _hub_file(record: PublishedWeights) -> tuple[str, str, str | None]:
 
 
 def _find(record: PublishedWeights) -> Path | None:
-    """Return the unpacked folder, or the file, if one of them is on this machine."""
+    """Return the path of the unpacked folder, or else of the file, if one of them is on this machine."""
     place = _place(record)
     for path in (_unpacked(place), place):
         if path.exists():
@@ -110,12 +116,12 @@ def _download(record: PublishedWeights, progress: bool) -> Path:
         return place
     folder = _ready(record, place)
     with writing(place):
-        place.unlink()  # the folder holds the same once more
+        place.unlink()  # the folder has the same content
     return folder
 
 
 def _ready(record: PublishedWeights, found: Path) -> Path:
-    """Return what `open_weights` can open, after the checks that are possible; put aside what fails them."""
+    """Return a path for `open_weights`: check the file, and unpack an archive. A file that fails is renamed."""
     try:
         if found.is_dir():
             return _checkpoint_folder(found, found)
@@ -129,16 +135,16 @@ def _ready(record: PublishedWeights, found: Path) -> Path:
 
 
 def _unpack(archive: Path) -> Path:
-    """Unpack `archive` beside itself, into a folder that appears complete or not at all, and return that folder."""
+    """Unpack an archive beside itself, and return the folder. The folder appears whole or not at all."""
     folder = _unpacked(archive)
     unpacked = unpack(archive)
     try:
         place = _checkpoint_folder(unpacked, archive)
         with writing(folder), tempfile.TemporaryDirectory(dir=folder.parent, prefix=".unpacking-") as staging:
             new = Path(staging, "new")
-            new.mkdir()  # the temporary folder may be read by nobody else
+            new.mkdir()  # with the usual permissions, unlike a temporary folder
             for path in place.iterdir():
-                shutil.move(path, new / path.name)  # perhaps from another disk, so not at once
+                shutil.move(path, new / path.name)  # possibly from another disk
             new.replace(folder)
     finally:
         shutil.rmtree(unpacked, ignore_errors=True)
@@ -146,33 +152,33 @@ def _unpack(archive: Path) -> Path:
 
 
 def _checkpoint_folder(folder: Path, source: Path) -> Path:
-    """Return the folder, at `folder` or within it, that holds the TensorFlow checkpoint of `source`."""
+    """Return the folder of a TensorFlow checkpoint: `folder` or one below it."""
     with reading(folder):
-        next(folder.iterdir(), None)  # rglob passes over what must not be read
+        next(folder.iterdir(), None)  # rglob skips folders without read permission
     if index := min(folder.rglob("*.index"), default=None):
         return index.parent
     raise CorruptWeightsError(f"{source} holds no TensorFlow checkpoint (no .index file)")
 
 
 def _set_aside(file: Path) -> str:
-    """Move a bad file out of the way of the next attempt, and say so."""
+    """Rename a damaged file, so that the next call does not find it; return what to do next."""
     aside = file.with_name(f"{file.name}.damaged")
     with suppress(OSError):
         file.replace(aside)
-        return f"it was renamed to {aside.name}, try again"
+        return f"it was renamed to {aside.name}; try again"
     return "remove it and try again"
 
 
 @contextmanager
 def _lock(place: Path) -> Iterator[None]:
-    """Keep other processes, and threads, from downloading or unpacking the same file meanwhile."""
+    """Hold the lock of a file in the cache within the block; wait for it if necessary."""
     with writing(place):
         place.parent.mkdir(parents=True, exist_ok=True)
         lock = FileLock(place.with_name(f"{place.name}.lock"))
         try:
             lock.acquire(timeout=0)
         except Timeout:
-            _LOG.warning("another process is fetching %s: waiting for it", place.name)
+            log.warning("another process is fetching %s: waiting for it", place.name)
             lock.acquire()
     try:
         yield
@@ -181,14 +187,12 @@ def _lock(place: Path) -> Iterator[None]:
 
 
 def _not_found(record: PublishedWeights, reason: str) -> WeightsNotFoundError:
-    name = record.location.rpartition("/")[2]
-    if record.location.startswith(_HUB):
+    address = record.location
+    if address.startswith(_HUB):
         repository, path, revision = _hub_file(record)
         address = f"https://huggingface.co/{repository}/resolve/{revision or 'main'}/{path}"
-    else:
-        address = record.location
     check = f" (its SHA-256 begins with {record.sha256_head})" if record.sha256_head else ""
     return WeightsNotFoundError(
-        f"the weights {record.id} are not on this machine: {reason}; get {name}{check} from {address} "
-        f"and put it at {_place(record)}, or give it with --weights FILE"
+        f"the weights {record.id} are not on this machine: {reason}; download {redact(address)}{check} "
+        f"to {_place(record)}, or pass weights=FILE"
     )

@@ -54,11 +54,6 @@ class MappedFile:
             self._map.madvise(mmap.MADV_DONTNEED, page, end - page)
 
 
-def map_file(path: Path) -> NDArray[np.uint8]:
-    """Return the bytes of the file at `path`, with the errors of `MappedFile`."""
-    return MappedFile(path).bytes
-
-
 def sha256(paths: tuple[Path, ...]) -> str:
     """Return the SHA-256, in hexadecimal, of the concatenated files; cached as long as they do not change.
 

@@ -1,4 +1,4 @@
-"""Weights on Hugging Face: its own client and cache, its errors in our words, its log silenced."""
+"""Weights on Hugging Face, through its own client and cache, with our errors and without its log."""
 
 import logging
 import os
@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ..errors import CorruptWeightsError, OutputError
+from ..support.text import clean
+from ..support.urls import redact_text
 from .download import DownloadError
 from .files import sha256
 
@@ -15,7 +17,7 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 def cached(repository: str, name: str, revision: str | None) -> Path | None:
-    """Return where Hugging Face's own cache has the file, None where it has not; without network."""
+    """Return the path of the file in Hugging Face's own cache, or None. Uses no network."""
     import huggingface_hub
 
     path = huggingface_hub.try_to_load_from_cache(repository, name, revision=revision)
@@ -25,13 +27,13 @@ def cached(repository: str, name: str, revision: str | None) -> Path | None:
 def download(repository: str, name: str, revision: str | None, *, progress: bool) -> Path:
     """Download the file into Hugging Face's own cache (`HF_HOME`) and return its path there.
 
-    `HF_HUB_OFFLINE`, `HF_ENDPOINT`, `HF_TOKEN` and the client's other settings hold. A connection that breaks off is
-    resumed by the client, within this call only.
+    `HF_HUB_OFFLINE`, `HF_ENDPOINT`, `HF_TOKEN` and the client's other settings apply. The client resumes a broken
+    connection within this call, but not in the next one.
 
     Raises:
-        DownloadError: it could not be had.
-        CorruptWeightsError: what came is not what was published; it is removed.
-        OutputError: it could not be written.
+        DownloadError: the file cannot be downloaded.
+        CorruptWeightsError: the downloaded file is not the published one; it is removed.
+        OutputError: the file cannot be written.
     """
     import huggingface_hub
 
@@ -42,11 +44,11 @@ def download(repository: str, name: str, revision: str | None, *, progress: bool
                     repository, name, revision=revision, endpoint=os.environ.get("HF_ENDPOINT")
                 )
             )
-    except Exception as error:  # which these are depends on the client's version: OSError, ValueError, httpx's own
+    except Exception as error:  # of OSError, ValueError or httpx, depending on the client's version
         if isinstance(error, OSError) and error.errno and not isinstance(error, (ConnectionError, TimeoutError)):
             place = error.filename or huggingface_hub.constants.HF_HUB_CACHE
             raise OutputError(
-                f"cannot write {place}: {error.strerror}; make room, or set HF_HOME to another folder"
+                f"cannot write {place}: {error.strerror}; free some space, or set HF_HOME to another folder"
             ) from error
         raise DownloadError(_first_line(error.__cause__ or error)) from error
     _check(path)
@@ -54,12 +56,12 @@ def download(repository: str, name: str, revision: str | None, *, progress: bool
 
 
 def _check(path: Path) -> None:
-    """Hold a large file against its SHA-256, by which the cache calls it; the client only checks its length."""
+    """Check a large file against its SHA-256, its name in the cache; the client checks the length alone."""
     blob = path.readlink() if path.is_symlink() else path
     if _SHA256.fullmatch(blob.name) and sha256((path,)) != blob.name:
         (path.parent / blob).unlink()
         path.unlink()
-        raise CorruptWeightsError(f"{path} came damaged and was removed: try again")
+        raise CorruptWeightsError(f"{path} was damaged in the download and is removed: try again")
 
 
 @contextmanager
@@ -81,4 +83,4 @@ def _quiet(progress: bool) -> Iterator[None]:
 
 def _first_line(error: BaseException) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[0][:300] if lines else type(error).__name__
+    return clean(redact_text(lines[0]))[:300] if lines else type(error).__name__

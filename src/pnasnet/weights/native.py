@@ -1,7 +1,7 @@
-"""Safetensors files: this project's own, which it also writes, and those of others.
+"""Safetensors files: this project's own, which it also writes, and those of other programs.
 
-Ours contain float32 arrays in TensorFlow's layout by TF-Slim's names, with kernels as float16 on request. Their
-metadata describe them and hold a checksum of each array, which the format itself lacks.
+Our files hold float32 arrays in TensorFlow's layout by TF-Slim's names, with kernels as float16 on request. Their
+metadata describe the network and hold a checksum of each array, which the format itself lacks.
 """
 
 import json
@@ -33,8 +33,8 @@ def read_safetensors(path: Path) -> tuple[LazyArrays, dict[str, str]]:
 
     Raises:
         WeightsNotFoundError: there is no such file.
-        CorruptWeightsError: the header is damaged, claims bytes that the file lacks, or contains an unsupported dtype.
-            Also raised when a tensor of one of our own files is read and its checksum is wrong.
+        CorruptWeightsError: the header is damaged, claims more bytes than the file has, or has an unsupported dtype.
+            Also raised on reading a tensor of one of our own files if its checksum is wrong.
     """
     from safetensors import SafetensorError, safe_open
 
@@ -56,7 +56,7 @@ def read_safetensors(path: Path) -> tuple[LazyArrays, dict[str, str]]:
     def read(name: str) -> Array:
         array = _to_float32(file, places[name])
         if checksums is not None and checksums.get(name) != masked_crc32c(array):
-            raise CorruptWeightsError(f"{path} is damaged: the checksum of {name} is wrong; get it again")
+            raise CorruptWeightsError(f"{path} is damaged: the checksum of {name} is wrong; download it again")
         return array
 
     return LazyArrays(shapes, read), metadata
@@ -93,7 +93,7 @@ def _to_float32(file: MappedFile, place: _Place) -> Array:
 
 
 def _read_checksums(metadata: dict[str, str], path: Path) -> dict[str, Any] | None:
-    """Take the checksums out of the metadata; None in a file of others."""
+    """Remove the checksums from the metadata and return them; None for files of other programs."""
     text = metadata.pop(_CHECKSUMS, None)
     if metadata.get("format") != FORMAT:
         return None
@@ -102,7 +102,7 @@ def _read_checksums(metadata: dict[str, str], path: Path) -> dict[str, Any] | No
     except (ValueError, RecursionError):
         checksums = None
     if not isinstance(checksums, dict):
-        raise CorruptWeightsError(f"{path} is damaged: its checksums cannot be read; get it again")
+        raise CorruptWeightsError(f"{path} is damaged: its checksums cannot be read; download it again")
     return checksums
 
 
@@ -125,10 +125,10 @@ def write_weights(
         arrays: arrays in TensorFlow's layout by TF-Slim's variable names; written as float32, unless `float16`.
         model: name of the network.
         spec: the network's description, as JSON.
-        origin: where the weights come from, for a person.
-        classes: width of the classifier; None without one.
+        origin: source of the weights, as text.
+        classes: width of the classifier, or None without one.
         label_offset: the logit of the first class that is not the background: 1 for ImageNet's 1001, else 0.
-        extra: additional metadata, under other names than the above.
+        extra: further metadata, under other names.
         float16: whether to round kernels to float16, for half the size. Scales, offsets and moving statistics stay
             float32, because small variances do not fit into float16. All arrays are read as float32.
 
@@ -146,7 +146,7 @@ def write_weights(
     }
     taken = {*metadata, _CHECKSUMS} & (extra or {}).keys()
     if taken:
-        raise InputError(f"extra metadata may not be called {', '.join(sorted(taken))}: choose other names")
+        raise InputError(f"extra metadata must not be named {', '.join(sorted(taken))}: choose other names")
     tensors = {name: np.ascontiguousarray(arrays[name], np.float32) for name in sorted(arrays)}
     if float16:
         tensors = {name: _to_float16(name, array) if array.ndim > 1 else array for name, array in tensors.items()}
@@ -172,7 +172,7 @@ def _header(tensors: Mapping[str, NDArray[Any]], metadata: Mapping[str, str]) ->
 
 
 def _to_float16(name: str, array: Array) -> Array:
-    """Round to float16. Raises `InputError` where a value is beyond its range."""
+    """Round to float16. Raises `InputError` if a value is beyond its range."""
     if array.size and np.abs(array).max() > np.finfo(np.float16).max:
-        raise InputError(f"{name} has values beyond float16's range: write float32")
+        raise InputError(f"{name} has values beyond the range of float16: write float32")
     return array.astype(np.float16)

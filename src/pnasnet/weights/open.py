@@ -1,6 +1,7 @@
 """Opens weights of every origin: the content decides the format, and the names become TF-Slim's."""
 
 import os
+import re
 import shutil
 import weakref
 from collections.abc import Mapping
@@ -9,13 +10,16 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import CorruptWeightsError, WeightsError, WeightsNotFoundError
+from ..support.urls import redact
 from .arrays import LazyArrays, from_mapping
 from .bundle import Bundle, checkpoint_prefix, find_checkpoint
 from .canonical import choose_averages, to_canonical
-from .files import map_file, reading
+from .files import MappedFile, reading
 from .saved_model import read_constants, read_module_info, read_object_names
 from .source import WeightsSource
 
+_URL = re.compile(r"([a-zA-Z][a-zA-Z0-9+.-]+):/+(.+)", re.DOTALL)
+"""A URL; in a `Path`, its slashes have become one."""
 _SAVED_MODEL = "saved_model.pb"
 _STATE_DICT = "PyTorch state dict"
 _KNOWN = (
@@ -38,7 +42,7 @@ def open_weights(
             if there are any, and logs the choice.
 
     Raises:
-        WeightsNotFoundError: the path does not exist, or holds nothing that is known.
+        WeightsNotFoundError: the path does not exist, holds no weights, or is a URL.
         CorruptWeightsError: the bytes are damaged or contradict themselves. Checksums of tensors are checked when the
             tensors are read.
         WeightsError: the weights cannot be read, or are ambiguous, or lack what `moving_averages` asks for.
@@ -47,6 +51,9 @@ def open_weights(
     """
     if isinstance(source, Mapping):
         return _canonical(WeightsSource(from_mapping(source), "mapping"), moving_averages)
+    if url := _URL.fullmatch(os.fspath(source)):
+        shown = redact(f"{url[1]}://{url[2]}")
+        raise WeightsNotFoundError(f"{shown} is a URL: download the file, and pass its path")
     path = Path(source)
     if path.is_dir():
         opened = _open_folder(path)
@@ -55,7 +62,7 @@ def open_weights(
     elif path.with_name(f"{path.name}.index").exists():
         opened = _open_checkpoint(path, path)
     else:
-        raise WeightsNotFoundError(f"{path} does not exist: give {_KNOWN}")
+        raise WeightsNotFoundError(f"{path} does not exist: pass {_KNOWN}")
     return _canonical(opened, None if opened.format == _STATE_DICT else moving_averages)
 
 
@@ -87,16 +94,16 @@ def _open_file(path: Path, moving_averages: bool | None) -> WeightsSource:
         return _open_checkpoint(prefix, path)
     if path.name in (_SAVED_MODEL, "checkpoint"):
         return _open_folder(path.parent)
-    head = map_file(path)[:9].tobytes()
+    head = MappedFile(path).bytes[:9].tobytes()
     if not head:
-        raise CorruptWeightsError(f"{path} is empty: get it again")
+        raise CorruptWeightsError(f"{path} is empty: download it again")
     if head[8:] == b"{" or path.suffix == ".safetensors":  # after the header's size, its JSON
         return _open_safetensors(path)
     if head.startswith(b"\x1f\x8b"):
         return _open_archive(path)
     if head.startswith((b"PK\x03\x04", b"\x80")):  # torch's zip file, or a pickle as torch wrote before
         return _open_state_dict(path, moving_averages)
-    raise CorruptWeightsError(f"{path} is of no known format: give {_KNOWN}")
+    raise CorruptWeightsError(f"{path} has no known format: pass {_KNOWN}")
 
 
 def _open_checkpoint(prefix: Path, path: Path) -> WeightsSource:

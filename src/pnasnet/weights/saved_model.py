@@ -18,7 +18,7 @@ import numpy as np
 from ..errors import CorruptWeightsError
 from .arrays import LazyArrays, Shape
 from .bundle import Bundle
-from .files import MappedFile, map_file
+from .files import MappedFile
 from .wire import Message
 
 OBJECT_GRAPH = "_CHECKPOINTABLE_OBJECT_GRAPH"
@@ -69,7 +69,7 @@ def read_module_info(path: Path) -> HubModuleInfo:
         CorruptWeightsError: it is damaged, or beyond the bounds of this module.
     """
     origin = str(path)
-    data = map_file(path)
+    data = MappedFile(path).bytes
     if len(data) > MAX_BYTES:
         raise CorruptWeightsError(f"{origin} has {len(data)} bytes; more than {MAX_BYTES} are not read")
     count = len((model := Message(data.data, origin)).chunks(2))

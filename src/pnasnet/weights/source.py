@@ -2,10 +2,10 @@
 
 import hashlib
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from types import TracebackType
 
 from .arrays import LazyArrays, Shape
 from .check import is_training_state
@@ -14,21 +14,21 @@ from .saved_model import HubModuleInfo
 
 
 @dataclass(eq=False)
-class WeightsSource:
-    """Weights in the canonical form, open for reading; a context manager that closes itself."""
+class WeightsSource(AbstractContextManager["WeightsSource"]):
+    """Weights in the canonical form, open for reading. Use it as a context manager, or call `close`."""
 
     arrays: LazyArrays
     """float32 arrays in TensorFlow's layout by TF-Slim's variable names, each read when it is used."""
     format: str
-    """The format they were read from, for a person, such as "TensorFlow checkpoint"."""
+    """Name of the format, such as "TensorFlow checkpoint"."""
     path: Path | None = None
     """The opened path; None for a mapping."""
     files: tuple[Path, ...] = ()
     """The files that hold the weights."""
     metadata: Mapping[str, str] = field(default_factory=dict)
-    """The metadata of one of this project's own files, as given to `write_weights`; else empty."""
+    """The metadata passed to `write_weights`, for this project's own files; otherwise empty."""
     hub: HubModuleInfo | None = None
-    """What a SavedModel states about itself."""
+    """Image size and signatures, if a SavedModel states them."""
     on_close: Callable[[], object] = lambda: None
 
     @property
@@ -80,10 +80,5 @@ class WeightsSource:
         self.arrays.close()
         self.on_close()
 
-    def __enter__(self) -> "WeightsSource":
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()

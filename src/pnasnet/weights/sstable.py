@@ -13,7 +13,7 @@ MAGIC = (0xDB4775248B80FB57).to_bytes(8, "little")
 """The last eight bytes of every table."""
 
 MAX_BYTES = 16 * 2**20
-"""Of a whole table; a large network's with optimizer slots is well below 1 MiB."""
+"""Limit of a table; that of a large network with optimizer slots is well below 1 MiB."""
 MAX_ENTRIES = 100_000
 MAX_KEY = 4096
 
@@ -49,7 +49,7 @@ def read_table(data: bytes | memoryview, origin: str) -> dict[bytes, bytes]:
             if len(table) == MAX_ENTRIES:
                 raise CorruptWeightsError(f"{origin} has more than {MAX_ENTRIES} entries")
             length += len(key)
-            if length > MAX_BYTES:  # each is stored as what differs from the one before
+            if length > MAX_BYTES:  # each is stored as its difference from the previous one
                 raise CorruptWeightsError(f"{origin} has names of more than {MAX_BYTES} bytes")
             table[key] = value
             previous_key = key
@@ -70,14 +70,14 @@ def _read_block(view: memoryview, handle: tuple[int, int], origin: str) -> memor
         raise CorruptWeightsError(f"{origin} is damaged: a block goes beyond its end")
     stored = int.from_bytes(view[end - 4 : end], "little")
     if masked_crc32c(bytes(view[offset : end - 4])) != stored:
-        raise CorruptWeightsError(f"{origin} is damaged: a block's checksum is wrong; get the file again")
+        raise CorruptWeightsError(f"{origin} is damaged: a block's checksum is wrong; download it again")
     if view[offset + size]:
         raise CorruptWeightsError(f"{origin} is compressed, which TensorFlow's checkpoints are not")
     return view[offset : offset + size]
 
 
 def _entries(block: memoryview, origin: str) -> Iterator[tuple[bytes, bytes]]:
-    """Yield the keys and values of a block; each key is stored as what differs from the one before."""
+    """Yield the keys and values of a block; each key is stored as its difference from the previous one."""
     restarts = int.from_bytes(block[-4:], "little")
     end = len(block) - 4 * (restarts + 1)
     if end < 0:

@@ -28,7 +28,7 @@ _MODULES = {
     rf"{_BLOCK}\.bn": "{cell}/{block}/{side}/bn_1",
     r"last_linear": "final_layer/FC",
 }
-"""The module's name in timm, to its variables' scope in TF-Slim."""
+"""Maps the name of a module in timm to the scope of its variables in TF-Slim."""
 
 _BATCH_NORM = {
     "weight": "gamma",
@@ -44,7 +44,7 @@ _BOOKKEEPING = "num_batches_tracked"  # torch's batch normalization counts its u
 def slim_names(shapes: Mapping[str, Shape]) -> dict[str, str]:
     """Map TF-Slim's names to those of a timm state dict of `shapes`.
 
-    Names that have no counterpart stay as they are, so that the check against the network reports them.
+    Unknown names stay as they are, so that the check against the network reports them.
     """
     names: dict[str, str] = {}
     for old in shapes:

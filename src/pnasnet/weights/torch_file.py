@@ -14,7 +14,7 @@ import numpy as np
 
 from ..errors import CorruptWeightsError, MissingExtraError, WeightsError
 from .arrays import Array, LazyArrays
-from .files import map_file
+from .files import MappedFile
 
 log = logging.getLogger(__name__)
 
@@ -22,7 +22,7 @@ _KEYS = ("state_dict", "model", "model_state_dict", "net", "network")
 """Where training scripts put the state dict."""
 _KEYS_OF_AVERAGES = ("state_dict_ema", "model_ema", "ema")
 _PICKLES = 5
-"""At the beginning of a file of torch before 1.6: magic number, version, machine, state dict, storages."""
+"""Pickles at the start of a file written before torch 1.6: magic number, version, machine, state dict, storages."""
 
 
 def read_state_dict(path: Path, moving_averages: bool | None = None) -> LazyArrays:
@@ -40,14 +40,14 @@ def read_state_dict(path: Path, moving_averages: bool | None = None) -> LazyArra
         import torch
     except ImportError:
         raise MissingExtraError.of("torch", "torch", f"reading {path.name}") from None
-    data = map_file(path)
+    data = MappedFile(path).bytes
     zipped = data[:2].tobytes() == b"PK"
     if zipped:
         _check_zip(path, len(data))
     _check_pickles(path, zipped)
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about old pickles: the user cannot act on them
+            warnings.simplefilter("ignore")  # about old pickles, which the user cannot change
             # timm's training checkpoints hold their arguments as a Namespace, which has no behaviour.
             with torch.serialization.safe_globals([argparse.Namespace]):
                 loaded = torch.load(path, map_location="cpu", weights_only=True, mmap=zipped)
@@ -56,7 +56,7 @@ def read_state_dict(path: Path, moving_averages: bool | None = None) -> LazyArra
             f"{path} is damaged, or contains code or objects, which are never loaded: save model.state_dict() alone, "
             "or use a safetensors file"
         ) from error
-    except Exception as error:  # what an unpickler raises when it is fed arbitrary bytes has no bounds
+    except Exception as error:  # on arbitrary bytes an unpickler may raise anything
         raise CorruptWeightsError(f"{path} is damaged: torch cannot read it ({type(error).__name__})") from error
     tensors = _floating(_state_dict(loaded, moving_averages, path))
     if not tensors:
@@ -81,14 +81,14 @@ def _check_zip(path: Path, size: int) -> None:
             if sum(member.file_size for member in members) > size:  # torch stores its records uncompressed
                 raise zipfile.BadZipFile("it claims more than it holds")
             damaged = file.testzip()
-    except Exception as error:  # as with torch below
-        raise CorruptWeightsError(f"{path} is damaged: {error}; get it again") from error
+    except Exception as error:  # on arbitrary bytes zipfile may raise anything, too
+        raise CorruptWeightsError(f"{path} is damaged: {error}; download it again") from error
     if damaged is not None:
-        raise CorruptWeightsError(f"{path} is damaged: the checksum of {damaged!r} is wrong; get it again")
+        raise CorruptWeightsError(f"{path} is damaged: the checksum of {damaged!r} is wrong; download it again")
 
 
 def _check_pickles(path: Path, zipped: bool) -> None:
-    """Refuse what torch would allocate, but no state dict contains: byte arrays, and strings longer than the file."""
+    """Refuse byte arrays, and strings longer than the file: torch would allocate them, and no state dict has any."""
     with suppress(ValueError, OSError, EOFError, zipfile.BadZipFile):  # torch reports what is not a pickle
         if zipped:
             with zipfile.ZipFile(path) as archive:
@@ -106,11 +106,11 @@ def _check_pickles(path: Path, zipped: bool) -> None:
 def _check_pickle(file: "_Bounded", path: Path) -> None:
     for opcode, argument, _ in pickletools.genops(file):  # type: ignore[arg-type] # it needs no more than this
         if opcode.name == "GLOBAL" and str(argument).endswith(" bytearray"):
-            raise CorruptWeightsError(f"{path} is damaged: it asks for a bytearray; get a file of tensors alone")
+            raise CorruptWeightsError(f"{path} is damaged: it asks for a bytearray; use a file of tensors alone")
 
 
 class _Bounded:
-    """A file that is never asked for more bytes than it has, as Python allocates them before it reads."""
+    """A file that refuses to read more bytes than it has, because Python would allocate them first."""
 
     def __init__(self, file: IO[bytes], size: int, path: Path) -> None:
         self._file, self._size, self._path = file, size, path

@@ -4,6 +4,7 @@ Source: "Encoding", protobuf.dev/programming-guides/encoding.
 """
 
 from collections.abc import Iterator
+from typing import cast
 
 from ..errors import CorruptWeightsError
 
@@ -64,17 +65,12 @@ class Message:
     def _damaged(self, why: str) -> CorruptWeightsError:
         return CorruptWeightsError(f"{self.origin} is damaged: {why}")
 
-    def numbers(self, field: int) -> list[int]:
-        """Return the values of a repeated, unpacked field of unsigned integers."""
-        values = self._fields.get(field, [])
-        numbers = [value for value in values if isinstance(value, int)]
-        if len(numbers) != len(values):
-            raise self._damaged(f"field {field} should be a number")
-        return numbers
-
     def number(self, field: int) -> int:
         """Return an unsigned integer (also a fixed32), 0 by default."""
-        return (self.numbers(field) or [0])[-1]
+        values = self._fields.get(field, [0])
+        if not all(isinstance(value, int) for value in values):
+            raise self._damaged(f"field {field} should be a number")
+        return cast("int", values[-1])
 
     def signed(self, field: int) -> int:
         """Return an int64, 0 by default."""

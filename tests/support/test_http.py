@@ -1,0 +1,93 @@
+"""Which addresses the HTTP client connects to, what it retries, and what its errors say."""
+
+import socket
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+
+from pnasnet.support import http
+
+from tests.helpers.http_answers import Answer, Handler, body, http_server
+
+NAME = "inside.example"
+"""A host that the user allowed, and that leads to this machine."""
+
+
+@pytest.fixture
+def lookups(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The addresses to which `NAME` leads; the client waits for nothing."""
+    addresses: list[str] = []
+    look_up = socket.getaddrinfo
+
+    def pretended(host: str, *arguments: Any, **options: Any) -> Any:
+        return look_up(addresses.pop(0) if host == NAME else host, *arguments, **options)
+
+    monkeypatch.setattr(socket, "getaddrinfo", pretended)
+    monkeypatch.setattr(http, "WAITS", (0, 0, 0))
+    return addresses
+
+
+def redirect(target: str) -> Answer:
+    """Answer with a redirect."""
+
+    def answer(handler: Handler) -> None:
+        handler.send_response(302)
+        handler.send_header("Location", target)
+        handler.send_header("Content-Length", "0")
+        handler.end_headers()
+
+    return answer
+
+
+def refusal(address: str, *allowed: str) -> str:
+    """Return why a request is refused; fail if it is answered, or retried."""
+    with pytest.raises(http.RefusedError) as refused:
+        http.retrying(lambda: http.get(address, allowed=allowed))
+    return http.reason(refused.value)
+
+
+@pytest.mark.parametrize("host", ["localhost", "2130706433", "0x7f000001", "0177.0.0.1", "127.1", "0.0.0.0", "0"])
+def test_other_spellings_of_a_private_address_are_refused(host: str, lookups: list[str]) -> None:
+    with http_server({"/a": body(b"private")}) as url:
+        address = f"http://{host}:{urlsplit(url).port}/a"
+        assert refusal(address, host) == "the address 127.0.0.1 is not public: allow it as a host of its own"
+        assert http.get(address, allowed=(host, "127.0.0.1")).read() == b"private"
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "::ffff:127.0.0.1", "0.0.0.0"])
+def test_an_allowed_name_that_leads_to_a_private_address_is_refused_at_once(address: str, lookups: list[str]) -> None:
+    lookups += [address] * 2
+    with http_server({"/a": body(b"private")}) as url:
+        assert "is not public" in refusal(f"http://{NAME}:{urlsplit(url).port}/a", NAME)
+    assert lookups == [address]  # one attempt
+
+
+@pytest.mark.parametrize("host", ["localhost", "2130706433", "[::ffff:7f00:1]", "0.0.0.0", "169.254.169.254"])
+def test_redirects_lead_to_allowed_hosts_only(host: str, lookups: list[str]) -> None:
+    with http_server({"/r": redirect(f"http://{host}/secret")}) as url:
+        assert refusal(f"{url}/r", "127.0.0.1") == f"the host {host.strip('[]')!r} is not allowed"
+
+
+def test_a_redirect_to_an_allowed_name_that_leads_to_a_private_address_is_refused(lookups: list[str]) -> None:
+    lookups += ["127.0.0.2"]
+    with (
+        socket.create_server(("127.0.0.2", 0)) as inside,
+        http_server({"/r": redirect(f"http://{NAME}:{inside.getsockname()[1]}/secret")}) as url,
+    ):
+        assert "127.0.0.2 is not public" in refusal(f"{url}/r", "127.0.0.1", NAME)
+
+
+def test_redirects_to_files_are_refused(lookups: list[str]) -> None:
+    with http_server({"/r": redirect("file:///etc/passwd")}) as url:
+        assert refusal(f"{url}/r", "127.0.0.1") == "the server redirects to file:///etc/passwd"
+
+
+def test_a_broken_connection_is_one_line(lookups: list[str]) -> None:
+    def hang_up(handler: Handler) -> None:
+        handler.connection.shutdown(socket.SHUT_RDWR)
+        handler.close_connection = True
+
+    with http_server({"/a": hang_up}) as url, pytest.raises(Exception, match="aborted") as broken:
+        http.get(f"{url}/a")
+    assert "(" not in http.reason(broken.value)  # no Python object
