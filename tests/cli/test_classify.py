@@ -99,7 +99,7 @@ def test_every_kind_of_source(classifier: tuple[str, ...], tmp_path: Path) -> No
     classes = [row["classes"] for row in rows]
     assert classes[:4] == classes[4:8] == classes[8:12] == classes[12:16]
     assert [row["error"] for row in rows[:16]] == [None] * 16
-    assert "d.tar: no tar, or damaged" in rows[16]["error"]
+    assert "d.tar: not a tar, or damaged" in rows[16]["error"]
     assert classes[17] == classes[list(photos).index("chelsea.jpg")]
     assert "not found: check the address" in rows[18]["error"]
     assert result.stderr.splitlines()[-1] == "2 of 19 images failed"

@@ -77,8 +77,8 @@ def test_page_of_pictures_in_shards(tmp_path: Path) -> None:
     result = run("duplicates", features, "--html", tmp_path / "d.html", "--root", tmp_path)
     assert result.exit_code == 0, result.output
     assert result.stderr == (
-        f"1 of 4 images could not be opened: 1 such as {names[2]}: no longer there: written again, "
-        f"or under another name\n{tmp_path}/d.html: written\n"
+        f"1 of 4 images could not be opened: 1 such as {names[2]}: no longer in its file, "
+        f"which was changed or replaced\n{tmp_path}/d.html: written\n"
     )
     page = Page((tmp_path / "d.html").read_text("utf-8"))
     assert page.tags["img"] == 3
@@ -89,7 +89,7 @@ def test_no_duplicates(tmp_path: Path) -> None:
     features = write_features(tmp_path / "f.parquet", np.eye(4, dtype=np.float32))
     result = run("duplicates", features, "--html", tmp_path / "d.html")
     assert result.stdout == "0 groups with 0 of 4 images, similarity 0.95 or more\n"  # nothing to keep, no rule
-    assert "No pictures to show." in Page((tmp_path / "d.html").read_text("utf-8")).text
+    assert "No images to show." in Page((tmp_path / "d.html").read_text("utf-8")).text
 
 
 def test_with_and_without_an_index(features: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

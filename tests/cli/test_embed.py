@@ -127,13 +127,13 @@ def test_files_that_were_passed_over_are_counted_and_named(tmp_path: Path, photo
     (photos / "notes.txt").write_text("x")
     (photos / "photo").write_bytes((PHOTOS / "coffee.jpg").read_bytes())
     result = run("embed", photos, *MODEL, "-o", tmp_path / "out", "--quiet")
-    (line,) = [line for line in result.stderr.splitlines() if "passed over" in line]
-    assert line.startswith("passed over 3 files without the suffix of a picture: ")
+    (line,) = [line for line in result.stderr.splitlines() if "skipped" in line]
+    assert line.startswith("skipped 3 files without the suffix of an image format: ")
     assert all(word in line for word in ("1 without suffix (JPEG inside", "1 .psd", "1 .txt"))
     report = json.loads((tmp_path / "out/_report.json").read_text())
     assert report["this_run"]["passed_over"] == line
-    assert "This run passed over 3 files" in (tmp_path / "out/_report.html").read_text()
-    assert "passed over" not in run("embed", PHOTOS, *MODEL, "-o", tmp_path / "b").stderr
+    assert "This run skipped 3 files" in (tmp_path / "out/_report.html").read_text()
+    assert "skipped" not in run("embed", PHOTOS, *MODEL, "-o", tmp_path / "b").stderr
 
 
 def test_tables_with_a_column_of_another_name_and_paths_elsewhere(tmp_path: Path, photos: Path) -> None:
@@ -170,7 +170,7 @@ def test_the_first_failures_are_shown_and_all_are_counted(tmp_path: Path) -> Non
     ("arguments", "message"),
     [
         (["nowhere.jpg", *MODEL], "'nowhere.jpg' does not exist"),
-        (["empty", *MODEL], "'empty' holds no picture, and neither do its folders: looked for .avif"),
+        (["empty", *MODEL], "'empty' contains no images at any depth (.avif"),
         (["photos", *MODEL, "-o", "none/f.parquet"], "cannot write none/f.parquet: there is no folder none; create"),
         (["photos", *MODEL, "-o", "photos"], "photos holds other files (astronaut.jpg): name a new folder"),
         (["photos", *MODEL, "--files-from", "none.txt"], "cannot read 'none.txt'"),

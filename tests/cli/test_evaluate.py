@@ -126,7 +126,7 @@ def test_imagenet_by_wordnet_id_and_published_figures(tmp_path: Path, monkeypatc
     result = run("evaluate", weights, data, *FAKE, "--per-class")
     assert result.exit_code == 0, result.output
     assert result.stdout.startswith("top-1            50.00%  ")
-    assert "2 matched by WordNet id; the logit before them, the background, competes" in result.stdout
+    assert "2 matched by WordNet id; the background logit before them competes" in result.stdout
     assert f"{ids[0]} tench     " in result.stdout
     assert "published" not in result.stdout
 

@@ -56,7 +56,7 @@ def test_page_in_a_browser(features: Path, tmp_path: Path) -> None:
         wait_until(page, "document.body.dataset.drawn >= 3")
         first = drawn(page)
         assert first <= 9
-        assert "3 pictures could not be opened." in page.inner_text("#about")
+        assert "3 images could not be opened." in page.inner_text("#about")
         assert colours(page.locator("#map").screenshot()) > 40  # of photos; dots alone have few
         x, y = page.evaluate("[drawn[0][1], drawn[0][2]]")
         page.hover("#map", position={"x": x, "y": y})
@@ -93,7 +93,7 @@ def test_pictures_in_shards(tmp_path: Path) -> None:
     assert [image is None for image in images] == ["gone.tar" in name for name in names]
     assert images[:4] == images[8:12] == images[12:]
     assert images[:4] == [small_jpeg(content, 96) for content in photos.values()]
-    assert "4 pictures could not be opened." in page.read_text("utf-8")
+    assert "4 images could not be opened." in page.read_text("utf-8")
 
 
 def drawn(page: "Page") -> int:

@@ -193,7 +193,7 @@ def test_a_missing_package_is_named_with_its_extra(
 def test_a_class_of_one_and_an_empty_class(tmp_path: Path) -> None:
     data = folder_of(tmp_path / "data", 4)
     (data / "lonely").mkdir()
-    assert "holds no pictures" in error_of(run("finetune", data, "-o", tmp_path / "model", *TINY))
+    assert "contains no images" in error_of(run("finetune", data, "-o", tmp_path / "model", *TINY))
     (data / "lonely" / "0.png").write_bytes(png((9, 9, 9)))
     assert "class 'lonely' has 1 different image" in error_of(run("finetune", data, "-o", tmp_path / "model", *TINY))
 

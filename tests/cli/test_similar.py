@@ -186,7 +186,7 @@ def test_pictures_in_shards_and_behind_urls(tmp_path: Path) -> None:
     assert found[f"{tmp_path}/new.zip/new.jpg"] == [(1.0, f"{shard}/{rest[0]}")]
     bad, cut = result.stderr.splitlines()
     assert bad.startswith(f"failed: {tmp_path}/new.zip/bad.jpg: not an image of a known format")
-    assert cut.startswith(f"failed: {tmp_path}/cut.tar: no tar, or damaged from here on")
+    assert cut.startswith(f"failed: {tmp_path}/cut.tar: not a tar, or damaged from here on")
     assert Page(page.read_text("utf-8")).tags["img"] == 8
     assert known.exit_code == 0, known.output
     assert known.stderr.startswith(f"6 of 8 images could not be opened: 6 such as {shard}/{rest[0]}: no such file")

@@ -175,7 +175,7 @@ def test_class_without_images_that_can_be_read(data: Path, tmp_path: Path) -> No
     for path in (data / "train/lying").iterdir():
         path.write_text("no")
     message = error_of(run("train", "tiny", data / "train", "-o", tmp_path / "out", *OPTIONS))
-    assert message.startswith("no picture can be read of 1 of 2 classes (lying): ")
+    assert message.startswith("1 of 2 classes have no readable image ('lying'): ")
 
 
 @pytest.mark.usefixtures("recipe")

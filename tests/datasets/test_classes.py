@@ -29,13 +29,13 @@ def test_labels_become_indices(
 @pytest.mark.parametrize(
     ("labels", "known", "message"),
     [
-        ([0, "cat"], None, "'p1' has the label 'cat', where others have numbers: use one kind for all"),
-        (["cat", 0], None, "'p1' has the label 0, where others have names: use one kind for all"),
-        ([0, 2], ("a", "b"), "'p1' has the label 2, which is not a number from 0 to 1: correct it, or leave it out"),
-        ([0, 2**70], None, r"'p1' has the label 1180591620717411303424, which is not a number from 0 to 999999"),
-        ([0, -5], None, "'p1' has the label -5, which is not a number"),
-        (["a", "c"], ("a", "b"), "'p1' has the label 'c', which is not one of the 2 named classes"),
-        (["a", "c" * 999], ("a", "b"), r"'p1' has the label 'ccc.{0,30}', which is not one"),
+        ([0, "cat"], None, "the label of 'p1' is 'cat', but others are numbers: use one kind"),
+        (["cat", 0], None, "the label of 'p1' is 0, but others are names: use one kind"),
+        ([0, 2], ("a", "b"), "the label of 'p1' is 2, not a number from 0 to 1: correct it, or remove the image"),
+        ([0, 2**70], None, r"the label of 'p1' is 1180591620717411303424, not a number from 0 to 999999"),
+        ([0, -5], None, "the label of 'p1' is -5, not a number"),
+        (["a", "c"], ("a", "b"), "the label of 'p1' is 'c', not one of the 2 named classes"),
+        (["a", "c" * 999], ("a", "b"), r"the label of 'p1' is 'ccc.{0,30}', not one"),
     ],
 )
 def test_label_that_is_no_class_is_an_error(

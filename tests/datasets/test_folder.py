@@ -15,6 +15,7 @@ from tests.helpers.datasets_data import labels, picture, shades, write
 @pytest.fixture
 def animals(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     files = {"dog/b.png": 1, "dog/deep/a.PNG": 2, "cat/2.png": 3, "cat/10.png": 4, "cat/.hidden.png": 5, ".no/x.png": 6}
+    files |= {"__MACOSX/cat/._2.png": 7, "cat/__MACOSX/2.png": 8, "dog/.deep/c.png": 9}
     for name, shade in files.items():
         write(tmp_path / "animals" / name, picture(shade))
     for name in ("cat/notes.txt", "notes.txt", "beside.png"):
@@ -74,8 +75,8 @@ def _no_classes(animals: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (_empty_class, "'animals/bird' holds no pictures: add some, or remove the folder$"),
-        (_no_classes, "'animals' holds no class folders: put the pictures of each class into a folder of its own$"),
+        (_empty_class, "'animals/bird' contains no images: add some, or remove the folder$"),
+        (_no_classes, "'animals' contains no class folders: put the images of each class into a folder of its own$"),
     ],
 )
 def test_what_is_missing_is_an_error(animals: Path, change: Callable[[Path], None], message: str) -> None:
@@ -102,8 +103,8 @@ def test_split_is_chosen(splits: Path, split: str, expected: list[int]) -> None:
 @pytest.mark.parametrize(
     ("split", "message"),
     [
-        (None, "'data' has the splits train, val: choose one of them as the split$"),
-        ("test", "'data' has no split 'test', but train, val: choose one of these$"),
+        (None, "'data' has several splits .train, val.: choose one$"),
+        ("test", "'data' has no split 'test': choose one of train, val$"),
     ],
 )
 def test_split_that_is_not_clear_is_an_error(splits: Path, split: str | None, message: str) -> None:
@@ -114,7 +115,7 @@ def test_split_that_is_not_clear_is_an_error(splits: Path, split: str | None, me
 def test_two_folders_for_one_split_are_told_apart_by_their_names(splits: Path) -> None:
     write(splits / "validation/cat/a.png", picture(9))
     assert shades(open_dataset("data", split="validation")) == [9]
-    with pytest.raises(InputError, match="'data' has val and validation, so that 'valid' is not clear: name one"):
+    with pytest.raises(InputError, match="'valid' may mean val or validation in 'data': use the full name"):
         open_dataset("data", split="valid")
 
 
@@ -134,7 +135,7 @@ def test_class_may_be_called_like_a_split(tmp_path: Path) -> None:
         write(tmp_path / name, picture(shade))
     data = open_dataset(tmp_path)
     assert (data.classes, labels(data)) == (("bus", "train"), [0, 1, 1])
-    with pytest.raises(InputError, match="has no splits, so that 'train' is not there: leave the split out"):
+    with pytest.raises(InputError, match="has no splits: leave out the split 'train'"):
         open_dataset(tmp_path, split="train")
 
 

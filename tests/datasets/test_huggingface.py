@@ -57,13 +57,25 @@ def test_the_working_folder_is_none_of_a_dataset(here: Path, monkeypatch: pytest
     monkeypatch.setattr(datasets, "load_dataset", lambda name, config: found)
     data = open_dataset("hf:me/pets")
     with pytest.raises(
-        ImageError, match=r"^hf:me/pets#0: 'a.jpg' is a path in no folder that is known: write pictures into"
+        ImageError, match=r"^hf:me/pets#0: 'a.jpg' is a path in an unknown folder: write the images into"
     ):
         data.read(0)
-    with pytest.raises(ImageError, match=r"hf:me/pets#1: .*/a.jpg' lies outside of"):
+    with pytest.raises(ImageError, match=r"hf:me/pets#1: .*/a.jpg' is outside "):
         data.read(1)
     data = open_dataset("hf:me/pets", access=Access((str(here),)))
     assert data.read(1) == f"{here}/a.jpg"
+
+
+def test_a_column_of_another_name() -> None:
+    table = dataset(7, 8, 9).rename_column("image", "photo").add_column("image", [0, 1, 2])
+    table.save_to_disk("saved")
+    with pytest.raises(InputError, match="column 'image' of 'saved' has type int64: images must be"):
+        open_dataset("saved")
+    assert shades(open_dataset("saved", image_column="photo")) == [7, 8, 9]
+    with pytest.raises(InputError, match=r"'saved' has no column 'pixels', only .*: name one with --image-column"):
+        open_dataset("saved", image_column="pixels")
+    datasets.DatasetDict(train=table, test=table.select([2])).save_to_disk("splits")
+    assert shades(open_dataset("splits", split="test", image_column="photo")) == [9]
 
 
 def test_rows_that_were_chosen_and_pieces_keep_their_order() -> None:
@@ -83,9 +95,9 @@ def test_split_that_is_not_clear_is_an_error() -> None:
     datasets.DatasetDict(train=dataset(1), test=dataset(2)).save_to_disk("both")
     dataset(1, split="train").save_to_disk("one")
     for source, split, message in [
-        ("both", None, "'both' has the splits test, train: choose one of them as the split"),
-        ("both", "dev", "'both' has no split 'dev', but test, train"),
-        ("one", "test", "'one' has no splits, so that 'test' is not there"),
+        ("both", None, "'both' has several splits .test, train.: choose one"),
+        ("both", "dev", "'both' has no split 'dev': choose one of test, train"),
+        ("one", "test", "'one' has no splits: leave out the split 'test'"),
     ]:
         with pytest.raises(InputError, match=message):
             open_dataset(source, split=split)
@@ -124,12 +136,12 @@ def test_threads_read_and_pickled_readers_read_the_same_files() -> None:
     ("change", "message"),
     [
         (lambda table: table.remove_columns("label"), "'saved' has no column 'label' .nor labels or fine_label."),
-        (lambda table: table.remove_columns("image"), "'saved' has no column 'image' .nor img., but 'id', 'label'"),
-        (lambda table: datasets.concatenate_datasets([table, _row(None, 0)]), "'saved#2' has no picture"),
+        (lambda table: table.remove_columns("image"), "'saved' has no column 'image' .nor img., only 'id', 'label'"),
+        (lambda table: datasets.concatenate_datasets([table, _row(None, 0)]), "'saved#2' has no image"),
         (lambda table: datasets.concatenate_datasets([table, _row(b"", None)]), "'saved#2' has no label"),
         (
             lambda table: datasets.concatenate_datasets([table, _row(b"", -1)]),
-            "'saved#2' has the label -1, which is not",
+            "the label of 'saved#2' is -1, not a number",
         ),
     ],
 )
@@ -171,7 +183,7 @@ def test_name_and_configuration(
     assert calls == [arguments]
     assert data.names == [f"{source}/test#0"]
     assert shades(data) == [3]
-    with pytest.raises(InputError, match=f"'{source}' has the splits test, train"):
+    with pytest.raises(InputError, match=f"'{source}' has several splits .test, train."):
         open_dataset(source)
 
 
@@ -187,7 +199,7 @@ def test_dataset_that_cannot_be_loaded_is_one_line(monkeypatch: pytest.MonkeyPat
 
 def test_dataset_without_rows_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(datasets, "load_dataset", lambda *given: dataset(1).select([]))
-    with pytest.raises(InputError, match=r"^'hf:x' has no rows: open one that has some$"):
+    with pytest.raises(InputError, match=r"^'hf:x' has no rows: choose a dataset with images$"):
         open_dataset("hf:x")
 
 

@@ -74,18 +74,22 @@ def test_files_in_data_are_found(here: Path) -> None:
         ("shards/*.parquet", None, r"'shards/\*.parquet' matches no file"),
         ("shards/train-{0010..0012}.tar", None, "'shards/train-0012.tar' does not exist"),
         ("shards/train-{3..1}.tar", None, "counts from 3 to 1: count up"),
-        ("shards/train-{0..99999999999}.tar", None, "count up, and to no more than 100,000"),
-        ("shards/{0..999}{0..999}.tar", None, "stands for 1,000,000 files, more than 100,000: check the numbers"),
-        ("shards", None, "'shards' has the splits train, val: choose one of them as the split$"),
-        ("shards", "test", "'shards' has no split 'test', but train, val: choose one of these$"),
-        ("shards/train-0003.tar", "val", "has no split 'val', but train: choose"),
-        ("photo.png", None, "'photo.png' is no dataset: open a folder for each class, Parquet files"),
-        ("*", None, r"'mixed' is no dataset|'classes' is no dataset|'photo.png' is no dataset"),
+        ("shards/train-{0..99999999999}.tar", None, "count up, by at most 100,000"),
+        ("shards/{0..999}{0..999}.tar", None, "expands to 1,000,000 files, more than 100,000: check the numbers"),
+        ("shards", None, "'shards' has several splits .train, val.: choose one$"),
+        ("shards", "test", "'shards' has no split 'test': choose one of train, val$"),
+        ("shards/train-0003.tar", "val", "has no split 'val': choose one of train"),
+        ("photo.png", None, "'photo.png' is not a dataset: name a folder of class folders, Parquet files"),
+        ("*", None, r"'mixed' is not a dataset|'classes' is not a dataset|'photo.png' is not a dataset"),
         ("mixed", None, r"'mixed' has files of several kinds \(parquet tar\): open one kind at a time$"),
-        ("classes", None, r"'classes' holds folders and files such as 'a.tar'.*as in 'classes/\*.tar', or move them$"),
-        ("some", None, "'some' has files of the splits train, and others such as 'some/x.tar': choose"),
-        ("plain.tar", "train", "'plain.tar' has no splits, so that 'train' is not there: leave the split out$"),
-        ("hf:", None, "'hf:' names no dataset: write hf:NAME"),
+        (
+            "classes",
+            None,
+            r"'classes' contains both folders and files such as 'a.tar'.* with 'classes/\*.tar', or move",
+        ),
+        ("some", None, "'some' has files of the splits train and files without a split, such as 'some/x.tar': choose"),
+        ("plain.tar", "train", "'plain.tar' has no splits: leave out the split 'train'$"),
+        ("hf:", None, "'hf:' has no name: use hf:NAME"),
     ],
 )
 def test_name_that_stands_for_nothing_is_one_line(here: Path, source: str, split: str | None, message: str) -> None:
@@ -107,7 +111,7 @@ def test_name_that_stands_for_nothing_is_one_line(here: Path, source: str, split
 
 @pytest.mark.parametrize("source", [None, 3, ["a"]])
 def test_source_of_another_type_is_an_error(source: object) -> None:
-    with pytest.raises(PnasnetError, match=r"a dataset is a path, a pattern or hf:NAME, but a \w+ was given"):
+    with pytest.raises(PnasnetError, match=r"a dataset must be a path, a pattern or hf:NAME, not \w+$"):
         open_dataset(source)  # type: ignore[arg-type]
 
 

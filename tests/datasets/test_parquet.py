@@ -103,15 +103,27 @@ def test_several_files_in_many_pieces_are_read_from_several_threads() -> None:
     assert [int(images.decode(picture)[0, 0, 0]) for picture in read] == list(range(210))
 
 
+def test_a_column_of_another_name() -> None:
+    columns = {"image": pa.array([1, 2]), "photo": cells(7, 8), "label": pa.array([0, 1])}
+    for folder in ("all/train", "all/val"):
+        save(f"{folder}/0.parquet", columns)
+    for source, split in (("all/train/0.parquet", None), ("all/val", None), ("all", "val")):
+        assert shades(open_dataset(source, split=split, image_column="photo")) == [7, 8]
+        with pytest.raises(InputError, match=r"column 'image' of '.*0.parquet' has type int64: images must be"):
+            open_dataset(source, split=split)
+        with pytest.raises(InputError, match=r"no column 'pixels', only .*: name one with --image-column"):
+            open_dataset(source, split=split, image_column="pixels")
+
+
 @pytest.mark.parametrize("folder", ["repo", "repo/data"])
 def test_split_is_the_beginning_of_the_name(folder: str) -> None:
     for index, name in enumerate(["test-00000-of-00001", "train-00000-of-00002", "train-00001-of-00002"]):
         save(f"{folder}/{name}.parquet", {"image": cells(index), "label": pa.array([0])})
     assert shades(open_dataset("repo", split="train")) == [1, 2]
     assert shades(open_dataset("repo", split="test")) == [0]
-    with pytest.raises(InputError, match=r"'repo' has the splits test, train: choose one of them as the split"):
+    with pytest.raises(InputError, match=r"'repo' has several splits .test, train.: choose one"):
         open_dataset("repo")
-    with pytest.raises(InputError, match=r"'repo' has no split 'validation', but test, train"):
+    with pytest.raises(InputError, match=r"'repo' has no split 'validation': choose one of test, train"):
         open_dataset("repo", split="validation")
 
 
@@ -120,37 +132,49 @@ def test_split_is_the_beginning_of_the_name(folder: str) -> None:
     [
         (
             {"label": pa.array([0])},
-            "'a.parquet' has no column 'image' .nor img., but 'label': name one with",
+            "'a.parquet' has no column 'image' .nor img., only 'label': name one with",
         ),
         (
             {"image": cells(1), "class": pa.array([0])},
-            "no column 'label' .nor labels or fine_label., but 'image', 'class'",
+            "no column 'label' .nor labels or fine_label., only 'image', 'class'",
         ),
         (
             {"image": pa.array([1]), "label": pa.array([0])},
-            "in column 'image' int64: pictures are the bytes of image files",
+            "column 'image' of 'a.parquet' has type int64: images must be the bytes of image files",
         ),
-        ({"image": pa.array([{"bytes": 1}]), "label": pa.array([0])}, "in column 'image' struct<bytes: int64>"),
-        ({"image": pa.array([{"a": b""}]), "label": pa.array([0])}, "in column 'image' struct<a: binary>"),
+        (
+            {"image": pa.array([{"bytes": 1}]), "label": pa.array([0])},
+            "column 'image' of .* has type struct<bytes: int64>",
+        ),
+        (
+            {"image": pa.array([{"a": b""}]), "label": pa.array([0])},
+            "column 'image' of .* has type struct<a: binary>",
+        ),
         (
             {"image": cells(1), "label": pa.array([0.5])},
-            "in column 'label' double: labels are whole numbers or strings",
+            "column 'label' of 'a.parquet' has type double: labels must be integers or strings",
         ),
-        ({"image": cells(1), "label": pa.array([[0]])}, "in column 'label' list<.*: labels are"),
+        (
+            {"image": cells(1), "label": pa.array([[0]])},
+            "column 'label' of .* has type list<.*: labels must",
+        ),
         ({"image": cells(1, 2), "label": pa.array([0, None])}, "'a.parquet#1' has no label: add it, or remove the row"),
         ({"image": cells(1, 2), "label": pa.array(["a", None])}, "'a.parquet#1' has no label"),
-        ({"image": cells(1, 2), "label": pa.array([0, -1])}, "'a.parquet#1' has the label -1, which is not a number"),
-        ({"image": cells(1), "label": pa.array([2**64 - 1], pa.uint64())}, "'a.parquet' has a label that is no class"),
+        ({"image": cells(1, 2), "label": pa.array([0, -1])}, "the label of 'a.parquet#1' is -1, not a number"),
+        (
+            {"image": cells(1), "label": pa.array([2**64 - 1], pa.uint64())},
+            "has a label that is not a class",
+        ),
         (
             {"image": struct_column([(b"", None), None]), "label": pa.array([0, 0])},
-            "'a.parquet#1' has no picture: add it, or remove the row",
+            "'a.parquet#1' has no image: add it, or remove the row",
         ),
         (
             {"image": struct_column([(b"", None), (None, None)]), "label": pa.array([0, 0])},
-            "'a.parquet#1' has no picture",
+            "'a.parquet#1' has no image",
         ),
-        ({"image": pa.array([None, b""]), "label": pa.array([0, 0])}, "'a.parquet#0' has no picture"),
-        ({"image": pa.array(["a", None]), "label": pa.array([0, 0])}, "'a.parquet#1' has no picture"),
+        ({"image": pa.array([None, b""]), "label": pa.array([0, 0])}, "'a.parquet#0' has no image"),
+        ({"image": pa.array(["a", None]), "label": pa.array([0, 0])}, "'a.parquet#1' has no image"),
         ({"image": cells(), "label": pa.array([], pa.int64())}, "'a.parquet' has no rows"),
         ({"image": cells(), "label": pa.array([], pa.string())}, "'a.parquet' has no rows"),
     ],
@@ -165,15 +189,15 @@ def test_columns_that_are_not_right_are_an_error(columns: dict[str, pa.Array], m
 def test_missing_picture_in_a_later_file_is_named() -> None:
     save("all/0.parquet", {"image": cells(1, 2), "label": pa.array([0, 0])})
     save("all/1.parquet", {"image": struct_column([(b"", ""), None]), "label": pa.array([0, 0])})
-    with pytest.raises(InputError, match=r"'all/1.parquet#1' has no picture"):
+    with pytest.raises(InputError, match=r"'all/1.parquet#1' has no image"):
         open_dataset("all")
 
 
 @pytest.mark.parametrize(
     ("names", "message"),
     [
-        (["cat"], "'a.parquet#0' has the label 1, which is not a number from 0 to 0"),
-        (["cat", "cat"], "'a.parquet' has the class 'cat' twice: give each class a name of its own"),
+        (["cat"], "the label of 'a.parquet#0' is 1, not a number from 0 to 0"),
+        (["cat", "cat"], "'a.parquet' has the class 'cat' twice: class names must be unique"),
     ],
 )
 def test_names_of_classes_that_are_not_right_are_an_error(names: list[str], message: str) -> None:
@@ -185,18 +209,18 @@ def test_names_of_classes_that_are_not_right_are_an_error(names: list[str], mess
 def test_metadata_that_are_damaged_are_an_error() -> None:
     table = pa.table({"image": cells(1), "label": pa.array([1])})
     pq.write_table(table.replace_schema_metadata({"huggingface": "{"}), "a.parquet")
-    with pytest.raises(InputError, match=r"'a.parquet' has metadata of Hugging Face that are damaged"):
+    with pytest.raises(InputError, match=r"the Hugging Face metadata in 'a.parquet' is damaged"):
         open_dataset("a.parquet")
 
 
 def test_files_that_do_not_belong_together_are_an_error() -> None:
     save("all/0.parquet", {"image": cells(1), "label": pa.array([0])}, ["cat"])
     save("all/1.parquet", {"image": cells(1), "label": pa.array([0])}, ["dog"])
-    with pytest.raises(InputError, match=r"'all/0.parquet' and 'all/1.parquet' name other classes"):
+    with pytest.raises(InputError, match=r"'all/0.parquet' and 'all/1.parquet' have different class names"):
         open_dataset("all")
     for name, values in [("0", pa.array([0])), ("1", pa.array(["cat"]))]:
         save(f"all/{name}.parquet", {"image": cells(1), "label": values})
-    with pytest.raises(InputError, match=r"'all/0.parquet' and 'all/1.parquet' have labels of two kinds"):
+    with pytest.raises(InputError, match=r"'all/0.parquet' and 'all/1.parquet' have different types of labels"):
         open_dataset("all")
 
 
@@ -204,7 +228,7 @@ def test_files_that_do_not_belong_together_are_an_error() -> None:
 def test_file_that_is_damaged_is_an_error(here: Path, keep: int) -> None:
     save("a.parquet", {"image": cells(1), "label": pa.array([0])})
     write(here / "a.parquet", (here / "a.parquet").read_bytes()[:keep])
-    with pytest.raises(InputError, match=r"a.parquet: no Parquet file, or a damaged one .*: get it again") as caught:
+    with pytest.raises(InputError, match=r"a.parquet: not a Parquet file, or damaged .*: get it again") as caught:
         open_dataset("a.parquet")
     assert "\n" not in str(caught.value)
 
@@ -214,7 +238,7 @@ def test_damaged_page_is_an_error(here: Path) -> None:
     content = bytearray((here / "a.parquet").read_bytes())
     content[4:60] = b"\xff" * 56
     write(here / "a.parquet", bytes(content))
-    with pytest.raises(InputError, match=r"a.parquet: no Parquet file, or a damaged one"):
+    with pytest.raises(InputError, match=r"a.parquet: not a Parquet file, or damaged"):
         open_dataset("a.parquet")
 
 
@@ -241,6 +265,6 @@ def test_pictures_that_would_take_half_of_the_free_memory_are_an_error(monkeypat
     assert len(open_dataset("a.parquet")) == 1
     monkeypatch.setattr(parquet, "free_memory", lambda: 20_000)
     with pytest.raises(
-        InputError, match=r"more than half of the .* are free: open them as a Hugging Face dataset \(hf:"
+        InputError, match=r"more than half of the .* of free memory: open them as a Hugging Face dataset \(hf:"
     ):
         open_dataset("a.parquet")

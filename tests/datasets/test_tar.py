@@ -81,15 +81,15 @@ def test_tar_in_a_tar(tmp_path: Path) -> None:
     first = Member("inner.tar", place.offset, 1024)
     assert [member.name for member in find_members(str(path), first)] == ["x"]
     short = Member("inner.tar", place.offset, 600)
-    with pytest.raises(InputError, match=r"'inner.tar' in '.*outer.tar' is no tar, or a damaged one"):
+    with pytest.raises(InputError, match=r"'inner.tar' in '.*outer.tar' is not a tar, or damaged"):
         find_members(str(path), short)
 
 
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", r"is no tar, or a damaged one \(empty file\): get it again"),
-        (b"text" * 500, "is no tar, or a damaged one"),
+        (b"", r"is not a tar, or damaged \(empty file\): get it again"),
+        (b"text" * 500, "is not a tar, or damaged"),
         (b"\x1f\x8b" + b"\0" * 99, "is compressed with gzip, .*: unpack it$"),
         (b"BZh9" + b"\0" * 99, "is compressed with bzip2"),
         (b"\xfd7zXZ\0" + b"\0" * 99, "is compressed with xz"),
@@ -104,10 +104,10 @@ def test_tar_in_a_tar(tmp_path: Path) -> None:
         (header("long", -512, tarfile.GNUTYPE_LONGNAME), "a header of -512 bytes"),
         (header("pax", 2**20, tarfile.XHDTYPE) + b"1" * 2**20, "a header of 1048576 bytes"),
         (header("pax", 0, tarfile.XHDTYPE) * 5000, "recursion|damaged"),
-        (sparse_parts(10**6), "headers of more than 262144 bytes before a file"),
+        (sparse_parts(10**6), "headers of more than 262144 bytes for one file"),
         (header("a", 3) + b"xxx".ljust(512, b"\0") + b"damaged".ljust(512, b"!"), "a damaged header at byte 1024"),
         (header("a", 3) + b"xxx".ljust(512, b"\0") + header("b", 3)[:300], "a damaged header at byte 1024"),
-        (tar_bytes([("a", b"1"), ("b", b"2"), ("a", b"3")]), "holds 'a' twice: remove one, or rename it"),
+        (tar_bytes([("a", b"1"), ("b", b"2"), ("a", b"3")]), "contains 'a' twice: remove one, or rename it"),
     ],
 )
 def test_tar_that_is_damaged_or_hostile_is_an_error(tmp_path: Path, content: bytes, message: str) -> None:
@@ -186,7 +186,7 @@ def test_reader_is_pickled_without_its_open_files(three: PicturesInTars) -> None
 def test_tar_that_changes_meanwhile_is_an_image_error(three: PicturesInTars, tmp_path: Path) -> None:
     (tmp_path / "1.tar").write_bytes(b"short")
     (tmp_path / "2.tar").unlink()
-    with pytest.raises(ImageError, match="picture 4: cut short: the tar ends before it, or has changed"):
+    with pytest.raises(ImageError, match="picture 4: truncated, because the tar ends before it or has changed"):
         three(4)
     with pytest.raises(ImageError, match=r"cannot read picture 5: No such file or directory; check the disk"):
         three(5)

@@ -77,13 +77,13 @@ def test_names_of_classes_lie_beside(here: Path, name: str, content: str, files:
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("classes.txt", "cat", "'a.tar/1.png' has the label 1, which is not a number from 0 to 0: correct it"),
-        ("classes.txt", "cat\ncat", "'classes.txt' has the class 'cat' twice: give each class a name of its own"),
-        ("classes.txt", b"\xff\xfe", r"'classes.txt' cannot be read \('utf-8' codec .*: mend it, or remove it"),
-        ("classes.txt", "", "'classes.txt' is not a list of the names of classes"),
-        ("classes.json", '{"0": "cat"}', "'classes.json' is not a list of the names of classes"),
-        ("classes.json", '["cat", 7]', "'classes.json' has the class 7 where a name belongs"),
-        ("classes.json", '[["cat"]]', r"'classes.json' has the class \['cat'\] where a name belongs"),
+        ("classes.txt", "cat", "the label of 'a.tar/1.png' is 1, not a number from 0 to 0: correct it"),
+        ("classes.txt", "cat\ncat", "'classes.txt' has the class 'cat' twice: class names must be unique"),
+        ("classes.txt", b"\xff\xfe", r"'classes.txt' cannot be read \('utf-8' codec .*: correct it, or remove it"),
+        ("classes.txt", "", "'classes.txt' is not a list of class names"),
+        ("classes.json", '{"0": "cat"}', "'classes.json' is not a list of class names"),
+        ("classes.json", '["cat", 7]', "'classes.json' has 7 in place of a class name"),
+        ("classes.json", '[["cat"]]', r"'classes.json' has \['cat'\] in place of a class name"),
         ("classes.json", "[" * 100_000, "'classes.json' cannot be read"),
     ],
 )
@@ -96,25 +96,28 @@ def test_names_of_classes_that_are_wrong(here: Path, name: str, content: str | b
 @pytest.mark.parametrize(
     ("files", "message"),
     [
-        ([("7.png", b"")], "sample '7' in 'a.tar' has no label: add a .cls or .json file, or remove it$"),
-        ([("d/7.cls", b"0")], "sample 'd/7' in 'a.tar' has a label but no picture: add one, such as 'd/7.jpg'"),
-        ([("7.png", b""), ("7.JPG", b""), ("7.cls", b"0")], "sample '7' in 'a.tar' has two files for its picture"),
+        ([("7.png", b"")], "sample '7' in 'a.tar' has no label: add a .cls or .json file, or remove the image$"),
+        ([("d/7.cls", b"0")], "sample 'd/7' in 'a.tar' has a label but no image: add 'd/7.jpg'"),
+        ([("7.png", b""), ("7.JPG", b""), ("7.cls", b"0")], "sample '7' in 'a.tar' has two files for its image"),
         ([("7.png", b""), ("7.cls", b"0"), ("7.CLS", b"0")], "sample '7' in 'a.tar' has two files for its cls"),
-        ([("7.png", b""), ("7.cls", b"dog")], r"sample '7' in 'a.tar' has no label that can be read: mend '7.cls'"),
-        ([("7.png", b""), ("7.cls", b"9" * 5000)], "has no label that can be read: mend '7.cls'"),
-        ([("7.png", b""), ("7.cls", b"9" * 2**21)], "has 2,097,152 bytes for its label: mend '7.cls'"),
-        ([("7.png", b""), ("7.cls", b"-1")], "'a.tar/7.png' has the label -1, which is not a number from 0 to 999999"),
-        ([("7.png", b""), ("7.cls", b"1000000")], "has the label 1000000, which is not a number"),
-        ([("7.png", b""), ("7.json", b"{")], "has no label that can be read: mend '7.json'"),
-        ([("7.png", b""), ("7.json", b"[" * 100_000)], "has no label that can be read: mend '7.json'"),
-        ([("7.png", b""), ("7.json", b"[1]")], "mend '7.json' .it has neither of label, cls, class_name"),
-        ([("7.png", b""), ("7.json", b'{"label": true}')], "mend '7.json' .it has neither"),
+        ([("7.png", b""), ("7.cls", b"dog")], r"sample '7' in 'a.tar' has an unreadable label .*: correct '7.cls'"),
+        ([("7.png", b""), ("7.cls", b"9" * 5000)], "has an unreadable label .*: correct '7.cls'"),
+        ([("7.png", b""), ("7.cls", b"9" * 2**21)], "has a label of 2,097,152 bytes: correct '7.cls'"),
+        ([("7.png", b""), ("7.cls", b"-1")], "the label of 'a.tar/7.png' is -1, not a number from 0 to 999999"),
+        ([("7.png", b""), ("7.cls", b"1000000")], "is 1000000, not a number"),
+        ([("7.png", b""), ("7.json", b"{")], "has an unreadable label .*: correct '7.json'"),
+        ([("7.png", b""), ("7.json", b"[" * 100_000)], "has an unreadable label .*: correct '7.json'"),
+        (
+            [("7.png", b""), ("7.json", b"[1]")],
+            "none of the keys label, cls, class_name has .*: correct '7.json'",
+        ),
+        ([("7.png", b""), ("7.json", b'{"label": true}')], "none of the keys .*: correct '7.json'"),
         (
             [*PAIR, ("7.png", b""), ("7.json", b'{"cls": "a"}')],
-            "'a.tar/7.png' has the label 'a', where others have numb",
+            "the label of 'a.tar/7.png' is 'a', but others are numb",
         ),
-        ([("notes.txt", b"")], "'a.tar' holds no samples: they are pairs of files such as 0.jpg and 0.cls"),
-        ([*PAIR, ("1.png", b"")], "'a.tar' holds '1.png' twice"),
+        ([("notes.txt", b"")], "'a.tar' contains no samples: a sample is a pair of files such as 0.jpg and 0.cls"),
+        ([*PAIR, ("1.png", b"")], "'a.tar' contains '1.png' twice"),
     ],
 )
 def test_sample_that_is_not_whole_is_an_error(files: Files, message: str) -> None:
@@ -126,7 +129,7 @@ def test_sample_that_is_not_whole_is_an_error(files: Files, message: str) -> Non
 def test_link_to_a_file_of_the_machine_is_no_picture() -> None:
     link = tarfile.TarInfo("1.png")
     link.type, link.linkname = tarfile.SYMTYPE, "/etc/hostname"
-    with pytest.raises(InputError, match=r"sample '1' in 'a.tar' has a label but no picture"):
+    with pytest.raises(InputError, match=r"sample '1' in 'a.tar' has a label but no image"):
         open_shard([(link, b""), ("1.cls", b"0")])
 
 

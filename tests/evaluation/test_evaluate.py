@@ -80,12 +80,12 @@ def test_only_the_first_failures_are_named() -> None:
 
 
 def test_all_failed_is_an_error() -> None:
-    with pytest.raises(InputError, match=r"none of the 2 pictures could be read: shard.tar/0.png: "):
+    with pytest.raises(InputError, match=r"none of the 2 images could be read: shard.tar/0.png: "):
         evaluate(small_network(3), pictures([b"no", b""], [0, 1], ["0", "1", "2"]))
 
 
 def test_no_pictures_no_classifier_other_classes_no_such_preset() -> None:
-    with pytest.raises(InputError, match="no pictures"):
+    with pytest.raises(InputError, match="no images"):
         evaluate(small_network(3), pictures([], [], ["0", "1", "2"]))
     features = Module(Path(__file__).parents[1] / "checkpoints/tiny_hub_tf1", engine="fake")
     with pytest.raises(InputError, match="has no classifier"):

@@ -49,7 +49,7 @@ def test_wordnet_ids(names: tuple[str, ...], offset: int) -> None:
     match = match_classes(wordnet_ids()[::-1], len(names), names)
     assert match.logits.tolist() == list(range(offset, 1000 + offset))[::-1]
     assert names[match.logits[-1]] == "tench"
-    assert ("background, competes and is never right" in match.note) == bool(offset)
+    assert ("background logit before them competes and is never right" in match.note) == bool(offset)
     assert "other" not in match.note
     assert is_whole_imagenet(match, len(names), names)
     few = match_classes(["n02123045", "n01440764"], len(names), names)

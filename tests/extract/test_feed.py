@@ -15,7 +15,7 @@ import pytest
 from pnasnet.errors import ImageError
 from pnasnet.extract import list_units
 from pnasnet.extract.feed import feed, read_picture
-from pnasnet.pictures import Picture, Unit, UnreachableError, storage
+from pnasnet.pictures import PassedOver, Picture, Unit, UnreachableError, storage
 from pnasnet.pictures import parquet as parquet_files
 from pnasnet.pictures import tar as tar_files
 from pnasnet.support import http
@@ -42,7 +42,7 @@ class Halting(Unit):
     count: int
     name = "halting"
 
-    def pictures(self, start: int = 0) -> Iterator[Picture]:
+    def pictures(self, start: int = 0, passed_over: PassedOver | None = None) -> Iterator[Picture]:
         for number in range(start, self.count):
             yield Picture(str(number), lambda: b"")
             raise UnreachableError("broken off")

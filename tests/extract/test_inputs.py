@@ -204,7 +204,7 @@ def test_a_source_that_is_gone_leaves_all_as_it_is(module: Module, tmp_path: Pat
     with pytest.raises(InputError, match="does not exist"):
         run(module, tmp_path / "out", folder, mode="add")
     folder.mkdir()
-    with pytest.raises(InputError, match="holds no picture"):
+    with pytest.raises(InputError, match="contains no images"):
         run(module, tmp_path / "out", folder, mode="add")
     assert contents_of(tmp_path / "out") == before
 

@@ -81,7 +81,7 @@ def test_folders_of_others_are_refused_and_stay(module: Module, tmp_path: Path) 
     with pytest.raises(OutputError, match=r"folder holds other files \(00000.jpg\)"):
         run(module, folder, folder)
     assert sorted(path.name for path in folder.iterdir()) == ["00000.jpg", "00001.jpg", "00002.jpg"]
-    with pytest.raises(InputError, match="holds no picture"):
+    with pytest.raises(InputError, match="contains no images"):
         run(module, tmp_path / "new", write_folder(tmp_path / "empty", {}))
     assert not (tmp_path / "new").exists()
 

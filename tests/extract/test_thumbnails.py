@@ -53,7 +53,7 @@ def test_a_line_says_how_many_are_gone_and_why(tmp_path: Path, caplog: pytest.Lo
     assert (record.name, record.levelno) == ("pnasnet.extract.thumbnails", logging.WARNING)
     assert record.getMessage() == (
         f"11 of 17 images could not be opened: 4 such as {folder}/gone0.jpg: no such file: check the path; "
-        f"3 such as {tmp_path}/a.tar/00000.jpg: no longer there: written again, or under another name; "
+        f"3 such as {tmp_path}/a.tar/00000.jpg: no longer in its file, which was changed or replaced; "
         f"2 such as {folder}/no.jpg: not an image of a known format (JPEG, PNG, WebP, GIF, "
         "BMP, TIFF, AVIF, HEIC, JPEG XL, JPEG 2000): convert it, or leave it out; "
         "2 for other reasons"
@@ -106,7 +106,7 @@ def test_a_server_that_is_gone_costs_little(monkeypatch: pytest.MonkeyPatch, cap
         pass
     assert list(thumbnails([f"{url}/{number}.jpg" for number in range(500)], 16)) == [None] * 500
     assert "500 of 500 images could not be opened: " in caplog.text
-    assert f": not asked for: {url[7:]} has not answered 4 times in a row" in caplog.text
+    assert f": skipped after 4 failures in sequence of {url[7:]}" in caplog.text
 
 
 def test_who_stops_early_is_told_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -17,7 +17,7 @@ from pnasnet.errors import InputError
 from pnasnet.extract import ExtractOptions, FeatureFolder, Report, Sources, columns_for, extract_to, keeper, list_units
 from pnasnet.extract import feed as reading
 from pnasnet.extract.output import Mode
-from pnasnet.pictures import Picture, Unit, UnreachableError, listing
+from pnasnet.pictures import PassedOver, Picture, Unit, UnreachableError, listing
 
 from tests.helpers.corpus import MODEL, jpeg, parquet, pictures, rows_of, tar, write_folder, zipped
 from tests.helpers.extract_runs import run as extract
@@ -257,7 +257,7 @@ class Closing(Unit):
     path: str
     name = "closing"
 
-    def pictures(self, start: int = 0) -> Iterator[Picture]:
+    def pictures(self, start: int = 0, passed_over: PassedOver | None = None) -> Iterator[Picture]:
         for number in range(start, 3):
             yield Picture(str(number), lambda: jpeg(1))
         if not Path(self.path).exists():

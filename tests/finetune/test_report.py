@@ -56,7 +56,7 @@ def test_figures(report: Report) -> None:
     assert facts["Base weights"] == "the-weights"
     assert facts["Image size"] == "32 x 48 pixels"
     assert facts["Preprocessing"] == "hub"
-    assert facts["Pictures"] == "6 training, 6 validation, 20 test"
+    assert facts["Images"] == "6 training, 6 validation, 20 test"
     assert facts["Time"] == "features 12.3 s, classifier 3 min 05 s"
     assert facts["Command"] == "pnasnet finetune pets/ -o model"
     assert page.tables["table 3"] == [["seed", "7"], ["layer decay", "0.8"]]

@@ -19,6 +19,7 @@ from pnasnet.images import decoding
 from pnasnet.images.budget import PixelBudget
 
 CHELSEA = Path(__file__).parents[2] / "examples" / "photos" / "chelsea.jpg"
+GOLDEN = Path(__file__).parents[1] / "golden"
 
 
 def saved(picture: Image.Image, kind: str, **options: Any) -> bytes:
@@ -110,7 +111,7 @@ def test_a_png_damaged_beside_its_pixels(damaged: bytes) -> None:
 @pytest.mark.parametrize("size", [100, 50_000_000])
 def test_a_jpeg_of_zeros_is_refused_at_once(size: int) -> None:
     start = time.process_time()
-    with pytest.raises(ImageError, match="no picture behind its first bytes"):
+    with pytest.raises(ImageError, match="no image data after the header"):
         images.decode(b"\xff\xd8\xff" + bytes(size))
     assert time.process_time() - start < 1
 
@@ -155,6 +156,46 @@ def test_brightness_at_every_depth(kind: str, bits: int, share: float) -> None:
     data = grey_png(bits, value) if kind == "png" else grey_tiff(bits, value, 0 if "inverted" in kind else 1)
     stated = value / most if "inverted" not in kind else 1 - value / most
     assert np.abs(images.decode(data).astype(float) - 255 * stated).max() <= 1
+
+
+def colour_tiff(samples: np.ndarray, order: str) -> bytes:
+    """Return an uncompressed RGB TIFF of 16-bit samples [H, W, 3]."""
+    height, width, _ = samples.shape
+    data = samples.astype(f"{order}u2").tobytes()
+    start = 8 + 2 + 10 * 12 + 4
+    tags = [(256, width), (257, height), (258, start), (259, 1), (262, 2), (273, start + 6), (277, 3), (278, height)]
+    entries = b""
+    for tag, value in [*tags, (279, len(data)), (284, 1)]:
+        entries += struct.pack(f"{order}HHII", tag, 4 if tag != 258 else 3, 3 if tag == 258 else 1, value)
+    head = struct.pack(f"{order}2sHIH", b"II" if order == "<" else b"MM", 42, 8, 10)
+    return head + entries + bytes(4) + struct.pack(f"{order}3H", 16, 16, 16) + data
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_16_bit_colour_tiff_keeps_its_high_byte(order: str) -> None:
+    samples = np.random.default_rng(0).integers(0, 65536, (6, 5, 3)).astype(np.uint16)
+    assert np.array_equal(images.decode(colour_tiff(samples, order)), samples >> 8)
+
+
+@pytest.mark.parametrize("bits", [10, 12])
+def test_brightness_of_deep_avif(bits: int) -> None:
+    """The files have four grey columns of 8 pixels: 0, 1/4, 1/2 and all of the largest value."""
+    pixels = images.decode(GOLDEN / f"grey_steps_{bits}_bit.avif")
+    assert pixels.shape == (16, 32, 3)
+    assert np.abs(pixels.astype(float) - np.repeat([0, 63.75, 127.5, 255], 8)[:, None]).max() <= 1
+
+
+@pytest.mark.parametrize("share", [0, 0.25, 0.5, 1])
+@pytest.mark.parametrize("mode", ["RGB;16", "L;16"])
+@pytest.mark.parametrize("bits", [10, 12])
+def test_brightness_of_deep_heic(monkeypatch: pytest.MonkeyPatch, bits: int, mode: str, share: float) -> None:
+    heif = pytest.importorskip("pillow_heif")
+    monkeypatch.setattr(heif.options, "SAVE_HDR_TO_12_BIT", bits == 12)
+    samples = np.full((32, 32, 3) if mode == "RGB;16" else (32, 32), round(65535 * share), np.uint16)
+    file = io.BytesIO()
+    heif.encode(mode, (32, 32), samples.tobytes(), file, quality=-1)
+    assert heif.open_heif(file, convert_hdr_to_8bit=False).info["bit_depth"] == bits
+    assert np.abs(images.decode(file.getvalue()).astype(float) - 255 * share).max() <= 1
 
 
 def test_all_decoders_share_one_budget() -> None:

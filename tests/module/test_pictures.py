@@ -75,9 +75,9 @@ def test_a_batch_of_pixels_is_as_many_pictures(module: Module) -> None:
     [
         (3, "images must be paths, .* not int"),
         ({"a": "b.jpg"}, "not a mapping: pass its values"),
-        ([None], "an image must be a path, bytes or a PIL image, but a NoneType"),
-        (np.zeros((4, 4, 3), np.float32), r"pixels must be uint8 \[H, W, 3\], but float32"),
-        ([np.zeros((4, 4), np.uint8)], r"pixels must be uint8 \[H, W, 3\], but uint8 \[4, 4\]"),
+        ([None], "an image must be a path, bytes or a PIL image, not NoneType"),
+        (np.zeros((4, 4, 3), np.float32), r"pixels must be uint8 \[H, W, 3\], not float32"),
+        ([np.zeros((4, 4), np.uint8)], r"pixels must be uint8 \[H, W, 3\], not uint8 \[4, 4\]"),
         (["https://example.org/a.jpg"], "is a URL: pass its host in allow_hosts, or download it"),
     ],
 )

@@ -64,7 +64,7 @@ def test_folders_patterns_and_shards(bucket: str) -> None:
 def test_what_is_not_there(bucket: str) -> None:
     with pytest.raises(ImageError, match=r"gs://photos/none\.jpg: not found"):
         read_url(f"{bucket}/none.jpg")
-    with pytest.raises(InputError, match="holds no picture"):
+    with pytest.raises(InputError, match="contains no images"):
         list(list_units([f"{bucket}/nothing*"]))
 
 

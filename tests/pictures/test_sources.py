@@ -82,8 +82,8 @@ def test_links_are_followed_and_loops_end(tree: Path) -> None:
     ("source", "message"),
     [
         ("nowhere.jpg", "'nowhere.jpg' does not exist"),
-        ("photos/*.tiff", "'photos/[*].tiff' matches no picture: looked for .avif "),
-        ("empty", "'empty' holds no picture, .*: looked for .avif .*.jpg.* by a pattern such as 'shards/[*].tar'"),
+        ("photos/*.tiff", "'photos/[*].tiff' matches no images [(].avif "),
+        ("empty", "'empty' contains no images .*.avif .*.jpg.* by a pattern such as 'shards/[*].tar'"),
     ],
 )
 def test_source_without_pictures_is_an_error(tree: Path, source: str, message: str) -> None:

@@ -59,7 +59,7 @@ def test_something_else_behind_a_tar_is_reported(tmp_path: Path) -> None:
     (unit,) = list_units([tmp_path / "a.tar"])
     found = unit.pictures()
     assert next(found).read() == jpeg(0)
-    with pytest.raises(ImageError, match="something that is no tar follows its end"):
+    with pytest.raises(ImageError, match="other data follow the end mark"):
         next(found)
 
 
@@ -161,7 +161,7 @@ def test_encodings_of_columns(tmp_path: Path, column: pa.Array) -> None:
 
 def test_a_column_of_another_name(tmp_path: Path) -> None:
     pq.write_table(pa.table({"photo": CELLS}), tmp_path / "a.parquet")
-    with pytest.raises(InputError, match=r"but 'photo': name one with --image-column"):
+    with pytest.raises(InputError, match=r"only 'photo': name one with --image-column"):
         found_in(tmp_path / "a.parquet")
     assert contents(tmp_path / "a.parquet", image_column="photo") == [jpeg(0), jpeg(1), jpeg(0)]
 
@@ -194,7 +194,7 @@ def test_what_a_folder_holds_beside_pictures_is_counted(tmp_path: Path) -> None:
     assert len(found_in(folder, passed_over=passed_over)) == 2
     assert passed_over.count == 4
     line = str(passed_over)
-    assert line.startswith("passed over 4 files without the suffix of a picture: 1 ")
+    assert line.startswith("skipped 4 files without the suffix of an image format: 1 ")
     assert f"1 without suffix (JPEG inside, such as {folder}/IMG_0001: rename them)" in line
     assert line.endswith("2 .txt")
     assert str(PassedOver()) == ""

@@ -22,7 +22,7 @@ PHOTOS = replace(RECIPE, augmentation=CropAndFlip())
 
 def test_readable_leaves_out_and_names_what_cannot_be_read() -> None:
     seen: list[int] = []
-    good, skipped = readable(encoded(300, bad=(3, 200)), threads=2, progress=seen.append)
+    good, skipped = readable(encoded(300, bad=(3, 200)), threads=2, advance=seen.append)
     assert len(good) == 298
     assert [name for name in good.names if name in ("3.png", "200.png")] == []
     assert good.labels.tolist() == [i % 2 for i in range(300) if i not in (3, 200)]
@@ -53,7 +53,7 @@ def test_a_class_that_loses_all_its_pictures_is_an_error() -> None:
     with pytest.raises(InputError) as caught:
         readable(data)
     assert str(caught.value).startswith(
-        "no picture can be read of 1 of 3 classes (standing): 1.png: not an image of a known format"
+        "1 of 3 classes have no readable image ('standing'): 1.png: not an image of a known format"
     )
     assert len(without(data, {1: "why"})) == 3
 

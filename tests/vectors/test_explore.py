@@ -90,7 +90,7 @@ def test_a_sample_is_spread_evenly(tmp_path: Path) -> None:
     assert [picture.path for picture in shown.pictures] == [f"{i}.jpg" for i in (0, 19, 39, 59, 79, 99, 119)]
     assert shown.total == 120
     assert shown.neighbours.places.max() < 7
-    assert "7 pictures, spread evenly over 120," in Page(map_page(shown, "t", PCA, OPEN)).text
+    assert "7 images, sampled evenly from 120," in Page(map_page(shown, "t", PCA, OPEN)).text
 
 
 def test_umap(tmp_path: Path) -> None:
@@ -149,8 +149,8 @@ def test_page(tmp_path: Path) -> None:
     shown = mapped(tmp_path, names=(CHELSEA, COFFEE, AWKWARD))
     text = map_page(shown, "Map of <f>", PCA, OPEN)
     page, data = Page(text), data_of(text)
-    assert "120 pictures placed by their principal components" in page.text.replace(" ,", ",")
-    assert "118 pictures could not be opened." in page.text
+    assert "120 images placed by principal components" in page.text.replace(" ,", ",")
+    assert "118 images could not be opened." in page.text
     points = np.frombuffer(b64decode(str(data["points"])), "<f4").reshape(-1, 2)
     np.testing.assert_array_equal(points, shown.points)
     names, images = data["names"], data["images"]

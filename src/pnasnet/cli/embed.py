@@ -256,8 +256,8 @@ def _print(report: "Report", output: str, *, adding: bool) -> None:
         notes.append(f"failed: {new - len(report.errors):,} more; see the column error")
     if report.failed_before:
         notes.append(f"failed: {report.failed_before:,} in earlier runs; see the column error, or try --retry-errors")
-    if report.passed_over:
-        notes.append(report.passed_over)
+    if report.passed_over.count:
+        notes.append(str(report.passed_over))
     if report.unturned:
         notes.append(f"{counted(report.unturned, 'image')} with an EXIF orientation that was not applied; see --exif")
     if report.vanished:

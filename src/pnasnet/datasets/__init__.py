@@ -1,4 +1,4 @@
-"""Labelled pictures from where people have them: folders, Parquet, Hugging Face, WebDataset tars, ILSVRC-2012."""
+"""Labelled images in folders, Parquet files, Hugging Face datasets, WebDataset tars and ILSVRC-2012."""
 
 from .labelled import LabelledImages
 from .open import open_dataset

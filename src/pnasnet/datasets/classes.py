@@ -1,4 +1,4 @@
-"""From labels as people write them, numbers or names, to the indices of classes."""
+"""Class indices from labels that are numbers or names."""
 
 import json
 import reprlib
@@ -11,29 +11,27 @@ import numpy.typing as npt
 from ..errors import InputError
 
 MAX_CLASSES = 1_000_000
-"""More are taken for damage: without names of its own, every number up to the largest label becomes a class."""
+"""Larger labels count as damage: without class names, every number up to the largest label becomes a class."""
 
 
 def number_labels(
     labels: Sequence[int | str], names: Sequence[str], classes: tuple[str, ...] | None = None
 ) -> tuple[npt.NDArray[np.int64], tuple[str, ...]]:
-    """Return the index of each picture's class, [N] int64, and the names of the classes.
+    """Return the class index of each image, int64 [N], and the names of the classes.
 
     Args:
-        labels: of each picture, either all indices or all names of classes.
-        names: what each picture is called, for errors.
-        classes: the classes where they are known; else they are the sorted names, or the numbers up to the largest.
+        labels: the label of each image; either all are indices or all are names of classes.
+        names: names of the images, for errors.
+        classes: names of the classes, if known. Default: the sorted labels, or the numbers up to the largest.
 
     Raises:
-        InputError: a label is of the other kind than the first one, or is none of the classes.
+        InputError: labels are partly numbers and partly names, or one is not among the classes.
     """
     kind = str if labels and isinstance(labels[0], str) else int
     for name, label in zip(names, labels, strict=True):
         if not isinstance(label, kind):
             wanted = "names" if kind is str else "numbers"
-            raise InputError(
-                f"{name!r} has the label {_short(label)}, where others have {wanted}: use one kind for all"
-            )
+            raise InputError(f"the label of {name!r} is {reprlib.repr(label)}, but others are {wanted}: use one kind")
     if kind is str:
         classes = tuple(sorted({str(label) for label in labels})) if classes is None else classes
         index_of = {name: index for index, name in enumerate(classes)}
@@ -45,21 +43,21 @@ def number_labels(
         wanted = f"a number from 0 to {limit - 1}"
     if -1 in numbers:
         row = numbers.index(-1)
-        raise InputError(
-            f"{names[row]!r} has the label {_short(labels[row])}, which is not {wanted}: correct it, or leave it out"
-        )
+        label = reprlib.repr(labels[row])
+        raise InputError(f"the label of {names[row]!r} is {label}, not {wanted}: correct it, or remove the image")
     if classes is None:
         classes = tuple(str(index) for index in range(max(numbers, default=-1) + 1))
     return np.array(numbers, np.int64), classes
 
 
 def check_classes(classes: Sequence[object], where: str) -> tuple[str, ...]:
-    """Return `classes`, which were found in `where`, if each is a name of its own. Raises `InputError`."""
+    """Return `classes`, which come from `where`, if they are unique names. Raises `InputError`."""
     seen: set[str] = set()
     for name in classes:
-        if not isinstance(name, str) or not name or name in seen:
-            problem = "twice" if isinstance(name, str) and name else "where a name belongs"
-            raise InputError(f"{where} has the class {name!r} {problem}: give each class a name of its own")
+        if not isinstance(name, str) or not name:
+            raise InputError(f"{where} has {name!r} in place of a class name: write a name")
+        if name in seen:
+            raise InputError(f"{where} has the class {name!r} twice: class names must be unique")
         seen.add(name)
     return tuple(str(name) for name in classes)
 
@@ -68,7 +66,7 @@ def classes_beside(folder: Path) -> tuple[str, ...] | None:
     """Return the names in `classes.txt` (one a line) or `classes.json` (a list) in `folder`; None without either.
 
     Raises:
-        InputError: the file cannot be read, or holds no list of names that differ.
+        InputError: the file cannot be read, or is not a list of unique names.
     """
     for path in (folder / "classes.txt", folder / "classes.json"):
         if not path.is_file():
@@ -77,12 +75,8 @@ def classes_beside(folder: Path) -> tuple[str, ...] | None:
             text = path.read_text("utf-8")
             found = text.strip().splitlines() if path.suffix == ".txt" else json.loads(text)
         except (OSError, ValueError, RecursionError) as error:
-            raise InputError(f"{str(path)!r} cannot be read ({error}): mend it, or remove it") from error
+            raise InputError(f"{str(path)!r} cannot be read ({error}): correct it, or remove it") from error
         if not isinstance(found, list) or not found:
-            raise InputError(f"{str(path)!r} is not a list of the names of classes: mend it, or remove it")
+            raise InputError(f"{str(path)!r} is not a list of class names: correct it, or remove it")
         return check_classes([name.strip() if isinstance(name, str) else name for name in found], repr(str(path)))
     return None
-
-
-def _short(label: object) -> str:
-    return reprlib.repr(label)

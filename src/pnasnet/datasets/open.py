@@ -1,6 +1,7 @@
-"""From what a user names to labelled pictures."""
+"""`open_dataset`: labelled images from a path, a pattern or the name of a Hugging Face dataset."""
 
 import itertools
+import math
 import os
 import re
 from collections.abc import Sequence
@@ -14,7 +15,7 @@ from ..pictures.huggingface import PREFIX, is_saved
 from ..pictures.kinds import kind_of
 from ..support import files
 from . import imagenet
-from .folder import bulk_files, has_subfolders, open_folder, split_folders
+from .folder import bulk_files, open_folder, split_folders, subfolders
 from .huggingface import open_huggingface
 from .labelled import LabelledImages
 from .parquet import open_parquet
@@ -37,21 +38,21 @@ def open_dataset(
     image_column: str | None = None,
     access: Access = CLOSED,
 ) -> LabelledImages:
-    """Return the labelled pictures in `source`; docs/datasets.md has all forms.
+    """Return the labelled images in `source`; docs/datasets.md describes all forms.
 
     Args:
-        source: a folder for each class; Parquet files or uncompressed tar shards, one, a folder of them, or a pattern
-            with `*` or `{0000..0009}`; `hf:NAME` or `hf:NAME:CONFIG`; a folder that `save_to_disk` wrote; ILSVRC-2012.
-        split: which one, if there are several, such as "train"; "val" and "validation" are the same.
-        image_column: name of the column of pictures in tables; None for `image` or `img`.
-        access: the files and hosts that tables may lead to.
+        source: a folder of class folders; Parquet files or uncompressed tar shards (one, a folder of them, or a pattern
+            with `*` or `{0000..0009}`); `hf:NAME` or `hf:NAME:CONFIG`; a folder written by `save_to_disk`; ILSVRC-2012.
+        split: the split, if there are several, such as "train"; "val" and "validation" mean the same.
+        image_column: name of the column of images in tables; None for `image` or `img`.
+        access: the files and hosts that paths and URLs in tables may refer to.
 
     Raises:
-        InputError: it does not exist, is none of these, or is damaged or incomplete; in one line, with what to do.
+        InputError: the source does not exist, has an unknown form, or is damaged or incomplete.
         MissingExtraError: the library for a Hugging Face dataset is not installed.
     """
     if not isinstance(source, str | os.PathLike):
-        raise InputError(f"a dataset is a path, a pattern or hf:NAME, but a {type(source).__name__} was given")
+        raise InputError(f"a dataset must be a path, a pattern or hf:NAME, not {type(source).__name__}")
     where, tables = os.fsdecode(source), _Tables(image_column, access)
     if where.startswith(PREFIX):
         return open_huggingface(where, split, *tables)
@@ -75,14 +76,15 @@ def _open_folder(folder: str, split: str | None, tables: _Tables) -> LabelledIma
 
 def _bulk_files(folder: str) -> list[str]:
     """Return the Parquet and tar files in `folder`, or in its folder `data`, where Hugging Face puts them."""
-    files = bulk_files(folder)
-    if files and has_subfolders(folder):
+    found = bulk_files(folder)
+    if found and subfolders(folder):
+        first = Path(found[0])
         raise InputError(
-            f"{folder!r} holds folders and files such as {Path(files[0]).name!r}, so that it is not clear what it is: "
-            f"name the files, as in {str(Path(folder, '*' + Path(files[0]).suffix))!r}, or move them"
+            f"{folder!r} contains both folders and files such as {first.name!r}: name the files with "
+            f"{str(Path(folder, '*' + first.suffix))!r}, or move them"
         )
     data = Path(folder, "data")
-    return files or (bulk_files(str(data)) if data.is_dir() else [])
+    return found or (bulk_files(str(data)) if data.is_dir() else [])
 
 
 def _open_files(paths: Sequence[str], where: str, split: str | None, tables: _Tables) -> LabelledImages:
@@ -98,17 +100,17 @@ def _open_files(paths: Sequence[str], where: str, split: str | None, tables: _Ta
 
 
 def _kind(path: str) -> str:
-    """Return `parquet` or `tar`, by name. Compressed tars pass for tars, so that their reader says what to do."""
+    """Return `parquet` or `tar`, by name. Compressed tars count as tars: their reader explains why it refuses them."""
     kind = kind_of(Path(path).name)
     if kind in ("tar", "parquet"):
         return kind
     raise InputError(
-        f"{path!r} is no dataset: open a folder for each class, Parquet files, tar shards, hf:NAME or ILSVRC-2012"
+        f"{path!r} is not a dataset: name a folder of class folders, Parquet files, tar shards, hf:NAME or ILSVRC-2012"
     )
 
 
 def _expand(pattern: str) -> list[str]:
-    """Return the files that match a pattern; those that braces name must all exist."""
+    """Return the files that match a pattern. Each alternative in braces must match at least one."""
     paths = list[str]()
     for expanded in _expand_braces(pattern):
         if Path(expanded).is_file():
@@ -123,14 +125,12 @@ def _expand(pattern: str) -> list[str]:
 
 
 def _expand_braces(pattern: str) -> list[str]:
-    """Return what the braces in `pattern` stand for: `{0..9}`, padded as the first number is, or `{a,b}`."""
+    """Return the patterns that `{0..9}` (padded like the first number) and `{a,b}` in `pattern` expand to."""
     parts = _BRACES.split(pattern)
     choices = [[part] if index % 2 == 0 else _alternatives(part, pattern) for index, part in enumerate(parts)]
-    count = 1
-    for choice in choices:
-        count *= len(choice)
+    count = math.prod(map(len, choices))
     if count > _MAX_FILES:
-        raise InputError(f"{pattern!r} stands for {count:,} files, more than {_MAX_FILES:,}: check the numbers")
+        raise InputError(f"{pattern!r} expands to {count:,} files, more than {_MAX_FILES:,}: check the numbers")
     return ["".join(chosen) for chosen in itertools.product(*choices)]
 
 
@@ -140,5 +140,5 @@ def _alternatives(inside: str, pattern: str) -> Sequence[str]:
         return inside.split(",") if "," in inside else [f"{{{inside}}}"]
     first, last = int(found.group(1)), int(found.group(2))
     if last < first or last - first >= _MAX_FILES:
-        raise InputError(f"{pattern!r} counts from {first} to {last}: count up, and to no more than {_MAX_FILES:,}")
+        raise InputError(f"{pattern!r} counts from {first} to {last}: count up, by at most {_MAX_FILES:,}")
     return [str(number).zfill(len(found.group(1))) for number in range(first, last + 1)]

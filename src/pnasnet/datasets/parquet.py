@@ -1,4 +1,4 @@
-"""Labelled pictures in Parquet files, held in memory as they are encoded."""
+"""Labelled images in Parquet files; the encoded images are held in memory."""
 
 import bisect
 from collections.abc import Iterator, Sequence
@@ -11,48 +11,48 @@ import pyarrow as pa
 from ..errors import ImageError, InputError
 from ..images import Source
 from ..pictures.access import CLOSED, Access
-from ..pictures.columns import picture_in
+from ..pictures.columns import picture_in, refuse_missing
 from ..pictures.parquet import folder_of, opened
 from ..support.system import free_memory
-from .columns import Columns, plain_labels, read_labels, refuse_missing
+from .columns import Columns, plain_labels, read_labels
 from .labelled import LabelledImages
 
 _BATCH = 128  # rows at a time: Arrow has no struct of more than 2 GiB of bytes in one piece
 
 
 def open_parquet(paths: Sequence[str], image_column: str | None = None, access: Access = CLOSED) -> LabelledImages:
-    """Return the rows of the files in their order, each named `file.parquet#17`; the first row is 0.
+    """Return the rows of the files in order, each named `file.parquet#17`; rows count from 0.
 
-    A file has a column `image`: a struct of `bytes` and `path` as Hugging Face writes it, bytes, or paths, which may
-    begin at the file's folder. Its column `label` (or `labels`, or `fine_label`) has numbers or strings. Classes are
-    the names in Hugging Face's metadata, else the sorted strings, else the numbers up to the largest.
+    The column `image` is a struct of `bytes` and `path` as Hugging Face writes it, bytes, or paths, which may be
+    relative to the folder of the file. The column `label` (or `labels`, or `fine_label`) has numbers or strings. The
+    classes are the names in Hugging Face's metadata, else the sorted strings, else the numbers up to the largest.
 
     Raises:
-        InputError: a file is no Parquet file, lacks a column, or has other classes than the first one; a picture or a
-            label is missing; there are no rows; the pictures need more than half of the free memory.
+        InputError: a file is not a Parquet file, lacks a column, or has other classes than the first one; an image or
+            a label is missing; there are no rows; or the images need more than half of the free memory.
     """
     columns = [_columns_of(path, image_column) for path in paths]
     known = [found.classes for found in columns]
-    if len(set(known)) > 1:
-        other = paths[next(index for index, classes in enumerate(known) if classes != known[0])]
-        raise InputError(f"{paths[0]!r} and {other!r} name other classes: open them one by one")
+    _check_alike(known, paths, "class names")
     _check_memory(paths, columns)
     tables = [_read(path, found) for path, found in zip(paths, columns, strict=True)]
     names = [f"{path}#{row}" for path, table in zip(paths, tables, strict=True) for row in range(table.num_rows)]
     if not names:
-        raise InputError(f"{paths[0]!r} has no rows: open a file that has some")
+        raise InputError(f"{paths[0]!r} has no rows: choose a file with images")
     starts = [0]
     for table in tables:
         starts.append(starts[-1] + table.num_rows)
         refuse_missing(table.column(0), names[starts[-2] : starts[-1]])
-    labels, classes = read_labels(_one_column(tables, paths), names, known[0])
-    pictures = tuple(table.column(0) for table in tables)
-    return LabelledImages(names, labels, classes, _Pictures(pictures, starts, tuple(paths), access))
+    plain = [plain_labels(table.column(1), path) for table, path in zip(tables, paths, strict=True)]
+    _check_alike([column.type for column in plain], paths, "types of labels")
+    labels, classes = read_labels(pa.chunked_array([c for column in plain for c in column.chunks]), names, known[0])
+    images = tuple(table.column(0) for table in tables)
+    return LabelledImages(names, labels, classes, _Images(images, starts, tuple(paths), access))
 
 
 @dataclass(frozen=True)
-class _Pictures:
-    """Reads pictures from columns, one for each file; it can be pickled."""
+class _Images:
+    """Reads images from columns, one for each file. It can be pickled."""
 
     columns: tuple[pa.ChunkedArray, ...]
     starts: Sequence[int]
@@ -81,21 +81,18 @@ def _columns_of(path: str, image_column: str | None) -> Columns:
 
 
 def _read(path: str, columns: Columns) -> pa.Table:
-    """Return the pictures and the labels, in this order."""
+    """Return the columns of images and of labels."""
     with _open(path) as file:
         batches = list(file.iter_batches(_BATCH, columns=[columns.image, columns.label]))
         table = pa.Table.from_batches(batches, file.schema_arrow if not batches else None)
     return table.select([columns.image, columns.label])
 
 
-def _one_column(tables: Sequence[pa.Table], paths: Sequence[str]) -> pa.ChunkedArray:
-    """Return the labels of all files in one column of strings or of numbers."""
-    columns = [plain_labels(table.column(1), path) for table, path in zip(tables, paths, strict=True)]
-    kinds = [column.type for column in columns]
-    if len(set(kinds)) > 1:
-        other = paths[next(index for index, kind in enumerate(kinds) if kind != kinds[0])]
-        raise InputError(f"{paths[0]!r} and {other!r} have labels of two kinds: open them one by one")
-    return pa.chunked_array([chunk for column in columns for chunk in column.chunks], kinds[0])
+def _check_alike(values: Sequence[object], paths: Sequence[str], what: str) -> None:
+    """Raise `InputError` unless all files have the same value."""
+    other = next((path for path, value in zip(paths, values, strict=True) if value != values[0]), None)
+    if other is not None:
+        raise InputError(f"{paths[0]!r} and {other!r} have different {what}: open them one at a time")
 
 
 def _check_memory(paths: Sequence[str], columns: Sequence[Columns]) -> None:
@@ -103,9 +100,8 @@ def _check_memory(paths: Sequence[str], columns: Sequence[Columns]) -> None:
     free = free_memory()
     if free is not None and size > free / 2:
         raise InputError(
-            f"the pictures in {paths[0]!r} and its like take {size / 2**30:.1f} GiB, more than half of the "
-            f"{free / 2**30:.1f} GiB of memory that are free: open them as a Hugging Face dataset (hf:NAME), "
-            "or write them to tar shards"
+            f"the images in {paths[0]!r} and similar files need {size / 2**30:.1f} GiB, more than half of the "
+            f"{free / 2**30:.1f} GiB of free memory: open them as a Hugging Face dataset (hf:NAME), or write tar shards"
         )
 
 

@@ -1,4 +1,4 @@
-"""Pictures that can be decoded: those that cannot are found before the work begins, and left out."""
+"""Finds images that cannot be decoded before the work begins, and leaves them out."""
 
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -11,21 +11,19 @@ from numpy.typing import NDArray
 from ..errors import ImageError, InputError
 from ..images import decode, get_preset
 from ..support.system import processors
+from ..support.text import some_of
 from .labelled import LabelledImages
 
 T = TypeVar("T")
 
 _AHEAD = 64
-_SHOWN = 3
-
-Progress = Callable[[int], object]
-"""Is told of so many more pictures, in the caller's thread."""
+"""Images per thread that are decoded before their results are used, so that results do not pile up."""
 
 
 def decode_picture(data: LabelledImages, index: int, preset: str = "hub") -> NDArray[np.uint8]:
-    """Return the pixels of the picture at `index`, uint8 [H, W, 3], decoded as the preset asks for.
+    """Return the pixels of the image at `index`, uint8 [H, W, 3], decoded as the preset requires.
 
-    Raises `ImageError`, with the picture's name, where it cannot be read.
+    Raises `ImageError`, with the name of the image, if it cannot be read.
     """
     chosen, name = get_preset(preset), str(data.names[index])
     try:
@@ -37,24 +35,28 @@ def decode_picture(data: LabelledImages, index: int, preset: str = "hub") -> NDA
 
 
 def readable(
-    data: LabelledImages, *, preset: str = "hub", threads: int | None = None, progress: Progress = lambda pictures: None
+    data: LabelledImages,
+    *,
+    preset: str = "hub",
+    threads: int | None = None,
+    advance: Callable[[int], object] = lambda images: None,
 ) -> tuple[LabelledImages, dict[str, str]]:
-    """Decode every picture once, and return the good ones, and why each other one is not, by name.
+    """Decode every image once. Return the readable ones, and by name why each of the others is not.
 
     Args:
-        data: the pictures.
-        preset: how they are decoded.
-        threads: how many decode at a time; None for one for each processor.
-        progress: told how many more were looked at.
+        data: the images.
+        preset: the preprocessing, which determines how images are decoded.
+        threads: number of threads; None for one per processor.
+        advance: called with the number of images decoded since the last call.
 
     Raises:
-        InputError: a class has lost all its pictures.
+        InputError: none of the images of a class is readable.
     """
     failures: dict[int, str] = {}
     for index, outcome in enumerate(decode_all(data, lambda pixels: None, preset=preset, threads=threads)):
         if isinstance(outcome, ImageError):
             failures[index] = str(outcome)
-        progress(1)
+        advance(1)
     return without(data, failures), {str(data.names[index]): reason for index, reason in failures.items()}
 
 
@@ -65,7 +67,7 @@ def decode_all(
     preset: str = "hub",
     threads: int | None = None,
 ) -> Iterator[T | ImageError]:
-    """Yield `use(pixels)` of every picture, in order, or the error of one that cannot be decoded."""
+    """Yield `use(pixels)` for each image, in order, or the error if the image cannot be decoded."""
 
     def one(index: int) -> T | ImageError:
         try:
@@ -75,20 +77,19 @@ def decode_all(
 
     workers = threads or processors()
     with ThreadPoolExecutor(workers) as pool:
-        # In pieces, so that results do not pile up.
         indices = iter(range(len(data)))
         while piece := list(islice(indices, _AHEAD * workers)):
             yield from pool.map(one, piece)
 
 
 def without(data: LabelledImages, failures: Mapping[int, str]) -> LabelledImages:
-    """Return the pictures but for those at the indices that failed. Raises `InputError` if a class loses all it had."""
+    """Return `data` without the images at the given indices. Raises `InputError` if a class loses all its images."""
     if not failures:
         return data
     kept = data.take([index for index in range(len(data)) if index not in failures])
     lost = np.flatnonzero((data.counts() > 0) & (kept.counts() == 0))
     if len(lost):
-        names = ", ".join(data.classes[index] for index in lost[:_SHOWN]) + (", ..." if len(lost) > _SHOWN else "")
+        names = some_of([data.classes[index] for index in lost])
         reason = next(reason for index, reason in failures.items() if data.labels[index] == lost[0])
-        raise InputError(f"no picture can be read of {len(lost)} of {len(data.classes)} classes ({names}): {reason}")
+        raise InputError(f"{len(lost)} of {len(data.classes)} classes have no readable image ({names}): {reason}")
     return kept

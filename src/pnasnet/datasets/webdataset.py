@@ -1,4 +1,4 @@
-"""WebDataset's tars: `key.jpg` beside `key.cls` or `key.json`, read by their places in the shards."""
+"""WebDataset tars: `key.jpg` beside `key.cls` or `key.json`, read in place."""
 
 import json
 import os
@@ -19,24 +19,24 @@ _JSON_KEYS = ("label", "cls", "class_name")
 
 
 def open_tars(tars: Sequence[str]) -> LabelledImages:
-    """Return the samples of the shards in their order; each is named `shard.tar/key.jpg`.
+    """Return the samples of the shards in order, each named `shard.tar/key.jpg`.
 
-    As in WebDataset, a sample's key is all of a name before the first dot of its last part. Its label is the number
-    in `key.cls`, or else `label`, `cls` or `class_name` in `key.json`, a number or a name. What is neither picture nor
-    label is passed over. Names of the classes come from `classes.txt` or `classes.json` beside the shards.
+    As in WebDataset, the key of a sample is its name up to the first dot of the last part. Its label is the number in
+    `key.cls`, or else `label`, `cls` or `class_name` in `key.json`, a number or a name. Other files are ignored. The
+    names of the classes come from `classes.txt` or `classes.json` beside the shards.
 
     Raises:
-        InputError: a shard is no uncompressed tar, or damaged; a sample has no picture, two of them, no label, or a
-            label that is none of the classes; there are no samples.
+        InputError: a shard is compressed, damaged or not a tar; a sample has no image or several, no label, or a label
+            that is not among the classes; or there are no samples.
     """
     names, labels, places = list[str](), list[int | str](), list[tuple[int, int, int]]()
     for index, tar in enumerate(tars):
-        for sample, label in _samples(tar):
-            names.append(f"{tar}/{sample.name}")
+        for image, label in _samples(tar):
+            names.append(f"{tar}/{image.name}")
             labels.append(label)
-            places.append((index, sample.offset, sample.size))
+            places.append((index, image.offset, image.size))
     if not names:
-        raise InputError(f"{tars[0]!r} holds no samples: they are pairs of files such as 0.jpg and 0.cls")
+        raise InputError(f"{tars[0]!r} contains no samples: a sample is a pair of files such as 0.jpg and 0.cls")
     numbers, classes = number_labels(labels, names, classes_beside(Path(tars[0]).parent))
     read = PicturesInTars(tars, np.array(places, np.int64), names)
     return LabelledImages(names, numbers, classes, read)
@@ -44,7 +44,7 @@ def open_tars(tars: Sequence[str]) -> LabelledImages:
 
 @dataclass(slots=True)
 class _Sample:
-    picture: Member | None = None
+    image: Member | None = None
     cls: Member | None = None
     json: Member | None = None
 
@@ -52,25 +52,22 @@ class _Sample:
 def _samples(tar: str) -> Iterator[tuple[Member, int | str]]:
     samples: dict[str, _Sample] = {}
     for member in find_members(tar):
-        _sort_in(member, samples, tar)
+        _add(member, samples, tar)
     with Path(tar).open("rb", buffering=0) as file:
         for key, sample in samples.items():
             where = f"sample {key!r} in {tar!r}"
-            if sample.picture is None:
-                raise InputError(f"{where} has a label but no picture: add one, such as {key + '.jpg'!r}, or remove it")
-            yield sample.picture, _label(sample, file.fileno(), where)
+            if sample.image is None:
+                raise InputError(f"{where} has a label but no image: add {key + '.jpg'!r}, or remove the label")
+            yield sample.image, _label(sample, file.fileno(), where)
 
 
-def _sort_in(member: Member, samples: dict[str, _Sample], tar: str) -> None:
+def _add(member: Member, samples: dict[str, _Sample], tar: str) -> None:
     folder, slash, name = member.name.rpartition("/")
     stem, _, kind = name.partition(".")
-    kind = kind.lower()
-    if not stem:  # hidden
+    field = "image" if f".{kind.lower()}" in EXTENSIONS else kind.lower()
+    if not stem or field not in ("image", "cls", "json"):  # without a stem, the file is hidden
         return
     key = folder + slash + stem
-    field = "picture" if f".{kind}" in EXTENSIONS else kind
-    if field not in ("picture", "cls", "json"):
-        return
     sample = samples.setdefault(key, _Sample())
     if getattr(sample, field) is not None:
         raise InputError(f"sample {key!r} in {tar!r} has two files for its {field}: remove one, or rename it")
@@ -80,15 +77,14 @@ def _sort_in(member: Member, samples: dict[str, _Sample], tar: str) -> None:
 def _label(sample: _Sample, descriptor: int, where: str) -> int | str:
     member = sample.cls or sample.json
     if member is None:
-        raise InputError(f"{where} has no label: add a .cls or .json file, or remove it")
+        raise InputError(f"{where} has no label: add a .cls or .json file, or remove the image")
     if member.size > _MAX_LABEL_BYTES:
-        raise InputError(f"{where} has {member.size:,} bytes for its label: mend {member.name!r}")
+        raise InputError(f"{where} has a label of {member.size:,} bytes: correct {member.name!r}")
     data = os.pread(descriptor, member.size, member.offset)
     try:
-        found = int(data) if sample.cls else _from_json(json.loads(data))
+        return int(data) if sample.cls else _from_json(json.loads(data))
     except (ValueError, RecursionError) as error:
-        raise InputError(f"{where} has no label that can be read: mend {member.name!r} ({error})") from error
-    return found
+        raise InputError(f"{where} has an unreadable label ({error}): correct {member.name!r}") from error
 
 
 def _from_json(content: object) -> int | str:
@@ -96,4 +92,4 @@ def _from_json(content: object) -> int | str:
     for value in values:
         if isinstance(value, int | str) and not isinstance(value, bool):
             return value
-    raise ValueError(f"it has neither of {', '.join(_JSON_KEYS)}")
+    raise ValueError(f"none of the keys {', '.join(_JSON_KEYS)} has a number or a string")

@@ -1,4 +1,4 @@
-"""How often a classifier is right: on any labelled pictures, ImageNet's validation images among them.
+"""Measures the accuracy of classifiers on labelled images, such as ImageNet's validation set.
 
 LabelledImages ─ match_classes ─► logit of each class ─ evaluate ─► Tally ─► Evaluation
 """

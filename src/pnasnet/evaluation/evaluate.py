@@ -1,4 +1,4 @@
-"""Run labelled pictures through a classifier and count the right answers."""
+"""Runs a classifier on labelled images and evaluates its predictions."""
 
 import time
 from collections.abc import Iterable
@@ -30,11 +30,11 @@ _MISTAKES = 50
 
 @dataclass
 class _Counted:
-    """The tally of the readable pictures, and the failures."""
+    """The tally of the readable images, and the failures."""
 
     tally: Tally
     read: list[int] = field(default_factory=list)
-    """The index of each picture in `tally`."""
+    """The index of each image in `tally`."""
     failed: int = 0
     errors: list[str] = field(default_factory=list)
 
@@ -42,19 +42,19 @@ class _Counted:
 def evaluate(
     module: "Module", data: "LabelledImages", options: ExtractOptions = DEFAULTS, *, progress: Progress = silent
 ) -> Evaluation:
-    """Classify all pictures and compare with their labels.
+    """Classify all images and compare the predictions with the labels.
 
-    Pictures that cannot be read are left out of the figures and counted, and the first few are named.
+    Unreadable images are not part of the figures; they are counted, and the first few are named.
 
     Args:
-        module: the network, with a classifier.
-        data: the pictures; `match_classes` matches their classes to the logits.
-        options: preprocessing, batch size, decoders.
-        progress: receives the number of pictures done.
+        module: a network with a classifier.
+        data: the images; `match_classes` matches their classes to the logits.
+        options: preprocessing, batch size and number of decoders.
+        progress: receives the number of images done.
 
     Raises:
-        InputError: no classifier, no pictures, none that can be read, or classes that do not match.
-        UnknownNameError: no such preset.
+        InputError: there is no classifier, no readable image, or no match between classes and logits.
+        UnknownNameError: there is no preset with that name.
     """
     started = time.perf_counter()
     classes = module.model.spec.num_classes
@@ -64,7 +64,7 @@ def evaluate(
     targets = match.logits[data.labels]
     counted = _Counted(Tally(classes, mistakes=_MISTAKES))
     advance = counter(progress, "images", len(data))
-    # Logits instead of probabilities: those close to 1 round to equal values, and their order would be lost.
+    # Logits, since probabilities close to 1 round to equal values, which loses their order.
     with closing(extract_labelled(module, data, "Logits", options)) as batches:
         for batch in batches:
             start = len(counted.read) + counted.failed
@@ -77,7 +77,7 @@ def evaluate(
             counted.errors += failures[: _EXAMPLES - len(counted.errors)]
             advance(len(batch.rows))
     if not counted.read:
-        raise InputError(f"none of the {len(data):,} pictures could be read: {counted.errors[0]}")
+        raise InputError(f"none of the {len(data):,} images could be read: {counted.errors[0]}")
     result = _evaluation(module, data, options, "Logits", match, module.labels, counted)
     return replace(result, seconds=time.perf_counter() - started)
 
@@ -85,17 +85,17 @@ def evaluate(
 def evaluate_logits(
     module: "Module", endpoint: str, data: "LabelledImages", logits: NDArray[np.floating[Any]], options: ExtractOptions
 ) -> Evaluation:
-    """Evaluate a classifier of the data's classes on a module's features.
+    """Evaluate the logits of a classifier that was fitted on a module's features.
 
     Args:
         module: the network that computed the features.
-        endpoint: which of its endpoints they are.
-        data: the pictures; all of them were read.
-        logits: float [N, classes of the data], what the classifier makes of the features.
-        options: how the features were computed.
+        endpoint: the endpoint of the features.
+        data: the images, all of which were readable.
+        logits: float [N, classes of the data].
+        options: the options with which the features were computed.
 
     Raises:
-        InputError: no pictures, or logits that do not fit the data.
+        InputError: there are no images, or the logits do not fit the data.
     """
     match = _match(data, len(data.classes), data.classes)
     counted = _Counted(Tally(len(data.classes), mistakes=_MISTAKES), list(range(len(data))))
@@ -105,7 +105,7 @@ def evaluate_logits(
 
 def _match(data: "LabelledImages", classes: int, labels: tuple[str, ...] | None) -> ClassMatch:
     if not len(data):
-        raise InputError("the data has no pictures to evaluate on")
+        raise InputError("the data has no images to evaluate")
     return match_classes(data.classes, classes, labels)
 
 
@@ -153,7 +153,7 @@ def _evaluation(
 def _logit_names(
     data: "LabelledImages", match: ClassMatch, labels: tuple[str, ...] | None, num_logits: int
 ) -> list[str]:
-    """Return the name of each logit: the model's, or else the data's."""
+    """Return the name of each logit: the model's if it has names, else the data's."""
     if labels is not None:
         return list(labels)
     names = [f"class {index}" for index in range(num_logits)]
@@ -170,9 +170,9 @@ def _mistakes(data: "LabelledImages", match: ClassMatch, counted: _Counted, name
 
 
 def _published(module: "Module", match: ClassMatch) -> PublishedWeights | None:
-    """Return the zoo's record of these weights, if its figures are comparable: ImageNet's classes, the same size.
+    """Return the published figures of these weights, if the classes are ImageNet's and the image size is the same.
 
-    Weights are recognised by the name of their set, which is also that of a downloaded file or folder.
+    Weights are recognised by the name of the set or of the downloaded file.
     """
     if not is_whole_imagenet(match, module.model.spec.num_classes or 0, module.labels):
         return None

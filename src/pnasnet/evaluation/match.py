@@ -1,4 +1,4 @@
-"""Match the classes of labelled pictures to the logits of a classifier: by name, by WordNet id, or by number."""
+"""Matches the classes of labelled images to the logits of a classifier: by name, by WordNet id, or by number."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from ..errors import InputError
 from ..support.text import some_of
 
 _SAME_ORDER = 0.99
-"""Share of equal names that proves ImageNet's order: published lists spell some differently, such as the two cranes."""
+"""Fraction of equal names from which ImageNet's order is concluded; published lists spell a few names differently."""
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class ClassMatch:
 
     Attributes:
         logits: int64 [classes of the data], all different.
-        note: one line on how they were matched, and with which assumption.
+        note: one line on how the classes were matched.
     """
 
     logits: NDArray[np.int64]
@@ -61,14 +61,14 @@ def match_classes(classes: Sequence[str], num_logits: int, names: Sequence[str] 
 
 
 def is_imagenet(num_logits: int, names: Sequence[str] | None) -> bool:
-    """Whether a classifier's classes are ImageNet's: 1000 or 1001 logits, with ImageNet's names or none."""
+    """Return whether a classifier has ImageNet's classes: 1000 or 1001 logits, with ImageNet's names or none."""
     if num_logits not in (1000, 1001):
         return False
     return names is None or tuple(names) == labels("imagenet1001" if num_logits == 1001 else "imagenet1000")
 
 
 def is_whole_imagenet(match: ClassMatch, num_logits: int, names: Sequence[str] | None) -> bool:
-    """Whether the data's classes are all 1000 of ImageNet's, and the classifier's too."""
+    """Return whether both the data and the classifier have all 1000 classes of ImageNet."""
     if not is_imagenet(num_logits, names) or len(match.logits) != 1000:
         return False
     return bool((np.sort(match.logits) == np.arange(num_logits - 1000, num_logits)).all())
@@ -78,7 +78,7 @@ def _matched(logits: Sequence[int], num_logits: int, how: str, offset: int = 0) 
     note = f"{len(logits):,} matched {how}"
     others = num_logits - len(logits) - offset
     if offset:
-        note += "; the logit before them, the background, competes and is never right"
+        note += "; the background logit before them competes and is never right"
     if others:
         note += f"; the model's other {others:,} compete{'s' if others == 1 else ''}"
     return ClassMatch(np.array(logits, np.int64), note)
@@ -93,7 +93,7 @@ def _numbers(classes: Sequence[str]) -> list[int] | None:
 
 
 def _in_imagenet_order(classes: Sequence[str]) -> bool:
-    """Whether these are ImageNet's names in its order, as in Hugging Face's `imagenet-1k`: "tench, Tinca tinca", ..."""
+    """Return whether the classes are ImageNet's names in its order, as in Hugging Face's `imagenet-1k`."""
     ours = labels("imagenet1000")
     if len(classes) != len(ours):
         return False
@@ -116,7 +116,7 @@ def _first_lemma(name: str) -> str:
 
 
 def _ends(names: Sequence[str] | None, first: int = 0) -> str:
-    """Return the names of the first and the last number."""
+    """Return a note with the names of the first and the last number."""
     return f" (0 is {names[first]}, {len(names) - 1 - first} is {names[-1]})" if names else ""
 
 

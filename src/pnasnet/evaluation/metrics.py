@@ -1,4 +1,4 @@
-"""From logits and true classes to figures: accuracy, confusion, recall and precision, each with its interval."""
+"""Computes accuracy, confusion, recall and precision from logits and true classes, with confidence intervals."""
 
 import math
 from dataclasses import dataclass
@@ -16,10 +16,9 @@ Z95 = 1.959963984540054
 
 
 def wilson(hits: int, count: int) -> tuple[float, float]:
-    """Return the 95 % score interval of a share, `hits` of `count`; (0, 1) for no pictures.
+    """Return the 95 % score interval of a share, `hits` of `count`; (0, 1) for no images.
 
-    Unlike the usual p ± 1.96 deviations, it stays within [0, 1] and is valid for few pictures and for shares near 0
-    and 1.
+    Unlike p ± 1.96 standard deviations, it stays within [0, 1] and is valid for few images and for shares near 0 and 1.
     E. B. Wilson, "Probable inference, the law of succession, and statistical inference", J. Am. Stat. Assoc. 22 (1927):
     (p + z²/2n ± z √(p(1 - p)/n + z²/4n²)) / (1 + z²/n).
     """
@@ -36,14 +35,14 @@ def wilson(hits: int, count: int) -> tuple[float, float]:
 
 @dataclass(frozen=True)
 class Rate:
-    """A share of the pictures."""
+    """A share of the images."""
 
     hits: int
     count: int
 
     @property
     def value(self) -> float | None:
-        """The share in [0, 1]; None for no pictures."""
+        """The share in [0, 1]; None for no images."""
         return self.hits / self.count if self.count else None
 
     @property
@@ -57,18 +56,21 @@ class Rate:
 
 
 class Tally:
-    """Counts of right and wrong predictions, fed a batch at a time; memory does not grow with the pictures.
+    """Counts right and wrong predictions batch by batch; its size does not depend on the number of images.
+
+    Args:
+        classes: number of classes.
+        mistakes: maximum number of wrong predictions to keep.
 
     Attributes:
         classes: the number of classes C.
-        confusion: int64 [C, C], the pictures by true class (row) and predicted class (column).
-        ranks: int64 [C], the pictures by the rank of their true class, from rank 1.
-        mistakes: (place of the picture, predicted class, its probability) of the wrong predictions with the highest
-            probability, the highest first; the place counts the pictures in the order in which they were added.
+        confusion: int64 [C, C], number of images by true class (row) and predicted class (column).
+        ranks: int64 [C], number of images by the rank of their true class, from rank 1.
+        mistakes: (position of the image in the order of `add`, predicted class, its probability) of the wrong
+            predictions with the highest probability, highest first.
     """
 
     def __init__(self, classes: int, *, mistakes: int = 0) -> None:
-        """Start without pictures; keep up to `mistakes` mistakes."""
         if classes < 1:
             raise InputError(f"a classifier has at least one class, not {classes}")
         self.classes = classes
@@ -87,7 +89,7 @@ class Tally:
             labels: int [B], the true classes in [0, C).
 
         Raises:
-            InputError: other shapes, labels that are not classes, or logits that are not finite.
+            InputError: shapes do not fit, labels are not classes, or logits are not finite.
         """
         labels = self._checked(logits, labels)
         own = np.take_along_axis(logits, labels[:, None], axis=1)
@@ -107,17 +109,17 @@ class Tally:
 
     @property
     def count(self) -> int:
-        """The number of pictures."""
+        """The number of images."""
         return int(self.ranks.sum())
 
     def top(self, k: int) -> Rate:
-        """Return the share of pictures whose true class has one of the `k` highest logits."""
+        """Return the share of images whose true class has one of the `k` highest logits."""
         if k < 1:
             raise InputError(f"top-{k} is undefined: k must be at least 1")
         return Rate(int(self.ranks[:k].sum()), self.count)
 
     def recall(self, label: int) -> Rate:
-        """Return the share of a class's pictures that were predicted to be of this class."""
+        """Return the share of the images of a class that were predicted as this class."""
         return Rate(int(self.confusion[label, label]), int(self.confusion[label].sum()))
 
     def precision(self, label: int) -> Rate:
@@ -125,22 +127,20 @@ class Tally:
         return Rate(int(self.confusion[label, label]), int(self.confusion[:, label].sum()))
 
     def balanced_accuracy(self) -> float | None:
-        """Return the mean recall of the classes that have pictures; None without pictures."""
-        pictures = self.confusion.sum(axis=1)
-        present = pictures > 0
-        if not present.any():
-            return None
-        return float((self.confusion.diagonal()[present] / pictures[present]).mean())
+        """Return the mean recall of the classes that have images; None without images."""
+        images = self.confusion.sum(axis=1)
+        present = images > 0
+        return float((self.confusion.diagonal()[present] / images[present]).mean()) if present.any() else None
 
     def most_frequent(self) -> Rate:
-        """Return the top-1 of always predicting the class with the most pictures: the figure to beat."""
+        """Return the top-1 accuracy of always predicting the most frequent class, a baseline."""
         return Rate(int(self.confusion.sum(axis=1).max()), self.count)
 
     def confusions(self) -> list[tuple[int, int, int]]:
-        """Return (true class, predicted class, pictures) of all wrong predictions, the most frequent first."""
+        """Return (true class, predicted class, number of images) of all wrong predictions, most frequent first."""
         true, predicted = np.nonzero(self.confusion)
         pairs = [(int(t), int(p), int(self.confusion[t, p])) for t, p in zip(true, predicted, strict=True) if t != p]
-        return sorted(pairs, key=lambda pair: -pair[2])  # stable: equal ones stay in the order of the classes
+        return sorted(pairs, key=lambda pair: -pair[2])  # stable: ties stay in the order of the classes
 
     def _checked(self, logits: NDArray[np.floating[Any]], labels: NDArray[np.integer[Any]]) -> Ints:
         if logits.ndim != 2 or logits.shape[1] != self.classes or labels.shape != logits.shape[:1]:
@@ -151,6 +151,6 @@ class Tally:
             raise InputError(f"labels must be integers, not {labels.dtype}")
         if len(labels) and not 0 <= labels.min() <= labels.max() < self.classes:
             raise InputError(f"labels from {labels.min()} to {labels.max()} do not fit {self.classes} classes")
-        if not np.isfinite(logits).all():  # a NaN compares false with everything, so its class would rank highest
+        if not np.isfinite(logits).all():  # comparisons with NaN are false, so its class would rank highest
             raise InputError("the logits are not finite: the network's weights or its images are damaged")
         return labels.astype(np.int64)

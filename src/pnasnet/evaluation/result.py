@@ -1,4 +1,4 @@
-"""The result of an evaluation: of `evaluate`, of `finetune`, and in its card and report."""
+"""The result of an evaluation, used by `evaluate`, by `finetune`, and in model cards and reports."""
 
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -13,11 +13,11 @@ class ClassFigures:
     """Recall and precision of one of the data's classes.
 
     Attributes:
-        name: its name in the data.
-        label: its name in the model.
-        logit: its index among the logits.
-        recall: the share of its pictures that were recognised.
-        precision: the share of the predictions of this class that were right.
+        name: name in the data.
+        label: name in the model.
+        logit: index of its logit.
+        recall: share of its images that were predicted as this class.
+        precision: share of the predictions of this class that were right.
     """
 
     name: str
@@ -28,18 +28,12 @@ class ClassFigures:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the figures for JSON."""
-        return {
-            "name": self.name,
-            "label": self.label,
-            "logit": self.logit,
-            "recall": self.recall.to_dict(),
-            "precision": self.precision.to_dict(),
-        }
+        return vars(self) | {"recall": self.recall.to_dict(), "precision": self.precision.to_dict()}
 
 
 @dataclass(frozen=True)
 class Confusion:
-    """The number of pictures of one class that were predicted to be of another; names are the model's."""
+    """The number of images of one class that were predicted as another. Names are the model's."""
 
     true: str
     predicted: str
@@ -48,44 +42,50 @@ class Confusion:
 
 @dataclass(frozen=True)
 class Mistake:
-    """A picture that was predicted to be of another class; names of classes are the model's."""
+    """An image that was predicted as another class.
+
+    Attributes:
+        image: name of the image.
+        true: the model's name of its class.
+        predicted: the model's name of the predicted class.
+        probability: probability of the predicted class.
+        index: index of the image in the data.
+    """
 
     image: str
     true: str
     predicted: str
     probability: float
-    """Of the predicted class."""
     index: int
-    """Of the picture in the data."""
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """How often a classifier is right on labelled pictures, and how that was measured.
+    """The accuracy of a classifier on labelled images, and the conditions of the measurement.
 
     Attributes:
-        model: the network's name.
-        weights: the origin of its weights.
-        weights_sha256: their checksum.
-        preset: the preprocessing.
+        model: name of the network.
+        weights: origin of its weights.
+        weights_sha256: checksum of its weights.
+        preset: name of the preprocessing.
         exif: whether the EXIF orientation was applied.
         image_size: height and width of the network's input.
         precision: `float32` or `bfloat16`.
         engine: description of the engine.
         matching: one line on how the data's classes were matched to the logits.
         num_logits: the width of the classifier.
-        images: the number of pictures measured.
-        failed: the number of pictures that could not be read.
-        errors: the first few failures, a line each.
-        top1: the share of pictures whose class has the highest logit; among equal logits, the first class counts.
-        top5: the share of pictures whose class has one of the five highest; None for five classes or fewer.
-        balanced_accuracy: the mean recall of the classes that have pictures; None without pictures.
-        most_frequent: top-1 of always predicting the most frequent class.
-        per_class: the data's classes, in order.
-        confusions: all wrong predictions by class, the most frequent first.
-        mistakes: the mistakes with the highest probability, the highest first.
-        published: the published figures of these weights, if the data's classes are ImageNet's.
-        seconds: the duration.
+        images: number of images in the figures.
+        failed: number of unreadable images.
+        errors: the first few failures, one line each.
+        top1: share of images whose class has the highest logit; among equal logits, the first class counts.
+        top5: share of images whose class has one of the five highest logits; None for up to five classes.
+        balanced_accuracy: mean recall of the classes that have images; None without images.
+        most_frequent: top-1 accuracy of always predicting the most frequent class.
+        per_class: figures of the data's classes, in order.
+        confusions: wrong predictions by true and predicted class, most frequent first.
+        mistakes: the wrong predictions with the highest probability, highest first.
+        published: published figures of these weights, if the data's classes are ImageNet's.
+        seconds: duration.
     """
 
     model: str

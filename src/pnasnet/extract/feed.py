@@ -11,7 +11,7 @@ from pathlib import Path
 
 from ..errors import ImageError
 from ..images import Source, read_file
-from ..pictures import Picture, Unit, UnreachableError
+from ..pictures import PassedOver, Picture, Unit, UnreachableError
 from .folder import Kept
 from .part import Part
 from .pipeline import AHEAD_BYTES
@@ -47,7 +47,11 @@ Placed = tuple[Picture, Place]
 
 
 def feed(
-    units: Iterable[tuple[int, Unit]], kept: Mapping[int, Kept], *, outages_fail: bool = False
+    units: Iterable[tuple[int, Unit]],
+    kept: Mapping[int, Kept],
+    *,
+    outages_fail: bool = False,
+    passed_over: PassedOver | None = None,
 ) -> Iterator[Placed]:
     """Yield the images of numbered units that are not kept: first those to compute again, then new ones.
 
@@ -60,7 +64,7 @@ def feed(
         if known.again:
             yield from _again(number, unit, known)
         if not known.has_all(unit):
-            yield from _new(number, unit, known.rows, outages_fail=outages_fail)
+            yield from _new(number, unit, known.rows, outages_fail, passed_over)
 
 
 def pictures_of(units: Iterable[Unit]) -> Iterator[Picture]:
@@ -85,11 +89,11 @@ def _again(number: int, unit: Unit, known: Kept) -> Iterator[Placed]:
         yield Picture.failing(unit.name_at(row), failure), Place(number, row, part=part)
 
 
-def _new(number: int, unit: Unit, start: int, *, outages_fail: bool) -> Iterator[Placed]:
+def _new(number: int, unit: Unit, start: int, outages_fail: bool, passed_over: PassedOver | None) -> Iterator[Placed]:
     """Yield the images of a unit from row `start` on, one behind, so that the last one is known to be the last."""
     row, previous, failure = start, None, None
     try:
-        for picture in _pictures(unit, row):
+        for picture in _pictures(unit, row, passed_over):
             if previous is not None:
                 yield previous, Place(number, row)
                 row += 1
@@ -112,15 +116,17 @@ def _new(number: int, unit: Unit, start: int, *, outages_fail: bool) -> Iterator
         yield Picture.failing(unit.name_at(each), failure), Place(number, each, last=each == unit.size - 1)
 
 
-def _pictures(unit: Unit, start: int) -> Iterator[Picture]:
+def _pictures(unit: Unit, start: int, passed_over: PassedOver | None = None) -> Iterator[Picture]:
     """Yield the images of a unit; if a server breaks off, ask for the others, three times without progress."""
     tries, done = 0, start
     while True:
-        before = done
+        before, counted = done, PassedOver()  # each attempt counts all skipped files of the unit
         try:
-            for picture in unit.pictures(done):
+            for picture in unit.pictures(done, counted):
                 done += 1
                 yield picture
+            if passed_over is not None:
+                passed_over.merge(counted)
             return
         except UnreachableError:
             tries = tries + 1 if done == before else 0

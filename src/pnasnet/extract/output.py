@@ -188,7 +188,7 @@ class _Run:
         advance = counter(self.progress, "images", count_rows(inputs, kept), report.kept)
         self.fill(folder, enumerate(inputs), kept, self.columns, self.options, report, advance)
         report.seconds = time.perf_counter() - started
-        report.passed_over = str(self.sources.passed_over)
+        report.passed_over.merge(self.sources.passed_over)
         failures = failures_in(folder)
         report.rows = failures.rows - report.kept  # includes the rows of lost workers, which reported nothing
         report.unreachable = failures.unreachable

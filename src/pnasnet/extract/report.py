@@ -116,7 +116,7 @@ def _values(settings: dict[str, Any], report: Report, failures: Failures, engine
         "this_run": {
             "rows": report.rows,
             "unturned": report.unturned,
-            "passed_over": report.passed_over,
+            "passed_over": str(report.passed_over),
             "seconds": report.seconds,
             "rows_per_second": report.rows / report.seconds if report.seconds else None,
             "stages": asdict(stages),

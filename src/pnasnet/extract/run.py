@@ -36,7 +36,7 @@ class Report:
         unreachable: rows with the status `unreachable`; the same command computes them again.
         unturned: rows of this run whose image has an EXIF orientation that was not applied.
         vanished: inputs of the folder that a new listing no longer contains.
-        passed_over: the skipped files in folders, counted in one line; empty if there are none, or nothing was listed.
+        passed_over: skipped files in folders, if the sources were listed, and in archives that were read to the end.
         errors: the first few errors, one line each.
         outage: the error of the last unreachable row.
         seconds: duration of the run.
@@ -51,7 +51,7 @@ class Report:
     unreachable: int = 0
     unturned: int = 0
     vanished: int = 0
-    passed_over: str = ""
+    passed_over: PassedOver = field(default_factory=PassedOver)
     errors: list[str] = field(default_factory=list)
     outage: str | None = None
     seconds: float = 0.0
@@ -69,6 +69,7 @@ class Report:
         """Count the rows of another machine."""
         self._count(other.rows, other.failed, other.errors, other.unreachable, other.outage)
         self.unturned += other.unturned
+        self.passed_over.merge(other.passed_over)
         self.stages.add(other.stages)
         self.sample.merge(other.sample)
 
@@ -120,7 +121,7 @@ def fill_here(
     places, in_sequence, outages_fail = deque[Place](), 0, not options.give_up
 
     def pictures() -> Iterator[Picture]:
-        for picture, place in feed(units, kept, outages_fail=outages_fail):
+        for picture, place in feed(units, kept, outages_fail=outages_fail, passed_over=report.passed_over):
             places.append(place)
             yield picture
 

@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 
 from .._version import __version__
-from ..errors import ImageError, MissingExtraError
+from ..errors import ImageError, InputError, MissingExtraError
 from ..evaluation import Evaluation
 from ..images import Source, get_preset
 from ..reports import charts
 from ..reports.charts import Chart, Line, draw
-from ..reports.pages import data_url, render, thumbnail
+from ..reports.pages import data_url, render, small_jpeg
 from ..support.files import write_text
 from ..support.text import NOTHING, counted, percent, tight
 from . import head
@@ -145,7 +145,6 @@ def _picture(read: Callable[[int], Source], index: int, preset: str) -> str | No
     It is turned upright only if the model's preprocessing does so: the page shows what the network saw.
     """
     try:
-        source = read(index)
-    except (ImageError, OSError):
+        return data_url(small_jpeg(read(index), _THUMBNAIL, exif=get_preset(preset).exif))
+    except (ImageError, InputError, OSError):
         return None
-    return data_url(thumbnail(source, _THUMBNAIL, exif=get_preset(preset).exif))

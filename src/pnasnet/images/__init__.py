@@ -1,8 +1,8 @@
-"""Photos in, network input out: decoding, TensorFlow's resize, and the three published preprocessings.
+"""Turns images into network input: decoding, TensorFlow's resize, and the three published preprocessings.
 
     source (path, bytes, PIL image) ── decode ──► uint8 [H, W, 3] ── transform ──► float32 [h, w, 3] in [0, 1]
 
-`preprocess` does both; `load` also tells how large the picture was. docs/images.md has the choices and the figures.
+`preprocess` does both; `load` also returns the size of the image. docs/images.md describes the choices and figures.
 """
 
 from .decoding import decode

@@ -1,4 +1,4 @@
-"""One budget of pixels for all decoders of a process: many large pictures at once wait for each other."""
+"""A limit on the pixels that all decoders of a process hold at the same time."""
 
 import os
 import threading
@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 
 class PixelBudget:
-    """Bounds the pixels that all threads hold together; one picture alone is never held up."""
+    """Limits the pixels that all threads hold together. A single image never waits, however large it is."""
 
     def __init__(self, pixels: int) -> None:
         self._total = pixels
@@ -21,7 +21,7 @@ class PixelBudget:
 
     @contextmanager
     def scope(self) -> Iterator[None]:
-        """Keep what this thread takes in the block until its end; within another scope, until the end of that."""
+        """Hold the pixels that this thread takes until the end of the block, or of the outermost scope."""
         if hasattr(self._own, "held"):
             yield
             return
@@ -35,12 +35,12 @@ class PixelBudget:
             del self._own.held
 
     def take(self, pixels: int) -> None:
-        """Wait until `pixels` fit; of several pictures in a scope only the largest counts. Threads wait in line."""
+        """Wait until `pixels` fit. Only the largest image of a scope counts. Threads are served in order."""
         more = pixels - self._own.held
         if more <= 0:
             return
         with self._turn, self._changed:
-            # Waiting for others only: what this thread holds is given back by nobody else.
+            # Wait for other threads only, since this thread cannot release its own pixels while it waits.
             self._changed.wait_for(lambda: self._used + more <= self._total or self._used == self._own.held)
             self._used += more
             self._own.held += more

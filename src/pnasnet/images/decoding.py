@@ -1,4 +1,4 @@
-"""Encoded pictures of the known formats to RGB pixels, or one clear `ImageError`."""
+"""Decodes images of all supported formats to RGB."""
 
 import ctypes
 import importlib
@@ -32,8 +32,8 @@ Pixels = NDArray[np.uint8]
 
 BUDGET = PixelBudget(LIMITS.pixels)
 
-# Pillow's classes are called directly: `Image.open` would try some forty formats more, and warn of large pictures by a
-# limit that is not ours.
+# Pillow's classes are used directly: `Image.open` tries some forty more formats, and warns of large images by a limit
+# of its own.
 _READERS: dict[formats.Format, type[ImageFile.ImageFile]] = {
     formats.JPEG: JpegImageFile,
     formats.PNG: PngImageFile,
@@ -44,8 +44,12 @@ _READERS: dict[formats.Format, type[ImageFile.ImageFile]] = {
     formats.AVIF: AvifImageFile,
     formats.JPEG_2000: Jpeg2KImageFile,
 }
+_PLUGINS = {  # extra, package, module, class
+    formats.HEIC: ("heic", "pillow-heif", "pillow_heif", "HeifImageFile"),
+    formats.JPEG_XL: ("jxl", "pillow-jxl-plugin", "pillow_jxl.JpegXLImagePlugin", "JXLImageFile"),
+}
 
-# EXIF orientation -> whether rows and columns are swapped first, then the step along the rows and the columns.
+# EXIF orientation -> whether rows and columns are swapped first, then the steps along rows and columns.
 _ORIENTATIONS = {
     2: (False, 1, -1),
     3: (False, -1, -1),
@@ -58,23 +62,23 @@ _ORIENTATIONS = {
 
 
 def decode(source: Source, *, exif: bool = False, fast_dct: bool = True, limits: Limits = LIMITS) -> Pixels:
-    """Decode a picture to RGB, as TensorFlow does unless told otherwise.
+    """Decode an image to RGB, by default as TensorFlow does.
 
-    Alpha is dropped, 16-bit samples keep their high byte, grey becomes three equal channels, and of several
-    frames or pages the first is taken.
+    Alpha is dropped, 16-bit samples keep their high byte, grey becomes three equal channels, and only the first frame
+    or page is decoded.
 
     Args:
-        source: a path, the bytes of a file, or a PIL image; for bytes no file is touched.
-        exif: turn the picture upright as its EXIF orientation says (TIFF is always upright).
-        fast_dct: decode JPEG with the fast DCT, to the bit like TensorFlow; otherwise accurately, like Pillow.
-        limits: the most pixels and bytes that are taken.
+        source: a path, the bytes of a file, or a PIL image.
+        exif: whether to apply the EXIF orientation (always applied to TIFF).
+        fast_dct: whether to decode JPEG with the fast DCT, bit-exact with TensorFlow, or the accurate one, as Pillow.
+        limits: maximum numbers of pixels and bytes.
 
     Returns:
         uint8 [H, W, 3].
 
     Raises:
-        ImageError: no image, damaged, cut short, too large, or not to be read.
-        InputError: `source` is of another type.
+        ImageError: the source is not an image, damaged, truncated, too large, or unreadable.
+        InputError: `source` has an unsupported type.
     """
     name = name_of(source)
     with _image_errors(name), _quiet(), BUDGET.scope():
@@ -102,7 +106,7 @@ def _read(source: Source, name: str, limits: Limits) -> bytes:
 
 
 def _open(data: bytes, name: str) -> tuple[ImageFile.ImageFile, bytes]:
-    """Read the header only; return the file with it, without metadata that might be damaged."""
+    """Read the header. Return it with the content of the file, without metadata that might be damaged."""
     found = formats.format_of(data[:32])
     if found is None:
         known = ", ".join(known.name for known in formats.FORMATS)
@@ -113,23 +117,18 @@ def _open(data: bytes, name: str) -> tuple[ImageFile.ImageFile, bytes]:
         data = plain_png(data)
     try:
         return _reader(found)(io.BytesIO(data)), data
-    except MissingExtraError as error:  # one picture of many, perhaps
+    except MissingExtraError as error:  # only this image fails
         raise ImageError(f"{name}: {error}") from error
-
-
-_PACKAGES = {"heic": "pillow-heif", "jxl": "pillow-jxl-plugin"}
 
 
 def _reader(found: formats.Format) -> type[ImageFile.ImageFile]:
     if found in _READERS:
         return _READERS[found]
-    extra, module = ("heic", "pillow_heif") if found is formats.HEIC else ("jxl", "pillow_jxl.JpegXLImagePlugin")
+    extra, package, module, name = _PLUGINS[found]
     try:
-        library = importlib.import_module(module)
+        reader: type[ImageFile.ImageFile] = getattr(importlib.import_module(module), name)
     except ImportError as error:
-        raise MissingExtraError.of(_PACKAGES[extra], extra, f"reading {found.name}") from error
-    reader: type[ImageFile.ImageFile]
-    reader = library.HeifImageFile if found is formats.HEIC else library.JXLImageFile
+        raise MissingExtraError.of(package, extra, f"reading {found.name}") from error
     return reader
 
 
@@ -138,12 +137,12 @@ def _to_rgb(picture: Image.Image) -> Pixels:
     if picture.mode.startswith("I;16"):
         return np.repeat(_high_bits(picture)[..., None], 3, axis=2)
     if picture.mode in ("I", "F"):  # Pillow would clip them at 255
-        raise ValueError("its 32-bit samples have no known range; save it with 8 or 16 bits")
-    return np.asarray(picture if picture.mode == "RGB" else picture.convert("RGB"))  # which copies, even RGB
+        raise ValueError("the range of its 32-bit samples is unknown; save it with 8 or 16 bits")
+    return np.asarray(picture if picture.mode == "RGB" else picture.convert("RGB"))  # convert copies even RGB
 
 
 def _high_bits(picture: Image.Image) -> Pixels:
-    """Return the high eight bits of grey samples; a TIFF says how many bits they have, and whether 0 is white."""
+    """Return the high eight bits of grey samples. A TIFF states their number of bits, and whether 0 is white."""
     bits, inverted = 16, False
     if isinstance(picture, TiffImageFile):
         bits = int(picture.tag_v2.get(BITSPERSAMPLE, (16,))[0])
@@ -153,7 +152,7 @@ def _high_bits(picture: Image.Image) -> Pixels:
 
 
 def _silence_libtiff() -> None:
-    """Keep libtiff, inside Pillow, from writing to standard error by itself; its errors are raised by Pillow."""
+    """Stop libtiff, inside Pillow, from writing to standard error; Pillow raises its errors."""
     with suppress(AttributeError, OSError):
         library = ctypes.CDLL(_imaging.__file__)
         library.TIFFSetErrorHandler(None)
@@ -174,13 +173,13 @@ def _upright(pixels: Pixels, picture: Image.Image) -> Pixels:
 
 @contextmanager
 def _image_errors(name: str) -> Iterator[None]:
-    """Turn whatever a decoder raises into one `ImageError` about `name`."""
+    """Turn any error of a decoder into an `ImageError` that names the image."""
     try:
         yield
     except ImageError:
         raise
     except MemoryError:
-        raise ImageError(f"{name}: too large for the memory left: save it smaller, or lower Limits") from None
+        raise ImageError(f"{name}: too large for the free memory: save it smaller, or lower Limits") from None
     except Exception as error:  # given hostile bytes, decoders raise errors of every kind
         reason = " ".join(str(error).split()) or type(error).__name__
         raise ImageError(
@@ -195,10 +194,10 @@ _saved_filters = warnings.catch_warnings()
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep Pillow's warnings to itself: a picture is either good or an error.
+    """Suppress Pillow's warnings, but not those of other modules.
 
-    Python's warning filters belong to the whole process, so the first thread to enter sets them and the last
-    to leave restores them. Other modules' warnings pass.
+    Warning filters belong to the whole process, so the first thread to enter sets them and the last to leave restores
+    them.
     """
     global _quiet_depth, _saved_filters
     with _quiet_lock:

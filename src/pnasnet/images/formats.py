@@ -1,15 +1,15 @@
-"""The formats of pictures, told by their first bytes."""
+"""Image formats, recognised by the first bytes of a file."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class Format:
-    """A format of pictures.
+    """An image format.
 
     Attributes:
-        name: as people call it.
-        suffixes: of its files.
+        name: its common name.
+        suffixes: suffixes of file names.
     """
 
     name: str
@@ -54,7 +54,7 @@ _BRANDS = {
 
 
 def format_of(head: bytes) -> Format | None:
-    """Return the format of a file that begins with `head`, of which the first 32 bytes count; None if it is none."""
+    """Return the format of a file from its first 32 bytes, or None if the format is unknown."""
     for magic, found in _MAGIC:
         if head.startswith(magic):
             return found

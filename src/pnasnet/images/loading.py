@@ -1,4 +1,4 @@
-"""A picture from anywhere to network input in one call."""
+"""Decodes and preprocesses an image in one call."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,12 +15,12 @@ from .source import LIMITS, Limits, Source, name_of
 
 @dataclass(frozen=True)
 class Loaded:
-    """Network input, and the size of the picture that it was made from.
+    """Network input, and the size of the decoded image.
 
     Attributes:
         image: float32 [h, w, 3] in [0, 1].
-        width: of the decoded picture in pixels, as seen (after any EXIF orientation).
-        height: likewise.
+        width: width of the decoded image in pixels, after the EXIF orientation if it is applied.
+        height: height of the decoded image, likewise.
     """
 
     image: NDArray[np.float32]
@@ -30,7 +30,7 @@ class Loaded:
 
 @dataclass(frozen=True)
 class Target:
-    """What a network takes: height and width, and the preprocessing."""
+    """The input that a network expects: height and width, and the preprocessing."""
 
     size: Size
     preset: Preset
@@ -44,19 +44,19 @@ def load(
     exif: bool | None = None,
     limits: Limits = LIMITS,
 ) -> Loaded:
-    """Decode and preprocess one picture.
+    """Decode and preprocess one image.
 
     Args:
         source: a path, the bytes of a file, or a PIL image.
         size: height and width of the result.
-        preset: "hub" (whole picture), "slim" (central 0.875), "timm" (bicubic, 0.911), or a `Preset`.
-        exif: whether to apply the EXIF orientation, if not as the preset says.
-        limits: the most pixels and bytes that are taken.
+        preset: "hub" (whole image), "slim" (central 0.875), "timm" (bicubic, 0.911), or a `Preset`.
+        exif: whether to apply the EXIF orientation; None for the preset's choice.
+        limits: maximum numbers of pixels and bytes.
 
     Raises:
-        ImageError: no image, damaged, cut short, too large, or not to be read.
-        InputError: `size` is no pair of positive integers, or `source` is of another type.
-        UnknownNameError: there is no preset of that name.
+        ImageError: the source is not an image, damaged, truncated, too large, or unreadable.
+        InputError: `size` is not a pair of positive integers, or `source` has an unsupported type.
+        UnknownNameError: there is no preset with that name.
     """
     return load_each(source, [Target(size, get_preset(preset))], exif=exif, limits=limits)[0]
 
@@ -64,7 +64,7 @@ def load(
 def load_each(
     source: Source, targets: Sequence[Target], *, exif: bool | None = None, limits: Limits = LIMITS
 ) -> list[Loaded]:
-    """Decode a picture once, and preprocess it for each of several networks; errors and the rest as for `load`."""
+    """Decode an image once, and preprocess it for several networks. Otherwise like `load`."""
     sizes = [check_size(target.size) for target in targets]  # before the costly part
     decoded: dict[tuple[bool, bool], NDArray[np.uint8]] = {}
     loaded = []
@@ -91,5 +91,5 @@ def preprocess(
     exif: bool | None = None,
     limits: Limits = LIMITS,
 ) -> NDArray[np.float32]:
-    """Decode and preprocess one picture: `load(...).image`, float32 [h, w, 3] in [0, 1]."""
+    """Decode and preprocess one image. Returns float32 [h, w, 3] in [0, 1], `load(...).image`."""
     return load(source, size, preset, exif=exif, limits=limits).image

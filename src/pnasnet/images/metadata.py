@@ -1,38 +1,55 @@
-"""JPEG and PNG files without what lies beside their pixels, so that damage there does not matter."""
+"""Removes metadata from JPEG and PNG files, so that damage in it does not matter."""
 
 import re
 import zlib
+from collections.abc import Iterator
 
-_MARKER = re.compile(b"\xff+[\x02-\xcf\xd8-\xfe]", re.DOTALL)
-_SCAN, _END = 0xDA, 0xD9
-_KEPT_APPS = (0xE0, 0xEE)  # JFIF and Adobe, which say what the colours are
+SCAN = 0xDA
+"""The JPEG marker that begins a scan."""
+
+_MARKER = re.compile(b"\xff+[\x02-\xcf\xd8-\xfe]", re.DOTALL)  # without the markers within a scan
+_BEGIN, _END = 0xD8, 0xD9
+_KEPT_APPS = (0xE0, 0xEE)  # JFIF and Adobe, which state the colour space
 _MAX_STRAY = 2**16
 
 _PNG_START = 8
 _PNG_KEPT = (b"tRNS", b"eXIf", b"acTL")
 
 
-def plain_jpeg(data: bytes) -> bytes:
-    """Return a JPEG file without profiles, thumbnails and comments; the EXIF segment stays.
+def segments(data: bytes, reach: int | None = None) -> Iterator[tuple[int, int, int, int]]:
+    """Yield marker, start, start of the content and end of each segment of a JPEG file, up to its end marker.
 
-    Raises ValueError if no picture is found: that is known without searching a large file byte by byte.
+    Bytes between segments, such as the pixels of a scan, are skipped; more than `reach` of them end the search.
+    Segments within segments, as of a thumbnail, and segments after the end marker, as of a video, are not found.
     """
-    kept, position = [data[:2]], 2
-    while found := _MARKER.search(data, position, position + _MAX_STRAY):
-        stray, end, marker = data[position : found.start()], found.end(), found[0][-1]
-        kept.append(stray)
-        if marker in (_SCAN, _END):
-            return b"".join([*kept, data[found.start() :]])
-        position = end if marker == 0xD8 else end + max(int.from_bytes(data[end : end + 2]), 2)
+    end, reach = 2, len(data) if reach is None else reach
+    while found := _MARKER.search(data, end, end + reach):
+        marker, content = found[0][-1], found.end()
+        has_length = marker not in (_BEGIN, _END)
+        end = content + max(int.from_bytes(data[content : content + 2]), 2) if has_length else content
+        yield marker, found.start(), content, end
+        if marker == _END:
+            return
+
+
+def plain_jpeg(data: bytes) -> bytes:
+    """Return a JPEG file without profiles, thumbnails, comments and stray bytes in its header. EXIF is kept.
+
+    Raises ValueError if the header has no scan.
+    """
+    kept = [data[:2]]
+    for marker, start, content, end in segments(data, _MAX_STRAY):
+        if marker in (SCAN, _END):
+            return b"".join([*kept, data[start:]])
         is_metadata = 0xE0 <= marker <= 0xEF or marker == 0xFE
-        is_exif = marker == 0xE1 and data[end + 2 : end + 8] == b"Exif\0\0"
+        is_exif = marker == 0xE1 and data[content + 2 : content + 8] == b"Exif\0\0"
         if not is_metadata or is_exif or marker in _KEPT_APPS:
-            kept.append(data[found.start() : position])
-    raise ValueError("no picture behind its first bytes")
+            kept.append(data[start:end])
+    raise ValueError("no image data after the header")
 
 
 def plain_png(data: bytes) -> bytes:
-    """Return a PNG file without chunks that do not change its pixels, such as profiles and texts; EXIF stays."""
+    """Return a PNG file without chunks that do not affect its pixels, such as profiles and texts. EXIF is kept."""
     kept, position = [data[:_PNG_START]], _PNG_START
     while len(head := data[position : position + 8]) == 8:
         kind, end = head[4:], position + 12 + int.from_bytes(head[:4])

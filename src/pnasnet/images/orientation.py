@@ -1,4 +1,4 @@
-"""The EXIF orientation of a picture, without decoding it."""
+"""Reads the EXIF orientation of an image without decoding it."""
 
 import io
 import warnings
@@ -12,10 +12,10 @@ _MARKS = (b"Exif\0\0", b"http://ns.adobe.com/xap/")
 
 
 def orientation(content: bytes | bytearray | memoryview) -> int:
-    """Return the EXIF orientation of a file, from 1 (upright) to 8; 1 if it states none, or none that is valid."""
+    """Return the EXIF orientation of a file, from 1 (upright) to 8; 1 if it is missing or invalid."""
     head = bytes(content[:_HEAD])
     if head.startswith(b"\xff\xd8") and not any(mark in head for mark in _MARKS):
-        return 1  # most photos of data sets, for a hundredth of the time
+        return 1  # most images of data sets, in a hundredth of the time
     try:
         with warnings.catch_warnings(), Image.open(io.BytesIO(content), formats=_FORMATS) as picture:
             warnings.simplefilter("ignore")

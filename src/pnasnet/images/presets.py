@@ -1,4 +1,4 @@
-"""The published preprocessings by name, as values."""
+"""The published preprocessings as values with names."""
 
 import operator
 from dataclasses import dataclass, replace
@@ -13,13 +13,13 @@ from .resize import Size, central_crop, resize_bilinear, resize_crop_bicubic
 
 @dataclass(frozen=True)
 class Preset:
-    """How a picture becomes network input.
+    """A preprocessing of images.
 
     Attributes:
-        name: what it is called.
-        resize: TensorFlow 1's bilinear without antialiasing, or Pillow's antialiased bicubic.
-        crop: how much of the sides is kept around the centre: bilinear crops first, bicubic resizes first.
-        fast_dct: whether JPEG is decoded with TensorFlow's fast DCT, or Pillow's accurate one.
+        name: name of the preset.
+        resize: `bilinear` is TensorFlow 1's, without antialiasing; `bicubic` is Pillow's, with antialiasing.
+        crop: fraction of each side that is kept around the centre; bilinear crops first, bicubic resizes first.
+        fast_dct: whether JPEG is decoded with TensorFlow's fast DCT or with Pillow's accurate one.
         exif: whether the EXIF orientation is applied.
     """
 
@@ -30,17 +30,17 @@ class Preset:
     exif: bool = False
 
     def turned(self, exif: bool) -> "Preset":
-        """Return it with the EXIF orientation applied, or not: `hub` becomes `hub+exif`, and the reverse."""
+        """Return the preset with or without EXIF orientation: `hub` becomes `hub+exif`, and the reverse."""
         return replace(self, name=self.name.removesuffix(_TURNED) + _TURNED * exif, exif=exif)
 
 
 _TURNED = "+exif"
-"""Ends the name of a preset that turns pictures as their EXIF says."""
+"""Ends the name of a preset that applies the EXIF orientation."""
 
 PRESETS = {
     preset.name: preset
     for preset in (
-        # TF-Hub's retrain.py: decode_jpeg, [0, 1], resize_bilinear of the whole picture.
+        # TF-Hub's retrain.py: decode_jpeg, [0, 1], resize_bilinear of the whole image.
         Preset("hub", resize="bilinear", crop=1.0, fast_dct=True),
         # TF-Slim's inception_preprocessing.preprocess_for_eval; its x * 2 - 1 is in the network.
         Preset("slim", resize="bilinear", crop=0.875, fast_dct=True),
@@ -51,12 +51,12 @@ PRESETS = {
 
 
 def get_preset(preset: str | Preset) -> Preset:
-    """Return the preset of that name; a `Preset` is returned as it is.
+    """Return the preset with a name; a `Preset` is returned unchanged.
 
-    `hub+exif` is `hub` with the EXIF orientation applied, and so for each.
+    `hub+exif` is `hub` with the EXIF orientation applied, and likewise for every preset.
 
     Raises:
-        UnknownNameError: there is none of that name.
+        UnknownNameError: there is no preset with that name.
     """
     if isinstance(preset, Preset):
         return preset
@@ -72,35 +72,31 @@ def transform(pixels: NDArray[np.uint8], size: Size, preset: str | Preset = "hub
     Args:
         pixels: uint8 [H, W, 3].
         size: height and width of the result.
-        preset: a name among `PRESETS`, or a `Preset`.
+        preset: a name in `PRESETS`, or a `Preset`.
 
     Returns:
         float32 [height, width, 3] in [0, 1].
 
     Raises:
-        InputError: `pixels` or `size` are not such.
-        ImageError: the picture is too elongated for a preset that keeps its proportions.
-        UnknownNameError: there is no preset of that name.
+        InputError: `pixels` or `size` has another type or shape.
+        ImageError: the image is too elongated for a preset that keeps the aspect ratio.
+        UnknownNameError: there is no preset with that name.
     """
     chosen = get_preset(preset)
     size = check_size(size)
     if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3 or 0 in pixels.shape:
-        raise InputError(f"pixels must be uint8 [H, W, 3], but {pixels.dtype} {list(pixels.shape)} was given")
+        raise InputError(f"pixels must be uint8 [H, W, 3], not {pixels.dtype} {list(pixels.shape)}")
     if chosen.resize == "bicubic":
         return resize_crop_bicubic(pixels, size, chosen.crop).astype(np.float32) / np.float32(255)
     return resize_bilinear(central_crop(pixels, chosen.crop), size, scale=1 / 255)
 
 
 def check_size(size: Size) -> Size:
-    """Return `size` as two plain integers.
-
-    Raises:
-        InputError: it is no pair of positive integers.
-    """
+    """Return `size` as two plain integers. Raises `InputError` unless it is a pair of positive integers."""
     try:
         height, width = map(operator.index, size)
     except (TypeError, ValueError):
         height = width = 0
     if height < 1 or width < 1:
-        raise InputError(f"size must be (height, width), two positive integers, but {size!r} was given")
+        raise InputError(f"size must be (height, width), two positive integers, not {size!r}")
     return height, width

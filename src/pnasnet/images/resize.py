@@ -1,4 +1,4 @@
-"""The resizes and crops of the published preprocessings, to the last bit where arithmetic allows."""
+"""The resizes and crops of the published preprocessings, bit-exact wherever float32 arithmetic permits."""
 
 from math import floor
 
@@ -11,21 +11,21 @@ from ..errors import ImageError
 Size = tuple[int, int]
 Array = NDArray[np.uint8] | NDArray[np.float32]
 
-# Covering a square with a strip of 1 x 100,000 pixels would take gigabytes.
+# Resizing an image of 1 x 100,000 pixels to cover a square would need gigabytes.
 _MAX_COVERING_PIXELS = 2**27
 
 
 def resize_bilinear(image: Array, size: Size, *, scale: float = 1.0) -> NDArray[np.float32]:
     """Resize as TensorFlow 1's `tf.image.resize_bilinear` does by default.
 
-    Output row y lies exactly at input row y * in / out: corners are not aligned, pixels have no half-pixel
-    centres, and shrinking does not average, so that only two input rows and columns count for each output one.
-    All arithmetic is float32 in the order of TensorFlow's kernel: across columns first, then across rows.
+    Output row y samples input row y * in / out: corners are not aligned, there are no half-pixel centres, and there is
+    no antialiasing, so each output pixel depends on two input rows and two input columns only. The arithmetic is
+    float32 in the order of TensorFlow's kernel: across columns first, then across rows.
 
     Args:
         image: uint8 or float32 [H, W, C].
         size: height and width of the result.
-        scale: what every value is multiplied by first, such as 1 / 255.
+        scale: factor applied to every value first, such as 1 / 255.
 
     Returns:
         float32 [height, width, C].
@@ -33,7 +33,7 @@ def resize_bilinear(image: Array, size: Size, *, scale: float = 1.0) -> NDArray[
     height, width = size
     rows, row_weights = _neighbours(image.shape[0], height)
     columns, column_weights = _neighbours(image.shape[1], width)
-    # Gathered before the conversion to float: at most 2h x 2w of the pixels are ever looked at.
+    # Gather before converting to float, since at most 2h x 2w pixels are used.
     corners = image[rows].take(columns, axis=1).astype(np.float32)
     corners *= np.float32(scale)
     lines = _lerp(corners[:, :width], corners[:, width:], column_weights[:, None])
@@ -41,7 +41,7 @@ def resize_bilinear(image: Array, size: Size, *, scale: float = 1.0) -> NDArray[
 
 
 def _neighbours(length: int, out_length: int) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
-    """Indices of each output pixel's lower, then of each one's upper neighbour, and the upper ones' weights."""
+    """Return the indices of all lower neighbours, then of all upper ones, and the weights of the upper ones."""
     position = np.arange(out_length, dtype=np.float32) * (np.float32(length) / np.float32(out_length))
     lower = np.floor(position)
     index = lower.astype(np.intp)
@@ -56,37 +56,37 @@ def _lerp(low: NDArray[np.float32], high: NDArray[np.float32], weight: NDArray[n
 
 
 def central_crop(image: Array, fraction: float) -> Array:
-    """Return the view that `tf.image.central_crop` keeps: the margins before it are rounded down.
+    """Return the view that `tf.image.central_crop` keeps; margins are rounded down.
 
     Args:
         image: [H, W, C].
-        fraction: how much of each side is kept, in (0, 1].
+        fraction: fraction of each side that is kept, in (0, 1].
     """
     top, left = (int((length - length * fraction) / 2) for length in image.shape[:2])
     return image[top : image.shape[0] - top, left : image.shape[1] - left]
 
 
 def resize_crop_bicubic(image: NDArray[np.uint8], size: Size, fraction: float) -> NDArray[np.uint8]:
-    """Resize with Pillow's antialiased bicubic filter, then crop the centre, as timm evaluates.
+    """Resize with Pillow's antialiased bicubic filter, then crop the centre, as in timm's evaluation.
 
-    The picture is resized, keeping its proportions, to just cover `size` / `fraction`.
+    The image is resized to just cover `size` / `fraction`; its aspect ratio is kept.
 
     Args:
         image: uint8 [H, W, 3].
         size: height and width of the result.
-        fraction: how much of the resized picture's shorter side is kept, in (0, 1].
+        fraction: fraction of the shorter side of the resized image that is kept, in (0, 1].
 
     Returns:
         uint8 [height, width, 3].
 
     Raises:
-        ImageError: the picture is so elongated that covering `size` would take millions of pixels.
+        ImageError: the image is so elongated that covering `size` would take over 100 million pixels.
     """
     height, width = _covering(image.shape[:2], (floor(size[0] / fraction), floor(size[1] / fraction)))
     if height * width > max(_MAX_COVERING_PIXELS, image.shape[0] * image.shape[1]):
         raise ImageError(
-            f"too elongated, {image.shape[1]} x {image.shape[0]} pixels, to be resized with its proportions kept: "
-            "crop it, or choose a preset that does not keep them"
+            f"too elongated ({image.shape[1]} x {image.shape[0]} pixels) for a preset that keeps the aspect ratio: "
+            "crop it, or choose another preset"
         )
     top, left = round((height - size[0]) / 2), round((width - size[1]) / 2)
     resized = Image.fromarray(image).resize((width, height), Image.Resampling.BICUBIC)
@@ -94,7 +94,7 @@ def resize_crop_bicubic(image: NDArray[np.uint8], size: Size, fraction: float) -
 
 
 def _covering(shape: tuple[int, ...], target: Size) -> Size:
-    """The size in the proportions of `shape` that just covers `target`, rounded as torchvision and timm do."""
+    """Return the size that has the aspect ratio of `shape` and just covers `target`, rounded as by timm."""
     height, width = shape
     if target[0] == target[1]:
         side = target[0]

@@ -1,4 +1,4 @@
-"""Where pictures come from: paths, bytes and PIL images; how large they may be; which files are taken."""
+"""Sources of images (paths, bytes and PIL images), limits on their size, and suffixes of image files."""
 
 import os
 import stat
@@ -17,18 +17,22 @@ EXTENSIONS = frozenset(suffix for known in FORMATS for suffix in known.suffixes)
 
 @dataclass(frozen=True)
 class Limits:
-    """What a picture may cost before it is refused; both are checked before any pixel is decoded.
+    """Limits on the size of an image, checked before any pixel is decoded.
 
-    The pixels' default is the same as that of TensorFlow's JPEG decoder (height x width x 3 below 2^29) and
-    as Pillow's limit against decompression bombs. Such a picture has 537 MB of pixels; while it is decoded it takes up
-    to three times as much.
+    The default number of pixels is the limit of TensorFlow's JPEG decoder (height x width x 3 below 2^29) and of
+    Pillow's protection against decompression bombs. Such an image has 537 MB of pixels, and decoding it takes up to
+    three times as much memory.
+
+    Attributes:
+        pixels: maximum of width x height.
+        bytes: maximum size of the file.
     """
 
     pixels: int = 2**29 // 3
     bytes: int = 256 * 2**20
 
     def check_bytes(self, count: int, name: str) -> None:
-        """Raise `ImageError` if `count` bytes are too many, or none."""
+        """Raise `ImageError` if a file of `count` bytes is empty or too large."""
         if count == 0:
             raise ImageError(f"{name}: empty (0 bytes): copy or download it again, or leave it out")
         if count > self.bytes:
@@ -37,9 +41,9 @@ class Limits:
             )
 
     def check_pixels(self, width: int, height: int, name: str) -> None:
-        """Raise `ImageError` if a picture of `width` x `height` has too many pixels, or none."""
+        """Raise `ImageError` if an image of `width` x `height` has no pixels or too many."""
         if width < 1 or height < 1:
-            raise ImageError(f"{name}: a picture of {width} x {height} pixels: leave it out")
+            raise ImageError(f"{name}: an image of {width} x {height} pixels: leave it out")
         if width * height > self.pixels:
             raise ImageError(
                 f"{name}: {width} x {height} pixels, more than the limit of {self.pixels:,}: "
@@ -51,15 +55,15 @@ LIMITS = Limits()
 
 
 def is_image_path(path: str | os.PathLike[str]) -> bool:
-    """Whether a file of this name is taken when a folder is walked; its content is not looked at."""
+    """Return whether a file is an image by its suffix."""
     return Path(path).suffix.lower() in EXTENSIONS
 
 
 def name_of(source: Source) -> str:
-    """What error messages call `source`: always printable and on one line.
+    """Return the name of `source` in errors, which is printable and on one line.
 
     Raises:
-        InputError: `source` is of a type that holds no picture.
+        InputError: `source` has an unsupported type.
     """
     match source:
         case bytes() | bytearray() | memoryview():
@@ -70,8 +74,8 @@ def name_of(source: Source) -> str:
             path = os.fsdecode(source)
         case _:
             raise InputError(
-                f"an image must be a path, bytes or a PIL image, but a {type(source).__name__} was given: "
-                "pixels that are decoded already go to pnasnet.images.transform"
+                f"an image must be a path, bytes or a PIL image, not {type(source).__name__}: pass decoded pixels to "
+                "pnasnet.images.transform"
             )
     return path if path and path.isprintable() else ascii(path)
 
@@ -80,13 +84,13 @@ def read_file(path: str | os.PathLike[str], limits: Limits = LIMITS) -> bytes:
     """Return the bytes of the file at `path`.
 
     Raises:
-        ImageError: it is missing, unreadable, empty, too large, a folder or no regular file.
+        ImageError: the file is missing, unreadable, empty, too large, or not a regular file.
     """
     name = name_of(path)
     try:
-        status = Path(path).stat()  # before opening, because opening a named pipe would wait for its writer
+        status = Path(path).stat()  # before opening, because opening a named pipe waits for a writer
         if stat.S_ISDIR(status.st_mode):
-            raise ImageError(f"{name}: a folder, not an image: give the files in it")
+            raise ImageError(f"{name}: a folder, not an image: pass the files in it")
         if not stat.S_ISREG(status.st_mode):
             raise ImageError(f"{name}: not a regular file: copy the image into one")
         limits.check_bytes(status.st_size, name)
@@ -99,5 +103,5 @@ def read_file(path: str | os.PathLike[str], limits: Limits = LIMITS) -> bytes:
     except (OSError, ValueError) as error:  # ValueError: a path with a null byte
         reason = getattr(error, "strerror", None) or error
         raise ImageError(f"{name}: cannot be read ({reason}): check the path and the disk") from error
-    limits.check_bytes(len(data), name)  # it may have changed since
+    limits.check_bytes(len(data), name)  # the file may have changed
     return data

@@ -1,6 +1,6 @@
-"""Where pictures are: files, folders, patterns, archives and tables, on disk or behind a URL.
+"""Finds images in files, folders, patterns, archives and tables, on disk or behind a URL.
 
-sources ─ list_units ─► units ─ unit.pictures() ─► pictures that are read when a decoder is free
+sources ─ list_units ─► units ─ unit.pictures() ─► pictures, which are read when a decoder is free
 """
 
 from ..errors import UnreachableError
@@ -9,8 +9,8 @@ from .files import Files, find_images
 from .listing import check_sources, in_units, list_units
 from .lists import read_list
 from .named import find_named
+from .passed_over import PassedOver
 from .unit import Picture, Unit
-from .walking import PassedOver
 
 __all__ = [
     "Access",

@@ -1,4 +1,4 @@
-"""Which files and hosts a table may lead to: no others are opened, whatever is written in it."""
+"""The files and hosts that paths and URLs in a table may refer to; no others are opened."""
 
 import os
 from dataclasses import dataclass
@@ -16,24 +16,21 @@ class Access:
     """The files and hosts that the user allowed.
 
     Attributes:
-        roots: folders below which paths lie; relative paths begin at the first. Empty: the table's own folder.
-        hosts: names of hosts, or of buckets, that URLs may have. Addresses that are not public must be listed
-            themselves. Empty: none.
+        roots: allowed folders, with all below them; relative paths start at the first. Empty: the table's own folder.
+        hosts: allowed hosts and buckets of URLs. Addresses that are not public must be listed themselves. Empty: none.
     """
 
     roots: tuple[str, ...] = ()
     hosts: tuple[str, ...] = ()
 
     def path(self, path: str, name: str) -> str:
-        """Return the path of a file, checked. Raises `ImageError`, with `name`, if it lies outside of the roots."""
+        """Return the path of a file if it is below a root. Raises `ImageError`, with `name`, if it is not."""
         for root in self.roots:
             found = str(Path(root, path))
             if _is_below(found, root):
                 return found
-        where = self.roots[0] if self.roots else "any folder that is known"
-        raise ImageError(
-            f"{name}: {path!r} lies outside of {where}: name its folder with --root, or write pictures into the table"
-        )
+        where = f"outside {self.roots[0]}" if self.roots else "in an unknown folder"
+        raise ImageError(f"{name}: {path!r} is {where}: pass its folder as --root, or write the images into the table")
 
     def check_url(self, url: str, name: str) -> None:
         """Raise `ImageError`, with `name`, unless the URL's host is allowed."""
@@ -43,12 +40,10 @@ class Access:
         except ValueError:
             host = ""
         if not host or parts.scheme not in _REMOTE or host not in self.hosts:
-            raise ImageError(
-                f"{name}: leads to {redact(url)}, whose host is not allowed: add --allow-url-host {host or 'HOST'}"
-            )
+            raise ImageError(f"{name}: the host of {redact(url)} is not allowed: add --allow-url-host {host or 'HOST'}")
 
     def check(self, source: str, name: str) -> str:
-        """Return a path or URL, checked. Errors as for `path` and `check_url`."""
+        """Return a path or URL if it is allowed. Raises like `path` and `check_url`."""
         if not is_url(source):
             return self.path(source, name)
         self.check_url(source, name)
@@ -56,11 +51,11 @@ class Access:
 
 
 CLOSED = Access()
-"""Files below a table's own folder, and no hosts."""
+"""Allows files below a table's own folder, and no hosts."""
 
 
 def _is_below(path: str, root: str) -> bool:
-    """Return whether a path leads below `root`, by links that lie there or without any."""
+    """Return whether a path is below `root`, by its name (links below `root` may lead out) or after resolving links."""
     if "\0" in path:
         return False
     if ".." not in Path(path).parts and Path(os.path.abspath(path)).is_relative_to(os.path.abspath(root)):  # noqa: PTH100 - links stay

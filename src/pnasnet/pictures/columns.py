@@ -1,5 +1,7 @@
-"""Columns of pictures in Arrow tables, as Parquet files and Hugging Face datasets have them."""
+"""Columns of images in Arrow tables, as in Parquet files and Hugging Face datasets."""
 
+from collections.abc import Sequence
+from functools import reduce
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -18,29 +20,29 @@ IMAGE_COLUMNS = ("image", "img")
 
 
 def find_column(schema: pa.Schema, wanted: tuple[str, ...], where: str, hint: str) -> str:
-    """Return the first of the `wanted` names that one column has. Raises `InputError`, ending with `hint`."""
+    """Return the first of the `wanted` names that exactly one column has. Raises `InputError`, ending with `hint`."""
     for name in wanted:
         if len(schema.get_all_field_indices(name)) == 1:
             return name
     others = f" (nor {' or '.join(wanted[1:])})" if wanted[1:] else ""
     columns = ", ".join(map(repr, schema.names[:20]))
-    raise InputError(f"{where!r} has no column {wanted[0]!r}{others}, but {columns}: {hint}")
+    raise InputError(f"{where!r} has no column {wanted[0]!r}{others}, only {columns}: {hint}")
 
 
 def find_pictures(schema: pa.Schema, where: str, column: str | None = None) -> str:
-    """Return the name of the column of pictures: `column`, or `image` or `img`. Raises `InputError`."""
+    """Return the name of the column of images: `column`, or `image` or `img`. Raises `InputError`."""
     wanted = IMAGE_COLUMNS if column is None else (column,)
     image = find_column(schema, wanted, where, "name one with --image-column (image_column=)")
     if not _holds_pictures(schema.field(image).type):
         raise InputError(
-            f"{where!r} has in column {image!r} {schema.field(image).type}: "
-            "pictures are the bytes of image files, their paths, or a struct of both"
+            f"column {image!r} of {where!r} has type {schema.field(image).type}: images must be the bytes of image "
+            "files, their paths, or a struct of both"
         )
     return image
 
 
 def value_type(kind: pa.DataType) -> pa.DataType:
-    """Return the type of the values, however they are encoded: as a dictionary, in runs, or as an extension type."""
+    """Return the type of the values without dictionary encoding, run-end encoding and extension types."""
     while True:
         if pa.types.is_dictionary(kind) or pa.types.is_run_end_encoded(kind):
             kind = kind.value_type
@@ -51,45 +53,45 @@ def value_type(kind: pa.DataType) -> pa.DataType:
 
 
 def is_binary(kind: pa.DataType) -> bool:
-    """Return whether the values are bytes, of whatever layout."""
+    """Return whether the values are bytes, in any layout."""
     kind = value_type(kind)
     tests = (pa.types.is_binary, pa.types.is_large_binary, pa.types.is_binary_view, pa.types.is_fixed_size_binary)
     return any(test(kind) for test in tests)
 
 
 def is_string(kind: pa.DataType) -> bool:
-    """Return whether the values are strings, of whatever layout."""
+    """Return whether the values are strings, in any layout."""
     kind = value_type(kind)
     return any(test(kind) for test in (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view))
 
 
-def first_missing(column: pa.ChunkedArray) -> int:
-    """Return the first row with neither the bytes nor the path of a picture, or -1."""
+def refuse_missing(column: pa.ChunkedArray, names: Sequence[str]) -> None:
+    """Raise `InputError`, with the name of the row, if a row has neither the bytes nor the path of an image."""
+    parts = [column]
     if pa.types.is_struct(column.type):
         parts = [pc.struct_field(column, name) for name in _parts(column.type)]
-        missing = pc.is_null(parts[0]) if len(parts) == 1 else pc.and_(pc.is_null(parts[0]), pc.is_null(parts[1]))
-    else:
-        missing = pc.is_null(column)
-    return int(pc.index(missing, value=True).as_py())
+    row = pc.index(reduce(pc.and_, map(pc.is_null, parts)), value=True).as_py()
+    if row >= 0:
+        raise InputError(f"{names[row]!r} has no image: add it, or remove the row")
 
 
 def picture_in(cell: pa.Scalar, folder: str, access: Access, name: str, also: tuple[str, ...] = ()) -> Source:
-    """Return the picture in a cell: its bytes, the path of its file, or the bytes at its URL.
+    """Return the image in a cell: its bytes, the path of its file, or the bytes at its URL.
 
     Args:
-        cell: of a column as `find_pictures` accepts it.
-        folder: where relative paths begin if `access` names no roots: a folder, the URL of one, or "" for none.
-        access: which files and hosts the cell may lead to.
-        name: what to call the picture in errors.
-        also: further folders that absolute paths may lead to if `access` names no roots.
+        cell: a cell of a column that `find_pictures` accepts.
+        folder: the folder, or its URL, of relative paths if `access` has no roots; "" for none.
+        access: the files and hosts that the cell may refer to.
+        name: name of the image in errors.
+        also: further allowed folders of absolute paths if `access` has no roots.
 
     Raises:
-        ImageError: there is no picture, or it may or can not be read.
+        ImageError: there is no image, or it is not allowed or not readable.
         UnreachableError: its server does not answer.
     """
     found = _content(cell)
     if found is None:
-        raise ImageError(f"{name}: no picture: the row has neither bytes nor a path")
+        raise ImageError(f"{name}: no image: the row has neither bytes nor a path")
     if not isinstance(found, str):
         return found
     found = local_path(found)
@@ -98,12 +100,12 @@ def picture_in(cell: pa.Scalar, folder: str, access: Access, name: str, also: tu
         return read_url(found, allowed=access.hosts)
     if is_url(folder) and not access.roots:
         if found.startswith("/") or ".." in found.split("/"):
-            raise ImageError(f"{name}: {found!r} is a path on the machine that wrote the file: write pictures into it")
+            raise ImageError(f"{name}: {found!r} is a path on the writer's machine: write the images into the file")
         return read_url(f"{folder}/{quote(found) if is_http(folder) else found}")
     if access.roots:
         return access.path(found, name)
     if not folder and not Path(found).is_absolute():
-        raise ImageError(f"{name}: {found!r} is a path in no folder that is known: write pictures into the dataset")
+        raise ImageError(f"{name}: {found!r} is a path in an unknown folder: write the images into the dataset")
     return Access((folder, *also) if folder else also).path(found, name)
 
 

@@ -1,4 +1,4 @@
-"""Pictures that are files of their own: on disk or behind a URL, named one by one, in folders, by patterns."""
+"""Image files, on disk or behind a URL: named one by one, in folders, or by patterns."""
 
 import glob
 import os
@@ -10,9 +10,10 @@ from pathlib import Path
 from ..errors import InputError
 from ..images import EXTENSIONS, Source
 from ..support.urls import is_url, redact
+from .passed_over import PassedOver
 from .storage import read_url
 from .unit import Picture, Unit
-from .walking import FolderId, PassedOver, walk
+from .walking import FolderId, walk
 
 
 @dataclass(frozen=True)
@@ -24,12 +25,12 @@ class Files(Unit):
 
     @property
     def name(self) -> str:
-        """That of the first file."""
+        """The name of the first file."""
         return redact(self.paths[0])
 
     @property
     def inputs(self) -> tuple[str, ...]:
-        """Each file."""
+        """The names of all files."""
         return tuple(map(redact, self.paths))
 
     @property
@@ -37,8 +38,8 @@ class Files(Unit):
         """The number of files."""
         return len(self.paths)
 
-    def pictures(self, start: int = 0) -> Iterator[Picture]:
-        """Yield the files from number `start` on; a missing one fails when it is read."""
+    def pictures(self, start: int = 0, passed_over: PassedOver | None = None) -> Iterator[Picture]:
+        """Yield the files from number `start` on. A missing file fails when it is read."""
         for path in self.paths[start:]:
             yield Picture(redact(path), partial(_read, path))
 
@@ -48,51 +49,49 @@ def _read(path: str) -> Source:
 
 
 def find_images(sources: Sequence[str | os.PathLike[str]]) -> list[str]:
-    """Return the paths of all pictures, in the order of `sources`; within a folder or pattern, sorted by name.
+    """Return the paths of all images, in the order of `sources`; within a folder or pattern, sorted by name.
 
     Args:
-        sources: files, whatever they are called; folders, with all files in them, however deep and behind links too,
-            that have the suffix of a picture; and patterns with `*`, `?`, `[...]` or `**`, which stand for such files
-            and for folders. Names that begin with a dot are ignored. A folder that a source reaches twice, such as by a
-            link to a folder above it, is walked once.
+        sources: files with any name; folders, searched at any depth and through links for files with the suffix of an
+            image format; and patterns with `*`, `?`, `[...]` or `**`, which match such files and folders. Hidden names
+            are skipped. A folder that a source reaches twice, as by a link to a parent folder, is searched once.
 
     Raises:
-        InputError: a source does not exist, cannot be listed or holds no picture.
+        InputError: a source does not exist, cannot be listed, or contains no images.
     """
     return [path for source in sources for path in find_in(os.fspath(source))]
 
 
 def find_in(source: str, passed_over: PassedOver | None = None) -> Iterator[str]:
-    """Yield the pictures of one source, as `find_images` does."""
+    """Yield the images of one source, as `find_images` does."""
     if Path(source).is_dir():
-        yield from _some(walk(source, set(), passed_over), source, "holds no picture, and neither do its folders")
+        yield from _some(walk(source, set(), passed_over), source, "contains no images at any depth")
     elif os.path.lexists(source):
         yield source
     elif glob.has_magic(source):
-        yield from _some(_matching(source, passed_over), source, "matches no picture")
+        yield from _some(_matching(source, passed_over), source, "matches no images")
     else:
         raise InputError(f"{source!r} does not exist: check the path")
 
 
 def _some(paths: Iterator[str], source: str, problem: str) -> Iterator[str]:
-    """Yield the paths; at least one."""
-    empty = True
-    for path in paths:
-        empty = False
-        yield path
-    if empty:
+    """Yield the paths. Raises `InputError` if there are none."""
+    first = next(paths, None)
+    if first is None:
         raise InputError(
-            f"{source!r} {problem}: looked for {' '.join(sorted(EXTENSIONS))}; name shards and tables themselves, "
-            "or by a pattern such as 'shards/*.tar'"
+            f"{source!r} {problem} ({' '.join(sorted(EXTENSIONS))}); name shards and tables one by one, or by a "
+            "pattern such as 'shards/*.tar'"
         )
+    yield first
+    yield from paths
 
 
 def _matching(pattern: str, passed_over: PassedOver | None) -> Iterator[str]:
-    """Yield the pictures that match, and those in the folders that match, each once."""
+    """Yield the images that match, and those in matching folders, each once."""
     seen: set[FolderId] = set()
     yield from dict.fromkeys(path for found in match(pattern) for path in walk(found, seen, passed_over))
 
 
 def match(pattern: str) -> list[str]:
-    """Return the files and folders that match, sorted; none for a name that no file can have."""
-    return sorted(glob.glob(pattern, recursive=True)) if "\0" not in pattern else []  # noqa: PTH207 - or absolute
+    """Return the files and folders that match, sorted; none for a pattern with a zero byte, which `glob` refuses."""
+    return sorted(glob.glob(pattern, recursive=True)) if "\0" not in pattern else []  # noqa: PTH207 - may be absolute

@@ -1,4 +1,4 @@
-"""Pictures in Hugging Face datasets, by name or as saved to disk; memory-mapped, not loaded."""
+"""Images in Hugging Face datasets, by name or from a folder written by `save_to_disk`; memory-mapped."""
 
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -12,6 +12,7 @@ from ..support.http import reason
 from .access import CLOSED, Access
 from .columns import find_pictures, picture_in
 from .parquet import row_number
+from .passed_over import PassedOver
 from .unit import Picture, Unit
 
 PREFIX = "hf:"
@@ -21,7 +22,7 @@ _ROWS = 1024
 
 @dataclass(frozen=True)
 class Rows(Unit):
-    """Rows of a split; roots and hosts as in `Access`."""
+    """Rows of a split; `roots` and `hosts` are those of `Access`."""
 
     kind = "huggingface"
     dataset: str
@@ -51,12 +52,12 @@ class Rows(Unit):
         """The number of rows."""
         return self.rows
 
-    def pictures(self, start: int = 0) -> Iterator[Picture]:
+    def pictures(self, start: int = 0, passed_over: PassedOver | None = None) -> Iterator[Picture]:
         """Yield the rows from number `start` on, named `hf:NAME/split#17`."""
         return self._at(range(start, self.rows))
 
     def named(self, names: Collection[str]) -> Iterator[Picture]:
-        """Yield the rows with these names, without reading others."""
+        """Yield the rows with these names; no others are read."""
         wanted = sorted({row - self.first for name in names if (row := row_number(name)) is not None})
         return self._at([number for number in wanted if 0 <= number < self.rows])
 
@@ -64,32 +65,39 @@ class Rows(Unit):
         try:
             split = load_splits(self.dataset)[self.split]
         except PnasnetError as error:
-            raise UnreachableError(str(error)) from error  # it was there when it was listed
+            raise UnreachableError(str(error)) from error  # it existed when it was listed
         read = RowReader(split, self.column, self.inputs[0], self.dataset, Access(self.roots, self.hosts))
         for number in numbers:
             yield Picture(self.name_at(number), partial(read, self.first + number))
 
 
 class RowReader:
-    """Reads the picture of a row. It can be pickled: another process maps the same files."""
+    """Reads the image of a row. It can be pickled: another process maps the same files.
+
+    Args:
+        split: the library's dataset.
+        column: name of the column of images.
+        where: name of the split in errors.
+        dataset: the dataset as the user named it.
+        access: the files and hosts that paths and URLs in rows may refer to.
+    """
 
     def __init__(self, split: Any, column: str, where: str, dataset: str, access: Access) -> None:
-        """Read from `column` of a split called `where`, of `dataset` as the user named it."""
-        self._pictures = split.select_columns([column]).with_format("arrow")  # as stored: nothing is decoded
+        self._pictures = split.select_columns([column]).with_format("arrow")  # as stored, without decoding
         self._where, self._access, self._folders = where, access, _folders(dataset)
 
     def __call__(self, row: int) -> Source:
-        """Return the picture of a row. Errors as for `columns.picture_in`."""
+        """Return the image of a row. Raises like `columns.picture_in`."""
         return picture_in(self._pictures[row].column(0)[0], "", self._access, f"{self._where}#{row}", self._folders)
 
     @property
     def column(self) -> Any:
-        """All pictures, as an Arrow column."""
+        """The images of all rows, as an Arrow column."""
         return self._pictures[:].column(0)
 
 
 def _folders(dataset: str) -> tuple[str, ...]:
-    """Return the folders that paths in a dataset may lead to: its own, or those of the library's cache."""
+    """Return the folders of allowed paths in a dataset: its own, or the library's caches."""
     if not dataset.startswith(PREFIX):
         return (dataset,)
     from datasets import config
@@ -98,9 +106,9 @@ def _folders(dataset: str) -> tuple[str, ...]:
 
 
 def dataset_rows(dataset: str, column: str | None = None, access: Access = CLOSED) -> Iterator[Rows]:
-    """Yield the rows of all splits: of `hf:NAME`, `hf:NAME:CONFIG`, or a folder that `save_to_disk` wrote.
+    """Yield the rows of all splits of `hf:NAME`, `hf:NAME:CONFIG`, or a folder written by `save_to_disk`.
 
-    Raises `InputError` if there is no such dataset, or it has no pictures; `MissingExtraError` without the library.
+    Raises `InputError` if there is no such dataset or no column of images, `MissingExtraError` without the library.
     """
     for split in load_splits(dataset):
         whole = _whole(dataset, split, column, access)
@@ -111,7 +119,7 @@ def dataset_rows(dataset: str, column: str | None = None, access: Access = CLOSE
 def rows_named(
     split: str, names: Collection[str], access: Access = CLOSED, column: str | None = None
 ) -> Iterator[Picture]:
-    """Yield the rows with these names of a split, named `hf:NAME/split`. Errors as for `dataset_rows`."""
+    """Yield the rows with these names of a split, named `hf:NAME/split`. Raises like `dataset_rows`."""
     dataset, _, name = split.rpartition("/")
     if name not in load_splits(dataset):
         raise InputError(f"{dataset!r} no longer has a split {name!r}")
@@ -134,17 +142,17 @@ def is_saved(folder: str) -> bool:
 
 @lru_cache(maxsize=4)
 def load_splits(dataset: str) -> dict[str, Any]:
-    """Return the datasets by split; one without splits has the one that its `split` names, or `all`."""
+    """Return the datasets by split; a dataset without splits counts as the split that it names, or as `all`."""
     found = load(dataset)
     return dict(found) if isinstance(found, dict) else {str(found.split or "all"): found}
 
 
 def load(dataset: str) -> Any:
-    """Return the library's own dataset, or a dictionary of them by split.
+    """Return a dataset of Hugging Face's library, or a dictionary of datasets by split.
 
     Args:
         dataset: `hf:NAME` or `hf:NAME:CONFIG`, downloaded once to Hugging Face's cache (`HF_HOME`, `HF_TOKEN` and
-            `HF_HUB_OFFLINE` hold), or a folder that `save_to_disk` wrote.
+            `HF_HUB_OFFLINE` apply), or a folder written by `save_to_disk`.
 
     Raises:
         MissingExtraError: the datasets library is not installed.
@@ -158,11 +166,11 @@ def load(dataset: str) -> Any:
     if dataset.startswith(PREFIX):
         name, _, config = dataset.removeprefix(PREFIX).partition(":")
         if not name:
-            raise InputError(f"{dataset!r} names no dataset: write hf:NAME, such as hf:uoft-cs/cifar10")
+            raise InputError(f"{dataset!r} has no name: use hf:NAME, such as hf:uoft-cs/cifar10")
         call = partial(library.load_dataset, name, config or None)
     else:
         call = partial(library.load_from_disk, dataset)
     try:
         return call()
-    except Exception as error:  # of many kinds, some of many lines
+    except Exception as error:  # many classes, some with several lines
         raise InputError(f"{dataset!r} cannot be opened as a Hugging Face dataset: {reason(error)}") from error

@@ -1,6 +1,7 @@
-"""What a name says about a file: an archive, a table, a picture, hidden, or none of these."""
+"""Kinds of files, told by name: archives, tables, images, hidden files, and names that occur twice."""
 
 import re
+from hashlib import blake2b
 from pathlib import PurePosixPath
 from typing import Literal
 from urllib.parse import unquote, urlsplit
@@ -16,7 +17,7 @@ TARS = (
 ARCHIVE = re.compile(
     f"({'|'.join(map(re.escape, sorted((*TARS, '.zip'), key=len, reverse=True)))})" r"(\?[^/#]*)?(?=/)", re.IGNORECASE
 )
-"""The end of an archive's name within the name of a picture in it; a URL may have a query."""
+"""Matches the end of an archive's name within the name of an image in it; a URL may have a query."""
 
 _MAC_FOLDER = "__MACOSX"
 
@@ -24,7 +25,7 @@ Kind = Literal["tar", "zip", "parquet"]
 
 
 def kind_of(source: str) -> Kind | None:
-    """Return the kind of file with many pictures that a path or URL names, or None."""
+    """Return the kind of the archive or table that a path or URL names, or None."""
     path = path_of(source).lower()
     if path.endswith(TARS):
         return "tar"
@@ -34,12 +35,12 @@ def kind_of(source: str) -> Kind | None:
 
 
 def is_picture(source: str) -> bool:
-    """Return whether a path or URL has the suffix of a picture."""
+    """Return whether a path or URL has the suffix of an image format."""
     return is_image_path(path_of(source))
 
 
 def path_of(source: str) -> str:
-    """Return the path in a URL, without its query; a path as it is."""
+    """Return the path in a URL, without its query; return a path unchanged."""
     if not is_url(source):
         return source
     if is_http(source):
@@ -51,7 +52,7 @@ def path_of(source: str) -> str:
 
 
 def local_path(source: str) -> str:
-    """Return the path that a `file://` URL names; anything else as it is."""
+    """Return the path that a `file://` URL names; return anything else unchanged."""
     if not source.lower().startswith("file://"):
         return source
     _, _, rest = source.partition("://")
@@ -59,32 +60,31 @@ def local_path(source: str) -> str:
 
 
 def is_hidden(name: str) -> bool:
-    """Return whether a file or folder of this name is passed over: dot files, and what macOS puts into archives."""
+    """Return whether a name is that of a hidden file or folder, or of the metadata that macOS adds to archives."""
     return (name.startswith(".") and name not in (".", "..")) or name == _MAC_FOLDER
 
 
 def is_member(name: str) -> bool:
-    """Return whether a member of an archive is taken: it has the suffix of a picture, and no part is hidden."""
-    return is_image_path(name) and not any(map(is_hidden, PurePosixPath(name).parts))
+    """Return whether a member of an archive is an image by its suffix, and no part of its name is hidden."""
+    return is_image_path(name) and not is_hidden_member(name)
+
+
+def is_hidden_member(name: str) -> bool:
+    """Return whether a part of the name of a member of an archive is hidden."""
+    return any(map(is_hidden, PurePosixPath(name).parts))
 
 
 class Distinct:
-    """Tells pictures of one name apart: the second `a.jpg` becomes `a.jpg#2`."""
+    """Makes repeated names unique: the second `a.jpg` becomes `a.jpg#2`."""
 
     def __init__(self) -> None:
         self._seen: set[bytes] = set()
 
     def __call__(self, name: str) -> str:
-        """Return a name that was not returned before; the same for the same sequence of names."""
+        """Return a name that was not returned before. The result depends on the names given so far alone."""
         number, found = 1, name
-        while (key := _digest(found)) in self._seen:
+        while (key := blake2b(found.encode("utf-8", "surrogatepass"), digest_size=12).digest()) in self._seen:
             number += 1
             found = f"{name}#{number}"
         self._seen.add(key)
         return found
-
-
-def _digest(name: str) -> bytes:
-    from hashlib import blake2b
-
-    return blake2b(name.encode("utf-8", "surrogatepass"), digest_size=12).digest()

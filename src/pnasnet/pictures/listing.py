@@ -1,4 +1,4 @@
-"""From the sources that the user named to units: files by the thousand, shards and row groups one by one."""
+"""Lists sources as units: files by the thousand, shards and row groups one by one."""
 
 import glob
 import os
@@ -11,12 +11,13 @@ from ..support.urls import is_url, redact
 from .access import CLOSED, Access
 from .files import Files, find_in, match
 from .huggingface import PREFIX, dataset_rows, is_saved
-from .kinds import is_picture, kind_of, local_path
+from .kinds import is_hidden, is_picture, kind_of, local_path, path_of
 from .parquet import row_groups
+from .passed_over import PassedOver
 from .storage import expand_url
 from .tar import Tar
 from .unit import Unit
-from .walking import FolderId, PassedOver, walk
+from .walking import FolderId, walk
 from .zip import Zip
 
 FILES_IN_UNIT = 1024
@@ -33,28 +34,28 @@ def list_units(
     """Yield the units of all sources, in order; within a folder or pattern, sorted by name.
 
     Args:
-        sources: each one of:
-            a file or its URL, which is a picture whatever it is called, except for tars (also
-            `.tar.gz`, `.tar.zst`, …), `.zip` and `.parquet`, whose pictures are used;
-            a folder or its URL, with all files in it that have the suffix of a picture, as for `find_images`, but no
+        sources: each is one of:
+            a file or its URL: an image with any name, or a tar (also `.tar.gz`, `.tar.zst`, …), `.zip` or `.parquet`
+            file of images;
+            a folder or its URL: all files in it with the suffix of an image format, as for `find_images`, without
             archives and tables;
-            a pattern, which stands for such files, archives, tables and folders;
-            `hf:NAME`, `hf:NAME:CONFIG`, or a folder that `save_to_disk` wrote, for a Hugging Face dataset.
-        listed: whether they are lines of a list: none is a pattern, and a missing path becomes an error row.
-        image_column: name of the column of pictures in tables; None for `image` or `img`.
-        access: the files and hosts that tables may lead to.
-        passed_over: counts the files in folders that are not taken.
+            a pattern, which matches such files, archives, tables and folders;
+            a Hugging Face dataset: `hf:NAME`, `hf:NAME:CONFIG`, or a folder written by `save_to_disk`.
+        listed: whether the sources are lines of a list: they are not patterns, and a missing path becomes an error row.
+        image_column: name of the column of images in tables; None for `image` or `img`.
+        access: the files and hosts that paths and URLs in tables may refer to.
+        passed_over: counts skipped files in folders.
 
     Raises:
-        InputError: a source does not exist, unless it is `listed`; cannot be listed, or holds no picture.
-        MissingExtraError: a package that reads it is not installed.
+        InputError: a source does not exist (unless `listed`), cannot be listed, or contains no images.
+        MissingExtraError: a package that reads a source is not installed.
     """
     listing = _Listing(listed, image_column, access, PassedOver() if passed_over is None else passed_over)
     yield from in_units(found for source in sources for found in listing.expand(local_path(os.fspath(source))))
 
 
 def in_units(each: Iterable[str | Unit]) -> Iterator[Unit]:
-    """Yield the units, and the files before, between and after them by the thousand."""
+    """Yield the units in order, and the files (paths or URLs) between them in units of up to `FILES_IN_UNIT`."""
     paths: list[str] = []
     for found in each:
         if isinstance(found, str):
@@ -69,7 +70,7 @@ def in_units(each: Iterable[str | Unit]) -> Iterator[Unit]:
 
 
 def check_sources(sources: Iterable[str | os.PathLike[str]]) -> None:
-    """Raise `InputError` for the first source that is a missing path: what can be known at once."""
+    """Raise `InputError` for the first source that is a missing path, before anything is listed."""
     for source in (local_path(os.fspath(source)) for source in sources):
         if not (source.startswith(PREFIX) or is_url(source) or glob.has_magic(source) or os.path.lexists(source)):
             raise InputError(f"{source!r} does not exist: check the path")
@@ -85,7 +86,7 @@ class _Listing:
     passed_over: PassedOver = field(compare=False)
 
     def expand(self, source: str) -> Iterator[str | Unit]:
-        """Yield the pictures that are files, by path or URL, and the units."""
+        """Yield image files, by path or URL, and units."""
         if source.startswith(PREFIX):
             yield from dataset_rows(source, self.image_column, self.access)
         elif is_url(source):
@@ -106,17 +107,22 @@ class _Listing:
         if found == [source]:
             yield from self._open(source)
             return
+        if not glob.has_magic(source):
+            depth = len(path_of(source).rstrip("/").split("/"))
+            found = [url for url in found if not any(map(is_hidden, path_of(url).split("/")[depth:]))]
         many = [url for url in found if kind_of(url)]
-        shards = set(many) if glob.has_magic(source) else set()
-        taken = [url for url in found if is_picture(url) or url in shards]
+        taken = {url for url in found if is_picture(url) or (kind_of(url) and glob.has_magic(source))}
         if not taken:
-            hint = f"name the shards and tables in it, such as {redact(many[0])!r}, or by a pattern" if many else ""
-            raise InputError(f"{redact(source)!r} holds no picture: {hint or 'check the address'}")
-        for url in taken:
-            yield from self._open(url)
+            hint = f"name the shards and tables in it, such as {redact(many[0])!r}, or use a pattern" if many else ""
+            raise InputError(f"{redact(source)!r} contains no images: {hint or 'check the address'}")
+        for url in found:
+            if url in taken:
+                yield from self._open(url)
+            else:
+                self.passed_over.add(redact(url))
 
     def _expand_pattern(self, source: str) -> Iterator[str | Unit]:
-        """Yield what matches: archives and tables, and what `find_in` finds."""
+        """Yield the units of matching archives and tables, and the images in other matches as `find_in` does."""
         found = match(source)
         if not any(map(kind_of, found)):
             yield from find_in(source, self.passed_over)
@@ -126,10 +132,10 @@ class _Listing:
             yield from self._units(path) or walk(path, seen, self.passed_over)
 
     def _open(self, path: str) -> Iterator[str | Unit]:
-        """Yield the units of an archive or a table; of any other file its path, since it is a picture itself."""
-        if units := self._units(path):
-            yield from units
-        else:
+        """Yield the units of an archive or table, or the path of any other file, which is an image itself."""
+        units = self._units(path)
+        yield from units
+        if not units:
             yield path
 
     def _units(self, path: str) -> list[Unit]:

@@ -1,4 +1,4 @@
-"""Lists of paths and URLs, as programs, editors and spreadsheets save them."""
+"""Reads lists of paths and URLs that were saved by programs, editors and spreadsheets."""
 
 import codecs
 import os
@@ -16,19 +16,19 @@ _UTF16 = {codecs.BOM_UTF16_LE: "utf-16-le", codecs.BOM_UTF16_BE: "utf-16-be"}
 
 
 def read_list(path: str, *, null: bool = False) -> Iterator[str]:
-    """Yield the paths and URLs in a file, one a line; `-` is standard input; empty lines are ignored.
+    """Yield the paths and URLs in a file, one per line. Empty lines are skipped.
 
-    A byte order mark, UTF-16 and any line ends are understood; quotes around a line are removed, as spreadsheets put
-    them around a name with a comma. No line is a pattern.
+    UTF-8 and UTF-16, with or without a byte order mark, and all line endings are supported. Quotes around a line, which
+    spreadsheets add to names with a comma, are removed.
 
     Args:
-        path: of the file.
-        null: whether a zero byte ends each entry, as `find -print0` writes them; then all bytes are taken literally.
+        path: the file; `-` is standard input.
+        null: whether entries end with a zero byte, as `find -print0` writes them; all other bytes are then literal.
 
     Raises:
-        InputError: it cannot be read.
+        InputError: the file cannot be read.
     """
-    hint = "give a file with a path on each line"
+    hint = "pass a file with one path per line"
     with (
         files.reading(repr(path), hint),
         nullcontext(sys.stdin.buffer) if path == "-" else Path(path).open("rb") as file,
@@ -63,7 +63,7 @@ def _as_utf8(blocks: Iterator[bytes], encoding: str, path: str) -> Iterator[byte
             yield decoder.decode(block).encode("utf-8")
         decoder.decode(b"", final=True)
     except UnicodeDecodeError as error:
-        raise InputError(f"{path!r} begins as UTF-16 and is damaged ({error}): save it as UTF-8") from error
+        raise InputError(f"{path!r} is damaged UTF-16 ({error}): save it as UTF-8") from error
 
 
 def _split(blocks: Iterator[bytes], end: bytes) -> Iterator[bytes]:

@@ -1,11 +1,11 @@
-"""The way back from a row to its picture: pictures found again by their names."""
+"""Finds pictures again by the names of their rows."""
 
 import os
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import replace
 from functools import partial
-from typing import TypeVar
+from typing import Literal, TypeVar
 from urllib.parse import urlsplit
 
 from ..errors import ImageError, PnasnetError, UnreachableError
@@ -23,10 +23,9 @@ from .unit import Picture
 from .zip import Zip
 
 T = TypeVar("T")
-Open = Callable[[str, Collection[str], Access], Iterator[Picture]]
-"""From a shard, and the names of some of its pictures, to these pictures."""
+Kind = Literal["tar", "zip", "parquet", "dataset", "file"]
 
-_GIVE_UP = 4  # pictures or shards in a row, each of which was tried several times
+_GIVE_UP = 4  # unreachable pictures or shards in sequence, each after several attempts
 _ROW = re.compile(r"(.+)#\d+", re.DOTALL)
 _ESCAPED = re.compile(rb"\\x([89a-f][0-9a-f])")
 
@@ -34,17 +33,17 @@ _ESCAPED = re.compile(rb"\\x([89a-f][0-9a-f])")
 def find_named(names: Iterable[str], access: Access | None = None) -> Iterator[Picture]:
     r"""Yield the pictures with these names, each name once, shard by shard.
 
-    A shard is opened once for all pictures wanted from it: a tar is read up to the last of them; of zip and Parquet
-    files and of datasets, only those are read. A picture that can no longer be read fails with a reason; so do all
-    pictures of a server that has not answered a few times in a row.
+    Each shard is opened once: a tar is read up to the last of its pictures; from zip files, Parquet files and datasets,
+    only these pictures are read. A picture that can no longer be read fails with a reason, and so do all pictures of a
+    server after several failed requests in sequence.
 
     Args:
-        names: as in the column `path`, where bytes that are not UTF-8 are `\xNN`, or as sources name them. In a URL,
-            what precedes the first `.tar/` and the like is a shard; in a path, if it is a file. A shard's own name
-            stands for whatever cannot be read of it.
-        access: the files and hosts that names may lead to, and where relative paths begin; None for any.
+        names: names as in the column `path`, where bytes that are not UTF-8 are `\xNN`, or as in the sources. The shard
+            is the part of a URL up to the first `.tar/` or similar, and the same part of a path if it is a file. The
+            name of a shard itself is that of a row for its unreadable rest.
+        access: the files and hosts that names may refer to, and the folders of relative paths; None for any.
     """
-    shards: dict[tuple[Open, str], dict[str, str]] = {}
+    shards: dict[tuple[Kind, str], dict[str, str]] = {}
     for name in names:
         try:
             place = name if access is None or name.startswith(PREFIX) else access.check(name, name)
@@ -53,64 +52,58 @@ def find_named(names: Iterable[str], access: Access | None = None) -> Iterator[P
             continue
         shards.setdefault(_locate(place), {}).setdefault(utf8(place), name)
     hosts: dict[str, _Host] = {}
-    for (open_shard, shard), wanted in shards.items():
+    for (kind, shard), wanted in shards.items():
         where = urlsplit(shard).netloc if is_url(shard) else shard
-        opening = partial(open_shard, shard, wanted, access or CLOSED)
+        opening = partial(_open, kind, shard, wanted, access or CLOSED)
         yield from _pictures(opening, shard, wanted, hosts.setdefault(where, _Host(where)))
 
 
-def _locate(name: str) -> tuple[Open, str]:
-    """Return the shard that a picture lies in, and what opens it; a picture of its own is its own shard."""
+def _locate(name: str) -> tuple[Kind, str]:
+    """Return the kind and the name of the shard that contains a picture. An image file is its own shard."""
     row = _ROW.fullmatch(name)
     whole = row[1] if row else ""
     if whole.startswith(PREFIX):
-        return huggingface.rows_named, whole
+        return "dataset", whole
     if not is_url(name):
         return _locate_path(name, whole)
     if kind_of(whole) == "parquet":
-        return parquet.rows_named, whole
-    path = name.find("/", name.index("://") + 3)  # hosts and buckets may be called so, too
+        return "parquet", whole
+    path = name.find("/", name.index("://") + 3)  # names of hosts and buckets may look like archives
     archive = ARCHIVE.search(name, path) if path > 0 else None
     shard = name[: archive.end()] if archive else name
-    return _opener(shard), shard
+    return kind_of(shard) or "file", shard
 
 
-def _locate_path(name: str, whole: str) -> tuple[Open, str]:
-    """Return the same for a path; `whole` is what precedes its row number, if it has one."""
+def _locate_path(name: str, whole: str) -> tuple[Kind, str]:
+    """Return the same for a path; `whole` is the part before its row number, or empty."""
     path = _on_disk(name)
     if not os.path.lexists(path):
         for shard in (*(name[: archive.end()] for archive in ARCHIVE.finditer(name)), whole):
             found = _on_disk(shard)
             if os.path.isfile(found):  # noqa: PTH113 - never raises
-                return _opener(found), found
+                return kind_of(found) or "file", found
             if shard == whole and _is_split(found):
-                return huggingface.rows_named, found
-    return _opener(path), path
+                return "dataset", found
+    return kind_of(path) or "file", path
 
 
-def _opener(shard: str) -> Open:
-    """Return what opens a shard, by its name as for sources."""
-    kind = kind_of(shard)
-    if kind == "parquet":
-        return parquet.rows_named
-    return _of_tar if kind == "tar" else _of_zip if kind == "zip" else _of_itself
-
-
-def _of_tar(path: str, names: Collection[str], access: Access) -> Iterator[Picture]:
-    return Tar(path).named(names)
-
-
-def _of_zip(path: str, names: Collection[str], access: Access) -> Iterator[Picture]:
-    return Zip(path).named(names)
-
-
-def _of_itself(path: str, names: Collection[str], access: Access) -> Iterator[Picture]:
-    for picture in Files((path,)).pictures():
-        yield replace(picture, name=path)
+def _open(kind: Kind, shard: str, names: Collection[str], access: Access) -> Iterator[Picture]:
+    """Return the pictures of a shard that have these names."""
+    match kind:
+        case "tar":
+            return Tar(shard).named(names)
+        case "zip":
+            return Zip(shard).named(names)
+        case "parquet":
+            return parquet.rows_named(shard, names, access)
+        case "dataset":
+            return huggingface.rows_named(shard, names, access)
+        case "file":
+            return (replace(picture, name=shard) for picture in Files((shard,)).pictures())
 
 
 def _on_disk(path: str) -> str:
-    """Return a row's path as it is on the disk: with the bytes that are not UTF-8."""
+    """Return the path on disk of the path in a row, where bytes that are not UTF-8 are escaped."""
     if "\\x" not in path or os.path.lexists(path):
         return path
     restored = os.fsdecode(_ESCAPED.sub(lambda found: bytes.fromhex(found[1].decode()), os.fsencode(path)))
@@ -118,7 +111,7 @@ def _on_disk(path: str) -> str:
 
 
 def _is_split(path: str) -> bool:
-    """Return whether it names a split of a saved dataset, as `folder/split`."""
+    """Return whether a path names a split of a saved dataset, as `folder/split`."""
     try:
         return "/" in path and is_saved(path.rpartition("/")[0])
     except OSError:
@@ -128,12 +121,12 @@ def _is_split(path: str) -> bool:
 def _pictures(
     open_shard: Callable[[], Iterator[Picture]], shard: str, wanted: dict[str, str], host: "_Host"
 ) -> Iterator[Picture]:
-    """Yield the pictures of a shard, and failures for those that it does not have.
+    """Yield the pictures of a shard, and failures for missing ones.
 
-    `wanted` maps the pictures' names in the shard to the names that were asked for.
+    `wanted` maps names of pictures in the shard to the names that the caller gave.
     """
     left = dict(wanted)
-    failure = "holds no picture" if shard in wanted else "no longer there: written again, or under another name"
+    failure = "contains no image" if shard in wanted else "no longer in its file, which was changed or replaced"
     try:
         pictures = host.ask(shard, open_shard)
         while left and (picture := host.ask(shard, partial(next, pictures, None))) is not None:
@@ -147,27 +140,27 @@ def _pictures(
 
 
 class _Host:
-    """A server, or a file on disk, that is left alone once it has not answered a few times in a row."""
+    """A server or a file on disk. After several failures in sequence it is not asked again."""
 
     def __init__(self, name: str) -> None:
         self._name, self._misses = name, 0
 
     def ask(self, what: str, call: Callable[[], T]) -> T:
-        """Return `call()`. Raises only `PnasnetError`, and `MemoryError`."""
+        """Return `call()`. Raises only `PnasnetError` and `MemoryError`."""
         if self._misses >= _GIVE_UP:
-            raise UnreachableError(f"{what}: not asked for: {self._name} has not answered {_GIVE_UP} times in a row")
+            raise UnreachableError(f"{what}: skipped after {_GIVE_UP} failures in sequence of {self._name}")
         try:
             with sorting_errors(what, "damaged"):
                 return call()
         except UnreachableError:
             self._misses += 1
             raise
-        except ImageError:  # there is an answer
+        except ImageError:  # an answer
             self._misses = 0
             raise
 
     def read(self, picture: Picture) -> Source:
-        """Return a picture's bytes or path. Errors as for `ask`."""
+        """Return a picture's bytes or path. Raises like `ask`."""
         found = self.ask(picture.name, picture.read)
-        self._misses = 0  # which no shard that is opened has shown yet
+        self._misses = 0  # opening a shard, which may read nothing, does not count as an answer
         return found

@@ -1,4 +1,4 @@
-"""Damaged for good, or unreachable for now: what goes wrong with files that hold many pictures."""
+"""Sorts errors of files that contain many images: damaged, or unreachable for now."""
 
 import errno
 import gzip
@@ -16,22 +16,22 @@ from ..support.urls import is_url
 from .tar_members import DAMAGE
 
 _DAMAGE = (*DAMAGE, zipfile.BadZipFile, lzma.LZMAError, zlib.error, pa.ArrowException, EOFError, RuntimeError)
-_NO_OUTAGE = (errno.EINVAL, errno.EISDIR, errno.ELOOP)  # places before the first byte, folders, links in circles
+_NO_OUTAGE = (errno.EINVAL, errno.EISDIR, errno.ELOOP)  # negative offsets, folders, links that form a loop
 
 
 @contextmanager
 def sorting_errors(name: str, damaged: str) -> Iterator[None]:
-    """Turn errors of opening and reading a file into one line: `ImageError`, or `UnreachableError`.
+    """Turn errors of opening and reading a file into an `ImageError` or an `UnreachableError` of one line.
 
     Args:
-        name: of the file, or of a picture in it, as shown to the user.
-        damaged: what to say if the file is damaged.
+        name: name of the file, or of an image in it, as shown to the user.
+        damaged: text of the error if the file is damaged.
     """
     try:
         yield
     except (PnasnetError, MemoryError):
         raise
-    except Exception as error:  # every unpacker and every file system has its own
+    except Exception as error:  # every decompressor and every file system has its own classes
         if is_damage(error, remote=is_url(name)):
             raise ImageError(f"{name}: {damaged} ({reason(error)}): get it again") from error
         where = "address" if is_url(name) else "path and the disk"
@@ -41,11 +41,11 @@ def sorting_errors(name: str, damaged: str) -> Iterator[None]:
 
 
 def is_damage(error: Exception, *, remote: bool) -> bool:
-    """Return whether an error is about the bytes that were read, and not about reading them."""
+    """Return whether an error is caused by the content of a file, not by a failure to read it."""
     if isinstance(error, zipfile.BadZipFile) and isinstance(error.__context__, OSError):
-        error = error.__context__  # zipfile reports any OSError as the end of something that is no zip file
+        error = error.__context__  # zipfile raises BadZipFile for any OSError at the end of the file
     if isinstance(error, OSError):
-        # Unpackers raise OSError too, without a number; time limits are of a class of their own.
+        # Decompressors raise OSError without a number; timeouts have a class of their own.
         plain = type(error) is OSError and error.errno is None
         return plain or isinstance(error, gzip.BadGzipFile) or error.errno in _NO_OUTAGE
     return isinstance(error, _DAMAGE) or not remote

@@ -1,4 +1,4 @@
-"""Pictures in Parquet files: bytes, paths, or structs of both; on disk or behind a URL."""
+"""Images in Parquet files, on disk or behind a URL: bytes, paths, or structs of both."""
 
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
@@ -15,11 +15,12 @@ from ..support.urls import is_url, redact
 from .access import CLOSED, Access
 from .columns import find_pictures, picture_in
 from .outages import sorting_errors
+from .passed_over import PassedOver
 from .storage import open_url
 from .unit import Picture, Unit
 
-_BATCH = 1  # rows decoded at a time: each is a whole picture, and may be large
-_BUFFER = 1 << 20  # of a column at a time: row groups may be of any size
+_BATCH = 1  # rows read at a time: each is a whole image, and may be large
+_BUFFER = 1 << 20  # bytes of a column read at a time: row groups may have any size
 
 
 @dataclass(frozen=True)
@@ -27,12 +28,13 @@ class RowGroup(Unit):
     """A row group of a Parquet file.
 
     Attributes:
-        path: of the file.
-        column: the one with the pictures.
-        group: its number in the file.
-        first: the number of its first row in the file.
-        rows: the number of its rows.
-        roots: as in `Access`; likewise hosts.
+        path: path of the file.
+        column: name of the column of images.
+        group: number of the row group in the file.
+        first: number of its first row in the file.
+        rows: number of its rows.
+        roots: as in `Access`.
+        hosts: as in `Access`.
     """
 
     kind = "parquet"
@@ -63,7 +65,7 @@ class RowGroup(Unit):
         """The number of rows."""
         return self.rows
 
-    def pictures(self, start: int = 0) -> Iterator[Picture]:
+    def pictures(self, start: int = 0, passed_over: PassedOver | None = None) -> Iterator[Picture]:
         """Yield the rows from number `start` on, named `file.parquet#17` by their number in the file."""
         with opened(self.path) as file:
             yield from self.pictures_in(file, start)
@@ -80,7 +82,7 @@ class RowGroup(Unit):
 
 @dataclass(frozen=True)
 class Damaged(Unit):
-    """A Parquet file whose row groups cannot be known: one picture that fails."""
+    """A Parquet file with an unreadable header, which counts as one picture that fails."""
 
     kind = "damaged"
     path: str
@@ -88,10 +90,10 @@ class Damaged(Unit):
 
     @property
     def name(self) -> str:
-        """Its path."""
+        """The path."""
         return redact(self.path)
 
-    def pictures(self, start: int = 0) -> Iterator[Picture]:
+    def pictures(self, start: int = 0, passed_over: PassedOver | None = None) -> Iterator[Picture]:
         """Raise `ImageError`."""
         raise ImageError(self.error)
 
@@ -99,7 +101,7 @@ class Damaged(Unit):
 def row_groups(path: str, column: str | None = None, access: Access = CLOSED) -> Iterator[Unit]:
     """Yield the row groups of a file, or a `Damaged`.
 
-    Raises `InputError` if it cannot be reached, or has no column of pictures.
+    Raises `InputError` if the file cannot be reached, or has no column of images.
     """
     try:
         with opened(path) as file:
@@ -115,9 +117,9 @@ def row_groups(path: str, column: str | None = None, access: Access = CLOSED) ->
 def rows_named(
     path: str, names: Collection[str], access: Access = CLOSED, column: str | None = None
 ) -> Iterator[Picture]:
-    """Yield the rows of a file with these names, in order; it is opened once, and only their row groups are read.
+    """Yield the rows of a file with these names, in order. The file is opened once; only their row groups are read.
 
-    Raises `ImageError`, `UnreachableError`; `InputError` if there is no column of pictures.
+    Raises `ImageError`, `UnreachableError`, or `InputError` if there is no column of images.
     """
     wanted = sorted({number for name in names if (number := row_number(name)) is not None})
     with opened(path) as file:
@@ -142,12 +144,12 @@ def folder_of(path: str) -> str:
 
 @contextmanager
 def opened(path: str) -> Iterator[Any]:
-    """Open a Parquet file, to be read piece by piece.
+    """Open a Parquet file for reading in small pieces.
 
-    Raises `ImageError` or `UnreachableError`, of one line, now or while it is read.
+    Raises `ImageError` or `UnreachableError`, of one line, now or while the file is read.
     """
     with (
-        sorting_errors(redact(path), "no Parquet file, or a damaged one"),
+        sorting_errors(redact(path), "not a Parquet file, or damaged"),
         pq.ParquetFile(open_url(path) if is_url(path) else path, buffer_size=_BUFFER, pre_buffer=False) as file,
     ):
         yield file

@@ -1,7 +1,6 @@
-"""Files behind URLs. No size they claim is believed.
+"""Reads files behind URLs; sizes that servers state are not trusted.
 
-HTTP goes through `support.http`; S3, GCS and other protocols go through fsspec, and so do files behind HTTP that are
-read at any place.
+HTTP uses `support.http`. S3, GCS and other protocols use fsspec, and so does random access over HTTP.
 """
 
 import io
@@ -26,16 +25,16 @@ _GOOGLE = ("gs", "gcs")
 
 
 def read_url(url: str, *, allowed: Collection[str] | None = None) -> bytes:
-    """Return the content of `url`, at most `LIMITS.bytes` bytes.
+    """Return the content of a URL of any supported protocol.
 
     Args:
-        url: of any protocol.
-        allowed: the hosts that may be asked, as for `support.http.get`; None for any.
+        url: the URL.
+        allowed: allowed hosts, as for `support.http.get`; None for any.
 
     Raises:
-        UnreachableError: the server does not answer, or breaks off each time.
-        ImageError: the file is missing, forbidden, empty or too large.
-        MissingExtraError: the package that reads such URLs is not installed.
+        UnreachableError: the server does not answer, or the connection breaks in every attempt.
+        ImageError: the file is missing, forbidden, empty, or larger than `LIMITS.bytes`.
+        MissingExtraError: the package for the protocol is not installed.
     """
     with _one_line(redact(url)):
         data = retrying(lambda: _read(url, LIMITS.bytes + 1, allowed))
@@ -44,12 +43,12 @@ def read_url(url: str, *, allowed: Collection[str] | None = None) -> bytes:
 
 
 def open_url(url: str) -> BinaryIO:
-    """Open `url` for reading at any place; `sorting_errors` sorts what it raises."""
+    """Open `url` for random access. The errors are those that `sorting_errors` sorts."""
     return cast("BinaryIO", retrying(lambda: _system(url).open(url, "rb")))
 
 
 def open_stream(url: str) -> io.BufferedReader:
-    """Open `url` for reading from beginning to end; `sorting_errors` sorts what it raises."""
+    """Open `url` for sequential reading. The errors are those that `sorting_errors` sorts."""
     if is_http(url):
         response = retrying(lambda: http.get(url))
         return io.BufferedReader(_Blocks(http.blocks(response), response.close), http.BLOCK)
@@ -58,7 +57,7 @@ def open_stream(url: str) -> io.BufferedReader:
 
 
 class _Blocks(io.RawIOBase):
-    """An iterator over bytes as a file."""
+    """An iterator over bytes as a raw file, which fills each buffer that it is given."""
 
     def __init__(self, blocks: Iterator[bytes], close: Callable[[], object]) -> None:
         self._blocks, self._close, self._block = blocks, close, memoryview(b"")
@@ -82,7 +81,7 @@ class _Blocks(io.RawIOBase):
         return done
 
     def _next(self, done: int) -> bytes:
-        """Return the next block; a failure is raised only once all bytes before it have been read."""
+        """Return the next block. A failure is raised only after all bytes before it have been returned."""
         try:
             if self._failure is None:
                 return next(self._blocks, b"")
@@ -100,18 +99,18 @@ class _Blocks(io.RawIOBase):
 
 
 def expand_url(url: str, *, literal: bool = False) -> list[str]:
-    """Return the URLs of all files that match a pattern, or lie below a folder, sorted; else `url` itself.
+    """Return the URLs of all files that match a pattern or are in a folder, sorted; else `url` itself.
 
     Args:
-        url: the address.
-        literal: whether `*` and `[` in it are part of a name.
+        url: the URL.
+        literal: whether `*` and `[` are part of a name.
 
     Raises:
-        InputError: they cannot be listed.
+        InputError: the files cannot be listed.
     """
     pattern = not literal and any(sign in url.partition("?")[0] for sign in "*[")  # a question mark begins a query
     if is_http(url) and not pattern and not url.endswith("/"):
-        return [url]  # which needs no file system, hence no extra
+        return [url]  # without a file system, which would need an extra
     try:
         system = _system(url)
         if pattern:
@@ -119,9 +118,9 @@ def expand_url(url: str, *, literal: bool = False) -> list[str]:
         return sorted(map(system.unstrip_protocol, system.find(url))) if system.isdir(url) else [url]
     except MissingExtraError:
         raise
-    except Exception as error:  # every file system has its own
+    except Exception as error:  # every file system has its own classes
         raise InputError(
-            f"{redact(url)!r} cannot be listed ({reason(error)}): check the address and the rights"
+            f"{redact(url)!r} cannot be listed ({reason(error)}): check the address and the permissions"
         ) from error
 
 
@@ -133,7 +132,7 @@ def _read(url: str, most: int, allowed: Collection[str] | None) -> bytes:
 
 @contextmanager
 def _one_line(url: str) -> Iterator[None]:
-    """Turn the errors of all file systems into `ImageError` or `UnreachableError`, of one line."""
+    """Turn the errors of all file systems into an `ImageError` or an `UnreachableError` of one line."""
     try:
         yield
     except (ImageError, MissingExtraError):
@@ -143,9 +142,9 @@ def _one_line(url: str) -> Iterator[None]:
         if isinstance(error, FileNotFoundError) or status in (404, 410):
             raise ImageError(f"{url}: not found: check the address") from error
         if isinstance(error, PermissionError) or status in (401, 403):
-            raise ImageError(f"{url}: not allowed ({reason(error)}): check the rights") from error
+            raise ImageError(f"{url}: permission denied ({reason(error)}): check the credentials") from error
         if isinstance(error, http.RefusedError):
-            raise ImageError(f"{url}: {reason(error)}: add --allow-url-host for it, or leave it out") from error
+            raise ImageError(f"{url}: {reason(error)}: allow it with --allow-url-host, or remove the image") from error
         kind = ImageError if is_answer(error) else UnreachableError
         raise kind(f"{url}: cannot be read ({reason(error)}): check the address, or try again later") from error
 
@@ -156,7 +155,7 @@ def _system(url: str) -> "AbstractFileSystem":
 
 @lru_cache
 def _open_system(protocol: str, process: int) -> "AbstractFileSystem":
-    """Return the file system for a protocol; one for each process, since its threads are not inherited."""
+    """Return the file system of a protocol; each process has its own, since threads are not inherited."""
     import fsspec
 
     options: dict[str, Any] = {"skip_instance_cache": True, "use_listings_cache": False}
@@ -169,11 +168,11 @@ def _open_system(protocol: str, process: int) -> "AbstractFileSystem":
             )
             options["client_kwargs"] = {"timeout": patience}
         if protocol in _GOOGLE and not (log := logging.getLogger("gcsfs")).level:
-            # It warns at each request without credentials, such as for public buckets.
+            # Without credentials, as for public buckets, it warns at each request.
             log.setLevel(logging.ERROR)
         return fsspec.filesystem(protocol, **options)
     except ImportError as error:
         extra = "gcs" if protocol in _GOOGLE else "remote"
         raise MissingExtraError.of(error.name or "a package", extra, f"reading {protocol}://") from error
     except ValueError as error:
-        raise InputError(f"{protocol}:// is not a kind of address that can be read: {reason(error)}") from error
+        raise InputError(f"{protocol}:// is not a supported protocol: {reason(error)}") from error

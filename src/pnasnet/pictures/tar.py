@@ -1,6 +1,6 @@
-"""Pictures in tars and WebDataset shards, on disk or behind a URL, also compressed; nothing is unpacked.
+"""Images in tars and WebDataset shards, on disk or behind a URL, also compressed; nothing is unpacked to disk.
 
-An uncompressed tar on disk is read by its members' places, by many threads; others from beginning to end.
+Many threads read an uncompressed tar on disk, each at the position of its member; other tars are read sequentially.
 """
 
 import bz2
@@ -8,7 +8,6 @@ import gzip
 import lzma
 import os
 import threading
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
 from dataclasses import dataclass
@@ -22,10 +21,11 @@ import pyarrow as pa
 from ..errors import ImageError
 from ..images import LIMITS
 from ..support.urls import is_url, redact
-from .kinds import Distinct, is_member
+from .kinds import Distinct, is_hidden_member, is_member
 from .outages import sorting_errors
+from .passed_over import HEAD, PassedOver
 from .storage import open_stream
-from .tar_members import Member, ReadAt, key_of, read_from, read_member, scan_tar
+from .tar_members import Member, key_of, read_from, read_member, scan_tar
 from .unit import Picture, Unit
 
 _MAGIC = 6
@@ -37,40 +37,45 @@ _UNPACK: dict[bytes, Callable[[BinaryIO], Any]] = {
     b"\x28\xb5\x2f\xfd": lambda file: pa.CompressedInputStream(pa.PythonFile(file, "r"), "zstd"),
     b"\x04\x22\x4d\x18": lambda file: pa.CompressedInputStream(pa.PythonFile(file, "r"), "lz4"),
 }
-_ENDLESS = 2**62  # the size of a stream, which only its end tells
+_ENDLESS = 2**62  # in place of the size of a stream, which is unknown
 _KEPT, _STEP = 2**14, 2**20
 _MAX_LINKS = 8
-"""Links that lead to each other before a file must follow."""
+"""Length of a chain of links that is followed."""
 
 
 @dataclass(frozen=True)
 class Tar(Unit):
-    """A tar; its members with the suffix of a picture that are not hidden."""
+    """The images in a tar: members with the suffix of an image format that are not hidden."""
 
     kind = "tar"
-    is_one_file = True
     path: str
 
     @property
     def name(self) -> str:
-        """Its path."""
+        """The path."""
         return redact(self.path)
 
-    def pictures(self, start: int = 0) -> Iterator[Picture]:
-        """Yield the members from number `start` on, named `shard.tar/name`; the second of a name ends with `#2`.
+    def pictures(self, start: int = 0, passed_over: PassedOver | None = None) -> Iterator[Picture]:
+        """Yield the members from number `start` on, named `shard.tar/name`; a repeated name ends with `#2`.
 
-        Links are read as the files of this tar that they lead to; other links and devices fail when they are read.
+        A link is read as the file of this tar that it leads to. Other links and devices fail when they are read.
         """
         numbers = count()
-        return self.chosen(lambda name: next(numbers) >= start)
+        return self.chosen(lambda name: next(numbers) >= start, passed_over)
 
-    def chosen(self, is_wanted: Callable[[str], bool]) -> Generator[Picture, None, None]:
-        """Yield the members whose names are wanted; of a stream, the bytes of others are not kept."""
+    def chosen(
+        self, is_wanted: Callable[[str], bool], passed_over: PassedOver | None = None
+    ) -> Generator[Picture, None, None]:
+        """Yield the members with wanted names. The bytes of others are not kept."""
         distinct, links = Distinct(), _Links(self.path)
-        with sorting_errors(self.name, "no tar, or damaged from here on"), closing(_open(self.path)) as tar:
-            for member in tar.members():
-                if is_member(member.name) and is_wanted(name := distinct(f"{self.name}/{member.name}")):
-                    yield _picture(tar, member, name, links)
+        with sorting_errors(self.name, "not a tar, or damaged from here on"), closing(_open(self.path)) as tar:
+            for member in _members(tar):
+                name = f"{self.name}/{member.name}"
+                if is_member(member.name):
+                    if is_wanted(name := distinct(name)):
+                        yield _picture(tar, member, name, links)
+                elif passed_over is not None and (member.is_file or member.link) and not is_hidden_member(member.name):
+                    passed_over.add(name, partial(tar.read_at, member.offset, min(HEAD, member.stored)))
 
 
 def _picture(tar: "_OpenTar", member: Member, name: str, links: "_Links") -> Picture:
@@ -78,28 +83,10 @@ def _picture(tar: "_OpenTar", member: Member, name: str, links: "_Links") -> Pic
         return tar.picture(member, name)
     if member.link:
         return Picture(name, partial(links.read, member.link, name))
-    return Picture.failing(name, ImageError(f"{name}: a device, not a file: put the picture itself into the tar"))
+    return Picture.failing(name, ImageError(f"{name}: a device, not a file: put the image itself into the tar"))
 
 
-class _OpenTar(ABC):
-    """A tar that is being read."""
-
-    read_at: ReadAt
-    size: int
-
-    def members(self) -> Iterator[Member]:
-        """Yield the members."""
-        return scan_tar(self.read_at, 0, self.size, marked=True)
-
-    @abstractmethod
-    def picture(self, member: Member, name: str) -> Picture:
-        """Return a file as a picture; called when its header has just been read."""
-
-    def close(self) -> None:  # noqa: B027 - not every one can be closed here
-        """Read no more headers."""
-
-
-def _open(path: str) -> _OpenTar:
+def _open(path: str) -> "_OpenTar":
     file = open_stream(path) if is_url(path) else Path(path).open("rb")  # noqa: SIM115 - the tar closes it
     head = file.peek(_MAGIC)
     for magic, unpack in _UNPACK.items():
@@ -108,8 +95,12 @@ def _open(path: str) -> _OpenTar:
     return _StreamedTar(file, file) if is_url(path) else _LocalTar(file)
 
 
-class _LocalTar(_OpenTar):
-    """Read at any place by any thread. It stays open until its last picture is gone, so nobody closes it explicitly."""
+def _members(tar: "_OpenTar") -> Iterator[Member]:
+    return scan_tar(tar.read_at, 0, tar.size, marked=True)
+
+
+class _LocalTar:
+    """An uncompressed tar on disk, read at any position by any thread. It stays open until its last picture is gone."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._descriptor, self.size = os.dup(file.fileno()), os.fstat(file.fileno()).st_size
@@ -119,6 +110,9 @@ class _LocalTar(_OpenTar):
     def __del__(self) -> None:
         os.close(self._descriptor)
 
+    def close(self) -> None:
+        """Do nothing, since pictures may still be read."""
+
     def picture(self, member: Member, name: str) -> Picture:
         return Picture(name, partial(self._read, member, name))
 
@@ -127,8 +121,8 @@ class _LocalTar(_OpenTar):
             return read_member(self.read_at, member, name)
 
 
-class _StreamedTar(_OpenTar):
-    """Read from beginning to end: a member's bytes are read when the stream has come to them."""
+class _StreamedTar:
+    """A tar that is read sequentially: the bytes of a member are read right after its header."""
 
     size = _ENDLESS
 
@@ -141,10 +135,10 @@ class _StreamedTar(_OpenTar):
         self._file.close()
 
     def read_at(self, place: int, size: int) -> bytes:
-        """Read forward; the last few bytes can be read again."""
+        """Read forward. Only the last `_KEPT` bytes can be read again."""
         again = self._position - place
         if again > len(self._tail):
-            raise ValueError(f"byte {place} has gone by")
+            raise ValueError(f"byte {place} is no longer in memory")
         while self._position < place:
             if not self._take(min(_STEP, place - self._position)):
                 return b""
@@ -167,31 +161,34 @@ class _StreamedTar(_OpenTar):
         return Picture(name, lambda: data, held=len(data))
 
 
+_OpenTar = _LocalTar | _StreamedTar
+
+
 class _Links:
-    """The files of a tar that its links lead to; found when the first link is read, by reading the tar again."""
+    """The files that links in a tar lead to, found by reading the tar again when the first link is read."""
 
     def __init__(self, path: str) -> None:
         self._path, self._lock = path, threading.Lock()
         self._found: tuple[dict[str, str], dict[str, Picture]] | None = None
 
     def read(self, link: str, name: str) -> Any:
-        """Return the bytes of the file that the link of this key leads to. Raises `ImageError`, `UnreachableError`."""
+        """Return the bytes of the file that a link leads to. Raises `ImageError` or `UnreachableError`."""
         with self._lock, sorting_errors(name, "damaged"):
             self._found = self._found or self._find()
         links, pictures = self._found
         for _ in range(_MAX_LINKS):
             link = links.get(link, link)
         if link not in pictures:
-            raise ImageError(f"{name}: a link to {link!r}, which is not in the tar, or behind too much: put it there")
+            raise ImageError(f"{name}: a link to {link!r}, which is not in the tar or too large: add the file itself")
         return pictures[link].read()
 
     def _find(self) -> tuple[dict[str, str], dict[str, Picture]]:
-        """Return the links by key, and the files they lead to: of a stream, `LIMITS.bytes` bytes together."""
+        """Return the links by key, and the files that they lead to; from a stream, at most `LIMITS.bytes` in total."""
         with closing(_open(self._path)) as tar:
-            links = {key_of(member.name): member.link for member in tar.members() if member.link}
+            links = {key_of(member.name): member.link for member in _members(tar) if member.link}
         wanted, pictures, left = set(links.values()) - links.keys(), dict[str, Picture](), LIMITS.bytes
         with closing(_open(self._path)) as tar:
-            for member in tar.members():
+            for member in _members(tar):
                 key = key_of(member.name)
                 if member.is_file and key in wanted and member.stored <= left:
                     pictures[key] = tar.picture(member, f"{redact(self._path)}/{member.name}")

@@ -1,7 +1,6 @@
-"""Files in uncompressed tars, found once by their headers and then read by their places; nothing is unpacked.
+"""Files in uncompressed tars: found once by their headers, then read in place; nothing is unpacked.
 
-Names and sizes in a tar are whatever somebody wrote there: no name is used as a path, and no size that leads out of the
-file is believed.
+Names and sizes in a tar are not trusted: no name is used as a path, and sizes beyond the end of the file are errors.
 """
 
 import io
@@ -21,11 +20,11 @@ from ..images import LIMITS
 from ..support import files
 
 _BLOCK = tarfile.BLOCKSIZE
-_MAX_HEADER = 2**14  # tarfile believes the length that a header claims for a long name, and needs quadratic time for it
-_MAX_HEADERS = 2**18  # of one member together: sparse files have a list of their parts, each naming the next
-_MAX_OPEN = 256  # many systems allow a process 1024 files
+_MAX_HEADER = 2**14  # tarfile trusts the stated length of a long name, and needs quadratic time for it
+_MAX_HEADERS = 2**18  # for all headers of a member: those of a sparse file list its parts, each referring to the next
+_MAX_OPEN = 256  # many systems allow 1024 open files per process
 DAMAGE = (tarfile.TarError, ValueError, OverflowError, LookupError, RecursionError)
-"""Raised while reading a damaged tar, or something that is no tar."""
+"""Errors raised while reading a damaged tar or another file."""
 _COMPRESSED = {
     b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ": "xz", b"\x28\xb5\x2f\xfd": "zstd", b"\x04\x22\x4d\x18": "lz4",
 }  # fmt: skip
@@ -37,11 +36,11 @@ class Member:
     """A member of a tar.
 
     Attributes:
-        name: as in the tar.
-        offset: where its bytes begin in the file on disk.
-        size: the number of its bytes.
-        parts: of a sparse file, where its stored parts lie within it: pairs of offset and size.
-        link: of a hard or symbolic link, the key (`key_of`) of the member it leads to.
+        name: name in the tar.
+        offset: position of its first byte in the file on disk.
+        size: number of its bytes.
+        parts: (offset, size) of each stored part of a sparse file, within that file.
+        link: key (`key_of`) of the member that a hard or symbolic link leads to.
         is_file: whether it has bytes of its own.
     """
 
@@ -54,25 +53,25 @@ class Member:
 
     @property
     def stored(self) -> int:
-        """The number of bytes in the tar."""
+        """Number of bytes stored in the tar."""
         return sum(size for _, size in self.parts) if self.parts else self.size
 
 
 ReadAt = Callable[[int, int], bytes]
-"""From a place and a size to the bytes there, fewer at the end of the file."""
+"""Returns the bytes at a position, of a given number, or fewer at the end of the file."""
 
 
 def key_of(name: str) -> str:
-    """Return what is the same for all spellings of a member's name: `./a.jpg` is `a.jpg`."""
+    """Return the normal form of a member's name: `./a.jpg` becomes `a.jpg`."""
     return posixpath.normpath(name)
 
 
 def read_member(read_at: ReadAt, member: Member, name: str) -> bytes:
-    """Return the bytes of a file. Raises `ImageError`, with `name`; and what `read_at` raises."""
+    """Return the bytes of a file. Raises `ImageError`, with `name`, and the errors of `read_at`."""
     LIMITS.check_bytes(member.size, name)
     data = read_at(member.offset, member.stored)
     if len(data) != member.stored:
-        raise ImageError(f"{name}: cut short: the tar ends before it, or has changed; get it again")
+        raise ImageError(f"{name}: truncated, because the tar ends before it or has changed: get the tar again")
     if not member.parts:
         return data
     whole, start = bytearray(member.size), 0
@@ -83,12 +82,12 @@ def read_member(read_at: ReadAt, member: Member, name: str) -> bytes:
 
 
 def read_from(descriptor: int) -> ReadAt:
-    """Return a function that reads an open file at any place."""
+    """Return a function that reads an open file at any position."""
     return lambda place, size: os.pread(descriptor, size, place)
 
 
 class _Region(io.RawIOBase):
-    """`size` bytes of a file, from `start` on, as tarfile reads them; few at a time."""
+    """A file of `size` bytes from `start` on, for tarfile; only small reads are allowed."""
 
     def __init__(self, read_at: ReadAt, start: int, size: int) -> None:
         self._read_at, self._start, self._size, self._position = read_at, start, size, 0
@@ -100,14 +99,14 @@ class _Region(io.RawIOBase):
         size = max(0, min(size, self._size - self._position))
         self.left -= size
         if self.left < 0:
-            raise ValueError(f"headers of more than {_MAX_HEADERS} bytes before a file")
+            raise ValueError(f"headers of more than {_MAX_HEADERS} bytes for one file")
         data = self._read_at(self._start + self._position, size)
         self._position += len(data)
         return data
 
     def seek(self, position: int, whence: int = io.SEEK_SET, /) -> int:
         if not 0 <= position <= self._size:
-            raise ValueError("a file that is longer than the tar")
+            raise ValueError("a file longer than the tar")
         self._position = position
         return position
 
@@ -116,15 +115,15 @@ class _Region(io.RawIOBase):
 
 
 def scan_tar(read_at: ReadAt, start: int, size: int, *, marked: bool = False) -> Iterator[Member]:
-    """Yield the members of a tar, and of those appended to it (`cat a.tar b.tar`).
+    """Yield the members of a tar, and of tars appended to it (`cat a.tar b.tar`).
 
-    It is read from beginning to end, one header at a time. Raises one of `DAMAGE` if it is damaged or no tar.
+    Headers are read one at a time, in order. Raises one of `DAMAGE` if the tar is damaged or is not a tar.
 
     Args:
-        read_at: reads the file it lies in.
-        start: where it begins there.
-        size: the number of its bytes.
-        marked: whether the mark at the end must be there; a tar that was cut between two members lacks it.
+        read_at: reads the file that contains the tar.
+        start: position of the tar in that file.
+        size: number of bytes of the tar.
+        marked: whether the end mark is required; it is missing from a tar that was cut between two members.
     """
     region = _Region(read_at, start, size)
     more = True
@@ -134,13 +133,12 @@ def scan_tar(read_at: ReadAt, start: int, size: int, *, marked: bool = False) ->
 
 
 def _scan_one(region: _Region, start: int, size: int) -> Iterator[Member]:
-    """Yield the members of the archive at the region's position, and leave it behind the last of them."""
+    """Yield the members of the archive at the region's position, and leave the position after the last of them."""
     with tarfile.open(fileobj=region, mode="r:") as archive:
-        position = region.tell() - _BLOCK  # of the header that was read when the archive was opened
-        position = max(position, 0)
+        position = max(region.tell() - _BLOCK, 0)  # of the header that was read when the archive was opened
         while (info := archive.next()) is not None:
             region.left = _MAX_HEADERS
-            archive.members = []  # type: ignore[attr-defined]  # or it keeps a kilobyte for each of a million
+            archive.members = []  # type: ignore[attr-defined]  # otherwise it keeps about 1 kB for each member
             member = _member(info, start)
             end = info.offset_data + member.stored
             if info.size < 0 or archive.offset <= position or end > size:
@@ -164,13 +162,13 @@ def _member(info: tarfile.TarInfo, start: int) -> Member:
 
 
 def _skip_end(region: _Region, marked: bool) -> bool:
-    """Pass over the mark at the end, two or more blocks of zeros; return whether another archive follows."""
+    """Skip the end mark, which is two or more blocks of zeros. Return whether another archive follows."""
     position = region.tell()
     block = region.read(_BLOCK)
-    if any(block):  # tarfile reports a damaged header as the end
+    if any(block):  # tarfile treats a damaged header as the end
         raise ValueError(f"a damaged header at byte {position}")
     if marked and not block:
-        raise ValueError(f"it ends at byte {position} without the mark of an end")
+        raise ValueError(f"it ends at byte {position} without an end mark")
     while block and not any(block):
         region.left = _MAX_HEADERS
         position = region.tell()
@@ -180,69 +178,57 @@ def _skip_end(region: _Region, marked: bool) -> bool:
     try:
         tarfile.TarInfo.frombuf(block, "utf-8", "surrogateescape")
     except tarfile.HeaderError:
-        raise ValueError(f"something that is no tar follows its end, at byte {position}") from None
+        raise ValueError(f"other data follow the end mark, at byte {position}") from None
     region.seek(position)
     return True
 
 
 def find_members(path: str, place: Member | None = None) -> list[Member]:
-    """Return the regular files in the tar at `path`, or in the tar that lies in it at `place`, in order.
+    """Return the regular files in the tar at `path`, or in its member `place`, which is a tar itself, in order.
 
-    Links to files of the tar are returned with the places of those files. Other links, devices and sparse files are
+    Links to files of the tar are returned with the positions of those files. Other links, devices and sparse files are
     ignored.
 
     Raises:
-        InputError: it is compressed, damaged, cut short, not a tar, unreadable, or holds a name twice.
+        InputError: the tar is compressed, damaged, truncated, not a tar, unreadable, or has a name twice.
     """
     where = repr(path) if place is None else f"{place.name!r} in {path!r}"
     with files.reading(where), Path(path).open("rb", buffering=0) as file:
         start, size = (place.offset, place.size) if place else (0, os.fstat(file.fileno()).st_size)
         read_at = read_from(file.fileno())
-        _refuse_compressed(read_at(start, _BLOCK), where)
+        head = read_at(start, _BLOCK)
+        for codec in (name for magic, name in _COMPRESSED.items() if head.startswith(magic)):
+            raise InputError(f"{where} is compressed with {codec}, so images cannot be read in place: unpack it")
         try:
             members = [member for member in scan_tar(read_at, start, size) if not member.parts]
         except DAMAGE as error:
-            raise InputError(f"{where} is no tar, or a damaged one ({error}): get it again") from error
+            raise InputError(f"{where} is not a tar, or damaged ({error}): get it again") from error
     targets = {key_of(member.name): member for member in members if member.is_file}
     found = [
         Member(member.name, target.offset, target.size)
         for member in members
         if (target := member if member.is_file else targets.get(member.link))
     ]
-    _refuse_twice(found, where)
+    seen: set[str] = set()
+    for member in found:
+        if member.name in seen:
+            raise InputError(f"{where} contains {member.name!r} twice: remove one, or rename it")
+        seen.add(member.name)
     return found
 
 
-def _refuse_compressed(head: bytes, where: str) -> None:
-    for magic, name in _COMPRESSED.items():
-        if head.startswith(magic):
-            raise InputError(
-                f"{where} is compressed with {name}, where no picture can be found by its place: unpack it"
-            )
-
-
-def _refuse_twice(members: Sequence[Member], where: str) -> None:
-    seen: set[str] = set()
-    for member in members:
-        if member.name in seen:
-            raise InputError(f"{where} holds {member.name!r} twice: remove one, or rename it")
-        seen.add(member.name)
-
-
 class PicturesInTars:
-    """Reads pictures by their places in tars, from any number of threads; it can be pickled.
+    """Reads images in place, from any number of threads. It can be pickled.
 
-    Tars stay open, up to 256 of them in each process.
+    Tars are opened when they are needed; up to 256 stay open in each process.
+
+    Args:
+        tars: paths of the tars.
+        places: int64 [N, 3]: for each image the number of its tar, its first byte and its number of bytes.
+        names: name of each image in errors.
     """
 
     def __init__(self, tars: Sequence[str], places: npt.NDArray[np.int64], names: Sequence[str]) -> None:
-        """Open nothing yet.
-
-        Args:
-            tars: paths.
-            places: [N, 3] int64: number of the tar, first byte, number of bytes.
-            names: what each picture is called in errors.
-        """
         self._tars, self._places, self._names = tars, places, names
         self._descriptors: dict[int, int] = {}
 
@@ -254,7 +240,7 @@ class PicturesInTars:
             os.close(self._descriptors.popitem()[1])
 
     def __call__(self, index: int) -> bytes:
-        """Return the bytes of the picture at `index`. Raises `ImageError` if they cannot be read."""
+        """Return the bytes of image `index`. Raises `ImageError` if they cannot be read."""
         tar, offset, size = (int(number) for number in self._places[index])
         name = self._names[index]
         with files.reading(name, "check the disk", ImageError):
@@ -265,7 +251,7 @@ class PicturesInTars:
         if descriptor is not None:
             return os.pread(descriptor, size, offset)
         descriptor = os.open(self._tars[tar], os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
-        # Without a lock, which a forked process could find taken for ever: of two threads, one keeps its own.
+        # No lock, since a forked process might inherit it locked: if two threads open a tar, one descriptor is kept.
         kept = len(self._descriptors) < _MAX_OPEN and self._descriptors.setdefault(tar, descriptor) == descriptor
         try:
             return os.pread(descriptor, size, offset)

@@ -1,4 +1,4 @@
-"""Pictures that are read later, in units that are processed, kept and resumed one by one."""
+"""`Picture`, an image that is read later, and `Unit`, the images that are processed and resumed together."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Generator, Iterator
@@ -10,16 +10,17 @@ from typing import Any, ClassVar
 from ..errors import ImageError
 from ..images import Source
 from ..support.paths import utf8
+from .passed_over import PassedOver
 
 
 @dataclass(frozen=True)
 class Picture:
-    """A picture that has not been read yet.
+    """An image that has not been read yet.
 
     Attributes:
-        name: what its row calls it; without credentials.
+        name: name of its row; without credentials.
         read: returns its bytes or its path; raises `ImageError`. Called once, from any thread.
-        held: bytes that it keeps in memory until it is read.
+        held: number of bytes that it keeps in memory until it is read.
     """
 
     name: str
@@ -37,14 +38,12 @@ def _raise(failure: ImageError) -> Source:
 
 
 class Unit(ABC):
-    """A unit of work: some files, a shard, a row group. A small value that is pickled or kept as JSON.
+    """A unit of work: some files, a shard, or a row group. A small value that is pickled and stored as JSON.
 
-    Every run that opens it finds the same pictures in the same order, as long as nobody changes the files.
+    Every run that opens a unit finds the same pictures in the same order, provided that the files do not change.
     """
 
     kind: ClassVar[str]
-    is_one_file: ClassVar[bool] = False
-    """Whether its pictures lie in one file, so that if one is out of reach all are."""
     kinds: ClassVar[dict[str, type["Unit"]]] = {}
 
     def __init_subclass__(cls) -> None:
@@ -53,34 +52,39 @@ class Unit(ABC):
     @property
     @abstractmethod
     def name(self) -> str:
-        """What it is called if it fails as a whole; without credentials."""
+        """Name of the row if the unit fails as a whole; without credentials."""
 
     def name_at(self, number: int) -> str:
-        """Return the name of picture `number`, as far as it can be known if the unit fails before it."""
+        """Return the name of picture `number`, or the best substitute if the unit fails before that picture."""
         return self.name
 
     @property
     def inputs(self) -> tuple[str, ...]:
-        """The files, or the split, that its pictures are or lie in: `--add` adds none of them again."""
+        """Names of the files, or of the split, that contain the pictures: `--add` skips known ones."""
         return (self.name,)
 
     @property
     def size(self) -> int | None:
-        """The number of pictures; None if only opening it would tell."""
+        """Number of pictures; None if it is unknown until the unit is opened."""
         return None
 
     @abstractmethod
-    def pictures(self, start: int = 0) -> Iterator[Picture]:
+    def pictures(self, start: int = 0, passed_over: PassedOver | None = None) -> Iterator[Picture]:
         """Yield the pictures from number `start` on.
 
+        Args:
+            start: number of the first picture.
+            passed_over: counts the files of an archive that are not images, those before picture `start` included.
+
         Raises:
-            ImageError: the unit is damaged from here on. UnreachableError: it cannot be opened or read for now.
+            ImageError: the rest of the unit is damaged.
+            UnreachableError: the unit cannot be opened or read for now.
         """
 
     def named(self, names: Collection[str]) -> Iterator[Picture]:
-        """Yield the pictures with these names, of each name the first, in the unit's order.
+        """Yield the pictures with these names, the first one of each name, in the unit's order.
 
-        It ends with the last of them, or with the unit. Errors as for `pictures`.
+        Stops after the last of them. Raises like `pictures`.
         """
         left = set(names)
         with closing(self.chosen(lambda name: utf8(name) in left)) as pictures:
@@ -91,13 +95,13 @@ class Unit(ABC):
                     return
 
     def chosen(self, is_wanted: Callable[[str], bool]) -> Generator[Picture, None, None]:
-        """Yield the pictures whose names are wanted; each is asked about once, in order. Errors as for `pictures`."""
+        """Yield the pictures with wanted names. `is_wanted` is called once for each name, in order."""
         for picture in self.pictures():
             if is_wanted(picture.name):
                 yield picture
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the unit as plain values, for JSON. They may hold credentials."""
+        """Return the unit as plain values for JSON. They may contain credentials."""
         return {"kind": self.kind, **asdict(self)}  # type: ignore[call-overload]  # all are dataclasses
 
     @staticmethod

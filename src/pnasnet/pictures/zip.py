@@ -1,4 +1,4 @@
-"""Pictures in zip files, read by their places; nothing is unpacked, and no name is used as a path."""
+"""Images in zip files, read in place; nothing is unpacked to disk, and no member's name is used as a path."""
 
 import zipfile
 from collections.abc import Iterator
@@ -9,8 +9,9 @@ from ..errors import ImageError
 from ..images import LIMITS
 from ..support.http import retrying
 from ..support.urls import is_url, redact
-from .kinds import Distinct, is_member
+from .kinds import Distinct, is_hidden_member, is_member
 from .outages import is_damage, sorting_errors
+from .passed_over import HEAD, PassedOver
 from .storage import open_url
 from .unit import Picture, Unit
 
@@ -19,33 +20,36 @@ _ENCRYPTED = 1
 
 @dataclass(frozen=True)
 class Zip(Unit):
-    """A zip file; its members with the suffix of a picture that are not hidden."""
+    """The images in a zip file: members with the suffix of an image format that are not hidden."""
 
     kind = "zip"
-    is_one_file = True
     path: str
 
     @property
     def name(self) -> str:
-        """Its path."""
+        """The path."""
         return redact(self.path)
 
-    def pictures(self, start: int = 0) -> Iterator[Picture]:
-        """Yield the members from number `start` on, named `shard.zip/name`, while they are read."""
-        with sorting_errors(self.name, "no zip file, or a damaged one"):
+    def pictures(self, start: int = 0, passed_over: PassedOver | None = None) -> Iterator[Picture]:
+        """Yield the members from number `start` on, named `shard.zip/name`."""
+        with sorting_errors(self.name, "not a zip file, or damaged"):
             # Never closed explicitly: other threads read pictures, the last ones after this generator has ended.
             archive = zipfile.ZipFile(open_url(self.path) if is_url(self.path) else self.path)
-        members = [info for info in archive.infolist() if not info.is_dir() and is_member(info.filename)]
-        distinct = Distinct()
-        for number, info in enumerate(members):
-            name = distinct(f"{self.name}/{info.filename}")
-            if number >= start:
-                yield Picture(name, partial(_read, archive, info, name))
+        members = [info for info in archive.infolist() if not info.is_dir() and not is_hidden_member(info.filename)]
+        distinct, number = Distinct(), 0
+        for info in members:
+            name = f"{self.name}/{info.filename}"
+            if is_member(info.filename):
+                name, number = distinct(name), number + 1
+                if number > start:
+                    yield Picture(name, partial(_read, archive, info, name))
+            elif passed_over is not None:
+                passed_over.add(name, bytes if is_url(self.path) else partial(_head, archive, info))
 
 
 def _read(archive: zipfile.ZipFile, info: zipfile.ZipInfo, name: str) -> bytes:
     if info.flag_bits & _ENCRYPTED:
-        raise ImageError(f"{name}: encrypted: unpack the zip file with its password, and give the folder")
+        raise ImageError(f"{name}: encrypted: unpack the zip file with its password, and pass the folder")
     LIMITS.check_bytes(info.file_size, name)
     with sorting_errors(name, "cannot be unpacked"):
         if is_url(name):
@@ -56,6 +60,13 @@ def _read(archive: zipfile.ZipFile, info: zipfile.ZipInfo, name: str) -> bytes:
     return data
 
 
-def _unpack(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes:
+def _unpack(archive: zipfile.ZipFile, info: zipfile.ZipInfo, size: int = LIMITS.bytes + 1) -> bytes:
     with archive.open(info) as file:
-        return file.read(LIMITS.bytes + 1)
+        return file.read(size)
+
+
+def _head(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes:
+    try:
+        return _unpack(archive, info, HEAD)
+    except Exception:  # damaged, encrypted or compressed by an unknown method
+        return b""

@@ -1,1 +1,1 @@
-"""HTML pages and charts."""
+"""HTML pages and charts of all reports."""

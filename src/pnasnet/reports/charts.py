@@ -1,10 +1,11 @@
-"""Charts as SVG for a page in light or dark: drawn by matplotlib, coloured by the page's style sheet."""
+"""Draws charts as SVG with matplotlib; the page's style sheet sets the colours, in light and dark mode."""
 
 import io
 import itertools
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from html import escape
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
 Colour = Literal["ink", "muted", "line", "one", "two", "three"]
 
-# matplotlib knows no CSS variables: it is given colours that nobody would choose, which are replaced afterwards.
+# matplotlib does not support CSS variables: these unusual colours are replaced by variables afterwards.
 _COLOURS: dict[Colour, str] = {
     "ink": "#010201",
     "muted": "#010202",
@@ -33,13 +34,13 @@ _ON_WHITE: dict[Colour, str] = {
     "two": "#ad4e00",
     "three": "#2a7a3b",
 }
-"""As in `templates/page.css`."""
+"""The colours of `templates/page.css` in light mode."""
 
 _SIZE = (5.0, 3.1)
-"""Inches of 72 units. Small, so that 11 units of text can still be read on a phone, where this fills the width."""
+"""Inches of 72 units; small enough that text of 11 units is readable at the width of a phone."""
 
 _STYLE: dict[str, Any] = {
-    "svg.fonttype": "none",  # text stays text: it can be searched and read aloud
+    "svg.fonttype": "none",  # text stays searchable and readable by screen readers
     "font.size": 11,
     "figure.facecolor": "none",
     "axes.facecolor": "none",
@@ -62,7 +63,7 @@ _STYLE: dict[str, Any] = {
 
 
 def check_packages() -> None:
-    """Raise `MissingExtraError` if what draws is missing: before hours of work, not after."""
+    """Raise `MissingExtraError` if matplotlib is missing. Called before hours of work, not after."""
     try:
         import_module("matplotlib")
     except ImportError as error:
@@ -71,14 +72,14 @@ def check_packages() -> None:
 
 @dataclass(frozen=True)
 class Line:
-    """A line of a chart, or a cloud of points: a name for the legend, and its points.
+    """A line or a set of points of a chart.
 
     Attributes:
-        name: for the legend.
-        points: (across, up).
-        colour: of all of it.
-        kind: `marked`, a line with a mark at each point; `plain`, without; `points`, the marks alone.
-        band: (across, low, high), shaded in the same colour.
+        name: name in the legend.
+        points: (x, y) of each point.
+        colour: colour of line, markers and band.
+        kind: `marked`: a line with markers; `plain`: a line without; `points`: markers only.
+        band: (x, low, high) of a shaded band.
     """
 
     name: str
@@ -90,15 +91,16 @@ class Line:
 
 @dataclass(frozen=True)
 class Chart:
-    """What to draw.
+    """The content of a chart.
 
     Attributes:
-        lines: at most three, told apart by colour, dashes and marks alike.
-        across: what the horizontal axis is.
-        log: whether that axis is logarithmic; otherwise it counts in whole numbers.
-        shares: whether the values are shares, to be shown in percent: `both` axes, or the vertical one.
-        marked: the name and the horizontal place of what is marked.
-        level: the name and the value of a horizontal line.
+        lines: at most three lines, which differ in colour, dashes and markers.
+        across: label of the x axis.
+        log: whether the x axis is logarithmic; otherwise its ticks are whole numbers.
+        shares: whether y values, or the values of `both` axes, are shares to be shown in percent.
+        marked: name and x value of a vertical line.
+        level: name and y value of a horizontal line.
+        up: label of the y axis, if the legend does not explain it.
     """
 
     lines: Sequence[Line]
@@ -108,16 +110,15 @@ class Chart:
     marked: tuple[str, float] | None = None
     level: tuple[str, float] | None = None
     up: str = ""
-    """What the vertical axis is, where the legend does not say it."""
 
 
 def draw(chart: Chart, label: str, identity: str) -> str:
     """Return the chart as an `<svg>` element.
 
     Args:
-        chart: what to draw.
-        label: what a screen reader says in its place.
-        identity: begins every id within, which must differ from those of the page's other charts.
+        chart: the content.
+        label: description for screen readers.
+        identity: prefix of all ids in the element; unique within the page.
 
     Raises:
         MissingExtraError: matplotlib is not installed.
@@ -126,8 +127,7 @@ def draw(chart: Chart, label: str, identity: str) -> str:
     from matplotlib import style
     from matplotlib.figure import Figure
 
-    # A figure of its own leaves pyplot alone, and with it the windows of a notebook; "default" undoes what a
-    # matplotlibrc may say.
+    # A Figure without pyplot does not touch the figures of a notebook; "default" undoes a user's matplotlibrc.
     with style.context(["default", _STYLE]):
         figure = Figure(figsize=_SIZE, layout="constrained")
         _fill(figure.add_subplot(), chart)
@@ -137,7 +137,7 @@ def draw(chart: Chart, label: str, identity: str) -> str:
 
 
 def as_file(svg: str) -> str:
-    """Return what `draw` returned as a file of its own, on white, in the colours that a light page has."""
+    """Return a result of `draw` as an SVG file with the colours of light mode on white."""
     for name, colour in _ON_WHITE.items():
         svg = svg.replace(f"var(--{name})", colour)
     head, rest = svg.split(">", 1)
@@ -147,7 +147,7 @@ def as_file(svg: str) -> str:
 
 
 def stack(svgs: Sequence[str]) -> str:
-    """Return several `<svg>` elements of `draw`, which are of one size, as one, each below the one before."""
+    """Return several results of `draw` as one `<svg>` element, from top to bottom."""
     width, height = map(float, re.findall(r'viewBox="0 0 ([\d.]+) ([\d.]+)"', svgs[0])[0])
     placed = [
         svg.replace("<svg", f'<svg y="{place * height:g}" height="{height:g}"', 1) for place, svg in enumerate(svgs)
@@ -192,9 +192,7 @@ def _fill(axes: "Axes", chart: Chart) -> None:
 
 
 def _for_page(svg: str, label: str, identity: str) -> str:
-    """Return matplotlib's SVG file as an element that fits its place and takes the page's colours and font."""
-    from html import escape
-
+    """Return matplotlib's SVG file as an element with the page's width, colours and font."""
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<metadata>.*?</metadata>|<style.*?</style>|<!--.*?-->", "", svg, flags=re.DOTALL)
     box = re.search(r'viewBox="[^"]*"', svg)

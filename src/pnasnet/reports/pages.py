@@ -1,6 +1,6 @@
-"""HTML pages: whole files with everything in them, which ask nothing of a network; and how figures are printed.
+"""Renders self-contained HTML pages, which load nothing from the network.
 
-The templates are in `reports/templates/` and share `page.css`. Jinja escapes everything that is filled into them.
+The templates are in `reports/templates/` and share `page.css`. Jinja escapes all values.
 """
 
 import base64
@@ -9,7 +9,6 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from ..errors import ImageError, InputError
 from ..support.text import NOTHING, clean, counted, duration, percent, tail, tight
 
 if TYPE_CHECKING:
@@ -21,10 +20,12 @@ if TYPE_CHECKING:
 def render(
     template: str, values: Mapping[str, Any], filters: Mapping[str, Callable[..., Any]] = MappingProxyType({})
 ) -> str:
-    """Return a page: the template of that name in `templates/`, filled in.
+    """Render a template of `reports/templates/`.
 
-    Templates have `clean`, `tail`, `percent`, `duration` and `tight` of `support.text` as filters and `counted` as a
-    function, beside Jinja's own and `filters`.
+    Args:
+        template: file name of the template.
+        values: its variables.
+        filters: filters in addition to those of `environment`.
     """
     made = environment()
     made.filters |= filters
@@ -32,10 +33,14 @@ def render(
 
 
 def environment() -> "Environment":
-    """Return Jinja2 with the package's templates, which escapes all that is not marked as safe, and our filters."""
+    """Return a Jinja environment with the package's templates, which escapes all values.
+
+    Its filters are Jinja's and `clean`, `tail`, `percent`, `duration` and `tight` of `support.text`; `counted` is a
+    function in templates.
+    """
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
-    # Autoescape: names of classes and files are anybody's.
+    # Names of classes and files are not trusted, hence autoescape.
     made = Environment(
         loader=PackageLoader("pnasnet.reports", "templates"),
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True,
@@ -45,32 +50,23 @@ def environment() -> "Environment":
     return made
 
 
-def thumbnail(source: "Source", side: int, *, exif: bool = True, quality: int = 80) -> bytes | None:
-    """Return a picture as a small JPEG, as `small_jpeg` does; None where it cannot be opened or decoded."""
-    try:
-        return small_jpeg(source, side, exif=exif, quality=quality)
-    except (ImageError, InputError):
-        return None
-
-
 def small_jpeg(source: "Source", side: int, *, exif: bool = True, quality: int = 80) -> bytes:
-    """Return a picture as a small JPEG.
+    """Return an image as a small JPEG.
 
     Args:
         source: a path, the bytes of a file, or a PIL image.
-        side: pixels of the longer side, at most.
-        exif: whether it is turned as its EXIF orientation says.
-        quality: of the JPEG.
+        side: maximum length of the longer side in pixels.
+        exif: whether to apply the EXIF orientation.
+        quality: quality of the JPEG.
 
     Raises:
-        ImageError: it cannot be opened or decoded.
+        ImageError: the image cannot be opened or decoded.
     """
     from PIL import Image
 
     from ..images import decode
 
-    pixels = decode(source, exif=exif)
-    picture = Image.fromarray(pixels)
+    picture = Image.fromarray(decode(source, exif=exif))
     picture.thumbnail((side, side))
     out = io.BytesIO()
     picture.save(out, "JPEG", quality=quality)
@@ -78,5 +74,5 @@ def small_jpeg(source: "Source", side: int, *, exif: bool = True, quality: int =
 
 
 def data_url(jpeg: bytes | None) -> str | None:
-    """Return a JPEG as an address that holds it."""
+    """Return a JPEG as a `data:` URL; None for None."""
     return None if jpeg is None else f"data:image/jpeg;base64,{base64.b64encode(jpeg).decode()}"

@@ -83,7 +83,7 @@ def prepare(
             skipped = known["skipped"]
             good = without(data, {i: skipped[name] for i, name in enumerate(data.names) if name in skipped})
         else:
-            good, skipped = readable(data, preset=preset, threads=processors(), progress=advance)
+            good, skipped = readable(data, preset=preset, threads=processors(), advance=advance)
         source = FromSource(good, recipe.augmentation if augmented else None, preset)
     return Prepared(source, skipped, sha256, len(data))
 

@@ -1,5 +1,5 @@
 "use strict";
-// Draws the map of map.html: dots, and over them as many thumbnails as fit without covering one another.
+// Draws the map of map.html: dots, and over them as many thumbnails as fit without overlap.
 
 const data = JSON.parse(document.getElementById("data").textContent);
 const points = new Float32Array(Uint8Array.from(atob(data.points), (c) => c.charCodeAt(0)).buffer);
@@ -10,9 +10,9 @@ const find = document.getElementById("find");
 const context = canvas.getContext("2d");
 const images = new Map();
 const [SMALLEST, LARGEST] = [32, 80]; // sides of thumbnails on the screen, in CSS pixels
-let side = LARGEST; // the more points are on the screen, the smaller
-const view = { x: 0.5, y: 0.5, scale: 1 }; // the map's middle, and CSS pixels for its unit
-let matching = null; // which points the search found; null without a search
+let side = LARGEST; // smaller with more points on the screen
+const view = { x: 0.5, y: 0.5, scale: 1 }; // centre in map units, and CSS pixels per unit
+let matching = null; // points found by the search; null without a search
 let drawn = []; // thumbnails on the screen: [place, x, y]
 let waiting = false;
 
