@@ -27,7 +27,7 @@ def skipped(*sources: Path | str) -> tuple[str, list[str]]:
     """Return the line about skipped files, and the names of the images."""
     passed_over = PassedOver()
     units = list(list_units(sources, passed_over=passed_over))
-    names = [placed.name for placed in feed(enumerate(units), {}, passed_over=passed_over)]
+    names = [picture.name for picture, _ in feed(enumerate(units), {}, passed_over=passed_over)]
     return str(passed_over), names
 
 
