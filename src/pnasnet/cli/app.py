@@ -19,6 +19,7 @@ from .export import export
 from .finetune import finetune
 from .models import models
 from .search import search
+from .serve import serve
 from .similar import similar
 from .train import train
 
@@ -80,7 +81,7 @@ def main() -> None:
 
 
 COMMANDS = (
-    embed, classify, similar, duplicates, explore, finetune, evaluate, train, search, models, convert, export,
+    embed, classify, similar, duplicates, explore, finetune, evaluate, train, search, serve, models, convert, export,
 )  # fmt: skip
 for command in COMMANDS:
     main.add_command(command)

@@ -208,10 +208,11 @@ def blocks(response: "BaseHTTPResponse") -> Iterator[bytes]:
     if encoding not in ("identity", "gzip", "x-gzip", "deflate"):
         raise OSError(f"the server sends it encoded as {clean(encoding)}, which is not supported")
     raw = iter(lambda: response.read(BLOCK), b"")
-    yield from raw if encoding == "identity" else _decompressed(raw)
+    yield from raw if encoding == "identity" else decompressed(raw)
 
 
-def _decompressed(raw: Iterator[bytes]) -> Iterator[bytes]:
+def decompressed(raw: Iterator[bytes]) -> Iterator[bytes]:
+    """Yield gzip or zlib data decompressed, at most `BLOCK` bytes at a time. Raises OSError if it is damaged."""
     unpacker = zlib.decompressobj(_GZIP_OR_ZLIB)
     for data in raw:
         while data:

@@ -1,0 +1,89 @@
+"""`pnasnet serve`."""
+
+from pathlib import Path
+
+import click
+
+from .errors import Failure, needing
+from .logs import show_logs
+from .sections import command, section
+
+
+@command(short_help="Serve features, classes and similar photos over HTTP and gRPC.")
+@click.argument("models", nargs=-1, required=True, metavar="MODEL...")
+@click.option("--features", metavar="PATH", help="Find similar photos in these features, of `pnasnet embed`.")
+@section(
+    "Network",
+    click.option("--host", default="127.0.0.1", show_default=True, metavar="ADDRESS", help="Address to listen on."),
+    click.option("--port", type=click.IntRange(0, 65535), default=8000, show_default=True, metavar="N",
+                 help="Port of HTTP; 0 for any free one."),
+    click.option("--api-key-file", type=click.Path(path_type=Path), metavar="FILE",
+                 help="Require one of the keys in FILE, one per line, as `Authorization: Bearer KEY`."),
+    click.option("--allow-origin", "origins", multiple=True, metavar="ORIGIN",
+                 help="Let web pages of ORIGIN use the server (CORS); may be repeated.  [default: none]"),
+)  # fmt: skip
+@section(
+    "Load",
+    click.option("--batch-size", type=click.IntRange(1), default=8, show_default=True, metavar="N",
+                 help="Most images per call of the network."),
+    click.option("--max-queue", type=click.IntRange(1), default=256, show_default=True, metavar="N",
+                 help="Most images that each model has accepted and not answered; others get 429."),
+    click.option("--max-images", type=click.IntRange(1), default=64, show_default=True, metavar="N",
+                 help="Most images per request."),
+    click.option("--max-body", type=click.IntRange(1), default=32, show_default=True, metavar="MIB",
+                 help="Most MiB per request, before and after decompression."),
+    click.option("--drain", type=click.FloatRange(0), default=5.0, show_default=True, metavar="SECONDS",
+                 help="Time for accepted requests after SIGTERM."),
+)  # fmt: skip
+@section(
+    "Engine",
+    click.option("--engine", default="auto", show_default=True, metavar="NAME",
+                 help="Library that runs the network: openvino, torch, or auto."),
+    click.option("--precision", default="float32", show_default=True, metavar="NAME",
+                 help="Arithmetic: float32 or bfloat16."),
+    click.option("--threads", type=click.IntRange(1), metavar="N",
+                 help="Threads of the engine.  [default: one per processor]"),
+)  # fmt: skip
+@click.option("-q", "--quiet", is_flag=True, help="Print only warnings.")
+def serve(
+    models: tuple[str, ...],
+    features: str | None,
+    host: str,
+    port: int,
+    api_key_file: Path | None,
+    origins: tuple[str, ...],
+    batch_size: int,
+    max_queue: int,
+    max_images: int,
+    max_body: int,
+    drain: float,
+    engine: str,
+    precision: str,
+    threads: int | None,
+    quiet: bool,
+) -> None:
+    """Serve features, classes and similar photos over HTTP and gRPC.
+
+    A MODEL is a name from `pnasnet models`, or the path of a file or folder with weights. The first one answers
+    requests that name none. The server listens on this machine only, unless --host says otherwise.
+
+    \b
+      pnasnet serve pnasnet_tiny
+      curl -F image=@photo.jpg http://127.0.0.1:8000/embed
+      pnasnet serve pnasnet_large model/ --features features/ --port 8000
+    """
+    from ..engines import EngineOptions
+
+    with needing("serve", "pnasnet serve"):
+        from ..serve import Limits, Service, create_app, open_gallery, open_models
+        from ..serve.auth import ApiKeys
+        from ..serve.run import Address, run
+
+    show_logs(quiet=quiet)
+    limits = Limits(body=max_body << 20, images=max_images, queue=max_queue)
+    keys = None if api_key_file is None else ApiKeys.from_file(api_key_file)
+    modules = open_models(models, EngineOptions(engine, precision, threads))
+    gallery = open_gallery(features, modules) if features else None
+    service = Service(modules, limits, batch_size=batch_size, keys=keys, gallery=gallery)
+    if not run(service, create_app(service, allow_origins=origins), Address(host, port, drain)):
+        raise Failure("the server ended before all accepted requests were answered")

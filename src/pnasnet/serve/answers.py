@@ -1,0 +1,62 @@
+"""JSON answers, and errors in the form of each protocol."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+
+from ..errors import PnasnetError
+from ..support.text import clean
+from .errors import ServeError
+
+_OPENAI = ("/v1/embeddings", "/v1/models")
+_OPENAI_TYPES = {401: "authentication_error", 404: "not_found_error", 429: "rate_limit_error"}
+_MOST_TEXT = 500
+
+
+def json_response(content: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+    """Return an answer in compact JSON."""
+    text = json.dumps(content, separators=(",", ":"), allow_nan=False)
+    return Response(text, status, headers, "application/json")
+
+
+def error_response(path: str, error: Exception) -> Response:
+    """Return the answer for an error: its message on one line, with nothing unprintable."""
+    status, headers = 500, {}
+    message = "the server failed: its log says why"
+    if isinstance(error, HTTPException):
+        status, message = error.status_code, f"{error.detail}: /openapi.json lists what there is"
+        headers = dict(error.headers or {})
+    elif isinstance(error, PnasnetError):
+        status, message = getattr(error, "status", 400), str(error)
+        if isinstance(error, ServeError) and error.retry_after is not None:
+            headers["Retry-After"] = str(error.retry_after)
+    if status == 401:
+        headers["WWW-Authenticate"] = "Bearer"
+    text = clean(message)[:_MOST_TEXT]
+    if path in _OPENAI:
+        kind = _OPENAI_TYPES.get(status, "server_error" if status >= 500 else "invalid_request_error")
+        return json_response({"error": {"message": text, "type": kind, "param": None, "code": None}}, status, headers)
+    return json_response({"error": text}, status, headers)
+
+
+async def on_error(request: Request, error: Exception) -> Response:
+    """Handle an exception of a route."""
+    return error_response(request.url.path, error)
+
+
+def parse_json(body: bytes) -> Any:
+    """Return the content of a JSON body. Raises `ServeError`."""
+    try:
+        return json.loads(body)
+    except (ValueError, RecursionError) as error:
+        reason = "nested too deeply" if isinstance(error, RecursionError) else str(error)
+        raise ServeError(f"the body is not JSON: {reason}") from error
+
+
+def client_of(request: Request) -> str:
+    """Return what stands for a client when clients take turns: its connection."""
+    return f"{request.client.host}:{request.client.port}" if request.client else ""

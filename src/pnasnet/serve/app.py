@@ -1,0 +1,40 @@
+"""The ASGI application: all protocols over HTTP, for uvicorn or any other server."""
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
+
+from ..errors import PnasnetError
+from . import native, operations
+from .answers import on_error
+from .middleware import Guard
+from .service import Service
+
+
+def create_app(service: Service, *, allow_origins: Sequence[str] = ()) -> Starlette:
+    """Return the application of a service; its lifespan runs the service.
+
+    Args:
+        service: the models, with what limits and measures them.
+        allow_origins: origins whose pages may use the server from a browser (CORS).
+    """
+
+    @asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        async with service.running():
+            yield
+
+    middleware = [Middleware(Guard, limits=service.limits, keys=service.keys, metrics=service.metrics)]
+    if allow_origins:
+        cors = Middleware(CORSMiddleware, allow_origins=allow_origins, allow_methods=["*"], allow_headers=["*"])
+        middleware.insert(0, cors)
+    return Starlette(
+        routes=[*native.routes(service), *operations.routes(service)],
+        middleware=middleware,
+        exception_handlers={PnasnetError: on_error, HTTPException: on_error, Exception: on_error},
+        lifespan=lifespan,
+    )

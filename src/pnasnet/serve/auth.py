@@ -1,0 +1,38 @@
+"""API keys, compared in constant time."""
+
+import hmac
+from collections.abc import Iterable
+from hashlib import sha256
+from pathlib import Path
+
+from ..errors import InputError
+
+_MOST_BYTES = 1 << 20
+
+
+class ApiKeys:
+    """The keys that open the server; without any, everybody may use it."""
+
+    def __init__(self, keys: Iterable[str]) -> None:
+        self._digests = [sha256(key.encode()).digest() for key in keys]
+
+    @classmethod
+    def from_file(cls, path: Path) -> "ApiKeys":
+        """Read one key per line. Raises `InputError` if there is none, OSError if the file cannot be read."""
+        with path.open("rb") as file:
+            lines = file.read(_MOST_BYTES).decode("utf-8", "surrogateescape").split("\n")
+        keys = [line.strip() for line in lines if line.strip()]
+        if not keys:
+            raise InputError(f"{path} holds no API key: write one per line")
+        if any(not key.isascii() for key in keys):
+            raise InputError(f"{path} holds a key with other characters than ASCII: clients cannot send it")
+        return cls(keys)
+
+    def accept(self, authorization: str | None) -> bool:
+        """Return whether a header `Authorization: Bearer KEY` names one of the keys."""
+        if not self._digests:
+            return True
+        scheme, _, key = (authorization or "").partition(" ")
+        given = sha256(key.strip().encode("utf-8", "surrogateescape")).digest()
+        found = [hmac.compare_digest(given, digest) for digest in self._digests]  # all of them, whichever fits
+        return scheme.lower() == "bearer" and any(found)

@@ -1,0 +1,140 @@
+"""One engine for many requests: what waits is run together as soon as the engine is free."""
+
+import asyncio
+import logging
+from collections import OrderedDict, deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import PnasnetError
+from .errors import BusyError, DrainingError, EngineError
+
+log = logging.getLogger(__name__)
+
+Floats = NDArray[np.float32]
+Run = Callable[[Floats, str], Floats]
+"""From images [n, height, width, 3] and an endpoint to the endpoint's rows [n, ...]."""
+
+
+@dataclass(frozen=True)
+class _Item:
+    image: Floats
+    endpoint: str
+    row: "asyncio.Future[Floats]"
+
+
+class Batcher:
+    """Collects images of many clients into batches for one engine.
+
+    There is no timer: a free engine takes what waits, up to `batch_size` images, one of each client in turn. An image
+    whose request was cancelled is dropped. All methods belong to one event loop; the engine runs in a thread.
+
+    Attributes:
+        accepted: the number of images that are reserved, waiting or running.
+        draining: whether new images are refused.
+    """
+
+    def __init__(
+        self,
+        run: Run,
+        image_bytes: int,
+        *,
+        batch_size: int = 8,
+        most_images: int = 256,
+        most_bytes: int = 512 << 20,
+        observe: Callable[[int], None] = lambda images: None,
+    ) -> None:
+        """Bound the images accepted at a time by their number and, at `image_bytes` each, by their bytes.
+
+        `observe` is called with the size of each batch.
+        """
+        self._run, self._batch_size, self._observe = run, batch_size, observe
+        self._capacity = max(1, min(most_images, most_bytes // max(image_bytes, 1)))
+        self._clients: OrderedDict[str, deque[_Item]] = OrderedDict()
+        self._arrived = asyncio.Event()
+        self.accepted, self.draining = 0, False
+
+    @contextmanager
+    def reserve(self, count: int) -> Iterator[None]:
+        """Accept `count` images for the length of the block, all or none.
+
+        Raises `BusyError` if others leave too little room (a request alone is never refused), and `DrainingError`.
+        """
+        if self.draining:
+            raise DrainingError("the server is shutting down: ask another one")
+        if self.accepted and self.accepted + count > self._capacity:
+            raise BusyError(f"{self.accepted:,} images are waiting, and {count:,} more do not fit: try again")
+        self.accepted += count
+        try:
+            yield
+        finally:
+            self.accepted -= count
+
+    async def submit(self, image: Floats, endpoint: str, client: str) -> Floats:
+        """Return the endpoint's row for an image [height, width, 3], within `reserve`.
+
+        Raises `EngineError` if the engine failed on its batch.
+        """
+        item = _Item(image, endpoint, asyncio.get_running_loop().create_future())
+        self._clients.setdefault(client, deque()).append(item)
+        self._arrived.set()
+        return await item.row
+
+    async def work(self) -> None:
+        """Run batches until cancelled."""
+        with ThreadPoolExecutor(1, "engine") as thread:
+            while True:
+                batch = self._take()
+                if batch:
+                    await self._answer(batch, thread)
+                else:
+                    self._arrived.clear()
+                    await self._arrived.wait()
+
+    def _take(self) -> list[_Item]:
+        """Remove the next batch from the queue: images of one endpoint, one of each client in turn."""
+        batch = list[_Item]()
+        passed = list[tuple[str, deque[_Item]]]()
+        while self._clients and len(batch) < self._batch_size:
+            client, items = self._clients.popitem(last=False)
+            while items and items[0].row.done():  # its client has left
+                items.popleft()
+            if not items:
+                continue
+            if batch and items[0].endpoint != batch[0].endpoint:
+                passed.append((client, items))
+                continue
+            batch.append(items.popleft())
+            if items:
+                self._clients[client] = items
+        for client, items in reversed(passed):  # they are next
+            self._clients[client] = items
+            self._clients.move_to_end(client, last=False)
+        return batch
+
+    async def _answer(self, batch: list[_Item], thread: ThreadPoolExecutor) -> None:
+        """Run a batch; hand each image its row, or all of them the engine's error."""
+        self._observe(len(batch))
+        try:
+            rows = await asyncio.get_running_loop().run_in_executor(thread, self._compute, batch)
+        except Exception as error:  # whatever an engine raises concerns this batch alone
+            log.exception("the engine failed on a batch of %d", len(batch))
+            reason = str(error) if isinstance(error, PnasnetError) else type(error).__name__
+            for item in batch:
+                if not item.row.done():
+                    item.row.set_exception(EngineError(f"the engine failed: {reason}"))
+            return
+        for item, row in zip(batch, rows, strict=True):
+            if not item.row.done():
+                item.row.set_result(row)
+
+    def _compute(self, batch: list[_Item]) -> Floats:
+        rows = self._run(np.stack([item.image for item in batch]), batch[0].endpoint)
+        if len(rows) != len(batch):
+            raise PnasnetError(f"{len(rows)} rows for {len(batch)} images")
+        return rows

@@ -1,0 +1,63 @@
+"""Images from a request's body: multipart forms, or one image as it is."""
+
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass
+
+from starlette.datastructures import UploadFile
+from starlette.formparsers import MultiPartException, MultiPartParser
+from starlette.requests import Request
+
+from ..support.text import clean
+from .errors import ServeError
+
+_MOST_NAME = 200
+
+
+@dataclass(frozen=True)
+class Upload:
+    """An encoded image with the name that its client gave it, cleaned."""
+
+    name: str
+    data: bytes
+
+
+class _InMemory(MultiPartParser):
+    """A parser of bodies that are in memory already, and stay there."""
+
+    spool_max_size = 1 << 62
+
+
+async def read_images(request: Request, most: int) -> list[Upload]:
+    """Return the images of a request: the files of a multipart form, or the body itself.
+
+    Raises `ServeError` for a form with other fields or more than `most` files, and for a body that is JSON.
+    """
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    body = await request.body()
+    if kind == "multipart/form-data":
+        return await _read_form(request, body, most)
+    if kind == "application/json":
+        raise ServeError("this path takes images, not JSON: send their bytes, or a multipart form", 415)
+    if not body:
+        raise ServeError("the body is empty: send the bytes of an image, or a multipart form with images")
+    return [Upload("", body)]
+
+
+async def _read_form(request: Request, body: bytes, most: int) -> list[Upload]:
+    async def stream() -> AsyncGenerator[bytes, None]:
+        yield body
+
+    try:
+        form = await _InMemory(request.headers, stream(), max_files=most, max_fields=0).parse()
+    except MultiPartException as error:
+        if "Too many files" in error.message:
+            raise ServeError(f"the form has more than {most} images: send at most {most} at a time", 413) from None
+        if "Too many fields" in error.message:
+            reason = "the form has a field that is no file: send images as files, as curl -F image=@a.jpg does"
+            raise ServeError(reason) from None
+        raise ServeError(f"the multipart form is damaged: {error.message}") from error
+    try:
+        files = [value for _, value in form.multi_items() if isinstance(value, UploadFile)]
+        return [Upload(clean(file.filename or "")[:_MOST_NAME], await file.read()) for file in files]
+    finally:
+        await form.close()

@@ -1,0 +1,43 @@
+"""Why a request is refused or fails, with the HTTP status that says so."""
+
+from ..errors import PnasnetError
+
+
+class ServeError(PnasnetError):
+    """A request without a result: what its client reads, on one line.
+
+    Attributes:
+        status: of HTTP; gRPC has its own for each.
+        retry_after: seconds after which the same request may succeed; None if it will not.
+    """
+
+    status = 400
+    retry_after: int | None = None
+
+    def __init__(self, message: str, status: int | None = None) -> None:
+        super().__init__(message)
+        if status is not None:
+            self.status = status
+
+
+class BusyError(ServeError):
+    """As much work is accepted as fits."""
+
+    status, retry_after = 429, 1
+
+
+class DrainingError(ServeError):
+    """The server is about to end."""
+
+    status, retry_after = 503, 1
+
+
+class EngineError(ServeError):
+    """The engine failed on the batch of this request."""
+
+    status = 500
+
+
+def unknown_model(name: str, known: list[str]) -> ServeError:
+    """Return the error for a model that is not served."""
+    return ServeError(f"no model {name!r} is served: choose one of: {', '.join(known)}", 404)

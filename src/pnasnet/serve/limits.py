@@ -1,0 +1,99 @@
+"""What the server accepts: one value that all protocols share."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from ..errors import InputError
+from ..support.http import decompressed
+from .errors import BusyError, ServeError
+
+_MIB = 1 << 20
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How much a request may hold, and how much the server holds at a time. Raises `InputError` for less than 1."""
+
+    body: int = 32 * _MIB
+    """Bytes of a request's body, both before and after decompression."""
+    images: int = 64
+    """Images of a request."""
+    pixels: int = 64 * _MIB
+    """Pixels of an image."""
+    queue: int = 256
+    """Images of a model that are accepted and not answered yet."""
+    queue_bytes: int = 512 * _MIB
+    """Bytes of their network inputs."""
+    bodies: int = 256 * _MIB
+    """Bytes of all bodies in memory."""
+    header_seconds: float = 10.0
+    """Until the headers of a request are complete."""
+    body_seconds: float = 30.0
+    """Until its body is complete, and until an answer has been read."""
+
+    def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            if value <= 0 or (isinstance(value, int) and value < 1):
+                raise InputError(f"the limit {name} must be positive, not {value}")
+
+    def check_images(self, count: int) -> None:
+        """Raise `ServeError` for a request with no images, or too many."""
+        if not count:
+            raise ServeError("the request has no images: send at least one")
+        if count > self.images:
+            raise ServeError(f"the request has {count:,} images: send at most {self.images} at a time", 413)
+
+
+def too_large(most: int) -> ServeError:
+    """Return the error for a body of more than `most` bytes."""
+    return ServeError(f"the body has more than {most:,} bytes: send fewer or smaller images", 413)
+
+
+def inflate(body: bytes, encoding: str, most: int) -> bytes:
+    """Return a body without its `Content-Encoding`, gzip or deflate.
+
+    Raises `ServeError` if it is damaged, has another encoding, or more than `most` bytes.
+    """
+    if encoding not in ("gzip", "x-gzip", "deflate"):
+        raise ServeError("this Content-Encoding is not supported: send gzip, deflate, or no encoding", 415)
+    plain = bytearray()
+    try:
+        for block in decompressed(iter([body])):
+            plain += block
+            if len(plain) > most:
+                raise too_large(most)
+    except OSError as error:
+        raise ServeError(f"the body cannot be decompressed: {error}") from error
+    return bytes(plain)
+
+
+class Budget:
+    """A number of bytes that all requests share."""
+
+    def __init__(self, most: int) -> None:
+        self.most, self.used = most, 0
+
+    @contextmanager
+    def share(self) -> Iterator["Share"]:
+        """Yield a share that is returned after the block."""
+        share = Share(self)
+        try:
+            yield share
+        finally:
+            self.used -= share.held
+
+
+class Share:
+    """What one request holds of a budget."""
+
+    def __init__(self, budget: Budget) -> None:
+        self._budget, self.held = budget, 0
+
+    def take(self, count: int) -> None:
+        """Hold more bytes. Raises `BusyError` if others hold too many; a request alone is never refused."""
+        others = self._budget.used - self.held
+        if others and self._budget.used + count > self._budget.most:
+            raise BusyError("the server holds as many bytes of requests as it may: try again")
+        self._budget.used += count
+        self.held += count

@@ -1,0 +1,148 @@
+"""What every HTTP request passes before its route: the API key, the body with its limits, and the client's presence."""
+
+import asyncio
+import time
+from collections.abc import Callable
+from contextlib import suppress
+
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from .answers import error_response
+from .auth import ApiKeys
+from .errors import ServeError
+from .limits import Budget, Limits, Share, inflate, too_large
+from .metrics import Metrics
+
+_OPEN = ("/", "/healthz", "/v2/health/live", "/v2/health/ready")
+"""Paths that need no API key: probes, and a page that asks for the key."""
+_DISCARD_SECONDS = 2.0
+
+
+class Guard:
+    """ASGI middleware: checks the key, reads and inflates the body, and cancels requests whose clients have left.
+
+    A body is in memory before its route runs; all bodies share one budget. A refused request's body is read on for a
+    moment and dropped: a client that is still sending would not see the answer.
+    """
+
+    def __init__(self, app: ASGIApp, limits: Limits, keys: ApiKeys, metrics: Metrics) -> None:
+        self._app, self._limits, self._keys, self._metrics = app, limits, keys, metrics
+        self._bodies = Budget(limits.bodies)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request, as ASGI has it."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        headers = Headers(scope=scope)
+        send = self._counted(scope["path"], self._timed(send))
+        with self._bodies.share() as share:
+            try:
+                if scope["path"] not in _OPEN and not self._keys.accept(headers.get("authorization")):
+                    raise ServeError("the API key is missing or wrong: send the header Authorization: Bearer KEY", 401)
+                body = await self._body(headers, receive, share)
+            except ServeError as error:
+                if "expect" not in headers:
+                    await _discard(receive, self._limits.body)
+                response = error_response(scope["path"], error)
+                response.headers["Connection"] = "close"
+                await response(scope, receive, send)
+                return
+            if body is not None:
+                await self._watched(scope, body, receive, send)
+
+    async def _body(self, headers: Headers, receive: Receive, share: Share) -> bytes | None:
+        """Return the body, inflated; None if the client left. Raises `ServeError`."""
+        most, encoding = self._limits.body, headers.get("content-encoding", "").strip().lower()
+        length = headers.get("content-length", "0")
+        if length.isdecimal() and int(length) > most:
+            raise too_large(most)
+        body = bytearray()
+        try:
+            async with asyncio.timeout(self._limits.body_seconds):
+                while True:
+                    message = await receive()
+                    if message["type"] == "http.disconnect":
+                        return None
+                    part = message.get("body", b"")
+                    if len(body) + len(part) > most:
+                        raise too_large(most)
+                    share.take(len(part))
+                    body += part
+                    if not message.get("more_body"):
+                        break
+        except TimeoutError:
+            seconds = f"{self._limits.body_seconds:g}"
+            raise ServeError(f"the body was not complete after {seconds} seconds: send it faster", 408) from None
+        if encoding in ("", "identity"):
+            return bytes(body)
+        plain = await asyncio.to_thread(inflate, bytes(body), encoding, most)
+        share.take(len(plain))
+        return plain
+
+    async def _watched(self, scope: Scope, body: bytes, receive: Receive, send: Send) -> None:
+        """Run the route with the body; cancel it when the client leaves."""
+        sent = asyncio.Event()
+        left = asyncio.create_task(_leaving(receive))
+
+        async def replay() -> Message:
+            if not sent.is_set():
+                sent.set()
+                return {"type": "http.request", "body": body, "more_body": False}
+            await asyncio.shield(left)
+            return {"type": "http.disconnect"}
+
+        answer = asyncio.ensure_future(self._app(scope, replay, send))
+        try:
+            await asyncio.wait((answer, left), return_when=asyncio.FIRST_COMPLETED)
+            if not answer.done():
+                answer.cancel()
+            with suppress(asyncio.CancelledError):
+                await answer
+        finally:
+            left.cancel()
+            answer.cancel()
+
+    def _timed(self, send: Send) -> Send:
+        async def timed(message: Message) -> None:
+            async with asyncio.timeout(self._limits.body_seconds):
+                await send(message)
+
+        return timed
+
+    def _counted(self, path: str, send: Send) -> Send:
+        async def counted(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                self._metrics.answers.labels(_protocol(path), message["status"]).inc()
+            await send(message)
+
+        return counted
+
+
+async def _leaving(receive: Receive) -> None:
+    """Return when the client has left."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+async def _discard(receive: Receive, most: int) -> None:
+    """Read on, for a moment and up to `most` bytes."""
+    end = time.monotonic() + _DISCARD_SECONDS
+    with suppress(TimeoutError):
+        async with asyncio.timeout(_DISCARD_SECONDS):
+            while most > 0 and time.monotonic() < end:
+                message = await receive()
+                most -= len(message.get("body", b""))
+                if message["type"] == "http.disconnect" or not message.get("more_body"):
+                    return
+
+
+def _protocol(path: str) -> str:
+    prefixes: tuple[tuple[str, Callable[[str], bool]], ...] = (
+        ("kserve", lambda path: path.startswith("/v2")),
+        ("openai", lambda path: path in ("/v1/embeddings", "/v1/models")),
+        ("tf_serving", lambda path: path.startswith("/v1/")),
+        ("native", lambda path: path in ("/embed", "/classify", "/similar")),
+    )
+    return next((name for name, fits in prefixes if fits(path)), "other")

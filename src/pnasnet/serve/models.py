@@ -1,0 +1,135 @@
+"""The models that are served: names, inputs and outputs, and the one way from images to rows."""
+
+import asyncio
+import logging
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..engines import EngineOptions
+from ..errors import ImageError, InputError
+from ..module import Module
+from ..module.open import is_path
+from ..support.text import clean
+from .batcher import Batcher, Floats
+from .decode import Decoder
+from .errors import EngineError
+from .limits import Limits
+from .metrics import Metrics
+
+log = logging.getLogger(__name__)
+
+VERSION = "1"
+"""The version of every model; protocols with versions ask for one."""
+FEATURES, LOGITS, PROBABILITIES = "global_pool", "Logits", "Predictions"
+
+Picture = bytes | Floats
+"""An encoded image, or a checked network input [height, width, 3]."""
+Row = Floats | ImageError
+"""What an endpoint is for an image, or why the image cannot be decoded."""
+
+
+class Served:
+    """A model that is served.
+
+    Attributes:
+        name: in URLs and requests.
+        module: the model.
+        outputs: shape of a row of each endpoint that is served.
+    """
+
+    def __init__(
+        self, name: str, module: Module, decoder: Decoder, limits: Limits, metrics: Metrics, batch_size: int
+    ) -> None:
+        self.name, self.module, self._decoder, self._limits = name, module, decoder, limits
+        self._metrics = metrics.of(name)
+        endpoints = module.model.plan.endpoints()
+        names = (FEATURES, LOGITS, PROBABILITIES) if module.model.spec.num_classes else (FEATURES,)
+        self.outputs = {endpoint: tuple(endpoints[endpoint]) for endpoint in names}
+        height, width = module.image_size
+        self.batcher = Batcher(
+            self._run,
+            height * width * 3 * 4,
+            batch_size=batch_size,
+            most_images=limits.queue,
+            most_bytes=limits.queue_bytes,
+            observe=self._metrics.batch,
+        )
+        self._metrics.watch_queue(lambda: self.batcher.accepted)
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Names of the classes, in the order of the logits; empty without a classifier."""
+        classes = self.module.model.spec.num_classes or 0
+        return tuple(map(clean, self.module.labels or (f"class {i}" for i in range(classes))))
+
+    def load(self) -> None:
+        """Create the engines of features and probabilities, so that no request waits for them."""
+        for endpoint in (FEATURES, PROBABILITIES):
+            if endpoint in self.outputs:
+                self.module.engine_for((endpoint,))
+
+    async def compute(self, pictures: Sequence[Picture], endpoint: str, client: str) -> list[Row]:
+        """Return an endpoint of several images, in order; an image that cannot be decoded has an `ImageError`.
+
+        Args:
+            pictures: encoded images and network inputs.
+            endpoint: one of `outputs`.
+            client: whose request it is; clients take turns.
+
+        Raises:
+            ServeError: no or too many images. BusyError: the queue is full. EngineError: the engine failed.
+        """
+        self._limits.check_images(len(pictures))
+        with self._metrics.request(), self.batcher.reserve(len(pictures)):
+            rows = await asyncio.gather(
+                *(self._one(picture, endpoint, client) for picture in pictures), return_exceptions=True
+            )
+        for row in rows:
+            if isinstance(row, BaseException) and not isinstance(row, ImageError):
+                raise row
+        return [row for row in rows if isinstance(row, np.ndarray | ImageError)]
+
+    async def rows(self, pictures: Sequence[Picture], endpoint: str, client: str) -> NDArray[np.float32]:
+        """Return an endpoint as one array [number of images, ...], for protocols without errors of single images.
+
+        Raises `ImageError` naming the first image that cannot be decoded; the errors of `compute`.
+        """
+        rows = await self.compute(pictures, endpoint, client)
+        for number, row in enumerate(rows):
+            if isinstance(row, ImageError):
+                raise ImageError(f"image {number + 1} of {len(rows)}: {row}")
+        return np.stack([row for row in rows if isinstance(row, np.ndarray)])
+
+    async def _one(self, picture: Picture, endpoint: str, client: str) -> Floats:
+        if isinstance(picture, bytes):
+            with self._metrics.decoding():
+                picture = await self._decoder.decode(picture, self.module.image_size, self.module.preset)
+        return await self.batcher.submit(picture, endpoint, client)
+
+    def _run(self, images: Floats, endpoint: str) -> Floats:
+        with self._metrics.running():
+            rows = self.module.run(images, (endpoint,))[endpoint]
+        if not np.isfinite(rows).all():
+            raise EngineError("its results are not finite numbers")
+        return rows
+
+
+def open_models(names: Sequence[str], engine: EngineOptions) -> dict[str, Module]:
+    """Open models by the names that they are served under.
+
+    A published model keeps its name; a file or folder is served under its own, with other characters than letters,
+    digits, `_`, `.` and `-` replaced. Raises `InputError` if two have the same; see `Module` for other errors.
+    """
+    opened = dict[str, Module]()
+    for name in names:
+        module = Module(name, engine=engine)
+        stem = (Path(name).absolute().stem if is_path(name) else "") or module.model.name
+        shown = re.sub(r"[^A-Za-z0-9_.-]", "_", stem)
+        if shown in opened:
+            raise InputError(f"two models would be served as {shown!r}: rename one of the files or folders")
+        opened[shown] = module
+    return opened

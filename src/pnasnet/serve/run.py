@@ -1,0 +1,114 @@
+"""The process of a server: its sockets, its signals and its end."""
+
+import asyncio
+import logging
+import os
+import signal
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import uvicorn
+from starlette.types import ASGIApp
+
+from ..errors import OutputError
+from .listening import MOST_HEADER_BYTES, protocol
+from .service import Service
+
+log = logging.getLogger(__name__)
+
+_LOOK_SECONDS = 0.02
+
+
+@dataclass(frozen=True)
+class Address:
+    """Where the server listens, and how long it takes to end."""
+
+    host: str = "127.0.0.1"
+    port: int = 8000
+    """0 for any free port."""
+    drain: float = 5.0
+    """Seconds for accepted requests after a signal."""
+
+
+class HttpServer(uvicorn.Server):
+    """uvicorn with the limits of a service, and without signal handlers of its own."""
+
+    def __init__(self, service: Service, app: ASGIApp) -> None:
+        super().__init__(
+            uvicorn.Config(
+                app,
+                http=protocol(service.limits.header_seconds),
+                ws="none",
+                lifespan="on",
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                h11_max_incomplete_event_size=MOST_HEADER_BYTES,
+                timeout_graceful_shutdown=1,
+            )
+        )
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Leave signals to the caller."""
+        yield
+
+
+def run(service: Service, app: ASGIApp, address: Address) -> bool:
+    """Serve until SIGINT or SIGTERM; return whether all accepted requests were answered.
+
+    The first signal turns readiness off and refuses new images; accepted requests are answered, for up to
+    `address.drain` seconds. A second signal acts as usual, at once.
+
+    Raises `OutputError` if the port cannot be listened on.
+    """
+    listener = listen(address.host, address.port)
+    with listener:
+        return asyncio.run(_serve(service, app, address, listener))
+
+
+async def _serve(service: Service, app: ASGIApp, address: Address, listener: socket.socket) -> bool:
+    server, asked = HttpServer(service, app), asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def ask(number: int) -> None:
+        for each in (signal.SIGINT, signal.SIGTERM):
+            loop.remove_signal_handler(each)
+            signal.signal(each, lambda number, frame: os._exit(128 + number))
+        log.info("signal %d: ends when %d accepted images are answered", number, service.accepted)
+        service.drain()
+        asked.set()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, ask, number)
+    running = asyncio.create_task(server.serve([listener]))
+    stopping = asyncio.create_task(asked.wait())
+    await asyncio.wait((running, stopping), return_when=asyncio.FIRST_COMPLETED)
+    if running.done():  # it could not start
+        await running
+        return False
+    end = loop.time() + address.drain
+    while service.accepted and loop.time() < end:
+        await asyncio.sleep(_LOOK_SECONDS)
+    if left := service.accepted:
+        log.warning("%d accepted images were not answered within %g seconds", left, address.drain)
+        os._exit(1)  # threads of the engine cannot be stopped
+    server.should_exit = True
+    await running
+    return True
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Return a socket bound to an address. Raises `OutputError` if that is not possible."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host, port))
+    except OSError as error:
+        listener.close()
+        raise OutputError(f"cannot listen on {host}:{port}: {error.strerror}; choose another --port") from error
+    log.info("listening on http://%s:%d", host, listener.getsockname()[1])
+    return listener

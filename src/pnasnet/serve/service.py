@@ -1,0 +1,85 @@
+"""All that one server shares between its protocols."""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager, suppress
+from typing import TYPE_CHECKING
+
+from ..module import Module
+from .auth import ApiKeys
+from .decode import Decoder
+from .errors import ServeError, unknown_model
+from .limits import Limits
+from .metrics import Metrics
+from .models import VERSION, Served
+
+if TYPE_CHECKING:
+    from .similar import Gallery
+
+
+class Service:
+    """The served models, with what limits and measures them.
+
+    Attributes:
+        models: by name; the first is the default.
+        gallery: where similar photos are looked for, if anywhere.
+        draining: whether the server is about to end, and refuses new images.
+    """
+
+    def __init__(
+        self,
+        modules: Mapping[str, Module],
+        limits: Limits | None = None,
+        *,
+        batch_size: int = 8,
+        keys: ApiKeys | None = None,
+        gallery: "Gallery | None" = None,
+    ) -> None:
+        self.limits, self.keys, self.gallery = limits or Limits(), keys or ApiKeys(()), gallery
+        self.metrics = Metrics()
+        self._decoder = Decoder(self.limits.pixels, self.limits.body)
+        self.models = {
+            name: Served(name, module, self._decoder, self.limits, self.metrics, batch_size)
+            for name, module in modules.items()
+        }
+
+    @property
+    def draining(self) -> bool:
+        """Whether new images are refused."""
+        return any(model.batcher.draining for model in self.models.values())
+
+    def drain(self) -> None:
+        """Refuse new images from now on; accepted ones are answered."""
+        for model in self.models.values():
+            model.batcher.draining = True
+
+    @property
+    def accepted(self) -> int:
+        """The number of images accepted and not answered yet."""
+        return sum(model.batcher.accepted for model in self.models.values())
+
+    def model(self, name: str | None = None, version: str | None = None) -> Served:
+        """Return a model by name, or the first. Raises `ServeError` (404) if it is not served."""
+        if name is None:
+            return next(iter(self.models.values()))
+        if name not in self.models:
+            raise unknown_model(name, list(self.models))
+        if version not in (None, "", VERSION):
+            raise ServeError(f"{name} has no version {version!r}: the only one is {VERSION}", 404)
+        return self.models[name]
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Load the engines; within the block, compute what is asked for."""
+        for model in self.models.values():
+            await asyncio.to_thread(model.load)
+        workers = [asyncio.create_task(model.batcher.work()) for model in self.models.values()]
+        try:
+            yield
+        finally:
+            for worker in workers:
+                worker.cancel()
+            for worker in workers:
+                with suppress(asyncio.CancelledError):
+                    await worker
+            self._decoder.close()

@@ -1,0 +1,67 @@
+"""Similar photos among features on disk."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from typing import Any
+
+import numpy as np
+
+from ..errors import InputError
+from ..extract import ExtractOptions, columns_for
+from ..module import Module
+from ..support.text import clean
+from ..vectors import Features, check_comparable, open_features, open_index, search_exactly
+from .batcher import Floats
+from .models import FEATURES
+
+
+class Gallery:
+    """Features on disk that photos are compared with.
+
+    Attributes:
+        model: name of the served model that computes vectors like theirs.
+    """
+
+    def __init__(self, features: Features, model: str) -> None:
+        self._features, self.model = features, model
+        self._index = open_index(features)
+        self._thread = ThreadPoolExecutor(1, "similar")
+
+    async def search(self, vectors: Sequence[Floats], top: int) -> list[list[dict[str, Any]]]:
+        """Return, for each vector, its nearest photos as path and cosine, most similar first."""
+        if not vectors:
+            return []
+        return await asyncio.get_running_loop().run_in_executor(self._thread, self._search, np.stack(vectors), top)
+
+    def _search(self, vectors: Floats, top: int) -> list[list[dict[str, Any]]]:
+        if self._index is not None:
+            found = self._index.search(vectors, top)
+        else:
+            found = search_exactly(self._features, vectors, top)
+        answers = list[list[dict[str, Any]]]()
+        for nearest in found:
+            entries = self._features.entries(nearest.ids)
+            pairs = zip(entries, nearest.similarities, strict=True)
+            answers.append([{"path": clean(entry.path), "similarity": float(cosine)} for entry, cosine in pairs])
+        return answers
+
+
+def open_gallery(path: str, modules: Mapping[str, Module]) -> Gallery:
+    """Open features and find the served model that computed them.
+
+    Raises `InputError` if none of the models did; see `open_features` for other errors.
+    """
+    features = open_features(path)
+    for name, module in modules.items():
+        (column,) = columns_for([module], [FEATURES], ExtractOptions())
+        ours = {key.removeprefix("pnasnet."): value for key, value in column.metadata().items()}
+        with suppress(InputError):
+            check_comparable(ours, features.metadata, what=name, where=path)
+            if column.type.list_size == features.length:
+                return Gallery(features, name)
+    raise InputError(
+        f"{path} was not computed by {' or '.join(modules)} as they are served (pooled features, the model's own "
+        "preprocessing): serve its model, or compute the features again"
+    )

@@ -1,0 +1,86 @@
+"""Live servers, in a thread of the test's process."""
+
+import asyncio
+import io
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import requests
+from numpy.typing import NDArray
+from PIL import Image
+
+from pnasnet import Module
+from pnasnet.serve import Service, create_app
+from pnasnet.serve.run import HttpServer, listen
+
+CHECKPOINT = Path(__file__).parents[1] / "checkpoints/tiny_hub_tf1"
+"""A module with 64x64 images and 160 features; the fake engine returns their mean colours."""
+
+
+@dataclass(frozen=True)
+class Live:
+    """A server that is running."""
+
+    service: Service
+    port: int
+
+    @property
+    def url(self) -> str:
+        """Where HTTP is."""
+        return f"http://127.0.0.1:{self.port}"
+
+    def post(self, path: str, **arguments: object) -> requests.Response:
+        """Send a request on a connection of its own."""
+        return requests.post(self.url + path, timeout=30, **arguments)  # type: ignore[arg-type]
+
+
+@contextmanager
+def live(service: Service, *, allow_origins: tuple[str, ...] = ()) -> Iterator[Live]:
+    """Within the block, serve on a free port."""
+    with listen("127.0.0.1", 0) as listener:
+        server = HttpServer(service, create_app(service, allow_origins=allow_origins))
+        thread = threading.Thread(target=lambda: asyncio.run(server.serve([listener])))
+        thread.start()
+        try:
+            until(lambda: server.started or not thread.is_alive())
+            assert server.started
+            yield Live(service, listener.getsockname()[1])
+        finally:
+            server.should_exit = True
+            thread.join(30)
+            assert not thread.is_alive()
+
+
+def fake_module() -> Module:
+    """Return a module whose engine is instant."""
+    return Module(str(CHECKPOINT), engine="fake")
+
+
+def fake_models() -> Mapping[str, Module]:
+    """Return one such module, by name."""
+    return {"tiny": fake_module()}
+
+
+def until(condition: Callable[[], bool], seconds: float = 60.0) -> None:
+    """Wait until a condition holds."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it never became true"
+        time.sleep(0.005)
+
+
+def encoded(seed: int = 0, *, size: tuple[int, int] = (40, 50), kind: str = "PNG") -> bytes:
+    """Return a small encoded image of noise."""
+    file = io.BytesIO()
+    Image.fromarray(pixels(seed, size)).save(file, kind)
+    return file.getvalue()
+
+
+def pixels(seed: int, size: tuple[int, int]) -> NDArray[np.uint8]:
+    """Return noise, uint8 [*size, 3]."""
+    return np.random.default_rng(seed).integers(0, 256, (*size, 3), np.uint8)
