@@ -36,7 +36,7 @@ class Live:
 
     def post(self, path: str, **arguments: object) -> requests.Response:
         """Send a request on a connection of its own."""
-        return requests.post(self.url + path, timeout=30, **arguments)  # type: ignore[arg-type]
+        return requests.post(self.url + path, timeout=30, **arguments)
 
 
 @contextmanager

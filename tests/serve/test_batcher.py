@@ -4,6 +4,7 @@ import asyncio
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
+from typing import Any
 
 import numpy as np
 import pytest
@@ -32,7 +33,7 @@ def image(number: float) -> Floats:
 
 
 @asynccontextmanager
-async def working(engine: Engine, **options: int) -> AsyncIterator[Batcher]:
+async def working(engine: Engine, **options: Any) -> AsyncIterator[Batcher]:
     batcher = Batcher(engine, 12, **options)
     worker = asyncio.create_task(batcher.work())
     try:
@@ -140,7 +141,7 @@ def test_an_engine_error_fails_its_batch_alone(caplog: pytest.LogCaptureFixture)
 
 
 @pytest.mark.parametrize("bounds", [{"most_images": 3}, {"most_bytes": 3 * 12}])
-def test_images_are_accepted_whole_or_refused(bounds: dict[str, int]) -> None:
+def test_images_are_accepted_whole_or_refused(bounds: dict[str, Any]) -> None:
     batcher = Batcher(Engine(), 12, **bounds)
     with batcher.reserve(2):
         with pytest.raises(BusyError, match="2 images are waiting, and 2 more do not fit"), batcher.reserve(2):

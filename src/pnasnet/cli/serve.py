@@ -9,7 +9,7 @@ from .logs import show_logs
 from .sections import command, section
 
 
-@command(short_help="Serve features, classes and similar photos over HTTP and gRPC.")
+@command(short_help="Serve features, classes and similar photos over HTTP.")
 @click.argument("models", nargs=-1, required=True, metavar="MODEL...")
 @click.option("--features", metavar="PATH", help="Find similar photos in these features, of `pnasnet embed`.")
 @section(
@@ -62,7 +62,7 @@ def serve(
     threads: int | None,
     quiet: bool,
 ) -> None:
-    """Serve features, classes and similar photos over HTTP and gRPC.
+    """Serve features, classes and similar photos over HTTP.
 
     A MODEL is a name from `pnasnet models`, or the path of a file or folder with weights. The first one answers
     requests that name none. The server listens on this machine only, unless --host says otherwise.
