@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from .errors import Failure, needing
+from .errors import Failure
 from .logs import show_logs
 from .sections import command, section
 
@@ -73,11 +73,9 @@ def serve(
       pnasnet serve pnasnet_large model/ --features features/ --port 8000
     """
     from ..engines import EngineOptions
-
-    with needing("serve", "pnasnet serve"):
-        from ..serve import Limits, Service, create_app, open_gallery, open_models
-        from ..serve.auth import ApiKeys
-        from ..serve.run import Address, run
+    from ..serve import Limits, Service, create_app, open_gallery, open_models
+    from ..serve.auth import ApiKeys
+    from ..serve.run import Address, run
 
     show_logs(quiet=quiet)
     limits = Limits(body=max_body << 20, images=max_images, queue=max_queue)

@@ -7,6 +7,17 @@ Every protocol turns its requests into photos for a `Served` model and its rows 
 batching and refusing are the same for all of them.
 """
 
+from ..errors import MissingExtraError
+
+try:
+    import grpc  # noqa: F401
+    import prometheus_client  # noqa: F401
+    import python_multipart  # noqa: F401
+    import starlette  # noqa: F401
+    import uvicorn  # noqa: F401
+except ModuleNotFoundError as error:
+    raise MissingExtraError.of(error.name or "a package", "serve", "pnasnet serve") from error
+
 from .app import create_app
 from .limits import Limits
 from .models import Served, open_models
