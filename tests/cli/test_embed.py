@@ -117,7 +117,7 @@ def test_orientations_that_were_not_applied_are_counted(tmp_path: Path) -> None:
     Image.new("RGB", (30, 20)).save(tmp_path / "c.jpg")
     result = run("embed", tmp_path, *MODEL, "-o", tmp_path / "out")
     assert "2 images with an EXIF orientation that was not applied; see --exif" in result.stderr.splitlines()
-    assert "2 photos of this run have an EXIF orientation" in (tmp_path / "out/_report.html").read_text()
+    assert "2 images of this run have an EXIF orientation" in (tmp_path / "out/_report.html").read_text()
     applied = run("embed", tmp_path, *MODEL, "-o", tmp_path / "f.parquet", "--exif")
     assert "orientation" not in applied.stderr
 
