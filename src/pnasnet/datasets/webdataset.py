@@ -3,7 +3,6 @@
 import json
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -42,47 +41,40 @@ def open_tars(tars: Sequence[str]) -> LabelledImages:
     return LabelledImages(names, numbers, classes, read)
 
 
-@dataclass(slots=True)
-class _Sample:
-    image: Member | None = None
-    cls: Member | None = None
-    json: Member | None = None
-
-
 def _samples(tar: str) -> Iterator[tuple[Member, int | str]]:
-    samples: dict[str, _Sample] = {}
+    samples: dict[str, dict[str, Member]] = {}
     for member in find_members(tar):
         _add(member, samples, tar)
     with Path(tar).open("rb", buffering=0) as file:
         for key, sample in samples.items():
             where = f"sample {key!r} in {tar!r}"
-            if sample.image is None:
+            if "image" not in sample:
                 raise InputError(f"{where} has a label but no image: add {key + '.jpg'!r}, or remove the label")
-            yield sample.image, _label(sample, file.fileno(), where)
+            yield sample["image"], _label(sample, file.fileno(), where)
 
 
-def _add(member: Member, samples: dict[str, _Sample], tar: str) -> None:
+def _add(member: Member, samples: dict[str, dict[str, Member]], tar: str) -> None:
     folder, slash, name = member.name.rpartition("/")
     stem, _, kind = name.partition(".")
     field = "image" if f".{kind.lower()}" in EXTENSIONS else kind.lower()
     if not stem or field not in ("image", "cls", "json"):  # without a stem, the file is hidden
         return
     key = folder + slash + stem
-    sample = samples.setdefault(key, _Sample())
-    if getattr(sample, field) is not None:
+    sample = samples.setdefault(key, {})
+    if field in sample:
         raise InputError(f"sample {key!r} in {tar!r} has two files for its {field}: remove one, or rename it")
-    setattr(sample, field, member)
+    sample[field] = member
 
 
-def _label(sample: _Sample, descriptor: int, where: str) -> int | str:
-    member = sample.cls or sample.json
+def _label(sample: dict[str, Member], descriptor: int, where: str) -> int | str:
+    member = sample.get("cls", sample.get("json"))
     if member is None:
         raise InputError(f"{where} has no label: add a .cls or .json file, or remove the image")
     if member.size > _MAX_LABEL_BYTES:
         raise InputError(f"{where} has a label of {member.size:,} bytes: correct {member.name!r}")
     data = os.pread(descriptor, member.size, member.offset)
     try:
-        return int(data) if sample.cls else _from_json(json.loads(data))
+        return int(data) if "cls" in sample else _from_json(json.loads(data))
     except (ValueError, RecursionError) as error:
         raise InputError(f"{where} has an unreadable label ({error}): correct {member.name!r}") from error
 

@@ -1,18 +1,18 @@
 """Reads lists of paths and URLs that were saved by programs, editors and spreadsheets."""
 
 import codecs
+import io
 import os
 import sys
 from collections.abc import Iterator
 from contextlib import nullcontext
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
 from ..errors import InputError
 from ..support import files
 
 _BLOCK = 1 << 16
-_UTF16 = {codecs.BOM_UTF16_LE: "utf-16-le", codecs.BOM_UTF16_BE: "utf-16-be"}
 
 
 def read_list(path: str, *, null: bool = False) -> Iterator[str]:
@@ -28,47 +28,32 @@ def read_list(path: str, *, null: bool = False) -> Iterator[str]:
     Raises:
         InputError: the file cannot be read.
     """
-    hint = "pass a file with one path per line"
     with (
-        files.reading(repr(path), hint),
+        files.reading(repr(path), "pass a file with one path per line"),
         nullcontext(sys.stdin.buffer) if path == "-" else Path(path).open("rb") as file,
     ):
-        for entry in _split(_blocks(file), b"\0") if null else _lines(file, path):
-            if entry:
-                yield os.fsdecode(entry)
+        yield from filter(None, _entries(file) if null else _lines(file, path))
 
 
-def _blocks(file: BinaryIO, head: bytes = b"") -> Iterator[bytes]:
-    if head:
-        yield head
+def _entries(file: BinaryIO) -> Iterator[str]:
+    rest = b""
     while block := file.read(_BLOCK):
-        yield block
+        *entries, rest = (rest + block).split(b"\0")
+        yield from map(os.fsdecode, entries)
+    yield os.fsdecode(rest)
 
 
-def _lines(file: BinaryIO, path: str) -> Iterator[bytes]:
-    head = file.read(_BLOCK)
-    blocks = _blocks(file, head.removeprefix(codecs.BOM_UTF8))
-    if encoding := _UTF16.get(head[:2]):
-        blocks = _as_utf8(_blocks(file, head[2:]), encoding, path)
-    for part in _split(blocks, b"\n"):
-        for line in part.split(b"\r"):
-            quoted = len(line) > 1 and line.startswith(b'"') and line.endswith(b'"')
-            yield line[1:-1].replace(b'""', b'"') if quoted else line
-
-
-def _as_utf8(blocks: Iterator[bytes], encoding: str, path: str) -> Iterator[bytes]:
-    decoder = codecs.getincrementaldecoder(encoding)()
+def _lines(file: BinaryIO, path: str) -> Iterator[str]:
+    buffered = io.BufferedReader(cast("io.RawIOBase", file))
+    is_utf16 = buffered.peek(2)[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+    text = io.TextIOWrapper(buffered, *("utf-16", "strict") if is_utf16 else ("utf-8-sig", "surrogateescape"))
     try:
-        for block in blocks:
-            yield decoder.decode(block).encode("utf-8")
-        decoder.decode(b"", final=True)
+        for line in text:
+            line = line.removesuffix("\n")
+            quoted = len(line) > 1 and line.startswith('"') and line.endswith('"')
+            yield line[1:-1].replace('""', '"') if quoted else line
     except UnicodeDecodeError as error:
         raise InputError(f"{path!r} is damaged UTF-16 ({error}): save it as UTF-8") from error
-
-
-def _split(blocks: Iterator[bytes], end: bytes) -> Iterator[bytes]:
-    rest = b""
-    for block in blocks:
-        *entries, rest = (rest + block).split(end)
-        yield from entries
-    yield rest
+    finally:
+        text.detach()
+        buffered.detach()

@@ -57,40 +57,21 @@ def open_stream(url: str) -> io.BufferedReader:
 
 
 class _Blocks(io.RawIOBase):
-    """An iterator over bytes as a raw file, which fills each buffer that it is given."""
+    """An iterator over blocks of bytes as a raw file."""
 
     def __init__(self, blocks: Iterator[bytes], close: Callable[[], object]) -> None:
         self._blocks, self._close, self._block = blocks, close, memoryview(b"")
-        self._failure: Exception | None = None
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: "WriteableBuffer", /) -> int:
-        target = memoryview(buffer)
-        done = 0
-        while done < len(target):
-            if not self._block:
-                self._block = memoryview(self._next(done))
-                if not self._block:
-                    break
-            part = self._block[: len(target) - done]
-            target[done : done + len(part)] = part
-            self._block = self._block[len(part) :]
-            done += len(part)
-        return done
-
-    def _next(self, done: int) -> bytes:
-        """Return the next block. A failure is raised only after all bytes before it have been returned."""
-        try:
-            if self._failure is None:
-                return next(self._blocks, b"")
-        except Exception as error:
-            self._failure = error
-        if done:
-            return b""
-        assert self._failure is not None
-        raise self._failure
+        """Read at most the rest of one block, so that a failure loses nothing that came before it."""
+        self._block = self._block or memoryview(next(self._blocks, b""))
+        target = memoryview(buffer)[: len(self._block)]
+        target[:] = self._block[: len(target)]
+        self._block = self._block[len(target) :]
+        return len(target)
 
     def close(self) -> None:
         if not self.closed:

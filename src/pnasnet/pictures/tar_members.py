@@ -22,7 +22,6 @@ from ..support import files
 _BLOCK = tarfile.BLOCKSIZE
 _MAX_HEADER = 2**14  # tarfile trusts the stated length of a long name, and needs quadratic time for it
 _MAX_HEADERS = 2**18  # for all headers of a member: those of a sparse file list its parts, each referring to the next
-_MAX_OPEN = 256  # many systems allow 1024 open files per process
 DAMAGE = (tarfile.TarError, ValueError, OverflowError, LookupError, RecursionError)
 """Errors raised while reading a damaged tar or another file."""
 _COMPRESSED = {
@@ -217,44 +216,26 @@ def find_members(path: str, place: Member | None = None) -> list[Member]:
     return found
 
 
+@dataclass(frozen=True)
 class PicturesInTars:
-    """Reads images in place, from any number of threads. It can be pickled.
+    """Reads images in place, from any number of threads and processes.
 
-    Tars are opened when they are needed; up to 256 stay open in each process.
-
-    Args:
+    Attributes:
         tars: paths of the tars.
         places: int64 [N, 3]: for each image the number of its tar, its first byte and its number of bytes.
         names: name of each image in errors.
     """
 
-    def __init__(self, tars: Sequence[str], places: npt.NDArray[np.int64], names: Sequence[str]) -> None:
-        self._tars, self._places, self._names = tars, places, names
-        self._descriptors: dict[int, int] = {}
-
-    def __reduce__(self) -> tuple[type, tuple[Sequence[str], npt.NDArray[np.int64], Sequence[str]]]:
-        return PicturesInTars, (self._tars, self._places, self._names)
-
-    def __del__(self) -> None:
-        while self._descriptors:
-            os.close(self._descriptors.popitem()[1])
+    tars: Sequence[str]
+    places: npt.NDArray[np.int64]
+    names: Sequence[str]
 
     def __call__(self, index: int) -> bytes:
         """Return the bytes of image `index`. Raises `ImageError` if they cannot be read."""
-        tar, offset, size = (int(number) for number in self._places[index])
-        name = self._names[index]
-        with files.reading(name, "check the disk", ImageError):
-            return read_member(lambda place, count: self._read(tar, place, count), Member(name, offset, size), name)
-
-    def _read(self, tar: int, offset: int, size: int) -> bytes:
-        descriptor = self._descriptors.get(tar)
-        if descriptor is not None:
-            return os.pread(descriptor, size, offset)
-        descriptor = os.open(self._tars[tar], os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
-        # No lock, since a forked process might inherit it locked: if two threads open a tar, one descriptor is kept.
-        kept = len(self._descriptors) < _MAX_OPEN and self._descriptors.setdefault(tar, descriptor) == descriptor
-        try:
-            return os.pread(descriptor, size, offset)
-        finally:
-            if not kept:
-                os.close(descriptor)
+        tar, offset, size = self.places[index].tolist()
+        name = self.names[index]
+        with (
+            files.reading(name, "check the disk", ImageError),
+            Path(self.tars[tar]).open("rb", buffering=0) as file,
+        ):
+            return read_member(read_from(file.fileno()), Member(name, offset, size), name)
