@@ -1,4 +1,4 @@
-"""From labels as people write them to the indices of classes."""
+"""Class indices from labels that are numbers or names."""
 
 import numpy as np
 import pytest
@@ -38,7 +38,7 @@ def test_labels_become_indices(
         (["a", "c" * 999], ("a", "b"), r"the label of 'p1' is 'ccc.{0,30}', not one"),
     ],
 )
-def test_label_that_is_no_class_is_an_error(
+def test_a_label_outside_the_classes_is_an_error(
     labels: list[int | str], known: tuple[str, ...] | None, message: str
 ) -> None:
     with pytest.raises(InputError, match=message):

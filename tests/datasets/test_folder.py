@@ -1,4 +1,4 @@
-"""A folder for each class."""
+"""Class folders."""
 
 import pickle
 from collections.abc import Callable
@@ -79,7 +79,7 @@ def _no_classes(animals: Path) -> None:
         (_no_classes, "'animals' contains no class folders: put the images of each class into a folder of its own$"),
     ],
 )
-def test_what_is_missing_is_an_error(animals: Path, change: Callable[[Path], None], message: str) -> None:
+def test_missing_classes_and_images_are_errors(animals: Path, change: Callable[[Path], None], message: str) -> None:
     change(animals)
     with pytest.raises(InputError, match=message):
         open_dataset("animals")
@@ -107,7 +107,7 @@ def test_split_is_chosen(splits: Path, split: str, expected: list[int]) -> None:
         ("test", "'data' has no split 'test': choose one of train, val$"),
     ],
 )
-def test_split_that_is_not_clear_is_an_error(splits: Path, split: str | None, message: str) -> None:
+def test_an_ambiguous_or_missing_split_is_an_error(splits: Path, split: str | None, message: str) -> None:
     with pytest.raises(InputError, match=message):
         open_dataset("data", split=split)
 
@@ -130,7 +130,7 @@ def test_other_folders_beside_two_splits_are_no_classes(splits: Path) -> None:
     assert shades(open_dataset("data", split="train")) == [0, 1]
 
 
-def test_class_may_be_called_like_a_split(tmp_path: Path) -> None:
+def test_a_class_may_have_the_name_of_a_split(tmp_path: Path) -> None:
     for shade, name in enumerate(["bus/a.png", "train/a.png", "train/steam/a.png"]):
         write(tmp_path / name, picture(shade))
     data = open_dataset(tmp_path)
@@ -139,7 +139,7 @@ def test_class_may_be_called_like_a_split(tmp_path: Path) -> None:
         open_dataset(tmp_path, split="train")
 
 
-def test_two_classes_called_like_splits_are_classes_where_pictures_lie_in_them(tmp_path: Path) -> None:
+def test_folders_named_like_splits_that_contain_images_are_classes(tmp_path: Path) -> None:
     for shade, name in enumerate(["test/a.png", "train/a.png", "train/steam/a.png"]):
         write(tmp_path / name, picture(shade))
     assert open_dataset(tmp_path).classes == ("test", "train")

@@ -1,4 +1,4 @@
-"""Hugging Face datasets: saved to disk, and by name with the library's loading replaced."""
+"""Hugging Face datasets: saved to disk, and by name with a replaced download."""
 
 import pickle
 import sys
@@ -27,7 +27,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def dataset(*grey: int, label: Any = None, split: str | None = None) -> Any:
-    """Return pictures whose labels are their greys modulo 2."""
+    """Return images whose labels are their shades of grey modulo 2."""
     features = datasets.Features(
         {
             "id": datasets.Value("int64"),
@@ -49,7 +49,7 @@ def test_saved_dataset() -> None:
     assert data.read(0) == picture(7)
 
 
-def test_the_working_folder_is_none_of_a_dataset(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_working_folder_does_not_belong_to_a_dataset(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write(here / "a.jpg", picture(7))
     cells = [{"bytes": None, "path": path} for path in ("a.jpg", f"{here}/a.jpg")]
     rows = {"id": [0, 1], "image": cells, "label": [0, 1]}
@@ -78,7 +78,7 @@ def test_a_column_of_another_name() -> None:
     assert shades(open_dataset("splits", split="test", image_column="photo")) == [9]
 
 
-def test_rows_that_were_chosen_and_pieces_keep_their_order() -> None:
+def test_selected_rows_and_shards_keep_their_order() -> None:
     dataset(*range(20)).select([15, 2, 7]).save_to_disk("saved", num_shards=2)
     assert shades(open_dataset("saved")) == [15, 2, 7]
 
@@ -91,7 +91,7 @@ def test_saved_splits(split: str, expected: list[int]) -> None:
     assert data.names[0] == f"saved/{'train' if split == 'train' else 'validation'}#0"
 
 
-def test_split_that_is_not_clear_is_an_error() -> None:
+def test_an_ambiguous_or_missing_split_is_an_error() -> None:
     datasets.DatasetDict(train=dataset(1), test=dataset(2)).save_to_disk("both")
     dataset(1, split="train").save_to_disk("one")
     for source, split, message in [
@@ -145,7 +145,7 @@ def test_threads_read_and_pickled_readers_read_the_same_files() -> None:
         ),
     ],
 )
-def test_dataset_that_is_not_right_is_an_error(change: Callable[[Any], Any], message: str) -> None:
+def test_unusable_datasets_are_errors(change: Callable[[Any], Any], message: str) -> None:
     change(dataset(1, 2)).save_to_disk("saved")
     with pytest.raises(InputError, match=f"^{message}") as caught:
         open_dataset("saved")

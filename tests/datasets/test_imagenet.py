@@ -1,4 +1,4 @@
-"""ILSVRC-2012 in the forms that people have it in."""
+"""ILSVRC-2012 in its usual forms."""
 
 import pickle
 from collections.abc import Callable
@@ -117,9 +117,7 @@ def test_original_tars(here: Path) -> None:
         ({KAGGLE: ""}, "is not a readable file of labels|has no label"),
     ],
 )
-def test_labels_that_are_not_right_are_an_error(
-    here: Path, source: str, files: dict[str, str | bytes], message: str
-) -> None:
+def test_unusable_labels_are_errors(here: Path, source: str, files: dict[str, str | bytes], message: str) -> None:
     write_pictures("val")
     write_tar(here / "ILSVRC2012_img_val.tar", PICTURES)
     for name, content in files.items():
@@ -155,7 +153,7 @@ def _twice(members: list[tuple[str, bytes]]) -> None:
         (list.clear, "'ILSVRC2012_img_train.tar' contains no images: get it again"),
     ],
 )
-def test_train_tar_that_is_not_right_is_an_error(
+def test_unusable_train_tars_are_errors(
     here: Path, change: Callable[[list[tuple[str, bytes]]], None], message: str
 ) -> None:
     members = list(TRAIN)

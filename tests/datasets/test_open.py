@@ -1,4 +1,4 @@
-"""Which kind of dataset a name stands for, and what is wrong with names that stand for none."""
+"""The kind of dataset that a source means, and errors for sources that mean none."""
 
 import subprocess
 import sys
@@ -92,7 +92,7 @@ def test_files_in_data_are_found(here: Path) -> None:
         ("hf:", None, "'hf:' has no name: use hf:NAME"),
     ],
 )
-def test_name_that_stands_for_nothing_is_one_line(here: Path, source: str, split: str | None, message: str) -> None:
+def test_unusable_sources_are_errors_of_one_line(here: Path, source: str, split: str | None, message: str) -> None:
     write(here / "photo.png", picture(1))
     for name in (
         "mixed/a.tar",

@@ -1,4 +1,4 @@
-"""Parquet files with pictures and labels."""
+"""Parquet files with images and labels."""
 
 import json
 import os
@@ -25,7 +25,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def save(path: str, columns: dict[str, pa.Array], names: list[str] | None = None, **options: int) -> None:
-    """Write a file, with `names` as those of the classes in column `label` where they are given."""
+    """Write a file; `names` are the class names of the column `label`."""
     table = pa.table(columns)
     if names is not None:
         features = {"label": {"names": names, "_type": "ClassLabel"}}
@@ -179,7 +179,7 @@ def test_split_is_the_beginning_of_the_name(folder: str) -> None:
         ({"image": cells(), "label": pa.array([], pa.string())}, "'a.parquet' has no rows"),
     ],
 )
-def test_columns_that_are_not_right_are_an_error(columns: dict[str, pa.Array], message: str) -> None:
+def test_unusable_columns_are_errors(columns: dict[str, pa.Array], message: str) -> None:
     save("a.parquet", columns)
     with pytest.raises(InputError, match=message) as caught:
         open_dataset("a.parquet")
@@ -200,13 +200,13 @@ def test_missing_picture_in_a_later_file_is_named() -> None:
         (["cat", "cat"], "'a.parquet' has the class 'cat' twice: class names must be unique"),
     ],
 )
-def test_names_of_classes_that_are_not_right_are_an_error(names: list[str], message: str) -> None:
+def test_unusable_class_names_are_errors(names: list[str], message: str) -> None:
     save("a.parquet", {"image": cells(1), "label": pa.array([1])}, names)
     with pytest.raises(InputError, match=message):
         open_dataset("a.parquet")
 
 
-def test_metadata_that_are_damaged_are_an_error() -> None:
+def test_damaged_metadata_is_an_error() -> None:
     table = pa.table({"image": cells(1), "label": pa.array([1])})
     pq.write_table(table.replace_schema_metadata({"huggingface": "{"}), "a.parquet")
     with pytest.raises(InputError, match=r"the Hugging Face metadata in 'a.parquet' is damaged"):
@@ -242,9 +242,9 @@ def test_damaged_page_is_an_error(here: Path) -> None:
         open_dataset("a.parquet")
 
 
-def test_beside_the_pictures_no_row_group_is_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_row_groups_are_released_after_reading(monkeypatch: pytest.MonkeyPatch) -> None:
     noise = pa.array([os.urandom(1 << 20) for _ in range(40)])
-    save("a.parquet", {"image": noise, "label": pa.array([0] * 40)}, write_batch_size=1)  # pages of a picture
+    save("a.parquet", {"image": noise, "label": pa.array([0] * 40)}, write_batch_size=1)  # one page per image
     before, taken, files = pa.total_allocated_bytes(), list[int](), pq.ParquetFile
 
     class Noting(files):  # type: ignore[misc, valid-type]
@@ -259,7 +259,7 @@ def test_beside_the_pictures_no_row_group_is_in_memory(monkeypatch: pytest.Monke
     assert max(taken) < 60 << 20
 
 
-def test_pictures_that_would_take_half_of_the_free_memory_are_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_images_larger_than_half_of_the_free_memory_are_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     save("a.parquet", {"image": pa.array([b"x" * 10_000]), "label": pa.array([0]), "other": pa.array([b"y" * 50_000])})
     monkeypatch.setattr(parquet, "free_memory", lambda: 30_000)
     assert len(open_dataset("a.parquet")) == 1

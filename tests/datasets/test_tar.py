@@ -1,4 +1,4 @@
-"""Pictures by their places in tars, also in tars that were made to harm."""
+"""Images that are read in place in tars, hostile ones included."""
 
 import io
 import os
@@ -30,14 +30,14 @@ def header(name: str, size: int, kind: bytes = tarfile.REGTYPE) -> bytes:
 
 
 def pax(keyword: str, value: str) -> bytes:
-    """Return a header that sets `keyword` of the file that follows."""
+    """Return a header that sets `keyword` of the next file."""
     info = tarfile.TarInfo("a")
     info.pax_headers = {keyword: value}
     return info.tobuf(tarfile.PAX_FORMAT)
 
 
 def sparse_parts(count: int) -> bytes:
-    """Return a sparse file that claims `count` parts, and a list of them that is kilobytes once compressed."""
+    """Return a sparse file that claims `count` parts; the list of parts compresses to kilobytes."""
     info = tarfile.TarInfo("a")
     parts = f"{count}\n".encode() + b"1\n1\n" * count
     info.size = -(-len(parts) // 512) * 512
@@ -46,7 +46,7 @@ def sparse_parts(count: int) -> bytes:
 
 
 @pytest.mark.parametrize("form", [tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
-def test_regular_files_are_found_and_nothing_else(tmp_path: Path, form: int) -> None:
+def test_only_regular_files_are_found(tmp_path: Path, form: int) -> None:
     long_name = "n" * 90 + "/" + "m" * 99
     path = tmp_path / "a.tar"
     with tarfile.open(path, "w", format=form) as archive:
@@ -64,7 +64,7 @@ def test_regular_files_are_found_and_nothing_else(tmp_path: Path, form: int) -> 
     assert found == {"a": b"1", long_name: b"x" * 513, "empty": b"", "../up": b"22", "h": b"1"}
 
 
-def test_sparse_files_are_passed_over(tmp_path: Path) -> None:
+def test_sparse_files_are_skipped(tmp_path: Path) -> None:
     sparse = header("sparse", 512, tarfile.GNUTYPE_SPARSE) + b"x" * 512
     path = write(tmp_path / "a.tar", sparse + tar_bytes([("a", b"1")]))
     assert [member.name for member in find_members(str(path))] == ["a"]
@@ -117,7 +117,7 @@ def test_tar_that_is_damaged_or_hostile_is_an_error(tmp_path: Path, content: byt
     assert str(path) in str(caught.value)
 
 
-def test_no_change_of_bytes_leads_out_of_the_file(tmp_path: Path) -> None:
+def test_no_changed_byte_leads_outside_the_file(tmp_path: Path) -> None:
     sparse = header("sparse", 512, tarfile.GNUTYPE_SPARSE) + b"x" * 512
     whole = sparse + pax("path", "p" * 200) + tar_bytes([("a.png", b"1" * 600), ("n" * 150, b"2"), ("b.cls", b"3")])
     path, chance, outcomes = tmp_path / "a.tar", random.Random(0), set[str]()
@@ -139,7 +139,7 @@ def test_no_change_of_bytes_leads_out_of_the_file(tmp_path: Path) -> None:
 
 
 def _mend_checksums(content: bytearray) -> None:
-    """Make headers count as undamaged, so that what they say is looked at."""
+    """Accept all checksums of headers, so that their content is read."""
     for start in range(0, len(content) - 511, 512):
         block = content[start : start + 512]
         if block[257:262] == b"ustar":
@@ -154,7 +154,7 @@ def test_file_that_cannot_be_read_is_an_error(tmp_path: Path) -> None:
 
 @pytest.fixture
 def three(tmp_path: Path) -> PicturesInTars:
-    """Thirty pictures in three tars: the number, fifty times."""
+    """Thirty files in three tars; the content is the number, fifty times."""
     tars, places = [], []
     for shard in range(3):
         files = [(f"{n}.jpg", str(n).encode() * 50) for n in range(shard, 30, 3)]
@@ -179,7 +179,7 @@ def test_reader_is_pickled_without_its_open_files(three: PicturesInTars) -> None
     assert [again(n) for n in range(30)] == EXPECTED
 
 
-def test_tar_that_changes_meanwhile_is_an_image_error(three: PicturesInTars, tmp_path: Path) -> None:
+def test_a_tar_that_changes_while_it_is_read_is_an_image_error(three: PicturesInTars, tmp_path: Path) -> None:
     (tmp_path / "1.tar").write_bytes(b"short")
     (tmp_path / "2.tar").unlink()
     with pytest.raises(ImageError, match="picture 4: truncated, because the tar ends before it or has changed"):

@@ -1,4 +1,4 @@
-"""WebDataset's shards."""
+"""WebDataset shards."""
 
 import json
 import multiprocessing
@@ -28,7 +28,7 @@ def open_shard(files: Files) -> LabelledImages:
     return open_dataset("a.tar")
 
 
-def test_pictures_and_labels_are_brought_together(here: Path) -> None:
+def test_images_and_labels_are_paired(here: Path) -> None:
     data = open_shard(
         [
             ("README.md", b"about"),
@@ -68,7 +68,7 @@ NAMED: Files = [("1.png", picture(1)), ("1.json", b'{"label": "dog"}')]
     ("name", "content"), [("classes.txt", "cat\ndog \nfish\n\n"), ("classes.json", '["cat", "dog", "fish"]')]
 )
 @pytest.mark.parametrize("files", [PAIR, NAMED])
-def test_names_of_classes_lie_beside(here: Path, name: str, content: str, files: Files) -> None:
+def test_class_names_in_a_file_beside_the_shards(here: Path, name: str, content: str, files: Files) -> None:
     write(here / name, content)
     data = open_shard(files)
     assert (data.classes, labels(data)) == (("cat", "dog", "fish"), [1])
@@ -87,7 +87,7 @@ def test_names_of_classes_lie_beside(here: Path, name: str, content: str, files:
         ("classes.json", "[" * 100_000, "'classes.json' cannot be read"),
     ],
 )
-def test_names_of_classes_that_are_wrong(here: Path, name: str, content: str | bytes, message: str) -> None:
+def test_unusable_class_names_are_errors(here: Path, name: str, content: str | bytes, message: str) -> None:
     write(here / name, content)
     with pytest.raises(InputError, match=message):
         open_shard(PAIR)
@@ -120,13 +120,13 @@ def test_names_of_classes_that_are_wrong(here: Path, name: str, content: str | b
         ([*PAIR, ("1.png", b"")], "'a.tar' contains '1.png' twice"),
     ],
 )
-def test_sample_that_is_not_whole_is_an_error(files: Files, message: str) -> None:
+def test_incomplete_samples_are_errors(files: Files, message: str) -> None:
     with pytest.raises(InputError, match=message) as caught:
         open_shard(files)
     assert "\n" not in str(caught.value)
 
 
-def test_link_to_a_file_of_the_machine_is_no_picture() -> None:
+def test_a_link_to_a_file_outside_the_tar_is_not_an_image() -> None:
     link = tarfile.TarInfo("1.png")
     link.type, link.linkname = tarfile.SYMTYPE, "/etc/hostname"
     with pytest.raises(InputError, match=r"sample '1' in 'a.tar' has a label but no image"):

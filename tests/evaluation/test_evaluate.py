@@ -1,4 +1,4 @@
-"""Labelled pictures through a classifier: the counts, what failed, and on what terms."""
+"""Evaluation of a classifier: figures, failures and conditions."""
 
 import json
 from pathlib import Path
@@ -21,12 +21,12 @@ PHOTOS = Path(__file__).parents[2] / "examples/photos"
 
 
 def colours(*named: tuple[str, tuple[int, int, int]]) -> LabelledImages:
-    """Return pictures as (true class, colour)."""
+    """Return images from pairs of true class and colour."""
     true = [("0", "1", "2").index(name) for name, _ in named]
     return pictures([png(colour) for _, colour in named], true, ("0", "1", "2"))
 
 
-def test_by_hand() -> None:
+def test_figures_calculated_by_hand() -> None:
     data = colours(("0", RED), ("0", GREEN), ("1", GREEN), ("2", BLUE), ("2", RED), ("2", BLUE))
     seen: list[tuple[str, int, int | None]] = []
     result = evaluate(small_network(3), data, ExtractOptions(batch_size=4), progress=lambda *state: seen.append(state))
@@ -48,7 +48,7 @@ def test_by_hand() -> None:
     assert result.matching == "3 matched by number"
 
 
-def test_what_cannot_be_read_keeps_its_name_and_shifts_no_label(tmp_path: Path) -> None:
+def test_unreadable_images_are_named_and_do_not_shift_labels(tmp_path: Path) -> None:
     contents: list[Any] = [b"no", png(RED), b"", png(GREEN), b"GIF8", png(BLUE), tmp_path / "gone.png"]
 
     def read(index: int) -> Any:
@@ -96,7 +96,7 @@ def test_no_pictures_no_classifier_other_classes_no_such_preset() -> None:
         evaluate(small_network(3), colours(("0", RED)), ExtractOptions(preset="hup"))
 
 
-# ImageNet: to the fake engine a green picture is logit 1 (then 4, 7, ...), a blue one logit 2, a red one logit 0.
+# With the fake engine, a green image has logit 1 (then 4, 7, ...), a blue one logit 2, a red one logit 0.
 
 WORDNET = wordnet_ids()
 
@@ -107,13 +107,13 @@ def imagenet(classes: tuple[str, ...], *pairs: tuple[int, tuple[int, int, int]])
 
 @pytest.mark.parametrize("classes", [WORDNET, tuple(map(str, range(1000))), labels("imagenet1000")])
 def test_1001_logits_have_the_background_in_front(classes: tuple[str, ...]) -> None:
-    """Class 0 is logit 1, so green; a red picture is taken for the background, whatever it is."""
+    """Class 0 is logit 1, which is green; red images are predicted as background."""
     data = imagenet(classes, (0, GREEN), (1, BLUE), (2, RED), (2, GREEN), (12, GREEN), (15, GREEN))
     result = evaluate(small_network(1001), data)
     assert result.top1 == Rate(2, 6)
     assert result.top5 is not None
     # The ranks of green: logits 1, 4, 7, 10, 13, 16, ...; class 12 is logit 13, the fifth; class 15 the sixth.
-    # A red picture's: 0, 3, 6, ...; class 2 is logit 3, the second. Class 2 as green ranks behind all 334 green logits.
+    # The ranks of red: 0, 3, 6, ...; class 2 is logit 3, the second. Class 2 as green ranks behind all 334 green logits.
     assert result.top5 == Rate(4, 6)
     assert len(result.per_class) == 1000
     assert result.per_class[0].logit == 1
@@ -146,7 +146,7 @@ def module_of(origin: str, classes: int = 1001) -> Module:
 
 
 @pytest.mark.parametrize("origin", ["nasnet-x", "downloads/nasnet-x.tar.gz", "nasnet-x.pth"])
-def test_published_figures_stand_beside_those_of_the_same_weights(origin: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_published_figures_of_the_same_weights(origin: str, monkeypatch: pytest.MonkeyPatch) -> None:
     from pnasnet.architecture import zoo
 
     record = zoo.PublishedWeights("nasnet-x", "", "", "imagenet1001", top1=74.0, top5=91.6)
@@ -161,7 +161,7 @@ def test_published_figures_stand_beside_those_of_the_same_weights(origin: str, m
     assert evaluate(module_of(origin, 3), colours(("0", RED))).published is None
 
 
-def test_published_figures_are_of_the_networks_own_size() -> None:
+def test_published_figures_need_the_networks_own_size() -> None:
     assert evaluate(module_of("nasnet-a_mobile_04_10_2017"), imagenet(WORDNET, (0, GREEN))).published is None
 
 
@@ -185,7 +185,7 @@ def inputs(preset: str) -> Any:
 
 
 @pytest.mark.parametrize("preset", list(PRESETS))
-def test_a_real_network_as_by_hand(tiny: Module, preset: str) -> None:
+def test_a_real_network(tiny: Module, preset: str) -> None:
     classes, true = labels("cifar10")[::-1], [5, 6, 1, 9]  # a deer, a cat, a ship, an airplane, by some stretch
     result = evaluate(tiny, photos(classes, true), ExtractOptions(preset=preset, batch_size=3))
     logits = tiny(inputs(preset), signature="image_classification")
@@ -228,5 +228,5 @@ def test_the_result_is_json() -> None:
     assert stated["per_class"][2]["recall"]["value"] is None
     assert stated["confusions"] == [{"true": "0", "predicted": "1", "images": 1}]
     assert stated["image_size"] == [32, 32]
-    # Nothing of it is left out.
+    # The result is complete.
     assert set(stated) == {"pnasnet_version", *Evaluation.__dataclass_fields__}

@@ -1,4 +1,4 @@
-"""Which logit each class of the data is."""
+"""The logit of each class of the data."""
 
 from collections.abc import Sequence
 
@@ -34,7 +34,7 @@ def test_equal_names_in_any_order(order: list[int]) -> None:
     assert match.note == "10 matched by name"
 
 
-def test_some_of_the_names_leave_the_others_in_the_running() -> None:
+def test_logits_without_a_class_compete() -> None:
     match = match_classes(["horse", "cat"], 3, ANIMALS)
     assert match.logits.tolist() == [2, 0]
     assert match.note == "2 matched by name; the model's other 1 competes"
@@ -62,7 +62,7 @@ def test_wordnet_ids_without_names() -> None:
     assert match_classes(wordnet_ids(), 1001, None).logits[0] == 1
 
 
-def test_wordnet_ids_mean_nothing_to_another_models_1000_classes() -> None:
+def test_wordnet_ids_do_not_match_other_models_with_1000_classes() -> None:
     others = [f"species {index}" for index in range(1000)]
     assert "the data has 'n01440764'" in refusal(wordnet_ids(), 1000, others)
 
@@ -96,7 +96,7 @@ def test_numbers_by_index() -> None:
 
 
 @pytest.mark.parametrize(("names", "offset"), [(NAMES_1000, 0), (NAMES_1001, 1), (None, 1)])
-def test_imagenets_numbers_pass_over_the_background(names: tuple[str, ...] | None, offset: int) -> None:
+def test_imagenets_numbers_skip_the_background(names: tuple[str, ...] | None, offset: int) -> None:
     match = match_classes(NUMBERS, 1000 + offset, names)
     assert match.logits.tolist() == list(range(offset, 1000 + offset))
     assert ("number + 1" in match.note) == bool(offset)
@@ -138,7 +138,7 @@ def test_a_thousand_classes_with_the_background_are_not_imagenet() -> None:
     assert not is_whole_imagenet(match_classes(names, 1001, NAMES_1001), 1001, NAMES_1001)
 
 
-def test_other_classes_are_refused_with_names_of_both_sides() -> None:
+def test_other_classes_are_refused_with_names_of_data_and_model() -> None:
     assert refusal(["cat", "lynx", "puma", "ocelot", "cougar"], 3, ANIMALS) == (
         "4 of the data's 5 classes are not among the model's 3: the data has 'lynx', 'puma', 'ocelot', ...; the model "
         "has 'cat', 'dog', 'horse': rename or remove those classes, or evaluate a model that was trained on them"
@@ -153,21 +153,21 @@ def test_classes_without_names_are_refused_unless_they_are_numbers() -> None:
 
 
 @pytest.mark.parametrize("names", [NAMES_1001, None])
-def test_numbers_that_do_not_agree_are_refused(names: Sequence[str] | None) -> None:
+def test_numbers_of_another_count_are_refused(names: Sequence[str] | None) -> None:
     assert refusal(NUMBERS[:10], 1001, names) == (
         "the data's 10 classes are numbers without names, and the model has 1,001 logits: "
         "name the data's classes, or evaluate a model with the same number"
     )
 
 
-def test_a_thousand_numbers_mean_nothing_to_another_models_1001_classes() -> None:
+def test_a_thousand_numbers_do_not_match_other_models_with_1001_classes() -> None:
     assert "1,000 classes are numbers" in refusal(NUMBERS, 1001, [f"species {index}" for index in range(1001)])
 
 
 @pytest.mark.parametrize("classes", [["0", "2"], ["00", "01"], ["1", "2"], ["0", "-1"]])
-def test_other_numbers_are_not_taken_for_indices(classes: list[str]) -> None:
+def test_other_numbers_are_not_indices(classes: list[str]) -> None:
     assert "'cat', 'dog'" in refusal(classes, 2, ANIMALS[:2])
 
 
-def test_a_name_that_the_model_gives_twice_decides_nothing() -> None:
+def test_repeated_names_of_a_model_do_not_match() -> None:
     assert "3 classes but only 2 different names" in refusal(["cat", "crane"], 3, ["cat", "crane", "crane"])

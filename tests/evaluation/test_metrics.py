@@ -1,4 +1,4 @@
-"""From scores to figures, against numbers worked out by hand and against plain definitions."""
+"""Figures against numbers calculated by hand and against definitions."""
 
 import math
 
@@ -53,20 +53,20 @@ def test_wilson_is_as_published(hits: int, count: int, low: float, high: float) 
     assert tuple(round(end, digits) for end in wilson(hits, count)) == (low, high)
 
 
-def test_wilson_of_nothing_says_nothing() -> None:
+def test_wilson_without_images() -> None:
     assert wilson(0, 0) == (0, 1)
     assert Rate(0, 0).value is None
     assert Rate(0, 0).to_dict() == {"value": None, "hits": 0, "count": 0, "interval95": [0.0, 1.0]}
 
 
 @pytest.mark.parametrize(("hits", "count"), [(-1, 5), (6, 5), (1, 0)])
-def test_wilson_refuses_what_is_no_share(hits: int, count: int) -> None:
+def test_wilson_refuses_invalid_shares(hits: int, count: int) -> None:
     with pytest.raises(InputError, match=f"{hits} of {count} is not a share"):
         wilson(hits, count)
 
 
 @given(st.integers(1, 10**7).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
-def test_wilson_holds_the_share_and_is_where_the_score_test_turns(case: tuple[int, int]) -> None:
+def test_wilson_solves_the_equation_of_the_score_test(case: tuple[int, int]) -> None:
     hits, count = case
     low, high = wilson(hits, count)
     share = hits / count
@@ -78,12 +78,12 @@ def test_wilson_holds_the_share_and_is_where_the_score_test_turns(case: tuple[in
 
 
 @given(st.integers(1, 300), st.integers(2, 50))
-def test_more_pictures_are_surer(count: int, times: int) -> None:
+def test_more_images_give_narrower_intervals(count: int, times: int) -> None:
     few, many = wilson(count // 2, count), wilson(count // 2 * times, count * times)
     assert many[1] - many[0] < few[1] - few[0]
 
 
-def test_by_hand() -> None:
+def test_figures_calculated_by_hand() -> None:
     made = tally()
     assert made.count == 5
     assert [made.top(k).hits for k in (1, 2, 3, 4, 9)] == [2, 3, 4, 5, 5]
@@ -105,7 +105,7 @@ def test_the_most_frequent_confusion_comes_first() -> None:
 
 @pytest.mark.parametrize("batch", [1, 2, 5])
 def test_only_the_most_confident_mistakes_are_kept(batch: int) -> None:
-    """The place counts all pictures, and of equal ones the first come first."""
+    """Positions count all images; ties stay in order."""
     made = Tally(3, mistakes=2)
     scores = np.array([[0, 1, 0], [9, 0, 0], [0, 5, 0], [0, 0, 1], [0, 0, 5]], np.float32)
     for start in range(0, 5, batch):
@@ -114,7 +114,7 @@ def test_only_the_most_confident_mistakes_are_kept(batch: int) -> None:
     assert tally(mistakes=0).mistakes == []
 
 
-def test_nothing_yet() -> None:
+def test_a_tally_without_images() -> None:
     made = Tally(3, mistakes=5)
     made.add(np.empty((0, 3), np.float32), np.empty(0, np.int64))
     assert (made.top(1), made.balanced_accuracy(), made.confusions()) == (Rate(0, 0), None, [])
@@ -131,7 +131,7 @@ cases = st.tuples(st.integers(1, 30), st.integers(2, 12), st.integers(0, 2**32 -
 
 @settings(deadline=None)
 @given(cases, st.integers(1, 5))
-def test_a_rank_is_the_place_in_a_stable_sort_however_it_is_fed(case: tuple[int, int, int], batch: int) -> None:
+def test_ranks_are_positions_in_a_stable_sort_for_any_batches(case: tuple[int, int, int], batch: int) -> None:
     size, classes, seed = case
     random = np.random.default_rng(seed)
     scores = random.integers(0, 4, (size, classes)).astype(np.float32)  # many equal ones
@@ -173,7 +173,7 @@ def test_bad_batches_are_refused_and_not_counted(
     assert made.mistakes == []
 
 
-def test_other_refusals() -> None:
+def test_invalid_arguments_are_refused() -> None:
     with pytest.raises(InputError, match="at least one class"):
         Tally(0)
     with pytest.raises(InputError, match="top-0"):

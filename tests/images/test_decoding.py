@@ -1,4 +1,4 @@
-"""Decoding: the pixels of every format, JPEG to the bit, orientation, and what a caller gets."""
+"""Decoding: pixels of every format, bit-exact JPEG, orientation, and results of `load`."""
 
 import io
 import threading
@@ -31,7 +31,7 @@ def picture() -> Image.Image:
     return Image.open(CHELSEA).convert("RGB").resize((90, 60))
 
 
-# CRC-32 of the RGB bytes that libjpeg-turbo's fast DCT gives, which were TensorFlow 2.15's own.
+# CRC-32 of the RGB bytes of TensorFlow 2.15, which libjpeg-turbo's fast DCT reproduces.
 @pytest.mark.parametrize(
     ("photo", "checksum"),
     [("astronaut", 0xC33B597A), ("chelsea", 0x18720FB8), ("coffee", 0xFB65FF99), ("rocket", 0xFB5AC7A3)],
@@ -55,7 +55,7 @@ def test_presets_choose_their_decoder(picture: Image.Image) -> None:
     assert np.array_equal(timm, images.transform(images.decode(data, fast_dct=False), (96, 96), "timm"))
 
 
-def test_paths_bytes_and_pil_images_are_taken(picture: Image.Image) -> None:
+def test_paths_bytes_and_pil_images_are_accepted(picture: Image.Image) -> None:
     data = encode(picture, "PNG")
     expected = np.asarray(picture)
     for source in (data, bytearray(data), memoryview(data), picture, Image.open(io.BytesIO(data))):
@@ -69,7 +69,7 @@ def test_other_types_are_refused(source: Any) -> None:
         images.decode(source)
 
 
-def test_load_tells_the_size_of_the_picture() -> None:
+def test_load_returns_the_size_of_the_image() -> None:
     loaded = images.load(CHELSEA, (48, 64), "slim")
     assert (loaded.width, loaded.height) == (451, 300)
     assert loaded.image.shape == (48, 64, 3)
@@ -136,7 +136,7 @@ def test_16_bit_colour_keeps_its_high_byte() -> None:
     assert np.array_equal(images.decode(b"\x89PNG\r\n\x1a\n" + body), samples >> 8)
 
 
-def test_the_first_frame_is_taken(picture: Image.Image) -> None:
+def test_the_first_frame_is_decoded(picture: Image.Image) -> None:
     still = encode(picture, "GIF")
     moving = encode(picture, "GIF", save_all=True, append_images=[picture.rotate(180)])
     assert np.array_equal(images.decode(moving), images.decode(still))
@@ -149,8 +149,8 @@ def test_grey_and_other_jpegs(picture: Image.Image, options: dict[str, Any]) -> 
     assert np.array_equal(pixels, np.asarray(Image.open(io.BytesIO(data)).convert("RGB")))
 
 
-def four_ink_jpeg(picture: Image.Image, kind: str) -> bytes:
-    """`picture` as a JPEG of four inks; Adobe's marker says that they are stored inverted."""
+def cmyk_jpeg(picture: Image.Image, kind: str) -> bytes:
+    """Return a CMYK JPEG; Adobe's marker means that values are stored inverted."""
     inks = np.asarray(picture.convert("CMYK"))
     if kind == "YCCK":
         return bytes(simplejpeg.encode_jpeg(255 - inks, quality=95, colorspace="CMYK"))
@@ -162,8 +162,8 @@ def four_ink_jpeg(picture: Image.Image, kind: str) -> bytes:
 
 
 @pytest.mark.parametrize("kind", ["YCCK", "CMYK", "CMYK without marker"])
-def test_four_ink_jpeg_follows_tensorflows_formula(picture: Image.Image, kind: str) -> None:
-    data = four_ink_jpeg(picture, kind)
+def test_cmyk_jpeg_follows_tensorflows_formula(picture: Image.Image, kind: str) -> None:
+    data = cmyk_jpeg(picture, kind)
     colorspace = simplejpeg.decode_jpeg_header(data)[2]
     assert colorspace == kind.split()[0]
     stored = simplejpeg.decode_jpeg(data, "CMYK", fastdct=True).astype(int)
@@ -173,8 +173,8 @@ def test_four_ink_jpeg_follows_tensorflows_formula(picture: Image.Image, kind: s
     assert np.abs(decoded.astype(int) - np.asarray(picture)).mean() < 4
 
 
-def test_four_ink_jpeg_is_within_a_level_of_pillows(picture: Image.Image) -> None:
-    data = four_ink_jpeg(picture, "CMYK")
+def test_cmyk_jpeg_is_within_a_level_of_pillow(picture: Image.Image) -> None:
+    data = cmyk_jpeg(picture, "CMYK")
     pillow = np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))
     assert np.abs(images.decode(data, fast_dct=False).astype(int) - pillow).max() <= 1
 
@@ -207,7 +207,7 @@ def test_no_preset_applies_exif_orientation() -> None:
     assert not any(preset.exif for preset in images.PRESETS.values())
 
 
-def test_each_preset_has_one_that_does() -> None:
+def test_each_preset_has_a_variant_with_exif_orientation() -> None:
     assert images.get_preset("slim+exif") == replace(images.PRESETS["slim"], name="slim+exif", exif=True)
     assert images.get_preset("slim+exif").turned(False) == images.PRESETS["slim"]
     with pytest.raises(UnknownNameError, match=r"unknown preset 'exif\+exif'"):
@@ -221,7 +221,7 @@ def test_tiff_is_always_upright(picture: Image.Image) -> None:
     assert np.array_equal(images.decode(data, exif=True), upright)
 
 
-def test_damaged_exif_does_not_spoil_the_picture(picture: Image.Image) -> None:
+def test_damaged_exif_does_not_matter(picture: Image.Image) -> None:
     data = encode(picture, "JPEG", exif=b"Exif\0\0MM\0*\0\0\0\x08\xff\xff\x01\x12\0\x03")
     assert images.decode(data, exif=True).shape == (60, 90, 3)
 
@@ -245,11 +245,11 @@ def test_many_threads_leave_the_warning_filters_as_they_were() -> None:
 
 
 @pytest.mark.parametrize("name", ["a.jpg", "b.JPEG", "c/d.Png", "e.webp", "f.gif", "g.bmp", "h.tif", "i.tiff"])
-def test_files_taken_from_folders(name: str) -> None:
+def test_suffixes_of_images(name: str) -> None:
     assert images.is_image_path(name)
     assert images.is_image_path(Path(name))
 
 
 @pytest.mark.parametrize("name", ["a.txt", "jpg", ".jpg", "b.jpg.part", "c", ""])
-def test_files_left_in_folders(name: str) -> None:
+def test_suffixes_of_other_files(name: str) -> None:
     assert not images.is_image_path(name)

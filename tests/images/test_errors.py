@@ -1,4 +1,4 @@
-"""Bad input: every one ends in an `ImageError` of one line, and nothing else comes out of the decoders."""
+"""Bad input: every error is an `ImageError` of one line."""
 
 import contextlib
 import functools
@@ -77,7 +77,7 @@ def test_empty(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("data", [b"hello", b"\0" * 100, b"<svg></svg>", b"%PDF-1.4"])
-def test_no_image(tmp_path: Path, data: bytes) -> None:
+def test_files_that_are_not_images(tmp_path: Path, data: bytes) -> None:
     path = tmp_path / "notes.jpg"
     path.write_bytes(data)
     assert message_of(path).startswith(f"{path}: not an image of a known format")
@@ -208,14 +208,14 @@ def test_pictures_without_pixels_are_refused() -> None:
     assert "0 x 0 pixels" in message_of(Image.new("RGB", (0, 0)))
 
 
-def test_jpeg_of_endless_scans_is_refused() -> None:
+def test_a_jpeg_with_thousands_of_scans_is_refused() -> None:
     data = samples()["JPEG progressive"]
     last = data.rindex(b"\xff\xda")
     assert "500 scans" in message_of(data[:last] + data[last:-2] * 600 + data[-2:])
 
 
 def test_scans_count_where_a_jpeg_is_not_progressive_too() -> None:
-    """But neither what looks like them in the metadata, nor in a video behind the picture."""
+    """Scans in the metadata or in a video after the image do not count."""
     data, scan = samples()["JPEG"], b"\xff\xda\0\x08\x01\x01\0\0\x3f\0"
     assert "500 scans" in message_of(data[:-2] + scan * 600 + data[-2:])
     comment = scan * 600
@@ -223,12 +223,12 @@ def test_scans_count_where_a_jpeg_is_not_progressive_too() -> None:
     np.testing.assert_array_equal(images.decode(within), images.decode(data))
 
 
-def test_samples_without_a_range_are_refused() -> None:
+def test_samples_of_unknown_range_are_refused() -> None:
     for mode in ("F", "I"):
         assert "the range of its 32-bit samples is unknown" in message_of(Image.new(mode, (4, 4)))
 
 
-def test_running_out_of_memory_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_too_little_memory_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     def exhaust(*_args: object, **_options: object) -> None:
         raise MemoryError
 

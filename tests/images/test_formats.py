@@ -1,4 +1,4 @@
-"""Formats told by content, metadata that does not matter, brightness at every depth, and one budget of pixels."""
+"""Formats recognised by content, damaged metadata, brightness at every bit depth, and the budget of pixels."""
 
 import importlib
 import io
@@ -37,7 +37,7 @@ def saved(picture: Image.Image, kind: str, **options: Any) -> bytes:
         ("JXL", "JPEG XL", "pillow_jxl"),
     ],
 )
-def test_newer_formats_are_told_by_content(tmp_path: Path, kind: str, name: str, plugin: str | None) -> None:
+def test_newer_formats_are_recognised_by_content(tmp_path: Path, kind: str, name: str, plugin: str | None) -> None:
     if plugin:
         library = pytest.importorskip(plugin)
         if plugin == "pillow_heif":
@@ -55,7 +55,7 @@ def test_newer_formats_are_told_by_content(tmp_path: Path, kind: str, name: str,
     assert np.abs(pixels.astype(int) - np.asarray(picture)).mean() < 6
 
 
-def test_a_format_whose_extra_is_missing_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     def missing(name: str) -> None:
         raise ImportError(name)
 
@@ -80,7 +80,7 @@ def segment(marker: int, content: bytes) -> bytes:
         segment(0xFE, b""),
     ],
 )
-def test_a_jpeg_damaged_beside_its_pixels(damaged: bytes) -> None:
+def test_damaged_metadata_of_a_jpeg_does_not_matter(damaged: bytes) -> None:
     whole = CHELSEA.read_bytes()
     assert np.array_equal(images.decode(whole[:2] + damaged + whole[2:]), images.decode(whole))
 
@@ -100,7 +100,7 @@ def chunk(kind: bytes, content: bytes, *, good: bool = True) -> bytes:
         chunk(b"eXIf", b"MM\0*", good=False),
     ],
 )
-def test_a_png_damaged_beside_its_pixels(damaged: bytes) -> None:
+def test_damaged_metadata_of_a_png_does_not_matter(damaged: bytes) -> None:
     whole = saved(Image.open(CHELSEA).convert("RGB").resize((40, 30)), "PNG")
     assert np.array_equal(images.decode(whole[:33] + damaged + whole[33:]), images.decode(whole))
     start = whole.index(b"IDAT")
@@ -206,7 +206,7 @@ def test_all_decoders_share_one_budget() -> None:
         nonlocal most
         with budget.scope():
             budget.take(pixels)
-            budget.take(pixels)  # the same picture, decoded in another way
+            budget.take(pixels)  # the same image, decoded in another way
             with lock:
                 held.append(pixels)
                 most = max(most, sum(held) if len(held) > 1 else 0)

@@ -27,12 +27,12 @@ def test_every_orientation_is_found(kind: str, value: int) -> None:
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF"])
-def test_none_is_upright(kind: str) -> None:
+def test_files_without_orientation_are_upright(kind: str) -> None:
     assert orientation(saved(kind, None)) == 1
 
 
 @pytest.mark.parametrize("value", [0, 9, 65535])
-def test_values_that_do_not_exist_are_upright(value: int) -> None:
+def test_invalid_values_are_upright(value: int) -> None:
     assert orientation(saved("JPEG", value)) == 1
 
 

@@ -1,4 +1,4 @@
-"""Resizes and presets against TensorFlow's golden outputs, and against timm's arithmetic spelt out."""
+"""Resizes and presets against golden outputs of TensorFlow and against timm's arithmetic."""
 
 import io
 from pathlib import Path
@@ -16,7 +16,7 @@ GOLDEN = np.load(Path(__file__).parents[1] / "golden" / "preprocess.npz")
 
 
 def pillow_pixels(path: Path) -> np.ndarray:
-    """The pixels that the goldens were made from."""
+    """The pixels of which the goldens are the results."""
     return np.asarray(Image.open(path).convert("RGB"))
 
 
@@ -43,7 +43,7 @@ def test_central_crop_has_tensorflows_shape(photo: Path) -> None:
 
 
 def bilinear_one_by_one(image: np.ndarray, height: int, width: int) -> np.ndarray:
-    """The definition, a pixel at a time, in double precision."""
+    """Resize by the definition, one pixel at a time, in double precision."""
     result = np.empty((height, width, image.shape[2]))
     for y, x in np.ndindex(height, width):
         row, column = y * image.shape[0] / height, x * image.shape[1] / width
@@ -67,7 +67,7 @@ def test_resize_bilinear_to_the_same_size_changes_nothing() -> None:
     assert np.array_equal(images.resize_bilinear(image, (13, 9)), image)
 
 
-def test_resize_bilinear_takes_one_pixel_and_long_sides() -> None:
+def test_resize_bilinear_of_one_pixel_and_of_long_sides() -> None:
     assert np.ptp(images.resize_bilinear(random_pixels(1, 1), (5, 7)), axis=(0, 1)).max() == 0
     line = np.arange(99_991, dtype=np.float32).reshape(1, -1, 1)
     upscaled = images.resize_bilinear(line, (1, 100_003))
@@ -117,12 +117,12 @@ def test_results_lie_between_0_and_1(preset: str) -> None:
         assert result.max() <= 1
 
 
-def test_unknown_presets_are_refused_with_the_near_ones() -> None:
+def test_unknown_presets_are_refused_with_similar_names() -> None:
     with pytest.raises(UnknownNameError, match="unknown preset 'tim': did you mean timm"):
         images.preprocess(b"", (331, 331), "tim")
 
 
-def test_a_preset_of_ones_own_is_taken() -> None:
+def test_a_custom_preset() -> None:
     half = images.Preset("half", resize="bilinear", crop=0.5, fast_dct=True)
     pixels = random_pixels(40, 60)
     expected = images.transform(pixels[10:30, 15:45], (20, 20), "hub")
@@ -130,7 +130,7 @@ def test_a_preset_of_ones_own_is_taken() -> None:
 
 
 @pytest.mark.parametrize("size", [331, (331,), (0, 5), (5, -1), (2.5, 3), ("a", "b"), None, (1, 2, 3)])
-def test_a_size_that_is_none_is_refused(size: Any) -> None:
+def test_invalid_sizes_are_refused(size: Any) -> None:
     with pytest.raises(InputError, match=r"size must be \(height, width\)"):
         images.transform(random_pixels(4, 4), size)
 
@@ -139,6 +139,6 @@ def test_a_size_that_is_none_is_refused(size: Any) -> None:
     "pixels",
     [np.zeros((4, 4), np.uint8), np.zeros((4, 4, 3)), np.zeros((4, 4, 4), np.uint8), np.zeros((0, 4, 3), np.uint8)],
 )
-def test_pixels_that_are_none_are_refused(pixels: np.ndarray) -> None:
+def test_invalid_pixels_are_refused(pixels: np.ndarray) -> None:
     with pytest.raises(InputError, match=r"pixels must be uint8 \[H, W, 3\]"):
         images.transform(pixels, (4, 4))

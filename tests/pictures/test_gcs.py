@@ -1,4 +1,4 @@
-"""Google's object store, as S3 in test_extract_storage.py: a server of this machine takes its place."""
+"""Google Cloud Storage, simulated by a local server."""
 
 import socket
 import subprocess
@@ -28,7 +28,7 @@ OBJECTS = {
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[str]:
-    """A server that has `OBJECTS` in the bucket `photos`."""
+    """Run a server with `OBJECTS` in the bucket `photos`."""
     emulator: Any = pytest.importorskip("gcp_storage_emulator.server")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -61,7 +61,7 @@ def test_folders_patterns_and_shards(bucket: str) -> None:
     assert again == {picture.name: picture.read() for picture in found}
 
 
-def test_what_is_not_there(bucket: str) -> None:
+def test_missing_objects(bucket: str) -> None:
     with pytest.raises(ImageError, match=r"gs://photos/none\.jpg: not found"):
         read_url(f"{bucket}/none.jpg")
     with pytest.raises(InputError, match="contains no images"):
@@ -69,7 +69,7 @@ def test_what_is_not_there(bucket: str) -> None:
 
 
 def test_without_credentials_nothing_is_printed(bucket: str) -> None:
-    """Such as for public buckets."""
+    """Public buckets need no credentials."""
     program = f"from pnasnet.pictures.storage import read_url; print(len(read_url('{bucket}/dir/00000.jpg')))"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert (done.stdout, done.stderr) == (f"{len(FILES['00000.jpg'])}\n", "")

@@ -1,4 +1,4 @@
-"""Pictures found again by what rows call them: of every kind of source, opened once, and only where names lead."""
+"""Pictures of every kind of source are found again by the names of their rows; each source is opened once."""
 
 import os
 import zipfile
@@ -24,7 +24,7 @@ SIX = pictures(6)
 @pytest.fixture
 def sources(tmp_path: Path) -> dict[str, Path]:
     """Make a source of each kind with the same six pictures."""
-    made = {"folder": write_folder(tmp_path / "photos.tar", SIX)}  # called so to mislead
+    made = {"folder": write_folder(tmp_path / "photos.tar", SIX)}  # a misleading name
     for kind in ("tar", "tar.gz", "tgz", "tar.bz2", "tar.xz"):
         made[kind] = tmp_path / f"{kind}.tar.zip" / f"a.{kind.upper() if kind == 'tgz' else kind}"
         made[kind].parent.mkdir()
@@ -36,7 +36,7 @@ def sources(tmp_path: Path) -> dict[str, Path]:
 
 
 def rows(*sources: Path | str) -> dict[str, bytes]:
-    """Return what rows call the pictures of sources, as embed writes it, and these."""
+    """Return the names of rows that embed writes for sources, and the pictures."""
     found = [picture for unit in list_units(sources) for picture in unit.pictures()]
     return {utf8(picture.name): content(picture) for picture in found}
 
@@ -68,7 +68,7 @@ def test_all_pictures_of_all_kinds_are_found_again(sources: dict[str, Path]) -> 
 
 
 @pytest.mark.parametrize("kind", ["folder", "tar", "tar.gz", "tgz", "tar.bz2", "tar.xz", "zip", "parquet"])
-def test_some_of_a_shard(sources: dict[str, Path], kind: str) -> None:
+def test_some_images_of_a_shard(sources: dict[str, Path], kind: str) -> None:
     expected = rows(sources[kind])
     some = [list(expected)[place] for place in (4, 1, 4)]
     assert {picture.name: content(picture) for picture in find_named(some)} == {name: expected[name] for name in some}
@@ -90,7 +90,7 @@ def test_each_shard_is_opened_once(sources: dict[str, Path], monkeypatch: pytest
     assert sorted(opened) == sorted(str(sources[kind]) for kind in ("tar", "zip", "parquet", "tar.gz"))
 
 
-def test_a_stream_is_read_to_the_last_that_is_wanted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_stream_is_read_up_to_the_last_wanted_image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     many = pictures(200)
     path = tmp_path / "a.tar.gz"
     path.write_bytes(tar(many, "w:gz"))
@@ -109,7 +109,7 @@ def test_a_stream_is_read_to_the_last_that_is_wanted(tmp_path: Path, monkeypatch
 
 
 @pytest.mark.parametrize("kind", ["tar", "tar.gz"])
-def test_a_tar_is_not_read_beyond_the_last_that_is_wanted(tmp_path: Path, kind: str) -> None:
+def test_a_tar_is_read_up_to_the_last_wanted_image(tmp_path: Path, kind: str) -> None:
     path = tmp_path / f"a.{kind}"
     path.write_bytes(tar(pictures(40), f"w:{kind[4:]}"))
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
@@ -142,10 +142,10 @@ def test_names_that_are_not_utf8(tmp_path: Path) -> None:
     expected = rows(folder, folder / "a.tar", write_folder(tmp_path / "plain", {r"\xff.jpg": jpeg(1)}))
     assert f"{tmp_path}/d\\xff/a.tar/\\xff\\xe9.jpg" in expected
     assert {picture.name: content(picture) for picture in find_named(expected)} == expected
-    assert content(next(find_named([f"{folder}/{odd}"]))) == jpeg(0)  # as sources call it
+    assert content(next(find_named([f"{folder}/{odd}"]))) == jpeg(0)  # the name in the sources
 
 
-def test_what_is_gone_says_why_and_hides_nothing_else(sources: dict[str, Path], tmp_path: Path) -> None:
+def test_missing_images_fail_with_a_reason_and_others_are_found(sources: dict[str, Path], tmp_path: Path) -> None:
     expected = rows(*sources.values())
     sources["tar.gz"].unlink()
     sources["parquet"].write_bytes(sources["parquet"].read_bytes()[:100])
@@ -185,7 +185,7 @@ def test_what_is_gone_says_why_and_hides_nothing_else(sources: dict[str, Path], 
         "s3://",
     ],
 )
-def test_names_that_lead_nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+def test_names_of_missing_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     monkeypatch.chdir(tmp_path)
     parquet(tmp_path / "a.parquet", [jpeg(0)])
     (tmp_path / "a.zip").write_bytes(zipped(SIX))
@@ -214,7 +214,7 @@ def test_a_saved_dataset(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
 
 @pytest.fixture
 def urls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Record what is asked of the network, which does not answer."""
+    """Record requests to a network that does not answer."""
     asked: list[str] = []
 
     def refuse(url: str, *arguments: object, **options: object) -> bytes:
@@ -228,7 +228,7 @@ def urls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return asked
 
 
-def test_a_server_that_does_not_answer_is_not_asked_for_ever(urls: list[str]) -> None:
+def test_a_dead_server_is_asked_a_few_times_only(urls: list[str]) -> None:
     wanted = [f"http://dead/{number}.jpg" for number in range(50)]
     wanted += [f"http://dead/{number}.tar/a.jpg" for number in range(50)] + ["http://other/a.jpg"]
     failures = []
@@ -241,7 +241,7 @@ def test_a_server_that_does_not_answer_is_not_asked_for_ever(urls: list[str]) ->
     assert sum("skipped after 4 failures in sequence of dead" in line for line in failures) == 96
 
 
-def test_a_server_that_answers_now_and_then_is_asked_on(urls: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_server_that_answers_sometimes_is_asked_every_time(urls: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     def answer(url: str, *arguments: object) -> bytes:
         urls.append(url)
         if "good" in url:
@@ -263,7 +263,7 @@ def test_a_server_that_answers_now_and_then_is_asked_on(urls: list[str], monkeyp
 
 def test_shards_in_urls(urls: list[str]) -> None:
     for name, asked in (
-        ("s3://a.tar/b/c.jpg", "s3://a.tar/b/c.jpg"),  # a bucket may be called so
+        ("s3://a.tar/b/c.jpg", "s3://a.tar/b/c.jpg"),  # the name of a bucket
         ("https://host.zip/c.jpg", "https://host.zip/c.jpg"),
         ("https://host.zip/d/a.tar.gz/b/c.jpg", "https://host.zip/d/a.tar.gz"),
         ("https://host/a.zip/b.tar/c.jpg", "https://host/a.zip"),
@@ -275,7 +275,7 @@ def test_shards_in_urls(urls: list[str]) -> None:
         assert set(urls) == {asked}, name
 
 
-def test_nothing_is_asked_of_the_network_for_files(urls: list[str], sources: dict[str, Path]) -> None:
+def test_files_need_no_network(urls: list[str], sources: dict[str, Path]) -> None:
     for picture in find_named(rows(*sources.values())):
         content(picture)
     assert urls == []

@@ -1,4 +1,4 @@
-"""What is out of reach for now is left to another run; what is damaged, for good, fails in its rows alone."""
+"""Unreachable files are left to the next run; damaged ones fail in their rows."""
 
 import errno
 import io
@@ -68,7 +68,7 @@ def test_a_disk_that_fails_at_the_end_of_a_zip(module: Module, tmp_path: Path, m
 
 
 @pytest.mark.parametrize("kind", ["gz", "bz2", "xz"])
-def test_a_damaged_tar_is_a_failure_and_no_outage(module: Module, tmp_path: Path, kind: str) -> None:
+def test_a_damaged_tar_fails_and_is_not_unreachable(module: Module, tmp_path: Path, kind: str) -> None:
     content = bytearray(tar(pictures(50), f"w:{kind}"))
     content[len(content) // 2 :] = b"\xff" * (len(content) - len(content) // 2)
     (tmp_path / f"a.tar.{kind}").write_bytes(content)
@@ -77,7 +77,7 @@ def test_a_damaged_tar_is_a_failure_and_no_outage(module: Module, tmp_path: Path
     assert FeatureFolder(tmp_path / "out").mark()
 
 
-def test_what_is_no_shard_for_good_is_a_failure(module: Module, tmp_path: Path) -> None:
+def test_files_that_are_not_shards_fail(module: Module, tmp_path: Path) -> None:
     (tmp_path / "folder.tar").mkdir()
     (tmp_path / "round.zip").symlink_to(tmp_path / "round.zip")
     report = run(module, tmp_path / "out", list(list_units([f"{tmp_path}/*.tar", f"{tmp_path}/*.zip"])))
@@ -85,7 +85,7 @@ def test_what_is_no_shard_for_good_is_a_failure(module: Module, tmp_path: Path) 
 
 
 def breaking(error: Callable[[], Exception]) -> Callable[[str], BinaryIO]:
-    """Return what opens files on a server that breaks off."""
+    """Return a function that opens files on a server that breaks off."""
 
     class Broken(io.BytesIO):
         def read(self, size: int | None = -1) -> bytes:
@@ -108,7 +108,7 @@ def botocore_error() -> Exception:
 
 @pytest.mark.parametrize("error", [aiohttp_error, botocore_error, lambda: TimeoutError()])
 @pytest.mark.parametrize("shard", ["https://host/a.zip", "s3://bucket/a.parquet"])
-def test_errors_of_file_systems_end_no_run(
+def test_errors_of_file_systems_do_not_end_a_run(
     module: Module, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shard: str, error: Callable[[], Exception]
 ) -> None:
     for where in (zip_files, parquet_files):
@@ -135,7 +135,7 @@ def test_errors_within_a_zip_on_a_server(monkeypatch: pytest.MonkeyPatch) -> Non
         found[0].read()
 
 
-def test_rows_after_a_damage_are_failures_each(module: Module, tmp_path: Path) -> None:
+def test_each_row_after_damage_fails(module: Module, tmp_path: Path) -> None:
     noise = [os.urandom(2000) for _ in range(300)]
     path = parquet(tmp_path / "a.parquet", [*pictures(5).values(), *noise], group=1000)
     units = list(list_units([path]))

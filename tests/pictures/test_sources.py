@@ -1,4 +1,4 @@
-"""Which pictures files, folders and patterns stand for."""
+"""The images in files, folders and patterns."""
 
 import os
 import tracemalloc
@@ -21,11 +21,11 @@ def tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "photos"
 
 
-def test_folder_is_walked_sorted_without_what_is_hidden(tree: Path) -> None:
+def test_folders_are_searched_in_order_without_hidden_files(tree: Path) -> None:
     assert find_images(["photos"]) == ["photos/a.PNG", "photos/b.jpg", "photos/sub/c.webp", "photos/sub/deep/d.gif"]
 
 
-def test_order_of_sources_is_kept_and_a_file_is_taken_whatever_its_name(tree: Path) -> None:
+def test_sources_stay_in_order_and_files_may_have_any_name(tree: Path) -> None:
     assert find_images(["photos/notes.txt", tree / "sub/deep", "photos/b.jpg", "photos/b.jpg"]) == [
         "photos/notes.txt",
         f"{tree}/sub/deep/d.gif",
@@ -53,7 +53,7 @@ def test_file_whose_name_looks_like_a_pattern(tree: Path) -> None:
     assert find_images(["photos/photo[1].jpg"]) == ["photos/photo[1].jpg"]
 
 
-def test_of_a_large_folder_only_the_names_are_in_memory(tmp_path: Path) -> None:
+def test_only_the_names_of_a_large_folder_are_in_memory(tmp_path: Path) -> None:
     for number in range(2000):
         (tmp_path / f"{number:08}.jpg").touch()
     tracemalloc.start()

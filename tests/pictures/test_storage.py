@@ -1,4 +1,4 @@
-"""Sources behind URLs: an HTTP server that behaves in every way, and S3 as moto serves it."""
+"""Sources behind URLs: HTTP servers that behave and misbehave, and S3 simulated by moto."""
 
 import socket
 import subprocess
@@ -44,7 +44,7 @@ def endless(handler: Handler) -> None:
 
 
 class Flaky:
-    """Fails twice, and then answers."""
+    """Fails twice, then answers."""
 
     def __init__(self, content: bytes) -> None:
         self.calls, self._content = 0, content
@@ -58,7 +58,7 @@ class Flaky:
 
 
 def clear() -> None:
-    """Forget connections and file systems, which keep the settings they were made with."""
+    """Close connections and file systems, which keep the settings of their creation."""
     storage._open_system.cache_clear()
     http._pool.cache_clear()
 
@@ -103,7 +103,7 @@ def test_http_servers_of_every_kind(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("impatient")
-def test_a_server_that_is_not_there() -> None:
+def test_a_server_that_does_not_exist() -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -162,13 +162,13 @@ def test_a_server_that_goes_away_ends_the_run(tmp_path: Path) -> None:
     assert [row["status"] for row in rows_of(tmp_path / "out")] == ["ok"] * 40
 
 
-def test_an_address_of_no_kind() -> None:
+def test_an_unknown_protocol() -> None:
     with pytest.raises(InputError, match=r"gopher:// is not a supported protocol"):
         expand_url("gopher://x/*.jpg")
 
 
-def test_without_the_extra_it_says_what_to_install() -> None:
-    """In a process of its own: fsspec remembers what it has imported."""
+def test_a_missing_extra_is_named() -> None:
+    """In a separate process, since fsspec remembers imports."""
     program = "import sys; sys.modules['s3fs'] = None; from pnasnet.pictures.storage import read_url"
     command = [sys.executable, "-c", f"{program}; read_url('s3://bucket/a.jpg')"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -176,8 +176,8 @@ def test_without_the_extra_it_says_what_to_install() -> None:
     assert done.stderr.endswith("pip install 'pnasnet[remote]'\n")
 
 
-def test_a_file_over_http_takes_no_extra() -> None:
-    """Nor is the server asked before the file is read."""
+def test_a_file_over_http_needs_no_extra() -> None:
+    """The server is not asked before the file is read."""
     program = "import sys; sys.modules['aiohttp'] = None; from pnasnet.pictures.storage import expand_url"
     command = [sys.executable, "-c", f"{program}; print(expand_url('http://127.0.0.1:9/a.tar'))"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -186,7 +186,7 @@ def test_a_file_over_http_takes_no_extra() -> None:
 
 @pytest.fixture(scope="module")
 def s3() -> Iterator[str]:
-    """A bucket on moto's server, with what the tests read."""
+    """A bucket on moto's server with the files of the tests."""
     boto3 = pytest.importorskip("boto3")
     server = pytest.importorskip("moto.server").ThreadedMotoServer(ip_address="127.0.0.1", port=0)
     server.start()
@@ -236,15 +236,15 @@ def test_s3(bucket: str, tmp_path: Path) -> None:
         list(list_units([f"{bucket}/nothing*"]))
 
 
-def test_a_server_that_is_not_there_is_told_in_the_systems_words() -> None:
+def test_a_missing_s3_server_is_reported_with_the_systems_error() -> None:
     with pytest.raises(UnreachableError) as caught:
         read_url("http://127.0.0.1:9/x.jpg")
     message = "http://127.0.0.1:9/x.jpg: cannot be read (Connection refused): check the address, or try again later"
     assert str(caught.value) == message
 
 
-def test_s3_folder_holds_pictures_and_no_shards(bucket: str) -> None:
-    """As a folder on disk does."""
+def test_an_s3_folder_means_its_images_without_shards(bucket: str) -> None:
+    """Like a folder on disk."""
     with pytest.raises(
         InputError, match=r"shards' contains no images: name the shards .*, such as 's3://photos/shards/0.tar'"
     ):

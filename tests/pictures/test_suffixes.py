@@ -1,4 +1,4 @@
-"""Archives, tables and lists as other software writes them; names told apart; nothing taken that is hidden."""
+"""Archives, tables and lists of other software; unique names; hidden files."""
 
 import io
 import shutil
@@ -47,14 +47,14 @@ def test_compressed_by_arrow_codecs(tmp_path: Path, codec: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["", "gz", "xz"])
-def test_tars_one_behind_the_other(tmp_path: Path, kind: str) -> None:
+def test_concatenated_tars(tmp_path: Path, kind: str) -> None:
     path = tmp_path / (f"a.tar.{kind}" if kind else "a.tar")
     path.write_bytes(tar(pictures(3), f"w:{kind}") + tar(pictures(3, 3), f"w:{kind}"))
     assert contents(path) == list(pictures(6).values())
     check_way_back(path)
 
 
-def test_something_else_behind_a_tar_is_reported(tmp_path: Path) -> None:
+def test_other_data_after_a_tar_is_reported(tmp_path: Path) -> None:
     (tmp_path / "a.tar").write_bytes(tar(pictures(1)) + b"no tar".ljust(512))
     (unit,) = list_units([tmp_path / "a.tar"])
     found = unit.pictures()
@@ -102,7 +102,7 @@ def test_sparse_files_as_gnu_tar_writes_them(tmp_path: Path, form: str) -> None:
     assert contents(tmp_path / "a.tar") == [(folder / "sparse.jpg").read_bytes()]
 
 
-def test_members_of_one_name_are_told_apart(tmp_path: Path) -> None:
+def test_members_with_equal_names_get_unique_names(tmp_path: Path) -> None:
     stream = io.BytesIO()
     with tarfile.open(fileobj=stream, mode="w") as archive:
         for number, name in enumerate(["a.jpg", "a.jpg", "a.jpg#2.jpg", "a.jpg"]):
@@ -132,7 +132,7 @@ def test_hidden_members_are_ignored_as_in_folders(tmp_path: Path) -> None:
         assert contents(source) == [jpeg(0), jpeg(1)]
 
 
-def test_an_encrypted_member_says_so(tmp_path: Path) -> None:
+def test_an_encrypted_member_is_reported(tmp_path: Path) -> None:
     content = bytearray(zipped({"a.jpg": jpeg(0)}))
     for magic, place in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
         content[content.index(magic) + place] |= 1
@@ -187,7 +187,7 @@ def test_a_line_of_a_list_is_no_pattern(tmp_path: Path) -> None:
     assert len(found_in(f"{tmp_path}/*.jpg")) == 3
 
 
-def test_what_a_folder_holds_beside_pictures_is_counted(tmp_path: Path) -> None:
+def test_skipped_files_of_a_folder_are_counted(tmp_path: Path) -> None:
     folder = write_folder(tmp_path / "folder", {**pictures(2), "IMG_0001": jpeg(0), "b.raw": jpeg(1), "c.txt": b"x"})
     write_folder(folder / "deep", {"d.txt": b"y", ".hidden": b"z"})
     passed_over = PassedOver()
@@ -200,8 +200,8 @@ def test_what_a_folder_holds_beside_pictures_is_counted(tmp_path: Path) -> None:
     assert str(PassedOver()) == ""
 
 
-def test_little_of_a_small_file_of_large_rows_is_in_memory(tmp_path: Path) -> None:
-    """A few kilobytes stand for 20 rows of 50 MB: read ahead, they may not take more than the bound."""
+def test_large_rows_are_not_all_in_memory(tmp_path: Path) -> None:
+    """A file of a few kilobytes has 20 rows of 50 MB; rows that are read ahead stay within the limit of memory."""
     path = tmp_path / "a.parquet"
     pq.write_table(pa.table({"image": pa.array([bytes(50_000_000)] * 20)}), path, compression="zstd")
     assert path.stat().st_size < 30_000

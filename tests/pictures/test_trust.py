@@ -1,4 +1,4 @@
-"""What URLs and tables may lead to, and that no credentials are shown."""
+"""Files and hosts that tables may refer to, and credentials that are never shown."""
 
 import gzip
 from base64 import b64encode

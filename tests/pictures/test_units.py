@@ -1,4 +1,4 @@
-"""Every kind of source: which pictures it has, what they are called, and how it fails."""
+"""Units of every kind of source: their pictures, names and failures."""
 
 import io
 import json
@@ -25,7 +25,7 @@ def names(*sources: Path | str) -> list[str]:
 
 
 def contents(*sources: Path | str) -> list[bytes]:
-    """Read every picture, after all have been listed, as decoders do."""
+    """List all pictures, then read them, as decoders do."""
     found = [picture for unit in list_units(sources) for picture in unit.pictures()]
     read = [picture.read() for picture in found]
     return [Path(item).read_bytes() if isinstance(item, str) else bytes(item) for item in read]  # type: ignore[arg-type]
@@ -66,7 +66,7 @@ def test_all_pictures_of_a_source_in_order(sources: dict[str, Path], kind: str) 
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("start", [1, 2, 5])
-def test_a_unit_goes_on_where_it_was_left(sources: dict[str, Path], kind: str, start: int) -> None:
+def test_a_unit_resumes_at_any_picture(sources: dict[str, Path], kind: str, start: int) -> None:
     for unit in list_units([sources[kind]]):
         whole = [picture.name for picture in unit.pictures()]
         assert [picture.name for picture in unit.pictures(start)] == whole[start:]
@@ -79,7 +79,7 @@ def test_units_survive_json(sources: dict[str, Path], kind: str) -> None:
         assert unit.size in (None, len(list(unit.pictures())))
 
 
-def test_files_are_taken_by_the_thousand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_files_are_grouped_by_the_thousand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(listing, "FILES_IN_UNIT", 2)
     folder = write_folder(tmp_path / "folder", FIVE)
     (tmp_path / "a.tar").write_bytes(tar(FIVE))
@@ -87,7 +87,7 @@ def test_files_are_taken_by_the_thousand(tmp_path: Path, monkeypatch: pytest.Mon
     assert [len(unit.paths) if isinstance(unit, Files) else unit.kind for unit in units] == [2, 2, 1, "tar", 1]
 
 
-def test_a_pattern_stands_for_shards_pictures_and_folders(tmp_path: Path) -> None:
+def test_a_pattern_matches_shards_images_and_folders(tmp_path: Path) -> None:
     (tmp_path / "0.tar").write_bytes(tar(pictures(1)))
     write_folder(tmp_path / "1", pictures(1, 1))
     (tmp_path / "2.jpg").write_bytes(jpeg(2))
@@ -96,7 +96,7 @@ def test_a_pattern_stands_for_shards_pictures_and_folders(tmp_path: Path) -> Non
     assert [Path(name).name for name in names(f"{tmp_path}/*")] == ["00000.jpg", "00001.jpg", "2.jpg", "00004.jpg"]
 
 
-def test_only_pictures_of_an_archive_are_taken(tmp_path: Path) -> None:
+def test_only_the_images_of_an_archive_are_used(tmp_path: Path) -> None:
     files = {"a.json": b"{}", "b.jpg": jpeg(0), "c.txt": b"", "dir/d.PNG": jpeg(1)}
     for name, content in (("a.tar", tar(files)), ("a.zip", zipped(files))):
         (tmp_path / name).write_bytes(content)
@@ -125,16 +125,16 @@ def test_names_in_a_tar_are_never_paths(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", ["tar", "tar.gz", "tar.xz", "zip", "parquet"])
 @pytest.mark.parametrize("tenth", range(10))
-def test_what_is_cut_short_fails_in_a_line(sources: dict[str, Path], kind: str, tenth: int) -> None:
+def test_truncated_files_fail_with_one_line(sources: dict[str, Path], kind: str, tenth: int) -> None:
     whole = sources[kind].read_bytes()
     sources[kind].write_bytes(whole[: len(whole) * tenth // 10])
     failures = failures_of(sources[kind])
     assert all("\n" not in line and str(sources[kind]) in line for line in failures)
-    assert failures or (kind, tenth) in {("tar", 8), ("tar", 9)}  # where there is nothing but the mark of the end
+    assert failures or (kind, tenth) in {("tar", 8), ("tar", 9)}  # only the end mark is missing
 
 
 def failures_of(source: Path) -> list[str]:
-    """Read all pictures; return what failed."""
+    """Read all pictures and return the errors."""
     failures = []
     try:
         for picture in next(list_units([source])).pictures():
@@ -147,7 +147,7 @@ def failures_of(source: Path) -> list[str]:
     return failures
 
 
-def test_a_zip_that_lies_about_a_size(tmp_path: Path) -> None:
+def test_a_zip_with_a_wrong_size(tmp_path: Path) -> None:
     content = bytearray(zipped({"a.jpg": bytes(100_000)}))
     place = content.rindex(b"PK\x01\x02") + 24
     content[place : place + 4] = (10).to_bytes(4, "little")
@@ -155,10 +155,10 @@ def test_a_zip_that_lies_about_a_size(tmp_path: Path) -> None:
     assert "cannot be unpacked" in "".join(failures_of(tmp_path / "a.zip"))
 
 
-def test_of_a_large_row_group_little_is_in_memory(tmp_path: Path) -> None:
+def test_a_large_row_group_is_not_all_in_memory(tmp_path: Path) -> None:
     noise = [os.urandom(1 << 20) for _ in range(40)]
     table = pa.table({"image": noise})
-    pq.write_table(table, tmp_path / "a.parquet", row_group_size=40, write_batch_size=1)  # pages of a picture
+    pq.write_table(table, tmp_path / "a.parquet", row_group_size=40, write_batch_size=1)  # one page per image
     del table
     before, most = pa.total_allocated_bytes(), 0
     for number, found in enumerate(next(list_units([tmp_path / "a.parquet"])).pictures()):
@@ -187,7 +187,7 @@ def test_a_list_may_hold_any_name(tmp_path: Path) -> None:
         list(read_list(str(tmp_path / "none")))
 
 
-def test_what_a_list_names_and_is_not_there_is_a_picture_that_fails(tmp_path: Path) -> None:
+def test_missing_paths_of_a_list_are_pictures_that_fail(tmp_path: Path) -> None:
     there = write_folder(tmp_path / "folder", pictures(1)) / "00000.jpg"
     gone = [
         f"{tmp_path}/gone.jpg",
@@ -225,7 +225,7 @@ def test_paths_in_a_remote_parquet_file(
         found[1].read()
 
 
-def test_what_is_not_there_is_known_at_once(tmp_path: Path) -> None:
+def test_missing_sources_are_found_before_listing(tmp_path: Path) -> None:
     check_sources([tmp_path, f"{tmp_path}/*.jpg", "s3://bucket/x", "hf:name"])
     with pytest.raises(InputError, match=r"'nowhere\.tar' does not exist"):
         check_sources([tmp_path, "nowhere.tar"])
@@ -241,7 +241,9 @@ def test_a_saved_hugging_face_dataset(tmp_path: Path) -> None:
     assert names(tmp_path / "saved") == [f"{tmp_path}/saved/test#{row}" for row in range(3)]
 
 
-def test_the_working_folder_is_none_of_a_hugging_face_dataset(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_working_folder_does_not_belong_to_a_hugging_face_dataset(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     datasets = pytest.importorskip("datasets")
     monkeypatch.chdir(write_folder(tmp_path, {"a.jpg": jpeg(0)}))
     paths = ["a.jpg", "./a.jpg", "", f"{tmp_path}/a.jpg"]
@@ -270,5 +272,5 @@ def test_the_working_folder_is_none_of_a_hugging_face_dataset(tmp_path: Path, mo
         (Rows("hf:x", "test", "image", 1024, 512), ("hf:x/test",)),
     ],
 )
-def test_what_inputs_are_known_by(unit: Unit, inputs: tuple[str, ...]) -> None:
+def test_inputs_of_units(unit: Unit, inputs: tuple[str, ...]) -> None:
     assert unit.inputs == inputs

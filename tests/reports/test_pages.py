@@ -1,9 +1,9 @@
-"""HTML pages: what all of them share."""
+"""Properties of all HTML pages."""
 
 from pnasnet.reports.pages import environment
 
 
-def test_every_page_begins_alike_and_forbids_the_network() -> None:
+def test_every_page_extends_the_base_page_and_forbids_the_network() -> None:
     made = environment()
     pages = [name for name in made.list_templates(["html"]) if name not in ("page.html", "macros.html")]
     assert len(pages) >= 5
