@@ -113,7 +113,7 @@ def test_1001_logits_have_the_background_in_front(classes: tuple[str, ...]) -> N
     assert result.top1 == Rate(2, 6)
     assert result.top5 is not None
     # The ranks of green: logits 1, 4, 7, 10, 13, 16, ...; class 12 is logit 13, the fifth; class 15 the sixth.
-    # The ranks of red: 0, 3, 6, ...; class 2 is logit 3, the second. Class 2 as green ranks behind all 334 green logits.
+    # The ranks of red: 0, 3, 6, ...; class 2 is logit 3, the second. Green ranks class 2 behind all 334 green logits.
     assert result.top5 == Rate(4, 6)
     assert len(result.per_class) == 1000
     assert result.per_class[0].logit == 1

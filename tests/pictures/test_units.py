@@ -241,9 +241,7 @@ def test_a_saved_hugging_face_dataset(tmp_path: Path) -> None:
     assert names(tmp_path / "saved") == [f"{tmp_path}/saved/test#{row}" for row in range(3)]
 
 
-def test_the_working_folder_does_not_belong_to_a_hugging_face_dataset(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_hugging_face_datasets_do_not_own_the_working_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     datasets = pytest.importorskip("datasets")
     monkeypatch.chdir(write_folder(tmp_path, {"a.jpg": jpeg(0)}))
     paths = ["a.jpg", "./a.jpg", "", f"{tmp_path}/a.jpg"]
