@@ -4,6 +4,8 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from pnasnet import Module
@@ -48,6 +50,16 @@ def test_table(data: Path) -> None:
     assert len(lines) == 9
     assert "published" not in result.stdout
     assert result.stderr == ""
+
+
+def test_a_column_of_another_name(tmp_path: Path) -> None:
+    table = tmp_path / "a.parquet"
+    pq.write_table(pa.table({"photo": [png(GREEN), png(RED)], "label": ["automobile", "airplane"]}), table)
+    assert "no column 'image' (nor img), only 'photo', 'label': name one with --image-column" in error_of(
+        run("evaluate", "pnasnet_tiny", table, *FAKE)
+    )
+    result = run("evaluate", "pnasnet_tiny", table, *FAKE, "--image-column", "photo", "--json", "-q")
+    assert json.loads(result.stdout)["images"] == 2
 
 
 def test_per_class(data: Path) -> None:

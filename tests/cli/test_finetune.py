@@ -7,6 +7,8 @@ from dataclasses import fields
 from pathlib import Path
 
 import click
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from pnasnet.cli.finetune import finetune
@@ -40,6 +42,16 @@ def test_a_folder_becomes_a_model_that_commands_take(pictures: Path, tmp_path: P
     assert exported.exit_code == 0, exported.output
     evaluated = run("evaluate", tmp_path / "model", pictures, "--json", "-q")
     assert json.loads(evaluated.stdout)["top1"]["value"] == 1.0
+
+
+def test_a_column_of_another_name(tmp_path: Path) -> None:
+    colours = [((250, 20, 20), "red"), ((20, 20, 250), "blue")]
+    rows = [{"photo": png(colour, seed=seed), "label": name} for seed in range(6) for colour, name in colours]
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "a.parquet")
+    command = ("finetune", tmp_path / "a.parquet", "-o", tmp_path / "model", *TINY, "-q")
+    assert "name one with --image-column" in error_of(run(*command))
+    assert run(*command, "--image-column", "photo").exit_code == 0
+    assert (tmp_path / "model" / "README.md").is_file()
 
 
 def test_options_reach_the_run(pictures: Path, tmp_path: Path) -> None:

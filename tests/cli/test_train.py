@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from pnasnet import Module
@@ -151,6 +153,14 @@ def test_splits_of_one_source_and_progress(data: Path, tmp_path: Path) -> None:
     epochs = [line for line in lines if line.startswith("epoch ")]
     assert [("top-1" in line) for line in epochs] == [False, True, True]
     assert epochs[0].startswith("epoch 1/3: loss ")
+
+
+@pytest.mark.parametrize("options", [("--image-column", "pixels"), ()])
+def test_a_column_of_another_name(tmp_path: Path, options: tuple[str, ...]) -> None:
+    pq.write_table(pa.table({"photo": [b""], "label": [0]}), tmp_path / "a.parquet")
+    message = error_of(run("train", "tiny", tmp_path / "a.parquet", "-o", tmp_path / "out", *options))
+    assert ("has no column 'pixels', only" in message) == bool(options)
+    assert "name one with --image-column" in message
 
 
 @pytest.mark.parametrize("from_source", [False, True])

@@ -12,7 +12,7 @@ from ..support.cluster import LOCAL
 from ..support.text import counted
 from .errors import EXIT_IMAGES_FAILED
 from .logs import show_logs
-from .options import QUIET, count, extract_options, flag, model_options
+from .options import IMAGE_COLUMN, QUIET, count, extract_options, flag, model_options
 from .progress import stoppable_bars
 from .sections import command, pass_as, section
 
@@ -99,9 +99,7 @@ def _choose_cluster(
             "exist becomes a row with an error.",
         ),
         flag("-0", "--null", help="Entries of the list end with a zero byte (find -print0)."),
-        click.option(
-            "--image-column", metavar="NAME", help="Column of images in Parquet files.  [default: image or img]"
-        ),
+        IMAGE_COLUMN,
         click.option(
             "--root",
             "roots",

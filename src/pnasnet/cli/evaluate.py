@@ -13,7 +13,7 @@ from ..support.files import check_target, write_text
 from ..support.text import clean
 from .errors import EXIT_IMAGES_FAILED
 from .logs import show_logs
-from .options import QUIET, count, extract_options, flag, model_argument
+from .options import IMAGE_COLUMN, QUIET, count, extract_options, flag, model_argument
 from .progress import bars
 from .sections import command, section
 
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 @section(
     "Data",
     click.option("--split", metavar="NAME", help="Split of DATA to use, such as validation, if it has several."),
+    IMAGE_COLUMN,
     count("--limit", help="Use only N images, spread evenly over DATA."),
 )
 @section(
@@ -44,6 +45,7 @@ def evaluate(
     model: "ModelChoice",
     data: str,
     split: str | None,
+    image_column: str | None,
     options: "ExtractOptions",
     limit: int | None,
     per_class: bool,
@@ -67,7 +69,7 @@ def evaluate(
 
     if output:
         check_target(Path(output))
-    images = _open(data, split, limit, model.model)
+    images = _open(data, split, image_column, limit, model.model)
     show_logs(quiet=quiet)
     module = model.open()
     with bars(quiet, unit="image") as progress:
@@ -84,11 +86,11 @@ def evaluate(
         raise SystemExit(EXIT_IMAGES_FAILED)
 
 
-def _open(data: str, split: str | None, limit: int | None, model: str) -> "LabelledImages":
+def _open(data: str, split: str | None, image_column: str | None, limit: int | None, model: str) -> "LabelledImages":
     from ..datasets import open_dataset
 
     try:
-        images = open_dataset(data, split=split)
+        images = open_dataset(data, split=split, image_column=image_column)
     except InputError as error:
         if _are_swapped(model, data, split):
             swapped = shlex.join(["pnasnet", "evaluate", data, model])

@@ -16,7 +16,7 @@ from ..support.text import clean
 from ..support.urls import redact
 from .errors import EXIT_IMAGES_FAILED
 from .logs import show_logs
-from .options import QUIET, count, extract_options, flag, machine_options, model_options
+from .options import IMAGE_COLUMN, QUIET, count, extract_options, flag, machine_options, model_options
 from .progress import stoppable_bars
 from .sections import Command, command, pass_as, section
 
@@ -54,6 +54,7 @@ def _refusing_options_of_full(command: Command) -> Command:
 @section(
     "Data",
     click.option("--split", metavar="NAME", help="Split of DATA to use, such as train, if it has several."),
+    IMAGE_COLUMN,
     click.option(
         "--validation",
         type=float,
@@ -100,6 +101,7 @@ def finetune(
     data: str,
     output: str,
     split: str | None,
+    image_column: str | None,
     model: "ModelChoice",
     tuning: "FinetuneOptions",
     options: "ExtractOptions",
@@ -127,7 +129,7 @@ def finetune(
         from ..training.fit import own_rank
 
         quiet = quiet or own_rank() > 0  # the first process prints
-    images = open_dataset(data, split=split)
+    images = open_dataset(data, split=split, image_column=image_column)
     show_logs(quiet=quiet)
     with _ending_if_finished(), stoppable_bars(quiet, "image", "repeat the command to resume") as progress:
         result = run(

@@ -15,6 +15,11 @@ flag = partial(click.option, is_flag=True)
 count = partial(click.option, type=click.IntRange(1), metavar="N")
 """An option whose value is a number from 1 up."""
 
+IMAGE_COLUMN = click.option(
+    "--image-column",
+    metavar="NAME",
+    help="Column of images in Parquet files and Hugging Face datasets.  [default: image or img]",
+)
 QUIET = flag("-q", "--quiet", help="Print no progress and no notes.")
 DEFAULT_MODEL = "pnasnet_small"
 """The model of commands that were given neither --model nor --weights."""

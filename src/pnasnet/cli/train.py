@@ -7,7 +7,7 @@ import click
 
 from .errors import EXIT_IMAGES_FAILED
 from .logs import show_logs
-from .options import QUIET, count, machine_options
+from .options import IMAGE_COLUMN, QUIET, count, machine_options
 from .progress import stoppable_bars
 from .sections import command, section
 
@@ -67,6 +67,7 @@ def _print_recipe(context: click.Context, parameter: click.Parameter, name: str 
         metavar="NAME",
         help="Split of VALIDATION to use, or of TRAINING if VALIDATION is omitted.",
     ),
+    IMAGE_COLUMN,
     count("--validate-every", help="Validate every N epochs and after the last.  [default: 1]"),
 )
 @section(
@@ -99,6 +100,7 @@ def train(
     quiet: bool,
     split: str | None,
     validation_split: str | None,
+    image_column: str | None,
     weights: str | None,
     machine: "Machine",
     **changes: Any,
@@ -132,8 +134,10 @@ def train(
     if path := run.finished(chosen, output):
         click.echo(f"{path}: this training is finished; there is nothing to do")
         return
-    data = open_dataset(training, split=split)
-    seen = open_dataset(validation or training, split=validation_split) if validation or validation_split else None
+    data = open_dataset(training, split=split, image_column=image_column)
+    seen = None
+    if validation or validation_split:
+        seen = open_dataset(validation or training, split=validation_split, image_column=image_column)
     with stoppable_bars(quiet, "batch", "repeat the command to resume after the last complete epoch") as progress:
         trained = run.train(chosen, name, data, seen, output, machine, first=first, progress=progress)
     if trained.fitted.rank > 0:
