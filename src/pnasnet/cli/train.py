@@ -12,6 +12,7 @@ from .progress import stoppable_bars
 from .sections import command, section
 
 if TYPE_CHECKING:
+    from ..datasets import LabelledImages
     from ..train.run import Trained
     from ..training.machine import Machine
     from ..training.recipe import Recipe
@@ -123,7 +124,6 @@ def train(
       pnasnet train cifar10 train.parquet test.parquet -o runs/found --cell best.json --filters 36
       pnasnet train pnasnet_tiny train.parquet test.parquet -o runs/longer --weights runs/first
     """
-    from ..datasets import open_dataset
     from ..train import run
     from ..training.fit import own_rank
 
@@ -134,10 +134,7 @@ def train(
     if path := run.finished(chosen, output):
         click.echo(f"{path}: this training is finished; there is nothing to do")
         return
-    data = open_dataset(training, split=split, image_column=image_column)
-    seen = None
-    if validation or validation_split:
-        seen = open_dataset(validation or training, split=validation_split, image_column=image_column)
+    data, seen = _open(training, validation, split, validation_split, image_column)
     with stoppable_bars(quiet, "batch", "repeat the command to resume after the last complete epoch") as progress:
         trained = run.train(chosen, name, data, seen, output, machine, first=first, progress=progress)
     if trained.fitted.rank > 0:
@@ -145,6 +142,18 @@ def train(
     _print(trained)
     if trained.skipped:
         raise SystemExit(EXIT_IMAGES_FAILED)
+
+
+def _open(
+    training: str, validation: str | None, split: str | None, validation_split: str | None, image_column: str | None
+) -> "tuple[LabelledImages, LabelledImages | None]":
+    """Return the images to train on, and those to validate on."""
+    from ..datasets import open_dataset
+
+    data = open_dataset(training, split=split, image_column=image_column)
+    if validation is None and validation_split is None:
+        return data, None
+    return data, open_dataset(validation or training, split=validation_split, image_column=image_column)
 
 
 def _choose(
