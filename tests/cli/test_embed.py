@@ -233,12 +233,12 @@ def test_no_source_at_all(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--gpus", "1"], "--gpus describe workers on a cluster: add --ray or --address"),
-        (["--workers", "2", "--cpus", "1"], "--workers and --cpus describe workers on a cluster: add --ray"),
-        (["-0"], "--null describes a list: name one with --files-from"),
-        (["--resume", "--overwrite"], "--resume and --overwrite exclude one another"),
-        (["--overwrite", "--add"], "--overwrite and --add exclude one another"),
-        (["--retry-errors", "--add"], "--add and --retry-errors exclude one another"),
+        (["--gpus", "1"], "--gpus can only be used on a cluster: add --ray or --address"),
+        (["--workers", "2", "--cpus", "1"], "--workers and --cpus can only be used on a cluster: add --ray"),
+        (["-0"], "--null needs a list: name one with --files-from"),
+        (["--resume", "--overwrite"], "--resume and --overwrite cannot be combined"),
+        (["--overwrite", "--add"], "--overwrite and --add cannot be combined"),
+        (["--retry-errors", "--add"], "--add and --retry-errors cannot be combined"),
     ],
 )
 def test_options_that_would_have_no_effect(tmp_path: Path, options: list[str], message: str) -> None:

@@ -40,7 +40,7 @@ def _list_sources(
     if not sources and files_from is None:
         raise click.UsageError("name at least one source, or a list with --files-from")
     if null and files_from is None:
-        raise click.UsageError("--null describes a list: name one with --files-from")
+        raise click.UsageError("--null needs a list: name one with --files-from")
     check_sources(sources)
     passed_over = PassedOver()
     listed = partial(list_units, image_column=image_column, access=Access(roots, hosts), passed_over=passed_over)
@@ -62,7 +62,7 @@ def _choose_mode(
     modes: dict[Mode, bool] = {"resume": resume, "overwrite": overwrite, "add": add, "retry-errors": retry_errors}
     chosen = [mode for mode, given in modes.items() if given]
     if len(chosen) > 1:
-        raise click.UsageError(f"{' and '.join(f'--{mode}' for mode in chosen)} exclude one another")
+        raise click.UsageError(f"{' and '.join(f'--{mode}' for mode in chosen)} cannot be combined")
     return chosen[0] if chosen else None
 
 
@@ -81,7 +81,7 @@ def _choose_cluster(
         return RayOptions(address or LOCAL, **given)  # type: ignore[arg-type] # each has its own type
     if given:
         names = " and ".join(f"--{name}" for name in given)
-        raise click.UsageError(f"{names} describe workers on a cluster: add --ray or --address")
+        raise click.UsageError(f"{names} can only be used on a cluster: add --ray or --address")
     return None
 
 

@@ -25,7 +25,7 @@ _ARGUMENT = re.compile(r"\b(moving_averages|overwrite|weights)=(True|False|[A-Z]
 
 
 class Failure(click.ClickException):
-    """An error for a person: `error: ...`, followed by the error's notes."""
+    """An error as it is printed: `error: ...`, followed by its notes."""
 
     def __init__(self, message: str, exit_code: int = EXIT_FAILED) -> None:
         super().__init__(message)

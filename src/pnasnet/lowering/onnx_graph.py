@@ -1,6 +1,6 @@
 """The ONNX graph of a plan with its weights: batch normalization folded in, no torch, no TensorFlow.
 
-The input is a batch of photos, [batch, height, width, 3] in [0, 1]; the outputs are endpoints, with TF-Slim's names and
+The input is a batch of images, [batch, height, width, 3] in [0, 1]; the outputs are endpoints, with TF-Slim's names and
 layouts. Inside, maps are [batch, channels, height, width], as ONNX defines convolutions.
 """
 

@@ -46,7 +46,7 @@ def percent(share: float | None, digits: int = 2) -> str:
 
 
 def counted(count: int, thing: str, things: str = "") -> str:
-    """Return `1 picture` or `1,200 pictures`."""
+    """Return `1 image` or `1,200 images`."""
     return f"{count:,} {thing if count == 1 else things or f'{thing}s'}"
 
 

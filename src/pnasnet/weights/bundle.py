@@ -1,8 +1,8 @@
 """TensorFlow's V2 checkpoint (the "tensor bundle"), read without TensorFlow.
 
-`PREFIX.index` is a sorted table from tensor names to where each tensor lies in the shards
-`PREFIX.data-00000-of-0000N`. Nothing in these files is trusted before it is checked: every size is
-compared with the file, every checksum is computed.
+`PREFIX.index` is a sorted table from tensor names to their positions in the shards `PREFIX.data-00000-of-0000N`.
+Nothing in these files is trusted before it is checked: every size is compared with the file, every checksum is
+computed.
 
 Source of the format: TensorFlow, core/util/tensor_bundle/tensor_bundle.h and core/protobuf/tensor_bundle.proto.
 """
@@ -30,7 +30,7 @@ _MAX_RANK = 8
 
 @dataclass(frozen=True)
 class _Entry:
-    """Where a tensor lies: a BundleEntryProto whose sizes have not been checked."""
+    """The position of a tensor: a BundleEntryProto whose sizes have not been checked."""
 
     dtype: int
     shape: Shape

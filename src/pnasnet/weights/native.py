@@ -64,7 +64,7 @@ def read_safetensors(path: Path) -> tuple[LazyArrays, dict[str, str]]:
 
 @dataclass(frozen=True)
 class _Place:
-    """Where a tensor lies in a file."""
+    """The position of a tensor in a file."""
 
     dtype: str
     shape: Shape
@@ -73,7 +73,7 @@ class _Place:
 
 
 def _read_places(file: MappedFile) -> dict[str, _Place]:
-    """Return the places of the tensors in a file whose header has been checked."""
+    """Return the positions of the tensors in a file whose header has been checked."""
     start = 8 + int.from_bytes(file.bytes[:8].tobytes(), "little")
     header = json.loads(file.bytes[8:start].tobytes())
     return {
