@@ -120,5 +120,7 @@ def test_files_that_hold_no_network(tmp_path: Path, content: bytes, message: str
 
 
 def test_a_missing_file(tmp_path: Path) -> None:
-    with pytest.raises(PnasnetError, match=r"cannot read .*missing\.json: No such file or directory; pass a network file"):
+    with pytest.raises(
+        PnasnetError, match=r"cannot read .*missing\.json: No such file or directory; pass a network file"
+    ):
         Module(tmp_path / "missing.json")

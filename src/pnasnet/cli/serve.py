@@ -1,26 +1,33 @@
 """`pnasnet serve`."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from .errors import Failure
 from .logs import show_logs
-from .sections import command, section
+from .options import ENGINE, PRECISION, QUIET, THREADS
+from .sections import command, pass_as, section
+
+if TYPE_CHECKING:
+    from ..engines import EngineOptions
 
 
-@command(short_help="Serve features, classes and similar photos over HTTP.")
+@command(short_help="Serve features, classes and similar images over HTTP.")
 @click.argument("models", nargs=-1, required=True, metavar="MODEL...")
-@click.option("--features", metavar="PATH", help="Find similar photos in these features, of `pnasnet embed`.")
+@click.option(
+    "--features", metavar="PATH", help="Find similar images among these features, written by `pnasnet embed`."
+)
 @section(
-    "Network",
+    "Connections",
     click.option("--host", default="127.0.0.1", show_default=True, metavar="ADDRESS", help="Address to listen on."),
     click.option("--port", type=click.IntRange(0, 65535), default=8000, show_default=True, metavar="N",
                  help="Port of HTTP; 0 for any free one."),
     click.option("--api-key-file", type=click.Path(path_type=Path), metavar="FILE",
                  help="Require one of the keys in FILE, one per line, as `Authorization: Bearer KEY`."),
     click.option("--allow-origin", "origins", multiple=True, metavar="ORIGIN",
-                 help="Let web pages of ORIGIN use the server (CORS); may be repeated.  [default: none]"),
+                 help="Let web pages of ORIGIN use the server (CORS). May be repeated.  [default: none]"),
 )  # fmt: skip
 @section(
     "Load",
@@ -37,14 +44,9 @@ from .sections import command, section
 )  # fmt: skip
 @section(
     "Engine",
-    click.option("--engine", default="auto", show_default=True, metavar="NAME",
-                 help="Library that runs the network: openvino, torch, or auto."),
-    click.option("--precision", default="float32", show_default=True, metavar="NAME",
-                 help="Arithmetic: float32 or bfloat16."),
-    click.option("--threads", type=click.IntRange(1), metavar="N",
-                 help="Threads of the engine.  [default: one per processor]"),
-)  # fmt: skip
-@click.option("-q", "--quiet", is_flag=True, help="Print only warnings.")
+    pass_as("engine", "pnasnet.engines:EngineOptions", ENGINE, PRECISION, THREADS),
+)
+@QUIET
 def serve(
     models: tuple[str, ...],
     features: str | None,
@@ -57,22 +59,19 @@ def serve(
     max_images: int,
     max_body: int,
     drain: float,
-    engine: str,
-    precision: str,
-    threads: int | None,
+    engine: "EngineOptions",
     quiet: bool,
 ) -> None:
-    """Serve features, classes and similar photos over HTTP.
+    """Serve features, classes and similar images over HTTP.
 
-    A MODEL is a name from `pnasnet models`, or the path of a file or folder with weights. The first one answers
-    requests that name none. The server listens on this machine only, unless --host says otherwise.
+    A MODEL is a name from `pnasnet models`, a TF-Hub handle or URL, or the path of a file or folder with weights.
+    Requests that name no model use the first one. By default, the server accepts connections from this machine only.
 
     \b
       pnasnet serve pnasnet_tiny
       curl -F image=@photo.jpg http://127.0.0.1:8000/embed
       pnasnet serve pnasnet_large model/ --features features/ --port 8000
     """
-    from ..engines import EngineOptions
     from ..serve import Limits, Service, create_app, open_gallery, open_models
     from ..serve.auth import ApiKeys
     from ..serve.run import Address, run
@@ -80,7 +79,7 @@ def serve(
     show_logs(quiet=quiet)
     limits = Limits(body=max_body << 20, images=max_images, queue=max_queue)
     keys = None if api_key_file is None else ApiKeys.from_file(api_key_file)
-    modules = open_models(models, EngineOptions(engine, precision, threads))
+    modules = open_models(models, engine)
     gallery = open_gallery(features, modules) if features else None
     service = Service(modules, limits, batch_size=batch_size, keys=keys, gallery=gallery)
     if not run(service, create_app(service, allow_origins=origins), Address(host, port, drain)):
