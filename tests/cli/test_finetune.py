@@ -114,9 +114,9 @@ def test_credentials_are_neither_in_the_card_nor_in_the_report(
     [
         (("{none}", "-o", "{out}"), "none"),
         (("{data}", "-o", "{out}", "-m", "pnasnet_tyny"), "did you mean pnasnet_tiny"),
-        (("{data}", "-o", "{out}", *TINY, "--validation", "0.9", "--test", "0.2"), "must be shares"),
+        (("{data}", "-o", "{out}", *TINY, "--validation", "0.9", "--test", "0.2"), "must be fractions"),
         (("{data}", "-o", "{out}", *TINY, "--full", "--layer-decay", "1.5"), "layer decay 1.5 in"),
-        (("{data}", "-o", "{out}", *TINY, "--validation", "nan"), "must be shares"),
+        (("{data}", "-o", "{out}", *TINY, "--validation", "nan"), "must be fractions"),
         (("{data}", "-o", "{out}", *TINY, "--seed", "-1"), "seed -1 must not be negative"),
         (("{data}", "-o", "{out}", *TINY, "--full", "--learning-rate", "nan"), "learning rate nan above 0"),
         (("{data}", "-o", "{out}", *TINY, "--split", "train"), "train"),
@@ -148,7 +148,8 @@ def test_a_kept_split_is_reported_as_it_is(pictures: Path, tmp_path: Path) -> No
     again = ("finetune", pictures, "-o", tmp_path, *TINY, "--overwrite")
     assert "splits.parquet" not in run(*again, "--validation", "0.3").stderr
     result = run(*again, "--validation", "0.4", "--test", "0.3", "--seed", "5")
-    told = "splits.parquet was made with validation 0.3, test 0.15 and seed 0, and is kept. Remove it to split anew"
+    told = "splits.parquet was created with validation 0.3, test 0.15 and seed 0, and is used unchanged. "
+    told += "Remove it to split again"
     assert told in result.stderr.splitlines()
     said = json.loads((tmp_path / "metrics.json").read_text())
     assert [said["settings"][name] for name in ("validation", "test", "split_seed")] == ["0.3", "0.15", "0"]
@@ -207,7 +208,7 @@ def test_a_class_of_one_and_an_empty_class(tmp_path: Path) -> None:
     (data / "lonely").mkdir()
     assert "contains no images" in error_of(run("finetune", data, "-o", tmp_path / "model", *TINY))
     (data / "lonely" / "0.png").write_bytes(png((9, 9, 9)))
-    assert "class 'lonely' has 1 different image" in error_of(run("finetune", data, "-o", tmp_path / "model", *TINY))
+    assert "class 'lonely' has 1 distinct image" in error_of(run("finetune", data, "-o", tmp_path / "model", *TINY))
 
 
 def test_names_of_classes_and_files_cannot_reach_the_terminal(tmp_path: Path) -> None:

@@ -199,7 +199,7 @@ def test_new_figures_never_lie_beside_an_old_model(tmp_path: Path, monkeypatch: 
 
 def test_a_folder_that_is_somebody_elses(tmp_path: Path) -> None:
     (tmp_path / "README.md").write_text("mine")
-    with pytest.raises(OutputError, match=r"holds other files \(README\.md\): name a new folder or an empty one"):
+    with pytest.raises(OutputError, match=r"holds other files \(README\.md\): choose a new or an empty folder"):
         finetune("pnasnet_tiny", coloured(6), tmp_path, FinetuneOptions())
     assert [path.name for path in tmp_path.iterdir()] == ["README.md"]
 
@@ -221,7 +221,7 @@ def test_copies_of_pictures_do_not_leak(tmp_path: Path) -> None:
     result = finetune("pnasnet_tiny", data, tmp_path, FinetuneOptions(test=0.3))
     assert result.evaluation.images == 96
     assert 0.2 < (result.evaluation.top1.value or 0) < 0.8
-    assert "240 images equal others byte for byte; copies are in one part" in result.notes
+    assert "240 images are copies of others; copies are always in the same part" in result.notes
 
 
 def test_a_moved_folder_keeps_split_and_features(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -256,7 +256,7 @@ def test_a_folder_of_an_earlier_version_is_refused(tmp_path: Path) -> None:
     made = {"pnasnet.validation": "0.15", "pnasnet.test": "0.15", "pnasnet.seed": "0"}
     table = pa.table({"name": ["red/0.png"], "class": ["red"], "part": ["test"]}).replace_schema_metadata(made)
     pq.write_table(table, tmp_path / "splits.parquet")
-    with pytest.raises(InputError, match=r"splits\.parquet is of an earlier version.*remove it to split anew"):
+    with pytest.raises(InputError, match=r"splits\.parquet is of an earlier version.*remove it to split again"):
         finetune("pnasnet_tiny", coloured(6), tmp_path)
 
 
@@ -286,10 +286,12 @@ def test_numbers_of_numpy_are_numbers(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "value", "words"),
     [
-        ("seed", 2.0, "seed must be an integer, not 2.0"),
-        ("epochs", "3", "epochs must be an integer, not '3'"),
-        ("patience", True, "patience must be an integer, not True"),
+        ("seed", 2.0, "seed must be a whole number, not 2.0"),
+        ("epochs", "3", "epochs must be a whole number, not '3'"),
+        ("patience", True, "patience must be a whole number, not True"),
         ("test", "0.1", "test must be a number, not '0.1'"),
+        ("balanced", 2, "balanced must be true or false, not 2"),
+        ("seed", -1, "seed -1 must not be negative"),
         ("learning_rate", None, "learning_rate must be a number, not None"),
     ],
 )

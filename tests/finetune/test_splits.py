@@ -3,6 +3,7 @@
 from dataclasses import replace
 from math import inf, nan
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 from pnasnet.datasets import LabelledImages, open_dataset
 from pnasnet.errors import InputError, OutputError
 from pnasnet.finetune.features import digests
-from pnasnet.finetune.splits import Fractions, Split, kept_split, names_within, split
+from pnasnet.finetune.splits import Split, SplitSettings, kept_split, names_within, split
 
 from tests.helpers.finetune_data import folder_of, png
 
@@ -27,19 +28,19 @@ def data(*counts: int, start: int = 0) -> LabelledImages:
     return LabelledImages(names, labels, tuple(f"class {i}" for i in range(len(counts))), contents.__getitem__)
 
 
-def parts(pictures: LabelledImages, fractions: Fractions = Fractions(), seed: int = 0) -> list[str]:  # noqa: B008
-    found: list[str] = split(pictures, digests(pictures), fractions, seed).tolist()
+def parts(pictures: LabelledImages, **settings: Any) -> list[str]:
+    found: list[str] = split(pictures, digests(pictures), SplitSettings(**settings)).tolist()
     return found
 
 
-def kept(path: Path, pictures: LabelledImages, fractions: Fractions = Fractions(), seed: int = 0) -> Split:  # noqa: B008
-    return kept_split(path, pictures, digests(pictures), fractions, seed)
+def kept(path: Path, pictures: LabelledImages, **settings: Any) -> Split:
+    return kept_split(path, pictures, digests(pictures), SplitSettings(**settings))
 
 
 @given(st.lists(st.integers(2, 40), min_size=1, max_size=4), st.floats(0.01, 0.5), st.floats(0, 0.45))
 def test_each_class_trains_and_validates(counts: list[int], validation: float, test: float) -> None:
     pictures = data(*counts)
-    found = np.array(parts(pictures, Fractions(validation, test)))
+    found = np.array(parts(pictures, validation=validation, test=test))
     for label, count in enumerate(counts):
         own = found[pictures.labels == label].tolist()
         assert own.count("training") >= 1
@@ -48,7 +49,7 @@ def test_each_class_trains_and_validates(counts: list[int], validation: float, t
 
 
 def test_shares_are_kept() -> None:
-    found = parts(data(100, 1000), Fractions(0.2, 0.1))
+    found = parts(data(100, 1000), validation=0.2, test=0.1)
     assert {part: found.count(part) for part in sorted(set(found))} == {"test": 110, "training": 770, "validation": 220}
 
 
@@ -75,7 +76,7 @@ def test_copies_and_conflicting_labels_are_reported(tmp_path: Path) -> None:
     pictures = data(10, 10)
     assert kept(tmp_path / "a.parquet", pictures).notes == ()
     (copies,) = kept(tmp_path / "b.parquet", pictures.take([*range(20), 3, 4])).notes
-    assert copies == "2 images equal others byte for byte; copies are in one part"
+    assert copies == "2 images are copies of others; copies are always in the same part"
     contents = [b"same" if index in (0, 15) else pictures.names[index].encode() for index in range(20)]
     _, conflict = kept(tmp_path / "c.parquet", replace(pictures, read=contents.__getitem__)).notes
     assert conflict == (
@@ -108,11 +109,11 @@ def test_names_within_the_data(names: list[str], within: list[str]) -> None:
     assert names_within(pictures) == within
 
 
-@pytest.mark.parametrize(("count", "words"), [(0, "has no images,"), (1, "has 1 different image,")])
+@pytest.mark.parametrize(("count", "words"), [(0, "has no images,"), (1, "has 1 distinct image,")])
 def test_a_class_too_small_to_split(count: int, words: str) -> None:
     with pytest.raises(InputError, match=f"class 'class 1' {words} but needs one to train and one to validate"):
         parts(data(5, count))
-    with pytest.raises(InputError, match="class 'class 0' has 1 different image,"):
+    with pytest.raises(InputError, match="class 'class 0' has 1 distinct image,"):
         parts(data(1, 5).take([0, 0, 0, 1, 2, 3]))
 
 
@@ -122,22 +123,24 @@ def test_a_class_of_two_has_none_to_test() -> None:
 
 @pytest.mark.parametrize("shares", [(0, 0.1), (0.5, 0.5), (-0.1, 0.1), (0.2, -0.1), (nan, 0.1), (0.1, nan), (inf, 0)])
 def test_shares_that_leave_nothing(shares: tuple[float, float]) -> None:
-    with pytest.raises(InputError, match="must be shares"):
-        Fractions(*shares)
+    with pytest.raises(InputError, match="must be fractions"):
+        SplitSettings(*shares)
 
 
 def test_a_kept_split_stays_and_new_pictures_join(tmp_path: Path) -> None:
     path, fewer = tmp_path / "splits.parquet", data(20, 20)
     first = kept(path, fewer)
-    again = kept(path, fewer, Fractions(0.4, 0.4), seed=9)
+    again = kept(path, fewer, validation=0.4, test=0.4, seed=9)
     assert again.parts.tolist() == first.parts.tolist()
-    assert (again.fractions, again.seed) == (Fractions(), 0)
-    (note,) = again.notes
-    assert note.endswith("was made with validation 0.15, test 0.15 and seed 0, and is kept. Remove it to split anew")
+    assert again.settings == SplitSettings()
+    assert again.notes == (
+        "splits.parquet was created with validation 0.15, test 0.15 and seed 0, and is used unchanged. "
+        "Remove it to split again",
+    )
     more = data(35, 35)
     new = [index for index, name in enumerate(more.names) if name not in fewer.names]
     third = kept(path, more)
-    assert third.notes == (f"{len(new)} images of 70 are new to splits.parquet and were added to the split",)
+    assert third.notes == (f"{len(new)} images of 70 are new and were added to splits.parquet",)
     known = dict(zip(fewer.names, first.parts, strict=True))
     assert all(known.get(name, part) == part for name, part in zip(more.names, third.parts, strict=True))
     assert third.parts[new].tolist() == np.array(parts(more))[new].tolist()  # as the others were
@@ -197,7 +200,7 @@ def test_another_data_set_is_refused(tmp_path: Path) -> None:
 def test_a_damaged_file(tmp_path: Path) -> None:
     path = tmp_path / "splits.parquet"
     path.write_bytes(b"no")
-    with pytest.raises(InputError, match=r"splits\.parquet is damaged, or not a split .*remove it"):
+    with pytest.raises(InputError, match=r"splits\.parquet is damaged or not a split .*remove it"):
         kept(path, data(5, 5))
 
 
@@ -206,7 +209,7 @@ def test_a_split_of_an_earlier_version_is_refused(tmp_path: Path) -> None:
     made = {"pnasnet.validation": "0.15", "pnasnet.test": "0.15", "pnasnet.seed": "0"}
     table = pa.table({"name": ["a"], "class": ["b"], "part": ["test"]}).replace_schema_metadata(made)
     pq.write_table(table, path)
-    with pytest.raises(InputError, match="of an earlier version, which kept the split by path: remove it"):
+    with pytest.raises(InputError, match="of an earlier version, which stored the split by path: remove it"):
         kept(path, data(5, 5))
     pq.write_table(table.append_column("content", [[b"x"]]).set_column(2, "part", [["other"]]), path)
     with pytest.raises(InputError, match="parts other than training, validation, test"):

@@ -1,4 +1,4 @@
-"""What the tests of the search room share: made-up accuracies that depend on the cell in a way that can be learnt."""
+"""Helpers for the tests of searches: made-up accuracies that depend on the cell and can be learnt."""
 
 import hashlib
 import json
@@ -30,7 +30,7 @@ _WORTH = {"identity": 0.0, "max3": 0.03, "sep3": 0.11, "sep5": 0.15}
 
 
 def accuracy_of(cell: CellSpec) -> float:
-    """Return a made-up accuracy, the same for all cells that compute the same: convolutions, depth, and some noise."""
+    """Return a made-up accuracy, equal for equivalent cells: from convolutions, depth, and some noise."""
     cell = cell.canonical()
     ends = [end for block in cell.blocks for end in ((block[0], block[1]), (block[2], block[3]))]
     worth = np.mean([_WORTH.get(operation, 0.05) + 0.02 * min(state, 2) for operation, state in ends])
@@ -67,7 +67,7 @@ def child_of(cell: CellSpec, **changes: Any) -> Child:
 
 
 class FakeEvaluator:
-    """Makes up children in threads, in an order of its own; remembers which."""
+    """Makes up children in threads, in an order of its own, and records their cells."""
 
     def __init__(self, workers: int = 1, delays: bool = False, stop_after: int | None = None) -> None:
         self.workers, self.trained = workers, list[CellSpec]()
@@ -87,12 +87,13 @@ class FakeEvaluator:
 
 @dataclass(frozen=True)
 class FakeTrainer:
-    """A job for other processes. Each cell that is trained leaves a file in `folder`.
+    """A trainer in other processes. Each trained cell leaves a file in `folder`.
 
     Attributes:
         hang: cells with this operation take forever.
-        die: the first so many children kill their process.
-        bad: what to complain about.
+        die: the first so many children kill their process, after `seconds`.
+        bad: the error to raise.
+        seconds: how long a child takes.
     """
 
     folder: Path
@@ -112,13 +113,13 @@ class FakeTrainer:
             check()
             with tempfile.NamedTemporaryFile(dir=self.folder, delete=False) as file:
                 file.write(json.dumps(cell.canonical().to_dict()).encode())
+            time.sleep(self.seconds)
             if len(list(self.folder.iterdir())) <= self.die:
                 os.kill(os.getpid(), signal.SIGKILL)
             if self.bad == "crash":
                 raise RuntimeError("a bug")
             if self.hang and any(self.hang in block for block in cell.blocks):
                 time.sleep(600)
-            time.sleep(self.seconds)
             return child_of(cell)
 
         return train

@@ -83,7 +83,7 @@ def _escaped(text: object) -> str:
 
 
 def _fenced(text: str, language: str) -> str:
-    """Return a block of code; its fence is longer than any row of backticks in it."""
+    """Return a block of code; its fence is longer than any run of backticks in it."""
     text = clean(text)
     fence = "`" * max(3, 1 + max(map(len, re.findall("`+", text)), default=0))
     return f"{fence}{language}\n{text}\n{fence}"

@@ -1,4 +1,4 @@
-"""Features of labelled images, computed once and found again by the contents of the images."""
+"""Features of labelled images, computed once and stored by the contents of the images."""
 
 import time
 from collections.abc import Sequence
@@ -28,11 +28,11 @@ from ..support.text import gigabytes
 ENDPOINT = "global_pool"
 _CONTENT = pa.field("content", pa.binary(16))
 _COPIES = 4
-"""Of the features in memory: all of them, the parts of the split, scaled, and in the solver."""
+"""Copies of the features in memory: all, by part, scaled, and in the solver."""
 _PART_SECONDS = 20.0
-"""A killed run loses no more than this."""
+"""Seconds between two parts; a killed run loses no more than that."""
 _MAY_DIFFER = ("pnasnet.version", "pnasnet.engine", "pnasnet.weights")
-"""Settings that change no more than rounding, or only a name."""
+"""Settings that change vectors by rounding at most."""
 
 
 @dataclass(frozen=True)
@@ -40,10 +40,10 @@ class FeatureMatrix:
     """The features of N images.
 
     Attributes:
-        vectors: [N, F] float32; zeros for images that could not be read.
+        vectors: [N, F] float32; zeros for unreadable images.
         readable: [N] bool.
-        errors: a line for each image that could not be read, in order.
-        computed: how many were computed in this run.
+        errors: a line for each unreadable image, in order.
+        computed: number of images whose features were computed in this run.
     """
 
     vectors: NDArray[np.float32]
@@ -62,7 +62,7 @@ class FeatureMatrix:
 
 
 def digests(data: LabelledImages, progress: Progress = silent) -> list[bytes | None]:
-    """Return the digest of each image's bytes; None for one that cannot be read."""
+    """Return the digest of each image's bytes; None for an unreadable image."""
     advance = counter(progress, "reading", len(data))
     found: list[bytes | None] = []
     for index in range(len(data)):
@@ -92,9 +92,9 @@ def features_of(
     overwrite: bool = False,
     write: bool = True,
 ) -> FeatureMatrix:
-    """Return the features of all images, and keep them in the folder at `path`.
+    """Return the features of all images, and store them in the folder at `path`.
 
-    Features that the folder holds for the same contents are reused; those of new images are computed and added.
+    Stored features of the same contents are reused. The others are computed and added.
 
     Args:
         module: the network.
@@ -102,12 +102,12 @@ def features_of(
         path: the folder, a `FeatureFolder`.
         options: preprocessing, batch size, decoders.
         progress: receives the number of images done.
-        overwrite: whether to start over if the folder is of another network or preprocessing.
+        overwrite: whether to start over if the folder holds features of another network or preprocessing.
         write: whether to lock the folder and add to it; otherwise it is only read.
 
     Raises:
-        OutOfMemoryError: the features do not fit in memory. OutputError: the folder cannot be written, or is of
-        another network or preprocessing. LockedError: another run writes to it.
+        OutOfMemoryError: the features do not fit in memory. OutputError: the folder cannot be written, or holds
+        features of another network or preprocessing. LockedError: another run writes to it.
     """
     _check_memory(len(data), module.model.plan.num_features)
     (column,) = columns_for([module], [ENDPOINT], options)
@@ -134,14 +134,14 @@ def features_of(
 
 
 def features_settings(module: Module, options: ExtractOptions) -> dict[str, str]:
-    """Return the settings that determine the vectors; a folder of other settings is not resumed."""
+    """Return the settings that decide the vectors. A folder with other settings is not resumed."""
     (column,) = columns_for([module], [ENDPOINT], options)
     stated = {key: value for key, value in column.metadata().items() if key not in _MAY_DIFFER}
     return {key.removeprefix("pnasnet."): value for key, value in stated.items()}
 
 
 def _fill_in(features: FeatureMatrix, batch: Batch, chosen: NDArray[np.intp]) -> NDArray[np.bool_]:
-    """Put a batch in the places `chosen`, and return which of its images could be read."""
+    """Store a batch at the indices `chosen`, and return which of its images are readable."""
     good = np.array([row.error is None for row in batch.rows], bool)
     if good.any():
         features.vectors[chosen[good]] = batch.vectors
@@ -151,7 +151,7 @@ def _fill_in(features: FeatureMatrix, batch: Batch, chosen: NDArray[np.intp]) ->
 
 
 def _read(folder: FeatureFolder, contents: Sequence[bytes | None], features: FeatureMatrix) -> None:
-    """Fill in the features that the folder holds."""
+    """Fill in the stored features."""
     places: dict[bytes, list[int]] = {}
     for index, content in enumerate(contents):
         if content is not None:
@@ -183,7 +183,7 @@ class _Added:
         return self
 
     def add(self, batch: Batch, good: NDArray[np.bool_], contents: Sequence[bytes | None]) -> None:
-        """Add the rows of the images that could be read."""
+        """Add the rows of the readable images."""
         table = self._vectors.table([batch]).append_column(_CONTENT, pa.array(contents, _CONTENT.type))
         self._pending.append(table.filter(pa.array(good)))
         if time.monotonic() - self._since >= _PART_SECONDS:

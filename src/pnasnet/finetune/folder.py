@@ -26,24 +26,24 @@ from .report import check_packages, write_report
 from .result import FinetuneResult
 
 SPLITS, FEATURES, TRAINING, METRICS = "splits.parquet", "features", "training", "metrics.json"
-"""`SPLITS` is the first file that a run writes: it marks the folder as a fine-tuning's."""
+"""`SPLITS` is the first file that a run writes: it marks the folder as that of a fine-tuned model."""
 CANDIDATE = "unmeasured.safetensors"
-"""The model until it has been measured, so that nothing takes it for finished."""
+"""The name of the model until it is measured, so that it is not mistaken for a finished one."""
 
 Variables = Mapping[str, NDArray[np.float32]]
 
 
 def check_folder(folder: Path) -> None:
-    """Raise `OutputError` if the folder holds files of others, or is none."""
+    """Raise `OutputError` if the path is not a folder, or the folder holds other files."""
     with reading(folder, kind=OutputError):
         names = sorted(path.name for path in folder.iterdir()) if folder.exists() else []
     others = [name for name in names if name[0] != "."]
     if others and SPLITS not in others:
-        raise OutputError(f"{folder} holds other files ({others[0]}): name a new folder or an empty one")
+        raise OutputError(f"{folder} holds other files ({others[0]}): choose a new or an empty folder")
 
 
 def check_start(data: LabelledImages, folder: Path, options: FinetuneOptions, machine: Machine) -> int:
-    """Check what can be checked before any work, and return the rank of this process; raises as `finetune`."""
+    """Check arguments and packages before any work, and return the rank of this process. Raises as `finetune`."""
     check_packages()
     rank = 0
     if options.full:
@@ -106,7 +106,7 @@ def write_candidate(folder: Path, base: Model, variables: Variables, classes: tu
 
 
 def finish(folder: Path, result: FinetuneResult, read: Callable[[int], Source]) -> None:
-    """Write figures, card and report, and give the candidate its name last.
+    """Write figures, card and report, then rename the candidate to `model.safetensors`.
 
     Args:
         folder: the folder, with the candidate.
@@ -117,7 +117,7 @@ def finish(folder: Path, result: FinetuneResult, read: Callable[[int], Source]) 
         OutputError: a file cannot be written.
     """
     with writing(folder):
-        # An old model must not lie beside new figures if this is cut short.
+        # An old model must not lie beside new figures if this is interrupted.
         (folder / MODEL).unlink(missing_ok=True)
     write_text(folder / METRICS, json.dumps(result.to_dict(), indent=1, allow_nan=False) + "\n")
     write_card(folder / "README.md", result)

@@ -38,12 +38,12 @@ _SMALL = 64
 def check_machine(machine: Machine) -> int:
     """Return the rank of this process, 0 for the first.
 
-    Raises `InputError` if the processes of several devices are started together: the first one must have made split
-    and features before the others begin. Raises `MissingExtraError` for a logger that is not installed.
+    Raises `InputError` if the processes of several devices are started together: the first one must have written split
+    and features before the others start. Raises `MissingExtraError` for a logger that is not installed.
     """
     if machine.nodes > 1 or started_by_others():
         raise InputError(
-            "fine-tuning runs on one machine, and starts a process for each of its devices: leave out --nodes, "
+            "fine-tuning runs on one machine, and starts a process for each of its devices: omit --nodes, "
             "and start it once, without torchrun or srun"
         )
     check_loggers(machine)
@@ -54,18 +54,18 @@ def trainable(model: ModelName, weights: WeightsName | None, classes: int, seed:
     """Return the network to train; variables that the weights lack depend on the seed alone.
 
     Raises:
-        InputError: its images are not square. And what `Module` raises.
+        InputError: its images are not square, or as in `Module`.
     """
     torch.manual_seed(seed_of(seed))
     module = Module(model, weights, trainable=True, tags={"train"}, num_classes=classes)
     height, width = module.image_size
     if height != width:
-        raise InputError(f"training the whole network needs square images, not {height}x{width}: leave out --full")
+        raise InputError(f"training the whole network needs square images, not {height}x{width}: omit --full")
     return module
 
 
 def lacks_aux_head(module: Module) -> bool:
-    """Whether the network has an auxiliary head that the weights lack, or have for other classes."""
+    """Return whether the network has an auxiliary head that the weights lack, or have for other classes."""
     aux = module.model.plan.aux
     return aux is not None and not any(name.startswith(aux.scope) for name in module.model.variables)
 
@@ -80,23 +80,22 @@ def fine_tune(
     preset: str,
     progress: Progress = silent,
 ) -> Fitted:
-    """Train the whole network, path dropout at its final rate.
+    """Train the whole network, with path dropout at its final rate.
 
-    A training in the folder is resumed if everything that decides the outcome is the same, and otherwise removed.
+    A training in the folder is resumed if everything that decides the outcome is the same; otherwise it is removed.
 
     Args:
         module: the network to start from, as `trainable` returns it; trained in place.
         classifier: the variables of the classifier for the new classes.
-        sets: the images to train on, and those to validate with, each with their digests; all can be read. The
-            validation ends the training, and chooses the epoch.
+        sets: the training images and the validation images, each with their digests; all are readable. The validation
+            loss stops the training and selects the epoch.
         folder: for checkpoints.
         options: rates and numbers.
-        machine: what it runs on.
+        machine: what the training runs on.
         preset: the preprocessing of validation images.
         progress: receives the images decoded and the batches of each epoch. What it raises ends the training.
 
-    Raises:
-        What `fit` raises.
+    Raises as `fit`.
     """
     module.network.load_variables(classifier)
     (training, _), _ = sets
@@ -117,7 +116,7 @@ def fingerprint(
     preset: str,
     patience: int,
 ) -> str:
-    """Return a SHA-256 in hexadecimal of everything that decides the outcome; images count by their contents."""
+    """Return a SHA-256 in hexadecimal of everything that decides the outcome; images enter by their contents."""
     pictures = [
         [[content.hex() if content else None for content in contents], data.labels.tolist(), data.classes]
         for data, contents in sets
@@ -130,7 +129,7 @@ def fingerprint(
 
 
 def claim(folder: Path, own: str) -> None:
-    """Make the folder that of the training with this fingerprint; another training in it is removed.
+    """Prepare the folder for the training with this fingerprint; another training in it is removed.
 
     Raises `OutputError` if it cannot be written.
     """
@@ -159,7 +158,9 @@ def recipe_for(module: Module, options: FinetuneOptions, training: LabelledImage
         augmentation=ShiftAndFlip() if size <= _SMALL else CropAndFlip(area=(0.35, 1.0), colours=False),
         class_weights=tuple(weights) if weights else None,
         clip_norm=10.0,
-        average_decay=1 - min(1.0, max(0.001, 20 / steps)) if steps > 20 else 0.0,  # over about a twentieth of it
+        average_decay=1 - min(1.0, max(0.001, 20 / steps))
+        if steps > 20
+        else 0.0,  # over about a twentieth of the training
         batch_norm_momentum=0.99,
         layer_decay=options.layer_decay,
         drop_path_rises=False,

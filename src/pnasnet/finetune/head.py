@@ -1,4 +1,4 @@
-"""A linear classifier on features: seconds to train, its regularization chosen by the validation images."""
+"""A linear classifier on features. Its regularization is chosen by the validation images."""
 
 import warnings
 from dataclasses import dataclass, field
@@ -18,7 +18,7 @@ STRENGTHS = tuple(10.0**power for power in (1, 0.5, 0, -0.5, -1, -1.5, -2, -2.5,
 _ITERATIONS = 200
 """Limit for each strength."""
 _PATIENCE = 2
-"""Strengths in a row that were worse than the best one; then the search ends."""
+"""The search stops after this many strengths in a row that are worse than the best one."""
 
 
 @dataclass(frozen=True)
@@ -90,9 +90,9 @@ def train_head(
 
     Args:
         training: at least one vector of each class.
-        validation: what the strength is chosen by.
+        validation: the vectors that choose the strength.
         classes: the number of classes.
-        balanced: whether all classes weigh the same, whatever their numbers of images.
+        balanced: whether all classes have the same weight, whatever their numbers of images.
         progress: receives the number of strengths tried.
 
     Raises:
@@ -145,7 +145,7 @@ class _Scale:
 
 
 class _Path:
-    """The regression at one strength after the other."""
+    """The regression at decreasing strengths."""
 
     def __init__(self, features: Floats, labels: NDArray[np.int64], classes: int, balanced: bool) -> None:
         from sklearn.linear_model import LogisticRegression
@@ -163,7 +163,7 @@ class _Path:
         own = strength / 2 if self._binary else strength
         self._model.set_params(C=1 / (own * len(self._labels)))
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ConvergenceWarning)  # the validation images decide
+            warnings.simplefilter("ignore", ConvergenceWarning)  # the validation images choose among the results
             self._model.fit(self._features, self._labels)
         weights, biases = self.parameters()
         loss, _ = self._measure(self._features @ weights + biases, self._labels)
@@ -178,7 +178,7 @@ class _Path:
         return weights.astype(np.float32), biases.astype(np.float32)
 
     def _measure(self, logits: Floats, labels: NDArray[np.int64]) -> tuple[float, float]:
-        """Return the mean cross entropy, weighted by class, and the share of right answers."""
+        """Return the mean cross entropy, weighted by class, and the accuracy."""
         logits = logits.astype(np.float64)
         highest = logits.max(1)
         losses = highest + np.log(np.exp(logits - highest[:, None]).sum(1)) - logits[np.arange(len(labels)), labels]

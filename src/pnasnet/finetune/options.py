@@ -1,38 +1,34 @@
 """The options of a fine-tuning, apart from the model and the images."""
 
 import math
-import operator
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass
 
 from ..errors import InputError
-from .splits import Fractions
-
-_INTEGERS = ("seed", "epochs", "patience", "training_batch")
-_NUMBERS = ("validation", "test", "learning_rate", "layer_decay")
-_SWITCHES = ("balanced", "full", "train_batch_norm")
+from ..support.typed import typed
+from .splits import SplitSettings
 
 
 @dataclass(frozen=True)
 class FinetuneOptions:
-    """The options of a fine-tuning. Raises `InputError` for values out of range or of another type.
+    """The options of a fine-tuning. Raises `InputError` for values of another type or out of range.
 
-    NumPy's numbers are accepted and become Python's.
+    NumPy's numbers are accepted, and converted to Python's.
     """
 
     validation: float = 0.15
-    """Share of each class's images that choose the regularization and end the training."""
+    """Fraction of each class's images that choose the regularization and end the training."""
     test: float = 0.15
-    """Share of each class's images that only measure the result."""
+    """Fraction of each class's images that only measure the result."""
     balanced: bool = False
-    """Whether all classes weigh the same, in losses and in choices, whatever their numbers of images."""
+    """Whether all classes have the same weight, in losses and in choices, whatever their numbers of images."""
     seed: int = 0
-    """Decides a new split, and all randomness."""
+    """Seed of a new split, and of all randomness."""
     full: bool = False
     """Whether to train the whole network after the classifier."""
     epochs: int = 20
     """With `full`: limit of epochs."""
     patience: int = 5
-    """With `full`: epochs in a row without a lower validation loss that end the training."""
+    """With `full`: stop after this many epochs in a row without a lower validation loss."""
     learning_rate: float = 0.01
     """With `full`: the highest learning rate, that of the classifier."""
     layer_decay: float = 0.8
@@ -40,20 +36,12 @@ class FinetuneOptions:
     training_batch: int = 32
     """With `full`: images per step."""
     train_batch_norm: bool = False
-    """With `full`: whether batch normalization adapts to the images, which few of them, or small batches, harm."""
-
-    fractions: Fractions = field(init=False)
+    """With `full`: whether batch normalization adapts to the images. That harms with few images or small batches."""
 
     def __post_init__(self) -> None:
-        for name in _INTEGERS:
-            object.__setattr__(self, name, _integer(name, getattr(self, name)))
-        for name in _NUMBERS:
-            object.__setattr__(self, name, _number(name, getattr(self, name)))
-        for name in _SWITCHES:
-            object.__setattr__(self, name, bool(getattr(self, name)))
-        object.__setattr__(self, "fractions", Fractions(self.validation, self.test))
-        if self.seed < 0:
-            raise InputError(f"seed {self.seed} must not be negative")
+        for name, value in typed(type(self), asdict(self)).items():
+            object.__setattr__(self, name, value)
+        assert self.split  # checks its values
         if self.epochs < 1 or self.patience < 1:
             raise InputError(f"epochs {self.epochs} and patience {self.patience} must be at least 1")
         if self.training_batch < 2 or not 0 < self.learning_rate < math.inf or not 0 < self.layer_decay <= 1:
@@ -62,20 +50,7 @@ class FinetuneOptions:
                 f"and layer decay {self.layer_decay} in (0, 1]"
             )
 
-
-def _integer(name: str, value: object) -> int:
-    try:
-        if isinstance(value, bool):
-            raise TypeError
-        return operator.index(value)  # type: ignore[arg-type] # raises TypeError
-    except TypeError:
-        raise InputError(f"{name} must be an integer, not {value!r}") from None
-
-
-def _number(name: str, value: object) -> float:
-    try:
-        if isinstance(value, bool | str):
-            raise TypeError
-        return float(value)  # type: ignore[arg-type] # raises TypeError
-    except (TypeError, ValueError):
-        raise InputError(f"{name} must be a number, not {value!r}") from None
+    @property
+    def split(self) -> SplitSettings:
+        """The settings of a new split."""
+        return SplitSettings(self.validation, self.test, self.seed)

@@ -99,7 +99,7 @@ def _regularization(result: FinetuneResult) -> Iterator[str]:
         Line("training", [(trial.strength, trial.training_loss) for trial in trials]),
         Line("validation", [(trial.strength, trial.validation_loss) for trial in trials], "two"),
     )
-    label = f"Loss against strength; of the validation images {chosen.validation_loss:.4f} at the chosen strength."
+    label = f"Loss against strength; {chosen.validation_loss:.4f} on the validation images at the chosen strength."
     yield draw(Chart(losses, "strength", log=True, marked=marked), label, "strength-loss")
     top1 = [Line("validation", [(trial.strength, trial.validation_top1) for trial in trials], "two")]
     label = f"Validation top-1 against strength; {percent(chosen.validation_top1)} at the chosen strength."
@@ -142,7 +142,7 @@ def _matrix(evaluation: Evaluation) -> list[list[tuple[int, float]]]:
 def _picture(read: Callable[[int], Source], index: int, preset: str) -> str | None:
     """Return an image as a data URL; None if it can no longer be decoded.
 
-    It is turned upright only if the model's preprocessing does so: the page shows what the network saw.
+    Its EXIF orientation is applied only if the model's preprocessing applies it: the page shows what the network saw.
     """
     try:
         return data_url(small_jpeg(read(index), _THUMBNAIL, exif=get_preset(preset).exif))

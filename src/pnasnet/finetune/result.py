@@ -1,4 +1,4 @@
-"""The result of a fine-tuning: the values that its card, its report and its figures are written from."""
+"""The result of a fine-tuning, from which its card, report and figures are written."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -25,8 +25,8 @@ class FinetuneResult:
         classes: the names of the classes.
         counts: the number of images of each class, [C] int64, by part (training, validation, test).
         head: the classifier on fixed features, and how its regularization was chosen.
-        evaluation: of the written model, on the test images; on the validation images if there are no others.
-        part: "test" or "validation", the part that `evaluation` is of.
+        evaluation: of the written model, on the test images; without test images, on the validation images.
+        part: "test" or "validation", the part used for `evaluation`.
         head_top1: the top-1 of the classifier on fixed features, on the same images.
         tuned: whether the whole network was trained and kept, instead of the classifier alone.
         history: the figures of each epoch of training the whole network; empty without it.
@@ -34,8 +34,8 @@ class FinetuneResult:
         notes: sentences about the choices made, such as a classifier that was replaced.
         settings: the options, by name.
         seconds: the duration of each stage.
-        rank: of this process; with several devices, those from 1 on have neither measured nor written the model, and
-            should be silent.
+        rank: rank of this process. With several devices, only rank 0 measures and writes the model, and only it should
+            print.
     """
 
     base: str
@@ -71,7 +71,7 @@ class FinetuneResult:
     # What the card and the report print.
 
     def figures(self) -> list[tuple[str, str, str]]:
-        """Return (name, value, 95 % interval) of each figure of the whole."""
+        """Return (name, value, 95 % interval) of each overall figure."""
         evaluation = self.evaluation
         rates = [("top-1", evaluation.top1)]
         if evaluation.top5:
@@ -88,8 +88,8 @@ class FinetuneResult:
         if self.part == "test":
             return "The test images were used neither for training nor for any choice."
         return (
-            "There were no test images. The figures are those of the validation images, which the classifier was "
-            "chosen by, so they are too favourable."
+            "There were no test images. The figures are of the validation images, which also chose the classifier, so "
+            "they are too favourable."
         )
 
     def worst_first(self) -> list[ClassFigures]:

@@ -39,7 +39,7 @@ from .splits import PARTS, Split, kept_split
 log = logging.getLogger(__name__)
 
 _ROUNDING = 1e-6
-"""Equal shares may differ by this: torch counts in float32."""
+"""Accuracies that differ by less are equal: torch counts in float32."""
 Floats = NDArray[np.float32]
 
 
@@ -68,7 +68,7 @@ def finetune(
         model: what to start from, as for `Module`.
         data: labelled images, as `open_dataset` returns them; or with `labels`, images as for `label_images`.
         folder: the folder to write; an interrupted run in it is resumed.
-        options: shares, seed, rates.
+        options: fractions, seed, rates.
         labels: the class of each image, in the same order or as a mapping from paths; see `label_images`.
         weights: other weights than the published ones.
         extract, engine: how the features are computed.
@@ -110,7 +110,7 @@ def _with_preset(extract: ExtractOptions, module: Module) -> ExtractOptions:
 
 @dataclass
 class _Run:
-    """The images of a run, by part, with their features; and what is noted of it."""
+    """The state of a run: images by part, their features, durations and notes."""
 
     module: Module
     engine: EngineOptions
@@ -134,8 +134,7 @@ class _Run:
             check_finished(self.folder, features_settings(self.module, self.extract), self.data, self.options)
         with self.timed("features"):
             contents = digests(self.data, progress)
-            fractions, seed = self.options.fractions, self.options.seed
-            split = kept_split(self.folder / SPLITS, self.data, contents, fractions, seed)
+            split = kept_split(self.folder / SPLITS, self.data, contents, self.options.split)
             features = features_of(
                 self.module,
                 self.data,
@@ -327,9 +326,10 @@ def _logits(module: Module, data: LabelledImages, extract: ExtractOptions, progr
 
 
 def _settings(split: Split, options: FinetuneOptions) -> dict[str, str]:
-    """Return the options by name, and the split's as it was really made."""
-    stated = {**asdict(options), **asdict(split.fractions), "split_seed": split.seed}
-    return {name: str(value) for name, value in stated.items() if name != "fractions"}
+    """Return the options by name, with the settings of the stored split."""
+    made = split.settings
+    stated = {**asdict(options), "validation": made.validation, "test": made.test, "split_seed": made.seed}
+    return {name: str(value) for name, value in stated.items()}
 
 
 def _train_classifier(run: _Run, progress: Progress) -> Head:

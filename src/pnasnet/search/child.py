@@ -117,9 +117,10 @@ def _train(
         fit(recipe, initial_network(recipe), training, validation, folder, machine, progress=lambda *_: keep_time())
     except DivergedError as caught:
         status, error = "diverged", str(caught)
+    machine_name = f"{platform.node()}, {platform.machine()}, {os.cpu_count()} processors"
     curve = tuple(epoch["validation_top1"] for epoch in read_history(folder) if "validation_top1" in epoch)
     accuracy = curve[-1] if curve else trainer.chance
-    return Child(accuracy, curve, status, error, trainer.child.seed, clock.seconds(), _machine(), 1, now())
+    return Child(accuracy, curve, status, error, trainer.child.seed, clock.seconds(), machine_name, 1, now())
 
 
 class _Clock:
@@ -139,10 +140,6 @@ class _Clock:
             self._kept = self.seconds()
             with replacing(self._path) as temporary:
                 temporary.write_text(str(self._kept))
-
-
-def _machine() -> str:
-    return f"{platform.node()}, {platform.machine()}, {os.cpu_count()} processors"
 
 
 # Images.

@@ -92,7 +92,7 @@ class ChildSettings:
             epsilon=1e-5, aux_head=False,
         )  # fmt: skip
         return Recipe(
-            _bounded(spec),
+            spec,
             stages=((self.image_size, self.epochs),),
             batch_size=self.batch_size,
             schedule=Cosine(self.learning_rate, self.warm_up),
@@ -110,11 +110,6 @@ def _check_range(section: str, name: str, value: float, least: float, most: floa
         raise InputError(f"[{section}] {name} must be at least {least:g}, not {value}")
     if value > most:
         raise InputError(f"[{section}] {name} must be at most {most:,}, not {value:,}")
-
-
-def _bounded(spec: NetworkSpec) -> NetworkSpec:
-    """Return the same network. Raises `SpecError` if it is larger than a file may ask for."""
-    return NetworkSpec.from_dict(spec.to_dict())
 
 
 @dataclass(frozen=True)
@@ -222,7 +217,7 @@ class SearchConfig:
             reductions=child.reductions, epsilon=usual.epsilon, drop_path_keep=usual.drop_path_keep,
             weight_decay=usual.weight_decay,
         )  # fmt: skip
-        resolve(_bounded(spec))
+        resolve(spec)
         return spec
 
     def to_dict(self) -> dict[str, Any]:

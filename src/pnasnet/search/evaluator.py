@@ -87,34 +87,20 @@ def with_patience(attempt: Attempt, patience: Patience, chance: float, seed: int
     `Child.seconds` is the time of all attempts. If an attempt `resumes` the one before, its own time includes that.
     """
     reason: Exception = LostError("never started")
-    clock = _Clock()
+    lost = 0.0  # seconds of the attempts before
+    started: list[float] = []
     for number in range(1, patience.retries + 2):
+        started.clear()
         try:
-            child = attempt(clock.start)
-            return replace(child, tries=number, seconds=child.seconds + (0 if resumes else clock.seconds))
+            child = attempt(lambda: started.append(time.monotonic()))
+            return replace(child, tries=number, seconds=child.seconds + (0 if resumes else lost))
         except (LostError, TooLongError) as error:
             reason = error
-            clock.stop()
+            lost += time.monotonic() - started[0] if started else 0
             log.warning("attempt %s of %s to train a child failed: %s", number, patience.retries + 1, error)
     status = "timeout" if isinstance(reason, TooLongError) else "failed"
     text = " ".join(str(reason).split())
-    return Child(chance, (), status, text, seed, clock.seconds, platform.node(), patience.retries + 1, now())  # type: ignore[arg-type]
-
-
-class _Clock:
-    """Adds up the seconds between each `start` and the next `stop`."""
-
-    def __init__(self) -> None:
-        self.seconds = 0.0
-        self._started: float | None = None
-
-    def start(self) -> None:
-        self._started = time.monotonic()
-
-    def stop(self) -> None:
-        if self._started is not None:
-            self.seconds += time.monotonic() - self._started
-            self._started = None
+    return Child(chance, (), status, text, seed, lost, platform.node(), patience.retries + 1, now())  # type: ignore[arg-type]
 
 
 def now() -> str:

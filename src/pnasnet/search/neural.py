@@ -62,6 +62,11 @@ class _Members(nn.Module):
         self.embeddings = self._uniform(_EMBEDDING_BOUND, self.vocabulary, EMBEDDING)
         self.output = self.layer(HIDDEN, HIDDEN, 1)
         self.output_bias = nn.Parameter(torch.full((members, 1), float(torch.logit(torch.tensor(mean), eps=0.01))))
+        self.create_layers()
+
+    def create_layers(self) -> None:
+        """Create the layers between embeddings and output."""
+        raise NotImplementedError
 
     def layer(self, inputs: int, *shape: int) -> nn.Parameter:
         """Return the first weights of a layer that reads so many values, [members, *shape]."""
@@ -94,10 +99,8 @@ class _Members(nn.Module):
 class Lstm(_Members):
     """Reads left input, right input, left operation, right operation of each block; predicts from its last state."""
 
-    def __init__(
-        self, members: int, space: SearchSpace, mean: float, generator: torch.Generator, weights: str = FITTING.weights
-    ) -> None:
-        super().__init__(members, space, mean, generator, weights)
+    def create_layers(self) -> None:
+        """Create the weights of an LSTM."""
         self.to_gates = self.layer(HIDDEN, EMBEDDING, 4 * HIDDEN)
         self.recurrent = self.layer(HIDDEN, HIDDEN, 4 * HIDDEN)
         self.bias = self.layer(HIDDEN, 1, 4 * HIDDEN)
@@ -153,10 +156,8 @@ def _prefixes(ids: NDArray[np.int64], vocabulary: int) -> tuple[list[tuple[Tenso
 class Mlp(_Members):
     """Concatenates the four embeddings of each block, averages over the blocks, and has two hidden layers with ReLU."""
 
-    def __init__(
-        self, members: int, space: SearchSpace, mean: float, generator: torch.Generator, weights: str = FITTING.weights
-    ) -> None:
-        super().__init__(members, space, mean, generator, weights)
+    def create_layers(self) -> None:
+        """Create two hidden layers."""
         self.first = self.layer(4 * EMBEDDING, 4, EMBEDDING, HIDDEN)
         self.first_bias = self.layer(4 * EMBEDDING, 1, HIDDEN)
         self.second = self.layer(HIDDEN, HIDDEN, HIDDEN)

@@ -1,7 +1,6 @@
-"""The files of a search beside its journal: networks and drawings of the best cells, and the report."""
+"""Writes the output files of a search: networks and drawings of the best cells, and the report."""
 
 from pathlib import Path
-from typing import Any
 
 from ..architecture.network_file import write_network
 from ..architecture.zoo import NamedNetwork
@@ -14,7 +13,7 @@ from .report import write_report
 
 REPORT = "report.html"
 KEPT = 5
-"""How many of the best cells get files."""
+"""Number of best cells with files."""
 
 
 def write_outputs(folder: Path) -> list[tuple[Path, Child]]:
@@ -30,19 +29,15 @@ def write_outputs(folder: Path) -> list[tuple[Path, Child]]:
     for rank, (cell, child) in enumerate(findings.best[:KEPT], 1):
         path = folder / ("best.json" if rank == 1 else f"best-{rank}.json")
         spec = findings.config.scaled_up(cell, len(findings.classes))
-        write_network(path, NamedNetwork(f"{folder.name}-{rank}", spec), about(child))
+        origin = {
+            "found by": "pnasnet search",
+            "accuracy of the child": child.accuracy,
+            "status": child.status,
+            "trained on": child.machine,
+            "finished": child.finished,
+        }
+        write_network(path, NamedNetwork(f"{folder.name}-{rank}", spec), origin)
         write_text(path.with_suffix(".svg"), draw_cell(cell))
         written.append((path, child))
     write_report(folder / REPORT, findings, rank_table(findings), place_pnasnet5(findings))
     return written
-
-
-def about(child: Child) -> dict[str, Any]:
-    """Return the origin of a cell, for its network file."""
-    return {
-        "found by": "pnasnet search",
-        "accuracy of the child": child.accuracy,
-        "status": child.status,
-        "trained on": child.machine,
-        "finished": child.finished,
-    }

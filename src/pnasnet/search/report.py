@@ -1,6 +1,7 @@
 """Writes the report of a search as HTML, and the comparison of several searches as SVG."""
 
 import math
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -39,7 +40,7 @@ def _values(findings: Findings, ranks: Sequence[Ranks], placed: Placed | None) -
         "findings": findings,
         "config": findings.config,
         "best": best,
-        "statuses": _count([child.status for child in findings.children.values()]),
+        "statuses": dict(sorted(Counter(child.status for child in findings.children.values()).items())),
         "seconds": sum(child.seconds for child in findings.children.values()),
         "machines": sorted({child.machine for child in findings.children.values()}),
         "searches": list(_searches(findings)),
@@ -53,10 +54,6 @@ def _values(findings: Findings, ranks: Sequence[Ranks], placed: Placed | None) -
         "top": TOP,
         "pnasnet5": Markup(draw_cell(PNASNET5)) if placed else None,
     }
-
-
-def _count(values: Sequence[str]) -> dict[str, int]:
-    return {value: values.count(value) for value in sorted(set(values))}
 
 
 def _searches(findings: Findings) -> Iterator[tuple[str, int, list[Step], float]]:

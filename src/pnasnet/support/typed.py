@@ -5,6 +5,8 @@ from dataclasses import fields
 from types import NoneType
 from typing import Any, get_args, get_origin, get_type_hints
 
+import numpy as np
+
 from ..errors import InputError, UnknownNameError
 
 _LARGEST = 2**53
@@ -15,6 +17,7 @@ _WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: 
 def typed(kind: type[Any], table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """Return the values of a table with the types of the fields of `kind`: lists as tuples, integers as floats.
 
+    NumPy's numbers become Python's.
     `prefix` precedes the names in errors. Raises `UnknownNameError` for a name that is not a field, and `InputError`
     for a value of another type.
     """
@@ -27,6 +30,7 @@ def typed(kind: type[Any], table: Mapping[str, Any], prefix: str = "") -> dict[s
 
 
 def _value(hint: Any, value: Any, name: str) -> Any:
+    value = value.item() if isinstance(value, np.generic) else value
     inner = get_args(hint)
     if NoneType in inner:
         [hint] = [each for each in inner if each is not NoneType]

@@ -122,7 +122,7 @@ class _Epoch(Dataset[Any]):
 
 
 def steps_per_epoch(recipe: Recipe, count: int) -> int:
-    """Return the number of whole batches of `count` images. Each epoch leaves out other images, at random.
+    """Return the number of whole batches of `count` images. Each epoch leaves out a random remainder.
 
     Raises `InputError` if there is not one batch.
     """

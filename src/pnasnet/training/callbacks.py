@@ -61,16 +61,18 @@ class MovingAverage(WeightAveraging):
 
 
 class ReportProgress(Callback):
-    """Reports each batch, logs the loss of long epochs now and then, and validates after the last epoch in any case."""
+    """Reports each batch, logs the loss of long epochs now and then, and always validates after the last epoch.
+
+    What `progress` raises ends the training.
+    """
 
     def __init__(self, recipe: Recipe, progress: Progress) -> None:
-        """Take the recipe, and whom to report to. What `progress` raises ends the training."""
         self._sizes, self._progress = recipe.sizes, progress
         self._last: tuple[str, int, int | None] | None = None
         self._logged = time.monotonic()
 
     def again(self) -> None:
-        """Report the last state once more, so that a caller who asked for the end can raise."""
+        """Report the last state once more, so that a caller who wants to stop can raise."""
         if self._last is not None:
             self._progress(*self._last)
 
@@ -105,16 +107,13 @@ class ReportProgress(Callback):
 
 
 class KeepCheckpoints(Checkpoint):
-    """Saves the training after each epoch. With patience, also saves the best epoch and stops early.
+    """Saves the training after each epoch. With `patience`, also saves the best epoch.
 
-    Lightning calls a `Checkpoint` last, after everything that is to be saved is settled.
+    The training stops after `patience` validations without a lower loss. Lightning calls a `Checkpoint` last, when
+    everything that it saves has its final value.
     """
 
     def __init__(self, folder: Path, patience: int | None) -> None:
-        """Take the training's folder, and the number of validations without a lower loss that end the training.
-
-        A `patience` of None never ends it early.
-        """
         self._folder, self._patience = folder, patience
         self._best, self._waited = float("inf"), 0
         self._validated = False
@@ -124,14 +123,14 @@ class KeepCheckpoints(Checkpoint):
         return self._patience is not None and self._waited >= self._patience
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Remove the file that a killed run was writing; stop at once if the training had ended early before."""
+        """Remove the file that a killed run was writing. Stop at once if an earlier run stopped early."""
         if trainer.is_global_zero:
             for path in (newest_path(self._folder, trainer.current_epoch), best_path(self._folder)):
                 remove_temporaries(path, older_than=0)
         trainer.should_stop = trainer.should_stop or self._exhausted
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Note that this epoch was validated: the figures of an earlier validation stay in Lightning's metrics."""
+        """Record that this epoch was validated, because Lightning's metrics keep those of earlier validations."""
         self._validated = True
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:

@@ -46,5 +46,5 @@ class RecipeData(pl.LightningDataModule):
 
 
 def _ignore_interrupts(worker: int) -> None:
-    # A terminal sends Ctrl-C to all processes; a worker that died of it would break the training off.
+    # A terminal sends Ctrl-C to all processes; a worker that died of it would abort the training.
     signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -113,25 +113,20 @@ def fit(
         SystemExit: the process was told to terminate, and `progress` did not raise. The exit code is never 0.
     """
     claim(folder, recipe)
-    steps = steps_per_epoch(recipe, len(training.labels))
     patience = patience if validation is not None else None
-    _set_up(network, machine)
+    network.use_memory_format(torch.channels_last if machine.channels_last else torch.contiguous_format)
+    network.checkpoint_cells = machine.checkpoint_cells
     with _quiet_lightning(), writing(folder, "finished epochs are kept; free some space, and repeat the command"):
         reports = ReportProgress(recipe, progress)
         with _errors(recipe):
             trainer = _trainer(recipe, folder, machine, patience, reports)
             check_memory(network, recipe, machine, trainer.world_size, trainer.strategy.root_device)
-            task = ClassifierTask(network, recipe, steps)
+            task = ClassifierTask(network, recipe, steps_per_epoch(recipe, len(training.labels)))
             if machine.compile:
                 task.compile_network()
             _run(trainer, task, RecipeData(recipe, training, validation, machine), newest(folder), reports)
         _load_averaged(task, best_path(folder) if patience is not None else newest(folder))
     return Fitted(network.eval(), read_history(folder), trainer.global_rank)
-
-
-def _set_up(network: Network, machine: Machine) -> None:
-    network.use_memory_format(torch.channels_last if machine.channels_last else torch.contiguous_format)
-    network.checkpoint_cells = machine.checkpoint_cells
 
 
 def _trainer(

@@ -108,22 +108,20 @@ def best_path(folder: Path) -> Path:
 
 def newest(folder: Path) -> Path | None:
     """Return the checkpoint of the last whole epoch, or None."""
-    return max(_newest(folder), key=_epoch, default=None)
+    return next(reversed(_newest(folder)), None)
 
 
 def remove_older(folder: Path) -> None:
     """Remove all checkpoints of epochs but the newest."""
-    for path in sorted(_newest(folder), key=_epoch)[:-1]:
+    for path in _newest(folder)[:-1]:
         path.unlink(missing_ok=True)
 
 
 def _newest(folder: Path) -> list[Path]:
-    return [path for path in (folder / _CHECKPOINTS).glob("newest-*.ckpt") if _EPOCH.match(path.name)]
-
-
-def _epoch(path: Path) -> int:
-    match = _EPOCH.match(path.name)
-    return int(match[1]) if match else -1
+    """Return the checkpoints of epochs, the oldest first."""
+    paths = (folder / _CHECKPOINTS).glob("newest-*.ckpt")
+    found = {int(match[1]): path for path in paths if (match := _EPOCH.match(path.name))}
+    return [found[epoch] for epoch in sorted(found)]
 
 
 # Figures.

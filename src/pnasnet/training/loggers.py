@@ -11,8 +11,6 @@ from .folder import LOGS
 from .machine import Machine, check_loggers
 from .recipe import Recipe
 
-_PROJECT = "pnasnet"
-
 
 class EpochFigures(CSVLogger):
     """The folder's own CSV file: a row for each epoch, written before the epoch's checkpoint."""
@@ -31,16 +29,11 @@ class EpochFigures(CSVLogger):
         self.save()
 
 
-def _tensorboard(folder: Path) -> Logger:
-    return TensorBoardLogger(folder, name="tensorboard", version="")
-
-
-def _wandb(folder: Path) -> Logger:
-    return WandbLogger(name=folder.name, save_dir=folder, project=_PROJECT)
-
-
-_MAKERS: dict[str, Callable[[Path], Logger]] = {"tensorboard": _tensorboard, "wandb": _wandb}
-"""How to make each of `machine.LOGGERS` for a training's folder."""
+_MAKERS: dict[str, Callable[[Path], Logger]] = {
+    "tensorboard": lambda folder: TensorBoardLogger(folder, name="tensorboard", version=""),
+    "wandb": lambda folder: WandbLogger(name=folder.name, save_dir=folder, project="pnasnet"),
+}
+"""Create each of `machine.LOGGERS` for a training's folder."""
 
 
 def open_loggers(machine: Machine, recipe: Recipe, folder: Path) -> list[Logger]:
