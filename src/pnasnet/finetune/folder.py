@@ -78,9 +78,9 @@ def check_finished(folder: Path, features: Mapping[str, str], data: LabelledImag
         skipped, old = 0, {}
     new = {**asdict(options), "classes": list(data.classes), "images": len(data)}
     differences = FeatureFolder(folder / FEATURES).differences(features)
-    for name in new.keys() - {"fractions"}:
-        if str(old.get(name)) != str(new[name]):
-            differences.append(f"{name}: {_short(old.get(name))} → {_short(new[name])}")
+    for name, value in new.items():
+        if str(old.get(name)) != str(value):
+            differences.append(f"{name}: {_short(old.get(name))} → {_short(value)}")
     if differences:
         raise OutputError(
             f"{folder} holds a finished model of other settings ({'; '.join(sorted(differences))}): choose another "
