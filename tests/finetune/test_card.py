@@ -56,7 +56,7 @@ def test_a_dataset_of_the_hub_is_named_as_there(tmp_path: Path) -> None:
     assert (accuracy.dataset_type, accuracy.dataset_name) == ("uoft-cs/cifar100", "uoft-cs/cifar100:cifar100")
 
 
-def test_without_pictures_there_are_no_figures(tmp_path: Path) -> None:
+def test_no_figures_without_images(tmp_path: Path) -> None:
     assert metadata(card(tmp_path, result(("a", "b"), [[0, 0], [0, 0]]))).eval_results is None
 
 
@@ -72,7 +72,7 @@ def test_base_model(tmp_path: Path, base: str, weights: str, published: str) -> 
     assert metadata(card(tmp_path, result(base=base, base_weights=weights))).base_model == published
 
 
-def test_what_it_says(tmp_path: Path) -> None:
+def test_card_text(tmp_path: Path) -> None:
     text = card(tmp_path, result(notes=["the classifier was replaced"], skipped=["a.jpg: damaged"], history=HISTORY))
     for expected in (
         "pnasnet_tiny, fine-tuned on pets/. Its input is 32 x 48 pixels, preprocessed as `hub`",
@@ -104,14 +104,14 @@ def test_without_training_the_network(tmp_path: Path) -> None:
     assert not re.search("whole network|on fixed features|Note|unreadable|setting|stage", text)
 
 
-def test_validation_pictures_are_called_so(tmp_path: Path) -> None:
+def test_figures_of_validation_images_are_labelled_as_such(tmp_path: Path) -> None:
     text = card(tmp_path, result(part="validation"))
     assert "| 20 validation images |" in text
     assert "There were no test images." in text
     assert "used neither" not in text
 
 
-def test_names_are_only_names(tmp_path: Path) -> None:
+def test_names_are_escaped(tmp_path: Path) -> None:
     names = ("<script>a|b</script>", "[x](http://y)", "`*a* _b_ c_d`\n# e", "R&amp;D $1$", "~~f~~\\", "\udcff", "ورد")
     text = card(
         tmp_path, result(names, np.eye(7, dtype=int).tolist(), command="a ``` b", notes=["| n |"], base="__b__")
@@ -143,7 +143,7 @@ def test_many_classes(tmp_path: Path) -> None:
     assert "| top-5 | " in text
 
 
-def test_the_card_cannot_be_written(tmp_path: Path) -> None:
+def test_a_card_that_cannot_be_written(tmp_path: Path) -> None:
     with pytest.raises(
         OutputError,
         match=r"^cannot write .*README\.md: No such file or directory; free some space",

@@ -37,7 +37,7 @@ def rows(folder: Path) -> list[str]:
     return names
 
 
-def test_they_are_the_networks(module: Module, tmp_path: Path) -> None:
+def test_features_are_those_of_the_network(module: Module, tmp_path: Path) -> None:
     data = coloured(3)
     features = extract(module, data, tmp_path)
     expected = module.embed([data.read(index) for index in range(len(data))])
@@ -46,14 +46,14 @@ def test_they_are_the_networks(module: Module, tmp_path: Path) -> None:
     assert features.computed == len(data)
 
 
-def test_the_second_time_reads_the_folder(module: Module, tmp_path: Path) -> None:
+def test_a_second_run_reads_the_folder(module: Module, tmp_path: Path) -> None:
     data = coloured(3)
     first, second = (extract(module, data, tmp_path) for _ in range(2))
     assert (first.computed, second.computed) == (len(data), 0)
     np.testing.assert_array_equal(first.vectors, second.vectors)
 
 
-def test_only_new_pictures_are_extracted(module: Module, tmp_path: Path) -> None:
+def test_only_new_images_are_extracted(module: Module, tmp_path: Path) -> None:
     """Whatever their places are now; the same name stands for another image where the bytes are others."""
     data = coloured(3)
     old = data.take([8, 0, 1, 1, 2])
@@ -65,7 +65,7 @@ def test_only_new_pictures_are_extracted(module: Module, tmp_path: Path) -> None
     np.testing.assert_allclose(features.vectors, expected.vectors, rtol=1e-4, atol=1e-5)
 
 
-def test_pictures_that_were_taken_away(module: Module, tmp_path: Path) -> None:
+def test_removed_images(module: Module, tmp_path: Path) -> None:
     data = coloured(3)
     first = extract(module, data, tmp_path)
     fewer = extract(module, data.take([1, 4, 2]), tmp_path)
@@ -90,7 +90,7 @@ def test_a_stopped_run_is_resumed(module: Module, tmp_path: Path) -> None:
     np.testing.assert_allclose(features.vectors, expected.vectors, rtol=1e-4, atol=1e-5)
 
 
-def test_parts_are_written_while_it_runs(module: Module, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_parts_are_written_during_the_run(module: Module, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """So that a killed run loses no more than the last part."""
     monkeypatch.setattr(finetune_features, "_PART_SECONDS", 0.0)
     data, seen = coloured(4), list[int]()
@@ -156,7 +156,7 @@ def test_a_damaged_part(module: Module, tmp_path: Path) -> None:
     assert extract(module, data, tmp_path).computed == len(data)
 
 
-def test_unreadable_pictures_are_listed_and_tried_again(module: Module, tmp_path: Path) -> None:
+def test_unreadable_images_are_listed_and_retried(module: Module, tmp_path: Path) -> None:
     data = coloured(3, broken=(1, 4))
     for computed in (9, 2):
         features = extract(module, data, tmp_path)
@@ -172,7 +172,7 @@ def test_unreadable_pictures_are_listed_and_tried_again(module: Module, tmp_path
     assert (whole.computed, whole.errors) == (2, [])
 
 
-def test_a_class_that_loses_all(module: Module, tmp_path: Path) -> None:
+def test_a_class_without_readable_images(module: Module, tmp_path: Path) -> None:
     data = coloured(2, broken=(0, 2, 3))
     features = extract(module, data, tmp_path)
     with pytest.raises(InputError, match=r"none of the 2 images of class 'green' can be read, such as green/0\.png"):

@@ -33,7 +33,7 @@ QUIET = Machine(accelerator="cpu", devices=1, workers=0)
 
 
 @pytest.mark.slow
-def test_the_whole_network_is_trained_from_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_whole_network_is_trained_from_the_classifier_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def check(stage: str, done: int, total: int | None) -> None:
         assert not list(tmp_path.rglob(MODEL))  # nothing looks finished that is not
 
@@ -70,7 +70,7 @@ def test_the_whole_network_is_trained_from_there(tmp_path: Path, monkeypatch: py
         (True, "validation_recall", "reached a mean validation recall of 40.00%"),
     ],
 )
-def test_what_makes_it_worse_is_not_kept(
+def test_a_worse_network_is_not_kept(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, balanced: bool, figure: str, words: str
 ) -> None:
     def spoil(*arguments: Any) -> Any:
@@ -100,7 +100,7 @@ def small_network(path: Path, classes: int) -> Path:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("classes", [3, 4])
-def test_an_auxiliary_head_of_other_classes_is_told_and_follows_from_the_seed(tmp_path: Path, classes: int) -> None:
+def test_an_auxiliary_head_of_other_classes_is_reported_and_depends_on_the_seed(tmp_path: Path, classes: int) -> None:
     base, notes = small_network(tmp_path / "base.safetensors", classes), list[str]()
     assert any(name.startswith("aux_") for name in Module(base).model.arrays())
     tuned = []
@@ -217,7 +217,7 @@ _DEVICES = """if True:
 
 
 @pytest.mark.slow
-def test_two_processes_and_a_picture_that_cannot_be_read(tmp_path: Path) -> None:
+def test_two_processes_and_an_unreadable_image(tmp_path: Path) -> None:
     """The second process ends first, and must not pass for one that failed."""
     pictures, script = folder_of(tmp_path / "pictures", 12, broken=("red/0.png",)), tmp_path / "script.py"
     script.write_text(_DEVICES)

@@ -24,7 +24,7 @@ def top1(head: Head, data: Labelled) -> float:
     return float((head.logits(data.features).argmax(1) == data.labels).mean())
 
 
-def test_it_learns_and_does_not_mind_units() -> None:
+def test_it_learns_at_any_scale_of_the_features() -> None:
     training, validation, test = (blobs(300, seed, distance=1.5) for seed in range(3))
     head = train_head(training, validation, 3)
     assert top1(head, test) > 0.9
@@ -48,7 +48,7 @@ def test_it_is_the_minimum_of_its_objective() -> None:
     assert np.abs(residual.sum(0)).max() < 2e-3
 
 
-def test_noise_wants_a_strong_hand_and_a_clear_case_a_light_one() -> None:
+def test_noise_is_regularized_more_than_separable_classes() -> None:
     rng = np.random.default_rng(0)
     noise = [Labelled(rng.normal(size=(60, 200)).astype(np.float32), rng.integers(0, 3, 60)) for _ in range(2)]
     clear = [blobs(200, seed, distance=4) for seed in range(2)]
@@ -117,7 +117,7 @@ def test_progress_counts_strengths() -> None:
     assert seen == [("classifier", place, len(STRENGTHS)) for place in range(len(head.trials))]
 
 
-def test_balanced_classes_help_the_rare_one() -> None:
+def test_balanced_classes_help_the_rare_class() -> None:
     shares = (0.93, 0.07)
     training, validation = (blobs(600, seed, distance=0.6, classes=2, shares=shares) for seed in range(2))
     test = blobs(2000, 2, distance=0.6, classes=2)
@@ -128,7 +128,7 @@ def test_balanced_classes_help_the_rare_one() -> None:
     assert recalls[1] > recalls[0] + 0.1
 
 
-def test_balanced_classes_weigh_the_same_in_what_it_is_chosen_by() -> None:
+def test_balanced_classes_have_equal_weight_in_the_choice() -> None:
     shares = (0.9, 0.1)
     training, validation = (blobs(400, seed, distance=0.6, classes=2, shares=shares) for seed in range(2))
     head = train_head(training, validation, 2, balanced=True)
@@ -140,12 +140,12 @@ def test_balanced_classes_weigh_the_same_in_what_it_is_chosen_by() -> None:
     assert head.chosen.validation_loss == pytest.approx((losses * weights).sum() / weights.sum(), rel=1e-3)
 
 
-def test_the_same_again_is_the_same() -> None:
+def test_training_is_deterministic() -> None:
     first, second = (train_head(blobs(100, 0), blobs(100, 1), 3) for _ in range(2))
     np.testing.assert_array_equal(first.weights, second.weights)
 
 
-def test_a_constant_feature_carries_nothing() -> None:
+def test_a_constant_feature_has_no_weight() -> None:
     training, validation = blobs(100, 0), blobs(100, 1)
     constant = [
         Labelled(np.column_stack([d.features, np.full(len(d.labels), 3.3, np.float32)]), d.labels)
@@ -157,7 +157,7 @@ def test_a_constant_feature_carries_nothing() -> None:
     assert head.variables().keys() == {"final_layer/FC/weights", "final_layer/FC/biases"}
 
 
-def test_features_that_are_no_numbers() -> None:
+def test_features_that_are_not_finite() -> None:
     training = blobs(50, 0)
     training.features[3, 3] = np.nan
     with pytest.raises(InputError, match="not finite"):

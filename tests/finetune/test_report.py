@@ -159,7 +159,7 @@ def test_mistakes_are_shown(report: Report) -> None:
         assert text in page.text
 
 
-def test_a_mistake_lies_as_the_model_saw_it(report: Report) -> None:
+def test_a_mistake_is_oriented_as_the_model_saw_it(report: Report) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6  # to be turned by a quarter
     out = io.BytesIO()
@@ -169,13 +169,13 @@ def test_a_mistake_lies_as_the_model_saw_it(report: Report) -> None:
 
 
 @pytest.mark.parametrize("picture", [b"", b"nothing", jpeg()[:300], Path("not/there.jpg")])
-def test_a_picture_that_is_lost_is_named(report: Report, picture: Any) -> None:
+def test_a_missing_image_is_named(report: Report, picture: Any) -> None:
     page = report(result(mistakes=[mistake("lost.jpg"), mistake("there.jpg", 1)]), picture, jpeg())
     assert page.values("alt") == ["there.jpg"]
     assert "can no longer be decoded cat predicted dog with probability 98.7 % lost.jpg" in page.text
 
 
-def test_names_are_only_names(report: Report) -> None:
+def test_names_are_escaped(report: Report) -> None:
     """Whatever a class or file is called is read as such, in every place, and adds no element."""
     confusion = np.ones((len(NAMES), len(NAMES)), int).tolist()
     plain = report(result([f"class {i}" for i in range(len(NAMES))], confusion, **_called("name")))
@@ -248,7 +248,7 @@ def test_accessible(report: Report, tmp_path: Path) -> None:
     assert "width=device-width, initial-scale=1" in page.values("content")
 
 
-def test_validation_pictures_are_called_so(report: Report) -> None:
+def test_figures_of_validation_images_are_labelled_as_such(report: Report) -> None:
     page = report(result(part="validation"))
     assert "on 20 validation images" in page.text
     assert "too favourable" in page.text
@@ -256,7 +256,7 @@ def test_validation_pictures_are_called_so(report: Report) -> None:
     assert "used neither for training" in report(result()).text
 
 
-def test_a_single_trial_and_no_pictures(report: Report) -> None:
+def test_a_single_trial_and_no_images(report: Report) -> None:
     head = Head(np.zeros((4, 2), np.float32), np.zeros(2, np.float32), TRIALS[0], TRIALS[:1])
     page = report(result(("a", "b"), [[0, 0], [0, 0]], head=head, settings={}, seconds={}))
     assert "on 0 test images" in page.text
@@ -292,7 +292,7 @@ def test_missing_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_whole_or_not_at_all(tmp_path: Path) -> None:
+def test_the_report_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
     (tmp_path / "report.html").mkdir()
     with pytest.raises(OutputError, match=r"^cannot write .*report\.html: Is a directory; .*$"):
         write_report(tmp_path / "report.html", result(), READ)

@@ -43,7 +43,7 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, FinetuneResult
     return folder, finetune("pnasnet_tiny", coloured(20), folder)
 
 
-def test_it_tells_the_classes_apart(done: tuple[Path, FinetuneResult]) -> None:
+def test_it_distinguishes_the_classes(done: tuple[Path, FinetuneResult]) -> None:
     folder, result = done
     assert result.evaluation.top1.value == 1.0
     assert result.evaluation.images == 9
@@ -53,7 +53,7 @@ def test_it_tells_the_classes_apart(done: tuple[Path, FinetuneResult]) -> None:
         assert module.classify([png(colour, seed=99)])[0][0][0] == name
 
 
-def test_the_folder_has_all_that_was_promised(done: tuple[Path, FinetuneResult]) -> None:
+def test_the_folder_has_the_documented_files(done: tuple[Path, FinetuneResult]) -> None:
     folder, result = done
     assert {entry.name for entry in folder.iterdir() if entry.name[0] != "."} == {
         MODEL, "README.md", "metrics.json", "report.html", "splits.parquet", "features",
@@ -75,7 +75,7 @@ def test_only_the_classifier_is_new(done: tuple[Path, FinetuneResult]) -> None:
     assert result.notes == ["the classifier for 10 classes was replaced by one for 3"]
 
 
-def test_the_model_gives_what_the_classifier_gave(done: tuple[Path, FinetuneResult]) -> None:
+def test_the_model_computes_the_logits_of_the_classifier(done: tuple[Path, FinetuneResult]) -> None:
     folder, result = done
     module, data = Module(folder), coloured(20)
     features = module.embed([data.read(index) for index in range(12)])
@@ -86,7 +86,7 @@ def test_the_model_gives_what_the_classifier_gave(done: tuple[Path, FinetuneResu
         assert [p for _, p in row] == pytest.approx(sorted(expected, reverse=True), abs=1e-4)
 
 
-def test_corrupt_pictures_are_skipped_and_listed(tmp_path: Path) -> None:
+def test_corrupt_images_are_skipped_and_listed(tmp_path: Path) -> None:
     result = finetune("pnasnet_tiny", coloured(10, broken=(3, 12)), tmp_path, FinetuneOptions())
     assert len(result.skipped) == 2
     assert "red/3.png" in result.skipped[0]
@@ -98,7 +98,7 @@ def test_corrupt_pictures_are_skipped_and_listed(tmp_path: Path) -> None:
     ("machine", "variables"),
     [(replace(QUIET, nodes=2), {}), (QUIET, {"SLURM_NTASKS": "4"}), (QUIET, {"TORCHELASTIC_RUN_ID": "1"})],
 )
-def test_processes_that_others_start_at_once_are_refused(
+def test_processes_started_together_are_refused(
     tmp_path: Path, machine: Machine, variables: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, value in variables.items():
@@ -128,7 +128,7 @@ def test_names_that_are_not_utf8(tmp_path: Path, caplog: pytest.LogCaptureFixtur
     assert "reusing the features of 18 of 18 images" in caplog.messages
 
 
-def test_exif_orientation_is_part_of_what_the_model_asks_for(tmp_path: Path) -> None:
+def test_exif_orientation_is_part_of_the_models_preprocessing(tmp_path: Path) -> None:
     """The tuned model turns an image as those were turned that it was tuned on."""
     finetune("pnasnet_tiny", coloured(4), tmp_path, FinetuneOptions(), extract=ExtractOptions(exif=True))
     module = Module(tmp_path)
@@ -142,13 +142,13 @@ def test_exif_orientation_is_part_of_what_the_model_asks_for(tmp_path: Path) -> 
     np.testing.assert_allclose(asked, Module("pnasnet_tiny").embed(upright)[0], atol=1e-4)
 
 
-def test_a_class_that_loses_all_is_an_error(tmp_path: Path) -> None:
+def test_a_class_without_readable_images_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="none of the 3 images of class 'red' can be read"):
         finetune("pnasnet_tiny", coloured(3, broken=(0, 1, 2)), tmp_path, FinetuneOptions())
     assert not (tmp_path / MODEL).exists()
 
 
-def test_a_class_that_loses_those_to_train_on(tmp_path: Path) -> None:
+def test_a_class_without_readable_training_images(tmp_path: Path) -> None:
     data = coloured(2)
     finetune("pnasnet_tiny", data, tmp_path / "first", FinetuneOptions())
     rows = pq.read_table(tmp_path / "first" / "splits.parquet").to_pylist()
@@ -158,14 +158,14 @@ def test_a_class_that_loses_those_to_train_on(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("few", "words"), [(1, "class 'red' has"), (2, "2 classes, such as 'red', have")])
-def test_classes_without_a_picture_to_test_are_told(tmp_path: Path, few: int, words: str) -> None:
+def test_classes_without_test_images_are_reported(tmp_path: Path, few: int, words: str) -> None:
     kept = [index for index in range(3 * 8) if index // 8 >= few or index % 8 < 2]
     result = finetune("pnasnet_tiny", coloured(8).take(np.array(kept)), tmp_path)
     (note,) = (note for note in result.notes if note.startswith(words))
     assert "no test image" in note
 
 
-def test_one_class_is_no_question(tmp_path: Path) -> None:
+def test_a_single_class_is_an_error(tmp_path: Path) -> None:
     data = LabelledImages(["a", "b"], np.array([0, 0]), ("only",), lambda index: png((1, 2, 3)))
     with pytest.raises(InputError, match="at least two classes; the data has 1"):
         finetune("pnasnet_tiny", data, tmp_path, FinetuneOptions())
@@ -177,7 +177,7 @@ def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
         finetune("pnasnet_tiny", coloured(3), tmp_path / "file" / "model", FinetuneOptions())
 
 
-def test_what_a_full_run_would_go_on_from_outlives_a_classifier_alone(tmp_path: Path) -> None:
+def test_checkpoints_of_a_full_run_survive_a_run_without_full(tmp_path: Path) -> None:
     finetune("pnasnet_tiny", coloured(6), tmp_path, FinetuneOptions())
     (tmp_path / "training").mkdir()
     finetune("pnasnet_tiny", coloured(6), tmp_path, overwrite=True)
@@ -197,21 +197,21 @@ def test_new_figures_never_lie_beside_an_old_model(tmp_path: Path, monkeypatch: 
     assert not (tmp_path / MODEL).exists()
 
 
-def test_a_folder_that_is_somebody_elses(tmp_path: Path) -> None:
+def test_a_folder_with_other_files(tmp_path: Path) -> None:
     (tmp_path / "README.md").write_text("mine")
     with pytest.raises(OutputError, match=r"holds other files \(README\.md\): choose a new or an empty folder"):
         finetune("pnasnet_tiny", coloured(6), tmp_path, FinetuneOptions())
     assert [path.name for path in tmp_path.iterdir()] == ["README.md"]
 
 
-def test_a_logger_that_is_missing_is_told_of_before_any_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_logger_is_reported_before_any_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pnasnet.training.machine.find_spec", lambda name: None)
     with pytest.raises(MissingExtraError, match="logger wandb needs wandb"):
         finetune("pnasnet_tiny", coloured(6), tmp_path / "model", FULL, machine=replace(QUIET, loggers=("wandb",)))
     assert not (tmp_path / "model").exists()
 
 
-def test_copies_of_pictures_do_not_leak(tmp_path: Path) -> None:
+def test_copies_of_images_do_not_leak(tmp_path: Path) -> None:
     """Images with random labels, each copied four times: what was learnt by heart says nothing of others."""
     rng = np.random.default_rng(0)
     files = [png(tuple(rng.integers(0, 255, 3)), seed) for seed in range(80)]

@@ -53,7 +53,7 @@ def test_shares_are_kept() -> None:
     assert {part: found.count(part) for part in sorted(set(found))} == {"test": 110, "training": 770, "validation": 220}
 
 
-def test_a_picture_keeps_its_part_in_any_order_and_under_any_name() -> None:
+def test_an_image_keeps_its_part_in_any_order_and_under_any_name() -> None:
     pictures = data(30, 30)
     order = np.random.default_rng(0).permutation(60)
     renamed = replace(pictures, names=[f"/elsewhere/{index}.png" for index in range(60)])
@@ -62,7 +62,7 @@ def test_a_picture_keeps_its_part_in_any_order_and_under_any_name() -> None:
     assert parts(pictures, seed=1) != parts(pictures)
 
 
-def test_equal_pictures_are_in_one_part() -> None:
+def test_equal_images_are_in_one_part() -> None:
     """Counted as one, whatever the number of copies; unequal labels are reported."""
     pictures = data(20, 20)
     copied = pictures.take(np.repeat(np.arange(40), 4))
@@ -84,7 +84,7 @@ def test_copies_and_conflicting_labels_are_reported(tmp_path: Path) -> None:
     )
 
 
-def test_an_unreadable_picture_goes_by_its_name_within_the_data() -> None:
+def test_an_unreadable_image_is_identified_by_its_relative_name() -> None:
     def read(index: int) -> bytes:
         raise OSError(5, "Input/output error")
 
@@ -117,17 +117,17 @@ def test_a_class_too_small_to_split(count: int, words: str) -> None:
         parts(data(1, 5).take([0, 0, 0, 1, 2, 3]))
 
 
-def test_a_class_of_two_has_none_to_test() -> None:
+def test_a_class_of_two_images_has_no_test_image() -> None:
     assert sorted(parts(data(2))) == ["training", "validation"]
 
 
 @pytest.mark.parametrize("shares", [(0, 0.1), (0.5, 0.5), (-0.1, 0.1), (0.2, -0.1), (nan, 0.1), (0.1, nan), (inf, 0)])
-def test_shares_that_leave_nothing(shares: tuple[float, float]) -> None:
+def test_fractions_that_leave_no_training_images(shares: tuple[float, float]) -> None:
     with pytest.raises(InputError, match="must be fractions"):
         SplitSettings(*shares)
 
 
-def test_a_kept_split_stays_and_new_pictures_join(tmp_path: Path) -> None:
+def test_a_stored_split_is_kept_and_extended(tmp_path: Path) -> None:
     path, fewer = tmp_path / "splits.parquet", data(20, 20)
     first = kept(path, fewer)
     again = kept(path, fewer, validation=0.4, test=0.4, seed=9)
@@ -147,7 +147,7 @@ def test_a_kept_split_stays_and_new_pictures_join(tmp_path: Path) -> None:
     assert kept(path, more).parts.tolist() == third.parts.tolist()
 
 
-def test_pictures_that_were_away_come_back_to_their_part(tmp_path: Path) -> None:
+def test_images_that_were_removed_return_to_their_part(tmp_path: Path) -> None:
     path, pictures = tmp_path / "splits.parquet", data(20, 20)
     first = kept(path, pictures).parts
     fewer = pictures.take(np.arange(0, 40, 2))
@@ -157,7 +157,7 @@ def test_pictures_that_were_away_come_back_to_their_part(tmp_path: Path) -> None
     np.testing.assert_array_equal(kept(path, pictures).parts, first)
 
 
-def test_the_file_is_written_only_for_new_pictures(tmp_path: Path) -> None:
+def test_the_file_is_written_only_for_new_images(tmp_path: Path) -> None:
     path, pictures = tmp_path / "splits.parquet", data(10, 10)
     kept(path, pictures)
     before = path.stat()
@@ -169,7 +169,7 @@ def test_the_file_is_written_only_for_new_pictures(tmp_path: Path) -> None:
     assert path.stat().st_ino != before.st_ino
 
 
-def test_a_folder_keeps_its_split_however_it_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_keeps_its_split_under_any_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Relative, absolute, from another directory, moved, its files renamed."""
     path = tmp_path / "splits.parquet"
     folder_of(tmp_path / "pictures", 12)

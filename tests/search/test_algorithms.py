@@ -74,7 +74,7 @@ class Late(Future[Child]):
         return super().result(timeout)
 
 
-def test_a_child_that_is_done_when_one_looks_again(path: Path) -> None:
+def test_a_child_that_finishes_while_its_wait_times_out(path: Path) -> None:
     with Journal(path) as journal:
         children = Children(journal, FakeEvaluator())
         assert children.wait(Late()) == child_of(ONE)
@@ -88,7 +88,7 @@ def test_a_child_that_is_done_when_one_looks_again(path: Path) -> None:
 ALGORITHMS = pytest.mark.parametrize("algorithm", CONFIG.search.algorithms)
 
 
-def test_progressive_goes_block_by_block(path: Path) -> None:
+def test_progressive_search_adds_one_block_per_level(path: Path) -> None:
     config = configured(models=None, beam=8)
     steps = run(path, "progressive", config)
     sizes = [len(cell.blocks) for cell in cells(steps)]
@@ -103,7 +103,7 @@ def test_progressive_goes_block_by_block(path: Path) -> None:
     assert len({cell.canonical() for cell in cells(steps)}) == len(steps)
 
 
-def test_progressive_beats_random_where_accuracies_can_be_learnt(path: Path) -> None:
+def test_progressive_beats_random_search_on_learnable_accuracies(path: Path) -> None:
     config = configured(models=None)
     found = {name: cells(run(path, name, config)) for name in ("progressive", "random")}
     top = {name: np.mean(sorted(map(accuracy_of, found[name]))[-5:]) for name in found}
@@ -132,7 +132,7 @@ def test_a_budget_of_models(path: Path, algorithm: str) -> None:
 
 
 @ALGORITHMS
-def test_a_budget_of_hours_counts_what_is_in_the_journal(path: Path, algorithm: str) -> None:
+def test_a_budget_of_hours_counts_children_in_the_journal(path: Path, algorithm: str) -> None:
     """Each child takes 2 s. The budget of 20 s is seen when 10 are known; two more had been begun."""
     config, evaluator = configured(hours=20 / 3600), FakeEvaluator(4, delays=True)
     steps = run(path, algorithm, config, evaluator=evaluator)
@@ -140,7 +140,7 @@ def test_a_budget_of_hours_counts_what_is_in_the_journal(path: Path, algorithm: 
     assert cells(run(path, algorithm, config)) == cells(steps)
 
 
-def test_a_budget_of_hours_ends_between_levels_as_it_is_read_afterwards(path: Path) -> None:
+def test_a_budget_of_hours_ends_between_levels_as_in_the_analysis(path: Path) -> None:
     """71 s are 36 cells of one block of 2 s each, and known when the second level would begin: it is not chosen."""
     config = configured(hours=71 / 3600, models=None)
     steps = run(path, "progressive", config)
@@ -156,7 +156,7 @@ def test_a_budget_of_hours_ends_between_levels_as_it_is_read_afterwards(path: Pa
     assert completed_steps(budget(some), some.search.ahead, chosen, children) == steps
 
 
-def test_if_nothing_can_be_trained_the_search_ends(tmp_path: Path) -> None:
+def test_five_failed_children_in_a_row_stop_the_search(tmp_path: Path) -> None:
     (tmp_path / "seen").mkdir()
     arguments = (configured(models=20, algorithms=("progressive",)), DATA, tmp_path / "out")
     config, data, folder = arguments
@@ -172,7 +172,7 @@ def test_if_nothing_can_be_trained_the_search_ends(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("lost", [1, 3])
-def test_what_could_not_be_trained_teaches_nothing(path: Path, lost: int) -> None:
+def test_predictors_ignore_failed_children(path: Path, lost: int) -> None:
     steps = run(path, "progressive", configured(models=36))
     failed = [replace(step, child=replace(step.child, status="failed")) for step in steps[:lost]]
     assert len(observe(SPACE, [*failed, *steps[lost:]]).accuracies) == 36 - lost
@@ -181,7 +181,7 @@ def test_what_could_not_be_trained_teaches_nothing(path: Path, lost: int) -> Non
 
 
 @ALGORITHMS
-def test_neither_workers_nor_their_pace_decide_what_is_found(tmp_path: Path, algorithm: str) -> None:
+def test_the_outcome_does_not_depend_on_workers_or_their_speed(tmp_path: Path, algorithm: str) -> None:
     evaluators = [FakeEvaluator(1), FakeEvaluator(4, delays=True)]
     found = [
         cells(run(tmp_path / f"{index}.sqlite", algorithm, evaluator=evaluator))
@@ -193,7 +193,7 @@ def test_neither_workers_nor_their_pace_decide_what_is_found(tmp_path: Path, alg
 
 @ALGORITHMS
 @pytest.mark.parametrize("after", [0, 1, 7, 33])
-def test_ended_anywhere_it_goes_on_and_trains_nothing_twice(tmp_path: Path, algorithm: str, after: int) -> None:
+def test_a_search_resumes_from_anywhere_and_trains_nothing_twice(tmp_path: Path, algorithm: str, after: int) -> None:
     whole = run(tmp_path / "whole.sqlite", algorithm)
     first, second = FakeEvaluator(2, stop_after=after), FakeEvaluator(2)
     with pytest.raises(InputError, match="pulled the plug"):
@@ -207,7 +207,7 @@ def test_ended_anywhere_it_goes_on_and_trains_nothing_twice(tmp_path: Path, algo
 
 
 @pytest.mark.parametrize("after", [35, 36, 37, 39])
-def test_a_progressive_search_resumes_around_the_border_of_a_level(tmp_path: Path, after: int) -> None:
+def test_a_progressive_search_resumes_between_two_levels(tmp_path: Path, after: int) -> None:
     """36 cells of one block, then 4 of two: with one worker, `after` children are in the journal when it stops."""
     config = configured(algorithms=("progressive",))
     whole = run(tmp_path / "whole.sqlite", "progressive", config)
@@ -242,16 +242,14 @@ def test_searches_share_children(path: Path) -> None:
     assert len(evaluator.trained) <= 4  # the 36 cells of one block are there
 
 
-def test_what_was_chosen_is_kept_even_if_it_would_be_chosen_otherwise_now(
-    path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_recorded_choices_are_not_made_again(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(InputError):
         run(path, "progressive", evaluator=FakeEvaluator(stop_after=37))
     monkeypatch.setattr("pnasnet.search.algorithms.make_predictor", None)  # needed no more: two levels, no third
     assert len(run(path, "progressive", configured(models=40))) == 40
 
 
-def test_a_space_that_is_exhausted_ends_the_search(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_exhausted_space_ends_the_search(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pnasnet.search.algorithms._MISSES", 300)
     tiny = replace(CONFIG, space=replace(SPACE, operations=("sep3", "max3"), blocks=1), search=CONFIG.search)
     steps = run(path, "random", tiny)
@@ -283,7 +281,7 @@ _KILLED = """if True:
 
 
 @pytest.mark.slow
-def test_killed_by_the_system_it_goes_on(tmp_path: Path) -> None:
+def test_a_search_resumes_after_sigkill(tmp_path: Path) -> None:
     """SIGKILL after a row; what the other worker was training is begun again, and nothing else."""
     script, seen = tmp_path / "script.py", tmp_path / "seen"
     script.write_text(_KILLED)
@@ -307,7 +305,7 @@ def test_killed_by_the_system_it_goes_on(tmp_path: Path) -> None:
     assert len(begun) <= count + 2 * 2  # of each kill, at most what the two workers had begun
 
 
-def test_a_wish_to_stop_is_heard_while_children_are_trained(tmp_path: Path) -> None:
+def test_check_can_stop_a_search_while_children_are_trained(tmp_path: Path) -> None:
     class StoppedError(Exception):
         pass
 

@@ -34,7 +34,7 @@ def test_whitened_images_have_mean_0_and_deviation_1() -> None:
     assert whiten(faint).max().item() == pytest.approx(0.01 * (1 - 1 / 48) * 48**0.5, rel=1e-4)
 
 
-def test_images_to_measure_with_are_whitened_whole() -> None:
+def test_validation_images_are_whitened_whole() -> None:
     images, labels = Whitened(IMAGES, LABELS, None).batch(np.array([4, 1]), 20, (0,))
     torch.testing.assert_close(images * 2 - 1, whiten(IMAGES[[4, 1]].float() / 255))  # as the network maps its input
     assert labels.tolist() == [4, 1]

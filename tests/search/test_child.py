@@ -30,7 +30,7 @@ def job(tmp_path: Path, **changes: object) -> ChildTrainer:
     return ChildTrainer(replace(CHILD, **changes), str(data), None, 2, str(tmp_path / "unfinished"), "cpu")  # type: ignore[arg-type]
 
 
-def test_pictures_are_shared_out_class_by_class() -> None:
+def test_images_are_divided_class_by_class() -> None:
     data = encoded(64)
     training, validation = split_images(data, CHILD)
     assert training.counts().tolist() == [16, 16]
@@ -50,7 +50,7 @@ def test_shares_that_do_not_divide() -> None:
     assert validation.counts().tolist() == [8, 7]
 
 
-def test_pictures_are_known_wherever_they_lie() -> None:
+def test_images_are_identified_independently_of_their_folder() -> None:
     data = encoded(8)
     moved = replace(data, names=[f"/elsewhere/{name}" for name in data.names])
     assert describe_data(moved) == describe_data(data)
@@ -58,7 +58,7 @@ def test_pictures_are_known_wherever_they_lie() -> None:
     assert describe_data(data)["classes"] == ["lying", "standing"]
 
 
-def test_one_class_and_too_few_pictures() -> None:
+def test_one_class_and_too_few_images() -> None:
     lonely = LabelledImages(["a"], np.zeros(1, np.int64), ("one",), lambda index: b"")
     with pytest.raises(InputError, match=r"the data has one class \('one'\)"):
         split_images(lonely, CHILD)
@@ -79,14 +79,14 @@ def test_a_child_and_its_curve(tmp_path: Path) -> None:
     assert list((tmp_path / "unfinished").iterdir()) == []
 
 
-def test_a_child_that_diverges_counts_with_what_it_reached(tmp_path: Path) -> None:
+def test_a_diverged_child_keeps_its_last_accuracy(tmp_path: Path) -> None:
     child = job(tmp_path, learning_rate=1e30).prepare()(CELL, lambda: None)
     assert child.status == "diverged"
     assert child.error.startswith("the loss became ")
     assert child.accuracy == (child.curve[-1] if child.curve else 0.5)
 
 
-def test_a_child_that_was_ended_goes_on_from_its_last_epoch(tmp_path: Path) -> None:
+def test_an_interrupted_child_resumes_from_its_last_epoch(tmp_path: Path) -> None:
     whole = job(tmp_path / "whole").prepare()(CELL, lambda: None)
     calls = []
 
@@ -105,14 +105,14 @@ def test_a_child_that_was_ended_goes_on_from_its_last_epoch(tmp_path: Path) -> N
     assert child.curve == whole.curve
 
 
-def test_the_time_of_earlier_tries_counts(tmp_path: Path) -> None:
+def test_seconds_include_earlier_attempts(tmp_path: Path) -> None:
     (folder,) = [job(tmp_path)._folder_of(CELL, str(tmp_path / "unfinished"))]
     folder.mkdir(parents=True)
     (folder / "seconds").write_text("1000.5")
     assert 1000.5 < job(tmp_path).prepare()(CELL, lambda: None).seconds < 1300
 
 
-def test_a_picture_that_cannot_be_read_ends_the_search(tmp_path: Path) -> None:
+def test_an_unreadable_image_stops_the_search(tmp_path: Path) -> None:
     broken = job(tmp_path, images=None)
     (tmp_path / "data/lying/000.png").write_text("no")
     with pytest.raises(InputError, match=r"000\.png: .*; a search needs readable images only: remove it"):

@@ -26,7 +26,7 @@ def test_the_papers_configuration() -> None:
 
 
 @pytest.mark.parametrize("name", CONFIGS)
-def test_those_that_come_with_the_package_say_what_they_are(name: str) -> None:
+def test_the_configurations_in_the_package(name: str) -> None:
     config = find_config(name)
     for word in ("Command:  pnasnet search run", "Hardware:", "Result:"):
         assert word in config.notes
@@ -102,7 +102,7 @@ def test_a_file(tmp_path: Path) -> None:
         ("[space]\nblocks = 1000000000", "blocks must be from 1 to 10, not 1000000000"),
     ],
 )
-def test_what_makes_no_sense_is_one_line(text: str, message: str) -> None:
+def test_invalid_configurations_are_one_line(text: str, message: str) -> None:
     with pytest.raises(PnasnetError) as caught:
         parse_config(text, "mine.toml")
     assert str(caught.value).startswith("mine.toml")
@@ -110,7 +110,7 @@ def test_what_makes_no_sense_is_one_line(text: str, message: str) -> None:
     assert "\n" not in str(caught.value)
 
 
-def test_files_and_names_that_are_not_there(tmp_path: Path) -> None:
+def test_unknown_names_and_unreadable_files(tmp_path: Path) -> None:
     with pytest.raises(UnknownNameError, match="unknown configuration 'papr': did you mean paper"):
         find_config("papr")
     (tmp_path / "a.toml").write_bytes(b"\xff\xfe")

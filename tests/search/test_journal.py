@@ -30,7 +30,7 @@ def change(journal: Journal, statement: str) -> None:
     connection.close()
 
 
-def test_a_child_is_found_however_its_cell_is_ordered(journal: Journal) -> None:
+def test_a_child_is_found_by_any_equivalent_cell(journal: Journal) -> None:
     child = child_of(CELL, status="diverged", error="the loss became nan", curve=())
     journal.add(CELL, child)
     journal.add(SAME, child_of(OTHER))  # is there already
@@ -41,7 +41,7 @@ def test_a_child_is_found_however_its_cell_is_ordered(journal: Journal) -> None:
     journal.close()
 
 
-def test_choices_keep_their_order_and_come_all_or_none(journal: Journal) -> None:
+def test_choices_keep_their_order_and_are_written_all_or_none(journal: Journal) -> None:
     first = [Choice(CELL, 2, 0.5), Choice(OTHER, 2, 0.25)]
     journal.choose("a", 0, first)
     journal.choose("b", 0, [Choice(OTHER, 3)])
@@ -101,7 +101,7 @@ def test_damaged_choices(journal: Journal, statement: str, message: str) -> None
         again.chosen("a")
 
 
-def test_files_that_are_no_journal(tmp_path: Path) -> None:
+def test_files_that_are_not_journals(tmp_path: Path) -> None:
     path = tmp_path / "journal.sqlite"
     with pytest.raises(InputError, match="does not exist: give the folder of a search"):
         Journal(path, readonly=True)
@@ -125,7 +125,7 @@ def test_a_row_is_on_the_disk_before_the_call_returns(journal: Journal) -> None:
     journal.close()
 
 
-def test_what_a_killed_search_left_half_written_does_not_keep_others_from_reading(journal: Journal) -> None:
+def test_a_journal_with_a_half_written_row_can_be_read(journal: Journal) -> None:
     """A transaction that is neither done nor undone: its journal lies beside the file."""
     journal.add(CELL, child_of(CELL))
     script = f"""if True:
@@ -148,7 +148,7 @@ def test_what_a_killed_search_left_half_written_does_not_keep_others_from_readin
             again.add(OTHER, child_of(OTHER))
 
 
-def test_a_copy_is_whole(journal: Journal, tmp_path: Path) -> None:
+def test_a_copy_is_complete(journal: Journal, tmp_path: Path) -> None:
     journal.add(CELL, child_of(CELL))
     journal.copy_to(tmp_path / "copy.sqlite")
     with Journal(tmp_path / "copy.sqlite", readonly=True) as copy:

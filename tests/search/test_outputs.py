@@ -59,7 +59,7 @@ def test_best_so_far() -> None:
     assert top[1:].tolist() == pytest.approx([0.4, 0.45, 0.55])
 
 
-def test_steps_end_with_the_budget_or_where_the_search_was_ended() -> None:
+def test_steps_end_with_the_budget_or_the_last_result() -> None:
     chosen = [Choice(cell, 1) for cell in CELLS]
     children = {cell.canonical(): child_of(cell) for cell in CELLS}
     assert len(completed_steps(Budget(2), 1, chosen, children)) == 2
@@ -100,7 +100,7 @@ def test_rank_correlations(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     assert (two, len(first), three, len(second)) == (2, 10, 3, 10)
 
 
-def test_only_levels_that_are_done_have_rank_correlations(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_completed_levels_have_rank_correlations(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """While a search runs, what it has of a level is not that level."""
     monkeypatch.setattr("pnasnet.search.analysis.NAMES", ("linear",))
     findings = read_findings(folder)
@@ -111,7 +111,7 @@ def test_only_levels_that_are_done_have_rank_correlations(folder: Path, monkeypa
         assert [row.level for row in table] == list(range(1, levels + 1))
 
 
-def test_a_level_with_few_cells_takes_no_other_ones_place(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_levels_of_fewer_than_three_cells_are_ignored(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pnasnet.search.analysis.NAMES", ("linear",))
     findings = read_findings(folder)
     steps = findings.steps["progressive"][0]
@@ -123,7 +123,7 @@ def test_a_level_with_few_cells_takes_no_other_ones_place(folder: Path, monkeypa
     assert rank_table(replace(findings, steps={"progressive": {0: lost}})) == []
 
 
-def test_pnasnet5s_cell_is_placed_where_the_space_has_its_operations(folder: Path) -> None:
+def test_pnasnet5s_cell_is_ranked_if_the_space_has_its_operations(folder: Path) -> None:
     findings = read_findings(folder)
     placed = place_pnasnet5(findings, 500)
     assert placed is not None
@@ -163,7 +163,7 @@ def test_outputs(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert all(label for tag, name, label in page.attributes if (tag, name) == ("svg", "aria-label"))
 
 
-def test_report_of_a_search_that_has_just_begun(tmp_path: Path) -> None:
+def test_report_of_a_search_without_results(tmp_path: Path) -> None:
     with Journal(tmp_path / JOURNAL) as journal:
         journal.claim(identity(CONFIG, DATA), CONFIG.to_dict())
     assert write_outputs(tmp_path) == []
@@ -200,7 +200,7 @@ def test_comparison(folder: Path) -> None:
         comparison_file([("a", findings)], (2000,))
 
 
-def test_few_models_have_no_figures_that_are_none(tmp_path: Path) -> None:
+def test_figures_of_few_models_are_never_nan(tmp_path: Path) -> None:
     config = replace(CONFIG, search=replace(CONFIG.search, models=2, algorithms=("random",)))
     write_outputs(fill(tmp_path / "run", config))
     page = (tmp_path / "run/report.html").read_text("utf-8")
@@ -208,7 +208,7 @@ def test_few_models_have_no_figures_that_are_none(tmp_path: Path) -> None:
     assert [row[1:3] for row in equal_models(read_findings(tmp_path / "run"))] == [(1, 2)]
 
 
-def test_a_seed_that_has_hardly_begun_does_not_cut_the_others(folder: Path) -> None:
+def test_short_seeds_do_not_shorten_the_curve(folder: Path) -> None:
     findings = read_findings(folder)
     begun = {0: findings.steps["random"][0], 1: findings.steps["random"][1][:3]}
     (curve,) = curves(replace(findings, steps={"random": begun}))

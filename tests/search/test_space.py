@@ -44,7 +44,7 @@ def test_canonical_form_is_that_of_cells(space: SearchSpace) -> None:
     assert (space.canonical(canonical) == canonical).all()
 
 
-def test_twins_are_told_apart_by_their_readers_alone() -> None:
+def test_equal_blocks_with_different_readers() -> None:
     """Colouring blocks by what they read and what reads them would take the first two for one."""
     apart = CellSpec.of([*TWINS, ("max3", 2, "max3", 2), ("max3", 3, "max3", 3)])
     across = CellSpec.of([*TWINS, ("max3", 2, "max3", 3), ("max3", 2, "max3", 3)])
@@ -74,7 +74,7 @@ def test_cells_survive_encoding_up_to_the_order_of_sums() -> None:
     assert all((PNAS.encode(PNAS.decode(row)) == row).all() for row in rows)
 
 
-def test_samples_follow_from_the_seed_and_reach_everything() -> None:
+def test_samples_depend_on_the_seed_and_cover_the_space() -> None:
     rows = [SMALL.sample(400, np.random.default_rng(seed)) for seed in (3, 3, 4)]
     assert (rows[0] == rows[1]).all()
     assert (rows[0] != rows[2]).any()
@@ -135,7 +135,7 @@ def test_cells_of_other_spaces_are_refused(cell: CellSpec, message: str) -> None
         (PNAS if cell is PNASNET5 else SMALL).encode(cell)
 
 
-def test_spaces_that_make_no_sense() -> None:
+def test_invalid_spaces() -> None:
     with pytest.raises(UnknownNameError, match="unknown operation 'sep9': did you mean sep"):
         SearchSpace(("sep9",))
     for operations, blocks in (((), 2), (("sep3", "sep3"), 2), (("sep3",), 0), (("sep3",), 11)):

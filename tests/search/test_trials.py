@@ -31,7 +31,7 @@ def train(folder: Path, monkeypatch: pytest.MonkeyPatch, evaluator: FakeEvaluato
     return evaluate_predictors(folder, PROTOCOL, Training(FakeTrainer(folder), data))  # type: ignore[arg-type]
 
 
-def test_nothing_is_trained_unless_asked_for(folder: Path) -> None:
+def test_nothing_is_trained_without_training(folder: Path) -> None:
     """A random search has trained cells of three blocks alone."""
     evaluated = evaluate_predictors(folder, PROTOCOL)
     assert evaluated.rows == []
@@ -75,7 +75,7 @@ def test_figures_are_means_over_trials_with_standard_errors(folder: Path, monkey
     assert [row.fitted_error, row.next_error] == pytest.approx((np.std(values, 0, ddof=1) / 2).tolist())
 
 
-def test_an_interrupted_training_counts_as_far_as_the_sample_is_random(
+def test_after_an_interruption_the_cells_are_still_a_random_sample(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with pytest.raises(InputError, match="pulled the plug"):
@@ -89,14 +89,14 @@ def test_an_interrupted_training_counts_as_far_as_the_sample_is_random(
     assert evaluate_predictors(folder, PROTOCOL).trained == trained
 
 
-def test_failed_children_are_left_out(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_failed_children_are_ignored(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     train(folder, monkeypatch, FakeEvaluator())
     with Journal(folder / JOURNAL) as journal:
         journal._write("UPDATE children SET status = 'failed' WHERE rowid = 13", ())
     assert evaluate_predictors(folder, PROTOCOL).trained[1] == (35, 36)
 
 
-def test_the_papers_values_stand_beside(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_papers_values_are_in_the_table(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     row = replace(train(folder, monkeypatch, FakeEvaluator()).rows[0], predictor="mlp-ensemble", next=-0.25)
     lines = list(Evaluated([row], {}).lines())
     assert lines[-1].split()[:3] == ["mlp-ensemble", "1", "20"]
@@ -104,7 +104,7 @@ def test_the_papers_values_stand_beside(folder: Path, monkeypatch: pytest.Monkey
     assert lines[-1].endswith("0.975 0.164")
 
 
-def test_what_is_refused(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_invalid_arguments_and_folders(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(InputError, match=r"data\.pictures 3, now 4"):
         train(folder, monkeypatch, FakeEvaluator(), {**DATA, "pictures": 4})
     with locked(folder), pytest.raises(LockedError):

@@ -44,7 +44,7 @@ def test_other_thousand_classes_come_behind_the_background() -> None:
 
 
 @pytest.mark.parametrize("classes", [1, 999, 3])
-def test_other_numbers_are_refused(classes: int) -> None:
+def test_other_numbers_of_classes_are_refused(classes: int) -> None:
     names = tuple(f"c{i}" for i in range(classes))
     with pytest.raises(
         InputError, match=rf"the data has {classes} classes \('c0'.*, the recipe 1,001: use a recipe file"
@@ -52,7 +52,7 @@ def test_other_numbers_are_refused(classes: int) -> None:
         to_logits(data(names, (0,)), 1001)
 
 
-def test_validation_has_the_training_pictures_classes() -> None:
+def test_validation_has_the_training_images_classes() -> None:
     training = data(("cat", "dog", "owl"))
     found = with_classes_of(data(("owl", "cat"), (0, 1, 0)), training)
     assert found.labels.tolist() == [2, 0, 2]
@@ -61,7 +61,7 @@ def test_validation_has_the_training_pictures_classes() -> None:
         with_classes_of(replace(training, classes=("cat", "dog", "bat")), training)
 
 
-def test_a_class_without_pictures() -> None:
+def test_a_class_without_images() -> None:
     check_classes(data(("a", "b")))
     message = r"1 of 3 classes have no images to train on \('b'\): add some, or remove the classes"
     with pytest.raises(InputError, match=message):

@@ -60,7 +60,7 @@ def test_cutout_greys_a_square_around_any_pixel() -> None:
     assert columns.float().mean().item() == pytest.approx(7, rel=0.01)
 
 
-def test_a_share_of_a_batch_gets_what_it_gets_in_the_whole() -> None:
+def test_a_share_of_a_batch_has_the_changes_of_the_whole() -> None:
     images = torch.randint(0, 256, (6, 8, 8, 3), generator=torch.Generator().manual_seed(1), dtype=torch.uint8)
     moves = Moves.draw(6, (8, 8), ShiftAndFlip(shift=2, cutout=3), torch.Generator().manual_seed(0))
     share = slice(1, None, 2)
@@ -80,11 +80,11 @@ def test_boxes_have_areas_and_ratios_within_the_ranges() -> None:
     assert areas.mean() == pytest.approx(0.35, abs=0.02)  # uniform in the area, but for boxes that are too high
 
 
-def test_a_picture_that_no_box_fits_is_taken_whole() -> None:
+def test_an_image_that_no_box_fits_is_used_whole() -> None:
     assert random_box(1, 1000, CropAndFlip(area=(0.5, 1.0)), np.random.default_rng(0)) == (0, 0, 1, 1000)
 
 
-def test_crop_of_a_plain_picture_without_colours_is_plain() -> None:
+def test_crop_of_a_plain_image_without_colours_is_plain() -> None:
     pixels = np.full((40, 30, 3), (255, 51, 0), np.uint8)
     result = crop_and_flip(pixels, 12, CropAndFlip(colours=False), np.random.default_rng(0))
     assert result.shape == (12, 12, 3)

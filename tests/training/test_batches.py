@@ -43,7 +43,7 @@ def test_shares_of_devices_and_parts_make_the_batches_of_one(pictures: Pictures,
             assert torch.equal(numbers, labels[place :: devices * parts])
 
 
-def test_an_epoch_has_each_picture_at_most_once_and_leaves_out_others_each_time() -> None:
+def test_an_epoch_has_each_image_at_most_once_and_leaves_out_others_each_time() -> None:
     images = torch.arange(30, dtype=torch.uint8)[:, None, None, None].expand(-1, 16, 16, 3)
     pictures = replace(training_pictures(30), images=images)
     left_out = []
@@ -62,14 +62,14 @@ def test_sizes_labels_and_types() -> None:
         assert (images.dtype, labels.dtype) == (torch.float32, torch.int64)
 
 
-def test_labels_go_with_their_pictures() -> None:
+def test_labels_go_with_their_images() -> None:
     pictures = replace(training_pictures(), augmentation=None)
     for images, labels in epoch_loader(RECIPE, pictures, 1):
         assert torch.equal(images[:, 4, 0, 0] == images[:, 4, 4, 0], labels == 0)  # lying stripes
 
 
 @pytest.mark.parametrize(("count", "devices"), [(16, 1), (17, 1), (17, 2), (9, 4), (3, 4), (16, 3)])
-def test_validation_has_each_picture_once_and_equally_many_batches_for_all_devices(count: int, devices: int) -> None:
+def test_validation_has_each_image_once_and_equally_many_batches_for_all_devices(count: int, devices: int) -> None:
     images = torch.arange(count, dtype=torch.uint8)[:, None, None, None].expand(-1, 16, 16, 3)
     pictures = replace(validation_pictures(count), images=images)
     loaders = [list(evaluation_loader(RECIPE, pictures, rank=rank, devices=devices)) for rank in range(devices)]
@@ -90,7 +90,7 @@ def test_validation_from_source_is_preprocessed_as_for_inference() -> None:
     assert labels.tolist() == [0, 1, 0, 1, 0, 1]
 
 
-def test_too_few_pictures_and_uneven_shares() -> None:
+def test_too_few_images_and_uneven_shares() -> None:
     with pytest.raises(InputError, match="7 images do not fill a batch of 8"):
         steps_per_epoch(RECIPE, 7)
     with pytest.raises(InputError, match="a batch of 8 cannot be shared evenly by 3 devices"):
@@ -102,7 +102,7 @@ def test_too_few_pictures_and_uneven_shares() -> None:
     assert epoch_loader(replace(RECIPE, freeze_batch_norm=True), training_pictures(), 0, devices=2, parts=4)
 
 
-def test_a_picture_that_has_gone_bad_is_named_once_through_a_process_too() -> None:
+def test_an_image_that_became_unreadable_is_named_in_other_processes_too() -> None:
     pictures = FromSource(encoded(8, bad=(5,)), CropAndFlip())
     with pytest.raises(ImageError, match=r"^5\.png: not an image of a known format"):
         pictures.batch(np.array([4, 5]), 8, (0,))
@@ -122,7 +122,7 @@ def one_picture(height: int, width: int) -> LabelledImages:
     return LabelledImages(["one.png"], np.array([0]), ("only",), lambda index: content)
 
 
-def test_pictures_of_a_source_are_cropped_and_mirrored_as_the_recipe_says() -> None:
+def test_images_of_a_source_are_cropped_and_mirrored_as_the_recipe_says() -> None:
     """Each is a window of the image with the recipe's area and ratio, resized, and half of them are mirrored."""
     how = CropAndFlip(area=(0.3, 0.5), ratio=(0.8, 1.25), colours=False)
     pictures = FromSource(one_picture(60, 50), how)
@@ -166,7 +166,7 @@ def rng_after_the_crop(data: LabelledImages, seed: tuple[int, int]) -> np.random
     return rng
 
 
-def test_validation_pictures_of_a_source_are_not_augmented() -> None:
+def test_validation_images_of_a_source_are_not_augmented() -> None:
     data = one_picture(60, 60)
     for step in range(3):
         images, _ = FromSource(data, None).batch(np.array([0]), 32, (0, step))
@@ -175,7 +175,7 @@ def test_validation_pictures_of_a_source_are_not_augmented() -> None:
 
 
 @pytest.mark.parametrize("augmentation", [None, ShiftAndFlip(shift=0)])
-def test_pictures_in_memory_are_scaled_to_one(augmentation: ShiftAndFlip | None) -> None:
+def test_images_in_memory_are_scaled_to_one(augmentation: ShiftAndFlip | None) -> None:
     levels = torch.arange(256, dtype=torch.uint8).reshape(256, 1, 1, 1).expand(-1, 16, 16, 3)
     pictures = InMemory(levels, np.zeros(256, np.int64), augmentation)
     images, _ = pictures.batch(np.arange(256), 16, (0, 0))

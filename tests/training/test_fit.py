@@ -115,7 +115,7 @@ def test_recomputed_cells_do_not_change_the_training(
     assert_close(undisturbed, other)
 
 
-def test_where_channels_lie_does_not_change_the_training(tmp_path: Path, undisturbed: Fitted) -> None:
+def test_the_memory_format_does_not_change_the_training(tmp_path: Path, undisturbed: Fitted) -> None:
     other = run(tmp_path, machine=replace(MACHINE, channels_last=False))
     for fitted, memory_format in ((undisturbed, torch.channels_last), (other, torch.contiguous_format)):
         assert fitted.network.memory_format == memory_format
@@ -169,7 +169,7 @@ def test_parts_of_a_batch_make_the_same_step(tmp_path: Path) -> None:
     assert parts.history[0]["learning_rate"] == whole.history[0]["learning_rate"]
 
 
-def test_other_optimizer_auxiliary_head_and_pictures_from_a_source(tmp_path: Path) -> None:
+def test_other_optimizer_auxiliary_head_and_images_from_a_source(tmp_path: Path) -> None:
     recipe = replace(
         RECIPE,
         spec=replace(RECIPE.spec, image_size=(32, 32), reductions=2, num_cells=3, aux_head=True),
@@ -187,7 +187,7 @@ def test_other_optimizer_auxiliary_head_and_pictures_from_a_source(tmp_path: Pat
 
 
 @pytest.mark.slow
-def test_pictures_are_decoded_by_other_processes(tmp_path: Path) -> None:
+def test_images_are_decoded_by_other_processes(tmp_path: Path) -> None:
     recipe = replace(RECIPE, stages=((8, 1),), augmentation=CropAndFlip())
     here = run(tmp_path / "0", recipe, replace(MACHINE, workers=0), training=FromSource(encoded(16), CropAndFlip()))
     there = run(tmp_path / "2", recipe, replace(MACHINE, workers=2), training=FromSource(encoded(16), CropAndFlip()))

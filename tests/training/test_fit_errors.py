@@ -30,14 +30,14 @@ class LastStep:
         return self.rate if share == 7 / 8 else 0.0  # the last of eight
 
 
-def test_a_loss_that_explodes_ends_the_run_before_it_is_saved(tmp_path: Path) -> None:
+def test_a_loss_that_diverges_ends_the_run_before_it_is_saved(tmp_path: Path) -> None:
     recipe = replace(RECIPE, schedule=Cosine(1e30), clip_norm=None)
     with pytest.raises(DivergedError, match=r"the loss became (nan|inf) in step \d+: lower the learning rate"):
         run(tmp_path, recipe)
     assert newest(tmp_path) is None
 
 
-def test_a_loss_that_explodes_where_not_each_step_is_looked_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_loss_that_diverges_between_two_checks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As on a GPU."""
     monkeypatch.setattr("pnasnet.training.task.ClassifierTask._check", lambda task, loss: None)
     with pytest.raises(DivergedError, match="the loss became nan in epoch 1: lower the learning rate"):
@@ -45,7 +45,7 @@ def test_a_loss_that_explodes_where_not_each_step_is_looked_at(tmp_path: Path, m
     assert newest(tmp_path) is None
 
 
-def test_an_update_that_explodes_in_the_last_step_is_not_saved(tmp_path: Path) -> None:
+def test_an_update_that_diverges_in_the_last_step_is_not_saved(tmp_path: Path) -> None:
     """No loss tells of it; without images to validate only the weights do."""
     recipe = replace(RECIPE, stages=((16, 1),))
     network = initial_network(recipe)
@@ -58,7 +58,7 @@ def test_an_update_that_explodes_in_the_last_step_is_not_saved(tmp_path: Path) -
     assert newest(tmp_path) is None
 
 
-def test_averages_that_are_of_no_use_are_not_saved(tmp_path: Path) -> None:
+def test_averages_that_are_not_finite_are_not_saved(tmp_path: Path) -> None:
     """Finite weights may give answers that are not."""
     recipe = replace(RECIPE, stages=((16, 1),), schedule=LastStep(1e30), clip_norm=None)
     with pytest.raises(DivergedError, match=r"the validation loss became (nan|inf) in epoch 1: lower"):
@@ -66,7 +66,7 @@ def test_averages_that_are_of_no_use_are_not_saved(tmp_path: Path) -> None:
     assert newest(tmp_path) is None
 
 
-def test_what_a_killed_run_left_of_a_file_is_removed(tmp_path: Path) -> None:
+def test_temporary_files_of_killed_runs_are_removed(tmp_path: Path) -> None:
     (tmp_path / "checkpoints").mkdir()
     left = [tmp_path / "checkpoints" / f".0a1b2c3d.{name}.ckpt" for name in ("newest-epoch=0", "best")]
     of_others = tmp_path / "checkpoints" / ".my.notes.ckpt"
@@ -77,7 +77,7 @@ def test_what_a_killed_run_left_of_a_file_is_removed(tmp_path: Path) -> None:
     assert of_others.exists()
 
 
-def test_full_disk_keeps_the_checkpoint_before(
+def test_a_full_disk_keeps_the_previous_checkpoint(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, undisturbed: Fitted
 ) -> None:
     save = torch.save
@@ -107,14 +107,14 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
         yield disk
 
 
-def test_really_full_disk(small_disk: Path) -> None:
+def test_a_disk_that_is_really_full(small_disk: Path) -> None:
     (small_disk / "filler").write_bytes(bytes(250_000))
     with pytest.raises(OutputError, match=r"newest-epoch=0\.ckpt: No space left on device; free some space"):
         run(small_disk)
     assert list((small_disk / "checkpoints").iterdir()) == []
 
 
-def test_devices_that_are_not_there(tmp_path: Path) -> None:
+def test_missing_devices(tmp_path: Path) -> None:
     if torch.cuda.is_available():
         pytest.skip("there is a GPU")
     with pytest.raises(InputError, match="choose other devices") as caught:

@@ -25,7 +25,7 @@ from tests.helpers.training_runs import StoppedError, assert_same, run, stop, st
 
 
 @pytest.mark.parametrize("steps", [3, 8, 12, 20])
-def test_a_run_that_was_stopped_ends_as_an_undisturbed_one(tmp_path: Path, undisturbed: Fitted, steps: int) -> None:
+def test_a_resumed_run_equals_an_uninterrupted_one(tmp_path: Path, undisturbed: Fitted, steps: int) -> None:
     with pytest.raises(StoppedError):
         run(tmp_path, validation=validation_pictures(), progress=stop_after(steps, stop))
     resumed = run(tmp_path, validation=validation_pictures())
@@ -33,7 +33,7 @@ def test_a_run_that_was_stopped_ends_as_an_undisturbed_one(tmp_path: Path, undis
     assert resumed.history == undisturbed.history
 
 
-def test_a_finished_training_gives_the_same_weights_again(tmp_path: Path, undisturbed: Fitted) -> None:
+def test_a_finished_training_returns_the_same_weights_again(tmp_path: Path, undisturbed: Fitted) -> None:
     """Killed between the last checkpoint and the file with weights, there is nothing left to train."""
     run(tmp_path, validation=validation_pictures())
     again = run(tmp_path, validation=validation_pictures(), progress=lambda *_: pytest.fail("was trained again"))
@@ -64,7 +64,7 @@ def test_kill_9_in_the_middle_of_an_epoch(tmp_path: Path, undisturbed: Fitted) -
     assert resumed.history == undisturbed.history
 
 
-def test_an_epoch_that_is_saved_has_its_figures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_saved_epoch_has_its_figures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     save = pl.Trainer.save_checkpoint
 
     def save_and_die(*arguments: Any) -> None:
@@ -78,7 +78,7 @@ def test_an_epoch_that_is_saved_has_its_figures(tmp_path: Path, monkeypatch: pyt
     assert epoch.keys() == {"epoch", "loss", "learning_rate", "validation_loss", "validation_top1"}
 
 
-def test_interrupt_leaves_the_keyboard_to_others(tmp_path: Path, undisturbed: Fitted) -> None:
+def test_an_interrupt_restores_the_signal_handler(tmp_path: Path, undisturbed: Fitted) -> None:
     """Lightning answers Ctrl-C with exit code 1, and has the process ignore all that follow.
 
     What Python does on Ctrl-C is called, and no signal sent: after OpenVINO has run in the same process, there may be
@@ -95,7 +95,7 @@ def test_interrupt_leaves_the_keyboard_to_others(tmp_path: Path, undisturbed: Fi
     assert_same(weights(run(tmp_path, validation=validation_pictures())), weights(undisturbed))
 
 
-def test_termination_that_nobody_asked_about_is_no_success(tmp_path: Path, undisturbed: Fitted) -> None:
+def test_termination_has_an_exit_code_that_is_not_0(tmp_path: Path, undisturbed: Fitted) -> None:
     """Lightning answers SIGTERM with an exit that has no code, which a shell would take for success."""
 
     def end() -> None:
@@ -107,7 +107,7 @@ def test_termination_that_nobody_asked_about_is_no_success(tmp_path: Path, undis
     assert_same(weights(run(tmp_path, validation=validation_pictures())), weights(undisturbed))
 
 
-def test_muon_learns_and_goes_on_after_a_stop(tmp_path: Path) -> None:
+def test_muon_learns_and_resumes(tmp_path: Path) -> None:
     recipe = replace(RECIPE, stages=((8, 1), (16, 4)), optimizer=Muon())
     whole = run(tmp_path / "whole", recipe, validation=validation_pictures())
     assert whole.history[-1]["validation_top1"] == 1
@@ -130,7 +130,7 @@ class Worsening(InMemory):
         return images, labels if left > 0 else 1 - labels
 
 
-def test_early_end_keeps_the_best_epoch(tmp_path: Path) -> None:
+def test_early_stopping_keeps_the_best_epoch(tmp_path: Path) -> None:
     recipe = replace(RECIPE, stages=((16, 12),), schedule=Cosine(0.05))
     images, labels = stripes(16)
     fitted = run(tmp_path, recipe, validation=Worsening(images, labels, None).after(4), patience=2)
@@ -146,7 +146,7 @@ def test_early_end_keeps_the_best_epoch(tmp_path: Path) -> None:
     assert_same(weights(again), weights(fitted))
 
 
-def test_early_end_goes_on_counting_after_a_stop(tmp_path: Path) -> None:
+def test_early_stopping_resumes_its_count(tmp_path: Path) -> None:
     """Stopped in the third of four epochs that are worse than the first, it ends where it would have ended anyway."""
     recipe = replace(RECIPE, stages=((16, 12),), schedule=Cosine(0.05))
     images, labels = stripes(16)

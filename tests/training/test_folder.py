@@ -25,7 +25,7 @@ def test_another_recipe_is_refused_and_named(tmp_path: Path) -> None:
     assert str(caught.value).endswith(" more): choose another folder")
 
 
-def test_folder_that_cannot_be_made(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_created(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputError, match=r"cannot write .*file/run: Not a directory"):
         claim(tmp_path / "file/run", RECIPE)
@@ -37,14 +37,14 @@ def test_damaged_recipe_file(tmp_path: Path) -> None:
         claim(tmp_path, RECIPE)
 
 
-def test_history_of_several_runs_and_of_a_line_cut_short(tmp_path: Path) -> None:
+def test_history_of_several_runs_and_of_a_truncated_line(tmp_path: Path) -> None:
     for version, text in ((2, "epoch,loss,step\n1,0.2,9\n2,0.1"), (10, "epoch,loss,step,x\n2,0.05,9,\n,,\n")):
         (tmp_path / f"logs/version_{version}").mkdir(parents=True)
         (tmp_path / f"logs/version_{version}/metrics.csv").write_text(text)
     assert read_history(tmp_path) == [{"epoch": 1, "loss": 0.2}, {"epoch": 2, "loss": 0.05}]
 
 
-def test_recipe_file_can_be_read_back(tmp_path: Path) -> None:
+def test_a_written_recipe_is_claimed_again(tmp_path: Path) -> None:
     claim(tmp_path, RECIPE)
     assert json.loads((tmp_path / "recipe.json").read_text())["kinds"]["schedule"] == "Cosine"
 

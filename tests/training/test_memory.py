@@ -47,7 +47,7 @@ def saved(images: int) -> int:
     return sum(storage.nbytes() for address, storage in kept.items() if address not in own)
 
 
-def test_what_is_kept_of_each_image_is_what_autograd_keeps() -> None:
+def test_stored_activations_are_those_of_autograd() -> None:
     kept = kept_for_backward(deepcopy(NETWORK).to("meta"), 16, half=False)
     assert kept.total == saved(2)
     assert kept.total / 2 == pytest.approx((saved(32) - saved(16)) / 16, rel=0.1)
@@ -92,7 +92,7 @@ def test_images_that_fit() -> None:
         (2, {}, 2, " of memory on each of 2 devices, . are free: a batch of 4 fits; or compute it in 2 parts"),
     ],
 )  # fmt: skip
-def test_too_much_says_what_fits(
+def test_too_little_memory_suggests_a_batch_that_fits(
     monkeypatch: pytest.MonkeyPatch, images: int, changes: dict[str, Any], devices: int, message: str
 ) -> None:
     machine = replace(MACHINE, **changes)
@@ -106,19 +106,19 @@ def test_too_much_says_what_fits(
     assert message in str(caught.value)
 
 
-def test_enough_or_unknown_says_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_enough_or_unknown_memory_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
     enough = step_memory(NETWORK, RECIPE, MACHINE).of(8)
     for available in (enough, None):
         monkeypatch.setattr("pnasnet.training.memory.available_memory", lambda device, free=available: free)
         check_memory(NETWORK, RECIPE, MACHINE, 1, CPU)
 
 
-def test_a_training_is_not_begun(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_training_that_does_not_fit_does_not_start(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr("pnasnet.training.memory.available_memory", lambda device: 10)
     with pytest.raises(OutOfMemoryError, match=r"a batch of 8 needs about .* 1e-08 GB are free: not even 2 images fit"):
         fit(RECIPE, initial_network(RECIPE), training_pictures(), None, tmp_path, MACHINE)
 
 
-def test_this_machine_has_some() -> None:
+def test_this_machine_has_free_memory() -> None:
     available = available_memory(CPU)
     assert available is None or 1e6 < available < 1e14

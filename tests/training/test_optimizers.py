@@ -50,7 +50,7 @@ def test_one_step_by_hand() -> None:
     assert moved == pytest.approx(0.4 / np.sqrt(3.5))
 
 
-def test_torchs_own_is_another() -> None:
+def test_torchs_rmsprop_differs() -> None:
     ours = run(lambda params: RMSPropTF(params, 0.1, epsilon=1.0))
     theirs = run(lambda params: torch.optim.RMSprop(params, 0.1, alpha=0.9, momentum=0.9, eps=1.0))
     assert np.abs(ours - theirs)[:3].min() > 0.01
@@ -84,7 +84,7 @@ def test_state_goes_through_a_checkpoint() -> None:
     assert other.state[parameter]["velocity"].tolist() == optimizer.state[parameter]["velocity"].tolist()
 
 
-def test_sgd_is_torchs() -> None:
+def test_sgd_is_that_of_torch() -> None:
     optimizer = make_optimizer(Sgd(0.8, nesterov=True), [{"params": [torch.ones(1, requires_grad=True)], "lr": 0.3}])
     assert isinstance(optimizer, torch.optim.SGD)
     group = optimizer.param_groups[0]

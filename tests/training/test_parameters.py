@@ -91,12 +91,12 @@ def test_frozen_parameters_are_left_out_and_no_group_is_empty() -> None:
     ("options", "message"),
     [({"layer_decay": 0.0}, "layer_decay"), ({"layer_decay": 1.5}, "layer_decay"), ({"weight_decay": -1.0}, "weight")],
 )
-def test_numbers_without_sense_are_refused(options: dict[str, float], message: str) -> None:
+def test_numbers_out_of_range(options: dict[str, float], message: str) -> None:
     with pytest.raises(InputError, match=message):
         parameter_groups(network(), 0.1, **options)
 
 
-def test_what_is_around_a_network_is_refused() -> None:
+def test_a_wrapped_network_is_refused() -> None:
     """Its parameters have other names, by which no kernel would be known for one."""
     with pytest.raises(InputError, match="a Sequential around it changes these: pass the network"):
         parameter_groups(torch.nn.Sequential(network()), 0.1)  # type: ignore[arg-type]

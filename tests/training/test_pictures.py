@@ -20,7 +20,7 @@ from tests.helpers.train_data import RECIPE, encoded, stripes
 PHOTOS = replace(RECIPE, augmentation=CropAndFlip())
 
 
-def test_readable_leaves_out_and_names_what_cannot_be_read() -> None:
+def test_readable_skips_and_names_unreadable_images() -> None:
     seen: list[int] = []
     good, skipped = readable(encoded(300, bad=(3, 200)), threads=2, advance=seen.append)
     assert len(good) == 298
@@ -31,7 +31,7 @@ def test_readable_leaves_out_and_names_what_cannot_be_read() -> None:
     assert sum(seen) == 300
 
 
-def test_all_good_is_the_same_value() -> None:
+def test_readable_data_is_returned_unchanged() -> None:
     data = encoded(4)
     assert readable(data) == (data, {})
 
@@ -48,7 +48,7 @@ def test_errors_of_reading_count_too(tmp_path: Path) -> None:
         decode_picture(missing, 0)
 
 
-def test_a_class_that_loses_all_its_pictures_is_an_error() -> None:
+def test_a_class_that_loses_all_its_images_is_an_error() -> None:
     data = replace(encoded(4, bad=(1, 3)), classes=("lying", "standing", "never there"))
     with pytest.raises(InputError) as caught:
         readable(data)
@@ -58,7 +58,7 @@ def test_a_class_that_loses_all_its_pictures_is_an_error() -> None:
     assert len(without(data, {1: "why"})) == 3
 
 
-def test_memory_holds_the_pictures_as_they_are() -> None:
+def test_memory_holds_the_images_as_they_are() -> None:
     images, good, skipped = decode_into_memory(encoded(6, bad=(2,)), (16, 16))
     expected = stripes(6)[0]
     assert images.dtype == torch.uint8
@@ -68,7 +68,7 @@ def test_memory_holds_the_pictures_as_they_are() -> None:
     assert decode_into_memory(encoded(2), (8, 8))[0].shape == (2, 8, 8, 3)
 
 
-def test_pictures_that_do_not_fit_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_images_that_do_not_fit_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pnasnet.training.pictures.available_memory", lambda device: 1000)
     with pytest.raises(OutOfMemoryError, match=r"6 images of 16x16 need .* of memory, .* are free: train on fewer"):
         decode_into_memory(encoded(6), (16, 16))
@@ -85,7 +85,7 @@ def test_each_augmentation_has_its_source() -> None:
     assert (len(large.pictures.labels), large.count, list(large.skipped)) == (5, 6, ["0.png"])
 
 
-def test_the_check_is_made_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_images_are_checked_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     data = encoded(6, bad=(4,))
     first = prepare(PHOTOS, data, augmented=True)
     write_skipped(tmp_path, {"training": first.to_dict()})
@@ -98,7 +98,7 @@ def test_the_check_is_made_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
     assert again.pictures.labels.tolist() == first.pictures.labels.tolist()
 
 
-def test_progress_ends_the_work_by_raising() -> None:
+def test_an_exception_from_progress_ends_the_work() -> None:
     def progress(stage: str, done: int, total: int | None) -> None:
         raise KeyboardInterrupt
 
@@ -107,7 +107,7 @@ def test_progress_ends_the_work_by_raising() -> None:
             prepare(recipe, encoded(6), augmented=True, progress=progress)
 
 
-def test_other_pictures_in_the_folder_are_refused(tmp_path: Path) -> None:
+def test_other_images_in_the_folder_are_refused(tmp_path: Path) -> None:
     write_skipped(tmp_path, {"training": prepare(RECIPE, encoded(6), augmented=True).to_dict()})
     other = prepare(RECIPE, encoded(8), augmented=True).to_dict()
     with pytest.raises(InputError, match=r"on other images \(6 of other names or classes, now 8\): use the same"):
@@ -120,7 +120,7 @@ def test_other_pictures_in_the_folder_are_refused(tmp_path: Path) -> None:
         write_skipped(tmp_path, {"training": worse})
 
 
-def test_other_pictures_to_validate_in_the_folder_are_refused(tmp_path: Path) -> None:
+def test_other_images_to_validate_in_the_folder_are_refused(tmp_path: Path) -> None:
     six, eight = (prepare(RECIPE, encoded(count), augmented=False).to_dict() for count in (6, 8))
     write_skipped(tmp_path, {"training": six})
     write_skipped(tmp_path, {"training": six, "validation": six})

@@ -27,12 +27,12 @@ def test_cosine_rises_and_falls() -> None:
     assert rates[1000] == pytest.approx(0)
 
 
-def test_cosine_without_warm_up_begins_at_its_peak() -> None:
+def test_cosine_without_warm_up_starts_at_its_peak() -> None:
     assert Cosine(0.025)(0 / 100, 0 / 10) == 0.025
     assert Cosine(0.025)(25 / 100, 25 / 10) == pytest.approx(0.025 * 0.8535534)
 
 
-def test_staircase_falls_every_so_many_epochs() -> None:
+def test_staircase_falls_at_its_interval() -> None:
     """0.97 in every 2.4 epochs; 2.4 epochs of 800 steps are 1920."""
     rates = [Staircase(1.5)(step / 250_000, step / 800) for step in (0, 1919, 1920, 3839, 3840, 249_999)]
     assert rates == pytest.approx([1.5, 1.5, 1.455, 1.455, 1.41135, 1.5 * 0.97**130])
@@ -53,12 +53,12 @@ def test_staircase_falls_every_so_many_epochs() -> None:
         ({"class_weights": (1.0, 2.0, 0.5)}, "3 class_weights do not fit 2 classes"),
     ],
 )
-def test_contradictions_are_refused(changes: dict[str, Any], message: str) -> None:
+def test_contradictory_recipes(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
         replace(RECIPE, **changes)
 
 
-def test_plain_values_tell_all_recipes_apart() -> None:
+def test_plain_values_distinguish_all_recipes() -> None:
     others = [
         replace(RECIPE, notes={"a": "b"}),
         replace(RECIPE, schedule=Staircase(0.05)),
@@ -75,7 +75,7 @@ def test_plain_values_tell_all_recipes_apart() -> None:
     assert "class_weights" not in plain[0]  # folders from before there were any are still of the same recipe
 
 
-def test_machine_refuses_what_is_not_there() -> None:
+def test_machine_rejects_unknown_values() -> None:
     with pytest.raises(UnknownNameError, match="unknown precision 'float16': did you mean bfloat16"):
         Machine(precision="float16")
     with pytest.raises(UnknownNameError, match="unknown accelerator 'gpus'"):
@@ -85,7 +85,7 @@ def test_machine_refuses_what_is_not_there() -> None:
             Machine(**{field: value})  # type: ignore[arg-type]
 
 
-def test_machine_shares_out_processors(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_machine_divides_processors_among_devices(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pnasnet.training.machine.processors", lambda: 16)
     assert [Machine().workers_for(devices) for devices in (1, 3, 32)] == [16, 5, 1]
     assert Machine(workers=0).workers_for(2) == 0
@@ -95,7 +95,7 @@ def test_machine_shares_out_processors(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_every_recipe_can_be_built_and_says_what_it_needs(name: str) -> None:
+def test_every_recipe_can_be_built_and_is_documented(name: str) -> None:
     recipe = find_recipe(name)
     for size in dict(recipe.stages):
         resolve(replace(recipe.spec, image_size=(size, size)))

@@ -32,7 +32,7 @@ def batch(size: int = 16) -> tuple[torch.Tensor, torch.Tensor]:
     return torch.rand((8, size, size, 3), generator=generator), torch.arange(8) % 2
 
 
-def test_first_weights_follow_from_the_seed() -> None:
+def test_first_weights_depend_on_the_seed_alone() -> None:
     one, again, other = (initial_network(replace(RECIPE, seed=seed)).state_dict() for seed in (0, 0, 1))
     assert all(torch.equal(value, again[name]) for name, value in one.items())
     assert not torch.equal(one["l1_stem_3x3.weight"], other["l1_stem_3x3.weight"])
@@ -91,7 +91,7 @@ def test_path_dropout_rises_with_the_steps_or_is_left_alone(monkeypatch: pytest.
     assert task.network.drop_path_progress.item() == 1
 
 
-def test_validation_counts_only_labelled_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_validation_counts_only_labelled_images(monkeypatch: pytest.MonkeyPatch) -> None:
     task, logged = parts(PLAIN, monkeypatch)
     monkeypatch.setattr(ClassifierTask, "trainer", SimpleNamespace(strategy=SimpleNamespace(reduce=lambda t, **_: t)))
     images, labels = batch()
