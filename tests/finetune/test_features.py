@@ -1,4 +1,4 @@
-"""Features are computed once, kept, and reused for the same images, network and preprocessing alone."""
+"""Features are computed once, stored, and reused for the same images, network and preprocessing."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -54,7 +54,7 @@ def test_a_second_run_reads_the_folder(module: Module, tmp_path: Path) -> None:
 
 
 def test_only_new_images_are_extracted(module: Module, tmp_path: Path) -> None:
-    """Whatever their places are now; the same name stands for another image where the bytes are others."""
+    """Images may move; a name with other bytes is another image."""
     data = coloured(3)
     old = data.take([8, 0, 1, 1, 2])
     extract(module, old, tmp_path)

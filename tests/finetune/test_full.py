@@ -1,4 +1,4 @@
-"""Training the whole network: what is kept, resumed, and written, with one process and with several."""
+"""Training the whole network: results, resuming, and several processes."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""The classifier on features: it is logistic regression, its strength is chosen by validation, and it is fast."""
+"""The classifier on features: logistic regression, with a strength chosen by the validation images."""
 
 from dataclasses import replace
 from typing import Any
@@ -34,7 +34,7 @@ def test_it_learns_at_any_scale_of_the_features() -> None:
 
 
 def test_it_is_the_minimum_of_its_objective() -> None:
-    """At the chosen strength the gradient vanishes, where the training was not ended early."""
+    """At the chosen strength the gradient vanishes."""
     training = blobs(2000, 0, distance=0.5)
     head = train_head(training, blobs(2000, 1, distance=0.5), 3)
     mean, deviation = training.features.mean(0), training.features.std(0)
@@ -77,7 +77,7 @@ def test_a_trial_states_losses_and_top1_of_its_classifier(classes: int) -> None:
 
 
 def test_the_path_ends_after_two_worse_strengths_in_a_row(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A single worse one is passed by, and the best one before the end is kept."""
+    """A single worse strength does not end the path, and the best one is kept."""
     losses = iter([3.0, 2.0, 2.5, 1.0, 1.5, 1.2, 0.1])
     fit = _Path.fit
 

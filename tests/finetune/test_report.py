@@ -1,4 +1,4 @@
-"""The report: its figures, its images, and that neither names nor addresses get out of hand."""
+"""The report: its figures, its images, and escaping of names."""
 
 import base64
 import io
@@ -202,7 +202,7 @@ def _called(name: str) -> dict[str, Any]:
 
 
 def test_names_without_meaning_in_html(report: Report) -> None:
-    """File names are bytes: control characters and what is not UTF-8 are shown as escapes."""
+    """File names are bytes: control characters and invalid UTF-8 are shown as escapes."""
     page = report(result(("a\nb", "c\x00d", "e\udcfff"), mistakes=[mistake("g\x1b\udc80.jpg")]))
     assert [row[0] for row in page.tables["matrix"][1:]] == [r"a\nb", r"c\x00d", r"e\udcfff"]
     assert page.values("alt") == [r"g\x1b\udc80.jpg"]

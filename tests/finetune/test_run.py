@@ -1,4 +1,4 @@
-"""Transfer learning from images to a model's folder: what is in it, what is kept, and what goes wrong."""
+"""Transfer learning from images to a model's folder: its files, overwriting, and errors."""
 
 import io
 import json
@@ -129,7 +129,7 @@ def test_names_that_are_not_utf8(tmp_path: Path, caplog: pytest.LogCaptureFixtur
 
 
 def test_exif_orientation_is_part_of_the_models_preprocessing(tmp_path: Path) -> None:
-    """The tuned model turns an image as those were turned that it was tuned on."""
+    """The tuned model applies the orientation as it was applied during fine-tuning."""
     finetune("pnasnet_tiny", coloured(4), tmp_path, FinetuneOptions(), extract=ExtractOptions(exif=True))
     module = Module(tmp_path)
     assert module.preset == "hub+exif"
@@ -212,7 +212,7 @@ def test_a_missing_logger_is_reported_before_any_work(tmp_path: Path, monkeypatc
 
 
 def test_copies_of_images_do_not_leak(tmp_path: Path) -> None:
-    """Images with random labels, each copied four times: what was learnt by heart says nothing of others."""
+    """Images with random labels, each copied four times: memorized labels must not raise the test accuracy."""
     rng = np.random.default_rng(0)
     files = [png(tuple(rng.integers(0, 255, 3)), seed) for seed in range(80)]
     labels = rng.integers(0, 2, 80)

@@ -1,4 +1,4 @@
-"""Splits: by contents alone, by class, kept, and never without an image to train and one to validate."""
+"""Splits: by contents, by class, stored, and with at least one image to train and one to validate."""
 
 from dataclasses import replace
 from math import inf, nan
@@ -21,7 +21,7 @@ from tests.helpers.finetune_data import folder_of, png
 
 
 def data(*counts: int, start: int = 0) -> LabelledImages:
-    """Return so many images of each class; their bytes are the numbers of their class and of themselves."""
+    """Return the given numbers of images of each class. Their bytes are the numbers of class and image."""
     labels = np.repeat(np.arange(len(counts)), counts)
     names = [f"pets/{label}/{index + start}.jpg" for index, label in enumerate(labels)]
     contents = [name.encode() for name in names]

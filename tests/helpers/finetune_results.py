@@ -32,7 +32,7 @@ CONFUSION = [[8, 2, 0], [1, 9, 0], [0, 0, 0]]
 def evaluation(
     classes: Sequence[str] = ("cat", "dog", "owl"), confusion: Sequence[Sequence[int]] = CONFUSION, **other: Any
 ) -> Evaluation:
-    """Return an evaluation with so many images by true and predicted class."""
+    """Return an evaluation with the given numbers of images by true and predicted class."""
     counts = np.array(confusion)
     tally = Tally(len(counts))
     for true, row in enumerate(counts):

@@ -144,5 +144,5 @@ def fill(folder: Path, config: SearchConfig, data: dict[str, Any] = DATA) -> Pat
 
 
 def without_flushing(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let journals skip the flush of each row, which takes most of the time of a search with made-up children."""
+    """Skip the flush of each row of a journal, which takes most of the time with made-up children."""
     monkeypatch.setattr("pnasnet.search.journal._SYNCHRONOUS", "OFF")

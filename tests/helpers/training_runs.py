@@ -33,7 +33,7 @@ def assert_same(one: dict[str, Tensor], other: dict[str, Tensor]) -> None:
 
 
 def stop_after(steps: int, how: Callable[[], None]) -> Progress:
-    """Return a progress that does something after so many steps."""
+    """Return a progress that calls a function after a number of steps."""
     count = 0
 
     def progress(stage: str, done: int, total: int | None) -> None:

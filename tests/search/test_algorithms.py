@@ -1,4 +1,4 @@
-"""Searches with made-up accuracies: what they choose, that it lasts, and when they end."""
+"""Search algorithms with made-up accuracies: choices, budgets, and resuming."""
 
 import subprocess
 import sys
@@ -133,7 +133,7 @@ def test_a_budget_of_models(path: Path, algorithm: str) -> None:
 
 @ALGORITHMS
 def test_a_budget_of_hours_counts_children_in_the_journal(path: Path, algorithm: str) -> None:
-    """Each child takes 2 s. The budget of 20 s is seen when 10 are known; two more had been begun."""
+    """Each child takes 2 s. The budget of 20 s is spent when 10 results are known; two more children have started."""
     config, evaluator = configured(hours=20 / 3600), FakeEvaluator(4, delays=True)
     steps = run(path, algorithm, config, evaluator=evaluator)
     assert len(steps) == len(evaluator.trained) == 12
@@ -282,7 +282,7 @@ _KILLED = """if True:
 
 @pytest.mark.slow
 def test_a_search_resumes_after_sigkill(tmp_path: Path) -> None:
-    """SIGKILL after a row; what the other worker was training is begun again, and nothing else."""
+    """After SIGKILL, only the child that the other worker was training is trained again."""
     script, seen = tmp_path / "script.py", tmp_path / "seen"
     script.write_text(_KILLED)
     seen.mkdir()
@@ -302,7 +302,7 @@ def test_a_search_resumes_after_sigkill(tmp_path: Path) -> None:
         assert all(child.status == "ok" for child in journal.children().values())
     assert trained < count - 59
     begun = [file.read_text() for file in seen.iterdir()]
-    assert len(begun) <= count + 2 * 2  # of each kill, at most what the two workers had begun
+    assert len(begun) <= count + 2 * 2  # for each kill, at most the children of two workers
 
 
 def test_check_can_stop_a_search_while_children_are_trained(tmp_path: Path) -> None:

@@ -41,7 +41,7 @@ def test_validation_images_are_whitened_whole() -> None:
 
 
 def test_crops_are_at_every_place_and_half_are_flipped() -> None:
-    """Each pixel of the source says where it is from: row, column, and a constant."""
+    """Each pixel of the source encodes its position: row, column, and a constant."""
     rows, columns = torch.meshgrid(torch.arange(20), torch.arange(20), indexing="ij")
     source = torch.stack([rows, columns, torch.full_like(rows, 255)], -1).to(torch.uint8)[None].expand(400, -1, -1, -1)
     pictures = Whitened(source, np.zeros(400, np.int64), 16)

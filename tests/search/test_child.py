@@ -1,4 +1,4 @@
-"""A child's training: the images that it gets, what is kept of it, and what goes on where it was ended."""
+"""Training of a child: its images, its results, and resuming after an interruption."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -22,7 +22,7 @@ CHILD = ChildSettings(
 
 
 class EndedError(Exception):
-    """Stands for a process that is ended."""
+    """Stands for the end of a process."""
 
 
 def job(tmp_path: Path, **changes: object) -> ChildTrainer:
@@ -74,7 +74,7 @@ def test_a_child_and_its_curve(tmp_path: Path) -> None:
     assert child.seconds > 0
     assert child.machine
     again, calls = job(tmp_path).prepare()(CELL, lambda: calls.append(1)), list[int]()
-    assert (again.curve, calls) == (child.curve, [])  # what was not yet written down is not lost
+    assert (again.curve, calls) == (child.curve, [])  # the results of a finished training are read from its folder
     job(tmp_path).forget(CELL)
     assert list((tmp_path / "unfinished").iterdir()) == []
 

@@ -33,7 +33,7 @@ def change(journal: Journal, statement: str) -> None:
 def test_a_child_is_found_by_any_equivalent_cell(journal: Journal) -> None:
     child = child_of(CELL, status="diverged", error="the loss became nan", curve=())
     journal.add(CELL, child)
-    journal.add(SAME, child_of(OTHER))  # is there already
+    journal.add(SAME, child_of(OTHER))  # exists already
     with Journal(journal.path, readonly=True) as again:
         assert again.child(SAME) == again.child(CELL) == child
         assert again.child(OTHER) is None
@@ -126,7 +126,7 @@ def test_a_row_is_on_the_disk_before_the_call_returns(journal: Journal) -> None:
 
 
 def test_a_journal_with_a_half_written_row_can_be_read(journal: Journal) -> None:
-    """A transaction that is neither done nor undone: its journal lies beside the file."""
+    """A transaction that was neither committed nor rolled back: its journal is beside the file."""
     journal.add(CELL, child_of(CELL))
     script = f"""if True:
         import os, sqlite3

@@ -1,4 +1,4 @@
-"""What is made of a journal: curves, rank correlations, images of cells, networks, and the report."""
+"""Output of a search: curves, rank correlations, drawings of cells, networks, and the report."""
 
 import functools
 import json
@@ -101,7 +101,7 @@ def test_rank_correlations(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_only_completed_levels_have_rank_correlations(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """While a search runs, what it has of a level is not that level."""
+    """While a search is running, its last level is incomplete."""
     monkeypatch.setattr("pnasnet.search.analysis.NAMES", ("linear",))
     findings = read_findings(folder)
     steps = findings.steps["progressive"][0]
@@ -128,7 +128,7 @@ def test_pnasnet5s_cell_is_ranked_if_the_space_has_its_operations(folder: Path) 
     placed = place_pnasnet5(findings, 500)
     assert placed is not None
     assert 0 < placed.score < 1
-    assert placed.better > 0.5  # it is large, and made of what these accuracies favour
+    assert placed.better > 0.5  # it is large, and has operations that these accuracies favour
     assert (placed.sampled, placed.largest) == (500, 3)
     assert place_pnasnet5(replace(findings, config=CONFIG)) is None  # no sep7
     assert place_pnasnet5(replace(findings, steps={})) is None

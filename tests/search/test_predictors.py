@@ -45,7 +45,7 @@ def test_the_random_predictor_depends_on_its_seed_alone() -> None:
 
 @pytest.mark.parametrize("network", [Lstm, Mlp])
 def test_scores_are_those_of_the_plain_forward_pass(network: type[Lstm] | type[Mlp]) -> None:
-    """The tree of prefixes and the tables must not change what is predicted."""
+    """The tree of prefixes and the tables must not change predictions."""
     model = network(3, SPACE, 0.7, torch.Generator().manual_seed(0))
     rows = SPACE.expand(SPACE.expand(SPACE.one_block()[:3])[:5])
     tokens = SPACE.tokens(np.concatenate([rows, rows[:2]]))

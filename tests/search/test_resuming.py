@@ -1,4 +1,4 @@
-"""What a search reads back from the journal of an earlier one, and what it refuses."""
+"""Resuming from the journal of an earlier search, and reusing its children."""
 
 import sqlite3
 from dataclasses import replace

@@ -45,7 +45,7 @@ def test_canonical_form_is_that_of_cells(space: SearchSpace) -> None:
 
 
 def test_equal_blocks_with_different_readers() -> None:
-    """Colouring blocks by what they read and what reads them would take the first two for one."""
+    """Labelling blocks by their inputs and readers alone would merge the first two."""
     apart = CellSpec.of([*TWINS, ("max3", 2, "max3", 2), ("max3", 3, "max3", 3)])
     across = CellSpec.of([*TWINS, ("max3", 2, "max3", 3), ("max3", 2, "max3", 3)])
     swapped = CellSpec.of([*TWINS, ("max3", 3, "max3", 3), ("max3", 2, "max3", 2)])

@@ -1,4 +1,4 @@
-"""How well predictors rank random cells: which cells count, what is trained, and the figures."""
+"""Evaluation of predictors on random cells: the cells used, training of missing ones, and the figures."""
 
 import json
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""Recipes as files: TOML and Python, what they may leave out, and what is wrong with them."""
+"""Recipe files in TOML and Python: omitted fields, and errors."""
 
 from dataclasses import replace
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Random changes of images: what they do, and how often."""
+"""Random changes of images: their effects and frequencies."""
 
 import colorsys
 import itertools
@@ -128,7 +128,7 @@ def test_hue_and_saturation_against_colorsys(turn: float, saturation: float) -> 
 
 
 class Fixed(np.random.Generator):
-    """Draws the order of steps that it is told, and for each number the lowest or the highest (0 or 1) of its range."""
+    """Returns a given order of steps, and for each number the lowest or highest value (0 or 1) of its range."""
 
     def __init__(self, order: list[int], extreme: int) -> None:
         super().__init__(np.random.PCG64(0))

@@ -1,4 +1,4 @@
-"""Whole trainings: they learn, and no choice of the machine changes what they learn."""
+"""Whole trainings: they learn, and the options of the machine do not change the outcome."""
 
 from dataclasses import replace
 from pathlib import Path

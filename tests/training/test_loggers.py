@@ -1,4 +1,4 @@
-"""Loggers: figures go where the user says, beside the folder's own."""
+"""Loggers: figures are written to the folder, and to the loggers that the user chose."""
 
 import csv
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""Memory of a step: what is counted, what is said where it is too much, and what Linux has left."""
+"""Memory of a step: the estimate, the error if it is too much, and free memory on Linux."""
 
 from copy import deepcopy
 from dataclasses import replace
@@ -34,7 +34,7 @@ def test_fixed_part_is_weights_gradients_average_and_the_optimizers_state() -> N
 
 
 def saved(images: int) -> int:
-    """Return what is really kept of a batch, in bytes, counted on the CPU."""
+    """Return the bytes that autograd really stores for a batch, counted on the CPU."""
     own = {t.untyped_storage().data_ptr() for t in (*NETWORK.parameters(), *NETWORK.buffers())}
     kept: dict[int, torch.UntypedStorage] = {}
 

@@ -1,4 +1,4 @@
-"""RMSProp against TensorFlow's formula in NumPy; Muon against torch's own, which takes matrices alone."""
+"""RMSProp against TensorFlow's formula in NumPy; Muon against torch's own, which accepts matrices alone."""
 
 from collections.abc import Callable
 

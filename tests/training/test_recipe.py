@@ -1,4 +1,4 @@
-"""Recipes: their schedules, what they refuse, and the figures of those that come with the package."""
+"""Recipes: schedules, checks, and the values of those in the package."""
 
 import json
 from dataclasses import replace

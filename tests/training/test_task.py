@@ -19,7 +19,7 @@ PLAIN = replace(RECIPE, stages=((16, 2),), spec=replace(RECIPE.spec, drop_path_k
 
 
 def parts(recipe: Recipe, monkeypatch: pytest.MonkeyPatch) -> tuple[ClassifierTask, dict[str, float]]:
-    """Return a task outside of a trainer, and what it logs."""
+    """Return a task outside of a trainer, and the figures that it logs."""
     logged: dict[str, float] = {}
     task = ClassifierTask(initial_network(recipe), recipe, 4)
     monkeypatch.setattr(task, "log", lambda name, value, **_: logged.__setitem__(name, float(value.detach())))
