@@ -147,7 +147,7 @@ def test_early_stopping_keeps_the_best_epoch(tmp_path: Path) -> None:
 
 
 def test_early_stopping_resumes_its_count(tmp_path: Path) -> None:
-    """Stopped in the third of four epochs, each worse than the first, it ends after the same epoch as without a stop."""
+    """Stopped in the third of four epochs that are worse than the first, it ends after the same epoch as unstopped."""
     recipe = replace(RECIPE, stages=((16, 12),), schedule=Cosine(0.05))
     images, labels = stripes(16)
     swapped = InMemory(images, 1 - labels, None)  # the more is learnt, the worse
