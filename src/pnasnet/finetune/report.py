@@ -53,7 +53,6 @@ def write_report(path: Path, result: FinetuneResult, read: Callable[[int], Sourc
 
 
 def _values(result: FinetuneResult, read: Callable[[int], Source]) -> dict[str, Any]:
-    """Return the values of the template."""
     from markupsafe import Markup
 
     evaluation = result.evaluation
@@ -92,7 +91,6 @@ def _strength(value: float) -> str:
 
 
 def _regularization(result: FinetuneResult) -> Iterator[str]:
-    """Yield charts of the regularization strengths."""
     trials, chosen = result.head.trials, result.head.chosen
     marked = f"chosen: {_strength(chosen.strength)}", chosen.strength
     losses = (

@@ -316,7 +316,6 @@ def _finish(
 
 
 def _logits(module: Module, data: LabelledImages, extract: ExtractOptions, progress: Progress) -> Floats:
-    """Return the logits [N, classes] of the trained network."""
     found, advance = [], counter(progress, "measuring", len(data))
     with closing(extract_labelled(module, data, "Logits", extract)) as batches:
         for batch in batches:

@@ -168,7 +168,6 @@ class _Drawing:
         return points
 
     def _line(self, points: list[tuple[float, float]], *, arrow: bool = False) -> None:
-        """Draw a smooth line, vertical at each point."""
         (x, up), *rest = points
         path = [f"M{x:.1f} {self._y(up):.1f}"]
         for to_x, to_up in rest:

@@ -93,7 +93,6 @@ def _recipe(table: Mapping[str, Any]) -> Recipe:
 
 
 def _part(name: str, table: Mapping[str, Any]) -> Any:
-    """Return a schedule, an optimizer or an augmentation."""
     kinds = {kind.__name__: kind for kind in _KINDS[name]}
     values = dict(table)
     wanted = values.pop("kind", None)

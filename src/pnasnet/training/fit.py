@@ -156,7 +156,6 @@ def _trainer(
 def _run(
     trainer: pl.Trainer, task: ClassifierTask, data: RecipeData, checkpoint: Path | None, reports: ReportProgress
 ) -> None:
-    """Let Lightning train."""
     if checkpoint and trainer.is_global_zero:
         log.info("resuming from %s", checkpoint)
     handler = signal.getsignal(signal.SIGINT)

@@ -46,7 +46,6 @@ class Machine:
     """Where figures go besides the folder's own CSV: names (`tensorboard`, `wandb`) or Lightning's `Logger`s."""
 
     def __post_init__(self) -> None:
-        """Check names and numbers."""
         if self.accelerator not in ACCELERATORS:
             raise UnknownNameError.of("accelerator", self.accelerator, ACCELERATORS)
         if self.precision not in PRECISIONS:

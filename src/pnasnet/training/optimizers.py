@@ -54,7 +54,6 @@ class RMSPropTF(_GroupedOptimizer):
     def __init__(
         self, params: Any, lr: float = 0.0, *, decay: float = 0.9, momentum: float = 0.9, epsilon: float = 1.0
     ) -> None:
-        """Accept parameters or groups of them, as every torch optimizer."""
         super().__init__(params, {"lr": lr, "decay": decay, "momentum": momentum, "epsilon": epsilon})
 
     def _step_group(self, group: dict[str, Any], chosen: list[Tensor], gradients: list[Tensor]) -> None:

@@ -25,7 +25,7 @@ class Schedule(Protocol):
 
 @dataclass(frozen=True)
 class Cosine:
-    """Rises from 0 to `peak` in the first `warm_up` (a share of all steps), then falls to 0 as half a cosine."""
+    """A rate that rises from 0 to `peak` in `warm_up`, a fraction of all steps, then falls to 0 as half a cosine."""
 
     peak: float
     warm_up: float = 0.0
@@ -39,7 +39,7 @@ class Cosine:
 
 @dataclass(frozen=True)
 class Staircase:
-    """Is multiplied by `factor` every `epochs` epochs, as in TF-Slim's `exponential_decay(..., staircase=True)`."""
+    """A rate that is multiplied by `factor` every `epochs` epochs, as in TF-Slim's `exponential_decay(..., staircase=True)`."""
 
     initial: float
     factor: float = 0.97
@@ -147,7 +147,6 @@ class Recipe:
     """Anything else a reader should know; it has no effect."""
 
     def __post_init__(self) -> None:
-        """Check everything that needs no data."""
         if not self.stages or any(size < 1 or epochs < 1 for size, epochs in self.stages):
             raise InputError(f"stages must be pairs of image size and epochs, at least 1 each, not {self.stages}")
         if self.batch_size < 2:

@@ -159,11 +159,9 @@ class ClassifierTask(pl.LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
     def _rate(self, step: int) -> float:
-        """Return the learning rate of a step."""
         return self.recipe.schedule(self._share(step), step / self._steps)
 
     def _share(self, step: int) -> float:
-        """Return the share of the training before a step."""
         return step / (self._steps * len(self.recipe.sizes))
 
 
