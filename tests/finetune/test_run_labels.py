@@ -20,6 +20,8 @@ def test_labels_for_images_without_class_folders(tmp_path: Path) -> None:
     names = [data.classes[label] for label in data.labels]
     result = finetune("pnasnet_tiny", [np.asarray(image) for image in images], str(tmp_path / "model"), labels=names)
     assert result.evaluation.top1.value == 1.0
-    assert Module(tmp_path / "model").labels == ("blue", "green", "red")
+    module = Module(tmp_path / "model")
+    assert module.labels == ("blue", "green", "red")
+    assert [module.classify([png(colour, 99)])[0][0][0] for colour in COLOURS.values()] == list(COLOURS)
     with pytest.raises(InputError, match="the images have no labels: pass labels, or open them"):
         finetune("pnasnet_tiny", images, tmp_path / "other")

@@ -39,7 +39,7 @@ class Cosine:
 
 @dataclass(frozen=True)
 class Staircase:
-    """A rate that is multiplied by `factor` every `epochs` epochs, as TF-Slim's `exponential_decay` with `staircase`."""
+    """A rate that is multiplied by `factor` every `epochs` epochs, as in TF-Slim's staircase decay."""
 
     initial: float
     factor: float = 0.97
