@@ -25,17 +25,16 @@ from .kinds import Distinct, is_hidden_member, is_member
 from .outages import sorting_errors
 from .passed_over import HEAD, PassedOver
 from .storage import open_stream
-from .tar_members import Member, key_of, read_from, read_member, scan_tar
+from .tar_members import MAGIC, Member, codec_of, key_of, read_from, read_member, scan_tar
 from .unit import Picture, Unit
 
-_MAGIC = 6
-_UNPACK: dict[bytes, Callable[[BinaryIO], Any]] = {
-    b"\x1f\x8b": lambda file: gzip.GzipFile(fileobj=file),
-    b"BZh": bz2.BZ2File,
-    b"\xfd7zXZ\0": lzma.LZMAFile,
-    b"]\0\0": lzma.LZMAFile,
-    b"\x28\xb5\x2f\xfd": lambda file: pa.CompressedInputStream(pa.PythonFile(file, "r"), "zstd"),
-    b"\x04\x22\x4d\x18": lambda file: pa.CompressedInputStream(pa.PythonFile(file, "r"), "lz4"),
+_UNPACK: dict[str, Callable[[BinaryIO], Any]] = {
+    "gzip": lambda file: gzip.GzipFile(fileobj=file),
+    "bzip2": bz2.BZ2File,
+    "xz": lzma.LZMAFile,
+    "lzma": lzma.LZMAFile,
+    "zstd": lambda file: pa.CompressedInputStream(pa.PythonFile(file, "r"), "zstd"),
+    "lz4": lambda file: pa.CompressedInputStream(pa.PythonFile(file, "r"), "lz4"),
 }
 _ENDLESS = 2**62  # in place of the size of a stream, which is unknown
 _KEPT, _STEP = 2**14, 2**20
@@ -88,10 +87,8 @@ def _picture(tar: "_OpenTar", member: Member, name: str, links: "_Links") -> Pic
 
 def _open(path: str) -> "_OpenTar":
     file = open_stream(path) if is_url(path) else Path(path).open("rb")  # noqa: SIM115 - the tar closes it
-    head = file.peek(_MAGIC)
-    for magic, unpack in _UNPACK.items():
-        if head.startswith(magic):
-            return _StreamedTar(unpack(file), file)
+    if codec := codec_of(file.peek(MAGIC)):
+        return _StreamedTar(_UNPACK[codec](file), file)
     return _StreamedTar(file, file) if is_url(path) else _LocalTar(file)
 
 

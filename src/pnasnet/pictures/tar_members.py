@@ -24,8 +24,11 @@ _MAX_HEADER = 2**14  # tarfile trusts the stated length of a long name, and need
 _MAX_HEADERS = 2**18  # for all headers of a member: those of a sparse file list its parts, each referring to the next
 DAMAGE = (tarfile.TarError, ValueError, OverflowError, LookupError, RecursionError)
 """Errors raised while reading a damaged tar or another file."""
-_COMPRESSED = {
-    b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ": "xz", b"\x28\xb5\x2f\xfd": "zstd", b"\x04\x22\x4d\x18": "lz4",
+MAGIC = 6
+"""Number of bytes that tell how a tar is compressed."""
+_CODECS = {
+    b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ\0": "xz", b"]\0\0": "lzma",
+    b"\x28\xb5\x2f\xfd": "zstd", b"\x04\x22\x4d\x18": "lz4",
 }  # fmt: skip
 _LINKS = (tarfile.LNKTYPE, tarfile.SYMTYPE)
 
@@ -58,6 +61,11 @@ class Member:
 
 ReadAt = Callable[[int, int], bytes]
 """Returns the bytes at a position, of a given number, or fewer at the end of the file."""
+
+
+def codec_of(head: bytes) -> str | None:
+    """Return the codec of a compressed file from its first `MAGIC` bytes, or None."""
+    return next((codec for magic, codec in _CODECS.items() if head.startswith(magic)), None)
 
 
 def key_of(name: str) -> str:
@@ -195,8 +203,7 @@ def find_members(path: str, place: Member | None = None) -> list[Member]:
     with files.reading(where), Path(path).open("rb", buffering=0) as file:
         start, size = (place.offset, place.size) if place else (0, os.fstat(file.fileno()).st_size)
         read_at = read_from(file.fileno())
-        head = read_at(start, _BLOCK)
-        for codec in (name for magic, name in _COMPRESSED.items() if head.startswith(magic)):
+        if codec := codec_of(read_at(start, MAGIC)):
             raise InputError(f"{where} is compressed with {codec}, so images cannot be read in place: unpack it")
         try:
             members = [member for member in scan_tar(read_at, start, size) if not member.parts]
