@@ -18,8 +18,8 @@ _BLOCK = 1 << 16
 def read_list(path: str, *, null: bool = False) -> Iterator[str]:
     """Yield the paths and URLs in a file, one per line. Empty lines are skipped.
 
-    UTF-8 and UTF-16, with or without a byte order mark, and all line endings are supported. Quotes around a line, which
-    spreadsheets add to names with a comma, are removed.
+    Lists may be UTF-8, or UTF-16 with a byte order mark, with any line endings. Quotes around a line, which spreadsheets
+    add to names with a comma, are removed.
 
     Args:
         path: the file; `-` is standard input.
