@@ -3,8 +3,10 @@
 import glob
 import os
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from itertools import groupby, islice
 from pathlib import Path
+from typing import cast
 
 from ..errors import InputError
 from ..support.urls import is_url, redact
@@ -56,17 +58,11 @@ def list_units(
 
 def in_units(each: Iterable[str | Unit]) -> Iterator[Unit]:
     """Yield the units in order, and the files (paths or URLs) between them in units of up to `FILES_IN_UNIT`."""
-    paths: list[str] = []
-    for found in each:
-        if isinstance(found, str):
-            paths.append(found)
-        if paths and (len(paths) == FILES_IN_UNIT or not isinstance(found, str)):
-            yield Files(tuple(paths))
-            paths = []
-        if isinstance(found, Unit):
-            yield found
-    if paths:
-        yield Files(tuple(paths))
+    for is_path, group in groupby(each, lambda found: isinstance(found, str)):
+        if not is_path:
+            yield from cast("Iterator[Unit]", group)
+        while paths := tuple(islice(group, FILES_IN_UNIT)):
+            yield Files(cast("tuple[str, ...]", paths))
 
 
 def check_sources(sources: Iterable[str | os.PathLike[str]]) -> None:
@@ -83,7 +79,7 @@ class _Listing:
     listed: bool
     image_column: str | None
     access: Access
-    passed_over: PassedOver = field(compare=False)
+    passed_over: PassedOver
 
     def expand(self, source: str) -> Iterator[str | Unit]:
         """Yield image files, by path or URL, and units."""

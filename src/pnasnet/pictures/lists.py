@@ -18,8 +18,8 @@ _BLOCK = 1 << 16
 def read_list(path: str, *, null: bool = False) -> Iterator[str]:
     """Yield the paths and URLs in a file, one per line. Empty lines are skipped.
 
-    Lists may be UTF-8, or UTF-16 with a byte order mark, with any line endings. Quotes around a line, which spreadsheets
-    add to names with a comma, are removed.
+    The encoding is UTF-8, or UTF-16 with a byte order mark; line endings may be any. Quotes around a line, which
+    spreadsheets add to names with a comma, are removed.
 
     Args:
         path: the file; `-` is standard input.
