@@ -155,6 +155,7 @@ def test_splits_of_one_source_and_progress(data: Path, tmp_path: Path) -> None:
     assert epochs[0].startswith("epoch 1/3: loss ")
 
 
+@pytest.mark.usefixtures("recipe")
 @pytest.mark.parametrize("options", [("--image-column", "pixels"), ()])
 def test_a_column_of_another_name(tmp_path: Path, options: tuple[str, ...]) -> None:
     pq.write_table(pa.table({"photo": [b""], "label": [0]}), tmp_path / "a.parquet")
