@@ -12,7 +12,7 @@ import pytest
 from pnasnet.architecture.cells import PNASNET5
 from pnasnet.architecture.plan import resolve
 from pnasnet.architecture.spec import NetworkSpec
-from pnasnet.engines import Engine, EngineOptions, choose, create
+from pnasnet.engines import Engine, EngineOptions, Job, choose, create
 from pnasnet.errors import InputError, MissingExtraError, UnknownNameError
 
 from tests.helpers.golden_weights import draw
@@ -23,7 +23,7 @@ PLAN = resolve(NetworkSpec(PNASNET5, 3, 8, (16, 16), 5, stem="cifar"))
 def build(name: str, **options: Any) -> Engine:
     drawn = {variable: np.abs(draw(variable, shape)) for variable, shape in PLAN.variables().items()}
     outputs = options.pop("outputs", ["global_pool"])
-    return create(PLAN, lambda: drawn, EngineOptions(name, **options), outputs=outputs)
+    return create(Job(PLAN, lambda: drawn, EngineOptions(name, **options), outputs=tuple(outputs)))
 
 
 def make(name: str, **options: Any) -> str:
@@ -40,7 +40,7 @@ def make(name: str, **options: Any) -> str:
         ("fake", {"outputs": ["logits"]}, "unknown endpoint 'logits': did you mean Logits?"),
     ],
 )
-def test_unknown_names_are_answered_with_known_ones(name: str, options: dict[str, Any], message: str) -> None:
+def test_errors_for_unknown_names_list_known_ones(name: str, options: dict[str, Any], message: str) -> None:
     with pytest.raises(UnknownNameError) as caught:
         make(name, **options)
     assert str(caught.value) == message
@@ -64,7 +64,7 @@ def test_there_is_at_least_one_output() -> None:
         (False, {"torch"}, "torch", "openvino is not installed"),
     ],
 )
-def test_auto_takes_the_fastest_and_says_why(
+def test_auto_chooses_the_fastest_and_logs_why(
     cuda: bool, installed: set[str], expected: str, reason: str,
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture,
 ) -> None:  # fmt: skip
@@ -75,14 +75,14 @@ def test_auto_takes_the_fastest_and_says_why(
     assert f"engine {expected}: {reason}" in caplog.messages
 
 
-def test_auto_goes_where_the_device_is(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_auto_follows_the_device(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(choose, "_has_cuda", lambda: pytest.fail("asked for CUDA although a device was given"))
     assert make("auto", device="CPU") == "openvino"
     with pytest.raises(UnknownNameError, match="torch device"):
         make("auto", device="cuda:9")
 
 
-def test_torch_is_not_imported_to_learn_that_there_is_no_driver(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_torch_is_not_imported_without_a_driver(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Path, "exists", lambda path: False)
     monkeypatch.setattr(shutil, "which", lambda name: None)
     monkeypatch.setitem(sys.modules, "torch", None)
@@ -92,7 +92,7 @@ def test_torch_is_not_imported_to_learn_that_there_is_no_driver(monkeypatch: pyt
 @pytest.mark.parametrize(
     ("name", "remedy"), [("torch", r"pip install 'pnasnet\[torch\]'"), ("openvino", "pip install openvino")]
 )
-def test_a_missing_library_is_named_with_the_remedy(name: str, remedy: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_library_is_named_with_its_extra(name: str, remedy: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, name, None)
     with pytest.raises(MissingExtraError, match=remedy):
         make(name)

@@ -15,7 +15,7 @@ import pytest
 from pnasnet.architecture.cells import PNASNET5
 from pnasnet.architecture.plan import resolve
 from pnasnet.architecture.spec import NetworkSpec
-from pnasnet.engines import EngineOptions, Weights, create
+from pnasnet.engines import EngineOptions, Job, Weights, create
 
 from tests.helpers.golden_weights import Floats, draw, images
 
@@ -34,7 +34,7 @@ def start(folder: Path, *, warm: bool, **options: Any) -> Floats:
 
     job: dict[str, Any] = {"weights_checksum": "abc"}
     job |= {name: options.pop(name) for name in ("weights_checksum", "outputs") if name in options}
-    with create(PLAN, read, EngineOptions("openvino", cache_dir=folder, **options), **job) as engine:
+    with create(Job(PLAN, read, EngineOptions("openvino", cache_dir=folder, **options), **job)) as engine:
         assert len(reads) == (0 if warm else 1)
         return engine.run(images(32))[engine.outputs[0]]
 
@@ -43,18 +43,18 @@ def entries(folder: Path) -> list[Path]:
     return sorted(path for path in folder.rglob("*") if path.is_file())
 
 
-def test_a_warm_start_reads_no_weights_and_gives_the_same_bits(tmp_path: Path) -> None:
+def test_a_warm_start_reads_no_weights_and_returns_the_same_bits(tmp_path: Path) -> None:
     cold = start(tmp_path, warm=False)
     np.testing.assert_array_equal(start(tmp_path, warm=True), cold)
     np.testing.assert_allclose(start(tmp_path, warm=True, threads=1), cold, rtol=0, atol=1e-5 * cold.max())
     assert len(entries(tmp_path)) == 1
 
 
-def test_an_engine_may_be_dropped_at_any_time(tmp_path: Path) -> None:
+def test_an_engine_can_be_dropped_at_any_time(tmp_path: Path) -> None:
     """Its weights are mapped memory, which has to outlive all that reads it."""
     cold = start(tmp_path, warm=False)
     for _ in range(3):
-        engine = create(PLAN, dict, EngineOptions("openvino", cache_dir=tmp_path), weights_checksum="abc")
+        engine = create(Job(PLAN, dict, EngineOptions("openvino", cache_dir=tmp_path), "abc"))
         result = engine.run(images(32))["global_pool"]
         del engine
         gc.collect()
@@ -62,14 +62,14 @@ def test_an_engine_may_be_dropped_at_any_time(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("change", [{"weights_checksum": "abd"}, {"outputs": ["Logits"]}, {"precision": "bfloat16"}])
-def test_another_network_has_an_entry_of_its_own(tmp_path: Path, change: dict[str, Any]) -> None:
+def test_each_network_has_its_own_entry(tmp_path: Path, change: dict[str, Any]) -> None:
     start(tmp_path, warm=False)
     start(tmp_path, warm=False, **change)
     start(tmp_path, warm=True)
     start(tmp_path, warm=True, **change)
 
 
-def test_without_a_checksum_nothing_is_kept(tmp_path: Path) -> None:
+def test_without_a_checksum_nothing_is_cached(tmp_path: Path) -> None:
     start(tmp_path, warm=False, weights_checksum=None)
     start(tmp_path, warm=False, weights_checksum=None)
     assert not entries(tmp_path)
@@ -87,7 +87,7 @@ def damage(content: bytes, how: str) -> bytes:
 
 
 @pytest.mark.parametrize("how", ["flipped", "cut", "empty"])
-def test_a_damaged_entry_is_made_anew(tmp_path: Path, how: str, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_damaged_entry_is_compiled_again(tmp_path: Path, how: str, caplog: pytest.LogCaptureFixture) -> None:
     cold = start(tmp_path, warm=False)
     (entry,) = entries(tmp_path)
     entry.write_bytes(damage(entry.read_bytes(), how))
@@ -98,7 +98,7 @@ def test_a_damaged_entry_is_made_anew(tmp_path: Path, how: str, caplog: pytest.L
     assert len(entries(tmp_path)) == 1
 
 
-def test_an_entry_that_openvino_refuses_is_made_anew(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_an_entry_that_openvino_refuses_is_compiled_again(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     start(tmp_path, warm=False)
     (entry,) = entries(tmp_path)
     other = b"not a compiled model" * 100
@@ -111,7 +111,7 @@ def test_an_entry_that_openvino_refuses_is_made_anew(tmp_path: Path, caplog: pyt
 
 
 @pytest.mark.parametrize("kind", [TypeError, RuntimeError, ValueError, MemoryError])
-def test_an_entry_that_cannot_be_loaded_for_any_reason_is_made_anew(
+def test_an_entry_that_cannot_be_loaded_is_compiled_again(
     tmp_path: Path, kind: type[Exception], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """With OpenVINO 2025.1 to 2025.3 `import_model` raised a TypeError, which ended the second run of every command."""
@@ -127,7 +127,7 @@ def test_an_entry_that_cannot_be_loaded_for_any_reason_is_made_anew(
     np.testing.assert_array_equal(start(tmp_path, warm=True), cold)
 
 
-def test_a_cache_that_cannot_be_written_costs_one_line(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_cache_that_cannot_be_written_is_one_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     (tmp_path / "file").touch()
     with caplog.at_level(logging.WARNING):
         start(tmp_path / "file" / "cache", warm=False)
@@ -135,7 +135,7 @@ def test_a_cache_that_cannot_be_written_costs_one_line(tmp_path: Path, caplog: p
     assert caplog.messages[0].startswith("the compiled model is not cached: cannot write ")
 
 
-def test_a_full_disk_costs_one_line_and_leaves_nothing(
+def test_a_full_disk_is_one_warning_and_leaves_no_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def fill(self: Path, data: memoryview) -> int:
@@ -153,12 +153,12 @@ WARM_START = """
 import json, sys
 from pathlib import Path
 import numpy as np
-from pnasnet.engines import EngineOptions, create
+from pnasnet.engines import EngineOptions, Job, create
 from pnasnet.architecture.plan import resolve
 from pnasnet.architecture.spec import NetworkSpec
 plan = resolve(NetworkSpec.from_dict(json.loads(sys.argv[2])))
 options = EngineOptions(device="CPU", cache_dir=Path(sys.argv[1]))
-engine = create(plan, lambda: 1 / 0, options, weights_checksum="abc")
+engine = create(Job(plan, lambda: 1 / 0, options, "abc"))
 engine.run(np.zeros((1, 32, 32, 3), np.float32))
 print(sorted({"onnx", "torch", "google.protobuf"} & set(sys.modules)))
 """

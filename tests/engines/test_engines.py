@@ -27,7 +27,7 @@ REAL = ("openvino", "torch")
 
 
 def make(name: str, outputs: tuple[str, ...] = OUTPUTS, **options: Any) -> Engine:
-    return create(PLAN, lambda: DRAWN, EngineOptions(name, **options), outputs=outputs)
+    return create(Job(PLAN, lambda: DRAWN, EngineOptions(name, **options), outputs=outputs))
 
 
 @pytest.fixture(scope="module", params=[*REAL, "fake"])
@@ -46,12 +46,13 @@ def test_outputs_have_their_names_shapes_and_dtype(engine: Engine) -> None:
 @pytest.mark.parametrize("name", REAL)
 def test_weights_that_lack_variables_are_refused(name: str) -> None:
     """They would be random."""
+    incomplete = {n: a for n, a in DRAWN.items() if not n.startswith("final_layer/")}
     with pytest.raises(WeightsMismatchError, match="the weights lack 2 variables of the network: 'final_layer"):
-        create(PLAN, lambda: {n: a for n, a in DRAWN.items() if not n.startswith("final_layer/")}, EngineOptions(name))
+        create(Job(PLAN, lambda: incomplete, EngineOptions(name)))
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the stack is Linux's")
-def test_signals_have_a_stack_when_engines_come_and_go() -> None:
+def test_signals_are_handled_after_engines_are_closed() -> None:
     """OpenVINO's first model to go left its memory as the signal stack: the next signal ended the process."""
     program = (
         "import os, signal; from pnasnet import Module; import numpy as np;"
@@ -77,7 +78,7 @@ def test_a_vector_does_not_depend_on_its_batch(engine: Engine) -> None:
             np.testing.assert_allclose(value, whole[name][-size:], rtol=0, atol=tolerance, err_msg=name)
 
 
-def test_results_belong_to_the_caller(engine: Engine) -> None:
+def test_results_are_copies(engine: Engine) -> None:
     first = engine.run(images(32)[:1])
     kept = {name: value.copy() for name, value in first.items()}
     engine.run(images(32)[1:2])
@@ -90,10 +91,12 @@ def test_threads_take_turns(engine: Engine) -> None:
     expected = [engine.run(photo)["global_pool"] for photo in photos]
     with ThreadPoolExecutor(4) as pool:
         for value, alone in zip(pool.map(lambda x: engine.run(x)["global_pool"], photos), expected, strict=True):
-            np.testing.assert_array_equal(value, alone)
+            # Under load, torch may sum in another order.
+            tolerance = 1e-5 * np.abs(alone).max() if engine.name == "torch" else 0
+            np.testing.assert_allclose(value, alone, rtol=0, atol=tolerance)
 
 
-def test_any_array_of_the_right_shape_will_do(engine: Engine) -> None:
+def test_any_array_of_the_right_shape_is_accepted(engine: Engine) -> None:
     mirrored = images(32)[:, :, ::-1]
     expected = engine.run(np.ascontiguousarray(mirrored))["global_pool"]
     frozen = np.ascontiguousarray(mirrored)
@@ -109,7 +112,7 @@ def test_images_of_another_shape_are_refused(engine: Engine, shape: tuple[int, .
 
 
 @pytest.mark.parametrize("name", [*REAL, "fake"])
-def test_a_closed_engine_says_so(name: str) -> None:
+def test_a_closed_engine_raises(name: str) -> None:
     with make(name, ("global_pool",)) as engine:
         assert engine.run(images(32)[:1])
     engine.close()
@@ -132,14 +135,12 @@ def test_openvino_agrees_with_tensorflow_after_a_warm_start_too(tmp_path: Path) 
     name, options = "nasnet_cifar", EngineOptions("openvino", cache_dir=tmp_path)
     plan = resolve(SPECS[name])
     for _ in range(2):
-        with create(
-            plan, lambda: weights(name), options, weights_checksum="golden", outputs=list(plan.endpoints())
-        ) as engine:
+        with create(Job(plan, lambda: weights(name), options, "golden", tuple(plan.endpoints()))) as engine:
             assert_endpoints(name, engine.run(images(32)))
 
 
 @pytest.mark.parametrize("name", REAL)
-def test_bfloat16_is_close_and_says_so(name: str) -> None:
+def test_bfloat16_is_close_and_stated(name: str) -> None:
     with make(name, ("global_pool",), precision="bfloat16", threads=1) as engine:
         assert "1 thread" in engine.description
         assert "bfloat16" in engine.description or not _has_bfloat16()
@@ -157,7 +158,7 @@ def _has_bfloat16() -> bool:
     return "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 
 
-def test_a_cpu_without_bfloat16_is_told_of(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_cpu_without_bfloat16_is_a_warning(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     import openvino
 
     original = openvino.Core.get_property
@@ -172,7 +173,7 @@ def test_a_cpu_without_bfloat16_is_told_of(monkeypatch: pytest.MonkeyPatch, capl
         ]
 
 
-def test_a_fake_takes_a_function() -> None:
+def test_a_fake_engine_accepts_a_function() -> None:
     def double(batch: Floats) -> dict[str, Floats]:
         return {"global_pool": batch.mean((1, 2)) * 2}
 

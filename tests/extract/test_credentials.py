@@ -55,7 +55,7 @@ def extract(module: Module, output: Path, urls: list[str], **options: object) ->
 
 
 @pytest.mark.parametrize("name", ["out", "f.parquet"])
-def test_they_are_in_no_setting_report_metadata_or_row(
+def test_credentials_are_in_no_setting_report_metadata_or_row(
     module: Module, tmp_path: Path, server: str, name: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("DEBUG", "pnasnet")

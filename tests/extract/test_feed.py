@@ -76,9 +76,7 @@ def test_a_tar_on_s3_is_resumed_after_an_error(tmp_path: Path, monkeypatch: pyte
 
 
 @pytest.mark.parametrize(("claimed", "failed"), [(5, 5), (2**40, 1)])
-def test_a_damaged_unit_is_not_believed_to_have_any_number_of_pictures(
-    tmp_path: Path, claimed: int, failed: int
-) -> None:
+def test_the_stated_size_of_a_damaged_unit_is_bounded(tmp_path: Path, claimed: int, failed: int) -> None:
     """A file of a few hundred bytes could claim them, and each would become a row."""
     (tmp_path / "a.parquet").write_bytes(b"PAR1 and no more")
     whole = tmp_path / "b.parquet"

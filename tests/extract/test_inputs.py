@@ -64,7 +64,7 @@ NEW = ["00000.jpeg", "00002b.jpg", "00004b.jpg", "00009b.jpg", "00009c.jpg"]
 ALL = [*pictures(10), *NEW]
 
 
-def test_only_new_photos_are_embedded_behind_the_others(module: Module, tmp_path: Path, folder: Path) -> None:
+def test_only_new_images_are_embedded_after_the_others(module: Module, tmp_path: Path, folder: Path) -> None:
     before = parts_of(tmp_path / "out")
     report = run(module, tmp_path / "out", folder, mode="add")
     assert (report.rows, report.kept, report.failed, report.failed_before, report.vanished) == (5, 10, 1, 0, 0)
@@ -82,7 +82,7 @@ def test_only_new_photos_are_embedded_behind_the_others(module: Module, tmp_path
     assert "This run computed 5 rows; 10 rows are from earlier runs." in (tmp_path / "out/_report.html").read_text()
 
 
-def test_without_add_a_complete_folder_stays_as_it_is(module: Module, tmp_path: Path, folder: Path) -> None:
+def test_without_add_a_complete_folder_is_unchanged(module: Module, tmp_path: Path, folder: Path) -> None:
     before = contents_of(tmp_path / "out")
     report = run(module, tmp_path / "out", folder)
     assert (report.rows, report.kept) == (0, 10)
@@ -101,7 +101,7 @@ def test_if_nothing_is_new_nothing_changes(module: Module, tmp_path: Path, folde
     assert contents_of(tmp_path / "out") == before
 
 
-def test_a_new_folder_and_one_that_is_not_complete(module: Module, tmp_path: Path) -> None:
+def test_add_creates_a_folder_or_resumes_its_run(module: Module, tmp_path: Path) -> None:
     photos = write_folder(tmp_path / "photos", pictures(10))
     with pytest.raises(KeyboardInterrupt):
         run(module, tmp_path / "out", photos, mode="add", progress=StopAfter(3))
@@ -173,7 +173,7 @@ def test_new_shards_and_shards_that_have_grown(module: Module, tmp_path: Path) -
     assert run(module, tmp_path / "out", pattern, mode="add").vanished == 2
 
 
-def test_new_files_here_and_there_share_units(module: Module, tmp_path: Path) -> None:
+def test_scattered_new_files_share_units(module: Module, tmp_path: Path) -> None:
     photos = write_folder(tmp_path / "photos", pictures(12))
     run(module, tmp_path / "out", photos)
     write_folder(photos, {f"{number:05d}b.jpg": jpeg(number + 50) for number in range(0, 12, 3)})
@@ -192,7 +192,7 @@ def test_other_settings_are_refused_with_the_difference(module: Module, tmp_path
     assert contents_of(tmp_path / "out") == before
 
 
-def test_a_source_that_is_gone_leaves_all_as_it_is(module: Module, tmp_path: Path, folder: Path) -> None:
+def test_a_missing_source_changes_nothing(module: Module, tmp_path: Path, folder: Path) -> None:
     def broken() -> Iterator[Unit]:
         yield from list_units([folder])
         raise InputError("the server is gone")
@@ -215,7 +215,7 @@ def test_a_file_cannot_be_added_to(module: Module, tmp_path: Path, folder: Path)
     assert not list(tmp_path.glob("f.*"))
 
 
-def test_a_list_that_was_empty(module: Module, tmp_path: Path) -> None:
+def test_an_empty_list(module: Module, tmp_path: Path) -> None:
     photos = write_folder(tmp_path / "photos", pictures(2))
     with pytest.raises(InputError, match="the list of sources is empty"):
         run(module, tmp_path / "out", Path("list"), units=list, mode="add")
@@ -230,7 +230,7 @@ def test_names_that_are_not_utf_8(module: Module, tmp_path: Path) -> None:
     assert run(module, tmp_path / "out", photos, mode="add").rows == 1
 
 
-def test_copies_of_photos_in_the_folder(module: Module, tmp_path: Path) -> None:
+def test_copies_of_images_in_the_folder(module: Module, tmp_path: Path) -> None:
     options = replace(THREE, deduplicate=True)
     photos = write_folder(tmp_path / "photos", pictures(5))
     run(module, tmp_path / "out", photos, options=options)
@@ -241,7 +241,7 @@ def test_copies_of_photos_in_the_folder(module: Module, tmp_path: Path) -> None:
     assert rows[5]["embedding"] == rows[3]["embedding"]
 
 
-def test_readers_meanwhile_and_an_index_that_grows(module: Module, tmp_path: Path, folder: Path) -> None:
+def test_readers_during_a_run_and_a_growing_index(module: Module, tmp_path: Path, folder: Path) -> None:
     """What is whole is there for readers, complete or not; an index wants to be told."""
     out = tmp_path / "out"
     build_index(open_features(out)).close()

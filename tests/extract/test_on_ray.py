@@ -106,7 +106,7 @@ def test_a_run_is_started_here_and_finished_on_a_cluster(cluster: str, tmp_path:
     assert rows_of(tmp_path / "out") == rows_of(tmp_path / "alone")
 
 
-def test_photos_that_are_added_on_a_cluster(cluster: str, tmp_path: Path, sources: Sources) -> None:
+def test_images_added_on_a_cluster(cluster: str, tmp_path: Path, sources: Sources) -> None:
     for place, address in (("ray", cluster), ("alone", None)):
         run(tmp_path / place, sources, None)
         assert run(tmp_path / place, sources, address, mode="add").rows == 0
@@ -146,7 +146,7 @@ def test_failed_rows_are_computed_again_on_a_cluster(cluster: str, tmp_path: Pat
     assert rows_of(tmp_path / "ray") == rows_of(tmp_path / "alone")
 
 
-def test_errors_of_workers_are_ours(cluster: str, tmp_path: Path, sources: Sources) -> None:
+def test_errors_of_workers_keep_their_type(cluster: str, tmp_path: Path, sources: Sources) -> None:
     build = ColumnBuilder((ModelChoice(MODEL, engine=EngineOptions("fake")),), ("global_pool",), OPTIONS)
     broken = ColumnBuilder((ModelChoice("pnasnet_tinny"),), ("global_pool",), OPTIONS)
     fill = partial(fill_on_ray, build=broken, ray_options=RayOptions(cluster, workers=1))

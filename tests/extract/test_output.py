@@ -62,7 +62,7 @@ def test_an_interrupted_overwrite_is_resumed(module: Module, tmp_path: Path, nam
     assert (other.kept, other.rows) == (0, 10)
 
 
-def test_the_old_output_stays_until_the_sources_are_listed(module: Module, tmp_path: Path) -> None:
+def test_the_old_output_is_kept_until_the_sources_are_listed(module: Module, tmp_path: Path) -> None:
     """They may lie on a disk that is not mounted."""
     folder = write_folder(tmp_path / "folder", pictures(4))
     run(module, tmp_path / "out", folder)
@@ -176,7 +176,7 @@ def rows_of_ours(output: Path) -> list[dict[str, object]]:
     return [row for part in parts for row in pq.read_table(part).to_pylist()]
 
 
-def test_files_of_others_stay_in_place(module: Module, tmp_path: Path) -> None:
+def test_files_of_the_user_are_kept(module: Module, tmp_path: Path) -> None:
     """Names with brackets, and names that begin and end like ours."""
     photos, output = write_folder(tmp_path / "photos", pictures(3)), tmp_path / "a[1]"
     run(module, output, photos)
@@ -198,7 +198,7 @@ def test_files_of_others_stay_in_place(module: Module, tmp_path: Path) -> None:
     assert not (tmp_path / "a[1].partial").exists()
 
 
-def test_a_removal_that_fails_is_one_line(module: Module, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_removal_is_one_line(module: Module, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     photos = write_folder(tmp_path / "photos", pictures(3))
     run(module, tmp_path / "out", photos)
     (tmp_path / "out/part-00000000-000000000.parquet").unlink()
@@ -215,7 +215,7 @@ def test_a_removal_that_fails_is_one_line(module: Module, tmp_path: Path, monkey
 
 @pytest.mark.parametrize("content", ["", "{", "[]", "null", "\xff"])
 @pytest.mark.parametrize("name", ["_inputs.jsonl", "_settings.json", "_complete.json"])
-def test_damaged_files_of_ours_are_one_line(module: Module, tmp_path: Path, name: str, content: str) -> None:
+def test_damaged_files_of_the_folder_are_one_line(module: Module, tmp_path: Path, name: str, content: str) -> None:
     photos = write_folder(tmp_path / "photos", pictures(3))
     run(module, tmp_path / "out", photos)
     (tmp_path / "out" / name).write_bytes(content.encode("latin-1"))
@@ -235,7 +235,7 @@ def test_an_empty_part_of_an_earlier_version_ends_its_unit(tmp_path: Path) -> No
     assert folder.kept() == {0: Kept(2, finished=True)}
 
 
-def test_names_of_files_that_are_neither(module: Module, tmp_path: Path) -> None:
+def test_outputs_that_are_neither_a_folder_nor_parquet(module: Module, tmp_path: Path) -> None:
     photos = write_folder(tmp_path / "photos", pictures(3))
     run(module, tmp_path / "A.PARQUET", photos)
     assert (tmp_path / "A.PARQUET").is_file()
@@ -250,7 +250,7 @@ def test_names_of_files_that_are_neither(module: Module, tmp_path: Path) -> None
     ("column", "values"),
     [("status", [1, 2, 3]), ("status", None), ("path", None), ("embedding", [1, 2, 3])],
 )
-def test_parts_that_somebody_wrote_anew_are_one_line(
+def test_parts_rewritten_by_other_software_are_one_line(
     module: Module, tmp_path: Path, column: str, values: list[int] | None
 ) -> None:
     photos = write_folder(tmp_path / "photos", {**pictures(2), "00002.jpg": b"no picture"})
@@ -317,7 +317,7 @@ def test_links_mount_points_and_the_current_folder(
         run(module, disk / "out", photos, mode="overwrite")
 
 
-def test_a_folder_of_others_beside_a_file_stays(module: Module, tmp_path: Path) -> None:
+def test_a_folder_of_the_user_beside_a_file_is_kept(module: Module, tmp_path: Path) -> None:
     photos = write_folder(tmp_path / "photos", pictures(3))
     run(module, tmp_path / "f.parquet", photos)
     mine = write_folder(tmp_path / "f.partial", {"_report.json": b"mine", "notes.txt": b"mine"})

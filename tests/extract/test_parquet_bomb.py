@@ -51,7 +51,8 @@ def test_memory_is_bounded(tmp_path: Path, bomb: Path) -> None:
         except psutil.Error:
             break
         time.sleep(0.01)
-    assert process.wait() == 3, process.communicate()[1]
+    stderr = process.communicate()[1]
+    assert process.returncode == 3, stderr
     assert [row["status"] for row in rows_of(tmp_path / "out")] == ["error"] * ROWS
     assert most < 1_200_000_000  # all rows would be 2.7 GB
 
@@ -62,9 +63,8 @@ def test_a_signal_is_obeyed(tmp_path: Path, bomb: Path) -> None:
         assert process.poll() is None
         time.sleep(0.01)
     process.send_signal(signal.SIGTERM)
-    sent = time.monotonic()
     stderr = process.communicate(timeout=120)[1]
     assert process.returncode == 143, stderr
     kept = len(rows_of(tmp_path / "out"))
     assert f"{kept} rows are kept" in stderr
-    assert 0 < kept < ROWS, time.monotonic() - sent
+    assert 0 < kept < ROWS

@@ -55,12 +55,12 @@ def test_rows_keep_the_order_and_batches_are_filled_across_failures() -> None:
     assert [row.error for row in batches[0].rows if row.error] == ["bad2: damaged"]
 
 
-def test_a_long_stretch_of_failures_is_yielded() -> None:
+def test_a_long_sequence_of_failures_is_yielded() -> None:
     batches = run(["1", *(f"bad{i}" for i in range(20))])
     assert [(len(batch.rows), len(batch.vectors)) for batch in batches] == [(16, 1), (5, 0)]
 
 
-def test_no_pictures_no_batches() -> None:
+def test_no_images_no_batches() -> None:
     assert run([]) == []
 
 

@@ -68,7 +68,7 @@ def test_page(report: Path) -> None:
     assert "http" not in page.replace("http-equiv", "")  # asks nothing of a network
 
 
-def test_shares_of_many_workers_are_of_their_time(tmp_path: Path) -> None:
+def test_shares_refer_to_the_time_of_all_workers(tmp_path: Path) -> None:
     """Ten workers spend more seconds than pass."""
     folder = FeatureFolder(tmp_path)
     done = Report(rows=100, failed=10, seconds=3.0, stages=Stages(40.0, 4.0, 12.0, 4.0, copies=30))
@@ -104,7 +104,7 @@ def test_failures_are_grouped_without_names_and_numbers_and_bounded() -> None:
     assert {group["kind"]: group["count"] for group in groups}["other"] == 1000 - 99
 
 
-def test_each_picture_is_as_likely_to_be_sampled() -> None:
+def test_samples_are_uniform() -> None:
     image = np.zeros((8, 8, 3), np.float32)
     chosen = np.zeros(40)
     for seed in range(300):
@@ -118,7 +118,7 @@ def test_each_picture_is_as_likely_to_be_sampled() -> None:
     assert abs(chosen / 300 - 0.25).max() < 0.12  # 4.8 standard deviations
 
 
-def test_each_picture_is_as_likely_to_be_sampled_by_several() -> None:
+def test_merged_samples_are_uniform() -> None:
     """As workers of a cluster do, whose shards have different sizes."""
     image = np.zeros((8, 8, 3), np.float32)
     chosen = np.zeros(40)
@@ -136,7 +136,7 @@ def test_each_picture_is_as_likely_to_be_sampled_by_several() -> None:
     assert abs(chosen / 300 - 0.25).max() < 0.12  # 4.8 standard deviations
 
 
-def test_thumbnails_have_the_pictures_shape() -> None:
+def test_thumbnails_have_the_aspect_ratio_of_the_image() -> None:
     sample = Sample(1)
     sample.offer(Picture("a", lambda: b""), Prepared((np.zeros((32, 32, 3), np.float32),), 1000, 250))
     assert Image.open(io.BytesIO(sample.thumbnails[0][1])).size == (112, 28)

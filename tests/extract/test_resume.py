@@ -52,7 +52,7 @@ def test_an_interrupted_run_is_resumed(module: Module, tmp_path: Path, everythin
     assert (again.kept, again.rows) == (36, 0)
 
 
-def test_a_resumed_run_meets_the_inputs_that_were_listed(module: Module, tmp_path: Path) -> None:
+def test_a_resumed_run_has_the_inputs_that_were_listed(module: Module, tmp_path: Path) -> None:
     folder = write_folder(tmp_path / "folder", pictures(10))
     with pytest.raises(KeyboardInterrupt):
         run(module, tmp_path / "out", folder, progress=StopAfter(3))
@@ -114,7 +114,7 @@ def test_a_damaged_part_of_a_complete_folder(module: Module, tmp_path: Path, mon
     assert rows_of(tmp_path / "out") == before
 
 
-def test_copies_of_photos_in_a_removed_part(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_copies_of_images_in_a_removed_part(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(contents, "_RECENT_BYTES", 0)
     own, folder, options = Module(MODEL, engine="fake"), with_copies(tmp_path), replace(THREE, deduplicate=True)
     run(own, tmp_path / "whole", folder)
@@ -191,7 +191,7 @@ def test_kill_9_at_20_random_moments(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("number", "exit_code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_signals_keep_the_rows_done(tmp_path: Path, number: signal.Signals, exit_code: int) -> None:
+def test_signals_keep_finished_rows(tmp_path: Path, number: signal.Signals, exit_code: int) -> None:
     sources = many(tmp_path)
     process = subprocess.Popen(command(tmp_path / "out", *sources), stderr=subprocess.PIPE, env=ENVIRONMENT, text=True)
     while not list(tmp_path.glob("out/part-*")):

@@ -76,7 +76,7 @@ def test_other_settings_are_refused_with_the_difference(module: Module, tmp_path
     run(module, tmp_path / "out", folder, options=ExtractOptions(preset="slim", batch_size=1, decoders=1))
 
 
-def test_folders_of_others_are_refused_and_stay(module: Module, tmp_path: Path) -> None:
+def test_foreign_folders_are_refused_and_unchanged(module: Module, tmp_path: Path) -> None:
     folder = write_folder(tmp_path / "folder", pictures(3))
     with pytest.raises(OutputError, match=r"folder holds other files \(00000.jpg\)"):
         run(module, folder, folder)
@@ -86,13 +86,13 @@ def test_folders_of_others_are_refused_and_stay(module: Module, tmp_path: Path) 
     assert not (tmp_path / "new").exists()
 
 
-def test_a_list_of_nothing(module: Module, tmp_path: Path) -> None:
+def test_an_empty_list_of_sources(module: Module, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="the list of sources is empty: name at least one source"):
         run(module, tmp_path / "new")
     assert not (tmp_path / "new").exists()
 
 
-def test_a_slash_at_the_end_makes_no_other_source(module: Module, tmp_path: Path) -> None:
+def test_a_trailing_slash_makes_no_other_source(module: Module, tmp_path: Path) -> None:
     folder = write_folder(tmp_path / "folder", pictures(3))
     run(module, tmp_path / "out", folder)
     columns = columns_for([module], ["global_pool"], THREE)
@@ -204,7 +204,7 @@ def test_several_models_in_one_pass(module: Module, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("recent", [contents._RECENT_BYTES, 0])
-def test_equal_pictures_are_computed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, recent: int) -> None:
+def test_equal_images_are_computed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, recent: int) -> None:
     monkeypatch.setattr(contents, "_RECENT_BYTES", recent)
     own, seen = Module(MODEL, engine="fake"), 0
     infer = own.run

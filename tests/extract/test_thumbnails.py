@@ -41,7 +41,7 @@ def test_every_kind_of_source_in_the_order_of_the_names(tmp_path: Path, caplog: 
     assert caplog.records == []
 
 
-def test_a_line_says_how_many_are_gone_and_why(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_missing_images_are_counted_with_reasons(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     folder = write_folder(tmp_path / "photos", {**FILES, "no.jpg": b"not a picture", "empty.jpg": b""})
     (tmp_path / "a.tar").write_bytes(tar({**FILES, "5.jpg": b"no"}))
     parquet(tmp_path / "a.parquet", [jpeg(0), None])
@@ -60,7 +60,7 @@ def test_a_line_says_how_many_are_gone_and_why(tmp_path: Path, caplog: pytest.Lo
     )
 
 
-def test_nothing_is_believed_about_sizes(
+def test_stated_sizes_are_not_trusted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     (tmp_path / "a.tar").write_bytes(tar({"a.jpg": jpeg(0, 400), "b.jpg": jpeg(1)}))
@@ -72,7 +72,7 @@ def test_nothing_is_believed_about_sizes(
     )
 
 
-def test_shards_are_opened_once_and_what_is_in_order_is_not_kept(
+def test_shards_are_opened_once_and_images_in_order_are_not_kept(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     opened: list[str] = []
@@ -100,7 +100,9 @@ def test_shards_are_opened_once_and_what_is_in_order_is_not_kept(
     assert opened == shards
 
 
-def test_a_server_that_is_gone_costs_little(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+def test_an_unreachable_server_is_given_up_soon(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     monkeypatch.setattr(http, "WAITS", (0, 0))
     with http_server({}) as url:
         pass
@@ -109,7 +111,7 @@ def test_a_server_that_is_gone_costs_little(monkeypatch: pytest.MonkeyPatch, cap
     assert f": skipped after 4 failures in sequence of {url[7:]}" in caplog.text
 
 
-def test_who_stops_early_is_told_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_nothing_is_logged_if_the_caller_stops_early(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     found = thumbnails([f"{tmp_path}/{number}.jpg" for number in range(100)], 16)
     assert next(found) is None
     found.close()

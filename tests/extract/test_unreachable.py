@@ -56,9 +56,7 @@ def shards(tmp_path: Path) -> list[Unit]:
 
 
 @pytest.mark.parametrize("shard", SHARDS)
-def test_a_shard_that_is_gone_is_left_to_another_run(
-    module: Module, tmp_path: Path, shards: list[Unit], shard: str
-) -> None:
+def test_a_missing_shard_is_left_to_another_run(module: Module, tmp_path: Path, shards: list[Unit], shard: str) -> None:
     run(module, tmp_path / "whole", shards)
     (tmp_path / shard).rename(tmp_path / "away")
     count = 2 if shard == "d.parquet" else 1  # its row groups
@@ -83,7 +81,7 @@ def test_give_up_0_records_unreachable_shards_as_failed(module: Module, tmp_path
     assert FeatureFolder(tmp_path / "out").mark()
 
 
-def test_many_shards_that_are_gone_end_the_run(module: Module, tmp_path: Path) -> None:
+def test_many_missing_shards_end_the_run(module: Module, tmp_path: Path) -> None:
     for number in range(12):
         (tmp_path / f"{number:02d}.tar").write_bytes(tar(pictures(3, 3 * number)))
     units = list(list_units([f"{tmp_path}/*.tar"]))
@@ -140,7 +138,7 @@ def test_a_disk_that_fails_within_a_zip(module: Module, tmp_path: Path, monkeypa
 
 
 @pytest.mark.parametrize("gone", [(4,), (2, 3, 4, 5, 6), (9, 10), (0, 1)])
-def test_files_that_are_gone_while_others_are_there(
+def test_missing_files_among_others(
     module: Module, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, gone: tuple[int, ...]
 ) -> None:
     monkeypatch.setattr(listing, "FILES_IN_UNIT", 3)
@@ -155,7 +153,7 @@ def test_files_that_are_gone_while_others_are_there(
     assert FeatureFolder(tmp_path / "out").mark()
 
 
-def test_give_up_0_records_unreachable_photos_as_failed(module: Module, tmp_path: Path) -> None:
+def test_give_up_0_records_unreachable_images_as_failed(module: Module, tmp_path: Path) -> None:
     folder = write_folder(tmp_path / "folder", pictures(5))
     unit = next(list_units([folder]))
     shutil.rmtree(folder)
@@ -166,7 +164,7 @@ def test_give_up_0_records_unreachable_photos_as_failed(module: Module, tmp_path
     assert "its folder is missing or empty" in report.errors[0]
 
 
-def test_a_source_that_goes_away_ends_the_run_and_may_come_back(module: Module, tmp_path: Path) -> None:
+def test_a_source_that_disappears_ends_the_run_and_can_return(module: Module, tmp_path: Path) -> None:
     folder = write_folder(tmp_path / "folder", pictures(30))
     options = ExtractOptions(batch_size=3, give_up=8)
 
@@ -264,7 +262,7 @@ class Closing(Unit):
             raise UnreachableError(f"{self.path}: broken off")
 
 
-def test_a_shard_that_breaks_off_behind_its_last_picture(module: Module, tmp_path: Path) -> None:
+def test_a_shard_that_breaks_off_after_its_last_image(module: Module, tmp_path: Path) -> None:
     units: list[Unit] = [Closing(str(tmp_path / "back"))]
     with pytest.raises(InputError, match=r"^1 image or shard could not be reached"):
         run(module, tmp_path / "out", units)
@@ -275,7 +273,7 @@ def test_a_shard_that_breaks_off_behind_its_last_picture(module: Module, tmp_pat
     assert FeatureFolder(tmp_path / "out").mark()
 
 
-def test_give_up_0_settles_what_earlier_runs_could_not_reach(
+def test_give_up_0_records_unreachable_rows_of_earlier_runs_as_failed(
     module: Module, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = write_folder(tmp_path / "folder", pictures(4))

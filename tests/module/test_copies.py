@@ -63,7 +63,7 @@ def test_all_arguments_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert (again.image_size, again._options) == ((64, 64), options)
 
 
-def test_changed_weights_are_carried_along() -> None:
+def test_changed_variables_are_pickled() -> None:
     module = Module("pnasnet_tiny", trainable=True, tags={"train"}, num_classes=3)
     torch.manual_seed(0)
     module(torch.from_numpy(IMAGES))  # updates the moving averages
@@ -80,7 +80,7 @@ def test_changed_weights_are_carried_along() -> None:
     assert len(again.trainable_variables) == len(module.trainable_variables)
 
 
-def test_weights_that_were_handed_over_go_along() -> None:
+def test_weights_from_a_mapping_are_pickled() -> None:
     drawn = {n: np.abs(draw(n, s)) for n, s in resolve(find("pnasnet_tiny").spec).variables().items()}
     module = Module("pnasnet_tiny", drawn)
     np.testing.assert_array_equal(pickle.loads(pickle.dumps(module))(IMAGES), module(IMAGES))
@@ -100,7 +100,7 @@ def test_other_weights_in_the_same_place_are_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_processes_of_their_own_use_it() -> None:
+def test_other_processes_use_a_module() -> None:
     module = Module("pnasnet_tiny")
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
         np.testing.assert_array_equal(pool.submit(module, IMAGES).result(), module(IMAGES))
@@ -108,7 +108,7 @@ def test_processes_of_their_own_use_it() -> None:
     np.testing.assert_array_equal(parallel, module(IMAGES))
 
 
-def test_a_module_tells_what_it_is() -> None:
+def test_repr_describes_a_module() -> None:
     text = repr(Module("pnasnet_tiny", engine="openvino"))
     assert text == ("<Module pnasnet_tiny: weights pnasnet_tiny, images 32x32, 10 classes, engine openvino, float32>")
     assert "torch network, trainable, inference mode" in repr(Module("pnasnet_tiny", trainable=True))
@@ -117,7 +117,7 @@ def test_a_module_tells_what_it_is() -> None:
     assert "weights " + str(features) + ", images 64x64, no classifier" in repr(Module(features))
 
 
-def test_the_front_door_lists_its_names_and_its_models() -> None:
+def test_the_package_lists_its_names_and_models() -> None:
     assert set(dir(pnasnet)) == set(pnasnet.__all__)
     assert "pnasnet_tiny" in pnasnet.list_models()
     assert set(pnasnet.list_models()) < set(pnasnet.architecture.zoo.NETWORKS)

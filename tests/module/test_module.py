@@ -34,7 +34,7 @@ def golden() -> Module:
     return Module("nasnet_cifar", weights=weights("nasnet_cifar"))
 
 
-def test_features_are_the_default_and_logits_are_there(golden: Module) -> None:
+def test_features_are_the_default_and_logits_a_signature(golden: Module) -> None:
     features, logits = golden(images(32)), golden(images(32), signature="image_classification")
     reference = load("nasnet_cifar")
     np.testing.assert_allclose(features, reference["endpoint/global_pool"], atol=1e-4 * features.max())
@@ -42,7 +42,7 @@ def test_features_are_the_default_and_logits_are_there(golden: Module) -> None:
     assert (features >= 0).all()
 
 
-def test_as_dict_gives_every_endpoint(golden: Module) -> None:
+def test_as_dict_returns_every_endpoint(golden: Module) -> None:
     outputs = golden({"images": images(32)}, signature="image_classification", as_dict=True)
     assert list(outputs) == ["default", *golden.model.plan.endpoints()]
     np.testing.assert_array_equal(outputs["default"], outputs["Logits"])
@@ -63,14 +63,14 @@ def test_an_empty_batch_has_an_empty_result(golden: Module) -> None:
 
 @pytest.mark.parametrize("folder", ["tiny_slim", "tiny_hub_tf1", "tiny_hub_tf2"])
 @pytest.mark.parametrize("trainable", [False, True])
-def test_real_files_give_tensorflows_features(folder: str, trainable: bool) -> None:
+def test_real_files_have_tensorflows_features(folder: str, trainable: bool) -> None:
     expected = np.load(HERE / "checkpoints" / "tiny_expected.npz")
     module = Module(HERE / "checkpoints" / folder, image_size=(64, 64), trainable=trainable)
     features = module(expected["images"])
     np.testing.assert_allclose(features, expected["global_pool"], atol=1e-4 * expected["global_pool"].max())
 
 
-def test_the_signatures_of_a_handle_are_its_modules() -> None:
+def test_a_handle_has_the_signatures_of_its_module() -> None:
     features, classes = tiny(f"{HANDLE}/feature_vector/1"), tiny(f"{HANDLE}/classification/3")
     assert features.get_signature_names() == ["default", "image_feature_vector"]
     assert classes.get_signature_names() == ["default", "image_feature_vector", "image_classification"]
@@ -78,7 +78,7 @@ def test_the_signatures_of_a_handle_are_its_modules() -> None:
     assert classes.get_output_info_dict()["default"].shape == (None, 1001)
 
 
-def test_only_training_takes_batch_norm_momentum() -> None:
+def test_only_training_accepts_batch_norm_momentum() -> None:
     names = tiny(trainable=True, tags={"train"}).get_signature_names()
     assert names[-2:] == ["image_feature_vector_with_bn_hparams", "image_classification_with_bn_hparams"]
     with pytest.raises(UnknownNameError, match="unknown signature"):
@@ -174,13 +174,13 @@ def test_batch_norm_momentum_is_a_number_below_one() -> None:
 @pytest.mark.parametrize(
     ("option", "value"), [("engine", "openvino"), ("engine", "fake"), ("precision", "bfloat16"), ("threads", 1)]
 )
-def test_what_a_network_to_train_does_not_heed_is_refused(option: str, value: Any) -> None:
+def test_options_that_training_ignores_are_refused(option: str, value: Any) -> None:
     with pytest.raises(InputError, match=rf"^{option}.* is for inference"):
         tiny(trainable=True, **{option: value})
 
 
 @pytest.mark.parametrize("trainable", [True, False])
-def test_a_look_at_a_picture_teaches_a_module_to_train_nothing(trainable: bool) -> None:
+def test_embed_does_not_change_a_module_to_train(trainable: bool) -> None:
     """Features are those of inference, and the network is as it was before."""
     module = tiny(tags={"train"}, trainable=trainable)
     before = module.variables
@@ -191,7 +191,7 @@ def test_a_look_at_a_picture_teaches_a_module_to_train_nothing(trainable: bool) 
         np.testing.assert_array_equal(value, before[name], err_msg=name)
 
 
-def test_arrays_take_no_gradients(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_arrays_have_no_gradients(monkeypatch: pytest.MonkeyPatch) -> None:
     module, enabled = tiny(trainable=True), []
     module.network.register_forward_hook(lambda *_: enabled.append(torch.is_grad_enabled()))
     module(images(32))
@@ -207,7 +207,7 @@ def test_a_module_to_train_has_no_engine() -> None:
             use()
 
 
-def test_one_engine_for_the_same_endpoints_whoever_asks() -> None:
+def test_equal_endpoints_share_an_engine() -> None:
     module = tiny(engine="fake")
     with ThreadPoolExecutor(4) as pool:
         asked = [("Cell_0", "global_pool"), ("global_pool", "Cell_0")] * 4
@@ -220,20 +220,20 @@ def test_one_engine_for_the_same_endpoints_whoever_asks() -> None:
     assert module(images(32)).shape == (4, 960)
 
 
-def test_a_new_classifier_of_a_feature_vectors_handle_is_there() -> None:
+def test_a_feature_vector_handle_with_a_new_classifier() -> None:
     module = tiny(f"{HANDLE}/feature_vector/3", num_classes=3, trainable=True, tags={"train"}, image_size=(32, 32))
     assert "image_classification" in module.get_signature_names()
     assert module(images(32), signature="image_classification").shape == (4, 3)
 
 
-def test_a_classifications_handle_needs_a_classifier() -> None:
+def test_a_classification_handle_needs_a_classifier() -> None:
     drawn = {n: np.abs(draw(n, s)) for n, s in resolve(find("nasnet_mobile").spec).variables().items()}
     features = {name: value for name, value in drawn.items() if not name.startswith("final_layer/")}
     with pytest.raises(InputError, match="this is a classification module, and the weights have no classifier"):
         Module(f"{HANDLE}/classification/1", weights=features)
 
 
-def test_pictures_are_embedded_and_classified() -> None:
+def test_images_are_embedded_and_classified() -> None:
     module = tiny(image_size=(32, 32))
     features = module.embed([PICTURES[0], PICTURES[1].read_bytes(), str(PICTURES[2])], batch_size=2)
     assert features.shape == (3, 960)
@@ -252,7 +252,7 @@ def test_an_exported_module_gives_the_same_features(tmp_path: Path) -> None:
     np.testing.assert_allclose(again(images(32)), module(images(32)), rtol=1e-4, atol=1e-4)
 
 
-def test_the_front_door_shows_what_it_promises() -> None:
+def test_the_package_exports_its_public_names() -> None:
     assert all(getattr(pnasnet, name) is not None for name in pnasnet.__all__)
     assert {"Module", "images", "get_expected_image_size"} <= set(pnasnet.__all__)
     with pytest.raises(AttributeError, match="no attribute 'Modul'"):

@@ -41,7 +41,7 @@ def drawn(name: str, **changes: Any) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("folder", ["tiny_slim", "tiny_hub_tf1", "tiny_hub_tf2"])
-def test_real_folders_open_without_being_told_the_network(folder: str) -> None:
+def test_real_folders_open_without_naming_the_network(folder: str) -> None:
     model = open_model(CHECKPOINTS / folder, image_size=(64, 64))
     assert (model.spec.num_cells, model.spec.filters, model.spec.image_size) == (3, 8, (64, 64))
     assert model.spec.num_classes == (5 if folder == "tiny_slim" else None)
@@ -51,7 +51,7 @@ def test_a_hub_module_states_its_image_size() -> None:
     assert open_model(CHECKPOINTS / "tiny_hub_tf1").spec.image_size == (64, 64)
 
 
-def test_a_mapping_is_taken_as_weights() -> None:
+def test_a_mapping_is_accepted_as_weights() -> None:
     model = open_model("pnasnet_tiny", drawn("pnasnet_tiny"))
     assert model.origin == "the given mapping"
     assert len(model.checksum) == 64
@@ -63,7 +63,7 @@ def test_the_auxiliary_head_may_be_missing_when_training() -> None:
     assert not any(name.startswith("aux_") for name in model.variables)
 
 
-def test_all_differences_come_in_one_error() -> None:
+def test_all_differences_are_in_one_error() -> None:
     weights = drawn("pnasnet_tiny", unheard_of=np.zeros(3), **{"l1_stem_bn/beta": np.zeros(7)})
     del weights["cell_0/1x1/weights"]
     with pytest.raises(WeightsMismatchError) as caught:
@@ -72,7 +72,7 @@ def test_all_differences_come_in_one_error() -> None:
         assert part in str(caught.value)
 
 
-def test_a_file_of_ours_opens_as_what_it_was(tmp_path: Path) -> None:
+def test_an_exported_file_opens_as_the_same_model(tmp_path: Path) -> None:
     model = open_model("pnasnet_tiny", drawn("pnasnet_tiny"))
     model.labels, model.preset = tuple("abcdefghij"), "slim"
     write_weights(tmp_path / "own.safetensors", drawn("pnasnet_tiny"), **metadata(model))
@@ -80,7 +80,7 @@ def test_a_file_of_ours_opens_as_what_it_was(tmp_path: Path) -> None:
     assert (again.name, again.spec, again.labels, again.preset) == (model.name, model.spec, model.labels, "slim")
 
 
-def test_classes_without_names_stay_without(tmp_path: Path) -> None:
+def test_classes_without_names_keep_none(tmp_path: Path) -> None:
     """A thousand classes of one's own are not ImageNet's."""
     spec = replace(find("pnasnet_tiny").spec, num_classes=1000)
     weights = {n: np.abs(draw(n, s)) for n, s in resolve(spec).variables().items()}
@@ -90,13 +90,13 @@ def test_classes_without_names_stay_without(tmp_path: Path) -> None:
     assert open_model(tmp_path / "own.safetensors").labels is None
 
 
-def test_what_others_state_in_their_files_is_not_believed(tmp_path: Path) -> None:
+def test_metadata_of_other_software_are_ignored(tmp_path: Path) -> None:
     save_file(drawn("pnasnet_tiny"), tmp_path / "m.safetensors", {"labels": "cat,dog", "preset": "x", "spec": "x"})
     model = open_model(tmp_path / "m.safetensors")
     assert (model.name, model.labels, model.preset) == ("pnasnet_tiny", None, "hub")
 
 
-def test_a_list_of_labels_by_its_name_must_fit_too(tmp_path: Path) -> None:
+def test_a_named_list_of_labels_must_fit_too(tmp_path: Path) -> None:
     spec = json.dumps(find("pnasnet_tiny").spec.to_dict())
     said: dict[str, Any] = {"model": "x", "spec": spec, "origin": "", "classes": 10, "label_offset": 0}
     write_weights(tmp_path / "m.safetensors", drawn("pnasnet_tiny"), **said, extra={"labels": "imagenet1000"})
@@ -105,9 +105,7 @@ def test_a_list_of_labels_by_its_name_must_fit_too(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["timm/pnasnet5large.tf_in1k", "pnasnet_large"])
-def test_a_published_set_by_its_name_for_a_network_that_has_none(
-    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_published_set_for_a_network_without_one(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It goes before what is called so on this machine, as with networks that have names."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PNASNET_CACHE", str(tmp_path / "cache"))
@@ -117,7 +115,7 @@ def test_a_published_set_by_its_name_for_a_network_that_has_none(
 
 
 @pytest.mark.parametrize("spec", ["{", "[]", json.dumps({"num_cells": 3}), "[" * 100_000])
-def test_a_file_that_describes_nonsense_is_refused(tmp_path: Path, spec: str) -> None:
+def test_a_file_with_a_damaged_description_is_refused(tmp_path: Path, spec: str) -> None:
     path = tmp_path / "own.safetensors"
     write_weights(path, drawn("pnasnet_tiny"), model="x", spec=spec, origin="", classes=10, label_offset=0)
     with pytest.raises(CorruptWeightsError, match="does not describe a possible network"):
@@ -132,7 +130,7 @@ def test_labels_must_fit_the_classes(tmp_path: Path) -> None:
         open_model(tmp_path / "own.safetensors")
 
 
-def test_a_thousand_classes_are_taken_as_they_are() -> None:
+def test_a_thousand_classes_without_background() -> None:
     weights = {n: np.ones(s, np.float32) for n, s in resolve(find("nasnet_mobile").spec).variables().items()}
     weights["final_layer/FC/weights"] = np.ones((1056, 1000), np.float32)
     weights["final_layer/FC/biases"] = np.ones(1000, np.float32)
@@ -142,7 +140,7 @@ def test_a_thousand_classes_are_taken_as_they_are() -> None:
     assert model.labels[0].startswith("tench")
 
 
-def test_a_new_classifier_leaves_the_old_one_out() -> None:
+def test_a_new_classifier_replaces_the_old_one() -> None:
     model = open_model("pnasnet_tiny", drawn("pnasnet_tiny"), num_classes=3, training=True)
     assert model.spec.num_classes == 3
     assert not any(name.startswith("final_layer") for name in model.variables)
@@ -162,7 +160,7 @@ def test_a_new_classifier_leaves_the_old_one_out() -> None:
         ("pnasnet_large", None, WeightsNotFoundError, "pnasnet-5_large_2017_12_13"),
     ],
 )
-def test_what_is_not_there_is_named(model: str, weights: Any, error: type[Exception], message: str) -> None:
+def test_missing_files_are_named(model: str, weights: Any, error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
         open_model(model, weights)
 
@@ -183,7 +181,7 @@ def test_what_is_not_there_is_named(model: str, weights: Any, error: type[Except
         ),
     ],
 )
-def test_every_name_that_is_listed_or_known_elsewhere_finds_its_weights(
+def test_every_listed_or_foreign_name_finds_its_weights(
     name: str, network: str, published: str, signature: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fetch(record: PublishedWeights, *, offline: bool | None) -> Path:
@@ -197,13 +195,13 @@ def test_every_name_that_is_listed_or_known_elsewhere_finds_its_weights(
     assert (named.network.name, named.signature) == (network, signature)
 
 
-def test_a_folder_goes_before_a_set_of_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_has_precedence_over_a_set_of_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     shutil.copytree(CHECKPOINTS / "tiny_slim", "pnasnet-5_large_2017_12_13")
     assert open_model("pnasnet-5_large_2017_12_13").spec.filters == 8
 
 
-def test_a_url_that_is_no_handle_says_what_to_do() -> None:
+def test_a_url_that_is_no_handle_is_refused() -> None:
     with pytest.raises(UnknownNameError, match=r"'https://example\.org/m\.tar\.gz' is neither .*download the file"):
         open_model("https://example.org/m.tar.gz")
 
@@ -216,7 +214,7 @@ def test_whole_numbers_of_any_kind_are_classes(value: Any, tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("value", [2.0, 10.0, "3", True, np.float32(3), np.True_])
-def test_other_values_are_not(value: Any) -> None:
+def test_other_values_are_no_classes(value: Any) -> None:
     with pytest.raises(SpecError, match=r"num_classes must be a whole number, not "):
         open_model("pnasnet_tiny", drawn("pnasnet_tiny"), num_classes=value, training=True)
 
@@ -244,7 +242,7 @@ def converted(path: Path, *model: Any) -> bytes:
     return path.read_bytes()
 
 
-def test_equal_weights_of_four_formats_convert_to_equal_bytes_and_are_one(tmp_path: Path) -> None:
+def test_equal_weights_of_four_formats_convert_to_equal_bytes(tmp_path: Path) -> None:
     module = Module("pnasnet_tiny", drawn("pnasnet_tiny"), trainable=True)
     state = {name: value.contiguous() for name, value in module.network.state_dict().items()}
     torch.save({"module." + name: value for name, value in state.items()}, tmp_path / "a.pth")

@@ -53,18 +53,18 @@ def expected(module: Module) -> Any:
     ],
     ids=lambda given: f"{type(given).__module__}.{type(given).__name__}",
 )
-def test_every_kind_of_list_is_the_same_pictures(module: Module, expected: np.ndarray, given: Any) -> None:
+def test_every_kind_of_list_is_accepted(module: Module, expected: np.ndarray, given: Any) -> None:
     np.testing.assert_allclose(module.embed(given), expected, atol=1e-3 * expected.max())
 
 
-def test_one_picture_of_any_kind_is_a_list_of_one(module: Module, expected: np.ndarray) -> None:
+def test_a_single_image_of_any_kind_is_accepted(module: Module, expected: np.ndarray) -> None:
     one = PHOTOS[0]
     data, decoded = one.read_bytes(), pixels(one)
     for given in (one, str(one), data, memoryview(data), Image.fromarray(decoded), decoded):
         np.testing.assert_allclose(module.embed(given), expected[:1], atol=1e-3 * expected.max())
 
 
-def test_a_batch_of_pixels_is_as_many_pictures(module: Module) -> None:
+def test_a_batch_of_pixels_is_several_images(module: Module) -> None:
     batch = np.random.default_rng(0).integers(0, 256, (3, 40, 50, 3), np.uint8)
     np.testing.assert_array_equal(module.embed(batch), module.embed(list(batch)))
     assert module.embed(batch[:0]).shape == module.embed([]).shape == (0, 960)
@@ -86,20 +86,20 @@ def test_anything_else_is_refused_in_one_line(module: Module, given: Any, messag
         module.embed(given)
 
 
-def test_a_damaged_picture_is_named(module: Module) -> None:
+def test_a_damaged_image_is_named(module: Module) -> None:
     with pytest.raises(ImageError, match=r"test_pictures\.py"):
         module.embed([PHOTOS[0], Path(__file__)])
 
 
 @pytest.mark.parametrize("size", [0, -1])
-def test_a_batch_has_at_least_one_picture(module: Module, size: int) -> None:
+def test_a_batch_has_at_least_one_image(module: Module, size: int) -> None:
     for use in (module.embed, module.classify):
         with pytest.raises(InputError, match=f"batch_size must be at least 1, not {size}"):
             use(PHOTOS, batch_size=size)
 
 
 @pytest.mark.parametrize("preset", ["slim", "timm"])
-def test_a_preset_of_the_callers_is_used(module: Module, preset: str) -> None:
+def test_the_preset_of_the_caller_is_used(module: Module, preset: str) -> None:
     images = np.stack([preprocess(path, (32, 32), preset) for path in PHOTOS])
     np.testing.assert_allclose(module.embed(PHOTOS, preset=preset), module(images), rtol=1e-5)
     assert not np.allclose(module.embed(PHOTOS, preset=preset), module.embed(PHOTOS), rtol=1e-2)
@@ -111,7 +111,7 @@ def test_a_preset_of_the_callers_is_used(module: Module, preset: str) -> None:
         module.embed(PHOTOS, preset="nothing")
 
 
-def test_classes_are_the_likeliest_best_first(module: Module) -> None:
+def test_the_most_probable_classes_come_first(module: Module) -> None:
     images = np.stack([preprocess(path, (32, 32), "hub") for path in PHOTOS])
     probabilities = torch.from_numpy(module(images, signature="image_classification")).softmax(1)
     assert module.labels is not None
@@ -125,7 +125,7 @@ def test_classes_are_the_likeliest_best_first(module: Module) -> None:
             module.classify(PHOTOS, top=top)
 
 
-def test_urls_are_fetched_only_from_hosts_that_are_allowed(module: Module, expected: Any) -> None:
+def test_urls_are_fetched_only_from_allowed_hosts(module: Module, expected: Any) -> None:
     asked: list[str] = []
 
     def photo(handler: Any) -> None:

@@ -27,7 +27,7 @@ def moved(module: Module, before: Any) -> set[str]:
 
 @pytest.mark.parametrize("tags", [(), {"train"}])
 @pytest.mark.parametrize("training", [True, False, None])
-def test_training_at_the_call_decides_the_mode_of_that_call(tags: Any, training: bool | None) -> None:
+def test_the_argument_training_sets_the_mode_of_a_call(tags: Any, training: bool | None) -> None:
     module = trainable(tags=tags)
     before, mode = module.variables, module.network.training
     module(IMAGES, training=training)
@@ -59,7 +59,7 @@ def test_recomputed_cells_need_the_mode_of_the_network() -> None:
     module(IMAGES, training=True).sum().backward()
 
 
-def test_training_in_inference_mode_is_told_once(caplog: pytest.LogCaptureFixture) -> None:
+def test_training_in_inference_mode_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
     module = trainable()
     with caplog.at_level(logging.INFO, "pnasnet"):
         module(IMAGES.numpy())
@@ -74,7 +74,7 @@ def test_training_in_inference_mode_is_told_once(caplog: pytest.LogCaptureFixtur
 
 
 @pytest.mark.parametrize("way", [{"training": False}, {"training": True}])
-def test_a_mode_that_was_asked_for_is_not_told(way: dict[str, Any], caplog: pytest.LogCaptureFixture) -> None:
+def test_a_requested_mode_is_not_logged(way: dict[str, Any], caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO, "pnasnet"):
         trainable()(IMAGES, **way)
         trainable(tags={"train"})(IMAGES)
@@ -82,7 +82,7 @@ def test_a_mode_that_was_asked_for_is_not_told(way: dict[str, Any], caplog: pyte
 
 
 @pytest.mark.parametrize("frozen", [False, True])
-def test_embed_leaves_every_part_in_its_mode(frozen: bool) -> None:
+def test_embed_restores_the_mode_of_every_part(frozen: bool) -> None:
     module = trainable(tags={"train"}, freeze_batch_norm=frozen)
     module.network.get_submodule("cell_0").eval()
     modes = {name: part.training for name, part in module.network.named_modules()}
@@ -106,7 +106,7 @@ def test_gradients_reach_the_images() -> None:
     torch.testing.assert_close((images.grad * change).sum(), (moved[0] - moved[1]) / 2, rtol=0.05, atol=0)
 
 
-def test_an_engine_gives_no_gradients_and_says_so() -> None:
+def test_gradients_through_an_engine_are_refused() -> None:
     module, images = Module("pnasnet_tiny"), IMAGES.clone().requires_grad_()
     with pytest.raises(InputError, match="returns no gradients: open it with trainable=True"):
         module(images)
@@ -140,7 +140,7 @@ def test_closing_during_calls_lets_every_call_finish() -> None:
     assert not failures
 
 
-def test_a_call_whose_engine_is_closed_before_it_runs_creates_another(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_call_whose_engine_was_closed_creates_another(monkeypatch: pytest.MonkeyPatch) -> None:
     module = Module("pnasnet_tiny", engine="fake")
     original, engines = module._backend.engine_for, []
 

@@ -134,14 +134,14 @@ def test_a_status_of_another_type_is_not_ours(tmp_path: Path) -> None:
         ([[], []], "are missing or empty in all rows"),
     ],
 )
-def test_what_is_not_a_column_of_vectors(tmp_path: Path, rows: list[list[float] | None], message: str) -> None:
+def test_columns_without_vectors(tmp_path: Path, rows: list[list[float] | None], message: str) -> None:
     path = tmp_path / "f.parquet"
     pq.write_table(pa.table({"vector": pa.array(rows, pa.list_(pa.float32()))}), path)
     with pytest.raises(InputError, match=message):
         list(open_features(path).blocks())
 
 
-def test_a_vector_longer_than_any_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_absurdly_long_vectors_are_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(parts, "MOST_NUMBERS", 1000)
     path = tmp_path / "f.parquet"
     pq.write_table(pa.table({"vector": pa.array([[0.0] * 100_000], pa.list_(pa.float32()))}), path)

@@ -40,7 +40,7 @@ def expected_groups(vectors: NDArray[np.float32], threshold: float, order: Seque
 
 
 @pytest.mark.parametrize("threshold", [0.9, 0.95, 0.98, 0.995])
-def test_the_groups_of_all_pairs(tmp_path: Path, threshold: float, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_groups_equal_those_of_brute_force(tmp_path: Path, threshold: float, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(duplicates, "_ROWS", 32)
     monkeypatch.setattr(duplicates, "_COLUMNS", 48)
     monkeypatch.setattr(duplicates, "_AT_ONCE", 8)
@@ -67,7 +67,7 @@ def test_exact_duplicates_at_one(tmp_path: Path) -> None:
     assert group.similarities.max() <= 1
 
 
-def test_a_chain_is_cut_where_it_leaves_the_picture_to_keep(tmp_path: Path) -> None:
+def test_groups_do_not_chain(tmp_path: Path) -> None:
     angles = np.array([0.0, 0.2, 0.4, 0.6, 2.0])
     vectors = np.column_stack([np.cos(angles), np.sin(angles)]).astype(np.float32)
     first, second = groups_of(tmp_path, vectors, 0.97)
@@ -75,7 +75,7 @@ def test_a_chain_is_cut_where_it_leaves_the_picture_to_keep(tmp_path: Path) -> N
     np.testing.assert_allclose(first.similarities, [1, np.cos(0.2)], atol=1e-3)
 
 
-def test_the_picture_with_the_most_pixels_is_kept(tmp_path: Path) -> None:
+def test_the_image_with_the_most_pixels_is_kept(tmp_path: Path) -> None:
     """And the largest group comes first."""
     path = write_features(tmp_path / "f.parquet", np.eye(9, dtype=np.float32)[[0, 0, 1, 1, 1, 1, 2]])
     table = pq.read_table(path)
@@ -107,7 +107,7 @@ def test_none(tmp_path: Path) -> None:
     assert groups_of(tmp_path / "..", np.eye(1, 7, dtype=np.float32)) == []
 
 
-def test_pictures_without_a_direction_are_not_alike(tmp_path: Path) -> None:
+def test_images_without_a_direction_are_not_similar(tmp_path: Path) -> None:
     assert groups_of(tmp_path, np.zeros((5, 7), np.float32)) == []
 
 
@@ -120,6 +120,6 @@ def test_progress_counts_all(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("threshold", [0, -1, 1.01, float("nan")])
-def test_thresholds_that_make_no_sense(tmp_path: Path, threshold: float) -> None:
+def test_impossible_thresholds(tmp_path: Path, threshold: float) -> None:
     with pytest.raises(InputError, match="is no cosine similarity above 0 and at most 1"):
         groups_of(tmp_path, clustered(3), threshold)

@@ -116,7 +116,7 @@ def test_which_projection(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(("count", "used"), [(4, "pca"), (17, "pca"), (18, "umap")])
-def test_few_pictures_are_placed_by_principal_components(count: int, used: str) -> None:
+def test_few_images_are_placed_by_principal_components(count: int, used: str) -> None:
     k = min(15, count - 1)
     assert feasible("umap", Neighbours(np.zeros((count, k), np.int64), np.zeros((count, k), np.float32))) == used
 
@@ -164,7 +164,7 @@ def test_page(tmp_path: Path) -> None:
     assert "default-src 'none'" in text
 
 
-def test_only_so_many_thumbnails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_number_of_thumbnails_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(explore, "PAGE_THUMBNAILS", 5)
     shown = mapped(tmp_path, count=20, names=(CHELSEA,) * 20)
     images = data_of(map_page(shown, "t", PCA, OPEN))["images"]
@@ -173,6 +173,6 @@ def test_only_so_many_thumbnails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 
 @pytest.mark.parametrize("wrong", [{"points": 0}, {"neighbours": 0}, {"thumbnail": 7}, {"thumbnail": 513}])
-def test_options_that_make_no_sense(wrong: dict[str, int]) -> None:
+def test_impossible_options(wrong: dict[str, int]) -> None:
     with pytest.raises(InputError, match="at least 1, at least 1, and 8 to 512 pixels"):
         ExploreOptions(**wrong)  # type: ignore[arg-type]

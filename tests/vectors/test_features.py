@@ -113,7 +113,7 @@ def test_paths_are_fetched_for_many_row_groups_at_once(tmp_path: Path, monkeypat
 
 
 @pytest.mark.parametrize("call", ["lookup(['f/3.jpg'])", "vectors(np.array([3]))", "entries(np.array([3]))"])
-def test_a_question_does_not_wait_for_pandas(tmp_path: Path, call: str) -> None:
+def test_a_query_does_not_import_pandas(tmp_path: Path, call: str) -> None:
     path = write_features(tmp_path / "f.parquet", clustered(9))
     code = f"import sys, numpy as np, pnasnet.vectors as v; v.open_features(sys.argv[1]).{call}"
     command = [sys.executable, "-c", f"{code}; print('pandas' in sys.modules)", str(path)]
@@ -156,7 +156,7 @@ def test_parts_that_cannot_be_compared(tmp_path: Path, key: str) -> None:
         open_features(tmp_path)
 
 
-def test_parts_may_differ_in_what_does_not_matter(tmp_path: Path) -> None:
+def test_parts_may_differ_in_other_metadata(tmp_path: Path) -> None:
     different = {"version": "0.2.0", "engine": "another", "weights": "/moved"}
     write_features(tmp_path / "part-0.parquet", clustered(3))
     write_features(tmp_path / "part-1.parquet", clustered(3), metadata=different)
@@ -170,7 +170,7 @@ def test_parts_of_another_length(tmp_path: Path) -> None:
         open_features(tmp_path)
 
 
-def test_what_is_not_features(tmp_path: Path) -> None:
+def test_files_without_features(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"nothing does not exist: name a Parquet file with vectors, or a folder"):
         open_features(tmp_path / "nothing")
     with pytest.raises(InputError, match=r"holds no features \(no part-\*\.parquet\): name a folder"):
@@ -185,7 +185,7 @@ def test_what_is_not_features(tmp_path: Path) -> None:
         open_features(text)
 
 
-def test_a_file_that_is_cut_short_behind_its_footer(tmp_path: Path) -> None:
+def test_a_file_with_damaged_pages(tmp_path: Path) -> None:
     path = write_features(tmp_path / "f.parquet", clustered(5000), group=5000)
     content = bytearray(path.read_bytes())
     content[1000:-20_000] = bytes(len(content) - 21_000)

@@ -282,7 +282,7 @@ def test_two_runs_at_once(parts: Path) -> None:
     same_answers(features)
 
 
-def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_created(tmp_path: Path) -> None:
     features = open_features(write_features(tmp_path / "f.parquet", clustered(5)))
     (tmp_path / "f.parquet.index").write_text("a file")
     with pytest.raises(OutputError, match=r"cannot write .*f\.parquet\.index: File exists"):

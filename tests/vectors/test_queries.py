@@ -53,7 +53,7 @@ def test_other_spellings_of_a_path(features: Features) -> None:
     assert [(query.path, query.id) for query in queries] == [("./a", 0), (".//b", 1), ("a", 0)]
 
 
-def test_nothing_is_embedded_that_is_in_the_features(features: Features) -> None:
+def test_images_in_the_features_are_not_embedded(features: Features) -> None:
     def fail(paths: list[str]) -> list[tuple[str, Vectors | None, str | None]]:
         raise AssertionError(paths)
 
@@ -74,7 +74,7 @@ def test_a_name_that_is_neither_in_the_features_nor_on_disk(features: Features, 
         (["a", "*", "b"], [["a", "*", "b"], ["new"]]),
     ],
 )
-def test_features_are_looked_through_once_for_all_names(
+def test_features_are_read_once_for_all_names(
     features: Features, monkeypatch: pytest.MonkeyPatch, names: list[str], looked_for: list[list[str]]
 ) -> None:
     asked, find = list[list[str]](), Features.lookup
@@ -88,7 +88,7 @@ def test_features_are_looked_through_once_for_all_names(
     assert asked == looked_for
 
 
-def test_what_is_far_is_asked_only_for_what_is_not_in_the_features(tmp_path: Path) -> None:
+def test_remote_names_are_expanded_only_if_not_in_the_features(tmp_path: Path) -> None:
     there = ["https://host/a.jpg", "hf:photos/train#3", "s3://bucket/c.jpg"]
     features, asked = open_features(write_features(tmp_path / "f.parquet", VECTORS, there)), list[str]()
 

@@ -2,49 +2,30 @@
 
 import logging
 import shutil
-from collections.abc import Callable, Sequence
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
-from ..architecture.plan import Plan
 from ..support.system import processor_quota
-from .base import Engine, Job, Weights
+from .base import Engine, Job
 from .fake import FakeEngine
-from .options import DEFAULTS, EngineOptions
 
 log = logging.getLogger(__name__)
 
 
-def create(
-    plan: Plan,
-    weights: Callable[[], Weights],
-    options: EngineOptions = DEFAULTS,
-    *,
-    weights_checksum: str | None = None,
-    outputs: Sequence[str] = ("global_pool",),
-) -> Engine:
-    """Return an engine that runs the network of `plan`.
-
-    Args:
-        plan: the network.
-        weights: returns arrays in TensorFlow's layout by TF-Slim's variable names; called only if no compiled model is
-            cached.
-        options: which engine, and how it runs.
-        weights_checksum: identifies the weights in the cache; None disables the cache.
-        outputs: names from `plan.endpoints()`.
+def create(job: Job) -> Engine:
+    """Return an engine that is ready to run.
 
     Raises:
-        UnknownNameError: unknown endpoint or device.
+        UnknownNameError: unknown device.
         MissingExtraError: the engine's library is not installed.
         PnasnetError: the engine cannot load the network.
 
     """
+    options = job.options
     if options.engine == "auto":
         options = replace(options, engine=_automatic(options.device))
-    if options.threads is None:
-        options = replace(options, threads=processor_quota())
-    job = Job(plan, weights, options, weights_checksum, tuple(outputs))
+    job = replace(job, options=replace(options, threads=options.threads or processor_quota()))
     match options.engine:
         case "openvino":
             from .openvino_engine import OpenVINOEngine

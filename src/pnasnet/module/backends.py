@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..engines import Engine, EngineOptions, create
+from ..engines import Engine, EngineOptions, Job, create
 from ..engines.base import ClosedEngineError
 from ..errors import InputError, MissingExtraError
 from ..weights import AUXILIARY_HEAD, CLASSIFIER
@@ -83,7 +83,7 @@ class InferenceBackend(Backend):
             engine = self._engines.get(key)
             if engine is None or engine.closed:
                 model = self._model
-                engine = create(model.plan, model.arrays, self._options, weights_checksum=model.checksum, outputs=key)
+                engine = create(Job(model.plan, model.arrays, self._options, model.checksum, key))
                 log.info("%s runs on %s", model.name, engine.description)
                 self._engines[key] = engine
             return engine

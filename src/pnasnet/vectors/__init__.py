@@ -10,7 +10,7 @@ from .build import build_index
 from .duplicates import RULE, THRESHOLD, Group, check_threshold, find_duplicates
 from .explore import PAGE_POINTS, ExploreOptions, PictureMap, atlas_command, make_map, map_page, write_atlas
 from .features import Entry, Features, check_comparable, open_features
-from .gallery import Section, Shown, duplicates_page, gallery_page, similar_page
+from .gallery import Shown, duplicates_page, gallery_page, similar_page
 from .index import VectorIndex, index_folder, open_index
 from .projection import choose_projection
 from .queries import Query, find_queries
@@ -29,7 +29,6 @@ __all__ = [
     "Nearest",
     "PictureMap",
     "Query",
-    "Section",
     "Shown",
     "VectorIndex",
     "atlas_command",

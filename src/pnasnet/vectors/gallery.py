@@ -29,18 +29,14 @@ class Shown:
     label: str = ""
 
 
-@dataclass(frozen=True)
-class Section:
-    """Images that belong together, under a heading."""
-
-    title: str
-    pictures: Sequence[Shown]
+Section = tuple[str, Sequence[Shown]]
+"""A heading, and the images under it."""
 
 
 def similar_page(features: Features, answers: Sequence[Answer], access: "Access") -> str:
     """Return a page with each query and the images most similar to it."""
     sections = [
-        Section(
+        (
             answer.query.path,
             [
                 Shown(Entry(answer.query.path), label="query"),
@@ -60,7 +56,7 @@ def duplicates_page(
 ) -> str:
     """Return a page with groups of near duplicates; the first image of each is the one to keep."""
     sections = [
-        Section(
+        (
             f"Group {number}: {counted(len(entries), 'image')}",
             [
                 Shown(entry, None if place == 0 else similarity, "keep" if place == 0 else "")
@@ -89,14 +85,14 @@ def gallery_page(
     `trusted` are names that the user typed. Warnings count the placeholders, with the reasons.
     """
     chosen, left, hidden = [], MOST_PICTURES, 0
-    for section in sections:
-        hidden += max(len(section.pictures) - left, 0)
+    for heading, pictures in sections:
+        hidden += max(len(pictures) - left, 0)
         if left > 0:
-            chosen.append(Section(section.title, section.pictures[:left]))
-        left = max(left - len(section.pictures), 0)
-    names = [each.entry.path for section in chosen for each in section.pictures]
+            chosen.append((heading, pictures[:left]))
+        left = max(left - len(pictures), 0)
+    names = [each.entry.path for _, pictures in chosen for each in pictures]
     images = iter(list(open_thumbnails(features, names, access, _SIDE, trusted=trusted)))
-    shown = [(section.title, [(each, data_url(next(images))) for each in section.pictures]) for section in chosen]
+    shown = [(heading, [(each, data_url(next(images))) for each in pictures]) for heading, pictures in chosen]
     return render(
         "gallery.html",
         {
