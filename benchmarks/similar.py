@@ -4,8 +4,9 @@ Command:  python benchmarks/similar.py [--vectors 200000] [--length 4320] [--fol
 Method:   vectors as a network's are, none negative, in clusters of about 50, with 200 directions and noise in all
           others, are written to parts of 20,000. `pnasnet similar --index`, and then questions about a picture that is
           in the features, run in processes of their own: warm, and after the files were put out of the page cache.
-          In this process, with the index open, come 20 questions more, which are answered by reading all, too. At
-          last `pnasnet duplicates` compares all pairs.
+          In this process, with the index open, come 20 questions more, which are answered by reading all, too. Then
+          the approximate index is built, and answers the same questions. At last `pnasnet duplicates` compares all
+          pairs.
 Result:   see docs/benchmarks.md.
 """
 
@@ -24,12 +25,22 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from pnasnet.vectors import Features, VectorIndex, index_folder, open_features, open_index, search_exactly
+from pnasnet.vectors import (
+    Features,
+    Nearest,
+    VectorIndex,
+    approximate_folder,
+    index_folder,
+    open_approximate,
+    open_features,
+    open_index,
+    search_exactly,
+)
 
 from common import machine
 
 _PART, _GROUP, _DIRECTIONS = 20_000, 480, 200
-_METADATA = {"pnasnet.module.open": "pnasnet_large", "pnasnet.weights": "made for a benchmark"}
+_METADATA = {"pnasnet.model": "pnasnet_large", "pnasnet.weights": "made for a benchmark"}
 
 
 def make_features(folder: Path, count: int, length: int) -> None:
@@ -119,11 +130,28 @@ def ask(features: Features, index: VectorIndex) -> None:
     start = time.perf_counter()
     exact = search_exactly(features, queries, 10)
     print(f"reading all    {time.perf_counter() - start:.1f} s for the 20 answers at once")
+    _ask_approximately(features, queries, exact)
     both = list(zip(answers, exact, strict=True))
     found = sum(len(set(one.ids) & set(other.ids)) for one, other in both)
     difference = max(float(np.abs(one.similarities - other.similarities).max()) for one, other in both)
     print(f"recall         {found} of {10 * len(both)}; similarities differ by up to {difference:.1e}")
     print(f"proved         {sum(one.proved for one in answers)} of {len(both)} answers")
+
+
+def _ask_approximately(features: Features, queries: NDArray[np.float32], exact: list[Nearest]) -> None:
+    folder = approximate_folder(features.path)
+    seconds, memory = run("similar", "--index", "--approximate", features.path)
+    print(f"approximate    built in {seconds:.1f} s, {memory:.0f} MB, index {size_of(folder):.2f} GB", flush=True)
+    took, hits = [], 0
+    with open_approximate(features) as index:
+        for query, expected in zip(queries, exact, strict=True):
+            start = time.perf_counter()
+            (found,) = index.search(query[None], 10)
+            took.append(time.perf_counter() - start)
+            hits += len(set(found.ids) & set(expected.ids))
+    print(
+        f"               {statistics.median(took):.3f} s an answer (median of 20), recall {hits} of {10 * len(exact)}"
+    )
 
 
 def main() -> None:

@@ -269,6 +269,22 @@ def test_features_without_metadata_need_a_model(tmp_path: Path, photos: Path, fe
     assert "so it cannot be checked that its vectors are comparable" in result.stderr
 
 
+def test_an_approximate_search_says_so(photos: Path, features: Path, tmp_path: Path) -> None:
+    query, page = photos / "chelsea.jpg", tmp_path / "page.html"
+    assert "has no approximate index" in error_of(run("similar", query, features, "--approximate", *ENGINE))
+    built = run("similar", query, features, "-k", "3", "--index", "--approximate", "--html", page, *ENGINE)
+    assert built.exit_code == 0, built.output
+    assert "the answers are approximate: some of the nearest may be missing" in built.stderr
+    exact = run("similar", query, features, "-k", "3", "--exact", *ENGINE)
+    assert listed(built.stdout) == listed(exact.stdout)
+    assert "approximate" not in exact.stderr
+    assert "The search was approximate" in page.read_text("utf-8")
+    as_json = run("similar", query, features, "--approximate", "--json", "-q", *ENGINE)
+    assert json.loads(as_json.stdout)["approximate"] is True
+    both = run("similar", query, features, "--approximate", "--exact")
+    assert "a search is either approximate or exact" in error_of(both)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -18,7 +18,7 @@ from .vectors import column_options, page_options
 if TYPE_CHECKING:
     from ..module.choice import ModelChoice
     from ..pictures import Access
-    from ..vectors import Answer
+    from ..vectors import Answer, SearchOptions
 
 
 def _choose_model(
@@ -47,8 +47,15 @@ def _choose_model(
 @QUIET
 @section(
     "Index",
-    flag("--index", "build", help="Build FEATURES.index, or add new parts to it, before searching."),
-    flag("--exact", help="Read all of FEATURES, even if there is an index."),
+    pass_as(
+        "how",
+        "pnasnet.vectors:SearchOptions",
+        flag("--index", "build", help="Build FEATURES.index, or add new parts to it, before searching."),
+        flag(
+            "--approximate", help="For millions of images: use FEATURES.approximate, which --index builds with FAISS."
+        ),
+        flag("--exact", help="Read all of FEATURES, even if there is an index."),
+    ),
 )
 @section(
     "Model of the queries",
@@ -67,8 +74,7 @@ def similar(
     queries: tuple[str, ...],
     features: str,
     k: int,
-    build: bool,
-    exact: bool,
+    how: "SearchOptions",
     model: "ModelChoice",
     column: str | None,
     names: str | None,
@@ -85,7 +91,8 @@ def similar(
     which of them are missing. Similarity is the cosine of two vectors; equal images have 1.
 
     Without an index, all of FEATURES is read. With one, built by --index, an answer takes a fraction of a second, and a
-    note says if it is not proved to be exact. Queries that cannot be read are named, and the exit code is then 3.
+    note says if it is not proved to be exact. With --approximate, some of the nearest may be missing. Queries that
+    cannot be read are named, and the exit code is then 3.
 
     \b
       pnasnet similar 'new/*.jpg' features.parquet -k 5 --html similar.html
@@ -93,11 +100,11 @@ def similar(
     """
     from ..vectors import find_similar, model_of, open_features, similar_page
 
-    _check(features, queries, build, html)
+    _check(features, queries, how.build, html)
     show_logs(quiet=quiet)
     opened = open_features(features, column, names)
     with bars(quiet) as progress:
-        answers = find_similar(opened, queries, k, model_of(opened, model), build=build, exact=exact, progress=progress)
+        answers = find_similar(opened, queries, k, model_of(opened, model), how, progress=progress)
     for answer in answers:
         (_print_json if as_json else _print)(answer)
     if html:
@@ -131,4 +138,5 @@ def _print(answer: "Answer") -> None:
 def _print_json(answer: "Answer") -> None:
     pairs = zip(answer.entries, answer.similarities, strict=True)
     listed = [{"path": entry.path, "similarity": similarity} for entry, similarity in pairs]
-    click.echo(json.dumps({"path": answer.query.path, "similar": listed, "error": answer.query.error}))
+    about = {"approximate": answer.approximate, "error": answer.query.error}
+    click.echo(json.dumps({"path": answer.query.path, "similar": listed, **about}))

@@ -136,7 +136,7 @@ class Export:
 def _signatures(module: Module) -> dict[str, dict[str, str]]:
     """Return the signatures of a SavedModel: those of the module, and the one that TensorFlow Serving looks for."""
     new_classes = "image_classification" in module.get_signature_names()
-    known = Signatures.of(module.model, training=False, new_classes=new_classes)
+    known = Signatures(module.model, training=False, new_classes=new_classes)
     outputs = {
         name: {"default": known.endpoint(name), **{endpoint: endpoint for endpoint in known.endpoints(name)}}
         for name in known.names

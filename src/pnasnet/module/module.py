@@ -103,7 +103,7 @@ class Module:
         )
         if labels is not None:
             self.model = with_labels(self.model, labels, new=num_classes is not None)
-        self._signatures = Signatures.of(self.model, training=training.train, new_classes=num_classes is not None)
+        self._signatures = Signatures(self.model, training=training.train, new_classes=num_classes is not None)
         self._backend: Backend
         if is_network:
             self._backend = TrainingBackend(self.model, training)

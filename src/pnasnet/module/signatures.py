@@ -5,14 +5,12 @@ with batch-norm hyper-parameters).
 """
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from ..architecture.plan import Plan
-from ..architecture.zoo import Signature
 from ..errors import InputError, UnknownNameError
 from .open import Model
 
@@ -45,41 +43,33 @@ class Call:
 class Signatures:
     """The signatures of one module."""
 
-    def __init__(self, plan: Plan, default: Signature | None, names: Sequence[str] = (), *, training: bool) -> None:
-        """Choose the names.
+    def __init__(self, model: Model, *, training: bool, new_classes: bool) -> None:
+        """Choose the names: those that the weights state, or all that the default signature implies.
 
         Args:
-            plan: the network.
-            default: the signature that `default` stands for; None for features, with logits as another signature.
-            names: the names that the weights state; empty for all that `default` implies.
+            model: the network and its weights.
             training: whether this is the training variant of the graph.
+            new_classes: whether the classifier is new; then its signatures are always included.
 
-        Raises `InputError` if `default` promises logits and there is no classifier.
+        Raises `InputError` if the default signature returns logits and there is no classifier.
         """
+        plan, default = model.plan, model.default_signature
         if default == "image_classification" and not plan.spec.num_classes:
             raise InputError(
                 "this is a classification module, and the weights have no classifier: use the feature_vector module, "
                 "or weights with a classifier"
             )
+        hub = model.weights.hub if model.weights else None
+        stated = (hub.training_signatures or hub.signatures if training else hub.signatures) if hub else {}
+        if new_classes:
+            default, stated = (None if default == "image_feature_vector" else default), {}
         self._plan = plan
         self._default = default or "image_feature_vector"
         plain = ["image_feature_vector"]
         if plan.spec.num_classes and default != "image_feature_vector":
             plain.append("image_classification")
         possible = ["default", *plain, *([name + WITH_BN_HPARAMS for name in plain] if training else [])]
-        stated = [name for name in possible if name in {"default", *names}]
-        self.names = stated if names else possible
-
-    @classmethod
-    def of(cls, model: Model, *, training: bool, new_classes: bool) -> "Signatures":
-        """Return the signatures of a model; those of a new classifier are always included."""
-        if new_classes:
-            default = None if model.default_signature == "image_feature_vector" else model.default_signature
-            return cls(model.plan, default, training=training)
-        hub = model.weights.hub if model.weights else None
-        stated = (hub.training_signatures or hub.signatures if training else hub.signatures) if hub else {}
-        names = tuple(stated) if "default" in stated else ()
-        return cls(model.plan, model.default_signature, names, training=training)
+        self.names = [name for name in possible if name in stated] if "default" in stated else possible
 
     def endpoint(self, signature: str) -> str:
         """Return the endpoint that is the `default` output of a signature."""

@@ -1,11 +1,13 @@
 """Search in vectors: nearest neighbours, near duplicates and maps of images.
 
 table ─ open_features ─► Features ─ search_exactly ─► Nearest
+                            └─ build_approximate ─► ApproximateIndex ─ search ─► Nearest
                             └─ build_index ─► VectorIndex ─ search ─► Nearest
                                                   └─ find_duplicates ─► Group
                                                   └─ make_map ─► PictureMap
 """
 
+from .approximate import ApproximateIndex, approximate_folder, build_approximate, open_approximate
 from .build import build_index
 from .duplicates import RULE, THRESHOLD, Group, check_threshold, find_duplicates
 from .explore import PAGE_POINTS, ExploreOptions, PictureMap, atlas_command, make_map, map_page, write_atlas
@@ -15,13 +17,14 @@ from .index import VectorIndex, index_folder, open_index
 from .projection import choose_projection
 from .queries import Query, find_queries
 from .search import Nearest, search_exactly
-from .similar import Answer, find_similar, model_of, wrong_order
+from .similar import Answer, SearchOptions, find_similar, model_of, wrong_order
 
 __all__ = [
     "PAGE_POINTS",
     "RULE",
     "THRESHOLD",
     "Answer",
+    "ApproximateIndex",
     "Entry",
     "ExploreOptions",
     "Features",
@@ -29,9 +32,12 @@ __all__ = [
     "Nearest",
     "PictureMap",
     "Query",
+    "SearchOptions",
     "Shown",
     "VectorIndex",
+    "approximate_folder",
     "atlas_command",
+    "build_approximate",
     "build_index",
     "check_comparable",
     "check_threshold",
@@ -45,6 +51,7 @@ __all__ = [
     "make_map",
     "map_page",
     "model_of",
+    "open_approximate",
     "open_features",
     "open_index",
     "search_exactly",

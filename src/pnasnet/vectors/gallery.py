@@ -47,6 +47,8 @@ def similar_page(features: Features, answers: Sequence[Answer], access: "Access"
         if answer.query.error is None
     ]
     about = f"The most similar of {counted(features.rows, 'image')}, most similar first."
+    if any(answer.approximate for answer in answers):
+        about += " The search was approximate: some of the most similar may be missing."
     typed = frozenset(answer.query.path for answer in answers)
     return gallery_page("Similar images", about, features, sections, access, typed)
 

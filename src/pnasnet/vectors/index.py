@@ -20,8 +20,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from .features import PART_IDS, Features, Ids
+from .features import Features, Ids
 from .index_files import IndexFiles
+from .manifest import Rows
 from .parts import Numbers
 from .search import NOTHING, Nearest, check_queries, keep_best, leave_out, no_vectors
 from .sketch import MARGIN, Vectors, sketch, unit
@@ -39,8 +40,7 @@ class VectorIndex:
     """The index of some features, open for searching; use it in a `with` statement."""
 
     def __init__(self, files: IndexFiles, features: Features) -> None:
-        self.features, self._length, self._folder = features, features.length, files.folder
-        self._rows = np.array([part.rows for part in features.parts], np.int64)
+        self.features, self._length = features, features.length
         self.count = files.manifest.vectors
         """N, the number of vectors."""
         if not self.count:
@@ -54,8 +54,7 @@ class VectorIndex:
         self.sketches = np.asarray(np.memmap(files.sketches(), np.float32, "r", shape=(self.count, rank + 1)))
         """Float32 [N, rank + 1]: inner products bound similarities from above."""
         self._ids = np.asarray(np.memmap(files.ids, np.int64, "r", shape=(self.count,)))
-        numbers = {part.path.name: number for number, part in enumerate(features.parts)}
-        self._parts = np.array([numbers[name] for name, *_ in files.manifest.parts], np.int64)
+        self._rows = Rows(files.folder, features, files.manifest.parts)
 
     def __enter__(self) -> "VectorIndex":
         return self
@@ -69,12 +68,7 @@ class VectorIndex:
 
     def ids(self, positions: NDArray[np.int64]) -> Ids:
         """Return the rows of the features whose vectors are at these places. Raises `InputError` for wrong rows."""
-        numbers, rows = np.divmod(self._ids[positions], PART_IDS)
-        is_known = (numbers >= 0) & (numbers < len(self._parts))
-        parts = self._parts[np.where(is_known, numbers, 0)]
-        if not (is_known & (rows < self._rows[parts])).all():
-            raise IndexFiles.damaged(self._folder)
-        return parts * PART_IDS + rows
+        return self._rows(self._ids[positions])
 
     def vectors(self, positions: NDArray[np.int64]) -> Vectors:
         """Return the unit vectors at these places, [n, F]."""

@@ -8,13 +8,12 @@ import google_crc32c
 import numpy as np
 
 from ..errors import InputError
-from ..support.files import read_json, write_json
+from ..support.files import write_json
 from .features import Features
+from .manifest import MANIFEST, Parts, check_belongs, damaged, read_manifest
 from .sketch import RANK, Vectors
 
 _VERSION = 1
-_MANIFEST = "index.json"
-_MOST_JSON = 64 << 20
 _NPY_HEADER = 4096  # more than NumPy needs for two dimensions
 
 
@@ -25,7 +24,7 @@ class Manifest:
     Attributes:
         length: F, the length of the vectors.
         column: the column of the features.
-        parts: name, rows and fingerprint of each part, in the order in which they were added.
+        parts: the parts in the index.
         vectors: the number of valid vectors in the files.
         sketched: the number of vectors with sketches.
         generation: the generation of the sketches; 0 if there are none.
@@ -36,7 +35,7 @@ class Manifest:
 
     length: int
     column: str
-    parts: tuple[tuple[str, int, str], ...] = ()
+    parts: Parts = ()
     vectors: int = 0
     sketched: int = 0
     generation: int = 0
@@ -52,23 +51,12 @@ class IndexFiles:
         """Read the manifest. Raises `InputError` if it is missing (unless `create`), damaged, or of other features."""
         self.folder = folder
         self.vectors, self.ids = folder / "vectors.f16", folder / "ids.i64"
-        path = folder / _MANIFEST
-        if path.exists() and path.stat().st_size > _MOST_JSON:
-            raise self.damaged(folder)
-        stated = read_json(path, "remove the folder, and build the index again with --index")
-        if path.exists():
-            self.manifest = self._parse(stated)
-        elif create:
-            self.manifest = Manifest(features.length, features.column)
-        else:
+        manifest = read_manifest(folder, Manifest, _VERSION)
+        if manifest is None and not create:
             raise InputError(f"{folder} holds no finished index: finish it with --index")
-        self._check_belongs(features)
+        self.manifest = manifest or Manifest(features.length, features.column)
+        check_belongs(folder, self.manifest, features)
         self._check_sizes()
-
-    @staticmethod
-    def damaged(path: Path) -> InputError:
-        """Return the error for an index whose files contradict one another."""
-        return InputError(f"the index {path} is damaged: remove the folder, and build the index again with --index")
 
     def sketches(self, generation: int | None = None) -> Path:
         """Return the file of the sketches of a generation; by default the current one."""
@@ -82,19 +70,19 @@ class IndexFiles:
         """Return the basis [rank, F]. Raises `InputError` if it is damaged."""
         try:
             if self.basis().stat().st_size > 4 * RANK * self.manifest.length + _NPY_HEADER:
-                raise self.damaged(self.folder)
+                raise damaged(self.folder)
             mapped = np.load(self.basis(), mmap_mode="r", allow_pickle=False)  # bounded by the file
         except (OSError, ValueError, EOFError) as error:
-            raise self.damaged(self.folder) from error
+            raise damaged(self.folder) from error
         right = mapped.dtype == np.float32 and mapped.ndim == 2 and mapped.shape[1] == self.manifest.length
         if not right or crc32c(basis := np.array(mapped)) != self.manifest.basis_crc32c:
-            raise self.damaged(self.folder)
+            raise damaged(self.folder)
         return np.ascontiguousarray(basis)
 
     def commit(self, **changes: Any) -> None:
         """Write changes to the manifest: the appended bytes are valid from now on. Raises `OutputError`."""
         self.manifest = replace(self.manifest, **changes)
-        write_json(self.folder / _MANIFEST, asdict(self.manifest))
+        write_json(self.folder / MANIFEST, asdict(self.manifest))
 
     def check_complete(self, features: Features) -> None:
         """Raise `InputError` unless all features are in the index."""
@@ -103,56 +91,16 @@ class IndexFiles:
             lacks = f"lacks {missing:,} of {len(features.parts):,} parts" if missing else "is not finished"
             raise InputError(f"{self.folder} {lacks}: finish it with --index, or search with --exact")
 
-    def _check_belongs(self, features: Features) -> None:
-        """Raise `InputError` unless everything in the index is in the features."""
-        manifest = self.manifest
-        present = {part.path.name: (part.rows, part.fingerprint) for part in features.parts}
-        for name, rows, fingerprint in manifest.parts:
-            if present.get(name) != (rows, fingerprint):
-                change = "has changed" if name in present else "is gone"
-                raise InputError(
-                    f"{self.folder} does not belong to {features.path}: {name} {change}; remove the folder, and build "
-                    "the index again with --index"
-                )
-        if (manifest.column, manifest.length) != (features.column, features.length):
-            raise InputError(
-                f"{self.folder} is an index of the column {manifest.column} with vectors of length {manifest.length}, "
-                f"not of {features.column} with length {features.length}: remove the folder, and build the index again "
-                "with --index"
-            )
-
     def _check_sizes(self) -> None:
         manifest = self.manifest
+        if manifest.sketched > manifest.vectors:
+            raise damaged(self.folder)
         sizes = {self.vectors: 2 * manifest.length * manifest.vectors, self.ids: 8 * manifest.vectors}
         if manifest.generation:
             sizes[self.sketches()] = 4 * (len(self.load_basis()) + 1) * manifest.sketched
         for path, size in sizes.items():
             if size and (not path.exists() or path.stat().st_size < size):
-                raise self.damaged(self.folder)
-
-    def _parse(self, stated: Any) -> Manifest:
-        """Return the manifest from JSON. Raises `InputError` if it is damaged or of another version."""
-        if not isinstance(stated, dict) or "version" not in stated:
-            raise self.damaged(self.folder)
-        if stated["version"] != _VERSION:
-            raise InputError(
-                f"{self.folder} is an index of version {stated['version']!r}, not {_VERSION}: remove the folder, and "
-                "build the index again with --index"
-            )
-        stated.pop("metadata", None)  # written by earlier versions
-        try:
-            parts = tuple((str(name), int(rows), str(fingerprint)) for name, rows, fingerprint in stated["parts"])
-            manifest = Manifest(**{**stated, "parts": parts})
-        except (ValueError, TypeError, KeyError, OverflowError) as error:
-            raise self.damaged(self.folder) from error
-        numbers = {key: value for key, value in vars(manifest).items() if key not in ("column", "parts")}
-        if (
-            not all(type(number) is int and number >= 0 for number in numbers.values())
-            or manifest.sketched > manifest.vectors
-            or not isinstance(manifest.column, str)
-        ):
-            raise self.damaged(self.folder)
-        return manifest
+                raise damaged(self.folder)
 
 
 def crc32c(basis: Vectors) -> int:

@@ -11,9 +11,10 @@ import numpy as np
 from ..errors import InputError
 from ..support.progress import Progress, silent
 from ..support.text import clean, counted
+from .approximate import ApproximateIndex, approximate_folder, build_approximate, open_approximate
 from .build import build_index
 from .features import Entry, Features, check_comparable, open_features
-from .index import index_folder, open_index
+from .index import VectorIndex, index_folder, open_index
 from .parts import Numbers
 from .queries import Query, find_queries
 from .search import Nearest, search_exactly
@@ -26,11 +27,31 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Answer:
-    """A query with the rows most similar to it, most similar first; none if the query has no vector."""
+    """A query with the rows most similar to it, most similar first; none if the query has no vector.
+
+    If it is `approximate`, more similar rows may be missing; the similarities are right.
+    """
 
     query: Query
     entries: Sequence[Entry] = ()
     similarities: Sequence[float] = ()
+    approximate: bool = False
+
+
+@dataclass(frozen=True)
+class SearchOptions:
+    """How features are searched. Raises `InputError` for an exact and approximate search."""
+
+    build: bool = False
+    """Whether to build the index first, or add new parts to it."""
+    approximate: bool = False
+    """Whether to use the approximate index, which needs FAISS."""
+    exact: bool = False
+    """Whether to read all vectors even if there is an index."""
+
+    def __post_init__(self) -> None:
+        if self.approximate and self.exact:
+            raise InputError("a search is either approximate or exact: leave out --approximate or --exact")
 
 
 def find_similar(
@@ -38,9 +59,8 @@ def find_similar(
     names: Sequence[str],
     k: int,
     model: "ModelChoice",
+    options: SearchOptions,
     *,
-    build: bool = False,
-    exact: bool = False,
     progress: Progress = silent,
 ) -> list[Answer]:
     """Return the `k` images most similar to each named one, in order. Notes are logged.
@@ -50,20 +70,19 @@ def find_similar(
         names: paths that the features hold, or any sources of images.
         k: the number of neighbours.
         model: computes the vectors of images that the features do not hold; see `model_of`.
-        build: whether to build the index first, or add new parts to it.
-        exact: whether to read all vectors even if there is an index.
-        progress: the stages are `index` and `search`.
+        options: how the features are searched.
+        progress: the stages are `train`, `index` and `search`.
 
-    Raises `InputError`, `UnknownNameError`, `OutputError`.
+    Raises `InputError`, `UnknownNameError`, `OutputError`, `MissingExtraError`.
     """
     asked = find_queries(features, names, _expand, lambda paths: _embed(features, model, paths))
     usable = [query for query in asked if query.vector is not None]
-    found = iter(_search(features, usable, k, build=build, exact=exact, progress=progress))
+    found = iter(_search(features, usable, k, options, progress))
     nearest = [None if query.vector is None else next(found) for query in asked]
     return [
         Answer(query)
         if one is None
-        else Answer(query, features.entries(one.ids), [float(each) for each in one.similarities])
+        else Answer(query, features.entries(one.ids), [float(each) for each in one.similarities], options.approximate)
         for query, one in zip(asked, nearest, strict=True)
     ]
 
@@ -127,14 +146,17 @@ def _embed(
 
 
 def _search(
-    features: Features, usable: Sequence[Query], k: int, *, build: bool, exact: bool, progress: Progress
+    features: Features, usable: Sequence[Query], k: int, options: SearchOptions, progress: Progress
 ) -> list[Nearest]:
     """Return the rows nearest to each query."""
-    index = None
-    if build:
-        index = build_index(features, progress=progress)
-        log.info("%s: %s", index_folder(features.path), counted(index.count, "vector"))
-    elif usable and not exact:
+    index: VectorIndex | ApproximateIndex | None = None
+    if options.build:
+        index = (build_approximate if options.approximate else build_index)(features, progress=progress)
+        folder = (approximate_folder if options.approximate else index_folder)(features.path)
+        log.info("%s: %s", folder, counted(index.count, "vector"))
+    elif usable and options.approximate:
+        index = open_approximate(features)
+    elif usable and not options.exact:
         index = open_index(features)
         if index is None:
             log.info("there is no index: reading all %s rows; build one with --index", f"{features.rows:,}")
@@ -143,10 +165,14 @@ def _search(
             return []
         vectors = np.stack([query.vector for query in usable if query.vector is not None])
         own = [query.id for query in usable]
-        if exact or index is None:
+        if options.exact or index is None:
             return search_exactly(features, vectors, k, without=own, progress=progress)
         found = index.search(vectors, k, own)
-    if unproved := sum(not one.proved for one in found):
+    if options.approximate:
+        log.info(
+            "the answers are approximate: some of the nearest may be missing; without --approximate they are exact"
+        )
+    elif unproved := sum(not one.proved for one in found):
         log.info(
             "%s of %s answers are not proved to be exact: too many vectors are about as near; read all with --exact",
             f"{unproved:,}", f"{len(found):,}",

@@ -1,0 +1,243 @@
+"""An approximate index, for millions of vectors: FAISS's inverted file (IVF) with float16 vectors mapped from disk.
+
+    trained.faiss      the centroids of the lists, trained on a sample
+    segment-N.faiss    unit vectors, float16, of some parts, by list
+    index.json         the parts in each segment; replaced last
+
+A search visits the lists nearest to the query and compares the vectors in them with it. Nearer vectors in other lists
+are missed, so no answer is proved. Similarities are exact except for the rounding to float16.
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..errors import InputError, MissingExtraError, OutputError
+from ..support.files import replacing, write_json, writing
+from ..support.locks import locked
+from ..support.progress import Progress, counter, silent
+from .features import PART_IDS, Features
+from .manifest import MANIFEST, Parts, Rows, check_belongs, damaged, read_manifest
+from .parts import Numbers
+from .search import NOTHING, Nearest, check_queries, keep_best, leave_out, no_vectors
+from .sketch import Vectors, unit
+
+_VERSION = 1
+_SAMPLE_BYTES = 1 << 30
+"""Size of the sample that centroids are trained on, float32."""
+_SEGMENT_BYTES = 1 << 30
+"""Size from which a segment is closed; it is built in memory."""
+_PER_LIST = 39
+"""Vectors of the sample per list, at least; FAISS warns of fewer."""
+_ITERATIONS = 10
+_PROBES = 64
+"""Lists that a search visits."""
+_CANDIDATES = 2
+"""Candidates of each segment, as a multiple of the neighbours wanted, whose similarities are computed again."""
+_GROWTH = 4
+"""The index is built again when the features have grown by more than this factor."""
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """The content of `index.json`.
+
+    Attributes:
+        length, column: the length of the vectors, and their column.
+        parts: the parts in the index.
+        segments: the size of each segment's file.
+        vectors: the number of vectors in all segments.
+        trained_rows: the rows of the features when the centroids were trained.
+        version: the version of this layout.
+    """
+
+    length: int
+    column: str
+    parts: Parts = ()
+    segments: tuple[int, ...] = ()
+    vectors: int = 0
+    trained_rows: int = 0
+    version: int = _VERSION
+
+
+class ApproximateIndex:
+    """The approximate index of some features, open for searching; use it in a `with` statement."""
+
+    def __init__(self, folder: Path, features: Features, manifest: Manifest) -> None:
+        if not manifest.vectors:
+            raise no_vectors(features)
+        self.count, self._length = manifest.vectors, features.length
+        self._rows = Rows(folder, features, manifest.parts)
+        self._segments = [_open_segment(folder, number, size) for number, size in enumerate(manifest.segments)]
+
+    def __enter__(self) -> "ApproximateIndex":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Release the files."""
+        self._segments.clear()
+
+    def search(self, queries: Numbers, k: int, without: Sequence[int | None] = ()) -> list[Nearest]:
+        """Return about the `k` nearest rows of each query; arguments and errors are those of `search_exactly`."""
+        check_queries(self._length, queries, k)
+        results = []
+        for query, own in zip(unit(queries), without or [None] * len(queries), strict=True):
+            best = NOTHING
+            for segment in self._segments:
+                _, ids, vectors = segment.search_and_reconstruct(query[None], _CANDIDATES * (k + 1))
+                found = ids[0] >= 0
+                best = keep_best(best, ids[0][found], unit(vectors[0][found]) @ query, k + 1)
+            similarities = np.clip(best.similarities, -1, 1)
+            results.append(leave_out(Nearest(self._rows(best.ids), similarities, proved=False), own, k))
+        return results
+
+
+def build_approximate(
+    features: Features, folder: Path | None = None, *, progress: Progress = silent
+) -> ApproximateIndex:
+    """Build the approximate index of the features, or add new parts to it, and open it.
+
+    Parts in the index are not read again; an interrupted run is resumed after its last segment. If the features have
+    outgrown the centroids, the index is built again.
+
+    Args:
+        features: the vectors to index.
+        folder: the folder to write; by default `approximate_folder`.
+        progress: the stages are `train` and `index`; both count rows.
+
+    Raises:
+        InputError: the folder holds an index of other features, or a damaged one; or there are no vectors.
+        OutputError: the index cannot be written. LockedError: another run is building it.
+        MissingExtraError: FAISS is not installed.
+    """
+    folder = folder or approximate_folder(features.path)
+    _faiss()
+    with locked(folder), writing(folder, "free some space, and run it again"):
+        manifest = _read(folder, features) or Manifest(features.length, features.column)
+        if features.rows > _GROWTH * manifest.trained_rows:
+            _train(folder, features, progress)
+            manifest = _commit(folder, Manifest(features.length, features.column, trained_rows=features.rows))
+        manifest = _add_parts(folder, features, manifest, progress)
+    return ApproximateIndex(folder, features, manifest)
+
+
+def open_approximate(features: Features, folder: Path | None = None) -> ApproximateIndex:
+    """Open the approximate index of the features.
+
+    Raises:
+        InputError: it is missing, damaged, of other features, or lacks some of their parts.
+        MissingExtraError: FAISS is not installed.
+    """
+    folder = folder or approximate_folder(features.path)
+    manifest = _read(folder, features)
+    if manifest is None:
+        raise InputError(f"{features.path} has no approximate index: build it with --index --approximate")
+    if missing := len(features.parts) - len(manifest.parts):
+        raise InputError(
+            f"{folder} lacks {missing:,} of {len(features.parts):,} parts: finish it with --index --approximate"
+        )
+    return ApproximateIndex(folder, features, manifest)
+
+
+def approximate_folder(features: Path) -> Path:
+    """Return the folder of the features' approximate index, beside them."""
+    return features.with_name(f"{features.name}.approximate")
+
+
+def _read(folder: Path, features: Features) -> Manifest | None:
+    manifest = read_manifest(folder, Manifest, _VERSION)
+    if manifest is not None:
+        check_belongs(folder, manifest, features)
+    return manifest
+
+
+def _commit(folder: Path, manifest: Manifest) -> Manifest:
+    write_json(folder / MANIFEST, asdict(manifest))
+    return manifest
+
+
+def _train(folder: Path, features: Features, progress: Progress) -> None:
+    """Train the centroids on rows spread evenly over the features, and write an index without vectors."""
+    faiss = _faiss()
+    step = -(-features.rows * features.length * 4 // _SAMPLE_BYTES)
+    advance, sample, seen = counter(progress, "train", features.rows), list[Vectors](), 0
+    for block in features.blocks():
+        sample.append(unit(block.vectors[-seen % step :: step]))
+        seen += len(block.ids)
+        advance(len(block.ids))
+    if not seen:
+        raise no_vectors(features)
+    vectors = np.concatenate(sample)
+    lists = max(1, min(int(4 * seen**0.5), len(vectors) // _PER_LIST))
+    centroids = faiss.IndexFlatIP(features.length)
+    kind, metric = faiss.ScalarQuantizer.QT_fp16, faiss.METRIC_INNER_PRODUCT
+    index = faiss.IndexIVFScalarQuantizer(centroids, features.length, lists, kind, metric, False)
+    index.cp.niter, index.cp.min_points_per_centroid = _ITERATIONS, 1
+    index.train(vectors)
+    _write(index, folder / "trained.faiss")
+
+
+def _add_parts(folder: Path, features: Features, manifest: Manifest, progress: Progress) -> Manifest:
+    """Write the vectors of new parts to further segments."""
+    known = {name for name, *_ in manifest.parts}
+    new = [number for number, part in enumerate(features.parts) if part.path.name not in known]
+    advance = counter(progress, "index", sum(features.parts[number].rows for number in new))
+    parts, index = list(manifest.parts), None
+    for number in new:
+        index = index or _read_index(folder, "trained.faiss")
+        for block in features.blocks(number):
+            index.add_with_ids(unit(block.vectors), len(parts) * PART_IDS + block.ids % PART_IDS)
+            advance(len(block.ids))
+        part = features.parts[number]
+        parts.append((part.path.name, part.rows, part.fingerprint))
+        if number == new[-1] or 2 * features.length * index.ntotal >= _SEGMENT_BYTES:
+            path = _segment(folder, len(manifest.segments))
+            _write(index, path)
+            sizes = (*manifest.segments, path.stat().st_size)
+            vectors = manifest.vectors + index.ntotal
+            manifest = _commit(folder, replace(manifest, parts=tuple(parts), segments=sizes, vectors=vectors))
+            index = None
+    return manifest
+
+
+def _segment(folder: Path, number: int) -> Path:
+    return folder / f"segment-{number}.faiss"
+
+
+def _open_segment(folder: Path, number: int, size: int) -> Any:
+    path = _segment(folder, number)
+    if not path.exists() or path.stat().st_size != size:
+        raise damaged(folder)
+    index = _read_index(folder, path.name, _faiss().IO_FLAG_MMAP)
+    index.nprobe = _PROBES
+    return index
+
+
+def _read_index(folder: Path, name: str, flags: int = 0) -> Any:
+    try:
+        return _faiss().read_index(str(folder / name), flags)
+    except RuntimeError as error:
+        raise damaged(folder) from error
+
+
+def _write(index: Any, path: Path) -> None:
+    with replacing(path) as temporary:
+        try:
+            _faiss().write_index(index, str(temporary))
+        except RuntimeError as error:
+            reason = str(error).rpartition(": ")[2]
+            raise OutputError(f"cannot write {path}: {reason}; free some space, and run it again") from error
+
+
+def _faiss() -> Any:
+    try:
+        import faiss
+    except ImportError as error:
+        raise MissingExtraError.of("faiss-cpu", "faiss", "an approximate index") from error
+    return faiss

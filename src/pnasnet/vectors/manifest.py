@@ -1,0 +1,112 @@
+"""The manifest of an index, `index.json`: its parts and sizes. None of it is trusted."""
+
+from dataclasses import fields
+from pathlib import Path
+from typing import Protocol, TypeVar
+
+import numpy as np
+
+from ..errors import InputError
+from ..support.files import read_json
+from .features import PART_IDS, Features, Ids
+
+MANIFEST = "index.json"
+_MOST_JSON = 64 << 20
+
+Parts = tuple[tuple[str, int, str], ...]
+"""Name, rows and fingerprint of each part, in the order in which they were added."""
+
+
+class AnyManifest(Protocol):
+    """What the manifests of all kinds of indexes state."""
+
+    @property
+    def length(self) -> int:
+        """The length of the vectors."""
+
+    @property
+    def column(self) -> str:
+        """The column of the features."""
+
+    @property
+    def parts(self) -> Parts:
+        """The parts in the index."""
+
+
+M = TypeVar("M", bound=AnyManifest)
+
+
+def read_manifest(folder: Path, kind: type[M], version: int) -> M | None:
+    """Return the manifest in a folder; None if there is none.
+
+    Its fields are integers and tuples of integers, except for `column` and `parts`. Raises `InputError` if it is
+    damaged or of another version.
+    """
+    path = folder / MANIFEST
+    if not path.exists():
+        return None
+    if path.stat().st_size > _MOST_JSON:
+        raise damaged(folder)
+    stated = read_json(path, "remove the folder, and build the index again with --index")
+    if not isinstance(stated, dict) or "version" not in stated:
+        raise damaged(folder)
+    if stated["version"] != version:
+        raise InputError(
+            f"{folder} is an index of version {stated['version']!r}, not {version}: remove the folder, and build the "
+            "index again with --index"
+        )
+    stated.pop("metadata", None)  # written by earlier versions
+    try:
+        parts = tuple((str(name), int(rows), str(fingerprint)) for name, rows, fingerprint in stated.pop("parts"))
+        column = stated.pop("column")
+        values = {key: tuple(value) if isinstance(value, list) else value for key, value in stated.items()}
+        manifest = kind(column=column, parts=parts, **values)  # type: ignore[call-arg] # unknown fields are a TypeError
+    except (ValueError, TypeError, KeyError, OverflowError) as error:
+        raise damaged(folder) from error
+    names = {field.name for field in fields(kind)} - {"column", "parts"}  # type: ignore[arg-type] # a dataclass
+    stored = [getattr(manifest, name) for name in names]
+    numbers = [number for value in stored for number in (value if isinstance(value, tuple) else (value,))]
+    if not isinstance(column, str) or not all(type(number) is int and number >= 0 for number in numbers):
+        raise damaged(folder)
+    return manifest
+
+
+def check_belongs(folder: Path, manifest: AnyManifest, features: Features) -> None:
+    """Raise `InputError` unless everything in the index is in the features."""
+    present = {part.path.name: (part.rows, part.fingerprint) for part in features.parts}
+    for name, rows, fingerprint in manifest.parts:
+        if present.get(name) != (rows, fingerprint):
+            change = "has changed" if name in present else "is gone"
+            raise InputError(
+                f"{folder} does not belong to {features.path}: {name} {change}; remove the folder, and build the index "
+                "again with --index"
+            )
+    if (manifest.column, manifest.length) != (features.column, features.length):
+        raise InputError(
+            f"{folder} is an index of the column {manifest.column} with vectors of length {manifest.length}, not of "
+            f"{features.column} with length {features.length}: remove the folder, and build the index again with "
+            "--index"
+        )
+
+
+def damaged(folder: Path) -> InputError:
+    """Return the error for an index whose files contradict one another."""
+    return InputError(f"the index {folder} is damaged: remove the folder, and build the index again with --index")
+
+
+class Rows:
+    """Maps the rows stored in an index, numbered by the index's own order of parts, to those of the features."""
+
+    def __init__(self, folder: Path, features: Features, parts: Parts) -> None:
+        numbers = {part.path.name: number for number, part in enumerate(features.parts)}
+        self._folder, self._parts = folder, np.array([numbers[name] for name, *_ in parts], np.int64)
+        self._rows = np.array([rows for _, rows, _ in parts], np.int64)
+
+    def __call__(self, stored: Ids) -> Ids:
+        """Return the rows of the features. Raises `InputError` for rows that do not exist."""
+        numbers, rows = np.divmod(stored, PART_IDS)
+        is_known = (numbers >= 0) & (numbers < len(self._parts))
+        numbers = np.where(is_known, numbers, 0)
+        if not (is_known & (rows < self._rows[numbers])).all():
+            raise damaged(self._folder)
+        return self._parts[numbers] * PART_IDS + rows
