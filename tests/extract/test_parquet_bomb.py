@@ -11,6 +11,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from pnasnet.extract import ExtractOptions
+
 from tests.helpers.corpus import MODEL, rows_of
 
 psutil = pytest.importorskip("psutil")
@@ -18,11 +20,20 @@ psutil = pytest.importorskip("psutil")
 ROWS, SIZE = 40, 64 << 20
 PROGRAM = """
 import sys
-from pnasnet.extract import pipeline
-pipeline._BATCH_SECONDS = 0.5
+import time
+from pnasnet.extract import embed, pipeline
 from pnasnet.cli import main
+
+decode = embed.load_each
+
+def slowly(*arguments, **options):
+    time.sleep(0.2)
+    return decode(*arguments, **options)
+
+embed.load_each, pipeline._BATCH_SECONDS = slowly, 0.5
 main(sys.argv[1:])
 """
+"""Decodes more slowly than it reads, so that images wait in memory."""
 
 
 @pytest.fixture
@@ -67,4 +78,4 @@ def test_a_signal_is_obeyed(tmp_path: Path, bomb: Path) -> None:
     assert process.returncode == 143, stderr
     kept = len(rows_of(tmp_path / "out"))
     assert f"{kept} rows are kept" in stderr
-    assert 0 < kept < ROWS
+    assert 0 < kept < 4 * ExtractOptions().batch_size  # without waiting for a batch of failures
