@@ -1,4 +1,4 @@
-"""Networks told from their variables alone."""
+"""Networks recognised by their variables alone."""
 
 from dataclasses import replace
 

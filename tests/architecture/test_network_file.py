@@ -1,4 +1,4 @@
-"""Networks as files: taken by their path wherever a name is, and checked before anything is built."""
+"""Network files: accepted by path wherever a name is, and checked before anything is built."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The plan against TF-Slim's variables, endpoints and the papers' counts; and networks nobody named."""
+"""Plans compared with TF-Slim's variables and endpoints and with the papers' counts; networks without names."""
 
 import json
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""`pnasnet classify`: what is printed."""
+"""`pnasnet classify`: output, exit codes and errors."""
 
 import json
 from pathlib import Path

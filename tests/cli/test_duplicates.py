@@ -21,7 +21,7 @@ NAMES = ["a.jpg", "<b>.jpg", "c\n.jpg", str(PHOTOS / "chelsea.jpg"), str(PHOTOS 
 
 @pytest.fixture
 def features(tmp_path: Path) -> Path:
-    """Make five pictures, of which the first three and the last two are nearly the same."""
+    """Write features of five images: the first three are near duplicates, and so are the last two."""
     vectors = np.eye(5, dtype=np.float32)[[0, 0, 0, 1, 1]]
     vectors[1, 4], vectors[2, 4] = 0.1, 0.2
     return write_features(tmp_path / "f.parquet", vectors, NAMES)

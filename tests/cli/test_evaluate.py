@@ -1,4 +1,4 @@
-"""`pnasnet evaluate`: what is printed and written, exit codes, and errors."""
+"""`pnasnet evaluate`: output, files, exit codes and errors."""
 
 import json
 from dataclasses import replace
@@ -189,7 +189,7 @@ def test_a_full_disk_does_not_lose_the_result(data: Path, tmp_path: Path) -> Non
 
 
 def test_data_is_opened_before_weights(tmp_path: Path) -> None:
-    """A wrong path is told at once, and not after a download."""
+    """A wrong path is reported at once, not after a download."""
     assert "nowhere" in error_of(run("evaluate", "pnasnet_large", tmp_path / "nowhere"))
 
 

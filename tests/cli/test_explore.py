@@ -74,7 +74,7 @@ def test_page_in_a_browser(features: Path, tmp_path: Path) -> None:
 
 
 def test_pictures_in_shards(tmp_path: Path) -> None:
-    """The page and the table have them, and nothing of what is gone stops them."""
+    """The page and the table show them; missing images do not stop the command."""
     photos = {path.name: path.read_bytes() for path in PHOTOS.glob("*.jpg")}
     (tmp_path / "a.tar").write_bytes(tar(photos))
     (tmp_path / "a.zip").write_bytes(zipped(photos))

@@ -38,7 +38,7 @@ def test_models_json_has_exact_counts() -> None:
 
 
 def test_models_lists_only_what_a_model_may_be_called(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every name in either table is found, and goes on to its weights."""
+    """Every name in either table resolves to its weights."""
     asked = []
 
     def fetch(record: PublishedWeights, *, offline: bool | None) -> Path:

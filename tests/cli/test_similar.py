@@ -106,7 +106,7 @@ def test_a_folder_that_grows(tmp_path: Path) -> None:
     folder.mkdir()
     write_features(folder / "part-0.parquet", clustered(20))
     assert run("similar", "part-0/3.jpg", folder, "--index").exit_code == 0
-    write_features(folder / "part-1.parquet", clustered(20))  # the same once more
+    write_features(folder / "part-1.parquet", clustered(20))  # the same vectors again
     assert "lacks 1 of 2 parts: finish it with --index, or search with --exact" in error_of(
         run("similar", "part-0/3.jpg", folder)
     )

@@ -1,4 +1,4 @@
-"""An HTML page taken apart, for tests."""
+"""A parsed HTML page, for tests."""
 
 from collections import Counter
 from html.parser import HTMLParser
@@ -7,7 +7,7 @@ VOID = {"meta", "img", "br", "hr", "link", "input"}
 
 
 class Page(HTMLParser):
-    """A page as lists of what is in it. Fails where tags do not match."""
+    """The tags, attributes and text of a page. Fails if tags do not match."""
 
     def __init__(self, text: str) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""A server of files over HTTP on this machine, which also misbehaves as told, one request after the other."""
+"""A local HTTP server of files that can be set to misbehave, one request after the other."""
 
 import hashlib
 import io
@@ -18,24 +18,24 @@ HEAD = hashlib.sha256(CONTENT).hexdigest()[:8]
 
 @dataclass(frozen=True)
 class Reply:
-    """How to answer one request; as it stands, honestly."""
+    """How to answer one request; by default, correctly."""
 
     status: int = 200
     ends_after: int | None = None
     """Bytes of the body after which the connection ends."""
     stalls: bool = False
-    """Whether the connection stays open, and silent, where the body ends."""
+    """Whether the connection stays open without sending anything after the body."""
     announced: int | None = None
     """The length announced; None for the true one, -1 for none."""
     ranges: bool = True
     range_shift: int = 0
-    """By how much a continued body starts at another place than was asked for."""
+    """Offset between the requested and the sent position of a resumed body."""
     etag: str | None = None
     """The version announced; None for the true one, empty for none."""
     body: bytes | None = None
-    """What is sent in place of the file."""
+    """Bytes to send instead of the file."""
     endless: bool = False
-    """Whether zeros without end follow the body."""
+    """Whether endless zeros follow the body."""
 
 
 @dataclass
@@ -48,7 +48,7 @@ class Request:
 
 @dataclass
 class FileServer:
-    """Files by path, and how to answer the next requests; after those, honestly."""
+    """Files by path, and the replies to the next requests; later ones are answered correctly."""
 
     address: str = ""
     files: dict[str, bytes] = field(default_factory=dict)

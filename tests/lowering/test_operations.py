@@ -23,7 +23,7 @@ Maps = dict[str, NDArray[Any]]
 
 
 def plan_of(operation: str, size: tuple[int, int], *, reduces: bool) -> Plan:
-    """Return a network whose last cell applies the operation to its current input, and halves the map or not."""
+    """Return a network whose last cell applies the operation to its current input; if asked, it halves the map."""
     cell = CellSpec.of([(operation, 0, operation, 0)])
     return resolve(
         NetworkSpec(cell, 2, FILTERS, size, None, stem="cifar", stem_multiplier=1.0, reductions=int(reduces),

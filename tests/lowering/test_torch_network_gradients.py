@@ -102,7 +102,7 @@ def test_checkpointing_recomputes_each_cell_instead_of_storing_it() -> None:
 
 
 def layouts_seen(network: Network, memory_format: torch.memory_format) -> list[bool]:
-    """Return, for the output of each layer, whether it lies as asked."""
+    """Return, for the output of each layer, whether it has the requested layout."""
     seen: list[bool] = []
     for layer in network.modules():
         if isinstance(layer, nn.Conv2d | nn.BatchNorm2d):

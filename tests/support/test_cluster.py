@@ -18,7 +18,7 @@ DIED = ConnectionAbortedError(f"{_REFUSED}Proxy failed to Connect to backend! Ch
 
 @pytest.fixture
 def calls(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Any]]:
-    """Outcomes of `ray.init`, in turn: an error to raise, or None."""
+    """Outcomes of successive calls of `ray.init`: an error to raise, or None."""
     answers: list[Any] = []
 
     def init(**_: Any) -> None:

@@ -1,4 +1,4 @@
-"""Published weights by name: from the cache, or from a server that serves, breaks off, stalls, corrupts and lies."""
+"""Published weights: from the cache, or from a server that breaks off, stalls, sends damaged bytes or false headers."""
 
 import errno
 import hashlib
@@ -257,7 +257,7 @@ class TestDisk:
         assert fetch(record(f"{server.address}/net.tar.gz"), offline=True) == cache / "net"
 
     def test_an_unpacked_archive_has_the_permissions_of_the_umask(self, cache: Path, server: FileServer) -> None:
-        """Temporary folders are for nobody else, and an archive's top may be one."""
+        """Temporary folders are readable by their owner alone, and the unpacked folder was created as one."""
         folder = fetch(record(f"{server.address}/net.tar.gz"), progress=False)
         assert stat.S_IMODE(folder.stat().st_mode) == stat.S_IMODE(cache.stat().st_mode)
 

@@ -51,7 +51,7 @@ def test_a_field_of_another_kind_is_refused() -> None:
 
 
 def test_messages_are_parsed_when_they_are_asked_for() -> None:
-    """Each takes memory; what is behind a damaged one is not looked at, and of a single one the last counts."""
+    """Each uses memory; nothing after a damaged one is parsed; of several values of a single field the last counts."""
     message = Message(chunk(1, number(1, 5)) + chunk(1, b"\xff") + chunk(1, number(1, 7)), "file")
     messages = message.messages(1)
     assert next(messages).number(1) == 5
