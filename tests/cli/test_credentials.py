@@ -70,7 +70,9 @@ def test_in_a_model_card_and_its_report(tmp_path: Path, monkeypatch: pytest.Monk
         ("moving_averages=False uses the variables", "--no-moving-averages uses the variables"),
         ("pass weights=FILE, or train it", "pass --weights FILE, or train it"),
         ("pass --overwrite (overwrite=True)", "pass --overwrite"),
+        ("choose a format with --format (format=...)", "choose a format with --format"),
         ("use aux_head=False", "use aux_head=False"),  # no option
+        ("a (b=c).jpg does not exist", "a (b=c).jpg does not exist"),
     ],
 )
 def test_errors_name_options_instead_of_arguments(message: str, printed: str) -> None:

@@ -17,7 +17,7 @@ MODEL = str(HERE / "checkpoints/tiny_hub_tf1")
 
 
 def jpeg(number: int, size: int = 24) -> bytes:
-    """Return a JPEG image, different for each seed."""
+    """Return a JPEG image, different for each number."""
     pixels = np.random.default_rng(number).integers(0, 256, (4, 4, 3), np.uint8)
     file = io.BytesIO()
     Image.fromarray(pixels).resize((size, size)).save(file, "JPEG")

@@ -7,12 +7,11 @@ from typing import Any
 import click
 
 from .._version import __version__
-from ..support.urls import redact_text
 from .classify import classify
 from .convert import convert
 from .duplicates import duplicates
 from .embed import embed
-from .errors import Failure, open_closed_streams, to_failure, writing_results
+from .errors import Failure, for_command_line, open_closed_streams, to_failure, writing_results
 from .evaluate import evaluate
 from .explore import explore
 from .export import export
@@ -41,7 +40,7 @@ class Commands(click.Group):
         try:
             return super().invoke(ctx)
         except click.ClickException as error:
-            error.message = redact_text(error.message)  # type: ignore[misc] # click declares it final
+            error.message = for_command_line(error.message)  # type: ignore[misc] # click declares it final
             raise
         except (click.exceptions.Exit, click.Abort, BrokenPipeError):
             raise  # click's own; a reader that closed the pipe has seen enough

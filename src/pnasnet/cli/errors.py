@@ -22,6 +22,8 @@ EXIT_SIGNAL = 128
 """Plus the number of the signal that ended the command."""
 
 _ARGUMENT = re.compile(r"\b(moving_averages|overwrite|weights)=(True|False|[A-Z]+)\b")
+_OPTION_AND_ARGUMENT = re.compile(r"(--[a-z-]+) \([a-z_]+=[^()\s]*\)")
+"""An option and the same argument in Python, such as `--overwrite (overwrite=True)`."""
 
 
 class Failure(click.ClickException):
@@ -67,8 +69,7 @@ def for_command_line(message: str) -> str:
         name, value = argument[1].replace("_", "-"), argument[2]
         return {"True": f"--{name}", "False": f"--no-{name}"}.get(value, f"--{name} {value}")
 
-    named = _ARGUMENT.sub(option, message)
-    return redact_text(re.sub(r"(--[\w-]+) \(\1\)", r"\1", named))  # some messages name both
+    return redact_text(_ARGUMENT.sub(option, _OPTION_AND_ARGUMENT.sub(r"\1", message)))
 
 
 @contextmanager

@@ -53,7 +53,7 @@ def evaluate(
     output: str | None,
     quiet: bool,
 ) -> None:
-    """Print how often a classifier is right on labelled images.
+    """Measure the accuracy of a classifier on labelled images.
 
     MODEL is a name from `pnasnet models`, a TF-Hub handle or URL, or the path of a file or folder with weights. DATA is
     a folder with a subfolder of images for each class, Parquet files, a Hugging Face dataset, WebDataset tars, or

@@ -40,7 +40,7 @@ def _print_recipe(context: click.Context, parameter: click.Parameter, name: str 
     context.exit()
 
 
-@command(short_help="Train a network by a recipe.")
+@command(short_help="Train a network with a recipe.")
 @click.argument("recipe")
 @click.argument("training")
 @click.argument("validation", required=False)
