@@ -10,11 +10,11 @@ import torch
 from pnasnet.architecture.cells import CellSpec
 from pnasnet.architecture.plan import resolve
 from pnasnet.architecture.spec import NetworkSpec
+from pnasnet.architecture.torch_names import parameter_name
 from pnasnet.architecture.zoo import find
 from pnasnet.errors import InputError, UnknownNameError
 from pnasnet.lowering.torch_cells import Cell, State
 from pnasnet.lowering.torch_layers import run
-from pnasnet.lowering.torch_names import parameter_name
 from pnasnet.lowering.torch_network import Network
 
 from tests.helpers.golden_weights import SPECS, assert_endpoints, draw, images, load, weights

@@ -1,9 +1,9 @@
 """The torch network of a plan, its modules named after TF-Slim's variables.
 
 `cell_0/comb_iter_0/left/separable_5x5_1/depthwise_weights` is the parameter
-`cell_0.comb_iter_0.left.separable_5x5_1.depthwise.weight`, and so on: see `torch_names`. The modules are torch's own
-(`Conv2d`, `BatchNorm2d`, `Linear`). A module that replaces one runs in its place: SyncBatchNorm, quantized layers,
-compiled or wrapped cells.
+`cell_0.comb_iter_0.left.separable_5x5_1.depthwise.weight`, and so on: see `architecture.torch_names`. The modules are
+torch's own (`Conv2d`, `BatchNorm2d`, `Linear`). A module that replaces one runs in its place: SyncBatchNorm, quantized
+layers, compiled or wrapped cells.
 
 ReLU overwrites the output of a module that no other step reads. A forward hook there must copy what it keeps, and full
 backward hooks do not work there.
@@ -19,10 +19,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ..architecture.plan import Plan
+from ..architecture.torch_names import parameter_name, to_tensorflow_layout, to_torch_layout
 from ..errors import InputError, UnknownNameError
 from .torch_cells import Cell, State, batch_norms, recomputed
 from .torch_layers import LayerBuilder, Slot, has_parameters, run
-from .torch_names import parameter_name, to_tensorflow_layout, to_torch_layout
 
 _AFTER_THE_CELLS = {"global_pool", "Logits", "Predictions"}
 _PROGRESS = "drop_path_progress"

@@ -4,8 +4,8 @@ from typing import Any
 
 from torch import nn
 
+from ..architecture.torch_names import parameter_name
 from ..errors import InputError
-from ..lowering.torch_names import parameter_name
 from ..lowering.torch_network import Network
 
 

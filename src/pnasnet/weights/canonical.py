@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 
 import numpy as np
 
+from ..architecture.torch_names import axes_from_torch, variable_leaf
 from ..errors import WeightsError
 from . import timm
 from .arrays import LazyArrays, Shape
@@ -22,12 +23,6 @@ _RENAMED = re.compile(r"(?<=^final_layer/)fully_connected(?=/)|(?<=/aux_logits/)
 """What TF-Slim called its dense layers after 24 November 2017; before and here they are `FC`."""
 
 _OWN = re.compile(r"(?:reduction_)?cell(?:_stem)?_\d+\.comb_iter_\d+\.(?:left|right)\.|final_layer\.FC\.")
-_OWN_LEAVES = {
-    "depthwise.weight": "depthwise_weights",
-    "pointwise.weight": "pointwise_weights",
-    "running_mean": "moving_mean",
-    "running_var": "moving_variance",
-}
 _NOT_VARIABLES = ("num_batches_tracked", "drop_path_progress")
 """Buffers that only training uses: batch normalization's count of updates, and the progress of path dropout."""
 
@@ -107,26 +102,13 @@ def _own_names(shapes: Mapping[str, Shape]) -> dict[str, str]:
         if scope.endswith((".depthwise", ".pointwise")):
             scope, _, kind = scope.rpartition(".")
             leaf = f"{kind}.{leaf}"
-        normalizes = f"{scope}.running_mean" in shapes
-        other = {"weight": "gamma", "bias": "beta"} if normalizes else {"weight": "weights", "bias": "biases"}
-        new = (_OWN_LEAVES | other).get(leaf)
+        new = variable_leaf(leaf, batch_norm=f"{scope}.running_mean" in shapes)
         names[f"{scope.replace('.', '/')}/{new}" if new else old] = old
     return names
 
 
 def _in_tensorflows_layout(arrays: LazyArrays, names: Mapping[str, str]) -> LazyArrays:
     renamed = arrays.renamed(names)
-    axes = {name: _axes(name, len(shape)) for name, shape in renamed.shapes.items()}
+    axes = {name: axes_from_torch(name, len(shape)) for name, shape in renamed.shapes.items()}
     shapes = {name: tuple(shape[axis] for axis in axes[name]) for name, shape in renamed.shapes.items()}
     return LazyArrays(shapes, lambda name: np.ascontiguousarray(renamed[name].transpose(axes[name])))
-
-
-def _axes(name: str, rank: int) -> tuple[int, ...]:
-    """Return the transpose from torch's layout to TensorFlow's."""
-    if rank == 4 and name.endswith("/depthwise_weights"):
-        return (2, 3, 0, 1)  # [in, 1, height, width] -> [height, width, in, 1]
-    if rank == 4:
-        return (2, 3, 1, 0)  # [out, in, height, width] -> [height, width, in, out]
-    if rank == 2:
-        return (1, 0)  # [out, in] -> [in, out]
-    return tuple(range(rank))

@@ -7,6 +7,7 @@ the kernels' shapes. Nothing else depends on the architecture: networks of other
 import re
 from collections.abc import Mapping
 
+from ..architecture.torch_names import variable_leaf
 from .arrays import Shape
 
 _CELL = r"(?P<cell>(?:reduction_)?cell(?:_stem)?_\d+)"
@@ -29,14 +30,6 @@ _MODULES = {
     r"last_linear": "final_layer/FC",
 }
 """Maps the name of a module in timm to the scope of its variables in TF-Slim."""
-
-_BATCH_NORM = {
-    "weight": "gamma",
-    "bias": "beta",
-    "running_mean": "moving_mean",
-    "running_var": "moving_variance",
-}
-_OTHER = {"weight": "weights", "bias": "biases"}
 
 _BOOKKEEPING = "num_batches_tracked"  # torch's batch normalization counts its updates; inference does not need it
 
@@ -75,5 +68,5 @@ def _slim_name(name: str, shapes: Mapping[str, Shape]) -> str | None:
     if module.endswith("_conv2d"):
         leaf = {"weight": f"{module.rpartition('.')[2].removesuffix('_conv2d')}_weights"}.get(leaf, "")
     else:
-        leaf = (_BATCH_NORM if "bn" in scope else _OTHER).get(leaf, "")
+        leaf = variable_leaf(leaf, batch_norm="bn" in scope) or ""
     return f"{scope.format(**parts)}/{leaf}" if leaf else None
