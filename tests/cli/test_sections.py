@@ -1,9 +1,9 @@
-"""Sections of `--help`."""
+"""Sections of `--help`, and options that reach a command as one value."""
 
 import click
 from click.testing import CliRunner
 
-from pnasnet.cli.sections import command, section
+from pnasnet.cli.sections import command, pass_as, section
 
 
 def several(function: click.decorators.FC) -> click.decorators.FC:
@@ -40,3 +40,26 @@ def test_options_of_sections_reach_the_command() -> None:
     output = CliRunner().invoke(example, ["--first", "1", "--fourth", "4"]).output
     assert "'first': '1'" in output
     assert "'fourth': '4'" in output
+
+
+def area(width: int = 2, height: int = 3) -> int:
+    return width * height
+
+
+@command()
+@section("Size", pass_as("size", area, click.option("--width", type=int), click.option("--height", type=int)))
+@pass_as("share", "fractions:Fraction", click.option("--numerator", type=int), click.option("--denominator", type=int))
+@click.option("--other")
+def measured(size: int, share: object, other: str | None) -> None:
+    """Print the values."""
+    click.echo(f"{size} {share} {other}")
+
+
+def test_options_are_passed_as_one_value_and_defaults_are_the_library_s() -> None:
+    run = CliRunner().invoke
+    assert run(measured, []).output == "6 0 None\n"
+    assert (
+        run(measured, ["--height", "5", "--numerator", "3", "--denominator", "6", "--other", "x"]).output
+        == "10 1/2 x\n"
+    )
+    assert "--width" in run(measured, ["--help"]).output.partition("Size:")[2]
