@@ -81,10 +81,10 @@ def test_from_pictures_to_a_network(config: Path, data: Path, tmp_path: Path) ->
     assert f"{output}: 0 children trained" in again.stdout
     assert again.stderr == ""
     config.write_text(CONFIG.replace("epochs = 1", "epochs = 2"))
-    assert "was created with another configuration (child.epochs 1, now 2)" in error_of(run(*arguments))
+    assert "was created with another configuration (child.epochs: 1 → 2)" in error_of(run(*arguments))
     config.write_text(CONFIG)
     write(data, 34)
-    assert "was created with another configuration (data.pictures 32, now 34" in error_of(run(*arguments))
+    assert "was created with another configuration (data.pictures: 32 → 34" in error_of(run(*arguments))
 
 
 @pytest.mark.slow

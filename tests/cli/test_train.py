@@ -73,7 +73,7 @@ def test_finished_folder_is_left_alone(data: Path, tmp_path: Path, monkeypatch: 
     assert result.stdout == f"{output}/model.safetensors: this training is finished; there is nothing to do\n"
     assert (output / "model.safetensors").stat().st_mtime_ns == before
     use_recipe(monkeypatch, seed=1)
-    assert f"{output} holds a training with another recipe (seed 0, now 1)" in error_of(run(*arguments))
+    assert f"{output} holds a training with another recipe (seed: 0 → 1)" in error_of(run(*arguments))
 
 
 @pytest.mark.usefixtures("recipe")

@@ -57,7 +57,7 @@ def test_another_configuration_is_refused_with_the_difference(journal: Journal) 
     journal.claim({"child": {"epochs": 3, "filters": 8}}, {"seeds": [0, 1]})
     assert journal.config() == {"seeds": [0, 1]}
     with pytest.raises(
-        InputError, match=r"was created with another configuration \(child\.epochs 3, now 4\): use that configuration"
+        InputError, match=r"was created with another configuration \(child\.epochs: 3 → 4\): use that configuration"
     ):
         journal.claim({"child": {"epochs": 4, "filters": 8}}, {})
     journal.close()

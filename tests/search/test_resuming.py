@@ -40,12 +40,12 @@ def test_children_of_another_search_are_reused(tmp_path: Path) -> None:
     config, trainer = configured(models=12, algorithms=("random",)), FakeTrainer(seen)
     search(config, trainer, DATA, tmp_path / "one", Workers(1))
     other = configured(models=12, algorithms=("random",), predictor="random")
-    with pytest.raises(InputError, match=r"another configuration \(search\.predictor \"linear\", now \"random\"\)"):
+    with pytest.raises(InputError, match=r"another configuration \(search\.predictor: linear → random\)"):
         search(other, trainer, DATA, tmp_path / "one", Workers(1))
     done = search(other, trainer, DATA, tmp_path / "two", Workers(1), reuse=tmp_path / "one")
     assert done.trained == 0
     epochs = replace(other, child=replace(other.child, epochs=1))
-    with pytest.raises(InputError, match=r"children of another kind \(child\.epochs 20, now 1\)"):
+    with pytest.raises(InputError, match=r"children of another kind \(child\.epochs: 20 → 1\)"):
         search(epochs, trainer, DATA, tmp_path / "three", Workers(1), reuse=tmp_path / "one")
 
 
@@ -56,5 +56,5 @@ def test_a_journal_from_before_augmentation_could_be_chosen_is_resumed(tmp_path:
         assert "augmentation" not in stored["child"]
         assert config_from_dict(stored, "journal").child.augmentation == "shift"
         other = replace(CONFIG, child=replace(CONFIG.child, augmentation="crop-and-whiten"))
-        with pytest.raises(InputError, match=r"child\.augmentation none, now \"crop-and-whiten\""):
+        with pytest.raises(InputError, match=r"child\.augmentation: none → crop-and-whiten"):
             journal.claim(identity(other, DATA), other.to_dict())

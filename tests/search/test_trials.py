@@ -105,7 +105,7 @@ def test_the_papers_values_are_in_the_table(folder: Path, monkeypatch: pytest.Mo
 
 
 def test_invalid_arguments_and_folders(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(InputError, match=r"data\.pictures 3, now 4"):
+    with pytest.raises(InputError, match=r"data\.pictures: 3 → 4"):
         train(folder, monkeypatch, FakeEvaluator(), {**DATA, "pictures": 4})
     with locked(folder), pytest.raises(LockedError):
         evaluate_predictors(folder, PROTOCOL)

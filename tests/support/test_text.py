@@ -1,6 +1,16 @@
 import pytest
 
-from pnasnet.support.text import clean, counted, duration, gigabytes, percent, some_of, tail
+from pnasnet.support.text import (
+    clean,
+    counted,
+    differences,
+    duration,
+    first_of,
+    gigabytes,
+    percent,
+    some_of,
+    tail,
+)
 
 
 @pytest.mark.parametrize(
@@ -33,3 +43,16 @@ def test_many_and_long_names_are_shortened() -> None:
     assert some_of(["a", "b", "c", "d"]) == "'a', 'b', 'c', ..."
     assert tail("x" * 60) == "x" * 60
     assert tail("head/" + "x" * 60) == "…" + "x" * 59
+
+
+def test_differences_of_nested_values() -> None:
+    old = {"a": 1, "b": {"c": None, "d": [1, 2], "gone": {}}, "same": {"x": 1}, "text": "new\nline" + "x" * 90}
+    new = {"a": 2, "b": {"c": "yes", "d": [1, 2]}, "same": {"x": 1}, "added": 3}
+    found = differences(old, new)
+    assert found[:3] == ["a: 1 → 2", "b.c: none → yes", "b.gone: {} → none"]
+    assert found[3] == r"text: new\nline" + "x" * 49 + "… → none"
+    assert found[4:] == ["added: none → 3"]
+    assert differences(None, {"a": 1}) == ["a: none → 1"]
+    assert differences(new, new) == []
+    assert first_of(found[:3]) == "a: 1 → 2; b.c: none → yes; b.gone: {} → none"
+    assert first_of(["a", "b", "c", "d"], 2) == "a; b; and 2 more"

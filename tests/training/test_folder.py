@@ -20,7 +20,7 @@ def test_another_recipe_is_refused_and_named(tmp_path: Path) -> None:
     with pytest.raises(InputError) as caught:
         claim(tmp_path, other)
     assert str(caught.value).startswith(
-        f"{tmp_path} holds a training with another recipe (spec.filters 4, now 8; batch_size 8, now 4; "
+        f"{tmp_path} holds a training with another recipe (spec.filters: 4 → 8; batch_size: 8 → 4; "
     )
     assert str(caught.value).endswith(" more): choose another folder")
 

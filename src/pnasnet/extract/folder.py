@@ -29,6 +29,7 @@ from ..errors import InputError, OutputError
 from ..pictures import Unit
 from ..support.files import read_json, reading, replacing, write_json, writing
 from ..support.locks import LOCK, locked
+from ..support.text import differences
 from .part import ERROR, NAME, UNREACHABLE, Part, reading_part
 
 SETTINGS, INPUTS, COMPLETE, CONTENTS = "_settings.json", "_inputs.jsonl", "_complete.json", "_contents.sqlite"
@@ -93,10 +94,10 @@ class FeatureFolder:
         """
         self.check_ours()
         with locked(self.path):
-            if differences := self.differences(settings):
-                old = "by an earlier version, " if any(each.startswith("format: none") for each in differences) else ""
+            if changed := self.differences(settings):
+                old = "by an earlier version, " if any(each.startswith("format: none") for each in changed) else ""
                 raise OutputError(
-                    f"{self.path} was created {old}with other settings ({'; '.join(differences)}): use the same "
+                    f"{self.path} was created {old}with other settings ({'; '.join(changed)}): use the same "
                     "settings, choose another folder, or overwrite it (--overwrite)"
                 )
             if not (self.path / SETTINGS).exists():
@@ -107,11 +108,7 @@ class FeatureFolder:
     def differences(self, settings: Mapping[str, Any]) -> list[str]:
         """Return the differences to the folder's settings, each as `key: old → new`; none if it has no settings yet."""
         known = self._read_object(SETTINGS)
-        if known is None:
-            return []
-        plain = json.loads(json.dumps(settings))
-        keys = [key for key in sorted({*known, *plain}) if known.get(key) != plain.get(key)]
-        return [f"{key}: {_shown(known.get(key))} → {_shown(plain.get(key))}" for key in keys]
+        return [] if known is None else differences(known, json.loads(json.dumps(settings)))
 
     def mark(self, settings: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """Return the mark of completeness, with `rows` and `failed`.
@@ -281,7 +278,3 @@ def _is_ours(name: str) -> bool:
     temporary = _TEMPORARY.fullmatch(name)
     plain = temporary[1] if temporary else name
     return plain in _FILES or NAME.fullmatch(plain) is not None
-
-
-def _shown(value: object) -> str:
-    return "none" if value is None else str(value)

@@ -4,7 +4,6 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
-from textwrap import shorten
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +15,7 @@ from ..extract import FeatureFolder
 from ..images import Source
 from ..module.open import Model, metadata
 from ..support.files import read_json, reading, write_text, writing
-from ..support.text import clean
+from ..support.text import differences, first_of
 from ..training.folder import MODEL
 from ..training.machine import Machine
 from ..weights import write_weights
@@ -77,22 +76,16 @@ def check_finished(folder: Path, features: Mapping[str, str], data: LabelledImag
     except (TypeError, KeyError, AttributeError):
         skipped, old = 0, {}
     new = {**asdict(options), "classes": list(data.classes), "images": len(data)}
-    differences = FeatureFolder(folder / FEATURES).differences(features)
-    for name, value in new.items():
-        if str(old.get(name)) != str(value):
-            differences.append(f"{name}: {_short(old.get(name))} → {_short(value)}")
-    if differences:
+    changed = FeatureFolder(folder / FEATURES).differences(features)
+    changed += differences(*({name: str(each[name]) for name in new if name in each} for each in (old, new)))
+    if changed:
         raise OutputError(
-            f"{folder} holds a finished model of other settings ({'; '.join(sorted(differences))}): choose another "
+            f"{folder} holds a finished model of other settings ({first_of(sorted(changed), 5)}): choose another "
             "folder, or overwrite it (--overwrite)"
         )
     error = FinishedError(f"{folder} is already complete; overwrite it to start over (--overwrite)")
     error.skipped = skipped
     raise error
-
-
-def _short(value: object) -> str:
-    return clean(shorten(str(value), 60, placeholder=" ..."))
 
 
 def write_candidate(folder: Path, base: Model, variables: Variables, classes: tuple[str, ...], preset: str) -> Path:

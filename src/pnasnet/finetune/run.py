@@ -4,7 +4,7 @@ import logging
 import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field, replace
 from os import PathLike
 from pathlib import Path
@@ -18,14 +18,14 @@ from ..datasets.given import label_images
 from ..engines import EngineOptions
 from ..engines.options import DEFAULTS as ANY_ENGINE
 from ..errors import InputError
-from ..evaluation import Tally, evaluate_logits
-from ..extract import ExtractOptions, extract_labelled
+from ..evaluation import Tally, evaluate, evaluate_logits
+from ..extract import ExtractOptions
 from ..extract.options import DEFAULTS
 from ..images import get_preset
 from ..module.module import Module
 from ..module.open import ModelName, WeightsName
 from ..support.locks import locked
-from ..support.progress import Progress, counter, silent
+from ..support.progress import Progress, silent
 from ..training.machine import DEFAULTS as ANY_MACHINE
 from ..training.machine import Machine
 from ..weights import open_weights
@@ -274,20 +274,17 @@ def _finish(
     """Measure the model, and write the folder."""
     measured, part = run.labelled(run.measured), run.measured
     pictures, base = run.pictures(part), run.module.model
-    logits = head.logits(measured.features)
-    head_top1 = float((logits.argmax(1) == measured.labels).mean())
+    evaluation = evaluate_logits(run.module, ENDPOINT, pictures, head.logits(measured.features), run.extract)
+    head_top1 = evaluation.top1.value or 0.0
     tuned = len(variables) > len(head.variables())
     checksum = base.checksum
     if run.rank == 0:
         candidate = write_candidate(run.folder, base, variables, run.data.classes, run.preset)
         checksum = open_weights(candidate).checksum()
         if tuned:
-            logits = _logits(Module(candidate, engine=run.engine), pictures, run.extract, progress)
+            evaluation = evaluate(Module(candidate, engine=run.engine), pictures, run.extract, progress=progress)
     evaluation = replace(
-        evaluate_logits(run.module, ENDPOINT, pictures, logits, run.extract),
-        weights=f"{base.origin}, fine-tuned",
-        weights_sha256=checksum,
-        published=None,
+        evaluation, model=base.name, weights=f"{base.origin}, fine-tuned", weights_sha256=checksum, published=None
     )
     result = FinetuneResult(
         base=base.name,
@@ -313,15 +310,6 @@ def _finish(
         if run.options.full:
             shutil.rmtree(run.folder / TRAINING, ignore_errors=True)  # only needed to resume
     return result
-
-
-def _logits(module: Module, data: LabelledImages, extract: ExtractOptions, progress: Progress) -> Floats:
-    found, advance = [], counter(progress, "measuring", len(data))
-    with closing(extract_labelled(module, data, "Logits", extract)) as batches:
-        for batch in batches:
-            found += [batch.vectors] if len(batch.vectors) else []
-            advance(len(batch.rows))
-    return np.concatenate(found)
 
 
 def _settings(split: Split, options: FinetuneOptions) -> dict[str, str]:

@@ -17,7 +17,7 @@ from typing import Any, Literal, cast, get_args
 
 from ..architecture.cells import CellSpec
 from ..errors import InputError, OutputError, SpecError
-from ..training.folder import differences
+from ..support.text import differences, first_of
 
 JOURNAL = "journal.sqlite"
 """Name of the journal in the folder of a search."""
@@ -130,7 +130,7 @@ class Journal:
         own, found = json.loads(json.dumps(settings)), self._setting("settings")
         if found is not None and found != own:
             raise InputError(
-                f"{self.path} was created with another configuration ({differences(found, own)}): use that "
+                f"{self.path} was created with another configuration ({first_of(differences(found, own))}): use that "
                 "configuration, or choose another folder"
             )
         for name, value in (("settings", own), ("config", config)):
@@ -187,7 +187,9 @@ class Journal:
             {name: (each._setting("settings") or {}).get(name) for name in ("child", "data")} for each in (self, other)
         )
         if own != found:
-            raise InputError(f"{other.path} has children of another kind ({differences(found, own)}): reuse none of it")
+            raise InputError(
+                f"{other.path} has children of another kind ({first_of(differences(found, own))}): reuse none of it"
+            )
         known = self.children()
         new = [(cell, child) for cell, child in other.children().items() if cell not in known]
         usable = [(cell, child) for cell, child in new if child.status not in ("failed", "timeout")]

@@ -5,10 +5,11 @@ a page sees it.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
-_NAME_WIDTH = 60
-"""Characters shown of a long name."""
+_NAME_WIDTH, _VALUE_WIDTH = 60, 60
+"""Characters shown of a long name and of a long value."""
 
 NOTHING = "\N{EN DASH}"
 """Printed for a share of zero items."""
@@ -28,6 +29,35 @@ def clean(text: str) -> str:
 def some_of(names: Sequence[str], shown: int = 3) -> str:
     """Return the first of many names, quoted: `'cat', 'dog', 'fox', ...`."""
     return ", ".join(map(repr, names[:shown])) + (", ..." if len(names) > shown else "")
+
+
+def differences(old: Any, new: Mapping[str, Any]) -> list[str]:
+    """Return how values from JSON differ, as `name: old → new`. Names in nested mappings are joined by dots."""
+    before, after = (dict(_flat(each)) if isinstance(each, Mapping) else {} for each in (old, new))
+    return [
+        f"{name}: {_short(before.get(name))} → {_short(after.get(name))}"
+        for name in {**before, **after}
+        if before.get(name) != after.get(name)
+    ]
+
+
+def _flat(value: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for name, inner in value.items():
+        if isinstance(inner, Mapping) and inner:
+            yield from _flat(inner, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", inner
+
+
+def _short(value: object) -> str:
+    text = "none" if value is None else clean(str(value))
+    return text if len(text) <= _VALUE_WIDTH else f"{text[: _VALUE_WIDTH - 1]}…"
+
+
+def first_of(sentences: Sequence[str], shown: int = 3) -> str:
+    """Return the first of several phrases, and how many more there are: `a; b; c; and 2 more`."""
+    more = [f"and {len(sentences) - shown} more"] if len(sentences) > shown else []
+    return "; ".join([*sentences[:shown], *more])
 
 
 def tail(name: str) -> str:

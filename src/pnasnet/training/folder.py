@@ -9,6 +9,7 @@ from typing import Any
 
 from ..errors import InputError
 from ..support.files import read_json, reading, write_json, writing
+from ..support.text import differences, first_of
 from .recipe import Recipe
 
 MODEL = "model.safetensors"
@@ -16,7 +17,6 @@ MODEL = "model.safetensors"
 LOGS = "logs"
 _RECIPE, _SKIPPED, _CHECKPOINTS = "recipe.json", "skipped.json", "checkpoints"
 _EPOCH = re.compile(r"newest-epoch=(\d+)")
-_SHOWN = 3
 
 
 def claim(folder: Path, recipe: Recipe) -> None:
@@ -32,33 +32,13 @@ def claim(folder: Path, recipe: Recipe) -> None:
         found = read_json(path)
         if found is not None and found != own:
             raise InputError(
-                f"{folder} holds a training with another recipe ({differences(found, own)}): choose another folder"
+                f"{folder} holds a training with another recipe ({first_of(differences(found, own))}): choose another "
+                "folder"
             )
         if found is None:
             if (folder / MODEL).exists():
                 raise InputError(f"{folder} holds a model that `pnasnet train` did not write: choose another folder")
             write_json(path, own)
-
-
-def differences(found: Any, own: Any) -> str:
-    """Return how the fields of two values from JSON differ, as in `seed 0, now 1; ...`."""
-    flat = [dict(_flatten(value)) for value in (found, own)]
-    names = [name for name in {**flat[0], **flat[1]} if flat[0].get(name) != flat[1].get(name)]
-    shown = [f"{name} {_short(flat[0].get(name))}, now {_short(flat[1].get(name))}" for name in names[:_SHOWN]]
-    return "; ".join(shown + ([f"and {len(names) - _SHOWN} more"] if len(names) > _SHOWN else []))
-
-
-def _flatten(value: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    if not isinstance(value, dict):
-        yield prefix, value
-        return
-    for name, inner in value.items():
-        yield from _flatten(inner, f"{prefix}.{name}" if prefix else name)
-
-
-def _short(value: Any) -> str:
-    text = "none" if value is None else json.dumps(value)
-    return text if len(text) <= 40 else f"{text[:37]}..."
 
 
 def read_skipped(folder: Path) -> dict[str, Any]:
