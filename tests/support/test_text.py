@@ -50,7 +50,7 @@ def test_differences_of_nested_values() -> None:
     new = {"a": 2, "b": {"c": "yes", "d": [1, 2]}, "same": {"x": 1}, "added": 3}
     found = differences(old, new)
     assert found[:3] == ["a: 1 → 2", "b.c: none → yes", "b.gone: {} → none"]
-    assert found[3] == r"text: new\nline" + "x" * 49 + "… → none"
+    assert found[3] == r"text: new\nline" + "x" * 50 + "… → none"
     assert found[4:] == ["added: none → 3"]
     assert differences(None, {"a": 1}) == ["a: none → 1"]
     assert differences(new, new) == []
