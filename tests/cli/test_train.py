@@ -97,7 +97,7 @@ def test_a_training_starts_from_given_weights(data: Path, tmp_path: Path, monkey
         if name.endswith("weights"):
             np.testing.assert_allclose(outcome[name], given[name], atol=1e-6)
     assert "there is nothing to do" in run(*begin, out, "--weights", first).stdout
-    assert f"{out} holds a training with another recipe (first_weights " in error_of(run(*begin, out))
+    assert f"{out} holds a training with another recipe (first_weights: " in error_of(run(*begin, out))
     assert error_of(run(*begin, out, "--weights", tmp_path / "none")).startswith(f"{tmp_path}/none does not exist")
 
 
@@ -321,7 +321,7 @@ def test_changes_on_the_command_line(data: Path, tmp_path: Path, monkeypatch: py
 
 def test_recipe_files_that_cannot_be_used(tmp_path: Path) -> None:
     (tmp_path / "mine.toml").write_text("batch_size = 'x'")
-    for name, message in (("mine.toml", "the recipe needs"), ("none.py", "No such file")):
+    for name, message in (("mine.toml", "batch_size must be a whole number"), ("none.py", "No such file")):
         assert message in error_of(run("train", tmp_path / name, "data", "-o", tmp_path / "out"))
     assert "unknown recipe" in error_of(run("train", "--show", "tinny"))
     assert "pnasnet_tiny, a .toml or .py file" in error_of(run("train", "--show", "zzz"))
