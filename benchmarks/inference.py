@@ -1,12 +1,15 @@
 """Seconds per image of every way to run a network, in one process, in turn, and their ratios.
 
-Command:  python benchmarks/inference.py [--model pnasnet_large] [--batch 1] [--rounds 5] [--onnx FILE ...]
-Needs:    the torch extra; timm (with its torchvision) and onnxruntime are timed where they can be imported.
-          `--onnx` times other exports of the same network under OpenVINO: one input of shape [batch, 3, height, width].
+Command:  python benchmarks/inference.py [--model pnasnet_large] [--batch 1 8 64] [--rounds 5] [--onnx FILE ...]
+Needs:    the extras torch and int8; timm (with its torchvision) and onnxruntime are timed if they can be imported.
+          timm is timed in float32 and bfloat16, eager and compiled with its weights frozen into the graph. int8 is
+          made of random weights and noise, which run as fast as trained weights and photos. `--onnx` times other
+          exports of the same network under OpenVINO: one input of shape [batch, 3, height, width].
 Result:   see docs/benchmarks.md.
 """
 
 import argparse
+import copy
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,11 +19,14 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from PIL import Image
 
 from pnasnet import Module
 from pnasnet.architecture.plan import Plan, resolve
 from pnasnet.architecture.zoo import find
 from pnasnet.lowering.torch_network import Network
+from pnasnet.quantize import QuantizeOptions, quantize
+from pnasnet.quantize.options import FEWEST_IMAGES
 
 from common import Run, in_turn, machine, random_weights
 
@@ -28,16 +34,37 @@ TIMM_NAMES = {"pnasnet_large": "pnasnet5large", "nasnet_large": "nasnetalarge"}
 BASE = "torch eager, NCHW"
 
 
-def ours(model: str, plan: Plan) -> dict[str, Run]:
-    """Return our own ways: torch eager and OpenVINO."""
+def ours(model: str, plan: Plan, folder: Path) -> dict[str, Run]:
+    """Return our own ways: torch eager and OpenVINO. Files are written to `folder`."""
     weights = random_weights(plan)
     network = Network(plan).eval()
     network.load_variables(weights)
     runs = {BASE: _torch(network, torch.contiguous_format), "torch eager, NHWC": _torch(network, torch.channels_last)}
     for precision in ("float32", "bfloat16"):
-        module = Module(model, weights=weights, engine="openvino", precision=precision)
-        runs[f"pnasnet OpenVINO, {precision}"] = lambda images, module=module: module.run(images, ("global_pool",))  # type: ignore[misc]
+        runs[f"pnasnet OpenVINO, {precision}"] = _module(
+            Module(model, weights=weights, engine="openvino", precision=precision)
+        )
+    with _skipping("pnasnet OpenVINO, int8"):
+        runs["pnasnet OpenVINO, int8"] = _module(_quantized(Module(model, weights=weights), folder))
     return runs
+
+
+def _module(module: Module) -> Run:
+    return lambda images: module.run(images, ("global_pool",))
+
+
+def _quantized(module: Module, folder: Path) -> Module:
+    """Return a module in int8, calibrated with noise."""
+    weights, photos, written = folder / "random.safetensors", folder / "noise", folder / "int8"
+    module.export(weights)
+    photos.mkdir()
+    rng, (height, width) = np.random.default_rng(0), module.image_size
+    for index in range(2 * FEWEST_IMAGES):
+        pixels = rng.integers(0, 255, (height, width, 3), np.uint8)
+        Image.fromarray(pixels).save(photos / f"{index}.png", compress_level=0)
+    few = QuantizeOptions(images=FEWEST_IMAGES, held_out=FEWEST_IMAGES, least_cosine=0, batch_size=4)
+    quantize(weights, photos, written, few)
+    return Module(written)
 
 
 def _torch(network: Network, memory_format: torch.memory_format) -> Run:
@@ -66,10 +93,24 @@ def peers(model: str, size: int, folder: Path) -> dict[str, Run]:
     runs["timm export, OpenVINO"] = openvino_file(file)
     with _skipping("timm export, ONNX Runtime"):
         runs["timm export, ONNX Runtime"] = _onnxruntime(file)
-    with _skipping("timm compiled"):
-        runs["timm compiled, frozen"] = _timm(torch.compile(network), torch.contiguous_format)
     runs["timm eager, NHWC"] = _timm(network, torch.channels_last)
+    half = copy.deepcopy(network).to(torch.bfloat16)
+    runs["timm eager, NHWC, bfloat16"] = _timm(half, torch.channels_last, torch.bfloat16)
+    with _skipping("timm compiled"):
+        runs["timm compiled, frozen"] = _timm(_frozen(network), torch.contiguous_format)
+        runs["timm compiled, frozen, bfloat16"] = _timm(_frozen(half), torch.channels_last, torch.bfloat16)
     return runs
+
+
+def _frozen(network: torch.nn.Module) -> Callable[[torch.Tensor], object]:
+    """Return the network compiled with its weights as constants, which lets the compiler fold and reorder them.
+
+    `freezing` is read when the first call compiles, and has no effect unless gradients are off, as in `_timm`.
+    """
+    import torch._inductor.config
+
+    torch._inductor.config.freezing = True
+    return torch.compile(network, dynamic=False)
 
 
 @contextmanager
@@ -84,10 +125,14 @@ def _nchw(images: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.ascontiguousarray(images.transpose(0, 3, 1, 2) * 2 - 1)
 
 
-def _timm(network: Callable[[torch.Tensor], object], memory_format: torch.memory_format) -> Run:
+def _timm(
+    network: Callable[[torch.Tensor], object],
+    memory_format: torch.memory_format,
+    dtype: torch.dtype = torch.float32,
+) -> Run:
     def run(images: NDArray[np.float32]) -> object:
-        with torch.inference_mode():
-            return network(torch.from_numpy(_nchw(images)).contiguous(memory_format=memory_format))
+        with torch.no_grad():
+            return network(torch.from_numpy(_nchw(images)).to(dtype).contiguous(memory_format=memory_format))
 
     return run
 
@@ -112,21 +157,22 @@ def main() -> None:
     """Time and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="pnasnet_large")
-    parser.add_argument("--batch", type=int, default=1)
+    parser.add_argument("--batch", type=int, nargs="+", default=[1])
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--onnx", type=Path, nargs="*", default=[])
     options = parser.parse_args()
     plan = resolve(find(options.model).spec)
     height, width = plan.spec.image_size
     with TemporaryDirectory() as folder:
-        runs = ours(options.model, plan) | peers(options.model, height, Path(folder))
+        runs = ours(options.model, plan, Path(folder)) | peers(options.model, height, Path(folder))
         runs |= {f"{file.name}, OpenVINO": openvino_file(file) for file in options.onnx}
-        images = np.random.default_rng(0).random((options.batch, height, width, 3), np.float32)
-        seconds = in_turn(runs, images, options.rounds)
-    print(f"{options.model} at {height}x{width}, batch {options.batch}, {machine()}")
-    for name, value in seconds.items():
-        rate = plan.mult_adds * 2 / value / 1e9
-        print(f"{name:28} {value:8.4f} s/image {seconds[BASE] / value:6.2f} x {rate:7.1f} GFLOP/s")
+        for batch in options.batch:
+            images = np.random.default_rng(0).random((batch, height, width, 3), np.float32)
+            seconds = in_turn(runs, images, options.rounds)
+            print(f"{options.model} at {height}x{width}, batch {batch}, {machine()}")
+            for name, value in seconds.items():
+                rate = plan.mult_adds * 2 / value / 1e9
+                print(f"{name:32} {value:9.5f} s/image {seconds[BASE] / value:6.2f} x {rate:7.1f} GFLOP/s", flush=True)
 
 
 if __name__ == "__main__":

@@ -4,7 +4,14 @@ from pathlib import Path
 
 import pytest
 
-from pnasnet.support.system import cgroup_free, cgroup_processors, free_memory, processor_quota, processors
+from pnasnet.support.system import (
+    cgroup_free,
+    cgroup_processors,
+    free_memory,
+    has_int8_instructions,
+    processor_quota,
+    processors,
+)
 
 
 def test_this_machine_has_some(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -83,3 +90,18 @@ def test_processors_are_the_fewest_of_all_limits(
     monkeypatch.setattr("pnasnet.support.system.cgroup_processors", lambda: iter(quotas))
     assert processors() == expected
     assert processor_quota() == (expected if quotas and expected < 4 else None)
+
+
+@pytest.mark.parametrize(
+    ("text", "has"),
+    [
+        ("model name : x\nflags\t\t: fpu avx512f avx512_vnni\n", True),
+        ("flags\t\t: fpu avx2 avx_vnni\n", True),
+        ("flags\t\t: fpu avx2 avx512f\n", False),
+        ("Features\t: fp asimd\n", None),  # ARM names them otherwise
+    ],
+)
+def test_int8_instructions(tmp_path: Path, text: str, has: bool | None) -> None:
+    (tmp_path / "cpuinfo").write_text(text)
+    assert has_int8_instructions(tmp_path / "cpuinfo") is has
+    assert has_int8_instructions(tmp_path / "missing") is None

@@ -17,6 +17,7 @@ from .explore import explore
 from .export import export
 from .finetune import finetune
 from .models import models
+from .quantize import quantize
 from .search import search
 from .serve import serve
 from .similar import similar
@@ -80,7 +81,8 @@ def main() -> None:
 
 
 COMMANDS = (
-    embed, classify, similar, duplicates, explore, finetune, evaluate, train, search, serve, models, convert, export,
+    embed, classify, similar, duplicates, explore, finetune, evaluate, train, search, serve, models, convert, quantize,
+    export,
 )  # fmt: skip
 for command in COMMANDS:
     main.add_command(command)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from ..architecture.plan import Plan
 from ..errors import InputError, UnknownNameError, WeightsMismatchError
 from ..support.text import some_of
+from ..weights import QuantizedGraph
 from .options import DEFAULTS, EngineOptions
 
 Floats = NDArray[np.float32]
@@ -30,6 +31,8 @@ class Job:
     """Identifies the weights in the cache; None disables the cache."""
     outputs: tuple[str, ...] = ("global_pool",)
     """Endpoints to compute."""
+    graph: QuantizedGraph | None = None
+    """A quantized graph to run instead of the weights."""
 
     def __post_init__(self) -> None:
         known = list(self.plan.endpoints())

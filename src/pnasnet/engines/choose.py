@@ -6,6 +6,7 @@ from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
+from ..errors import InputError
 from ..support.system import processor_quota
 from .base import Engine, Job
 from .fake import FakeEngine
@@ -18,13 +19,18 @@ def create(job: Job) -> Engine:
 
     Raises:
         UnknownNameError: unknown device.
+        InputError: a quantized model, and another engine than OpenVINO.
         MissingExtraError: the engine's library is not installed.
         PnasnetError: the engine cannot load the network.
 
     """
     options = job.options
     if options.engine == "auto":
-        options = replace(options, engine=_automatic(options.device))
+        options = replace(options, engine="openvino" if job.graph else _automatic(options.device))
+    if job.graph and options.engine == "torch":
+        raise InputError(
+            "a quantized model runs on OpenVINO only: leave out the engine, or use the model it was made from"
+        )
     job = replace(job, options=replace(options, threads=options.threads or processor_quota()))
     match options.engine:
         case "openvino":

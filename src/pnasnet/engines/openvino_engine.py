@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from ..errors import MissingExtraError, PnasnetError, UnknownNameError
 from ..lowering.onnx_graph import GRAPH_VERSION, build
 from ..support.paths import cache_dir
+from ..support.system import has_int8_instructions
 from ..support.text import counted
 from .base import Engine, Floats, Job
 from .compiled_cache import CacheEntry
@@ -48,12 +49,12 @@ class OpenVINOEngine(Engine):
 
     def _open(self, core: "openvino.Core", job: Job) -> None:
         device = _device(core, job.options.device)
-        _warn_of_precision(core, device, job.options.precision)
-        compiled, mapped = _load(core, device, job)
+        hint = _hint(core, device, job)
+        compiled, mapped = _load(core, device, job, hint)
         self._request = compiled.create_infer_request()
         # OpenVINO keeps no reference to the mapped weights: release them after the request.
         self._mapped = mapped
-        self.description = _describe(core, device, compiled)
+        self.description = _describe(core, device, compiled, is_int8=job.graph is not None)
 
     def _run(self, images: Floats) -> dict[str, Floats]:
         try:
@@ -75,27 +76,54 @@ def _device(core: "openvino.Core", wanted: str | None) -> str:
     return device
 
 
-def _warn_of_precision(core: "openvino.Core", device: str, precision: str) -> None:
-    if precision == "bfloat16" and "BF16" not in core.get_property(device, _CAPABILITIES):
-        log.warning("this %s has no bfloat16 instructions: float32 is at least as fast, and more accurate", device)
+def _hint(core: "openvino.Core", device: str, job: Job) -> str:
+    """Return the precision of what is not int8; warn if the device lacks instructions, because it is slow then."""
+    has_bfloat16 = _has_bfloat16(core, device)
+    if job.graph is None:
+        precision = job.options.precision
+        if precision == "bfloat16" and not has_bfloat16:
+            log.warning("this %s has no bfloat16 instructions: float32 is at least as fast, and more accurate", device)
+        return precision
+    if device == "CPU" and has_int8_instructions() is False:
+        log.warning("this CPU has no int8 instructions (VNNI): a quantized model may be slower than float32 on it")
+    elif job.graph.floating == "bfloat16" and not has_bfloat16:
+        log.warning(
+            "this %s has no bfloat16 instructions: layers that are not quantized run in float32, slower", device
+        )
+        return "float32"
+    return job.graph.floating
 
 
-def _load(core: "openvino.Core", device: str, job: Job) -> tuple[Any, NDArray[np.uint8] | None]:
+def _has_bfloat16(core: "openvino.Core", device: str) -> bool:
+    return "BF16" in core.get_property(device, _CAPABILITIES)
+
+
+def _load(core: "openvino.Core", device: str, job: Job, precision: str) -> tuple[Any, NDArray[np.uint8] | None]:
     """Return the compiled model, and the mapped file that holds its weights, if it came from the cache."""
     # Request float32: by default OpenVINO computes in bfloat16 if the CPU has it.
-    config: dict[str, Any] = {"INFERENCE_PRECISION_HINT": _HINTS[job.options.precision], "PERFORMANCE_HINT": "LATENCY"}
+    config: dict[str, Any] = {"INFERENCE_PRECISION_HINT": _HINTS[precision], "PERFORMANCE_HINT": "LATENCY"}
     if job.options.threads:
         config["INFERENCE_NUM_THREADS"] = job.options.threads
     entry = _cache_entry(core, device, job)
     if entry and (imported := _import(core, device, config, entry)):
         return imported
-    model = core.read_model(build(job.plan, job.read_weights(), job.outputs).SerializeToString(deterministic=True))
-    compiled = core.compile_model(model, device, config)
+    compiled = core.compile_model(_read_model(core, job), device, config)
     if entry and "EXPORT_IMPORT" in core.get_property(device, _CAPABILITIES):
         stream = io.BytesIO()
         compiled.export_model(stream)
         entry.write(stream.getbuffer())
     return compiled, None
+
+
+def _read_model(core: "openvino.Core", job: Job) -> Any:
+    """Return the network as OpenVINO's model: built from its weights, or what its quantized graph needs for outputs."""
+    if job.graph is None:
+        return core.read_model(build(job.plan, job.read_weights(), job.outputs).SerializeToString(deterministic=True))
+    import openvino
+
+    whole = core.read_model(job.graph.path)
+    results = [whole.output(name).node for name in job.outputs]
+    return openvino.Model(results, whole.get_parameters(), "network")
 
 
 def _cache_entry(core: "openvino.Core", device: str, job: Job) -> CacheEntry | None:
@@ -131,14 +159,15 @@ def _import(
         return None
 
 
-def _describe(core: "openvino.Core", device: str, compiled: Any) -> str:
+def _describe(core: "openvino.Core", device: str, compiled: Any, *, is_int8: bool) -> str:
     import openvino
 
     version = openvino.get_version().split("-")[0]
     precision = compiled.get_property("INFERENCE_PRECISION_HINT").to_string()
     names = {hint: name for name, hint in _HINTS.items()}
     parts = [f"OpenVINO {version}", f"{device} ({core.get_property(device, 'FULL_DEVICE_NAME').strip()})"]
-    parts.append(names.get(precision, precision))
+    floating = names.get(precision, precision)
+    parts.append(f"int8 and {floating}" if is_int8 else floating)
     if device == "CPU":
         parts.append(counted(compiled.get_property("INFERENCE_NUM_THREADS"), "thread"))
     return ", ".join(parts)

@@ -130,6 +130,8 @@ class _Run:
 
     def prepare(self, progress: Progress, *, overwrite: bool) -> None:
         """Split the images, compute their features or reuse those in the folder, and drop unreadable images."""
+        if self.module.model.quantized:
+            raise InputError(f"{self.module.model.origin} is quantized: fine-tune the model that it was made from")
         if not overwrite:
             check_finished(self.folder, features_settings(self.module, self.extract), self.data, self.options)
         with self.timed("features"):

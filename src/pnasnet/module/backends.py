@@ -18,6 +18,7 @@ from ..engines.base import ClosedEngineError
 from ..errors import InputError, MissingExtraError
 from ..weights import AUXILIARY_HEAD, CLASSIFIER
 from .open import Model
+from .quantized import RangeWatch
 
 if TYPE_CHECKING:
     from ..lowering.torch_network import Network
@@ -72,6 +73,7 @@ class InferenceBackend(Backend):
     def __init__(self, model: Model, options: EngineOptions) -> None:
         self._model, self._options = model, options
         self._engines: dict[tuple[str, ...], Engine] = {}
+        self._watch = RangeWatch(model.name, model.quantized.calibrated) if model.quantized else None
 
     @property
     def network(self) -> "Network":
@@ -83,7 +85,8 @@ class InferenceBackend(Backend):
             engine = self._engines.get(key)
             if engine is None or engine.closed:
                 model = self._model
-                engine = create(Job(model.plan, model.arrays, self._options, model.checksum, key))
+                graph = model.quantized.graph if model.quantized else None
+                engine = create(Job(model.plan, model.arrays, self._options, model.checksum, key, graph))
                 log.info("%s runs on %s", model.name, engine.description)
                 self._engines[key] = engine
             return engine
@@ -103,11 +106,14 @@ class InferenceBackend(Backend):
         return {name: torch.from_numpy(value).to(images.device) for name, value in outputs.items()}
 
     def infer(self, images: Floats, endpoints: Sequence[str]) -> dict[str, Floats]:
+        watched = self._watch.added_to(endpoints) if self._watch else endpoints
         while True:
             try:
-                found = self.engine_for(endpoints).run(images)
+                found = self.engine_for(watched).run(images)
             except ClosedEngineError:  # another thread has called `close`: create another engine
                 continue
+            if self._watch:
+                self._watch.check(found)
             return {name: found[name] for name in endpoints}
 
     def variables(self) -> dict[str, Floats]:

@@ -15,6 +15,7 @@ from ..weights import write_weights
 from .backends import Backend, InferenceBackend, TrainingBackend, TrainingOptions, check_for_training
 from .open import ModelName, WeightsName, is_path, metadata, open_model, with_labels
 from .pictures import Pictures, as_list, averaged, to_input
+from .quantized import fit_precision
 from .signatures import Signatures, TensorInfo
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ class Module:
         tags: `{"train"}` for the training graph; empty for inference.
         engine: `openvino`, `torch`, or `auto` for the fastest on this machine; or all options as `EngineOptions`,
             which replaces `precision` and `threads`.
-        precision: `float32` or `bfloat16`.
+        precision: `float32` or `bfloat16`; a quantized model runs in `int8`.
         threads: number of CPU threads of the engine; None for one per core.
         image_size: height and width; None for the network's own.
         num_classes: width of a new classifier, for training. A classifier of this width in the weights is kept,
@@ -103,6 +104,8 @@ class Module:
         )
         if labels is not None:
             self.model = with_labels(self.model, labels, new=num_classes is not None)
+        if not is_network:
+            self._options = fit_precision(self._options, self.model)
         self._signatures = Signatures(self.model, training=training.train, new_classes=num_classes is not None)
         self._backend: Backend
         if is_network:
@@ -134,7 +137,7 @@ class Module:
 
     @property
     def precision(self) -> str:
-        """`float32` or `bfloat16`."""
+        """`float32` or `bfloat16`; `int8` for a quantized model."""
         return self._options.precision
 
     @property

@@ -14,9 +14,9 @@ from ..architecture.network_file import is_network_file, read_network
 from ..architecture.plan import Plan, resolve
 from ..architecture.spec import NetworkSpec, resized
 from ..architecture.zoo import NETWORKS, PUBLISHED, Labels, Named, NamedNetwork, PublishedWeights, Signature, find_named
-from ..errors import CorruptWeightsError, InputError, UnknownNameError, WeightsNotFoundError
+from ..errors import CorruptWeightsError, InputError, UnknownNameError, WeightsMismatchError, WeightsNotFoundError
 from ..support.urls import is_url, redact
-from ..weights import AUXILIARY_HEAD, CLASSIFIER, WeightsSource, check_weights, open_weights
+from ..weights import AUXILIARY_HEAD, CLASSIFIER, QuantizedWeights, WeightsSource, check_weights, open_weights
 from ..weights.fetch import fetch
 
 log = logging.getLogger(__name__)
@@ -63,8 +63,16 @@ class Model:
         """Return whether a recorded checksum is that of these weights, or of their file (as in earlier versions)."""
         return recorded == self.checksum or bool(self.weights and recorded == self.weights.file_checksum())
 
+    @property
+    def quantized(self) -> QuantizedWeights | None:
+        """The weights, if they are a quantized model's, which has a graph in place of arrays."""
+        return self.weights if isinstance(self.weights, QuantizedWeights) else None
+
     def arrays(self) -> Mapping[str, Any]:
-        """Return the weights' arrays in TensorFlow's layout by TF-Slim's names; each is read when it is used."""
+        """Return the weights' arrays in TensorFlow's layout by TF-Slim's names; each is read when it is used.
+
+        Reading one of a quantized model raises `InputError`.
+        """
         return self.weights.arrays if self.weights else {}
 
 
@@ -132,6 +140,8 @@ def open_model(
         if not training:
             raise WeightsNotFoundError(f"{found.name} has no weights: pass weights=FILE, or train it")
         return Model(found.name, plan, None, (), "random", None)
+    if isinstance(found.source, QuantizedWeights):
+        _check_quantized(found.source, spec, found.origin, training=training)
     optional = (AUXILIARY_HEAD, CLASSIFIER) if num_classes is not None else (AUXILIARY_HEAD,)
     expected = plan.variables(training=training)
     names = check_weights(found.source.shapes, expected, origin=found.origin, optional=optional)
@@ -238,6 +248,17 @@ def _settled(found: _Found, image_size: tuple[int, int] | None) -> NetworkSpec:
         log.info("%s has %s classes; the network usually has %s", found.origin, source.classes, spec.num_classes)
         spec = replace(spec, num_classes=source.classes)
     return resized(spec, image_size) if image_size is not None else spec
+
+
+def _check_quantized(source: QuantizedWeights, spec: NetworkSpec, origin: str, *, training: bool) -> None:
+    """Raise an error for what a quantized model, whose graph is fixed, is not able to do."""
+    made_from = source.metadata.get("origin", "the model")
+    if training:
+        raise InputError(f"{origin} is quantized, for inference: train what it was made from, {made_from}")
+    if spec != source.spec:
+        sizes = ["x".join(map(str, each.image_size)) for each in (source.spec, spec)]
+        what = f"images of {sizes[0]}, not {sizes[1]}" if sizes[0] != sizes[1] else "another network"
+        raise WeightsMismatchError(f"{origin} was quantized for {what}: quantize {made_from} again for this one")
 
 
 def _stated_signature(source: WeightsSource) -> Signature | None:

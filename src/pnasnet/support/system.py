@@ -31,6 +31,16 @@ def _usable() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def has_int8_instructions(cpuinfo: Path = Path("/proc/cpuinfo")) -> bool | None:
+    """Return whether this x86 CPU multiplies int8 by one instruction (VNNI), or None if that is unknown."""
+    try:
+        lines = cpuinfo.read_text().splitlines()
+    except OSError:  # not Linux
+        return None
+    flags = next((line.partition(":")[2].split() for line in lines if line.startswith("flags")), None)
+    return None if flags is None else any("vnni" in flag for flag in flags)
+
+
 def free_memory() -> int | None:
     """Return the number of bytes free on this machine and in this container, or None if it is unknown.
 

@@ -4,6 +4,7 @@ from .arrays import LazyArrays
 from .check import AUXILIARY_HEAD, CLASSIFIER, check_weights
 from .native import write_weights
 from .open import open_weights
+from .quantized import QuantizedGraph, QuantizedWeights
 from .saved_model import HubModuleInfo, Signature
 from .source import WeightsSource
 
@@ -12,6 +13,8 @@ __all__ = [
     "CLASSIFIER",
     "HubModuleInfo",
     "LazyArrays",
+    "QuantizedGraph",
+    "QuantizedWeights",
     "Signature",
     "WeightsSource",
     "check_weights",

@@ -11,6 +11,7 @@ from typing import Any
 
 from ..errors import CorruptWeightsError, WeightsError, WeightsNotFoundError
 from ..support.urls import redact
+from . import quantized
 from .arrays import LazyArrays, from_mapping
 from .bundle import Bundle, checkpoint_prefix, find_checkpoint
 from .canonical import choose_averages, to_canonical
@@ -24,7 +25,7 @@ _SAVED_MODEL = "saved_model.pb"
 _STATE_DICT = "PyTorch state dict"
 _KNOWN = (
     "a TensorFlow V2 checkpoint (.index and .data files), a SavedModel or TF1 hub module (saved_model.pb and "
-    "variables/) or its .tar.gz, a safetensors file, or a state dict (.pth)"
+    "variables/) or its .tar.gz, a safetensors file, a state dict (.pth), or a folder that pnasnet quantize wrote"
 )
 
 
@@ -36,8 +37,9 @@ def open_weights(
     Args:
         source: a checkpoint's prefix (`folder/model.ckpt`), any of its files or its folder; the folder of a TF1 hub
             module or a TF2 SavedModel, or its `.tar.gz`; a safetensors file of this project, of timm or of a torch
-            network's state dict, or a folder that holds one; a `.pth` state dict or training checkpoint; or a mapping
-            from names to arrays or tensors: TF-Slim's names with TensorFlow's layout, or a torch state dict.
+            network's state dict, or a folder that holds one; a folder of a quantized model; a `.pth` state dict or
+            training checkpoint; or a mapping from names to arrays or tensors: TF-Slim's names with TensorFlow's layout,
+            or a torch state dict.
         moving_averages: whether to use the moving averages of the variables, in files that hold both; None uses them
             if there are any, and logs the choice.
 
@@ -76,6 +78,8 @@ def _canonical(source: WeightsSource, moving_averages: bool | None) -> WeightsSo
 def _open_folder(folder: Path) -> WeightsSource:
     with reading(folder):
         names = {entry.name for entry in folder.iterdir()}
+    if quantized.MANIFEST in names:
+        return quantized.read_quantized(folder)
     if _SAVED_MODEL in names:
         return _open_saved_model(folder)
     if prefix := find_checkpoint(folder):
@@ -92,7 +96,7 @@ def _open_file(path: Path, moving_averages: bool | None) -> WeightsSource:
     prefix = checkpoint_prefix(path)
     if prefix != path:
         return _open_checkpoint(prefix, path)
-    if path.name in (_SAVED_MODEL, "checkpoint"):
+    if path.name in (_SAVED_MODEL, "checkpoint", quantized.MANIFEST, quantized.GRAPH, quantized.VALUES):
         return _open_folder(path.parent)
     head = MappedFile(path).bytes[:9].tobytes()
     if not head:

@@ -1,0 +1,104 @@
+"""The folder of a quantized model: written, measured as it will be opened, and completed with what was measured."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .._version import __version__
+from ..engines import EngineOptions
+from ..errors import OutputError
+from ..module.module import Module
+from ..module.open import Model, metadata
+from ..support.files import write_json
+from ..weights.files import sha256
+from ..weights.quantized import FORMAT, GRAPH, MANIFEST, VALUES
+from . import graphs
+from .choose import Step
+from .fidelity import Fidelity, compare
+from .graphs import Floats
+from .images import Images
+from .options import QuantizeOptions
+
+if TYPE_CHECKING:
+    import openvino
+
+FEATURES, LOGITS = "global_pool", "Logits"
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What was measured of a written model.
+
+    Attributes:
+        fidelity: how near it is to float32 on held-out images.
+        highest: the largest value of each feature on the calibration images, [features].
+        share: the largest share of features above these that a held-out image has.
+    """
+
+    fidelity: Fidelity
+    highest: Floats
+    share: float
+
+
+def write(
+    folder: Path,
+    graph: "openvino.Model",
+    model: Model,
+    images: Images,
+    steps: Sequence[Step],
+    options: QuantizeOptions,
+) -> dict[str, Any]:
+    """Write the graph, and a manifest that lacks what `measure` returns; return the manifest."""
+    import nncf
+    import openvino
+
+    path = folder / GRAPH
+    try:
+        openvino.save_model(graph, path, compress_to_fp16=False)
+    except RuntimeError as error:
+        raise OutputError(f"cannot write {path} (is the disk full?): {str(error).strip().splitlines()[-1]}") from error
+    stated = metadata(model)
+    manifest: dict[str, Any] = {
+        "format": FORMAT,
+        "model": {**{key: str(stated[key]) for key in stated if key != "extra"}, **stated["extra"]},
+        "spec": model.spec.to_dict(),
+        "made_from": {"weights": model.origin, "weights_sha256": model.checksum},
+        "calibration": {"images": len(images.calibration), "sha256": images.checksum(), "failed": images.failed},
+        "settings": {**asdict(options), "preset": options.preset or model.preset, "kept": list(steps[-1].floating)},
+        "choice": [asdict(step) for step in steps],
+        "sha256": {name: sha256((folder / name,)) for name in (GRAPH, VALUES)},
+        "versions": {"pnasnet": __version__, "nncf": nncf.__version__, "openvino": openvino.get_version()},
+        "fidelity": None,
+        # Never left, as long as the range is unknown.
+        "calibrated_range": {"highest": [0.0] * model.plan.num_features, "share": 1.0},
+    }
+    manifest["model"]["origin"] = model.origin
+    write_json(folder / MANIFEST, manifest)
+    return manifest
+
+
+def measure(folder: Path, original: "openvino.Model", images: Images, options: QuantizeOptions) -> Measured:
+    """Measure a written model, opened as it will be, beside the float32 graph `original`."""
+    module = Module(folder, engine=EngineOptions("openvino", threads=options.threads))
+    outputs = [name for name in (FEATURES, LOGITS) if name in module.model.plan.endpoints()]
+    highest = _run(module, images.calibration, [FEATURES], options.batch_size)[FEATURES].max(axis=0)
+    found = _run(module, images.held_out, outputs, options.batch_size)
+    module.close()
+    pruned = graphs.pruned(original, outputs)
+    expected = graphs.run(pruned, images.held_out, options.batch_size, "float32", options.threads)
+    fidelity = compare(found[FEATURES], expected[FEATURES], found.get(LOGITS), expected.get(LOGITS))
+    return Measured(fidelity, highest, float((found[FEATURES] > highest).mean(axis=1).max()))
+
+
+def _run(module: Module, images: Floats, outputs: Sequence[str], batch_size: int) -> graphs.Outputs:
+    parts = [module.run(batch, outputs) for batch in graphs.batches(images, batch_size)]
+    return {name: np.concatenate([part[name] for part in parts]) for name in outputs}
+
+
+def complete(folder: Path, manifest: dict[str, Any], measured: Measured) -> None:
+    """Write the manifest with what was measured."""
+    calibrated = {"highest": [float(f"{value:.6g}") for value in measured.highest], "share": measured.share}
+    write_json(folder / MANIFEST, {**manifest, "fidelity": measured.fidelity.to_dict(), "calibrated_range": calibrated})

@@ -1,0 +1,140 @@
+"""OpenVINO's graphs of a quantization: in float32, with measured ranges, in int8, and with some layers left out."""
+
+import io
+import logging
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import redirect_stdout
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..architecture.plan import Plan
+from ..errors import MissingExtraError
+from ..lowering.onnx_graph import build
+from ..support.progress import Progress, counter
+
+if TYPE_CHECKING:
+    import openvino
+
+Floats = NDArray[np.float32]
+Outputs = dict[str, Floats]
+
+HINTS = {"float32": "f32", "bfloat16": "bf16"}
+
+
+def check_library() -> None:
+    """Raise `MissingExtraError` without the library that quantizes."""
+    os.environ.setdefault("NNCF_CI", "1")  # the library's switch for its usage statistics, which it would send
+    try:
+        import nncf
+    except ImportError as error:
+        raise MissingExtraError.of("nncf", "int8", "quantization") from error
+    nncf.set_log_level(logging.ERROR)
+
+
+def float_graph(plan: Plan, arrays: Mapping[str, Floats]) -> "openvino.Model":
+    """Return the network with every endpoint, in float32, its kernels and offsets folded into constants.
+
+    `read_model` alone leaves offsets and depthwise kernels behind operations on shapes, where the quantization does not
+    find them; `convert_model` folds these.
+    """
+    import openvino
+
+    proto = build(plan, arrays, tuple(plan.endpoints()))
+    return openvino.convert_model(io.BytesIO(proto.SerializeToString(deterministic=True)))
+
+
+def pruned(graph: "openvino.Model", names: Iterable[str]) -> "openvino.Model":
+    """Return what the graph needs for some of its outputs."""
+    import openvino
+
+    return openvino.Model([graph.output(name).node for name in names], graph.get_parameters(), "network")
+
+
+def run(
+    graph: "openvino.Model", images: Floats, batch_size: int, precision: str = "float32", threads: int | None = None
+) -> Outputs:
+    """Run a graph on the CPU; return its outputs by name."""
+    import openvino
+
+    config: dict[str, Any] = {"INFERENCE_PRECISION_HINT": HINTS[precision], "PERFORMANCE_HINT": "LATENCY"}
+    if threads:
+        config["INFERENCE_NUM_THREADS"] = threads
+    compiled = openvino.Core().compile_model(graph, "CPU", config)
+    names = [output.any_name for output in graph.outputs]
+    parts = [compiled(batch) for batch in batches(images, batch_size)]
+    return {name: np.concatenate([part[name] for part in parts]) for name in names}
+
+
+def batches(images: Floats, batch_size: int) -> Iterator[Floats]:
+    """Yield batches of images."""
+    for start in range(0, len(images), batch_size):
+        yield images[start : start + batch_size]
+
+
+def channel_ranges(
+    graph: "openvino.Model", nodes: Mapping[str, str], images: Floats, batch_size: int
+) -> dict[str, Floats]:
+    """Return the largest absolute value of each channel of some nodes over images, [channels], by the nodes' keys."""
+    import openvino
+    from openvino import opset13 as ops
+
+    found = {node.get_friendly_name(): node for node in graph.get_ops()}
+    results = []
+    for name in nodes.values():
+        highest = ops.reduce_max(ops.abs(found[name]), np.array([0, 2, 3], np.int64))
+        results.append(ops.result(highest))
+    measured = openvino.Model(results, graph.get_parameters(), "ranges")
+    config = {"INFERENCE_PRECISION_HINT": "f32"}
+    compiled = openvino.Core().compile_model(measured, "CPU", config)
+    ranges: dict[str, Floats] = {}
+    for batch in batches(images, batch_size):
+        for key, value in zip(nodes, compiled(batch).values(), strict=True):
+            ranges[key] = np.maximum(ranges[key], value) if key in ranges else np.array(value)
+    return ranges
+
+
+def quantized(graph: "openvino.Model", images: Floats, batch_size: int, progress: Progress) -> "openvino.Model":
+    """Return the graph in int8: weights by output channel, activations by tensor, ranges and offsets from images.
+
+    Ranges are those with the least quantization error by histogram: single extreme values would widen them, and means
+    of extremes, the library's default, cut off so much that some images' features point elsewhere.
+    """
+    import nncf
+    from nncf.quantization.range_estimator import RangeEstimatorParametersSet
+
+    parts = list(batches(images, batch_size))
+    advance = counter(progress, "quantizing", None)
+    advance(0)
+    with redirect_stdout(io.StringIO()):  # which the library would draw bars on
+        return nncf.quantize(
+            graph,
+            nncf.Dataset(parts),
+            subset_size=len(parts),
+            # Activations that are not outputs of a ReLU are not symmetric about zero.
+            preset=nncf.QuantizationPreset.MIXED,
+            # Sums and pools gain nothing from int8, and lose time to conversions and fidelity to ranges of their own.
+            ignored_scope=nncf.IgnoredScope(types=["Add", "MaxPool", "AvgPool"], validate=False),
+            advanced_parameters=nncf.AdvancedQuantizationParameters(
+                activations_range_estimator_params=RangeEstimatorParametersSet.HISTOGRAM
+            ),
+        )
+
+
+def without(graph: "openvino.Model", scopes: Iterable[str]) -> "openvino.Model":
+    """Return a copy in which the layers of some scopes read unquantized activations, and so run in floating point.
+
+    Their weights stay rounded to int8, which costs little fidelity.
+    """
+    copy, prefixes = graph.clone(), tuple(f"{scope}/" for scope in scopes)
+    for node in copy.get_ordered_ops():
+        if not f"{node.get_friendly_name()}/".startswith(prefixes) or node.get_type_name() == "FakeQuantize":
+            continue
+        for place in node.inputs():
+            source = place.get_source_output().get_node()
+            if source.get_type_name() == "FakeQuantize":
+                place.replace_source_output(source.input_value(0))
+    copy.validate_nodes_and_infer_types()
+    return copy

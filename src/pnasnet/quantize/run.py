@@ -1,0 +1,113 @@
+"""From a model and images to the folder of a quantized model."""
+
+import time
+from collections.abc import Collection, Iterable, Sequence
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..errors import InputError
+from ..extract import ModelChoice, list_units
+from ..module.open import Model, open_model
+from ..pictures import Unit
+from ..support.folders import check_new_folder, replacing_folder
+from ..support.progress import Progress, counter, silent
+from . import graphs
+from .choose import Step, choose, parts
+from .equalize import depthwise_nodes, equalized
+from .fidelity import cosines
+from .folder import FEATURES, complete, measure, write
+from .images import Images, read_images
+from .options import DEFAULTS, QuantizeOptions
+from .result import QuantizeResult
+
+if TYPE_CHECKING:
+    import openvino
+
+
+def quantize(
+    model: str | PathLike[str] | ModelChoice,
+    sources: str | PathLike[str] | Sequence[str | PathLike[str]] | Iterable[Unit],
+    folder: str | PathLike[str],
+    options: QuantizeOptions = DEFAULTS,
+    *,
+    overwrite: bool = False,
+    progress: Progress = silent,
+) -> QuantizeResult:
+    """Write a model in int8 as a folder that `Module` and every command open like other weights.
+
+    Args:
+        model: what `Module` accepts as a name; or a choice, of which the engine is ignored.
+        sources: files, folders, archives or tables of images like those that the model will see, or their units.
+        folder: the folder to write.
+        options: how many images, and the fidelity to reach.
+        overwrite: whether to replace an existing folder.
+        progress: receives the state of each stage.
+
+    Raises:
+        MissingExtraError: the library that quantizes is not installed.
+        InputError: too few readable images; the model is quantized already; or the fidelity is below
+            `options.least_cosine` even if all layers stay in floating point.
+        OutputError: the folder exists, and no `overwrite`; or it cannot be written.
+    """
+    start, target = time.perf_counter(), Path(folder)
+    check_new_folder(target, overwrite=overwrite)
+    graphs.check_library()
+    choice = model if isinstance(model, ModelChoice) else ModelChoice(str(model))
+    opened = open_model(choice.model, choice.weights, moving_averages=choice.moving_averages)
+    if opened.quantized:
+        raise InputError(f"{opened.origin} is quantized already: name the model that it was made from")
+    images = read_images(_units(sources), opened.spec.image_size, options.preset or opened.preset, options, progress)
+    original, graph, steps = make_graphs(opened, images, options, progress)
+    with replacing_folder(target, overwrite=overwrite) as temporary:
+        manifest = write(temporary, graph, opened, images, steps, options)
+        measured = measure(temporary, original, images, options)
+        if measured.fidelity.mean_cosine < options.least_cosine:
+            raise InputError(
+                f"the mean cosine to float32 is {measured.fidelity.mean_cosine:.4f} on "
+                f"{measured.fidelity.images} held-out images, below {options.least_cosine:g}: use more images like "
+                "those that the model will see, or a lower --least-cosine (least_cosine=...)"
+            )
+        complete(temporary, manifest, measured)
+        size = sum(path.stat().st_size for path in temporary.iterdir())
+    seconds = time.perf_counter() - start
+    return QuantizeResult(
+        target, measured.fidelity, tuple(steps), len(images.calibration), images.failed, size, seconds
+    )
+
+
+def _units(sources: Any) -> Iterable[Unit]:
+    if isinstance(sources, str | PathLike):
+        return list_units([str(sources)])
+    listed = list(sources)
+    return listed if all(isinstance(each, Unit) for each in listed) else list_units([str(each) for each in listed])
+
+
+def make_graphs(
+    model: Model, images: Images, options: QuantizeOptions, progress: Progress
+) -> tuple["openvino.Model", "openvino.Model", list[Step]]:
+    """Return the float32 graph, the int8 graph, each with every endpoint, and the steps of the choice of layers."""
+    plan, arrays = model.plan, model.arrays()
+    weights = {name: arrays[name] for name in model.variables}
+    calibration, batch_size = images.calibration, options.batch_size
+    advance = counter(progress, "measuring ranges", 2)
+    original = graphs.float_graph(plan, weights)
+    reference = _features(original, calibration, options, "float32")
+    advance(1)
+    ranges = graphs.channel_ranges(original, depthwise_nodes(plan), calibration, batch_size)
+    advance(1)
+    whole = graphs.quantized(graphs.float_graph(plan, equalized(weights, ranges)), calibration, batch_size, progress)
+
+    def cosine(floating: Collection[str]) -> float:
+        features = _features(graphs.without(whole, floating), calibration, options, options.floating)
+        return float(cosines(features, reference).mean())
+
+    steps = choose(parts(plan), cosine, options.least_cosine, progress)
+    return original, graphs.without(whole, steps[-1].floating), steps
+
+
+def _features(
+    graph: "openvino.Model", images: graphs.Floats, options: QuantizeOptions, precision: str
+) -> graphs.Floats:
+    found = graphs.run(graphs.pruned(graph, [FEATURES]), images, options.batch_size, precision, options.threads)
+    return found[FEATURES]
