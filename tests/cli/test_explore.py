@@ -73,6 +73,56 @@ def test_page_in_a_browser(features: Path, tmp_path: Path) -> None:
         assert page.evaluate("drawn.every(([i]) => data.names[i].includes('chelsea'))")
 
 
+def test_colours_search_and_selection_in_a_browser(tmp_path: Path) -> None:
+    """Groups colour the dots and can be hidden; the search counts and jumps; a lasso selects what the list holds."""
+    names = [f"{'cats' if i % 2 else 'dogs'}/image{i:02}.jpg" for i in range(60)]
+    features = write_features(tmp_path / "features.parquet", clustered(60, 20), names)
+    path = tmp_path / "map.html"
+    assert run("explore", features, "--html", path, "--projection", "pca", "-q").exit_code == 0
+    with browser_page() as page:
+        page.goto(path.as_uri())
+        page.select_option("#colour", label="folder")
+        assert page.locator("#legend button").all_inner_texts() == ["dogs (30)", "cats (30)"]
+        page.locator("#legend button").first.click()
+        assert page.evaluate("[...looks.faint].filter(Boolean).length") == 30
+        page.locator("#legend button").first.click()
+        page.fill("#find", "image0")
+        assert page.inner_text("#hits") == "10 found"
+        page.press("#find", "Enter")
+        assert page.inner_text("#hits") == "1 of 10"
+        assert page.inner_text("#shown figcaption") == "dogs/image00.jpg"
+        page.click("#take")
+        assert page.inner_text("#selected") == "10 selected"
+        page.click("#clear")
+        page.fill("#find", "")
+        page.focus("#map")
+        page.keyboard.press("0")
+        page.keyboard.press("l")
+        box = page.locator("#map").bounding_box()
+        assert box
+        corners = [(2, 2), (box["width"] - 2, 2), (box["width"] - 2, box["height"] - 2), (2, box["height"] - 2)]
+        page.mouse.move(box["x"] + 2, box["y"] + 2)
+        page.mouse.down()
+        for x, y in corners:
+            page.mouse.move(box["x"] + x, box["y"] + y, steps=3)
+        page.mouse.up()
+        assert page.inner_text("#selected") == "60 selected"
+        with page.expect_download() as download:
+            page.click("#save")
+        assert Path(download.value.path()).read_text("utf-8").splitlines() == names
+        page.keyboard.press("Escape")
+
+
+def test_the_map_fits_a_phone(features: Path, tmp_path: Path) -> None:
+    path = tmp_path / "map.html"
+    assert run("explore", features, "--html", path, "--projection", "pca", "-q", "--root", tmp_path).exit_code == 0
+    with browser_page() as page:
+        page.set_viewport_size({"width": 390, "height": 800})
+        page.goto(path.as_uri())
+        assert page.evaluate("document.documentElement.scrollWidth") <= 390
+        assert page.evaluate("document.getElementById('map').clientHeight") > 300
+
+
 def test_pictures_in_shards(tmp_path: Path) -> None:
     """The page and the table show them; missing images do not stop the command."""
     photos = {path.name: path.read_bytes() for path in PHOTOS.glob("*.jpg")}

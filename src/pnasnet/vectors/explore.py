@@ -18,7 +18,8 @@ from ..reports.pages import data_url, render
 from ..support.files import replacing
 from ..support.progress import Progress, silent
 from ..support.text import clean
-from .features import Entry, Features
+from .colouring import colourings
+from .features import Entry, Features, Ids
 from .index import VectorIndex
 from .opening import open_thumbnails
 from .projection import Neighbours, Projection, choose_projection, feasible, nearest_of_all, project
@@ -32,6 +33,9 @@ PAGE_POINTS = 50_000
 
 PAGE_THUMBNAILS = 2_000
 """Limit of thumbnails on a page."""
+
+_PAGE_NEIGHBOURS = 8
+"""Neighbours of each image that a page knows."""
 
 _ROWS = 1000
 """Rows written at a time."""
@@ -69,6 +73,7 @@ class PictureMap:
         total: the number of vectors in the features, from which these M were chosen.
         projection: the projection used; too few images for UMAP are projected by PCA.
         features: the table of the images.
+        ids: the images' rows in it [M].
     """
 
     pictures: list[Entry]
@@ -77,6 +82,7 @@ class PictureMap:
     total: int
     projection: Projection
     features: Features
+    ids: Ids
 
 
 def make_map(index: VectorIndex, options: ExploreOptions, progress: Progress = silent) -> PictureMap:
@@ -87,8 +93,9 @@ def make_map(index: VectorIndex, options: ExploreOptions, progress: Progress = s
     neighbours = nearest_of_all(index, positions, options.neighbours, progress=progress)
     projection = feasible(projection, neighbours)
     points = project(index, positions, neighbours, projection)
-    entries = index.features.entries(index.ids(positions))
-    return PictureMap(entries, points, neighbours, index.count, projection, index.features)
+    ids = index.ids(positions)
+    entries = index.features.entries(ids)
+    return PictureMap(entries, points, neighbours, index.count, projection, index.features, ids)
 
 
 def write_atlas(
@@ -121,7 +128,7 @@ def atlas_command(table: Path, port: int) -> list[str]:
 def map_page(
     shown: PictureMap, title: str, options: ExploreOptions, access: "Access", progress: Progress = silent
 ) -> str:
-    """Return a page with the map: canvas, zoom, names, and thumbnails of up to `PAGE_THUMBNAILS` images.
+    """Return a page with the map: zoom, names, colours, selections, thumbnails of up to `PAGE_THUMBNAILS` images.
 
     Images that cannot be opened are counted in a warning, with the reasons.
     """
@@ -131,10 +138,13 @@ def map_page(
     jpegs = open_thumbnails(shown.features, names, access, options.thumbnail, quality=70, progress=progress)
     images = dict(zip(pictured, map(data_url, jpegs), strict=True))
     found = {place: image for place, image in images.items() if image}
+    paths = [picture.path for picture in shown.pictures]
     data: dict[str, Any] = {
-        "points": base64.b64encode(np.ascontiguousarray(shown.points, "<f4").tobytes()).decode(),
+        "points": _encoded(shown.points, "<f4"),
         "names": [clean(picture.path) for picture in shown.pictures],
         "images": found,
+        "colourings": [each.to_dict() for each in colourings(shown.features, shown.ids, paths)],
+        "neighbours": _encoded(shown.neighbours.places[:, :_PAGE_NEIGHBOURS], "<i4"),
     }
     return render(
         "map.html",
@@ -149,6 +159,10 @@ def map_page(
             "listed": [(shown.pictures[place].path, images[place]) for place in pictured[:100]],
         },
     )
+
+
+def _encoded(values: Any, kind: str) -> str:
+    return base64.b64encode(np.ascontiguousarray(values, kind).tobytes()).decode()
 
 
 def _atlas_schema() -> pa.Schema:

@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -135,6 +136,16 @@ class Features:
         found = {name: [(row, known[row]) for row in several if row in known] for name, several in candidates.items()}
         rows_of = {path: [found[name][0] for name in several if found.get(name)] for path, several in names.items()}
         return {path: several[0] for path, several in rows_of.items() if several}
+
+    def columns(self, ids: Ids, names: Sequence[str]) -> list[list[Any]]:
+        """Return the values of some columns in some rows, a list for each column."""
+        result: list[list[Any]] = [[None] * len(ids) for _ in names]
+        for number, places in _by_part(ids):
+            for some, table in self.parts[number].take(ids[places] % PART_IDS, names) if names else ():
+                for values, column in zip(result, table.columns, strict=True):
+                    for place, value in zip(places[some].tolist(), column.to_pylist(), strict=True):
+                        values[place] = value
+        return result
 
     def pixels(self, ids: Ids) -> NDArray[np.int64]:
         """Return width times height of the images in some rows; 0 if it is unknown."""

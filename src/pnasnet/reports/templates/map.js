@@ -2,17 +2,22 @@
 // Draws the map of map.html: dots, and over them as many thumbnails as fit without overlap.
 
 const data = JSON.parse(document.getElementById("data").textContent);
-const points = new Float32Array(Uint8Array.from(atob(data.points), (c) => c.charCodeAt(0)).buffer);
+const bytes = (text) => Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
+const points = new Float32Array(bytes(data.points).buffer);
+const neighbours = new Int32Array(bytes(data.neighbours).buffer);
 const count = data.names.length;
 const canvas = document.getElementById("map");
 const shown = document.getElementById("shown");
-const find = document.getElementById("find");
 const context = canvas.getContext("2d");
 const images = new Map();
-const [SMALLEST, LARGEST] = [32, 80]; // sides of thumbnails on the screen, in CSS pixels
+const [SMALLEST, LARGEST] = [48, 96]; // sides of thumbnails on the screen, in CSS pixels
 let side = LARGEST; // smaller with more points on the screen
 const view = { x: 0.5, y: 0.5, scale: 1 }; // centre in map units, and CSS pixels per unit
-let matching = null; // points found by the search; null without a search
+const looks = { colours: null, groups: null, faint: null, marked: null, outline: null };
+// colours: CSS colours of the groups; groups: the group of each point; faint: points drawn faintly;
+// marked: points drawn with a frame; outline: corners [x, y] of a selection that is being drawn. null: none.
+let order = Uint32Array.from({ length: count }, (_, i) => i); // group by group: changing colours costs more than a dot
+let current = -1; // the point that was clicked
 let drawn = []; // thumbnails on the screen: [place, x, y]
 let waiting = false;
 
@@ -54,23 +59,63 @@ function draw() {
   canvas.width = width * ratio;
   canvas.height = height * ratio;
   context.scale(ratio, ratio);
-  const style = getComputedStyle(document.documentElement);
-  context.fillStyle = style.getPropertyValue("--one");
-  const candidates = [];
+  const [visible, withThumbnails] = drawDots(width, height);
+  side = Math.min(Math.max(Math.sqrt((width * height) / (4 * visible + 1)), SMALLEST), LARGEST);
+  drawThumbnails(withThumbnails);
+  drawMarks();
+  document.body.dataset.drawn = String(drawn.length);
+}
+
+// Draws the dots; returns how many are on the screen, and those that have thumbnails: [place, x, y].
+function drawDots(width, height) {
+  const withThumbnails = [];
   let visible = 0;
-  for (let i = 0; i < count; i++) {
-    const [x, y] = place(i);
-    if (x < -LARGEST || y < -LARGEST || x > width + LARGEST || y > height + LARGEST) continue;
-    visible++;
-    context.globalAlpha = matching && !matching[i] ? 0.1 : 0.6;
-    context.fillRect(x - 1.5, y - 1.5, 3, 3);
-    const image = images.get(i);
-    if (image && image.complete && image.naturalWidth && !(matching && !matching[i])) candidates.push([i, x, y]);
+  const shades = looks.colours ?? [style("--one")];
+  const [left, top] = [width / 2 - view.x * view.scale, height / 2 - view.y * view.scale];
+  for (const faint of looks.faint ? [1, 0] : [0]) {
+    context.globalAlpha = faint ? 0.1 : 0.7;
+    let last = -1;
+    for (const i of order) {
+      const [x, y] = [points[2 * i] * view.scale + left, points[2 * i + 1] * view.scale + top];
+      if (x < -LARGEST || y < -LARGEST || x > width + LARGEST || y > height + LARGEST) continue;
+      if (looks.faint && looks.faint[i] !== faint) continue;
+      const group = looks.groups ? looks.groups[i] : 0;
+      if (group !== last) context.fillStyle = shades[(last = group)];
+      context.fillRect(x - 1.5, y - 1.5, 3, 3);
+      visible++;
+      if (!faint && images.get(i)?.naturalWidth) withThumbnails.push([i, x, y]);
+    }
   }
   context.globalAlpha = 1;
-  side = Math.min(Math.max(Math.sqrt((width * height) / (4 * visible + 1)), SMALLEST), LARGEST);
-  drawThumbnails(candidates);
-  document.body.dataset.drawn = String(drawn.length);
+  return [visible, withThumbnails];
+}
+
+function drawMarks() {
+  context.lineWidth = 2;
+  context.strokeStyle = style("--two");
+  const thumbnails = new Set(drawn.map(([i]) => i));
+  const near = new Set(current < 0 ? [] : [current, ...neighboursOf(current)]);
+  const marked = looks.marked ? order.filter((i) => looks.marked[i] || near.has(i)) : near;
+  for (const i of marked) {
+    const size = thumbnails.has(i) ? side - 2 : near.has(i) ? 10 : 5;
+    const [x, y] = place(i);
+    context.strokeRect(x - size / 2, y - size / 2, size, size);
+  }
+  if (!looks.outline?.length) return;
+  context.setLineDash([4, 3]);
+  context.beginPath();
+  for (const [x, y] of looks.outline) context.lineTo(x, y);
+  context.closePath();
+  context.stroke();
+}
+
+function neighboursOf(i) {
+  const width = count ? neighbours.length / count : 0;
+  return neighbours.subarray(i * width, (i + 1) * width);
+}
+
+function style(name) {
+  return getComputedStyle(document.documentElement).getPropertyValue(name);
 }
 
 function drawThumbnails(candidates) {
@@ -84,6 +129,10 @@ function drawThumbnails(candidates) {
     const image = images.get(i);
     const factor = (side - 4) / Math.max(image.naturalWidth, image.naturalHeight);
     const [w, h] = [image.naturalWidth * factor, image.naturalHeight * factor];
+    if (looks.colours) {
+      context.fillStyle = looks.colours[looks.groups[i]];
+      context.fillRect(x - w / 2 - 2, y - h / 2 - 2, w + 4, h + 4);
+    }
     context.drawImage(image, x - w / 2, y - h / 2, w, h);
     drawn.push(candidate);
   }
@@ -141,6 +190,7 @@ const pointers = new Map();
 canvas.addEventListener("pointerdown", (event) => {
   canvas.setPointerCapture(event.pointerId);
   pointers.set(event.pointerId, [event.offsetX, event.offsetY]);
+  if (lassoing(event)) looks.outline = [[event.offsetX, event.offsetY]];
 });
 
 canvas.addEventListener("pointermove", (event) => {
@@ -151,9 +201,13 @@ canvas.addEventListener("pointermove", (event) => {
     return;
   }
   if (pointers.size === 2) {
+    looks.outline = null;
     const other = [...pointers].find(([id]) => id !== event.pointerId)[1];
     const spread = ([x, y]) => Math.hypot(x - other[0], y - other[1]) || 1;
     zoom(spread(now) / spread(before), (now[0] + other[0]) / 2, (now[1] + other[1]) / 2);
+  } else if (looks.outline) {
+    looks.outline.push(now);
+    redraw();
   } else {
     move(now[0] - before[0], now[1] - before[1]);
   }
@@ -161,10 +215,20 @@ canvas.addEventListener("pointermove", (event) => {
 });
 
 for (const name of ["pointerup", "pointercancel"]) {
-  canvas.addEventListener(name, (event) => pointers.delete(event.pointerId));
+  canvas.addEventListener(name, (event) => {
+    pointers.delete(event.pointerId);
+    if (looks.outline) selectInside(looks.outline);
+    looks.outline = null;
+    redraw();
+  });
 }
 
-canvas.addEventListener("click", (event) => show(pointAt(event.offsetX, event.offsetY)));
+canvas.addEventListener("click", (event) => {
+  if (lassoing(event)) return;
+  current = pointAt(event.offsetX, event.offsetY);
+  show(current);
+  redraw();
+});
 
 canvas.addEventListener(
   "wheel",
@@ -185,17 +249,13 @@ canvas.addEventListener("keydown", (event) => {
     ArrowRight: () => move(-60, 0),
     ArrowUp: () => move(0, 60),
     ArrowDown: () => move(0, -60),
+    l: () => document.getElementById("lasso").click(),
+    Escape: clearSelection,
   };
   if (actions[event.key]) {
     event.preventDefault();
     actions[event.key]();
   }
-});
-
-find.addEventListener("input", () => {
-  const text = find.value.toLowerCase();
-  matching = text ? data.names.map((name) => name.toLowerCase().includes(text)) : null;
-  redraw();
 });
 
 for (const [i, address] of Object.entries(data.images)) {

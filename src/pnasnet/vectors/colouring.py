@@ -1,0 +1,101 @@
+"""What may colour the points of a map: the images' folders, and other columns of their table."""
+
+import base64
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from ..support.text import clean
+from .features import Features, Ids
+from .parts import STATUS
+
+MOST_GROUPS = 12
+"""Limit of groups with a colour of their own; the rest share the last one, "other"."""
+
+_NOT_SHOWN = {STATUS, "error"}
+_OTHER, _NONE = "other", "none"
+
+
+@dataclass(frozen=True)
+class Colouring:
+    """A value for each of M points.
+
+    Attributes:
+        name: the column, or "folder".
+        values: group of each point, uint8 [M], or a number, float32 [M]; NaN if it is missing.
+        groups: the names of the groups, the largest first; empty if the values are numbers.
+    """
+
+    name: str
+    values: NDArray[Any]
+    groups: tuple[str, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the colouring for a page: text cleaned, little-endian values in base64."""
+        kind = "u1" if self.groups else "<f4"
+        encoded = base64.b64encode(np.ascontiguousarray(self.values, kind).tobytes()).decode()
+        return {"name": clean(self.name), "groups": [clean(group) for group in self.groups], "values": encoded}
+
+
+def colourings(features: Features, ids: Ids, paths: Sequence[str]) -> list[Colouring]:
+    """Return what tells the images apart: their folders, and columns of text, of numbers, or of true and false.
+
+    Args:
+        features: the table of the images.
+        ids: their rows [M].
+        paths: their paths [M].
+    """
+    found = [_grouped("folder", _folders(paths))]
+    columns = _columns(features)
+    for name, values in zip(columns, features.columns(ids, columns), strict=True):
+        numbers = [value for value in values if isinstance(value, int | float) and not isinstance(value, bool)]
+        if numbers and len(set(numbers)) > MOST_GROUPS:
+            found.append(Colouring(name, np.array([np.nan if value is None else value for value in values], "<f4")))
+        else:
+            found.append(_grouped(name, [_NONE if value is None else str(value) for value in values]))
+    return [each for each in found if len(each.groups) != 1]
+
+
+def _folders(paths: Sequence[str]) -> list[str]:
+    """Return the folder of each path, below the folder that all have in common."""
+    folders = [PurePosixPath(path).parent.parts for path in paths]
+    first, last = min(folders, default=()), max(folders, default=())  # what these share, all share
+    common = next((n for n, (one, other) in enumerate(zip(first, last, strict=False)) if one != other), len(first))
+    return ["/".join(folder[common:]) or "." for folder in folders]
+
+
+def _columns(features: Features) -> list[str]:
+    """Return the columns that all parts have and whose values can be told apart by colour."""
+    shared: list[str] = []
+    for number, part in enumerate(features.parts):
+        fields = pq.read_schema(part.path)
+        names = [
+            field.name for field in fields if _is_plain(field.type) and field.name not in (*_NOT_SHOWN, part.names)
+        ]
+        shared = names if number == 0 else [name for name in shared if name in names]
+    return shared
+
+
+def _is_plain(kind: pa.DataType) -> bool:
+    if pa.types.is_dictionary(kind):
+        kind = kind.value_type
+    checks = ("string", "large_string", "string_view", "boolean", "integer", "floating")
+    return any(getattr(pa.types, f"is_{check}")(kind) for check in checks)
+
+
+def _grouped(name: str, values: Sequence[str]) -> Colouring:
+    counts = Counter(values)
+    largest = [value for value, _ in counts.most_common(MOST_GROUPS)]
+    if len(counts) > MOST_GROUPS:
+        largest[-1] = _OTHER
+    number = {value: place for place, value in enumerate(largest)}
+    return Colouring(
+        name, np.array([number.get(value, len(largest) - 1) for value in values], np.uint8), tuple(largest)
+    )
