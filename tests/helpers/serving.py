@@ -2,6 +2,7 @@
 
 import asyncio
 import io
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -16,6 +17,7 @@ from PIL import Image
 
 from pnasnet import Module
 from pnasnet.serve import Service, create_app
+from pnasnet.serve.grpc_v2 import start_grpc
 from pnasnet.serve.run import HttpServer, listen
 
 CHECKPOINT = Path(__file__).parents[1] / "checkpoints/tiny_hub_tf1"
@@ -28,6 +30,7 @@ class Live:
 
     service: Service
     port: int
+    grpc_port: int
 
     @property
     def url(self) -> str:
@@ -41,15 +44,26 @@ class Live:
 
 @contextmanager
 def live(service: Service, *, allow_origins: tuple[str, ...] = ()) -> Iterator[Live]:
-    """Within the block, serve on a free port."""
+    """Within the block, serve HTTP and gRPC on free ports."""
+    ports = list[int]()
+
+    async def run(server: HttpServer, listener: socket.socket) -> None:
+        serving = asyncio.create_task(server.serve([listener]))
+        while not server.started:
+            assert not serving.done()
+            await asyncio.sleep(0.005)
+        calls, port = await start_grpc(service, "127.0.0.1", 0)
+        ports.append(port)
+        await serving
+        await calls.stop(0)
+
     with listen("127.0.0.1", 0) as listener:
         server = HttpServer(service, create_app(service, allow_origins=allow_origins))
-        thread = threading.Thread(target=lambda: asyncio.run(server.serve([listener])))
+        thread = threading.Thread(target=lambda: asyncio.run(run(server, listener)))
         thread.start()
         try:
-            until(lambda: server.started or not thread.is_alive())
-            assert server.started
-            yield Live(service, listener.getsockname()[1])
+            until(lambda: bool(ports) or not thread.is_alive())
+            yield Live(service, listener.getsockname()[1], ports[0])
         finally:
             server.should_exit = True
             thread.join(30)

@@ -2,7 +2,6 @@
 
 import io
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,21 +10,9 @@ import pytest
 from numpy.typing import NDArray
 
 from pnasnet import Module
-from pnasnet.serve import Service
 from pnasnet.serve.native import accepted
 
-from tests.helpers.serving import Live, encoded, live
-
-
-@pytest.fixture(scope="module")
-def module() -> Module:
-    return Module("pnasnet_tiny")
-
-
-@pytest.fixture(scope="module")
-def server(module: Module) -> Iterator[Live]:
-    with live(Service({"pnasnet_tiny": module})) as running:
-        yield running
+from tests.helpers.serving import Live, encoded
 
 
 def floats(numbers: list[float]) -> NDArray[np.float32]:

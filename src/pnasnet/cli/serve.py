@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from ..engines import EngineOptions
 
 
-@command(short_help="Serve features, classes and similar images over HTTP.")
+@command(short_help="Serve features, classes and similar images over HTTP and gRPC.")
 @click.argument("models", nargs=-1, required=True, metavar="MODEL...")
 @click.option(
     "--features", metavar="PATH", help="Find similar images among these features, written by `pnasnet embed`."
@@ -24,10 +24,15 @@ if TYPE_CHECKING:
     click.option("--host", default="127.0.0.1", show_default=True, metavar="ADDRESS", help="Address to listen on."),
     click.option("--port", type=click.IntRange(0, 65535), default=8000, show_default=True, metavar="N",
                  help="Port of HTTP; 0 for any free one."),
+    click.option("--grpc-port", type=click.IntRange(0, 65535), default=8001, show_default=True, metavar="N",
+                 help="Port of gRPC; 0 for any free one."),
+    click.option("--no-grpc", is_flag=True, help="Serve HTTP alone."),
     click.option("--api-key-file", type=click.Path(path_type=Path), metavar="FILE",
                  help="Require one of the keys in FILE, one per line, as `Authorization: Bearer KEY`."),
     click.option("--allow-origin", "origins", multiple=True, metavar="ORIGIN",
                  help="Let web pages of ORIGIN use the server (CORS). May be repeated.  [default: none]"),
+    click.option("--allow-url-host", "hosts", multiple=True, metavar="HOST",
+                 help="Fetch images at URLs of HOST. May be repeated.  [default: none]"),
 )  # fmt: skip
 @section(
     "Load",
@@ -52,8 +57,11 @@ def serve(
     features: str | None,
     host: str,
     port: int,
+    grpc_port: int,
+    no_grpc: bool,
     api_key_file: Path | None,
     origins: tuple[str, ...],
+    hosts: tuple[str, ...],
     batch_size: int,
     max_queue: int,
     max_images: int,
@@ -62,7 +70,7 @@ def serve(
     engine: "EngineOptions",
     quiet: bool,
 ) -> None:
-    """Serve features, classes and similar images over HTTP.
+    """Serve features, classes and similar images over HTTP and gRPC.
 
     A MODEL is a name from `pnasnet models`, a TF-Hub handle or URL, or the path of a file or folder with weights.
     Requests that name no model use the first one. By default, the server accepts connections from this machine only.
@@ -70,7 +78,7 @@ def serve(
     \b
       pnasnet serve pnasnet_tiny
       curl -F image=@photo.jpg http://127.0.0.1:8000/embed
-      pnasnet serve pnasnet_large model/ --features features/ --port 8000
+      pnasnet serve pnasnet_large model/ --features features/ --port 8000 --grpc-port 8001
     """
     from ..serve import Limits, Service, create_app, open_gallery, open_models
     from ..serve.auth import ApiKeys
@@ -81,6 +89,8 @@ def serve(
     keys = None if api_key_file is None else ApiKeys.from_file(api_key_file)
     modules = open_models(models, engine)
     gallery = open_gallery(features, modules) if features else None
-    service = Service(modules, limits, batch_size=batch_size, keys=keys, gallery=gallery)
-    if not run(service, create_app(service, allow_origins=origins), Address(host, port, drain)):
+    service = Service(modules, limits, batch_size=batch_size, keys=keys, gallery=gallery, url_hosts=hosts)
+    if not run(
+        service, create_app(service, allow_origins=origins), Address(host, port, None if no_grpc else grpc_port, drain)
+    ):
         raise Failure("the server ended before all accepted requests were answered")

@@ -48,15 +48,6 @@ async def on_error(request: Request, error: Exception) -> Response:
     return error_response(request.url.path, error)
 
 
-def parse_json(body: bytes) -> Any:
-    """Return the content of a JSON body. Raises `ServeError`."""
-    try:
-        return json.loads(body)
-    except (ValueError, RecursionError) as error:
-        reason = "nested too deeply" if isinstance(error, RecursionError) else str(error)
-        raise ServeError(f"the body is not JSON: {reason}") from error
-
-
 def client_of(request: Request) -> str:
     """Return what stands for a client when clients take turns: its connection."""
     return f"{request.client.host}:{request.client.port}" if request.client else ""

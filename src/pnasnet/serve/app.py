@@ -9,10 +9,12 @@ from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 
 from ..errors import PnasnetError
-from . import native, operations
+from . import kserve_http, native, openai, operations, tf_serving
 from .answers import on_error
 from .middleware import Guard
 from .service import Service
+
+_PROTOCOLS = (native, kserve_http, openai, tf_serving, operations)
 
 
 def create_app(service: Service, *, allow_origins: Sequence[str] = ()) -> Starlette:
@@ -33,7 +35,7 @@ def create_app(service: Service, *, allow_origins: Sequence[str] = ()) -> Starle
         cors = Middleware(CORSMiddleware, allow_origins=allow_origins, allow_methods=["*"], allow_headers=["*"])
         middleware.insert(0, cors)
     return Starlette(
-        routes=[*native.routes(service), *operations.routes(service)],
+        routes=[route for protocol in _PROTOCOLS for route in protocol.routes(service)],
         middleware=middleware,
         exception_handlers={PnasnetError: on_error, HTTPException: on_error, Exception: on_error},
         lifespan=lifespan,

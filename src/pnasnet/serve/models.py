@@ -5,6 +5,7 @@ import logging
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
@@ -66,6 +67,13 @@ class Served:
         classes = self.module.model.spec.num_classes or 0
         return tuple(map(clean, self.module.labels or (f"class {i}" for i in range(classes))))
 
+    @property
+    def signatures(self) -> dict[str, str]:
+        """The endpoint of each of the module's signatures, by name."""
+        default = self.module.model.default_signature or "image_feature_vector"
+        names = {name: default if name == "default" else name for name in self.module.get_signature_names()}
+        return {name: LOGITS if kind == "image_classification" else FEATURES for name, kind in names.items()}
+
     def load(self) -> None:
         """Create the engines of features and probabilities, so that no request waits for them."""
         for endpoint in (FEATURES, PROBABILITIES):
@@ -83,32 +91,41 @@ class Served:
         Raises:
             ServeError: no or too many images. BusyError: the queue is full. EngineError: the engine failed.
         """
-        self._limits.check_images(len(pictures))
-        with self._metrics.request(), self.batcher.reserve(len(pictures)):
-            rows = await asyncio.gather(
-                *(self._one(picture, endpoint, client) for picture in pictures), return_exceptions=True
-            )
-        for row in rows:
-            if isinstance(row, BaseException) and not isinstance(row, ImageError):
-                raise row
-        return [row for row in rows if isinstance(row, np.ndarray | ImageError)]
+        results = await self._each(pictures, (endpoint,), client)
+        return [result if isinstance(result, ImageError) else result[0] for result in results]
 
-    async def rows(self, pictures: Sequence[Picture], endpoint: str, client: str) -> NDArray[np.float32]:
-        """Return an endpoint as one array [number of images, ...], for protocols without errors of single images.
+    async def arrays(
+        self, pictures: Sequence[Picture], endpoints: Sequence[str], client: str
+    ) -> dict[str, NDArray[np.float32]]:
+        """Return endpoints as arrays [number of images, ...], for protocols without errors of single images.
 
         Raises `ImageError` naming the first image that cannot be decoded; the errors of `compute`.
         """
-        rows = await self.compute(pictures, endpoint, client)
-        for number, row in enumerate(rows):
-            if isinstance(row, ImageError):
-                raise ImageError(f"image {number + 1} of {len(rows)}: {row}")
-        return np.stack([row for row in rows if isinstance(row, np.ndarray)])
+        results = await self._each(pictures, endpoints, client)
+        rows = [result for number, result in enumerate(results, 1) if _decoded(result, number, len(results))]
+        return {endpoint: np.stack([row[i] for row in rows]) for i, endpoint in enumerate(endpoints)}
 
-    async def _one(self, picture: Picture, endpoint: str, client: str) -> Floats:
+    async def _each(
+        self, pictures: Sequence[Picture], endpoints: Sequence[str], client: str
+    ) -> list[list[Floats] | ImageError]:
+        """Return the endpoints of each image, or why it cannot be decoded; all images are accepted, or none."""
+        self._limits.check_images(len(pictures))
+        with self._metrics.request(), self.batcher.reserve(len(pictures)):
+            results = await asyncio.gather(
+                *(self._one(picture, endpoints, client) for picture in pictures), return_exceptions=True
+            )
+        rows = list[list[Floats] | ImageError]()
+        for result in results:
+            if isinstance(result, BaseException) and not isinstance(result, ImageError):
+                raise result
+            rows.append(result)
+        return rows
+
+    async def _one(self, picture: Picture, endpoints: Sequence[str], client: str) -> list[Floats]:
         if isinstance(picture, bytes):
             with self._metrics.decoding():
                 picture = await self._decoder.decode(picture, self.module.image_size, self.module.preset)
-        return await self.batcher.submit(picture, endpoint, client)
+        return [await self.batcher.submit(picture, endpoint, client) for endpoint in endpoints]
 
     def _run(self, images: Floats, endpoint: str) -> Floats:
         with self._metrics.running():
@@ -116,6 +133,13 @@ class Served:
         if not np.isfinite(rows).all():
             raise EngineError("its results are not finite numbers")
         return rows
+
+
+def _decoded(result: list[Floats] | ImageError, number: int, count: int) -> TypeGuard[list[Floats]]:
+    """Raise the error of an image, with its number."""
+    if isinstance(result, ImageError):
+        raise ImageError(f"image {number} of {count}: {result}")
+    return True
 
 
 def open_models(names: Sequence[str], engine: EngineOptions) -> dict[str, Module]:

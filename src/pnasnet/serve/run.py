@@ -8,11 +8,13 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import uvicorn
 from starlette.types import ASGIApp
 
 from ..errors import OutputError
+from .grpc_v2 import start_grpc
 from .listening import MOST_HEADER_BYTES, protocol
 from .service import Service
 
@@ -28,6 +30,8 @@ class Address:
     host: str = "127.0.0.1"
     port: int = 8000
     """0 for any free port."""
+    grpc_port: int | None = 8001
+    """Likewise; None for no gRPC."""
     drain: float = 5.0
     """Seconds for accepted requests after a signal."""
 
@@ -84,20 +88,44 @@ async def _serve(service: Service, app: ASGIApp, address: Address, listener: soc
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, ask, number)
     running = asyncio.create_task(server.serve([listener]))
+    calls = await _start_grpc(service, server, running, address)
     stopping = asyncio.create_task(asked.wait())
     await asyncio.wait((running, stopping), return_when=asyncio.FIRST_COMPLETED)
     if running.done():  # it could not start
         await running
         return False
     end = loop.time() + address.drain
+    if calls is not None:
+        stopped = asyncio.create_task(calls.stop(address.drain))
     while service.accepted and loop.time() < end:
         await asyncio.sleep(_LOOK_SECONDS)
     if left := service.accepted:
         log.warning("%d accepted images were not answered within %g seconds", left, address.drain)
         os._exit(1)  # threads of the engine cannot be stopped
+    if calls is not None:
+        await stopped
+    server.config.timeout_graceful_shutdown = max(1, int(end - loop.time()))
     server.should_exit = True
     await running
     return True
+
+
+async def _start_grpc(
+    service: Service, server: HttpServer, running: "asyncio.Task[None]", address: Address
+) -> Any | None:
+    """Start gRPC once HTTP has started, and with it the service."""
+    while not server.started and not running.done():
+        await asyncio.sleep(_LOOK_SECONDS)
+    if address.grpc_port is None or running.done():
+        return None
+    try:
+        calls, port = await start_grpc(service, address.host, address.grpc_port)
+    except BaseException:
+        server.should_exit = True
+        await running
+        raise
+    log.info("listening on %s:%d for gRPC", address.host, port)
+    return calls
 
 
 def listen(host: str, port: int) -> socket.socket:

@@ -1,7 +1,7 @@
 """All that one server shares between its protocols."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING
 
@@ -12,6 +12,7 @@ from .errors import ServeError, unknown_model
 from .limits import Limits
 from .metrics import Metrics
 from .models import VERSION, Served
+from .references import References
 
 if TYPE_CHECKING:
     from .similar import Gallery
@@ -22,8 +23,8 @@ class Service:
 
     Attributes:
         models: by name; the first is the default.
+        references: fetches images that requests refer to.
         gallery: where similar photos are looked for, if anywhere.
-        draining: whether the server is about to end, and refuses new images.
     """
 
     def __init__(
@@ -34,9 +35,10 @@ class Service:
         batch_size: int = 8,
         keys: ApiKeys | None = None,
         gallery: "Gallery | None" = None,
+        url_hosts: Collection[str] = (),
     ) -> None:
         self.limits, self.keys, self.gallery = limits or Limits(), keys or ApiKeys(()), gallery
-        self.metrics = Metrics()
+        self.metrics, self.references = Metrics(), References(self.limits, url_hosts)
         self._decoder = Decoder(self.limits.pixels, self.limits.body)
         self.models = {
             name: Served(name, module, self._decoder, self.limits, self.metrics, batch_size)
@@ -83,3 +85,4 @@ class Service:
                 with suppress(asyncio.CancelledError):
                     await worker
             self._decoder.close()
+            self.references.close()

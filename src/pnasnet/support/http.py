@@ -13,7 +13,7 @@ from urllib.parse import SplitResult, unquote, urljoin, urlsplit, urlunsplit
 from urllib.request import getproxies, proxy_bypass
 
 from .._version import __version__
-from .text import clean
+from .text import clean, counted
 from .urls import host_of, is_http, redact, redact_text
 
 if TYPE_CHECKING:
@@ -101,7 +101,11 @@ def is_permanent(error: BaseException) -> bool:
 
 
 def get(
-    url: str, headers: Mapping[str, str] | None = None, *, allowed: Collection[str] | None = None
+    url: str,
+    headers: Mapping[str, str] | None = None,
+    *,
+    allowed: Collection[str] | None = None,
+    most_redirects: int = _MAX_REDIRECTS,
 ) -> "BaseHTTPResponse":
     """Send one request, follow redirects, and return the answer (200 or 206) with its body unread.
 
@@ -112,13 +116,14 @@ def get(
         headers: further request headers.
         allowed: hosts to which requests and redirects may lead, or None for any. An address that is not public must be
             listed itself. (A proxy from the environment resolves names itself, so only names are checked.)
+        most_redirects: how many redirects are followed.
 
     Raises:
         StatusError: another answer. RefusedError: the host, or one it redirects to, is not allowed. Otherwise the
         errors of urllib3.
     """
     credentials: tuple[str, str] | None = None
-    for _ in range(_MAX_REDIRECTS + 1):
+    for _ in range(most_redirects + 1):
         parts = urlsplit(url)
         host = host_of(parts.netloc)
         if "@" in parts.netloc:
@@ -137,7 +142,7 @@ def get(
             return _checked(response)
         response.close()
         url = urljoin(url, target)
-    raise StatusError(response.status, f"and redirects more than {_MAX_REDIRECTS} times")
+    raise StatusError(response.status, f"and redirects more than {counted(most_redirects, 'time')}")
 
 
 def _headers(headers: Mapping[str, str] | None, credentials: str | None) -> dict[str, str]:

@@ -1,0 +1,54 @@
+"""JSON values from outside: their types, base64, and arrays of numbers."""
+
+import base64
+import binascii
+import json
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .errors import ServeError
+
+T = TypeVar("T")
+
+_NAMES = {dict: "an object", list: "a list", str: "a string", int: "a whole number", bool: "true or false"}
+_WEB_SAFE = str.maketrans("-_", "+/")
+
+
+def parse_json(body: bytes) -> dict[str, Any]:
+    """Return the object of a JSON body. Raises `ServeError`."""
+    try:
+        content = json.loads(body)
+    except (ValueError, RecursionError) as error:
+        reason = "nested too deeply" if isinstance(error, RecursionError) else str(error)
+        raise ServeError(f"the body is not JSON: {reason}") from error
+    return typed(content, dict, "the body")
+
+
+def typed(value: Any, kind: type[T], what: str) -> T:
+    """Return `value`, which must be of a JSON type. Raises `ServeError`."""
+    if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
+        raise ServeError(f"{what} must be {_NAMES[kind]}")
+    return value
+
+
+def from_base64(text: Any, what: str) -> bytes:
+    """Return the bytes of base64, standard or web-safe. Raises `ServeError`."""
+    plain = typed(text, str, what).translate(_WEB_SAFE).rstrip("=")
+    try:
+        return base64.b64decode(plain + "=" * (-len(plain) % 4), validate=True)
+    except (ValueError, binascii.Error) as error:
+        raise ServeError(f"{what} is not base64") from error
+
+
+def to_floats(value: Any, what: str) -> NDArray[np.float32]:
+    """Return nested lists of numbers as float32. Raises `ServeError`."""
+    try:
+        array = np.asarray(value)
+    except (ValueError, OverflowError, RecursionError) as error:
+        raise ServeError(f"{what} must be nested lists of equal lengths") from error
+    if array.dtype.kind not in "fiu":
+        raise ServeError(f"{what} must be nested lists of numbers")
+    with np.errstate(over="ignore", invalid="ignore"):
+        return array.astype(np.float32)
