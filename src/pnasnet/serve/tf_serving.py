@@ -40,14 +40,7 @@ def routes(service: Service) -> list[Route]:
         served = _served(service, request)
         document = parse_json(await request.body())
         endpoint = _endpoint(served, document)
-        if ("instances" in document) == ("inputs" in document):
-            raise ServeError("the request needs either instances or inputs")
-        if "instances" in document:
-            instances = typed(document["instances"], list, "instances")
-            key, pictures = "predictions", [_picture(served, _named(instance)) for instance in instances]
-        else:
-            images = typed(_named(document["inputs"]), list, "inputs")
-            key, pictures = "outputs", [_picture(served, image) for image in images]
+        key, pictures = _pictures(served, document)
         rows = (await served.arrays(pictures, (endpoint,), client_of(request)))[endpoint]
         return json_response({key: rows.tolist()})
 
@@ -104,6 +97,17 @@ def _tensor(name: str, shape: tuple[int, ...]) -> dict[str, Any]:
         "tensor_shape": {"dim": dimensions, "unknown_rank": False},
         "name": f"{name}:0",
     }
+
+
+def _pictures(served: Served, document: dict[str, Any]) -> tuple[str, list[Picture]]:
+    """Return what the answer calls its rows, and the images of `instances` (one each) or `inputs` (all in one)."""
+    if ("instances" in document) == ("inputs" in document):
+        raise ServeError("the request needs either instances or inputs")
+    if "instances" in document:
+        images = [_named(instance) for instance in typed(document["instances"], list, "instances")]
+        return "predictions", [_picture(served, image) for image in images]
+    images = typed(_named(document["inputs"]), list, "inputs")
+    return "outputs", [_picture(served, image) for image in images]
 
 
 def _named(given: Any) -> Any:
