@@ -32,8 +32,12 @@ def floats(numbers: Any) -> Any:
 @pytest.mark.parametrize("form", ["b64", "named", "pixels"])
 def test_predict_instances(server: Live, module: Module, path: str, form: str) -> None:
     images = [encoded(seed) for seed in range(2)]
-    make = {"b64": b64, "named": lambda i: {"images": b64(i)}, "pixels": lambda i: pixels(module, i)}[form]
-    answer = server.post(path, json={"instances": [make(image) for image in images]})
+    forms: dict[str, list[Any]] = {
+        "b64": [b64(image) for image in images],
+        "named": [{"images": b64(image)} for image in images],
+        "pixels": [pixels(module, image) for image in images],
+    }
+    answer = server.post(path, json={"instances": forms[form]})
     assert (floats(answer.json()["predictions"]) == module.embed(images)).all()
 
 

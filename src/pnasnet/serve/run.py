@@ -14,6 +14,7 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from ..errors import OutputError
+from ..support.text import counted
 from .grpc_v2 import start_grpc
 from .listening import MOST_HEADER_BYTES, protocol
 from .service import Service
@@ -81,7 +82,7 @@ async def _serve(service: Service, app: ASGIApp, address: Address, listener: soc
         for each in (signal.SIGINT, signal.SIGTERM):
             loop.remove_signal_handler(each)
             signal.signal(each, lambda number, frame: os._exit(128 + number))
-        log.info("signal %d: ends when %d accepted images are answered", number, service.accepted)
+        log.info("signal %d: answering %s before the end", number, counted(service.accepted, "accepted image"))
         service.drain()
         asked.set()
 
@@ -100,7 +101,8 @@ async def _serve(service: Service, app: ASGIApp, address: Address, listener: soc
     while service.accepted and loop.time() < end:
         await asyncio.sleep(_LOOK_SECONDS)
     if left := service.accepted:
-        log.warning("%d accepted images were not answered within %g seconds", left, address.drain)
+        verb = "was" if left == 1 else "were"
+        log.warning("%s %s not answered within %g s", counted(left, "accepted image"), verb, address.drain)
         os._exit(1)  # threads of the engine cannot be stopped
     if calls is not None:
         await stopped

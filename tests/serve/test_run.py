@@ -1,0 +1,145 @@
+"""The process of a server: how it starts, and how it ends."""
+
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import IO
+
+import numpy as np
+import pytest
+import requests
+import tritonclient.grpc as triton
+
+from tests.helpers.cli_runs import error_of, run
+from tests.helpers.serving import CHECKPOINT, encoded, until
+
+SLOW = """
+import sys, time
+from pnasnet.engines.fake import FakeEngine
+compute = FakeEngine._run
+def slow(self, images):
+    time.sleep(float(sys.argv[1]))
+    return compute(self, images)
+FakeEngine._run = slow
+from pnasnet.cli import main
+main(["serve", *sys.argv[2:]])
+"""
+"""`pnasnet serve` with an engine that needs so many seconds for a batch."""
+
+
+class Process:
+    """A server in a process of its own, whose engine is slow."""
+
+    def __init__(self, process: "subprocess.Popen[str]", log: IO[str]) -> None:
+        self.process, self._log, self.lines = process, log, list[str]()
+        self.port = int(self._line(r"listening on http://127.0.0.1:(\d+)"))
+        self.grpc_port = int(self._line(r"listening on 127.0.0.1:(\d+) for gRPC"))
+
+    def _line(self, pattern: str) -> str:
+        for line in self._log:
+            self.lines.append(line)
+            if found := re.search(pattern, line):
+                return found[1]
+        raise AssertionError(self.lines)
+
+    def post(self) -> requests.Response:
+        return requests.post(f"http://127.0.0.1:{self.port}/embed", data=encoded(), timeout=60)
+
+    def get(self, path: str) -> requests.Response:
+        return requests.get(f"http://127.0.0.1:{self.port}{path}", timeout=60)
+
+    def call(self) -> tuple[int, ...]:
+        with triton.InferenceServerClient(f"127.0.0.1:{self.grpc_port}") as client:
+            given = triton.InferInput("image_bytes", [1], "BYTES")
+            given.set_data_from_numpy(np.array([encoded()], np.object_))
+            answer = client.infer("tiny_hub_tf1", [given], outputs=[triton.InferRequestedOutput("global_pool")])
+            shape: tuple[int, ...] = answer.as_numpy("global_pool").shape
+            return shape
+
+    def accepted(self) -> int:
+        found = re.search(r'pnasnet_queue_images{model="tiny_hub_tf1"} (\d+)', self.get("/metrics").text)
+        return int(found[1]) if found else -1
+
+    def rest(self) -> str:
+        return "".join([*self.lines, self._log.read()])
+
+
+@contextmanager
+def serving(seconds: float, *options: str) -> Iterator[Process]:
+    arguments = [str(CHECKPOINT), "--engine", "fake", "--port", "0", "--grpc-port", "0", *options]
+    command = [sys.executable, "-c", SLOW, str(seconds), *arguments]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stderr is not None
+            yield Process(process, process.stderr)
+        finally:
+            process.kill()
+
+
+def test_a_signal_under_load_loses_no_accepted_request() -> None:
+    with serving(1.5, "--batch-size", "2", "--drain", "60") as server, ThreadPoolExecutor(9) as pool:
+        posted = [pool.submit(server.post)]
+        until(lambda: server.accepted() == 1)
+        called = pool.submit(server.call)
+        until(lambda: server.accepted() == 2)
+        posted += [pool.submit(server.post) for _ in range(7)]
+        until(lambda: server.accepted() >= 8)  # the first batch was one image
+        server.process.send_signal(signal.SIGTERM)
+        until(lambda: server.get("/v2/health/ready").status_code == 503, 5)
+        refused = server.post()
+        assert refused.status_code == 503
+        assert refused.headers["Retry-After"]
+        assert [each.result().status_code for each in posted] == [200] * 8
+        assert called.result() == (1, 160)
+        assert server.process.wait(20) == 0
+        assert "Traceback" not in server.rest()
+
+
+def test_a_second_signal_ends_at_once() -> None:
+    with serving(60) as server, ThreadPoolExecutor(1) as pool:
+        posted = pool.submit(server.post)
+        until(lambda: server.accepted() == 1)
+        start = time.monotonic()
+        server.process.send_signal(signal.SIGTERM)
+        until(lambda: server.get("/healthz").status_code == 503, 5)
+        server.process.send_signal(signal.SIGTERM)
+        assert server.process.wait(20) == 128 + signal.SIGTERM
+        assert time.monotonic() - start < 15
+        assert isinstance(posted.exception(), requests.ConnectionError)
+
+
+def test_it_ends_when_the_time_for_answers_is_over() -> None:
+    with serving(60, "--drain", "0.5") as server, ThreadPoolExecutor(1) as pool:
+        posted = pool.submit(server.post)
+        until(lambda: server.accepted() == 1)
+        server.process.send_signal(signal.SIGTERM)
+        assert server.process.wait(20) == 1
+        assert "1 accepted image was not answered within 0.5 s" in server.rest()
+        assert isinstance(posted.exception(), requests.ConnectionError)
+
+
+def test_a_port_that_is_taken() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        result = run("serve", CHECKPOINT, "--engine", "fake", "--port", str(port))
+        assert error_of(result) == f"cannot listen on 127.0.0.1:{port}: Address already in use; choose another --port"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error"),
+    [
+        ((CHECKPOINT, CHECKPOINT), "two models would be served as 'tiny_hub_tf1'"),
+        ((CHECKPOINT, "--api-key-file", "/nowhere"), "/nowhere: No such file or directory"),
+        ((CHECKPOINT, "--features", "/nowhere"), "/nowhere"),
+    ],
+)
+def test_wrong_arguments(arguments: tuple[str, ...], error: str) -> None:
+    assert error in error_of(run("serve", *arguments, "--engine", "fake"))
