@@ -48,7 +48,7 @@ def _refusing_options_of_full(command: Command) -> Command:
 @command()
 @_refusing_options_of_full
 @click.argument("data")
-@click.option("-o", "--output", required=True, metavar="DIR", help="Write the model to this folder.")
+@click.option("-o", "--output", required=True, metavar="DIR", help="Output folder.")
 @flag("--overwrite", help="Replace a finished model in DIR; its split and features are kept.")
 @QUIET
 @section(

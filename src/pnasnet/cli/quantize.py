@@ -7,7 +7,7 @@ import click
 from .logs import show_logs
 from .options import MOVING_AVERAGES, QUIET, THREADS, WEIGHTS, count, flag
 from .progress import bars
-from .sections import command, pass_as
+from .sections import command, pass_as, section
 
 if TYPE_CHECKING:
     from ..quantize import QuantizeOptions, QuantizeResult
@@ -18,31 +18,30 @@ _OPTIONS = (
         "--least-cosine",
         type=click.FloatRange(0, 1),
         metavar="X",
-        help="Mean cosine between int8 and float32 features to reach on held-out images. Parts stay in floating point "
-        "until it is reached; if it is not, nothing is written.  [default: 0.995]",
+        help="Required mean cosine between int8 and float32 features of held-out images. More parts stay in floating "
+        "point until it is reached; if it is never reached, nothing is written.  [default: 0.995]",
     ),
     click.option(
         "--floating",
         metavar="NAME",
-        help="Precision of what stays in floating point: float32 or bfloat16.  [default: bfloat16]",
+        help="Precision of the parts in floating point: float32 or bfloat16.  [default: bfloat16]",
     ),
-    count("--images", help="Images to calibrate with.  [default: 300]"),
-    count("--held-out", help="Other images to measure the fidelity with.  [default: 300]"),
+    count("--images", help="Number of images for calibration.  [default: 300]"),
+    count("--held-out", help="Number of other images, to measure the fidelity.  [default: 300]"),
     click.option("--preset", metavar="NAME", help="Preprocessing: hub, slim or timm.  [default: that of the weights]"),
     count("--batch-size", help="Images per call of the network.  [default: 16]"),
     THREADS,
 )
 
 
-@command()
+@command(short_help="Quantize a model to int8.")
 @click.argument("model")
 @click.argument("sources", nargs=-1, required=True)
-@click.option("-o", "--output", required=True, metavar="FOLDER", help="Folder to write.")
+@click.option("-o", "--output", required=True, metavar="DIR", help="Output folder.")
 @flag("--overwrite", help="Replace an existing folder.")
-@WEIGHTS
-@pass_as("options", "pnasnet.quantize:QuantizeOptions", *_OPTIONS)
-@MOVING_AVERAGES
 @QUIET
+@section("Model", WEIGHTS, MOVING_AVERAGES)
+@section("Quantization", pass_as("options", "pnasnet.quantize:QuantizeOptions", *_OPTIONS))
 def quantize(
     model: str,
     sources: tuple[str, ...],
@@ -55,9 +54,10 @@ def quantize(
 ) -> None:
     """Quantize a model to int8: a third of the size, faster on CPUs with VNNI.
 
-    MODEL is a name from `pnasnet models`, or the path of a file or folder with weights. SOURCES are files, folders,
-    archives or tables of images like those that the model will see; a random sample of them calibrates it, and another
-    one measures it. The folder opens like other weights. Its vectors are not comparable with those of MODEL.
+    MODEL is a name from `pnasnet models`, a TF-Hub handle or URL, or the path of a file or folder with weights. SOURCES
+    are files, folders, archives or tables of images like those that the model will see. A random sample of them is used
+    for calibration, and another one to measure the result. Every command accepts DIR as a model. Its vectors are not
+    comparable with those of MODEL.
 
     \b
       pnasnet quantize pnasnet_large photos/ -o pnasnet_large_int8
