@@ -18,7 +18,7 @@ from .module import Module
 from .signatures import Signatures
 
 BATCH_SIZE = 8
-"""Images per call of an exported model, unless said otherwise."""
+"""Default limit of images per call of an exported model."""
 
 _SUFFIXES = {".onnx": "onnx", ".xml": "openvino"}
 _ACCEPTED = {
@@ -36,7 +36,7 @@ FORMATS = tuple(_ACCEPTED)
 def format_of(path: Path) -> str:
     """Return the format of a file by its suffix. Raises `InputError` for any other."""
     if path.suffix not in _SUFFIXES:
-        raise InputError(f"{path} ends neither in .onnx nor in .xml: choose a format with --format (format=...)")
+        raise InputError(f"{path} ends neither in .onnx nor in .xml: choose a format (--format)")
     return _SUFFIXES[path.suffix]
 
 
@@ -50,13 +50,13 @@ class Written:
 
 @dataclass(frozen=True)
 class Export:
-    """What to write, and where.
+    """An exported model to write: its format, options and path.
 
     Attributes:
         path: the file; or the folder of a SavedModel; or the repository (triton, ovms), a folder of models.
         format: one of `FORMATS`.
         endpoints: the outputs; empty for the features, `global_pool`.
-        preprocess: whether the model resizes and scales pictures, as the module's preset does.
+        preprocess: whether the model resizes and scales images, as the module's preset does.
         name: the model's name in a repository; None for the network's.
         batch_size: the largest batch that Triton forms; None for `BATCH_SIZE`.
         overwrite: whether to replace an existing folder. Files are always replaced.

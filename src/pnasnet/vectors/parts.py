@@ -111,7 +111,8 @@ class Part:
             return
         columns, start = [self.names, *([STATUS] if self.has_status else [])], 0
         for batch in self._short_columns(columns):
-            texts = text_of(batch[self.names], self.path, self.names)
+            with _arrow_errors(self.path):
+                texts = batch[self.names].cast(pa.string())
             hits = pc.is_in(texts, names)
             for row in _places(pc.and_(hits, _succeeded(batch)) if self.has_status else hits).tolist():
                 yield texts[row].as_py(), start + row
@@ -269,12 +270,6 @@ def stated(metadata: Mapping[bytes, bytes] | None) -> dict[str, str]:
     }
 
 
-def text_of(column: pa.Array, path: Path, name: str) -> pa.Array:
-    """Return a column of any kind of text as strings."""
-    with _telling(path):
-        return column if pa.types.is_string(column.type) else column.cast(pa.string())
-
-
 def strings(values: Sequence[str]) -> pa.Array:
     """Return an Arrow array of strings."""
     encoded = [value.encode() for value in values]
@@ -301,12 +296,15 @@ def _fingerprint(path: Path) -> str:
 @contextmanager
 def _opened(path: Path, *, pre_buffer: bool = False) -> Iterator[pq.ParquetFile]:
     """Open a file that is read piece by piece or, if `pre_buffer`, by whole row groups."""
-    with _telling(path), pq.ParquetFile(path, buffer_size=0 if pre_buffer else 1 << 20, pre_buffer=pre_buffer) as file:
+    with (
+        _arrow_errors(path),
+        pq.ParquetFile(path, buffer_size=0 if pre_buffer else 1 << 20, pre_buffer=pre_buffer) as file,
+    ):
         yield file
 
 
 @contextmanager
-def _telling(path: Path) -> Iterator[None]:
+def _arrow_errors(path: Path) -> Iterator[None]:
     """Turn errors of Arrow about a file into `InputError`."""
     try:
         yield
