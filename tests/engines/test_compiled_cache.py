@@ -51,7 +51,7 @@ def test_a_warm_start_reads_no_weights_and_returns_the_same_bits(tmp_path: Path)
 
 
 def test_an_engine_can_be_dropped_at_any_time(tmp_path: Path) -> None:
-    """Its weights are mapped memory, which has to outlive all that reads it."""
+    """Its weights are mapped memory, which must outlive all readers."""
     cold = start(tmp_path, warm=False)
     for _ in range(3):
         engine = create(Job(PLAN, dict, EngineOptions("openvino", cache_dir=tmp_path), "abc"))
@@ -78,7 +78,7 @@ def test_without_a_checksum_nothing_is_cached(tmp_path: Path) -> None:
 def damage(content: bytes, how: str) -> bytes:
     match how:
         case "flipped":
-            place = len(content) // 4  # among the weights, where OpenVINO itself would not notice
+            place = len(content) // 4  # among the weights, where OpenVINO does not notice
             return content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :]
         case "cut":
             return content[:-1000]

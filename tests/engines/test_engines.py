@@ -45,7 +45,7 @@ def test_outputs_have_their_names_shapes_and_dtype(engine: Engine) -> None:
 
 @pytest.mark.parametrize("name", REAL)
 def test_weights_that_lack_variables_are_refused(name: str) -> None:
-    """They would be random."""
+    """Missing variables would be random."""
     incomplete = {n: a for n, a in DRAWN.items() if not n.startswith("final_layer/")}
     with pytest.raises(WeightsMismatchError, match="the weights lack 2 variables of the network: 'final_layer"):
         create(Job(PLAN, lambda: incomplete, EngineOptions(name)))
@@ -53,7 +53,7 @@ def test_weights_that_lack_variables_are_refused(name: str) -> None:
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the stack is Linux's")
 def test_signals_are_handled_after_engines_are_closed() -> None:
-    """OpenVINO's first model to go left its memory as the signal stack: the next signal ended the process."""
+    """The first model that OpenVINO destroyed left freed memory as the signal stack, and the next signal crashed."""
     program = (
         "import os, signal; from pnasnet import Module; import numpy as np;"
         "first, second = (Module('pnasnet_tiny', image_size=size).engine for size in ((32, 32), (40, 40)));"
@@ -100,7 +100,7 @@ def test_any_array_of_the_right_shape_is_accepted(engine: Engine) -> None:
     mirrored = images(32)[:, :, ::-1]
     expected = engine.run(np.ascontiguousarray(mirrored))["global_pool"]
     frozen = np.ascontiguousarray(mirrored)
-    frozen.flags.writeable = False  # as what is mapped from a file
+    frozen.flags.writeable = False  # like an array mapped from a file
     for same in (mirrored, frozen, mirrored.astype(np.float64)):
         np.testing.assert_array_equal(engine.run(same)["global_pool"], expected)  # type: ignore[arg-type]
 

@@ -34,7 +34,7 @@ class _AnyQuery(dict[str, Answer]):
 
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """Four photos, of which one is damaged, and a shard."""
+    """Four images, one of them damaged, and a shard."""
     monkeypatch.setattr("pnasnet.pictures.listing.FILES_IN_UNIT", 2)
     served = {f"/{number}.jpg": body(jpeg(number)) for number in range(3)}
     served |= {"/3.jpg": body(b"no picture"), "/a.tar": body(tar(pictures(3, 10)))}
@@ -43,7 +43,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 
 
 def signed(server: str, signature: str) -> list[str]:
-    """Return the addresses as a server signs them, with user info, too."""
+    """Return signed URLs with user info."""
     urls = [f"{server}/{name}" for name in ("0.jpg", "1.jpg", "2.jpg", "3.jpg", "a.tar")]
     urls = [url.replace("://", f"://user:{signature}@") for url in urls]
     return [f"{url}?X-Amz-Credential={signature}&X-Amz-Signature={signature}&X-Amz-Expires=60" for url in urls]

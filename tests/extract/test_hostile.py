@@ -38,7 +38,7 @@ def truncated() -> Iterator[tuple[bytes, bytes]]:
 
 
 def bombs() -> Iterator[tuple[bytes, bytes]]:
-    """Yield files that say they have many more pixels than bytes."""
+    """Yield files that claim many more pixels than bytes."""
 
     def chunk(kind: bytes, data: bytes) -> bytes:
         return pack(">I", len(data)) + kind + data + pack(">I", zlib.crc32(kind + data))
@@ -71,7 +71,7 @@ def disguised() -> Iterator[tuple[bytes, bytes]]:
 
 
 def named() -> Iterator[tuple[bytes, bytes]]:
-    """Yield good pictures with bad names."""
+    """Yield good images with bad names."""
     names = ["über".encode("latin-1"), "写真".encode("shift-jis"), "写真".encode("utf-16-be").replace(b"\0", b"x")]
     names += [
         text.encode() for text in ("📷", "\u202egnp", "e\u0301", "$(touch pwned)", "; rm x", "'\"`", "%2e%2e", " ")
@@ -105,13 +105,13 @@ def flipped(count: int) -> Iterator[tuple[bytes, bytes]]:
 
 
 def odd_things(folder: Path) -> int:
-    """Make things that are no files, but called like pictures; return how many."""
+    """Create entries that are no files, with names of images; return their number."""
     os.mkfifo(folder / "pipe.jpg")
     (folder / "broken-link.jpg").symlink_to(folder / "nowhere")
     (folder / "self.jpg").symlink_to(folder / "self.jpg")
     with socket.socket(socket.AF_UNIX) as listening:
         here = Path.cwd()
-        os.chdir(folder)  # the name of a socket must be short
+        os.chdir(folder)  # socket names must be short
         listening.bind("socket.jpg")
         os.chdir(here)
     (folder / "loop").symlink_to(folder)
@@ -120,7 +120,7 @@ def odd_things(folder: Path) -> int:
 
 
 def hostile_tar() -> tuple[bytes, int]:
-    """Return a tar of members that want to be somewhere else, and how many they are."""
+    """Return a tar with members outside its folder, and their number."""
     stream = io.BytesIO()
     kinds = {"../../evil.jpg": tarfile.REGTYPE, "/tmp/evil.jpg": tarfile.REGTYPE, "dev.jpg": tarfile.BLKTYPE,
              "link.jpg": tarfile.SYMTYPE, "fifo.jpg": tarfile.FIFOTYPE, "n\nl.jpg": tarfile.REGTYPE}  # fmt: skip

@@ -42,7 +42,7 @@ def names_of(output: Path) -> list[str]:
 
 
 def contents_of(output: Path) -> dict[str, bytes]:
-    """Return all files of a folder but the lock, by name."""
+    """Return all files of a folder except the lock, by name."""
     return {path.name: path.read_bytes() for path in output.iterdir() if path.name != ".lock"}
 
 
@@ -52,7 +52,7 @@ def parts_of(output: Path) -> dict[str, bytes]:
 
 @pytest.fixture
 def folder(tmp_path: Path, module: Module) -> Path:
-    """Ten photos, complete in `out`; then five more, before, between and after them by name, of which one fails."""
+    """Ten images, complete in `out`; then five more, before, between and after them by name; one of them fails."""
     photos = write_folder(tmp_path / "photos", pictures(10))
     run(module, tmp_path / "out", photos)
     write_folder(photos, {name: jpeg(number) for number, name in enumerate(NEW, 50)})
@@ -92,10 +92,10 @@ def test_without_add_a_complete_folder_is_unchanged(module: Module, tmp_path: Pa
 def test_if_nothing_is_new_nothing_changes(module: Module, tmp_path: Path, folder: Path) -> None:
     run(module, tmp_path / "out", folder, mode="add")
     before = contents_of(tmp_path / "out")
-    (tmp_path / "out/.0123abcd._inputs.jsonl").touch()  # of a run that was killed while it listed
+    (tmp_path / "out/.0123abcd._inputs.jsonl").touch()  # of a run that was killed while listing
     (folder / "00001.jpg").unlink()
     (folder / "00009c.jpg").unlink()
-    (folder / "00002.jpg").write_bytes(jpeg(99))  # changed: not looked at
+    (folder / "00002.jpg").write_bytes(jpeg(99))  # changed, but not read again
     report = run(module, tmp_path / "out", folder, mode="add")
     assert (report.rows, report.kept, report.failed, report.failed_before, report.vanished) == (0, 15, 1, 1, 2)
     assert contents_of(tmp_path / "out") == before
@@ -119,7 +119,7 @@ def test_add_creates_a_folder_or_resumes_its_run(module: Module, tmp_path: Path)
 def test_an_interrupted_run_is_resumed(
     module: Module, tmp_path: Path, folder: Path, rows: int, mode: Mode | None
 ) -> None:
-    """By the same command, or by one without `--add`, for the inputs are listed."""
+    """By the same command, or without `--add`, since the inputs are listed."""
     with pytest.raises(KeyboardInterrupt) as caught:
         run(module, tmp_path / "out", folder, mode="add", progress=StopAfter(rows))
     assert "repeat the command to resume" in caught.value.__notes__[0]
@@ -141,7 +141,7 @@ def test_death_before_each_change_of_the_folder(
         shutil.copytree(tmp_path / "before", victim)
         with monkeypatch.context() as patch:
             died = dies_at(patch, deaths, partial(run, module, victim, folder, mode="add"))
-        if FeatureFolder(victim).mark():  # never said of less than what is listed
+        if FeatureFolder(victim).mark():  # never with fewer rows than inputs
             rows = [json.loads(line)["paths"] for line in (victim / "_inputs.jsonl").read_text().splitlines()]
             assert len(names_of(victim)) == sum(map(len, rows))
         run(module, victim, folder, mode="add")
@@ -159,7 +159,7 @@ def test_new_shards_and_shards_that_have_grown(module: Module, tmp_path: Path) -
     pattern = shards / "*"
     run(module, tmp_path / "out", pattern)
     before = names_of(tmp_path / "out")
-    write_folder(shards, {"b.tar": tar(pictures(5)), "d.zip": zipped(pictures(9, 10))})  # grown: not looked at
+    write_folder(shards, {"b.tar": tar(pictures(5)), "d.zip": zipped(pictures(9, 10))})  # grown, but not read again
     parquet(shards / "f.parquet", [jpeg(number) for number in range(20, 29)])
     assert run(module, tmp_path / "out", pattern, mode="add").rows == 0
     write_folder(shards, {"a.tar": tar(pictures(2, 30)), "c.zip": zipped(pictures(2, 40)), "z.jpg": jpeg(60)})
@@ -242,7 +242,7 @@ def test_copies_of_images_in_the_folder(module: Module, tmp_path: Path) -> None:
 
 
 def test_readers_during_a_run_and_a_growing_index(module: Module, tmp_path: Path, folder: Path) -> None:
-    """What is whole is there for readers, complete or not; an index wants to be told."""
+    """Readers see all whole parts of an incomplete folder; an index must be updated."""
     out = tmp_path / "out"
     build_index(open_features(out)).close()
     with pytest.raises(KeyboardInterrupt):
@@ -256,7 +256,7 @@ def test_readers_during_a_run_and_a_growing_index(module: Module, tmp_path: Path
     run(module, out, folder, mode="add")
     features = open_features(out)
     build_index(features, progress=lambda stage, done, total: copied.__setitem__(1, done)).close()
-    assert sum(copied) == 4  # of the five that are new one has failed; none of the ten is read again
+    assert sum(copied) == 4  # one of the five new images failed; none of the ten old ones is read again
     index = open_index(features)
     assert index is not None
     with index:
@@ -292,13 +292,13 @@ def test_kill_9_at_random_moments(tmp_path: Path) -> None:
     for _ in range(KILLS):
         process = subprocess.Popen([*command, "--add"], stderr=subprocess.PIPE, env=ENVIRONMENT)
         seen, deadline = state_of(out), time.monotonic() + 120
-        while process.poll() is None and state_of(out) == seen:  # a file that is new, or was about to be
+        while process.poll() is None and state_of(out) == seen:  # until a file appears or changes
             assert time.monotonic() < deadline
             time.sleep(0.0005)
         time.sleep(random.random() * 0.03)
         process.kill()
         process.communicate()
-        if FeatureFolder(out).mark() and len(names_of(out)) == 400:  # faster than the killer: once more
+        if FeatureFolder(out).mark() and len(names_of(out)) == 400:  # it finished before the kill: start over
             shutil.rmtree(out)
             shutil.copytree(tmp_path / "first", out)
     assert subprocess.run([*command, "--add"], env=ENVIRONMENT, check=False, capture_output=True).returncode == 3

@@ -169,5 +169,5 @@ def test_relative_paths_start_where_the_command_runs(tmp_path: Path, monkeypatch
     (tmp_path / "there").mkdir()
     enter(str(tmp_path / "there"))
     assert Path.cwd() == tmp_path / "there"
-    enter(str(tmp_path / "elsewhere"))  # where nothing has such names by accident
+    enter(str(tmp_path / "elsewhere"))  # a folder without files of these names
     assert Path.cwd() == Path("/")

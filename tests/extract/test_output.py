@@ -63,7 +63,7 @@ def test_an_interrupted_overwrite_is_resumed(module: Module, tmp_path: Path, nam
 
 
 def test_the_old_output_is_kept_until_the_sources_are_listed(module: Module, tmp_path: Path) -> None:
-    """They may lie on a disk that is not mounted."""
+    """The sources may be on a disk that is not mounted."""
     folder = write_folder(tmp_path / "folder", pictures(4))
     run(module, tmp_path / "out", folder)
     before = {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()}
@@ -124,7 +124,7 @@ def test_a_disk_that_fills_while_joining(module: Module, tmp_path: Path) -> None
         ]
         assert sorted(path.name for path in disk.iterdir()) == ["f.partial"]
         assert rows_of(disk / "f.partial") == rows_of(tmp_path / "whole")
-        shutil.copytree(disk / "f.partial", tmp_path / "f.partial")  # to where there is room
+        shutil.copytree(disk / "f.partial", tmp_path / "f.partial")  # to a disk with free space
     report = run(module, tmp_path / "f.parquet", folder)
     assert (report.kept, report.rows) == (200, 0)
     assert rows_of(tmp_path / "f.parquet") == rows_of(tmp_path / "whole")
@@ -134,7 +134,7 @@ def test_a_disk_that_fills_while_joining(module: Module, tmp_path: Path) -> None
 def test_death_before_each_change_while_overwriting(
     module: Module, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    """Whatever the moment, one whole result exists, and the same command finishes."""
+    """At any moment one whole result exists, and the same command finishes."""
     photos, slim = write_folder(tmp_path / "photos", pictures(5)), ExtractOptions(preset="slim", batch_size=3)
     run(module, tmp_path / "new/out", photos, options=slim)
     new, deaths, died = rows_of(tmp_path / "new/out"), 0, True
@@ -269,7 +269,7 @@ def test_null_paths_and_copies_under_other_names(module: Module, tmp_path: Path)
     photos = write_folder(tmp_path / "photos", {**pictures(2), "00002.jpg": b"no picture"})
     run(module, tmp_path / "out", photos)
     (part,) = FeatureFolder(tmp_path / "out").parts()
-    copy = part.with_name("part-00000009-000000000.parquet")  # says that it is unit 0
+    copy = part.with_name("part-00000009-000000000.parquet")  # its metadata state unit 0
     shutil.copy(part, copy)
     (tmp_path / "out/_complete.json").unlink()
     assert run(module, tmp_path / "out", photos).kept == 3

@@ -65,11 +65,11 @@ def test_page(report: Path) -> None:
     assert len(re.findall(r"[\d,]+\.\d images a second", page)) == 3
     assert "<script" not in page
     assert "<b>&" not in page
-    assert "http" not in page.replace("http-equiv", "")  # asks nothing of a network
+    assert "http" not in page.replace("http-equiv", "")  # no requests
 
 
 def test_shares_refer_to_the_time_of_all_workers(tmp_path: Path) -> None:
-    """Ten workers spend more seconds than pass."""
+    """Ten workers spend more seconds than the run lasts."""
     folder = FeatureFolder(tmp_path)
     done = Report(rows=100, failed=10, seconds=3.0, stages=Stages(40.0, 4.0, 12.0, 4.0, copies=30))
     write_report(folder, {"sources": []}, done, Failures())
@@ -119,7 +119,7 @@ def test_samples_are_uniform() -> None:
 
 
 def test_merged_samples_are_uniform() -> None:
-    """As workers of a cluster do, whose shards have different sizes."""
+    """As for workers of a cluster with shards of different sizes."""
     image = np.zeros((8, 8, 3), np.float32)
     chosen = np.zeros(40)
     for seed in range(300):

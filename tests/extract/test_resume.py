@@ -99,7 +99,7 @@ def test_a_damaged_part_in_the_middle_of_a_unit(
     with pytest.raises(OutputError, match="remove it and repeat the command"):
         run(module, tmp_path / "out", *everything)
     part.unlink()
-    monkeypatch.setattr(keeper, "PART_SECONDS", 60.0)  # other parts than those that are left
+    monkeypatch.setattr(keeper, "PART_SECONDS", 60.0)  # parts that differ from the remaining ones
     run(module, tmp_path / "out", *everything)
     assert rows_of(tmp_path / "out") == rows_of(tmp_path / "whole")
 
@@ -122,7 +122,7 @@ def test_copies_of_images_in_a_removed_part(tmp_path: Path, monkeypatch: pytest.
         run(own, tmp_path / "out", folder, options=options, progress=StopAfter(17))
     first = FeatureFolder(tmp_path / "out").parts()[0]
     first.unlink()
-    with pytest.raises(KeyboardInterrupt):  # a shorter one takes its place
+    with pytest.raises(KeyboardInterrupt):  # a shorter part takes its place
         run(own, tmp_path / "out", folder, options=replace(options, batch_size=1), progress=StopAfter(1))
     run(own, tmp_path / "out", folder, options=options)
     assert rows_of(tmp_path / "out") == rows_of(tmp_path / "whole")
@@ -138,7 +138,7 @@ def test_a_full_disk_keeps_what_was_written(module: Module, tmp_path: Path) -> N
         assert f"{kept} rows are kept" in caught.value.__notes__[0]
         assert 0 < kept < 200
         assert not list(disk.glob("out/.?*.*"))
-        shutil.copytree(disk / "out", tmp_path / "out")  # to where there is room
+        shutil.copytree(disk / "out", tmp_path / "out")  # to a disk with free space
     run(module, tmp_path / "out", folder)
     assert rows_of(tmp_path / "out") == rows_of(tmp_path / "whole")
 
@@ -181,7 +181,7 @@ def test_kill_9_at_20_random_moments(tmp_path: Path) -> None:
         process.kill()
         process.communicate()
         kills += 1
-        if FeatureFolder(tmp_path / "out").mark():  # faster than the killer: once more from the start
+        if FeatureFolder(tmp_path / "out").mark():  # it finished before the kill: start over
             shutil.rmtree(tmp_path / "out")
     subprocess.run(command(tmp_path / "out", *sources), env=ENVIRONMENT, check=False)
     assert FeatureFolder(tmp_path / "out").mark()

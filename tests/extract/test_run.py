@@ -121,7 +121,7 @@ def test_failures_of_earlier_runs_are_counted(module: Module, tmp_path: Path, ev
 
 
 def test_rows_of_a_lost_worker_are_in_the_report(module: Module, tmp_path: Path) -> None:
-    """As those of a worker of a cluster that was lost."""
+    """A lost worker of a cluster returns no report."""
     folder = write_folder(tmp_path / "folder", pictures(5))
 
     def untold(
@@ -223,7 +223,7 @@ def test_equal_images_are_computed_once(tmp_path: Path, monkeypatch: pytest.Monk
     with pytest.raises(KeyboardInterrupt):
         run(own, tmp_path / "out", folder, options=options, progress=StopAfter(17))
     report = run(own, tmp_path / "out", folder, options=options)
-    assert seen == 10 or recent == 0  # without a memory, what is not in a part yet is computed again
+    assert seen == 10 or recent == 0  # without a memory, rows that are not in a part yet are computed again
     assert seen < 30
     assert report.stages.copies == report.rows or recent == 0
     assert rows_of(tmp_path / "out") == rows_of(tmp_path / "whole")

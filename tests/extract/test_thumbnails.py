@@ -34,7 +34,7 @@ def test_every_kind_of_source_in_the_order_of_the_names(tmp_path: Path, caplog: 
         names = rows(f"{tmp_path}/*", f"{url}/a.jpg", f"{url}/a.tar")
         assert len(names) == 25
         expected = [small_jpeg(content, 16) for content in [*list(FILES.values()) * 5, jpeg(9), *FILES.values()]]
-        order = [place * 7 % 25 for place in range(25)] * 2  # all mixed, and each twice
+        order = [place * 7 % 25 for place in range(25)] * 2  # shuffled, and each twice
         found = list(thumbnails([names[place] for place in order], 16))
     assert found == [expected[place] for place in order]
     assert Image.open(io.BytesIO(found[0] or b"")).size == (16, 16)

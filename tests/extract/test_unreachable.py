@@ -46,7 +46,7 @@ def statuses(output: Path) -> list[str]:
 
 @pytest.fixture
 def shards(tmp_path: Path) -> list[Unit]:
-    """Four shards, between them a folder, each with six pictures."""
+    """Four shards and a folder between them, each with six images."""
     (tmp_path / "a.tar").write_bytes(tar(pictures(6)))
     (tmp_path / "b.tar.gz").write_bytes(tar(pictures(6, 10), "w:gz"))
     folder = write_folder(tmp_path / "folder", pictures(6, 20))
@@ -230,7 +230,7 @@ def test_retry_errors_reads_failed_rows_again(module: Module, tmp_path: Path) ->
 
 
 def test_retry_errors_of_a_folder_of_an_earlier_version(module: Module, tmp_path: Path) -> None:
-    """Its parts do not say that the last row stands for the rest of a damaged shard."""
+    """Its parts do not state that the last row stands for the rest of a damaged shard."""
     (tmp_path / "a.tar").write_bytes(tar(pictures(5))[:2500])
     extract(module, tmp_path / "new", tmp_path / "a.tar")
     rows = pq.read_table(tmp_path / "new")
@@ -249,7 +249,7 @@ def test_retry_errors_of_a_folder_of_an_earlier_version(module: Module, tmp_path
 
 @dataclass(frozen=True)
 class Closing(Unit):
-    """Breaks off behind its last picture, as long as a file is missing."""
+    """Breaks off after its last image while a file is missing."""
 
     kind = "closing"
     path: str

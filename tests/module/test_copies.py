@@ -90,7 +90,7 @@ def test_other_weights_in_the_same_place_are_refused(tmp_path: Path) -> None:
     module = Module("pnasnet_tiny", trainable=True)
     module.export(tmp_path / "m.safetensors")
     pickled = pickle.dumps(Module(tmp_path / "m.safetensors"))
-    module.export(tmp_path / "m.safetensors")  # the same once more
+    module.export(tmp_path / "m.safetensors")  # the same weights again
     pickle.loads(pickled)
     with torch.no_grad():
         module.trainable_variables[0].add_(1)

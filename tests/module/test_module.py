@@ -161,7 +161,7 @@ def test_batch_norm_momentum_is_settable_in_a_call() -> None:
     x = torch.nn.functional.pad(x, (0, 1, 0, 1))  # the cell pads, not the module
     torch.testing.assert_close(state["l1_stem_bn.running_mean"], stem(x).mean((0, 2, 3)).detach())
     norms = [norm for norm in module.network.modules() if isinstance(norm, torch.nn.BatchNorm2d)]
-    assert [norm.momentum for norm in norms] == pytest.approx([0.01] * len(norms))  # it was that call's alone
+    assert [norm.momentum for norm in norms] == pytest.approx([0.01] * len(norms))  # for that call alone
 
 
 def test_batch_norm_momentum_is_a_number_below_one() -> None:
@@ -181,7 +181,7 @@ def test_options_that_training_ignores_are_refused(option: str, value: Any) -> N
 
 @pytest.mark.parametrize("trainable", [True, False])
 def test_embed_does_not_change_a_module_to_train(trainable: bool) -> None:
-    """Features are those of inference, and the network is as it was before."""
+    """Features are those of inference, and the network is unchanged."""
     module = tiny(tags={"train"}, trainable=trainable)
     before = module.variables
     np.testing.assert_allclose(module.embed(PICTURES[:2]), tiny().embed(PICTURES[:2]), rtol=1e-3, atol=1e-3)
@@ -200,7 +200,7 @@ def test_arrays_have_no_gradients(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_module_to_train_has_no_engine() -> None:
-    """It would have the weights of the file, and not those that were learnt."""
+    """It would have the weights of the file, not the trained ones."""
     module = tiny(trainable=True)
     for use in (lambda: module.engine, lambda: module.run(images(32), ["global_pool"])):
         with pytest.raises(InputError, match="a module to train has no engine: call it, or export it"):

@@ -81,7 +81,7 @@ def test_an_exported_file_opens_as_the_same_model(tmp_path: Path) -> None:
 
 
 def test_classes_without_names_keep_none(tmp_path: Path) -> None:
-    """A thousand classes of one's own are not ImageNet's."""
+    """A thousand classes of a user are not ImageNet's."""
     spec = replace(find("pnasnet_tiny").spec, num_classes=1000)
     weights = {n: np.abs(draw(n, s)) for n, s in resolve(spec).variables().items()}
     model = open_model("pnasnet_tiny", weights)
@@ -106,7 +106,7 @@ def test_a_named_list_of_labels_must_fit_too(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["timm/pnasnet5large.tf_in1k", "pnasnet_large"])
 def test_a_published_set_for_a_network_without_one(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It goes before what is called so on this machine, as with networks that have names."""
+    """It has precedence over a file of that name, as for networks with names."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PNASNET_CACHE", str(tmp_path / "cache"))
     Path(name).mkdir(parents=True)

@@ -28,7 +28,7 @@ def members(groups: list[Group]) -> list[list[int]]:
 
 def expected_groups(vectors: NDArray[np.float32], threshold: float, order: Sequence[int]) -> list[list[int]]:
     """Return the groups by brute force: the image to keep, and its near duplicates."""
-    rounded = unit(vectors).astype(np.float16).astype(np.float32)  # as the index has them
+    rounded = unit(vectors).astype(np.float16).astype(np.float32)  # as in the index
     alike = cosines(rounded, rounded) >= threshold
     left, found = list(order), []
     while left:
@@ -76,7 +76,7 @@ def test_groups_do_not_chain(tmp_path: Path) -> None:
 
 
 def test_the_image_with_the_most_pixels_is_kept(tmp_path: Path) -> None:
-    """And the largest group comes first."""
+    """The largest group comes first."""
     path = write_features(tmp_path / "f.parquet", np.eye(9, dtype=np.float32)[[0, 0, 1, 1, 1, 1, 2]])
     table = pq.read_table(path)
     widths = pa.array([10, 20, 5, None, 9, 9, 99], pa.int32())

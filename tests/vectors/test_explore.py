@@ -66,7 +66,7 @@ def test_neighbours_are_the_nearest(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 
 def test_points_by_principal_components(tmp_path: Path) -> None:
-    """Of the same cluster are closer than of others; the longer axis goes from 0 to 1."""
+    """Points of one cluster are close together; the longer axis goes from 0 to 1."""
     shown = mapped(tmp_path)
     assert shown.points.dtype == np.float32
     assert shown.points.min() == 0
@@ -158,8 +158,8 @@ def test_page(tmp_path: Path) -> None:
     assert names[2] == AWKWARD.replace("\u2028", r"\u2028")
     assert isinstance(images, dict)
     assert sorted(images) == ["0", "1"]
-    assert page.tags["script"] == 2  # its data and its own, none by a name
-    assert page.tags["img"] == 3  # two in the list, and one to come
+    assert page.tags["script"] == 2  # its data and its code, none by a URL
+    assert page.tags["img"] == 3  # two in the list, and one for the pointer
     assert not re.search(r"https?:|@import|url\(", text)
     assert "default-src 'none'" in text
 

@@ -20,7 +20,7 @@ PHOTO = (PHOTOS / "coffee.jpg").read_bytes()
 
 
 def opened(folder: Path, names: list[str], access: Access, trusted: frozenset[str] = frozenset()) -> list[bool]:
-    """Return which of the pictures are opened."""
+    """Return whether each image is opened."""
     features = open_features(write_features(folder / "f.parquet", clustered(len(names)), names))
     return [jpeg is not None for jpeg in open_thumbnails(features, names, access, 32, trusted=trusted)]
 

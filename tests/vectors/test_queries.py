@@ -35,7 +35,7 @@ def embed(paths: list[str]) -> Iterator[tuple[str, Vectors | None, str | None]]:
 
 
 def told(queries: list[Query]) -> list[tuple[str, int | None, float | None, str | None]]:
-    """Return what the queries are: path, row, first number of the vector, error."""
+    """Return path, row, first number of the vector, and error of each query."""
     return [(q.path, q.id, None if q.vector is None else float(q.vector[0]), q.error) for q in queries]
 
 

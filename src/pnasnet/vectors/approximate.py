@@ -120,7 +120,7 @@ def build_approximate(
     _faiss()
     with locked(folder), writing(folder, "free some space, and run it again"):
         manifest = _read(folder, features) or Manifest(features.length, features.column)
-        if features.rows > _GROWTH * manifest.trained_rows:
+        if not manifest.trained_rows or features.rows > _GROWTH * manifest.trained_rows:
             _train(folder, features, progress)
             manifest = _commit(folder, Manifest(features.length, features.column, trained_rows=features.rows))
         manifest = _add_parts(folder, features, manifest, progress)
