@@ -1,4 +1,39 @@
-from pnasnet.support.progress import counter, silent
+"""Progress bars: on a terminal, in a notebook, hidden."""
+
+import sys
+from types import ModuleType
+
+import pytest
+
+from pnasnet.support.progress import bar, bars, counter, silent
+
+from tests.helpers.weights_server import Terminal
+
+
+def work() -> None:
+    with bars(unit="image") as progress:
+        advance = counter(progress, "embed", 3)
+        advance(2)
+        advance(1)
+
+
+def test_bars_are_for_terminals(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    work()
+    assert capsys.readouterr().err == ""
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    work()
+    assert "embed" in terminal.getvalue()
+
+
+def test_bars_are_shown_in_notebooks(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """Standard error of a notebook is no terminal; without ipywidgets the bar is text there."""
+    monkeypatch.setitem(sys.modules, "ipykernel", ModuleType("ipykernel"))
+    work()
+    assert "embed" in capsys.readouterr().err
+    with bar(False, total=3, desc="embed") as hidden:
+        hidden.update(3)
+    assert capsys.readouterr().err == ""
 
 
 def test_a_counter_reports_sums_from_the_first_item_on() -> None:

@@ -8,14 +8,24 @@ from ..support.files import check_target
 from .options import MOVING_AVERAGES, flag
 
 
-@click.command(short_help="Convert weights to this project's own format.")
+@click.command(short_help="Convert weights to this project's own format, or to timm's.")
 @click.argument("source")
 @click.argument("output", metavar="OUT.safetensors")
 @click.option("-m", "--model", metavar="NAME", help="Network that the weights must fit.  [default: their own]")
 @flag("--float16", help="Round kernels to float16: half the size, features differ by about 1e-3.")
+@click.option(
+    "--to",
+    "kind",
+    type=click.Choice(["pnasnet", "timm"]),
+    default="pnasnet",
+    show_default=True,
+    help="timm: a state dict of its pnasnet5large or nasnetalarge, without ImageNet's background class.",
+)
 @MOVING_AVERAGES
-def convert(source: str, output: str, model: str | None, float16: bool, moving_averages: bool | None) -> None:
-    """Convert weights of any origin to this project's own safetensors format.
+def convert(
+    source: str, output: str, model: str | None, float16: bool, kind: str, moving_averages: bool | None
+) -> None:
+    """Convert weights of any origin to this project's own safetensors format, or to timm's.
 
     SOURCE is a TensorFlow checkpoint (its prefix or its folder), the folder or .tar.gz of a TF-Hub module, a
     safetensors or .pth file of timm, Cadene or a torch network, or the name of a model or of a published set. Names,
@@ -24,14 +34,23 @@ def convert(source: str, output: str, model: str | None, float16: bool, moving_a
     \b
       pnasnet convert pnasnet-5_large_2017_12_13/model.ckpt pnasnet_large.safetensors
       pnasnet convert module.tar.gz features.safetensors
+      pnasnet convert pnasnet_large timm.safetensors --to timm
       pnasnet embed photos/ --model features.safetensors -o features.parquet
     """
     from ..module.module import Module
 
+    if kind == "timm" and float16:
+        raise click.UsageError("--float16 is for --to pnasnet: timm's files are float32")
     if Path(output).suffix != ".safetensors":
         raise click.BadParameter(f"{output} does not end in .safetensors", param_hint="OUT")
     check_target(Path(output))
     module = Module(model or source, source if model else None, moving_averages=moving_averages)
+    if kind == "timm":
+        from ..integrations.timm_weights import write_timm
+
+        written = write_timm(module, Path(output))
+        click.echo(f"{output}: {written.model}, {written.classes:,} classes, {written.tensors:,} tensors")
+        return
     module.export(output, float16=float16)
     classes = f"{module.model.spec.num_classes} classes" if module.model.spec.num_classes else "no classifier"
     click.echo(f"{output}: {module.model.name}, {classes}, {len(module.model.variables):,} variables")

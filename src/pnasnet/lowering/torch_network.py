@@ -95,23 +95,33 @@ class Network(nn.Module):
 
         """
         self._check(images, endpoints)
-        scaled = (images * 2 - 1).permute(0, 3, 1, 2).contiguous(memory_format=self.memory_format)
-        states = [State(run(self._stem, scaled))]
-        cells = self._cells[: self._cells_for(endpoints)]
-        found = {"Stem": states[0].value} if self.plan.spec.stem == "cifar" else {}
-        for index, (plan, slot) in enumerate(zip(self.plan.cells, cells, strict=False)):
-            states = [*states[-2:], State(self._run_cell(slot, states[-1], states[-plan.lookback]))]
-            if plan.endpoint in endpoints and plan.endpoint:
-                found[plan.endpoint] = states[-1].value
+        found: dict[str, Tensor] = {}
+        for index, state in enumerate(
+            self.states((images * 2 - 1).permute(0, 3, 1, 2), self._cells_for(endpoints)), -1
+        ):
+            name = self.plan.cells[index].endpoint if index >= 0 else "Stem"
+            if name in endpoints and name:
+                found[name] = state.value
             if self.plan.aux and index == self.plan.aux.cell and "AuxLogits" in endpoints:
-                found["AuxLogits"] = states[-1].through(self._aux)
+                found["AuxLogits"] = state.through(self._aux)
         if _AFTER_THE_CELLS & set(endpoints):
-            found["global_pool"] = states[-1].through(self._pool)
+            found["global_pool"] = state.through(self._pool)
         if {"Logits", "Predictions"} & set(endpoints):
             kept = functional.dropout(found["global_pool"], 1 - self.plan.spec.dropout_keep, self.training)
             found["Logits"] = run(self._classifier, kept)
             found["Predictions"] = functional.softmax(found["Logits"], 1)
         return {name: _channels_last(found[name]) for name in endpoints}
+
+    def states(self, scaled: Tensor, cells: int | None = None) -> Iterator[State]:
+        """Yield the outputs of the stem and of the first `cells` cells (all if None), [batch, channels, height, width].
+
+        `scaled` is [batch, 3, height, width] in [-1, 1], of the plan's size; it is not checked.
+        """
+        states = [State(run(self._stem, scaled.contiguous(memory_format=self.memory_format)))]
+        yield states[0]
+        for plan, slot in zip(self.plan.cells, self._cells[:cells], strict=False):
+            states = [*states[-2:], State(self._run_cell(slot, states[-1], states[-plan.lookback]))]
+            yield states[-1]
 
     def _cells_for(self, endpoints: Collection[str]) -> int:
         """Return how many cells the endpoints need: in training all, since their moving averages are updated."""

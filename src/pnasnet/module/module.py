@@ -13,6 +13,7 @@ from ..engines import Engine, EngineOptions
 from ..errors import InputError, UnknownNameError, WeightsMismatchError
 from ..weights import write_weights
 from .backends import Backend, InferenceBackend, TrainingBackend, TrainingOptions, check_for_training
+from .hugging_face import OnHub
 from .open import ModelName, WeightsName, is_path, metadata, open_model, with_labels
 from .pictures import Pictures, as_list, averaged, to_input
 from .quantized import fit_precision
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 _VARIANTS: tuple[frozenset[str], ...] = (frozenset(), frozenset({"train"}))
 
 
-class Module:
+class Module(OnHub):
     """A network with its weights, called as TF-Hub's image modules were.
 
     Without `trainable` and tags it runs on an inference engine. With either, it is a torch network, `module.network`:
@@ -304,6 +305,10 @@ class Module:
         `float16` rounds kernels, for half the size; see `write_weights` for the errors.
         """
         write_weights(path, self.variables, **metadata(self.model), float16=float16)
+
+    @property
+    def _is_unchanged(self) -> bool:
+        return isinstance(self._backend, InferenceBackend)
 
     # Copies.
 

@@ -1,7 +1,12 @@
 """The protocol by which long operations report their progress."""
 
-from collections.abc import Callable
-from typing import Protocol
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from tqdm import tqdm
 
 
 class Progress(Protocol):
@@ -29,3 +34,34 @@ def counter(progress: Progress, stage: str, total: int | None, done: int = 0) ->
         progress(stage, count, total)
 
     return advance
+
+
+@contextmanager
+def bars(quiet: bool = False, unit: str = "row") -> Iterator[Progress]:
+    """Show a bar for each stage of the work in the block; yields the `Progress` to pass to it."""
+    shown: dict[str, tqdm[None]] = {}
+
+    def progress(stage: str, done: int, total: int | None) -> None:
+        if stage not in shown:
+            # The delay: no bar before the first row.
+            shown[stage] = bar(not quiet, total=total, initial=done, desc=stage, unit=unit, delay=1e-9, leave=False)
+        shown[stage].update(done - shown[stage].n)
+        if done == total:
+            shown.pop(stage).close()
+
+    try:
+        yield progress
+    finally:
+        for each in shown.values():
+            each.close()
+
+
+def bar(show: bool, **options: Any) -> "tqdm[None]":
+    """Return a bar of tqdm on standard error, if that is a terminal; in a notebook, a widget. `show=False` hides it."""
+    if "ipykernel" in sys.modules:  # its standard error is no terminal
+        from tqdm.auto import tqdm
+
+        return tqdm(disable=not show, **options)
+    from tqdm import tqdm
+
+    return tqdm(disable=None if show else True, **options)

@@ -8,10 +8,9 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tqdm import tqdm
-
 from ..errors import PnasnetError
 from ..support import files, http
+from ..support.progress import bar
 from ..support.text import clean
 from ..support.urls import redact
 from .archive import MAX_BYTES
@@ -84,16 +83,15 @@ def _attempt(address: str, begun: _Partial, progress: bool) -> None:
     with writing(begun.path), _open(address, begun) as response:
         size, total = _start(response, begun)
         name = redact(address).rpartition("/")[2]
-        hide = None if progress else True  # None hides it if standard error is no terminal
-        bar = tqdm(total=total, initial=size, unit="B", unit_scale=True, unit_divisor=1024, desc=name, disable=hide)
-        with bar, begun.path.open("ab") as file:
+        shown = bar(progress, total=total, initial=size, unit="B", unit_scale=True, unit_divisor=1024, desc=name)
+        with shown, begun.path.open("ab") as file:
             for block in _body(response, begun):
                 size += len(block)
                 if size > MAX_BYTES:
                     begun.discard()
                     raise DownloadError(f"the server sends more than the limit of {MAX_BYTES:,} bytes")
                 file.write(block)
-                bar.update(len(block))
+                shown.update(len(block))
     if total is not None and size < total:
         raise _BrokenError(f"the connection broke off after {size:,} of {total:,} bytes")
 

@@ -53,7 +53,7 @@ def fetch(record: PublishedWeights, *, offline: bool | None = None, progress: bo
     found = _find(record)
     if found and not found.name.endswith(_TAR):  # nothing is written: the cache may be read-only
         return _ready(record, found)
-    if not found and (_is_offline() if offline is None else offline):
+    if not found and (is_offline() if offline is None else offline):
         by = "PNASNET_OFFLINE" if offline is None else "offline=True"
         raise _not_found(record, f"downloads are disabled by {by}")
     with _lock(_place(record)):
@@ -71,7 +71,8 @@ def available(record: PublishedWeights) -> Literal["shipped", "cached", "downloa
     return "cached" if _find(record) else "downloadable"
 
 
-def _is_offline() -> bool:
+def is_offline() -> bool:
+    """Return whether `PNASNET_OFFLINE` forbids downloads."""
     return os.environ.get("PNASNET_OFFLINE", "").strip().lower() not in ("", "0", "false", "no", "off")
 
 

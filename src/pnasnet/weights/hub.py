@@ -55,6 +55,28 @@ def download(repository: str, name: str, revision: str | None, *, progress: bool
     return path
 
 
+def upload(
+    folder: Path, repository: str, private: bool | None, revision: str | None, message: str, token: str | None
+) -> str:
+    """Commit the files of a folder to a repository, created if need be; return the commit's URL.
+
+    Raises `OutputError` for any failure.
+    """
+    import huggingface_hub
+
+    api = huggingface_hub.HfApi(endpoint=os.environ.get("HF_ENDPOINT"), token=token)
+    try:
+        with _quiet(progress=True):
+            api.create_repo(repository, private=private, exist_ok=True)
+            done = api.upload_folder(repo_id=repository, folder_path=folder, revision=revision, commit_message=message)
+    except Exception as error:  # see `download`
+        raise OutputError(
+            f"cannot upload to {repository} on the Hugging Face Hub ({_first_line(error)}): check the name, the "
+            "connection and the token (hf auth login, or HF_TOKEN)"
+        ) from error
+    return str(done.commit_url)
+
+
 def _check(path: Path) -> None:
     """Check a large file against its SHA-256, its name in the cache; the client checks the length alone."""
     blob = path.readlink() if path.is_symlink() else path

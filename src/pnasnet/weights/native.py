@@ -152,8 +152,13 @@ def write_weights(
         tensors = {name: _to_float16(name, array) if array.ndim > 1 else array for name, array in tensors.items()}
     checksums = {name: masked_crc32c(array.astype(np.float32)) for name, array in tensors.items()}
     metadata[_CHECKSUMS] = json.dumps(checksums)
-    with replacing(Path(path)) as temporary, temporary.open("wb") as file:
-        file.write(_header(tensors, {**metadata, **(extra or {})}))
+    write_tensors(Path(path), tensors, {**metadata, **(extra or {})})
+
+
+def write_tensors(path: Path, tensors: Mapping[str, NDArray[Any]], metadata: Mapping[str, str]) -> None:
+    """Write contiguous float32 or float16 arrays as a safetensors file, whole or not at all. Raises `OutputError`."""
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        file.write(_header(tensors, metadata))
         for array in tensors.values():
             file.write(array.astype(array.dtype.newbyteorder("<"), copy=False).data)
 

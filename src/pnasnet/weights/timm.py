@@ -5,7 +5,7 @@ the kernels' shapes. Nothing else depends on the architecture: networks of other
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from ..architecture.torch_names import variable_leaf
 from .arrays import Shape
@@ -70,3 +70,44 @@ def _slim_name(name: str, shapes: Mapping[str, Shape]) -> str | None:
     else:
         leaf = variable_leaf(leaf, batch_norm="bn" in scope) or ""
     return f"{scope.format(**parts)}/{leaf}" if leaf else None
+
+
+def timm_names(variables: Iterable[str], *, nasnet: bool) -> dict[str, str]:
+    """Map the names of timm's `nasnetalarge`, or else `pnasnet5large`, to TF-Slim's `variables`: a full state dict.
+
+    Counts of updates (`num_batches_tracked`) are left out; torch starts them at 0. Variables without counterpart are
+    left out, too.
+    """
+    stem, halving = ("conv0", "") if nasnet else ("conv_0", "conv_prev_1x1.")
+    names: dict[str, str] = {}
+    for variable in variables:
+        scope, _, leaf = variable.rpartition("/")
+        for pattern, module in _SCOPES.items():
+            if match := re.fullmatch(pattern, scope):
+                name = match.expand(module).format(stem=stem, halving=halving)
+                names[f"{name}.{_LEAVES[leaf]}"] = variable
+                break
+    return names
+
+
+_SCOPES = {
+    "conv0": "{stem}.conv",
+    "conv0_bn": "{stem}.bn",
+    r"([^/]+)/1x1": r"\1.conv_1x1.conv",
+    r"([^/]+)/beginning_bn": r"\1.conv_1x1.bn",
+    r"([^/]+)/prev_1x1": r"\1.conv_prev_1x1.conv",
+    r"([^/]+)/prev_bn": r"\1.conv_prev_1x1.bn",
+    r"([^/]+)/path([12])_conv": r"\1.{halving}path_\2.conv",
+    r"([^/]+)/final_path_bn": r"\1.{halving}final_path_bn",
+    r"([^/]+)/(comb_iter_\d+)/(left|right)/(separable|bn_sep)_\d+x\d+_(\d+)": r"\1.\2_\3.\4_\5",
+    r"([^/]+)/(comb_iter_\d+)/(left|right)/1x1": r"\1.\2_\3.conv",
+    r"([^/]+)/(comb_iter_\d+)/(left|right)/bn_1": r"\1.\2_\3.bn",
+    "final_layer/FC": "last_linear",
+}
+"""A variable's scope in TF-Slim, to the module's name in timm: what `_MODULES` maps back, for one spelling each."""
+
+_LEAVES = {
+    **{slim: leaf for names in (_BATCH_NORM, _OTHER) for leaf, slim in names.items()},
+    "depthwise_weights": "depthwise_conv2d.weight",
+    "pointwise_weights": "pointwise_conv2d.weight",
+}

@@ -1,0 +1,59 @@
+"""The lines of docs/from-tf-hub.md that replace TF-Hub's do what the page says, and its handles resolve."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import pnasnet
+from pnasnet.architecture.zoo import find_named
+
+ROOT = Path(__file__).parents[2]
+PAGE = (ROOT / "docs/from-tf-hub.md").read_text("utf-8")
+TINY = ROOT / "tests/checkpoints/tiny_hub_tf1"
+OURS = re.findall(r"^pnasnet:\n\n```python\n(.*?)```", PAGE, re.DOTALL | re.MULTILINE)
+HANDLES = sorted(set(re.findall(r"https://(?:tfhub\.dev|www\.kaggle\.com/models)/\S+?/\d+(?=[\"`])", PAGE)))
+
+
+def test_every_section_with_old_lines_has_new_ones() -> None:
+    assert len(OURS) == len(re.findall(r"^TF-Hub", PAGE, re.MULTILINE)) == 5
+
+
+def test_our_lines_run_one_after_the_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The weights of the handles are not on this machine: a small module in TF-Hub's format stands in for them."""
+    monkeypatch.chdir(tmp_path)
+    reference = pnasnet.Module(TINY)
+    images = np.random.default_rng(0).random((2, *reference.image_size, 3), np.float32)
+    names: dict[str, object] = {"images": images}
+    found = []
+    for block in OURS:
+        exec(compile(re.sub(r'"https://tfhub\.dev[^"]*"', repr(str(TINY)), block), "from-tf-hub.md", "exec"), names)
+        found.append(names["features"])
+    np.testing.assert_array_equal(found[0], reference(images))  # type: ignore[call-overload]
+    assert isinstance(names["tuned"], pnasnet.Module)
+    assert names["tuned"].trainable_variables == names["variables"]
+    for trained in (found[1], found[-1]):
+        assert isinstance(trained, torch.Tensor)
+        assert trained.requires_grad
+    assert (names["height"], names["width"], names["channels"]) == (*reference.image_size, 3)
+    outputs = names["outputs"]
+    assert isinstance(outputs, dict)
+    np.testing.assert_array_equal(outputs["default"], reference(images))
+    assert float(names["loss"]) > 0  # type: ignore[arg-type]
+    np.testing.assert_array_equal(pnasnet.Module("mine.safetensors")(images), reference(images))
+
+
+@pytest.mark.parametrize("line", [line for line in PAGE.splitlines() if line.startswith(("| `http", "| `google"))])
+def test_handles_are_what_the_table_says(line: str) -> None:
+    handle, output, network = re.findall(r"^\| `(.*?)` \| (\w+) of `(\w+)` \|$", line)[0]
+    named = find_named(handle)
+    assert named
+    assert named.network.name == network
+    assert named.signature == {"features": "image_feature_vector", "logits": "image_classification"}[output]
+
+
+@pytest.mark.parametrize("handle", HANDLES)
+def test_handles_in_the_lines_resolve(handle: str) -> None:
+    assert find_named(handle)
