@@ -72,7 +72,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.hub.private[name] = asked.get("visibility") == "private" or bool(asked.get("private"))
             self._json({"url": f"{self.hub.address}/{name}", "name": name, "id": name})
             return
-        name, what = "/".join(parts[2:4]), parts[4]
+        name, what = "/".join(parts[2:4]), parts[4] if len(parts) > 4 else ""
         if what == "preupload":
             files = [each["path"] for each in json.loads(body)["files"]]
             self._json({"files": [{"path": p, "uploadMode": "regular", "shouldIgnore": False} for p in files]})

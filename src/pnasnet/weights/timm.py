@@ -107,7 +107,12 @@ _SCOPES = {
 """A variable's scope in TF-Slim, to the module's name in timm: what `_MODULES` maps back, for one spelling each."""
 
 _LEAVES = {
-    **{slim: leaf for names in (_BATCH_NORM, _OTHER) for leaf, slim in names.items()},
+    "weights": "weight",
+    "biases": "bias",
+    "gamma": "weight",
+    "beta": "bias",
+    "moving_mean": "running_mean",
+    "moving_variance": "running_var",
     "depthwise_weights": "depthwise_conv2d.weight",
     "pointwise_weights": "pointwise_conv2d.weight",
 }
