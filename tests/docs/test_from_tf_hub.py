@@ -31,7 +31,7 @@ def test_our_lines_run_one_after_the_other(tmp_path: Path, monkeypatch: pytest.M
     for block in OURS:
         exec(compile(re.sub(r'"https://tfhub\.dev[^"]*"', repr(str(TINY)), block), "from-tf-hub.md", "exec"), names)
         found.append(names["features"])
-    np.testing.assert_array_equal(found[0], reference(images))  # type: ignore[call-overload]
+    np.testing.assert_array_equal(found[0], reference(images))
     assert isinstance(names["tuned"], pnasnet.Module)
     assert names["tuned"].trainable_variables == names["variables"]
     for trained in (found[1], found[-1]):

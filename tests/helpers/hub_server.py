@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -81,7 +82,7 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             self._json({"status": "ok", "warnings": [], "errors": []})  # validation of a card's metadata
 
-    def _commit(self, name: str, lines: list[dict[str, dict[str, str]]]) -> None:
+    def _commit(self, name: str, lines: list[dict[str, Any]]) -> None:
         for line in lines:
             value = line["value"]
             if line["key"] == "header":

@@ -30,7 +30,7 @@ def normalised(array: Any) -> torch.Tensor:
 
 
 def hub(name: str, **options: Any) -> Any:
-    return torch.hub.load(str(ROOT), name, source="local", **options)
+    return torch.hub.load(str(ROOT), name, source="local", **options)  # type: ignore[no-untyped-call]
 
 
 @pytest.fixture(scope="module")
@@ -42,12 +42,16 @@ def scripted(model: Any, x: torch.Tensor) -> Any:
     buffer = io.BytesIO()
     torch.jit.save(torch.jit.script(model), buffer)
     buffer.seek(0)
-    return torch.jit.load(buffer)
+    return torch.jit.load(buffer)  # type: ignore[no-untyped-call]
 
 
-WAYS = {
+def traced(model: Any, x: torch.Tensor) -> Any:
+    return torch.jit.trace(model, x, strict=False)  # type: ignore[no-untyped-call]  # not strict: lists may come out
+
+
+WAYS: dict[str, Any] = {
     "script": scripted,
-    "trace": lambda model, x: torch.jit.trace(model, x, strict=False),  # so that lists may come out
+    "trace": traced,
     "export": lambda model, x: torch.export.export(model, (x,)).module(),
     "deepcopy": lambda model, x: copy.deepcopy(model),
     "pickle": lambda model, x: pickle.loads(pickle.dumps(model)),

@@ -1,7 +1,8 @@
 """A network as users of timm and torch.hub expect it: an `nn.Module` from normalised images to one tensor."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from math import log2
 from typing import Any
@@ -14,6 +15,7 @@ from ..architecture.plan import Plan, resolve
 from ..architecture.spec import NetworkSpec
 from ..errors import InputError
 from ..images.presets import get_preset
+from ..lowering.torch_cells import State
 from ..lowering.torch_network import Network
 from ..module.catalogue import find_network
 from ..module.open import ModelName, WeightsName, open_model
@@ -37,6 +39,7 @@ class ImageNetwork(nn.Module):
     """
 
     pretrained_cfg: dict[str, Any]
+    global_pool: str
 
     def __init__(self, plan: Plan, *, num_classes: int = 0, global_pool: str = "avg", drop_rate: float = 0.0) -> None:
         """Build it with random weights. `drop_rate` is the rate of the dropout before the classifier."""
@@ -62,7 +65,8 @@ class ImageNetwork(nn.Module):
 
         `global_pool` is `avg`, or empty for a network without classifier that returns the last map; None keeps it.
         """
-        self.global_pool = self.global_pool if global_pool is None else global_pool
+        if global_pool is not None:
+            self.global_pool = global_pool
         if self.global_pool not in ("avg", "") or (num_classes and not self.global_pool):
             raise InputError(f"global_pool is {self.global_pool!r}: use 'avg', or '' together with num_classes=0")
         self.num_classes = num_classes
@@ -74,10 +78,8 @@ class ImageNetwork(nn.Module):
 
     def forward_features(self, x: Tensor) -> Tensor:
         """Return the last map after its ReLU, [batch, channels, height, width]."""
-        last = None
-        for last in self._states(x):  # noqa: B007 - earlier maps are not kept
-            pass
-        return functional.relu(last.value)
+        states = deque(self._states(x), maxlen=1)  # earlier maps are not kept
+        return functional.relu(states[0].value)
 
     def forward_head(self, x: Tensor, pre_logits: bool = False) -> Tensor:
         """Return the logits of a map, or with `pre_logits` its features."""
@@ -109,8 +111,9 @@ class ImageNetwork(nn.Module):
             self.classifier.weight.copy_(torch.from_numpy(kernel[:, first:].T))
             self.classifier.bias.copy_(torch.from_numpy(bias[first:]))
 
-    def _states(self, x: Tensor) -> Any:
-        if not torch.jit.is_tracing() and not isinstance(x, fx.Proxy):
+    def _states(self, x: Tensor) -> Iterator[State]:
+        given: Any = x
+        if not isinstance(given, fx.Proxy) and not torch.jit.is_tracing():  # type: ignore[attr-defined,no-untyped-call]
             self._check(x)
         return self.backbone.states(x)
 

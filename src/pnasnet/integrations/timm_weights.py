@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 
 from ..architecture.plan import resolve
+from ..architecture.torch_names import to_torch_layout
 from ..architecture.zoo import NETWORKS
 from ..errors import InputError
-from ..lowering.torch_names import to_torch_layout
 from ..module import Module
 from ..weights import CLASSIFIER
 from ..weights.native import write_tensors
