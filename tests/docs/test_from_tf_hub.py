@@ -12,7 +12,7 @@ from pnasnet.architecture.zoo import find_named
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs/from-tf-hub.md").read_text("utf-8")
-TINY = ROOT / "tests/checkpoints/tiny_hub_tf1"
+TINY = ROOT / "tests/checkpoints/tiny_slim"
 OURS = re.findall(r"^pnasnet:\n\n```python\n(.*?)```", PAGE, re.DOTALL | re.MULTILINE)
 HANDLES = sorted(set(re.findall(r"https://(?:tfhub\.dev|www\.kaggle\.com/models)/\S+?/\d+(?=[\"`])", PAGE)))
 
@@ -22,7 +22,7 @@ def test_every_section_with_old_lines_has_new_ones() -> None:
 
 
 def test_our_lines_run_one_after_the_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The weights of the handles are not on this machine: a small module in TF-Hub's format stands in for them."""
+    """The weights of the handles are not on this machine: a small checkpoint stands in for them."""
     monkeypatch.chdir(tmp_path)
     reference = pnasnet.Module(TINY)
     images = np.random.default_rng(0).random((2, *reference.image_size, 3), np.float32)

@@ -7,7 +7,11 @@ import pytest
 
 from pnasnet.errors import MissingExtraError
 
-ADAPTERS = {"sklearn": ("sklearn", "pnasnet.sklearn needs scikit-learn, .*: pip install 'pnasnet\\[sklearn\\]'")}
+ADAPTERS = {
+    "integrations.image_network": ("torch", r"a network for timm or torch.hub needs torch, .*\[torch\]'"),
+    "sklearn": ("sklearn", r"pnasnet.sklearn needs scikit-learn, .*: pip install 'pnasnet\[sklearn\]'"),
+    "timm": ("timm", r"pnasnet.timm needs timm, which cannot be imported \(.*\): pip install timm"),
+}
 
 
 @pytest.mark.parametrize("adapter", ADAPTERS)

@@ -7,19 +7,23 @@ from dataclasses import replace
 from math import log2
 from typing import Any
 
-import torch
-from torch import Tensor, fx, nn
-from torch.nn import functional
-
 from ..architecture.plan import Plan, resolve
 from ..architecture.spec import NetworkSpec
-from ..errors import InputError
+from ..errors import InputError, MissingExtraError
 from ..images.presets import get_preset
-from ..lowering.torch_cells import State
-from ..lowering.torch_network import Network
 from ..module.catalogue import find_network
 from ..module.open import ModelName, WeightsName, open_model
 from ..weights import CLASSIFIER
+
+try:
+    import torch
+    from torch import Tensor, fx, nn
+    from torch.nn import functional
+
+    from ..lowering.torch_cells import State
+    from ..lowering.torch_network import Network
+except ImportError as error:
+    raise MissingExtraError.of("torch", "torch", "a network for timm or torch.hub") from error
 
 log = logging.getLogger(__name__)
 

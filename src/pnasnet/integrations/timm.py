@@ -6,11 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from torch import nn
-
 from ..architecture.zoo import NETWORKS, NamedNetwork, PublishedWeights
 from ..errors import InputError, MissingExtraError
-from .image_network import FeatureMaps, config, create
+from .image_network import FeatureMaps, ImageNetwork, config, create
 
 try:
     from timm.models import register_model
@@ -36,7 +34,7 @@ def register() -> None:
 def _entry_point(network: NamedNetwork) -> Any:
     """Return the function that timm calls for a network."""
 
-    def build(pretrained: bool = False, **options: Any) -> nn.Module:
+    def build(pretrained: bool = False, **options: Any) -> ImageNetwork | FeatureMaps:
         chosen = resolve_pretrained_cfg(
             network.name, options.pop("pretrained_cfg", None), options.pop("pretrained_cfg_overlay", None)
         )
