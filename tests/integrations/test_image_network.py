@@ -60,6 +60,7 @@ WAYS: dict[str, Any] = {
 
 
 @pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")
+@pytest.mark.filterwarnings("ignore:The TorchScript type system:UserWarning")  # about torch's own GraphModule
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("features_only", [False, True])
 def test_every_copy_computes_the_same(way: str, features_only: bool, tiny: Any) -> None:
