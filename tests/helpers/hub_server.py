@@ -11,8 +11,6 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-COMMIT = "0123456789abcdef0123456789abcdef01234567"
-
 
 @dataclass
 class Hub:
@@ -24,6 +22,11 @@ class Hub:
     repositories: dict[str, dict[str, bytes]] = field(default_factory=dict)
     private: dict[str, bool] = field(default_factory=dict)
     messages: list[str] = field(default_factory=list)
+
+    @property
+    def commit(self) -> str:
+        """The last commit's hash: another after each."""
+        return hashlib.sha1(repr(self.messages).encode()).hexdigest()
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -58,7 +61,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(404, b"", {"X-Error-Code": code, "X-Error-Message": "not found"})
             return
         etag = f'"{hashlib.sha256(content).hexdigest()}"'
-        self._send(200, content, {"ETag": etag, "X-Repo-Commit": COMMIT})
+        self._send(200, content, {"ETag": etag, "X-Repo-Commit": self.hub.commit})
 
     def do_POST(self) -> None:
         body = self._body()
@@ -89,8 +92,8 @@ class _Handler(BaseHTTPRequestHandler):
                 self.hub.messages.append(value["summary"])
             else:
                 self.hub.repositories[name][value["path"]] = base64.b64decode(value["content"])
-        url = f"{self.hub.address}/{name}/commit/{COMMIT}"
-        self._json({"commitUrl": url, "commitOid": COMMIT, "success": True})
+        url = f"{self.hub.address}/{name}/commit/{self.hub.commit}"
+        self._json({"commitUrl": url, "commitOid": self.hub.commit, "success": True})
 
 
 @contextmanager
