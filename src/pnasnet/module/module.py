@@ -2,19 +2,17 @@
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from os import PathLike
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..architecture.zoo import NETWORKS
 from ..engines import Engine, EngineOptions
 from ..errors import InputError, UnknownNameError, WeightsMismatchError
 from ..weights import write_weights
 from .backends import Backend, InferenceBackend, TrainingBackend, TrainingOptions, check_for_training
 from .hugging_face import OnHub
-from .open import ModelName, WeightsName, is_path, metadata, open_model, with_labels
+from .open import ModelName, WeightsName, absolute, metadata, open_model, with_labels
 from .pictures import Pictures, as_list, averaged, to_input
 from .quantized import fit_precision
 from .signatures import Signatures, TensorInfo
@@ -82,7 +80,7 @@ class Module(OnHub):
         offline: bool | None = None,
     ) -> None:
         self._arguments = {name: value for name, value in locals().items() if name != "self"}
-        self._arguments |= {"model": _absolute(model), "weights": _absolute(weights)}
+        self._arguments |= {"model": absolute(model), "weights": absolute(weights)}
         tags = frozenset(tags or ())
         if tags not in _VARIANTS:
             raise UnknownNameError(f"No such graph variant: tags={sorted(tags)}; known: [] and ['train']")
@@ -342,10 +340,3 @@ def _reopen(arguments: dict[str, Any], checksum: str, state: Any) -> Module:
     if state is not None and isinstance(module._backend, TrainingBackend):
         module._backend.load_state(state)
     return module
-
-
-def _absolute(name: Any) -> Any:
-    """Return the path of existing weights as an absolute one, which is valid in other working directories."""
-    if isinstance(name, str | Path) and name not in NETWORKS and is_path(str(name)):
-        return str(Path(name).absolute())
-    return name

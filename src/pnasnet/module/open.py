@@ -236,6 +236,13 @@ def is_path(text: str) -> bool:
     return path.exists() or path.with_name(f"{path.name}.index").exists()
 
 
+def absolute(name: Any) -> Any:
+    """Return the path of existing weights as an absolute one, which is valid in other working directories."""
+    if isinstance(name, str | Path) and name not in NETWORKS and is_path(str(name)):
+        return str(Path(name).absolute())
+    return name
+
+
 def _looks_like_path(text: str) -> bool:
     """Return whether the text is a path or looks like one, so that errors are about a file, not a name."""
     return is_path(text) or len(Path(text).parts) > 1 or bool(Path(text).suffix)
