@@ -57,8 +57,11 @@ def test_folders_behind_urls() -> None:
     assert line.endswith(
         "skipped 5 files without the suffix of an image format: 2 .txt, 1 without suffix, 1 .raw, 1 .tar"
     )
+    system.pipe_file("/.photos/deeper/y.jpg", jpeg(4))
     line, names = skipped("memory:///.photos/*")
+    assert line.endswith("4 files without the suffix of an image format: 2 .txt, 1 without suffix, 1 .raw")
     assert names == [*(f"memory:///.photos/{image}" for image in pictures(2)), "memory:///.photos/t.tar/00000.jpg"]
+    assert skipped("memory:///.photos/.d*/*")[1] == ["memory:///.photos/.deep/x.jpg"]
     with pytest.raises(InputError, match=r"'memory:///.photos/\*.txt' contains no images: check the address"):
         skipped("memory:///.photos/*.txt")
 
@@ -69,6 +72,15 @@ def test_a_folder_and_an_archive_are_counted_together(tmp_path: Path) -> None:
     line, names = skipped(folder, tmp_path / "a.zip")
     assert line.endswith(f": 3 .txt (JPEG inside, such as {tmp_path}/a.zip/b.txt: rename them), 1 .md")
     assert names == [f"{folder}/a.jpg", f"{tmp_path}/a.zip"]  # the row of an archive without images
+
+
+@pytest.mark.parametrize("pattern", ["photos/**", "photos/*"])
+def test_a_pattern_that_matches_folders_and_their_files_finds_each_once(tmp_path: Path, pattern: str) -> None:
+    folder = write_folder(tmp_path / "photos", {"b.jpg": jpeg(0), "c.txt": b"x", "t.tar": tar(pictures(1))})
+    write_folder(folder / "x.tar", {"d.jpg": jpeg(1), "e.txt": b"x"})  # a folder, in spite of its name
+    line, names = skipped(f"{tmp_path}/{pattern}")
+    assert names == [f"{folder}/{name}" for name in ("b.jpg", "t.tar/00000.jpg", "x.tar/d.jpg")]
+    assert line.endswith("skipped 2 files without the suffix of an image format: 2 .txt")
 
 
 def test_only_the_first_files_of_a_suffix_are_looked_into() -> None:

@@ -2,7 +2,7 @@
 
 import glob
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -62,14 +62,16 @@ def find_images(sources: Sequence[str | os.PathLike[str]]) -> list[str]:
     return [path for source in sources for path in find_in(os.fspath(source))]
 
 
-def find_in(source: str, passed_over: PassedOver | None = None) -> Iterator[str]:
-    """Yield the images of one source, as `find_images` does."""
+def find_in(
+    source: str, passed_over: PassedOver | None = None, is_shard: Callable[[str], object] = lambda path: False
+) -> Iterator[str]:
+    """Yield the images of one source, as `find_images` does, and the matches of a pattern that are shards."""
     if Path(source).is_dir():
         yield from _some(walk(source, set(), passed_over), source, "contains no images at any depth")
     elif os.path.lexists(source):
         yield source
     elif glob.has_magic(source):
-        yield from _some(_matching(source, passed_over), source, "matches no images")
+        yield from _some(_matching(source, passed_over, is_shard), source, "matches no images")
     else:
         raise InputError(f"{source!r} does not exist: check the path")
 
@@ -86,10 +88,15 @@ def _some(paths: Iterator[str], source: str, problem: str) -> Iterator[str]:
     yield from paths
 
 
-def _matching(pattern: str, passed_over: PassedOver | None) -> Iterator[str]:
-    """Yield the images that match, and those in matching folders, each once."""
+def _matching(pattern: str, passed_over: PassedOver | None, is_shard: Callable[[str], object]) -> Iterator[str]:
+    """Yield the matching shards and images, and the images in matching folders, each once."""
     seen: set[FolderId] = set()
-    yield from dict.fromkeys(path for found in match(pattern) for path in walk(found, seen, passed_over))
+    found = dict.fromkeys(match(pattern))
+    for path in found:
+        if is_shard(path) and not Path(path).is_dir():
+            yield path
+        else:
+            yield from walk(path, seen, passed_over, others=found)
 
 
 def match(pattern: str) -> list[str]:

@@ -11,7 +11,7 @@ from typing import cast
 from ..errors import InputError
 from ..support.urls import is_url, redact
 from .access import CLOSED, Access
-from .files import Files, find_in, match
+from .files import Files, find_in
 from .huggingface import PREFIX, dataset_rows, is_saved
 from .kinds import is_hidden, is_picture, kind_of, local_path, path_of
 from .parquet import row_groups
@@ -19,7 +19,6 @@ from .passed_over import PassedOver
 from .storage import expand_url
 from .tar import Tar
 from .unit import Unit
-from .walking import FolderId, walk
 from .zip import Zip
 
 FILES_IN_UNIT = 1024
@@ -41,7 +40,7 @@ def list_units(
             file of images;
             a folder or its URL: all files in it with the suffix of an image format, as for `find_images`, without
             archives and tables;
-            a pattern, which matches such files, archives, tables and folders;
+            a pattern, which matches such files, archives, tables and, except behind a URL, folders;
             a Hugging Face dataset: `hf:NAME`, `hf:NAME:CONFIG`, or a folder written by `save_to_disk`.
         listed: whether the sources are lines of a list: they are not patterns, and a missing path becomes an error row.
         image_column: name of the column of images in tables; None for `image` or `img`.
@@ -96,16 +95,17 @@ class _Listing:
         elif os.path.lexists(source):
             yield from self._open(source)
         else:
-            yield from self._expand_pattern(source)
+            for path in find_in(source, self.passed_over, kind_of):
+                yield from self._open(path)
 
     def _expand_url(self, source: str) -> Iterator[str | Unit]:
         found = expand_url(source, literal=self.listed)
         if found == [source]:
             yield from self._open(source)
             return
-        if not glob.has_magic(source):
-            depth = len(path_of(source).rstrip("/").split("/"))
-            found = [url for url in found if not any(map(is_hidden, path_of(url).split("/")[depth:]))]
+        own = path_of(source).split("/")
+        if not any(part.startswith(".") and glob.has_magic(part) for part in own):
+            found = [url for url in found if not any(map(is_hidden, set(path_of(url).split("/")).difference(own)))]
         many = [url for url in found if kind_of(url)]
         taken = {url for url in found if is_picture(url) or (kind_of(url) and glob.has_magic(source))}
         if not taken:
@@ -117,25 +117,14 @@ class _Listing:
             else:
                 self.passed_over.add(redact(url))
 
-    def _expand_pattern(self, source: str) -> Iterator[str | Unit]:
-        """Yield the units of matching archives and tables, and the images in other matches as `find_in` does."""
-        found = match(source)
-        if not any(map(kind_of, found)):
-            yield from find_in(source, self.passed_over)
-            return
-        seen: set[FolderId] = set()
-        for path in found:
-            yield from self._units(path) or walk(path, seen, self.passed_over)
-
     def _open(self, path: str) -> Iterator[str | Unit]:
         """Yield the units of an archive or table, or the path of any other file, which is an image itself."""
-        units = self._units(path)
-        yield from units
-        if not units:
-            yield path
-
-    def _units(self, path: str) -> list[Unit]:
-        kind = kind_of(path)
-        if kind == "parquet":
-            return list(row_groups(path, self.image_column, self.access))
-        return [Tar(path)] if kind == "tar" else [Zip(path)] if kind == "zip" else []
+        match kind_of(path):
+            case "parquet":
+                yield from row_groups(path, self.image_column, self.access)
+            case "tar":
+                yield Tar(path)
+            case "zip":
+                yield Zip(path)
+            case None:
+                yield path

@@ -95,7 +95,8 @@ def expand_url(url: str, *, literal: bool = False) -> list[str]:
     try:
         system = _system(url)
         if pattern:
-            return sorted(map(system.unstrip_protocol, system.glob(url)))
+            matches = system.glob(url, detail=True).items()
+            return sorted(system.unstrip_protocol(name) for name, info in matches if info["type"] != "directory")
         return sorted(map(system.unstrip_protocol, system.find(url))) if system.isdir(url) else [url]
     except MissingExtraError:
         raise

@@ -1,7 +1,7 @@
 """Searches folders for images: at any depth, sorted by name, and each folder once even if links form a loop."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
@@ -14,13 +14,16 @@ from .passed_over import HEAD, PassedOver
 FolderId = tuple[int, int]
 
 
-def walk(start: str, seen: set[FolderId], passed_over: PassedOver | None = None) -> Iterator[str]:
+def walk(
+    start: str, seen: set[FolderId], passed_over: PassedOver | None = None, others: Container[str] = ()
+) -> Iterator[str]:
     """Yield the images in `start` and below; without recursion, since folders may be deep.
 
     Args:
         start: a folder, or a file, which is yielded if it has the suffix of an image format.
         seen: folders to skip; those that are searched are added.
         passed_over: counts the other files.
+        others: files that are neither yielded nor counted, except `start`.
 
     Raises:
         InputError: a folder cannot be listed.
@@ -31,6 +34,8 @@ def walk(start: str, seen: set[FolderId], passed_over: PassedOver | None = None)
         if path is None:
             pending.pop()
         elif not Path(path).is_dir():
+            if path in others and path != start:
+                continue
             if is_image_path(path):
                 yield path
             elif passed_over is not None:
