@@ -1,6 +1,8 @@
 """Folders written whole or not at all."""
 
 import os
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -42,6 +44,25 @@ def test_a_failure_leaves_the_existing_file(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="No space left on device"):
         fail()
     assert (tmp_path / "new/1/model").read_text() == "one"
+    assert [path.name for path in tmp_path.iterdir()] == ["new"]
+
+
+def test_a_killed_process_leaves_the_old_folder(tmp_path: Path) -> None:
+    with replacing_folder(tmp_path / "new") as folder:
+        fill(folder, "one")
+    script = (
+        "import os, sys; from pathlib import Path; from pnasnet.support.folders import replacing_folder\n"
+        "with replacing_folder(Path(sys.argv[1]), overwrite=True) as folder:\n"
+        "    (folder / '1').mkdir(); os.kill(os.getpid(), 9)"
+    )
+    killed = subprocess.run([sys.executable, "-c", script, tmp_path / "new"], check=False)
+    assert killed.returncode == -9
+    assert (tmp_path / "new/1/model").read_text() == "one"
+    (left,) = (path for path in tmp_path.iterdir() if path.name != "new")
+    assert left.name.startswith(".")
+    os.utime(left, (time.time() - 7200,) * 2)
+    with replacing_folder(tmp_path / "new", overwrite=True) as folder:
+        fill(folder, "two")
     assert [path.name for path in tmp_path.iterdir()] == ["new"]
 
 
