@@ -8,7 +8,9 @@ import numpy as np
 import onnxruntime
 import openvino
 import pytest
+from google.protobuf import text_format
 from PIL import Image
+from tritonclient.grpc.model_config_pb2 import DataType, ModelConfig
 
 from pnasnet import Module
 from pnasnet.images import decode
@@ -39,6 +41,20 @@ def test_a_triton_repository(tmp_path: Path) -> None:
     session = onnxruntime.InferenceSession(repository / "tiny/1/model.onnx")
     expected = Module(str(HUB)).run(images, ("Cell_0",))["Cell_0"]
     np.testing.assert_allclose(session.run(["Cell_0"], {"images": images})[0], expected, rtol=1e-4, atol=1e-5)
+
+
+def test_tritons_own_parser_accepts_the_configuration(tmp_path: Path) -> None:
+    endpoints = [word for name in ("global_pool", "Logits", "Cell_3") for word in ("--endpoint", name)]
+    assert run("export", "pnasnet_tiny", tmp_path, "--format", "triton", *endpoints).exit_code == 0
+    config = text_format.Parse((tmp_path / "pnasnet_tiny/config.pbtxt").read_text(), ModelConfig())
+    assert (config.name, config.platform, config.max_batch_size) == ("pnasnet_tiny", "onnxruntime_onnx", 8)
+    assert config.HasField("dynamic_batching")
+    assert [(t.name, DataType.Name(t.data_type), list(t.dims)) for t in (*config.input, *config.output)] == [
+        ("images", "TYPE_FP32", [32, 32, 3]),
+        ("global_pool", "TYPE_FP32", [960]),
+        ("Logits", "TYPE_FP32", [10]),
+        ("Cell_3", "TYPE_FP32", [4, 4, 960]),
+    ]
 
 
 def test_a_model_that_preprocesses_equals_embed(tmp_path: Path) -> None:

@@ -122,6 +122,7 @@ def test_a_model_learns_and_is_saved(tmp_path: Path) -> None:
     np.testing.assert_allclose(again.predict(batch, verbose=0), model.predict(batch, verbose=0), atol=1e-6)
 
 
+@pytest.mark.filterwarnings("ignore")  # torch.jit.trace is deprecated, and warns of every size that it takes as fixed
 def test_a_model_is_exported(tmp_path: Path) -> None:
     model = pnasnet.keras.build("pnasnet_tiny", include_top=False, pooling="avg")
     batch = np.random.default_rng(0).random((2, 32, 32, 3), np.float32)
