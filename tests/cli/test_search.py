@@ -112,7 +112,7 @@ def test_ctrl_c_ends_with_a_line_and_leaves_a_report(config: Path, data: Path, t
 
 def test_report_of_a_missing_search(tmp_path: Path) -> None:
     message = error_of(run("search", "report", tmp_path))
-    assert message == f"{tmp_path / JOURNAL} does not exist: give the folder of a search"
+    assert message == f"{tmp_path / JOURNAL} does not exist: use the folder of a search"
 
 
 def test_describe() -> None:
@@ -164,7 +164,7 @@ def test_damaged_journal(config: Path, data: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("models = 12", "models = 0", "[search] a budget of 0 models trains nothing: give more, or omit it"),
+        ("models = 12", "models = 0", "[search] a budget of 0 models trains nothing: use more, or omit it"),
         ("beam = 2", "beam = 999", "[search] beam 999 is larger than the space, which has "),
         ('"max3"]', '"max4"]', "unknown operation 'max4': did you mean max"),
     ],
@@ -179,7 +179,7 @@ def test_impossible_options(config: Path, data: Path, tmp_path: Path) -> None:
     assert run("search", "run", config, data).exit_code == 2
     assert run("search", "run", config, data, "-o", tmp_path / "out", "--workers", "0").exit_code == 2
     message = error_of(run("search", "run", config, data, "-o", tmp_path / "out", "--timeout", "0"))
-    assert message == "a timeout of 0.0 s leaves no time to train: give more, or omit it"
+    assert message == "a timeout of 0.0 s leaves no time to train: use more, or omit it"
     assert error_of(run("search", "run", "papr", data, "-o", tmp_path / "out")).startswith(
         "unknown configuration 'papr'"
     )
@@ -195,7 +195,7 @@ def test_options_that_exclude_one_another(config: Path, data: Path, tmp_path: Pa
 
 def test_comparison_of_missing_searches_and_bad_names(tmp_path: Path) -> None:
     message = error_of(run("search", "compare", tmp_path, "-o", tmp_path / "a.svg"))
-    assert message == f"{tmp_path / JOURNAL} does not exist: give the folder of a search"
+    assert message == f"{tmp_path / JOURNAL} does not exist: use the folder of a search"
     assert "use a name such as" in error_of(run("search", "compare", tmp_path, "-o", tmp_path / "a.png"))
     assert "there is no folder" in error_of(run("search", "compare", tmp_path, "-o", tmp_path / "none/a.svg"))
     assert run("search", "compare", tmp_path).exit_code == 2

@@ -75,7 +75,7 @@ def test_a_file(tmp_path: Path) -> None:
         ("[search]\nseeds = [1, 1]", "[search] seeds must be different"),
         ("[search]\nseeds = [-1]", "[search] seeds must be at least 0, not -1"),
         ("[search]\npredictor = 'lstmm'", "unknown predictor 'lstmm'"),
-        ("[search]\nmodels = 0", "[search] a budget of 0 models trains nothing: give more"),
+        ("[search]\nmodels = 0", "[search] a budget of 0 models trains nothing: use more"),
         ("[search]\nhours = 0.0", "[search] a budget of 0.0 hours trains nothing"),
         ("[search]\nhours = nan", "[search] a budget of nan hours trains nothing"),
         ("[search]\nbeam = 0", "[search] beam must be at least 1, not 0"),

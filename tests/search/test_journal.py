@@ -103,7 +103,7 @@ def test_damaged_choices(journal: Journal, statement: str, message: str) -> None
 
 def test_files_that_are_not_journals(tmp_path: Path) -> None:
     path = tmp_path / "journal.sqlite"
-    with pytest.raises(InputError, match="does not exist: give the folder of a search"):
+    with pytest.raises(InputError, match="does not exist: use the folder of a search"):
         Journal(path, readonly=True)
     path.write_bytes(b"no data base" * 100)
     with pytest.raises(InputError, match=r"is damaged .*not a database"):

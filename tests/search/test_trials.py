@@ -109,7 +109,7 @@ def test_invalid_arguments_and_folders(folder: Path, tmp_path: Path, monkeypatch
         train(folder, monkeypatch, FakeEvaluator(), {**DATA, "pictures": 4})
     with locked(folder), pytest.raises(LockedError):
         evaluate_predictors(folder, PROTOCOL)
-    with pytest.raises(InputError, match="does not exist: give the folder of a search"):
+    with pytest.raises(InputError, match="does not exist: use the folder of a search"):
         evaluate_predictors(tmp_path, PROTOCOL)
     with pytest.raises(UnknownNameError, match="unknown predictor 'mpl': did you mean mlp"):
         Protocol(predictors=("mpl",))

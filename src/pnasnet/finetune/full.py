@@ -93,7 +93,7 @@ def fine_tune(
         options: rates and numbers.
         machine: what the training runs on.
         preset: the preprocessing of validation images.
-        progress: receives the images decoded and the batches of each epoch. What it raises ends the training.
+        progress: receives the images decoded and the batches of each epoch. Exceptions from it end the training.
 
     Raises as `fit`.
     """

@@ -159,7 +159,7 @@ class _Path:
         """Minimize the mean cross entropy plus strength / 2 * |weights|^2, and measure the result."""
         from sklearn.exceptions import ConvergenceWarning
 
-        # scikit-learn has one row of weights for two classes, which stands for two opposite rows of half its size.
+        # scikit-learn has one row of weights for two classes, equivalent to two opposite rows of half its size.
         own = strength / 2 if self._binary else strength
         self._model.set_params(C=1 / (own * len(self._labels)))
         with warnings.catch_warnings():

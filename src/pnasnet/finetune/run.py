@@ -74,7 +74,7 @@ def finetune(
         extract, engine: how the features are computed.
         machine: what training the whole network runs on.
         overwrite: whether to replace a finished model; its split and features are kept.
-        progress: receives images read, features, strengths and batches. What it raises ends the run.
+        progress: receives images read, features, strengths and batches. Exceptions from it end the run.
         source, command: the user's name of the images, and the command that repeats the run, for the card.
 
     Raises:

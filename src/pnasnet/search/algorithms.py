@@ -15,7 +15,7 @@ from .session import Session, Spent, Step
 from .space import Rows, SearchSpace
 
 _MISSES = 10_000
-"""After so many draws in a row without a new cell, the space counts as exhausted."""
+"""The space counts as exhausted after this many draws in a row without a new cell."""
 
 Algorithm = Callable[[SearchConfig, int, Session], None]
 

@@ -124,7 +124,7 @@ def _train(
 
 
 class _Clock:
-    """Seconds of a training, including earlier attempts, which a file keeps to within a few seconds."""
+    """Seconds of a training, including earlier attempts. A file stores them every few seconds."""
 
     _EACH = 5.0
 
@@ -169,7 +169,7 @@ def split_images(data: LabelledImages, child: ChildSettings) -> tuple[LabelledIm
 
 
 def _share(total: int, data: LabelledImages, label: int) -> int:
-    """Return how many of `total` images a class gets: equally many, and the remainder goes to the first classes."""
+    """Return a class's share of `total` images: equal shares, and the remainder goes to the first classes."""
     share, rest = divmod(total, len(data.classes))
     return share + (label < rest)
 

@@ -120,7 +120,7 @@ class Strategy:
     """One or several of progressive, random and evolution; each runs once with each seed."""
     seeds: tuple[int, ...] = (0,)
     beam: int = 256
-    """K: how many cells of each number of blocks from 2 up progressive search trains."""
+    """K: cells that progressive search trains of each number of blocks from 2 up."""
     predictor: str = "mlp-ensemble"
     models: int | None = None
     """Budget of each search in different cells; None for as many as progressive search trains without a budget."""
@@ -129,7 +129,7 @@ class Strategy:
     population: int = 100
     """Evolution: cells alive at a time."""
     sample: int = 25
-    """Evolution: the best of so many, drawn from the population, is mutated."""
+    """Evolution: cells drawn from the population, of which the best is mutated."""
     ahead: int = 8
     """How many cells random search and evolution choose before they know the result of the first, and progressive
     search if it has a budget of hours. It decides what is found; workers beyond this number stay idle."""
@@ -147,7 +147,7 @@ class Strategy:
         for name in ("models", "hours"):
             value = getattr(self, name)
             if value is not None and not value > 0:
-                raise InputError(f"[search] a budget of {value} {name} trains nothing: give more, or omit it")
+                raise InputError(f"[search] a budget of {value} {name} trains nothing: use more, or omit it")
         for seed in self.seeds:
             _check_range("search", "seeds", seed, 0, _LARGEST_SEED)
         for name in ("beam", "ahead", "sample"):
@@ -230,7 +230,7 @@ class SearchConfig:
 
 
 def count_distinct(space: SearchSpace, blocks: int) -> int | None:
-    """Return how many cells with so many blocks differ, or None if there are too many to enumerate."""
+    """Return the number of distinct cells with `blocks` blocks, or None if there are too many to enumerate."""
     if space.unordered(blocks) > _ENUMERABLE:
         return None
     rows = space.one_block()

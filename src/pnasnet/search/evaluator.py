@@ -43,7 +43,7 @@ class Trainer(Protocol):
     def __hash__(self) -> int: ...
 
     def prepare(self) -> Train:
-        """Do what is needed once per process, such as decoding the images; return a function that trains cells."""
+        """Prepare a process, for example by decoding the images, and return a function that trains cells."""
         ...
 
     def forget(self, cell: CellSpec) -> None:
@@ -62,7 +62,7 @@ class Patience:
 
     def __post_init__(self) -> None:
         if self.timeout is not None and not self.timeout > 0:
-            raise InputError(f"a timeout of {self.timeout} s leaves no time to train: give more, or omit it")
+            raise InputError(f"a timeout of {self.timeout} s leaves no time to train: use more, or omit it")
         if self.timeout is not None and self.timeout > _LONGEST:
             raise InputError(f"a timeout of {self.timeout} s is too long to wait for: omit it for no limit")
         if self.retries < 0:

@@ -98,7 +98,7 @@ class Journal:
     def __init__(self, path: Path, *, readonly: bool = False) -> None:
         self.path, self._lock = path, threading.Lock()
         if readonly and not path.exists():
-            raise InputError(f"{path} does not exist: give the folder of a search")
+            raise InputError(f"{path} does not exist: use the folder of a search")
         with self._errors():
             # Not "ro": a transaction that a killed search left behind must be rolled back before reading.
             address = f"{path.absolute().as_uri()}{'?mode=rw' if readonly else ''}"
@@ -140,7 +140,7 @@ class Journal:
         """Return the configuration of the latest run."""
         found = self._setting("config")
         if found is None:
-            raise InputError(f"{self.path} has no search yet: give the folder of a search")
+            raise InputError(f"{self.path} has no search yet: use the folder of a search")
         return found
 
     def classes(self) -> tuple[str, ...]:

@@ -36,7 +36,7 @@ class Fitting:
             `fan-in`, uniform within ±1/sqrt(inputs), as in `torch.nn.Linear` and `torch.nn.LSTM`.
         batch: cells in a step, all of one number of blocks.
         epochs: passes over the cells.
-        least_steps: if so many epochs have fewer steps than this, more epochs follow.
+        least_steps: if the epochs have fewer steps than this, more epochs follow.
     """
 
     weights: str = "uniform"
@@ -69,7 +69,7 @@ class _Members(nn.Module):
         raise NotImplementedError
 
     def layer(self, inputs: int, *shape: int) -> nn.Parameter:
-        """Return the first weights of a layer that reads so many values, [members, *shape]."""
+        """Return the first weights of a layer with `inputs` inputs, [members, *shape]."""
         return self._uniform(_EMBEDDING_BOUND if self._weights == "uniform" else inputs**-0.5, *shape)
 
     def _uniform(self, bound: float, *shape: int) -> nn.Parameter:
@@ -119,7 +119,7 @@ class Lstm(_Members):
 
     @torch.no_grad()
     def scores(self, tokens: Tokens) -> Floats:
-        """Return the members' mean prediction, [N]. Common beginnings, as of all expansions of a cell, are run once."""
+        """Return the members' mean prediction, [N]. Common prefixes, such as those of a cell's expansions, run once."""
         nodes, node = _prefixes(self.ids(tokens).reshape(len(tokens), -1), self.vocabulary)
         gates = self._gates()
         sums = torch.zeros(len(nodes[-1][0]))

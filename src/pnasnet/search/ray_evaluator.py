@@ -93,7 +93,7 @@ class RayEvaluator:
         else:
             log.warning(
                 "no machine of the cluster has 1 processor and %g GPUs for a child: the search waits until one joins; "
-                "press Ctrl-C to stop it, and give another --gpus or another cluster", self._gpus,
+                "press Ctrl-C to stop it, and use another --gpus or another cluster", self._gpus,
             )  # fmt: skip
 
     def close(self) -> None:

@@ -23,7 +23,7 @@ from .space import Rows, SearchSpace
 log = logging.getLogger(__name__)
 
 _FAILED = 5
-"""After so many failed children in a row the search stops: the cause is not the cells."""
+"""The search stops after this many failed children in a row: the cause is not the cells."""
 _ASK = 0.2
 """Seconds between two checks whether to stop."""
 
@@ -121,7 +121,7 @@ class Step:
 
 @dataclass(frozen=True)
 class Budget:
-    """When a search ends: after so many cells, or once their training has taken so many seconds."""
+    """When a search ends: after a number of cells, or of seconds that their training took."""
 
     models: int
     seconds: float | None = None

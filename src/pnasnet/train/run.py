@@ -101,7 +101,7 @@ def train(
         folder: output folder: `model.safetensors` at the end, `skipped.json`, checkpoints and figures.
         machine: what the training runs on.
         first: the weights to start from, as returned by `begin_from`; None for random weights.
-        progress: receives the images decoded and the batches of each epoch. What it raises ends the training.
+        progress: receives the images decoded and the batches of each epoch. Exceptions from it end the training.
 
     Raises:
         InputError: `first` or the classes do not fit the recipe, a class has no readable images, or as in `fit`.

@@ -63,7 +63,7 @@ class MovingAverage(WeightAveraging):
 class ReportProgress(Callback):
     """Reports each batch, logs the loss of long epochs now and then, and always validates after the last epoch.
 
-    What `progress` raises ends the training.
+    Exceptions from `progress` end the training.
     """
 
     def __init__(self, recipe: Recipe, progress: Progress) -> None:

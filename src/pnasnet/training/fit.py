@@ -101,7 +101,7 @@ def fit(
         machine: what the training runs on.
         patience: number of validations without a lower loss after which to stop and keep the best epoch's weights.
             Ignored without validation images.
-        progress: receives the batches of each epoch. What it raises ends the training.
+        progress: receives the batches of each epoch. Exceptions from it end the training.
 
     Raises:
         DivergedError: the loss is not finite.
@@ -168,7 +168,7 @@ def _run(
         reports.again()
         if isinstance(error.__context__, KeyboardInterrupt):
             raise KeyboardInterrupt from error
-        # On SIGTERM it has no code, which a shell would take for success.
+        # On SIGTERM it has no code, and a shell would treat that as success.
         raise SystemExit(error.code or 128 + signal.SIGTERM) from error
     except BaseException:
         # Otherwise the processes of the other devices would wait for this one forever.

@@ -66,7 +66,7 @@ def prepare(
         augmented: whether to change them at random.
         preset: the preprocessing.
         known: `to_dict()` of an earlier run. If it is of the same images, they are not checked again.
-        progress: receives the number of decoded images. What it raises ends the work.
+        progress: receives the number of decoded images. Exceptions from it end the work.
 
     Raises:
         InputError: a class has lost all its images.

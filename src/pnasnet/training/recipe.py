@@ -239,7 +239,7 @@ def _divided(stages: tuple[tuple[int, int], ...], epochs: int) -> tuple[tuple[in
     before, total, done, divided = 0, sum(count for _, count in stages), 0, []
     for index, (size, count) in enumerate(stages):
         before += count
-        # What is left must suffice for one epoch in each of the later stages.
+        # The rest must suffice for one epoch in each of the later stages.
         end = min(max(round(epochs * before / total), done + 1), epochs - (len(stages) - 1 - index))
         divided.append((size, end - done))
         done = end
