@@ -20,7 +20,7 @@ from ..support.files import replacing, write_json, writing
 from ..support.locks import locked
 from ..support.progress import Progress, counter, silent
 from .features import PART_IDS, Features
-from .manifest import MANIFEST, Parts, Rows, check_belongs, damaged, read_manifest
+from .manifest import MANIFEST, BaseManifest, Rows, check_belongs, damaged, read_manifest
 from .parts import Numbers
 from .search import NOTHING, Nearest, check_queries, keep_best, leave_out, no_vectors
 from .sketch import Vectors, unit
@@ -42,21 +42,16 @@ _GROWTH = 4
 
 
 @dataclass(frozen=True)
-class Manifest:
+class Manifest(BaseManifest):
     """The content of `index.json`.
 
     Attributes:
-        length, column: the length of the vectors, and their column.
-        parts: the parts in the index.
         segments: the size of each segment's file.
         vectors: the number of vectors in all segments.
         trained_rows: the rows of the features when the centroids were trained.
         version: the version of this layout.
     """
 
-    length: int
-    column: str
-    parts: Parts = ()
     segments: tuple[int, ...] = ()
     vectors: int = 0
     trained_rows: int = 0

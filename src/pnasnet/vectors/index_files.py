@@ -10,7 +10,7 @@ import numpy as np
 from ..errors import InputError
 from ..support.files import write_json
 from .features import Features
-from .manifest import MANIFEST, Parts, check_belongs, damaged, read_manifest
+from .manifest import MANIFEST, BaseManifest, check_belongs, damaged, read_manifest
 from .sketch import RANK, Vectors
 
 _VERSION = 1
@@ -18,13 +18,10 @@ _NPY_HEADER = 4096  # more than NumPy needs for two dimensions
 
 
 @dataclass(frozen=True)
-class Manifest:
+class Manifest(BaseManifest):
     """The content of `index.json`.
 
     Attributes:
-        length: F, the length of the vectors.
-        column: the column of the features.
-        parts: the parts in the index.
         vectors: the number of valid vectors in the files.
         sketched: the number of vectors with sketches.
         generation: the generation of the sketches; 0 if there are none.
@@ -33,9 +30,6 @@ class Manifest:
         version: the version of this layout.
     """
 
-    length: int
-    column: str
-    parts: Parts = ()
     vectors: int = 0
     sketched: int = 0
     generation: int = 0

@@ -1,8 +1,8 @@
 """The manifest of an index, `index.json`: its parts and sizes. None of it is trusted."""
 
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -17,23 +17,22 @@ Parts = tuple[tuple[str, int, str], ...]
 """Name, rows and fingerprint of each part, in the order in which they were added."""
 
 
-class AnyManifest(Protocol):
-    """What the manifests of all kinds of indexes state."""
+@dataclass(frozen=True)
+class BaseManifest:
+    """The content of `index.json` that all kinds of indexes share.
 
-    @property
-    def length(self) -> int:
-        """The length of the vectors."""
+    Attributes:
+        length: F, the length of the vectors.
+        column: the column of the features.
+        parts: the parts in the index.
+    """
 
-    @property
-    def column(self) -> str:
-        """The column of the features."""
-
-    @property
-    def parts(self) -> Parts:
-        """The parts in the index."""
+    length: int
+    column: str
+    parts: Parts = ()
 
 
-M = TypeVar("M", bound=AnyManifest)
+M = TypeVar("M", bound=BaseManifest)
 
 
 def read_manifest(folder: Path, kind: type[M], version: int) -> M | None:
@@ -59,11 +58,13 @@ def read_manifest(folder: Path, kind: type[M], version: int) -> M | None:
     try:
         parts = tuple((str(name), int(rows), str(fingerprint)) for name, rows, fingerprint in stated.pop("parts"))
         column = stated.pop("column")
-        values = {key: tuple(value) if isinstance(value, list) else value for key, value in stated.items()}
-        manifest = kind(column=column, parts=parts, **values)  # type: ignore[call-arg] # unknown fields are a TypeError
+        values: dict[str, Any] = {
+            key: tuple(value) if isinstance(value, list) else value for key, value in stated.items()
+        }
+        manifest = kind(column=column, parts=parts, **values)
     except (ValueError, TypeError, KeyError, OverflowError) as error:
         raise damaged(folder) from error
-    names = {field.name for field in fields(kind)} - {"column", "parts"}  # type: ignore[arg-type] # a dataclass
+    names = {field.name for field in fields(kind)} - {"column", "parts"}
     stored = [getattr(manifest, name) for name in names]
     numbers = [number for value in stored for number in (value if isinstance(value, tuple) else (value,))]
     if not isinstance(column, str) or not all(type(number) is int and number >= 0 for number in numbers):
@@ -71,7 +72,7 @@ def read_manifest(folder: Path, kind: type[M], version: int) -> M | None:
     return manifest
 
 
-def check_belongs(folder: Path, manifest: AnyManifest, features: Features) -> None:
+def check_belongs(folder: Path, manifest: BaseManifest, features: Features) -> None:
     """Raise `InputError` unless everything in the index is in the features."""
     present = {part.path.name: (part.rows, part.fingerprint) for part in features.parts}
     for name, rows, fingerprint in manifest.parts:
