@@ -3,8 +3,10 @@
 import random
 import resource
 import threading
+import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -186,3 +188,30 @@ def test_results_that_are_not_finite_are_an_error() -> None:
         answer = server.post("/embed", data=encoded())
         assert answer.status_code == 500
         assert "not finite" in answer.json()["error"]
+
+
+@pytest.mark.parametrize("seconds", [3, pytest.param(600, marks=pytest.mark.slow)])
+def test_memory_stays_flat(seconds: float) -> None:
+    service = Service(fake_models())
+    with live(service) as server, ThreadPoolExecutor(4) as pool:
+        start = time.monotonic()
+        sizes = list[int]()
+
+        def work(seed: int) -> None:
+            numbers = random.Random(seed)
+            with requests.Session() as session:
+                while (passed := time.monotonic() - start) < seconds:
+                    if seed == 0 and passed > seconds / 3:
+                        sizes.append(memory())
+                    good = {"method": "POST", "data": encoded(numbers.randrange(9))}
+                    request = good if numbers.random() < 0.5 else malformed(numbers)
+                    session.request(url=server.url + numbers.choice(PATHS), timeout=30, **request)
+
+        for worker in [pool.submit(work, seed) for seed in range(4)]:
+            worker.result()
+    assert sizes[-1] - sizes[0] < 50_000_000
+
+
+def memory() -> int:
+    """Return the bytes of memory that this process uses now."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()

@@ -9,12 +9,12 @@ from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 
 from ..errors import PnasnetError
-from . import kserve_http, native, openai, operations, tf_serving
+from . import kserve_http, native, openai, openapi, operations, page, tf_serving
 from .answers import on_error
 from .middleware import Guard
 from .service import Service
 
-_PROTOCOLS = (native, kserve_http, openai, tf_serving, operations)
+_PROTOCOLS = (native, kserve_http, openai, tf_serving, operations, openapi, page)
 
 
 def create_app(service: Service, *, allow_origins: Sequence[str] = ()) -> Starlette:

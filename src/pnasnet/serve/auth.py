@@ -28,9 +28,14 @@ class ApiKeys:
             raise InputError(f"{path} holds a key with other characters than ASCII: clients cannot send it")
         return cls(keys)
 
+    @property
+    def required(self) -> bool:
+        """Whether a key is needed."""
+        return bool(self._digests)
+
     def accept(self, authorization: str | None) -> bool:
         """Return whether a header `Authorization: Bearer KEY` names one of the keys."""
-        if not self._digests:
+        if not self.required:
             return True
         scheme, _, key = (authorization or "").partition(" ")
         given = sha256(key.strip().encode("utf-8", "surrogateescape")).digest()

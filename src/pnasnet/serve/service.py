@@ -86,3 +86,5 @@ class Service:
                     await worker
             self._decoder.close()
             self.references.close()
+            if self.gallery is not None:
+                self.gallery.close()

@@ -35,6 +35,12 @@ class Gallery:
             return []
         return await asyncio.get_running_loop().run_in_executor(self._thread, self._search, np.stack(vectors), top)
 
+    def close(self) -> None:
+        """Finish running searches, and close the files."""
+        self._thread.shutdown(cancel_futures=True)
+        if self._index is not None:
+            self._index.close()
+
     def _search(self, vectors: Floats, top: int) -> list[list[dict[str, Any]]]:
         if self._index is not None:
             found = self._index.search(vectors, top)
