@@ -10,21 +10,21 @@ from pnasnet.serve import Service, open_gallery
 
 from tests.helpers.chromium import browser_page, wait_until
 from tests.helpers.cli_runs import PHOTOS, run
-from tests.helpers.serving import CHECKPOINT, fake_module, live
+from tests.helpers.serving import fake_module, live
 
 
 @pytest.fixture(scope="module")
 def features(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("features") / "features.parquet"
-    assert run("embed", PHOTOS, "--model", CHECKPOINT, "--engine", "fake", "-o", out).exit_code == 0
+    assert run("embed", PHOTOS, "--model", "pnasnet_tiny", "-o", out).exit_code == 0
     return out
 
 
 @pytest.mark.parametrize("indexed", [False, True])
-def test_the_nearest_images(features: Path, indexed: bool) -> None:
+def test_the_nearest_images(features: Path, module: Module, indexed: bool) -> None:
     if indexed:
         assert run("similar", "--index", features).exit_code == 0
-    models = {"other": Module("pnasnet_tiny"), "tiny": fake_module()}
+    models = {"other": fake_module(), "tiny": module}
     service = Service(models, gallery=open_gallery(str(features), models))
     photo = PHOTOS / "chelsea.jpg"
     with live(service) as server:
@@ -44,11 +44,11 @@ def test_the_nearest_images(features: Path, indexed: bool) -> None:
 
 def test_features_of_another_model(features: Path) -> None:
     with pytest.raises(InputError, match="was not computed by other as they are served"):
-        open_gallery(str(features), {"other": Module("pnasnet_tiny")})
+        open_gallery(str(features), {"other": fake_module()})
 
 
-def test_the_page_shows_classes_and_similar_images(features: Path) -> None:
-    models = {"tiny": fake_module()}
+def test_the_page_shows_classes_and_similar_images(features: Path, module: Module) -> None:
+    models = {"tiny": module}
     service = Service(models, gallery=open_gallery(str(features), models))
     with live(service) as server, browser_page() as page:
         page.set_viewport_size({"width": 390, "height": 800})

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from ..engines import EngineOptions
 from ..errors import ImageError, InputError
 from ..module import Module
+from ..module.choice import ModelChoice
 from ..module.open import is_path
 from ..support.text import clean
 from .batcher import Batcher, Floats
@@ -150,10 +151,17 @@ def open_models(names: Sequence[str], engine: EngineOptions) -> dict[str, Module
     """
     opened = dict[str, Module]()
     for name in names:
-        module = Module(name, engine=engine)
-        stem = (Path(name).absolute().stem if is_path(name) else "") or module.model.name
-        shown = re.sub(r"[^A-Za-z0-9_.-]", "_", stem)
+        module = ModelChoice(name, engine=engine).open()
+        shown = re.sub(r"[^A-Za-z0-9_.-]", "_", _file_name(name) or module.model.name)
         if shown in opened:
             raise InputError(f"two models would be served as {shown!r}: rename one of the files or folders")
         opened[shown] = module
     return opened
+
+
+def _file_name(name: str) -> str:
+    """Return the name of a file without its suffix, or of a folder; empty if it is neither."""
+    if not is_path(name):
+        return ""
+    path = Path(name).absolute()
+    return path.stem if path.is_file() else path.name

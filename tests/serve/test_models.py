@@ -1,0 +1,28 @@
+"""The names that models are served under."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from pnasnet.engines import EngineOptions
+from pnasnet.errors import InputError
+from pnasnet.serve import open_models
+
+from tests.helpers.serving import CHECKPOINT
+
+FAKE = EngineOptions("fake")
+
+
+def test_names(tmp_path: Path) -> None:
+    folder = tmp_path / "my model.v2"
+    shutil.copytree(CHECKPOINT, folder)
+    assert list(open_models(["pnasnet_tiny", str(folder)], FAKE)) == ["pnasnet_tiny", "my_model.v2"]
+
+
+def test_two_models_of_one_name(tmp_path: Path) -> None:
+    folders = [tmp_path / name for name in ("a b", "a_b")]
+    for folder in folders:
+        shutil.copytree(CHECKPOINT, folder)
+    with pytest.raises(InputError, match="two models would be served as 'a_b'"):
+        open_models([str(folder) for folder in folders], FAKE)
