@@ -56,7 +56,6 @@ def test_the_folder_is_a_third_of_the_weights_and_states_how_it_was_made() -> No
 
 
 def test_measured_fidelity_is_that_of_the_opened_model() -> None:
-
     options = QuantizeOptions(images=200, held_out=200)
     images = read_images(list_units([str(IMAGES)]), (32, 32), "hub", options, silent)
     features = Module(quantized_tiny().folder, threads=1).run(images.held_out, ("global_pool",))["global_pool"]

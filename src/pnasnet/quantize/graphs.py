@@ -28,10 +28,10 @@ def check_library() -> None:
     """Raise `MissingExtraError` without the library that quantizes."""
     os.environ.setdefault("NNCF_CI", "1")  # the library's switch for its usage statistics, which it would send
     try:
-        import nncf
+        import nncf  # noqa: F401
     except ImportError as error:
         raise MissingExtraError.of("nncf", "int8", "quantization") from error
-    nncf.set_log_level(logging.ERROR)
+    logging.getLogger("nncf").setLevel(logging.ERROR)  # nncf.set_log_level changes handlers, which others may share
 
 
 def float_graph(plan: Plan, arrays: Mapping[str, Floats]) -> "openvino.Model":
@@ -102,6 +102,7 @@ def quantized(graph: "openvino.Model", images: Floats, batch_size: int, progress
     Ranges are those with the least quantization error by histogram: single extreme values would widen them, and means
     of extremes, the library's default, cut off so much that some images' features point elsewhere.
     """
+    check_library()
     import nncf
     from nncf.quantization.range_estimator import RangeEstimatorParametersSet
 

@@ -68,7 +68,7 @@ def read_images(
         try:
             return load(read_picture(picture), size, preset).image
         except ImageError as error:
-            return f"{picture.name}: {error}"
+            return str(error).replace("image bytes", picture.name, 1)  # bytes do not know their name
         except PnasnetError:
             raise
         except OSError as error:
