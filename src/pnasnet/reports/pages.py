@@ -10,6 +10,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from ..support.text import NOTHING, clean, counted, duration, percent, tail, tight
+from .notebook import Page
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -19,8 +20,8 @@ if TYPE_CHECKING:
 
 def render(
     template: str, values: Mapping[str, Any], filters: Mapping[str, Callable[..., Any]] = MappingProxyType({})
-) -> str:
-    """Render a template of `reports/templates/`.
+) -> Page:
+    """Render a template of `reports/templates/`. A notebook shows the result as a page.
 
     Args:
         template: file name of the template.
@@ -29,7 +30,7 @@ def render(
     """
     made = environment()
     made.filters |= filters
-    return made.get_template(template).render(values)
+    return Page(made.get_template(template).render(values))
 
 
 def environment() -> "Environment":

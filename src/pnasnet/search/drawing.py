@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from html import escape
 
 from ..architecture.cells import INPUTS, CellSpec
+from ..reports.notebook import Drawing
 
 _BOX, _HEIGHT, _GAP = 82.0, 26.0, 8.0
 """Width and height of an operation, and the gap between the two of a block."""
@@ -26,15 +27,18 @@ _INK, _LINE, _PAPER = "#1b1f24", "#57606a", "#ffffff"
 _INPUT_NAMES = ("cell c\N{MINUS SIGN}1", "cell c\N{MINUS SIGN}2")
 
 
-def draw_cell(cell: CellSpec) -> str:
-    """Return an `<svg>` element, also valid as a file. Its parts have CSS classes, so that a page can recolour them."""
+def draw_cell(cell: CellSpec) -> Drawing:
+    """Return an `<svg>` element, also valid as a file; a notebook shows it.
+
+    Its parts have CSS classes, so that a page can recolour them.
+    """
     drawing = _Drawing(_layout(cell))
     for index, _ in enumerate(cell.blocks):
         drawing.block(cell, INPUTS + index)
     drawing.output(cell)
     for state in range(INPUTS):
         drawing.input(state)
-    return drawing.svg(describe_cell(cell))
+    return Drawing(drawing.svg(describe_cell(cell)))
 
 
 def describe_cell(cell: CellSpec) -> str:
