@@ -1,7 +1,7 @@
 """Networks as files for other programs: ONNX, and OpenVINO's intermediate representation.
 
 Both accept `images`, [batch, height, width, 3] float32 in [0, 1], of any batch size, and compute the chosen endpoints.
-With preprocessing they accept decoded pictures, uint8, of any size.
+With preprocessing they accept decoded images, uint8, of any size.
 """
 
 import os

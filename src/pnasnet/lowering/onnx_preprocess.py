@@ -1,4 +1,4 @@
-"""Preprocessing inside an ONNX model: decoded pictures of any size in, instead of resized ones.
+"""Preprocessing inside an ONNX model: it accepts decoded images of any size.
 
 ONNX's `Resize`, asymmetric and linear, places and weighs pixels as TensorFlow 1's `resize_bilinear` does; its float32
 arithmetic has another order, so that values differ from those of `images.transform` by up to 3.4e-5.
@@ -29,9 +29,9 @@ def check_preprocess(preset: Preset) -> None:
 
 
 def add_preprocessing(model: "onnx.ModelProto", size: tuple[int, int], preset: Preset) -> None:
-    """Let a model of `onnx_graph.build` accept pictures, uint8 [batch, height, width, 3] of any size.
+    """Let a model of `onnx_graph.build` accept decoded images, uint8 [batch, height, width, 3] of any size.
 
-    The pictures of one batch have one size. They are cropped, scaled to [0, 1] and resized as the preset does.
+    The images of one batch have one size. They are cropped, scaled to [0, 1] and resized as the preset does.
 
     Args:
         model: the model, changed in place.
@@ -46,8 +46,8 @@ def add_preprocessing(model: "onnx.ModelProto", size: tuple[int, int], preset: P
     check_preprocess(preset)
     graph = model.graph
     nodes = _Nodes(graph)
-    pictures = _add_crop(nodes, Fraction(preset.crop))
-    planes = nodes.add("Transpose", "planes", pictures, perm=[0, 3, 1, 2])
+    cropped = _add_crop(nodes, Fraction(preset.crop))
+    planes = nodes.add("Transpose", "planes", cropped, perm=[0, 3, 1, 2])
     values = nodes.add("Cast", "values", planes, to=TensorProto.FLOAT)
     scaled = nodes.add("Mul", "scaled", values, nodes.constant("scale", np.float32(1 / 255)))
     outer = nodes.add("Shape", "outer", scaled, start=0, end=2)
