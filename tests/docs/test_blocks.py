@@ -13,8 +13,8 @@ from tests.helpers.cli_runs import HERE, PHOTOS, run
 
 ROOT = HERE.parent
 NOT_RUN = "<!-- not run by the tests: "
-TESTED_ELSEWHERE = {"docs/training.md", "docs/vectors.md"}
-"""Pages whose results are checked, too: tests/docs/test_training.py and test_vectors.py."""
+TESTED_ELSEWHERE = {"docs/training.md", "docs/vectors.md", "docs/integrations.md", "docs/from-tf-hub.md"}
+"""Pages whose results are checked, too, in tests/docs/test_training.py, test_vectors.py and so on."""
 
 
 def blocks(page: Path) -> list[str]:
@@ -49,6 +49,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "embed", folder / "a.jpg", folder / "b.jpg", "--model", "pnasnet_tiny", "-o", folder / "features.parquet"
     )
     assert done.exit_code == 0, done.output
+    assert run("export", "pnasnet_tiny", folder / "features.onnx", "--preprocess").exit_code == 0
     return folder
 
 
