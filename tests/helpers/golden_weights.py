@@ -15,7 +15,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from pnasnet.architecture.cells import NASNET_A_NORMAL, NASNET_A_REDUCTION, PNASNET5
+from pnasnet.architecture.cells import NASNET_A_NORMAL, NASNET_A_REDUCTION, PNASNET5, CellSpec
+from pnasnet.architecture.plan import resolve
 from pnasnet.architecture.spec import NetworkSpec
 
 Floats = npt.NDArray[np.float32]
@@ -38,6 +39,17 @@ SPECS: Mapping[str, NetworkSpec] = {
 }
 """The networks that have goldens."""
 
+EVERY_OPERATION = CellSpec.of(
+    [
+        ("conv1x7_7x1", 0, "dil3", 1),
+        ("avg3", 1, "max3", 0),
+        ("sep3", 2, "identity", 0),
+        ("identity", 1, "sep7", 3),
+        ("sep5", 0, "avg3", 4),
+    ]
+)
+"""A cell of operations that PNASNet does not have."""
+
 
 def draw(name: str, shape: tuple[int, ...]) -> Floats:
     """Value of the TF-Slim variable `name` (TensorFlow layout: HWIO kernels, HWC1 depthwise kernels), float32."""
@@ -50,6 +62,15 @@ def draw(name: str, shape: tuple[int, ...]) -> Floats:
     fan_in = shape[0] * shape[1] if leaf == "depthwise_weights" else int(np.prod(shape[:-1]))
     kernel: Floats = (np.sqrt(2.0 / fan_in) * rng.standard_normal(shape)).astype(np.float32)
     return kernel
+
+
+def drawn(spec: NetworkSpec) -> dict[str, Floats]:
+    """Return random weights of any network, by `draw`, with variances of at least 0.5."""
+    values = {name: draw(name, shape) for name, shape in resolve(spec).variables().items()}
+    for name in values:
+        if name.endswith("/moving_variance"):
+            values[name] = np.abs(values[name]) + np.float32(0.5)
+    return values
 
 
 @cache

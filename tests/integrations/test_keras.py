@@ -14,7 +14,7 @@ import pytest
 
 import pnasnet.keras
 from pnasnet import Module
-from pnasnet.architecture.cells import NASNET_A_NORMAL, NASNET_A_REDUCTION, PNASNET5, CellSpec
+from pnasnet.architecture.cells import NASNET_A_NORMAL, NASNET_A_REDUCTION, PNASNET5
 from pnasnet.architecture.plan import resolve
 from pnasnet.architecture.spec import NetworkSpec
 from pnasnet.errors import InputError, UnknownNameError
@@ -22,27 +22,9 @@ from pnasnet.images import decode
 from pnasnet.lowering.onnx_graph import build
 
 from tests.helpers.cli_runs import PHOTOS
-from tests.helpers.golden_weights import SPECS, Floats, assert_endpoints, draw, images, weights
+from tests.helpers.golden_weights import EVERY_OPERATION, SPECS, assert_endpoints, drawn, images, weights
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # Keras's own
-
-OPERATIONS = CellSpec.of(
-    [
-        ("conv1x7_7x1", 0, "dil3", 1),
-        ("avg3", 1, "max3", 0),
-        ("sep3", 2, "identity", 0),
-        ("identity", 1, "sep7", 3),
-        ("sep5", 0, "avg3", 4),
-    ]
-)
-
-
-def drawn(spec: NetworkSpec) -> dict[str, Floats]:
-    values = {name: draw(name, shape) for name, shape in resolve(spec).variables().items()}
-    for name in values:
-        if name.endswith("variance"):
-            values[name] = np.abs(values[name]) + np.float32(0.5)
-    return values
 
 
 @pytest.mark.parametrize(
@@ -60,7 +42,7 @@ def test_outputs_equal_tensorflows(name: str) -> None:
 @pytest.mark.parametrize(
     "spec",
     [
-        NetworkSpec(OPERATIONS, 4, 8, (15, 20), 5, stem="cifar"),
+        NetworkSpec(EVERY_OPERATION, 4, 8, (15, 20), 5, stem="cifar"),
         NetworkSpec(PNASNET5, 3, 8, (65, 70), 5),
         NetworkSpec(NASNET_A_NORMAL, 3, 8, (71, 80), 5, NASNET_A_REDUCTION),
     ],

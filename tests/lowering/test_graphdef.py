@@ -7,24 +7,14 @@ import numpy as np
 import openvino
 import pytest
 
-from pnasnet.architecture.cells import NASNET_A_NORMAL, NASNET_A_REDUCTION, PNASNET5, CellSpec
+from pnasnet.architecture.cells import NASNET_A_NORMAL, NASNET_A_REDUCTION, PNASNET5
 from pnasnet.architecture.plan import Plan, resolve
 from pnasnet.architecture.spec import NetworkSpec
 from pnasnet.lowering.graphdef import Node, Type, lower
 from pnasnet.lowering.graphdef_messages import graph
 from pnasnet.lowering.onnx_graph import build
 
-from tests.helpers.golden_weights import SPECS, Floats, assert_endpoints, draw, images, weights
-
-OPERATIONS = CellSpec.of(
-    [
-        ("conv1x7_7x1", 0, "dil3", 1),
-        ("avg3", 1, "max3", 0),
-        ("sep3", 2, "identity", 0),
-        ("identity", 1, "sep7", 3),
-        ("sep5", 0, "avg3", 4),
-    ]
-)
+from tests.helpers.golden_weights import EVERY_OPERATION, SPECS, Floats, assert_endpoints, drawn, images, weights
 
 
 def run(plan: Plan, values: dict[str, Floats], batch: Floats, folder: Path) -> dict[str, Floats]:
@@ -53,7 +43,7 @@ def test_every_endpoint_equals_tensorflows(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "spec",
     [
-        NetworkSpec(OPERATIONS, 3, 8, (15, 20), 5, stem="cifar"),
+        NetworkSpec(EVERY_OPERATION, 3, 8, (15, 20), 5, stem="cifar"),
         NetworkSpec(PNASNET5, 3, 8, (65, 70), 5),
         NetworkSpec(NASNET_A_NORMAL, 3, 8, (71, 80), 5, NASNET_A_REDUCTION),
     ],
@@ -61,7 +51,7 @@ def test_every_endpoint_equals_tensorflows(tmp_path: Path) -> None:
 )
 def test_any_other_network_equals_the_onnx_graph(spec: NetworkSpec, tmp_path: Path) -> None:
     plan = resolve(spec)
-    values = {name: np.abs(draw(name, shape)) for name, shape in plan.variables().items()}
+    values = drawn(spec)
     batch = np.random.default_rng(0).random((2, *spec.image_size, 3), np.float32)
     core = openvino.Core()
     model = core.read_model(build(plan, values, list(plan.endpoints())).SerializeToString())

@@ -17,17 +17,8 @@ from pnasnet.errors import UnknownNameError
 from pnasnet.lowering.onnx_graph import build
 from pnasnet.lowering.torch_network import Network
 
-from tests.helpers.golden_weights import SPECS, Floats, assert_endpoints, draw, images, weights
+from tests.helpers.golden_weights import EVERY_OPERATION, SPECS, Floats, assert_endpoints, draw, images, weights
 
-EVERY_OPERATION = CellSpec.of(
-    [
-        ("conv1x7_7x1", 0, "dil3", 1),
-        ("avg3", 1, "max3", 0),
-        ("sep3", 2, "identity", 0),
-        ("identity", 1, "sep7", 3),
-        ("sep5", 0, "avg3", 4),
-    ]
-)
 NASNETS_OTHERS = CellSpec.of([("conv1", 0, "conv3", 1), ("max5", 1, "conv1x3_3x1", 0), ("max7", 0, "conv3", 2)])
 ONE_INPUT = CellSpec.of([("sep3", 0, "identity", 0)])
 

@@ -10,21 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from pnasnet import CellSpec, Module, NetworkSpec, resolve
+from pnasnet import Module, NetworkSpec
 from pnasnet.architecture.zoo import NETWORKS
 from pnasnet.module.export import Export
 
-from tests.helpers.golden_weights import draw
-
-OPERATIONS = CellSpec.of(
-    [
-        ("conv1x7_7x1", 0, "dil3", 1),
-        ("avg3", 1, "max3", 0),
-        ("conv1", 0, "conv3", 1),
-        ("max5", 1, "conv1x3_3x1", 0),
-        ("sep7", 3, "identity", 0),
-    ]
-)
+from tests.helpers.golden_weights import EVERY_OPERATION, drawn
 
 
 def write(name: str, module: Module, folder: Path) -> None:
@@ -39,19 +29,13 @@ def write(name: str, module: Module, folder: Path) -> None:
     print(f"{folder}: {name}")
 
 
-def random(spec: NetworkSpec) -> Module:
-    """Return a network with random weights."""
-    weights = {variable: draw(variable, shape) for variable, shape in resolve(spec).variables().items()}
-    positive = {name: 0.5 + np.abs(value) for name, value in weights.items() if name.endswith("/moving_variance")}
-    return Module(spec, weights | positive)
-
-
 def main(folder: Path) -> None:
     """Export a trained network, a random one with the ImageNet stem, and one of the other operations."""
     folder.mkdir(parents=True, exist_ok=True)
     write("pnasnet_tiny", Module("pnasnet_tiny"), folder / "tiny")
-    write("pnasnet_mobile", random(NETWORKS["pnasnet_mobile"].spec), folder / "mobile")
-    write("other operations", random(NetworkSpec(OPERATIONS, 4, 8, (15, 20), 5, stem="cifar")), folder / "operations")
+    mobile, other = NETWORKS["pnasnet_mobile"].spec, NetworkSpec(EVERY_OPERATION, 4, 8, (15, 20), 5, stem="cifar")
+    write("pnasnet_mobile", Module(mobile, drawn(mobile)), folder / "mobile")
+    write("every operation", Module(other, drawn(other)), folder / "operations")
 
 
 if __name__ == "__main__":
