@@ -57,6 +57,7 @@ def test_any_other_network_equals_the_onnx_graph(spec: NetworkSpec, tmp_path: Pa
     model = core.read_model(build(plan, values, list(plan.endpoints())).SerializeToString())
     expected = core.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})(batch)
     for name, value in run(plan, values, batch, tmp_path).items():
+        assert np.isfinite(expected[name]).all()
         atol = 2e-5 * float(np.abs(expected[name]).max())
         np.testing.assert_allclose(value, expected[name], rtol=0, atol=atol, err_msg=name)
 
