@@ -12,8 +12,14 @@ from tests.helpers.cli_runs import PHOTOS
 
 PAGE = Path(__file__).parents[2] / "docs/integrations.md"
 SECTION = PAGE.read_text("utf-8").partition("## Vector databases")[2]
-BLOCKS = dict(re.findall(r"^### (\w+)\n.*?```python\n(.*?)```", SECTION, re.DOTALL | re.MULTILINE))
-LIBRARIES = {"LanceDB": "lancedb", "Qdrant": "qdrant_client", "LangChain": "langchain_core", "Chroma": "chromadb"}
+BLOCKS = dict(re.findall(r"^### ([\w-]+)\n.*?```python\n(.*?)```", SECTION, re.DOTALL | re.MULTILINE))
+LIBRARIES = {
+    "LanceDB": "lancedb",
+    "Qdrant": "qdrant_client",
+    "LangChain": "langchain_core",
+    "Chroma": "chromadb",
+    "sentence-transformers": "sentence_transformers",
+}
 
 
 @pytest.fixture
@@ -43,5 +49,5 @@ def test_every_snippet_has_a_test() -> None:
 def test_a_snippet_finds_the_crops(title: str, names: dict[str, Any]) -> None:
     pytest.importorskip(LIBRARIES[title])
     exec(compile(BLOCKS[title].replace("pnasnet_small", "pnasnet_tiny"), str(PAGE), "exec"), names)
-    near = names[f"near_{title.lower()}"]
+    near = names[f"near_{title.lower().replace('-', '_')}"]
     assert sorted(near) == ["photos/chelsea.jpg", "photos/chelsea_16.jpg", "photos/chelsea_8.jpg"]
