@@ -34,7 +34,12 @@ class TestKeys:
         (tmp_path / "keys").write_text("first\n\nsecond \n")
         service = Service(fake_models(), keys=ApiKeys.from_file(tmp_path / "keys"))
         with live(service) as server:
-            for given in ({}, {"Authorization": "Bearer wrong"}, {"Authorization": "first"}):
+            for given in (
+                {},
+                {"Authorization": "Bearer wrong"},
+                {"Authorization": "first"},
+                {"Authorization": "Basic first"},
+            ):
                 answer = server.post("/embed", data=encoded(), headers=given)
                 assert answer.status_code == 401
                 assert answer.headers["WWW-Authenticate"] == "Bearer"
@@ -105,6 +110,14 @@ class TestBodies:
             one.take(6)
             two.take(4)
         assert budget.used == 0
+
+    def test_a_body_that_does_not_fit_beside_others_is_refused(self) -> None:
+        with live(Service(fake_models(), Limits(bodies=100_000))) as server:
+            with socket.create_connection(("127.0.0.1", server.port), timeout=9) as connection:
+                connection.sendall(b"POST /embed HTTP/1.1\r\nHost: a\r\nContent-Length: 90001\r\n\r\n" + bytes(90_000))
+                until(lambda: server.post("/embed", data=bytes(50_000)).status_code == 429, 9)
+                assert server.post("/embed", data=bytes(50_000)).headers["Retry-After"] == "1"
+            until(lambda: server.post("/embed", data=bytes(50_000)).status_code == 400, 9)
 
 
 class TestTime:
