@@ -35,16 +35,23 @@ class Guard:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        headers = Headers(scope=scope)
+        headers, complete = Headers(scope=scope), False
+
+        async def noted() -> Message:
+            nonlocal complete
+            message = await receive()
+            complete = not message.get("more_body")
+            return message
+
         send = self._counted(scope["path"], self._timed(send))
         with self._bodies.share() as share:
             try:
                 if scope["path"] not in _OPEN and not self._keys.accept(headers.get("authorization")):
                     raise ServeError("the API key is missing or wrong: send the header Authorization: Bearer KEY", 401)
-                body = await self._body(headers, receive, share)
+                body = await self._body(headers, noted, share)
             except ServeError as error:
-                if "expect" not in headers:
-                    await _discard(receive, self._limits.body)
+                if not complete and "expect" not in headers:
+                    await _discard(noted, self._limits.body)
                 response = error_response(scope["path"], error)
                 response.headers["Connection"] = "close"
                 await response(scope, receive, send)
