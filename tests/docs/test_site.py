@@ -12,6 +12,9 @@ ROOT = Path(__file__).parents[2]
 COMMANDS = (
     "embed",
     "classify",
+    "export",
+    "quantize",
+    "serve",
     "similar",
     "duplicates",
     "explore",

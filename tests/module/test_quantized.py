@@ -95,7 +95,7 @@ def test_features_beyond_the_calibrated_range_are_told_once(tmp_path: Path, capl
     features = Module(folder, threads=1)(IMAGES)
     usual = {"highest": [float(value) for value in features.max(0)], "share": 0.0}
     change_manifest(folder, calibrated_range=usual)
-    caplog.set_level(logging.WARNING)
+    caplog.set_level(logging.WARNING, logger="pnasnet")
     module = Module(folder, threads=1)
     module(IMAGES)
     assert not caplog.records

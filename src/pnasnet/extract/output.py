@@ -216,7 +216,8 @@ def _noting(folder: FeatureFolder) -> Iterator[None]:
     except BaseException as error:
         with suppress(OutputError, InputError):
             if not hasattr(error, "__notes__") and (rows := folder.rows()):
-                error.add_note(f"{counted(rows, 'row')} are kept in {folder.path}; repeat the command to resume")
+                kept = f"{counted(rows, 'row')} {'is' if rows == 1 else 'are'} kept"
+                error.add_note(f"{kept} in {folder.path}; repeat the command to resume")
         raise
 
 
