@@ -19,6 +19,7 @@ from pnasnet.serve import Limits, Service
 
 from tests.helpers.serving import Live, encoded, fake_models, live, until
 
+LONG = (pytest.mark.slow, pytest.mark.long)
 PATHS = (
     "/embed", "/classify?top=2", "/similar", "/v1/embeddings", "/v1/models/tiny:predict", "/v1/models/tiny:classify",
     "/v2/models/tiny/infer", "/v2/models/tiny/versions/1/infer", "/v1/models/%00:predict", "/v2/models/%1b[31m/infer",
@@ -68,7 +69,7 @@ def malformed(numbers: random.Random) -> dict[str, Any]:
     return {"method": numbers.choice(("POST", "POST", "POST", "GET", "PUT")), "data": bytes(body), "headers": headers}
 
 
-@pytest.mark.parametrize("count", [400, pytest.param(10_000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("count", [400, pytest.param(10_000, marks=LONG)])
 def test_malformed_requests_are_no_fault_of_the_server(count: int) -> None:
     numbers, statuses = random.Random(count), Counter[Any]()
     service = Service(fake_models())
@@ -190,7 +191,7 @@ def test_results_that_are_not_finite_are_an_error() -> None:
         assert "not finite" in answer.json()["error"]
 
 
-@pytest.mark.parametrize("seconds", [3, pytest.param(600, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("seconds", [3, pytest.param(600, marks=LONG)])
 def test_memory_stays_flat(seconds: float) -> None:
     service = Service(fake_models())
     with live(service) as server, ThreadPoolExecutor(4) as pool:
