@@ -1,9 +1,11 @@
 # CPU image: docker build -t pnasnet . && docker run --rm -v "$PWD:/data" pnasnet embed photos -o features.parquet
+# With extras: docker build --build-arg EXTRAS=serve -t pnasnet-serve .
 FROM python:3.13-slim-bookworm AS build
+ARG EXTRAS=""
 WORKDIR /source
 COPY LICENSE README.md pyproject.toml ./
 COPY src src
-RUN python -m venv /opt/pnasnet && /opt/pnasnet/bin/pip install --no-cache-dir .
+RUN python -m venv /opt/pnasnet && /opt/pnasnet/bin/pip install --no-cache-dir ".${EXTRAS:+[$EXTRAS]}"
 
 FROM python:3.13-slim-bookworm
 COPY --from=build /opt/pnasnet /opt/pnasnet

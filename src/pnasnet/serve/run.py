@@ -89,6 +89,11 @@ async def _serve(service: Service, app: ASGIApp, address: Address, listener: soc
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, ask, number)
     running = asyncio.create_task(server.serve([listener]))
+    while not server.started and not running.done():
+        await asyncio.sleep(_LOOK_SECONDS)
+    if not running.done():
+        host = f"[{address.host}]" if ":" in address.host else address.host
+        log.info("listening on http://%s:%d", host, listener.getsockname()[1])
     calls = await _start_grpc(service, server, running, address)
     stopping = asyncio.create_task(asked.wait())
     await asyncio.wait((running, stopping), return_when=asyncio.FIRST_COMPLETED)
@@ -115,9 +120,7 @@ async def _serve(service: Service, app: ASGIApp, address: Address, listener: soc
 async def _start_grpc(
     service: Service, server: HttpServer, running: "asyncio.Task[None]", address: Address
 ) -> Any | None:
-    """Start gRPC once HTTP has started, and with it the service."""
-    while not server.started and not running.done():
-        await asyncio.sleep(_LOOK_SECONDS)
+    """Start gRPC, unless HTTP, and with it the service, could not start."""
     if address.grpc_port is None or running.done():
         return None
     try:
@@ -140,5 +143,4 @@ def listen(host: str, port: int) -> socket.socket:
     except OSError as error:
         listener.close()
         raise OutputError(f"cannot listen on {host}:{port}: {error.strerror}; choose another --port") from error
-    log.info("listening on http://%s:%d", host, listener.getsockname()[1])
     return listener
