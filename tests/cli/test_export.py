@@ -123,7 +123,7 @@ def test_a_damaged_config_of_openvino_model_server_is_named_and_kept(tmp_path: P
         (["m.onnx", "--format", "onx"], "unknown format 'onx': did you mean onnx"),
         (["m.xml", "--format", "onnx"], "m.xml does not end in .onnx"),
         (["m.onnx", "--name", "a"], "the format onnx has no option name"),
-        (["models", "--format", "ovms", "--batch-size", "4"], "the format ovms has no option batch_size"),
+        (["models", "--format", "ovms", "--batch-size", "4"], "the format ovms has no option batch-size"),
         (["models", "--format", "triton", "--name", "../a"], "'../a' cannot be the name of a model"),
         (["models", "--format", "triton", "--name", 'a"b'], "cannot be the name of a model"),
         (["none/models", "--format", "triton"], "there is no folder none; create it first"),

@@ -340,3 +340,12 @@ def test_an_image_in_place_of_features_is_reported_with_the_right_order() -> Non
     result = run("similar", "features.parquet", "photo.jpg")
     assert result.exit_code == 2
     assert "FEATURES comes last: pnasnet similar photo.jpg features.parquet" in result.stderr
+
+
+def test_a_page_replaces_neither_the_features_nor_the_query(features: Path, tmp_path: Path) -> None:
+    query = PHOTOS / "coffee.jpg"
+    for page in (features, tmp_path / "photo.jpg"):
+        assert "name a file that ends in .html" in error_of(run("similar", query, features, "--html", page))
+    odd = tmp_path / "features.html"
+    shutil.copy(features, odd)
+    assert "it is read as well" in error_of(run("similar", query, odd, "--html", odd))

@@ -146,7 +146,7 @@ def test_many_classes(tmp_path: Path) -> None:
 def test_a_card_that_cannot_be_written(tmp_path: Path) -> None:
     with pytest.raises(
         OutputError,
-        match=r"^cannot write .*README\.md: No such file or directory; free some space",
+        match=r"^cannot write .*README\.md: No such file or directory; choose another folder",
     ):
         write_card(tmp_path / "missing" / "README.md", result())
 

@@ -301,3 +301,14 @@ def test_an_auxiliary_head_is_read_by_either_name_or_starts_at_random(
     expected = draw(old, plan.variables(training=True)[old])
     assert np.array_equal(module.variables[old], np.abs(expected)) == (kind != "other")
     assert ("the auxiliary head differs; a new one is initialised at random" in caplog.text) == (kind == "other")
+
+
+def test_an_empty_name_is_not_the_current_folder() -> None:
+    with pytest.raises(InputError, match="the model has an empty name"):
+        open_model("")
+
+
+def test_a_missing_folder_is_not_an_unknown_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(WeightsNotFoundError, match="model"):
+        open_model("model/")

@@ -81,7 +81,7 @@ def test_classify(server: Live, module: Module) -> None:
         ("/embed", {}, 400, "the body is empty"),
         ("/embed", {"files": [("i", ("a", b"x"))] * 65}, 413, "more than 64 images"),
         ("/embed", {"json": {"image": "/etc/passwd"}}, 415, "takes images, not JSON"),
-        ("/embed", {"files": {"i": ("a", b"x")}, "data": {"path": "/etc/passwd"}}, 400, "a field that is no file"),
+        ("/embed", {"files": {"i": ("a", b"x")}, "data": {"path": "/etc/passwd"}}, 400, "a field that is not a file"),
         ("/embed", {"data": b"--", "headers": {"Content-Type": "multipart/form-data"}}, 400, "Missing boundary"),
         ("/embed?model=..%2F%1b", {"data": b"x"}, 404, r"choose one of: pnasnet_tiny"),
         ("/embed", {"data": b"x", "headers": {"Accept": "text/html"}}, 406, "accept application/json or"),

@@ -133,6 +133,11 @@ def test_a_port_that_is_taken() -> None:
         assert error_of(result) == f"cannot listen on 127.0.0.1:{port}: Address already in use; choose another --port"
 
 
+def test_an_address_of_another_machine() -> None:
+    result = run("serve", CHECKPOINT, "--engine", "fake", "--host", "192.0.2.1")
+    assert error_of(result) == "cannot listen on 192.0.2.1:8000: Cannot assign requested address; choose another --host"
+
+
 @pytest.mark.parametrize(
     ("arguments", "error"),
     [

@@ -105,3 +105,10 @@ def test_wrong_requests(server: Live, path: str, request_: dict[str, Any], statu
     answer = server.post(MODEL + path, data=json.dumps(request_))
     assert answer.status_code == status
     assert error in answer.json()["error"]
+
+
+@pytest.mark.parametrize("method", [":predict", "/versions/1:classify"])
+def test_methods_are_posted(server: Live, method: str) -> None:
+    answer = requests.get(server.url + MODEL + method, timeout=30)
+    assert answer.status_code == 405
+    assert answer.json()["error"].startswith("Method Not Allowed")

@@ -1,3 +1,4 @@
+import errno
 import os
 import time
 from pathlib import Path
@@ -88,3 +89,25 @@ def test_a_target_is_checked_before_the_work(tmp_path: Path) -> None:
         check_target(tmp_path)
     with pytest.raises(OutputError, match="there is no folder"):
         check_target(tmp_path / "no" / "a")
+
+
+def test_a_target_of_another_kind_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match=r"photo\.jpg: name a file that ends in \.html"):
+        check_target(tmp_path / "photo.jpg", ".html")
+    check_target(tmp_path / "page.HTML", ".html")
+
+
+def test_a_target_that_is_an_input_is_refused(tmp_path: Path) -> None:
+    page = tmp_path / "page.html"
+    page.touch()
+    (tmp_path / "link.html").symlink_to(page)
+    with pytest.raises(OutputError, match="it is read as well; choose another name"):
+        check_target(tmp_path / "link.html", ".html", [tmp_path / "missing", page])
+    check_target(tmp_path / "other.html", ".html", [page])
+
+
+def test_only_a_full_disk_needs_space(tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match=r"No such file or directory; choose another folder$"), writing("a"):
+        (tmp_path / "none" / "a").write_text("")
+    with pytest.raises(OutputError, match=r"; free some space, or choose another folder$"), writing("a"):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

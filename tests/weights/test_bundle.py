@@ -9,7 +9,7 @@ import pytest
 
 from pnasnet.errors import CorruptWeightsError, WeightsError, WeightsNotFoundError
 from pnasnet.weights import open_weights
-from pnasnet.weights.bundle import Bundle
+from pnasnet.weights.bundle import Bundle, find_checkpoint
 
 from tests.helpers.weights_files import CHECKPOINTS, Tensor, chunk, flip, number, one_line, write_checkpoint
 
@@ -186,3 +186,8 @@ def test_an_index_is_not_copied_before_its_length_is_checked(tmp_path: Path) -> 
         assert tracemalloc.get_traced_memory()[1] < 2**20
     finally:
         tracemalloc.stop()
+
+
+def test_a_folder_is_no_index_of_a_checkpoint(tmp_path: Path) -> None:
+    (tmp_path / "features.index").mkdir()
+    assert find_checkpoint(tmp_path) is None

@@ -61,7 +61,7 @@ def duplicates(
 
     check_threshold(threshold)  # before an index is built
     if html:
-        check_target(Path(html))
+        check_target(Path(html), ".html", (features,))
     show_logs(quiet=quiet)
     opened = open_features(features, column, names)
     with bars(quiet) as progress, opened_index(opened, progress) as index:
@@ -79,7 +79,7 @@ def duplicates(
     if html:
         write_text(Path(html), duplicates_page(opened, described, threshold, access))
         if not quiet:
-            click.echo(f"{html}: written", err=True)
+            click.echo(f"{clean(html)}: written", err=True)
 
 
 def _print(number: int, group: "Group", entries: "list[Entry]") -> None:

@@ -85,8 +85,9 @@ def explore(
     choose_projection(options.projection)  # before an index is built
     if not html and not table and importlib.util.find_spec("embedding_atlas") is None:
         raise MissingExtraError.of("embedding-atlas", "explore", "the explorer (without --html or --table)")
-    for path in filter(None, (html, table)):
-        check_target(Path(path))
+    for path, suffix in ((html, ".html"), (table, ".parquet")):
+        if path:
+            check_target(Path(path), suffix, (features,))
     show_logs(quiet=quiet)
     opened = open_features(features, column, names)
     if html:
@@ -101,10 +102,10 @@ def explore(
             click.echo(f"projection {shown.projection}", err=True)
         if html:
             write_text(Path(html), map_page(shown, f"Map of {clean(opened.path.name)}", options, access, progress))
-            click.echo(f"{html}: {counted(count, 'image')}")
+            click.echo(f"{clean(html)}: {counted(count, 'image')}")
         if table:
             write_atlas(Path(table), shown, options, access, progress)
-            click.echo(f"{table}: {counted(count, 'image')}")
+            click.echo(f"{clean(table)}: {counted(count, 'image')}")
         if not html and not table:
             _show_atlas(shown, options, access, port, progress)
 

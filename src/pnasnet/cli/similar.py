@@ -110,7 +110,7 @@ def similar(
     if html:
         write_text(Path(html), similar_page(opened, answers, access))
         if not quiet:
-            click.echo(f"{html}: written", err=True)
+            click.echo(f"{clean(html)}: written", err=True)
     if any(answer.query.error for answer in answers):
         raise SystemExit(EXIT_IMAGES_FAILED)
 
@@ -123,7 +123,7 @@ def _check(features: str, queries: tuple[str, ...], build: bool, html: str | Non
     if not queries and not build:
         raise click.UsageError("name an image and the features to search, or pass --index to build their index")
     if html:
-        check_target(Path(html))
+        check_target(Path(html), ".html", (features, *queries))
 
 
 def _print(answer: "Answer") -> None:

@@ -178,6 +178,8 @@ def _find_unnamed(model: ModelName, weights: WeightsName | None, how: _How) -> _
     if isinstance(model, NetworkSpec):
         return _find_weights(NamedNetwork("network", model), weights, how)
     text = str(model)
+    if not text:
+        raise InputError("the model has an empty name: name a network, a file or a folder")
     if text in NETWORKS:
         return _find_weights(NETWORKS[text], weights, how)
     if is_network_file(text):
@@ -245,7 +247,7 @@ def absolute(name: Any) -> Any:
 
 def _looks_like_path(text: str) -> bool:
     """Return whether the text is a path or looks like one, so that errors are about a file, not a name."""
-    return is_path(text) or len(Path(text).parts) > 1 or bool(Path(text).suffix)
+    return is_path(text) or len(Path(text).parts) > 1 or text.endswith("/") or bool(Path(text).suffix)
 
 
 def _settled(found: _Found, image_size: tuple[int, int] | None) -> NetworkSpec:

@@ -28,7 +28,7 @@ def error_response(path: str, error: Exception) -> Response:
     status, headers = 500, {}
     message = "the server failed: its log says why"
     if isinstance(error, HTTPException):
-        status, message = error.status_code, f"{error.detail}: /openapi.json lists what there is"
+        status, message = error.status_code, f"{error.detail}: see /openapi.json"
         headers = dict(error.headers or {})
     elif isinstance(error, PnasnetError):
         status, message = getattr(error, "status", 400), str(error)

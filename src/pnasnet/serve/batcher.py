@@ -66,7 +66,7 @@ class Batcher:
         Raises `BusyError` if others leave too little room (a request alone is never refused), and `DrainingError`.
         """
         if self.draining:
-            raise DrainingError("the server is shutting down: ask another one")
+            raise DrainingError("the server is shutting down: try another server")
         if self.accepted and self.accepted + count > self._capacity:
             raise BusyError(f"{self.accepted:,} images are waiting, and {count:,} more do not fit: try again")
         self.accepted += count

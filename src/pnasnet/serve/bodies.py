@@ -53,7 +53,7 @@ async def _read_form(request: Request, body: bytes, most: int) -> list[Upload]:
         if "Too many files" in error.message:
             raise ServeError(f"the form has more than {most} images: send at most {most} at a time", 413) from None
         if "Too many fields" in error.message:
-            reason = "the form has a field that is no file: send images as files, as curl -F image=@a.jpg does"
+            reason = "the form has a field that is not a file: send images as files, as curl -F image=@a.jpg does"
             raise ServeError(reason) from None
         raise ServeError(f"the multipart form is damaged: {error.message}") from error
     try:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..module.signatures import check_images
+from ..support.text import counted
 from .errors import ServeError
 from .models import Picture, Served
 
@@ -54,7 +55,8 @@ def pictures_of(served: Served, tensors: Sequence[Tensor]) -> list[Picture]:
     count = prod(tensor.shape)
     if isinstance(tensor.data, list):
         if tensor.shape not in ((len(tensor.data),), (len(tensor.data), 1)):
-            raise ServeError(f"{tensor.name} has {len(tensor.data)} strings, which is not its shape")
+            has = counted(len(tensor.data), "string")
+            raise ServeError(f"{tensor.name} has {has}, but its shape is {list(tensor.shape)}")
         return list(tensor.data)
     if len(tensor.data) != 4 * count:
         raise ServeError(f"{tensor.name} has {len(tensor.data):,} bytes, but its shape needs {4 * count:,}")

@@ -1,6 +1,7 @@
 """The process of a server: its sockets, its signals and its end."""
 
 import asyncio
+import errno
 import logging
 import os
 import signal
@@ -142,5 +143,7 @@ def listen(host: str, port: int) -> socket.socket:
         listener.bind((host, port))
     except OSError as error:
         listener.close()
-        raise OutputError(f"cannot listen on {host}:{port}: {error.strerror}; choose another --port") from error
+        taken = error.errno in (errno.EADDRINUSE, errno.EACCES)
+        hint = f"choose another --{'port' if taken else 'host'}"
+        raise OutputError(f"cannot listen on {host}:{port}: {error.strerror}; {hint}") from error
     return listener

@@ -68,6 +68,6 @@ def open_gallery(path: str, modules: Mapping[str, Module]) -> Gallery:
             if column.type.list_size == features.length:
                 return Gallery(features, name)
     raise InputError(
-        f"{path} was not computed by {' or '.join(modules)} as they are served (pooled features, the model's own "
+        f"{path} was not computed by {' or '.join(modules)} as served here (pooled features, the model's own "
         "preprocessing): serve its model, or compute the features again"
     )

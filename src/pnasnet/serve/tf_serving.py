@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -25,6 +26,8 @@ def routes(service: Service) -> list[Route]:
     """Return the routes below /v1/models/M."""
 
     async def status(request: Request) -> Response:
+        if any(str(part).endswith((":predict", ":classify")) for part in request.path_params.values()):  # are posted
+            raise HTTPException(405)
         served = _served(service, request)
         good = {"error_code": "OK", "error_message": ""}
         state = {"version": VERSION, "state": "AVAILABLE", "status": good}

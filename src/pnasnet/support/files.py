@@ -1,11 +1,12 @@
 """Write files whole or not at all, and turn each OSError into one line."""
 
+import errno
 import json
 import os
 import re
 import secrets
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -23,12 +24,18 @@ def reason(error: OSError) -> str:
 
 
 @contextmanager
-def writing(target: Path | str, hint: str = "free some space, or choose another folder") -> Iterator[None]:
-    """Turn an OSError in the block into an `OutputError` that names `target` and ends with `hint`."""
+def writing(target: Path | str, hint: str = "choose another folder") -> Iterator[None]:
+    """Turn an OSError in the block into an `OutputError` that names `target` and ends with `hint`.
+
+    The default hint for a full disk is to free some space.
+    """
     try:
         yield
     except OSError as error:
-        raise OutputError(f"cannot write {target}: {reason(error)}; {hint}") from error
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT) and hint == "choose another folder"
+        raise OutputError(
+            f"cannot write {target}: {reason(error)}; {'free some space, or ' if full else ''}{hint}"
+        ) from error
 
 
 @contextmanager
@@ -42,8 +49,16 @@ def reading(
         raise kind(f"cannot read {source}: {reason(error)}; {hint}") from error
 
 
-def check_target(path: Path) -> None:
-    """Raise `OutputError` if a file cannot be created at `path`, before any work is done for it."""
+def check_target(path: Path, suffix: str = "", inputs: Iterable[str | Path] = ()) -> None:
+    """Raise `OutputError` if a file cannot be created at `path`, before any work is done for it.
+
+    With `suffix`, names that end otherwise are refused, so that a slip replaces no file of another kind; a path that
+    is one of the `inputs` is refused in any case.
+    """
+    if suffix and path.suffix.lower() != suffix:
+        raise OutputError(f"cannot write {path}: name a file that ends in {suffix}")
+    if any(Path(each).exists() and path.exists() and path.samefile(each) for each in inputs):
+        raise OutputError(f"cannot write {path}: it is read as well; choose another name")
     if not path.parent.is_dir():
         raise OutputError(f"cannot write {path}: there is no folder {path.parent}; create it first")
     if path.is_dir():

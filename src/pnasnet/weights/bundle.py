@@ -163,7 +163,7 @@ def find_checkpoint(folder: Path) -> Path | None:
 
     Raises WeightsError if there are several and `checkpoint` does not choose; None if there is none.
     """
-    prefixes = sorted(path.with_suffix("") for path in folder.glob("*.index"))
+    prefixes = sorted(path.with_suffix("") for path in folder.glob("*.index") if path.is_file())
     state = folder / "checkpoint"
     if state.is_file():
         # Training may have run elsewhere under an absolute path: only the last part of the name counts.
