@@ -346,6 +346,5 @@ def test_a_page_replaces_neither_the_features_nor_the_query(features: Path, tmp_
     query = PHOTOS / "coffee.jpg"
     for page in (features, tmp_path / "photo.jpg"):
         assert "name a file that ends in .html" in error_of(run("similar", query, features, "--html", page))
-    odd = tmp_path / "features.html"
-    shutil.copy(features, odd)
+    odd = shutil.copy(features, tmp_path / "features.html")
     assert "it is read as well" in error_of(run("similar", query, odd, "--html", odd))
