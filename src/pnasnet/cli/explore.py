@@ -85,8 +85,8 @@ def explore(
     choose_projection(options.projection)  # before an index is built
     if not html and not table and importlib.util.find_spec("embedding_atlas") is None:
         raise MissingExtraError.of("embedding-atlas", "explore", "the explorer (without --html or --table)")
-    for path, suffix in filter(lambda each: each[0], ((html, ".html"), (table, ".parquet"))):
-        check_target(Path(path), suffix, (features,))
+    for path in filter(None, (html, table)):
+        check_target(Path(path), ".html" if path == html else ".parquet", (features,))
     show_logs(quiet=quiet)
     opened = open_features(features, column, names)
     if html:
