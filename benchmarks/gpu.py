@@ -7,7 +7,7 @@ Ways:     `engine` is the torch engine as users get it, from NumPy arrays to Num
           with batch normalization folded, in reduced precision, on images that are on the device: eager, in a CUDA
           graph, and compiled. The engine does not do these yet. `timm` gets images that are already scaled, in its
           precision and channels last. Both are compiled by torch.compile in the same `--mode`.
-Result:   for each way images/s (median of rounds), GPU memory that torch's allocator holds, the share of the limits,
+Columns:  for each way images/s (median of rounds), the most GPU memory that torch's allocator holds, the share of the limits,
           and the fidelity to float32: least cosine, and largest difference as a share of the largest feature.
 Limits:   a square matrix product and a copy, measured here in the same precision. `arithmetic` and `bandwidth` are the
           times that these would need for the network, as a share of the time taken; `floor` adds up, layer by layer,
@@ -25,13 +25,25 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from math import prod
-from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
-from gpu_ways import COMPILED_TIMM, TINY, Floats, Run, Settings, Subject, Timm, UnavailableError, Way, ours, subject
+from gpu_ways import (
+    COMPILED_TIMM,
+    TINY,
+    Floats,
+    Run,
+    Settings,
+    Subject,
+    Timm,
+    UnavailableError,
+    Way,
+    first_line,
+    ours,
+    subject,
+    to_numpy,
+)  # fmt: skip
 from pnasnet.architecture.layers import FactorizedReduction, Layer, Pool
 from pnasnet.architecture.plan import Plan
 from pnasnet.errors import OutOfMemoryError
@@ -122,10 +134,6 @@ def _times(run: Run, settings: Settings) -> list[float]:
     return seconds
 
 
-def _to_numpy(features: Any) -> Floats:
-    return features.float().cpu().numpy() if isinstance(features, Tensor) else np.asarray(features)  # type: ignore[no-any-return]
-
-
 def fidelity(features: Floats, reference: Floats) -> tuple[float, float]:
     """Return the least cosine, and the largest difference as a share of the largest value of the reference."""
     a, b = (x.astype(np.float64).reshape(len(x), -1) for x in (features, reference))
@@ -150,7 +158,7 @@ def measure(way: Way, images: Floats, settings: Settings) -> Measured:
         run = way.prepare(images)
         distinct = min(len(images), 4)
         run()  # compiles
-        features = _to_numpy(run())[:distinct]
+        features = to_numpy(run())[:distinct]
         settings.wait()
         _forget(settings, compiled=False)
         seconds = statistics.median(_times(run, settings))
@@ -166,10 +174,6 @@ def _forget(settings: Settings, *, compiled: bool = True) -> None:
     if settings.on_gpu:
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats(settings.device)
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 HEADER = (
@@ -195,7 +199,7 @@ def print_batch(
             print(f"{way.name:28} out of memory", flush=True)
         except Exception as error:  # one way that a version of torch cannot run must not hide the others
             failed += 1
-            print(f"{way.name:28} failed: {type(error).__name__}: {_first_line(error)}", flush=True)
+            print(f"{way.name:28} failed: {type(error).__name__}: {first_line(error)}", flush=True)
         else:
             rates[way.name] = batch / found.seconds
             print(_row(way, found, given.plan, batch, card[way.dtype]), flush=True)

@@ -4,6 +4,7 @@ import copy
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -93,9 +94,8 @@ class Subject:
 def subject(model: str, settings: Settings) -> Subject:
     """Return a network with TensorFlow's outputs where the tests have them, else with random kernels and torch's."""
     if model == TINY:
-        spec = replace(
-            find("pnasnet_mobile").spec, num_cells=2, reductions=1, filters=8, image_size=(32, 32), num_classes=None
-        )
+        spec = find("pnasnet_mobile").spec
+        spec = replace(spec, num_cells=1, reductions=1, filters=8, image_size=(32, 32), num_classes=None)
     else:
         spec = find(model).spec
     plan, photos = resolve(spec), golden.images(spec.image_size[0])
@@ -106,6 +106,16 @@ def subject(model: str, settings: Settings) -> Subject:
     with create(Job(plan, lambda: weights, EngineOptions("torch", device=str(settings.device)))) as engine:
         features = engine.run(photos)[FEATURES]
     return Subject(model, plan, weights, photos, features, "the torch engine's float32, random kernels")
+
+
+def to_numpy(features: Any) -> Floats:
+    """Return features as a float32 array, which waits for the device."""
+    return features.float().cpu().numpy() if isinstance(features, Tensor) else np.asarray(features)
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line of an error's message, or its type."""
+    return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 # Ours.
@@ -184,35 +194,33 @@ def ours(given: Subject, settings: Settings) -> Iterator[Way]:
     def way(name: str, dtype: torch.dtype, prepare: Callable[[Floats], Run]) -> Way:
         return Way(f"{name}, {str(dtype).removeprefix('torch.')}", dtype, prepare, lambda: given.features)
 
-    def engine(precision: str, images: Floats) -> Run:
-        options = EngineOptions("torch", precision, device=str(settings.device))
-        made = create(Job(given.plan, lambda: given.weights, options))
-        return lambda: made.run(images)[FEATURES]
-
-    def network(dtype: torch.dtype, wrap: Callable[[Run], Run], compiled: bool, images: Floats) -> Run:
-        made: Callable[..., Any] = folded(given, dtype, settings.device)
-        made = settings.compiled(made) if compiled else made  # type: ignore[arg-type]
-        batch = torch.from_numpy(images).to(settings.device)
-        return wrap(lambda: made(batch)[FEATURES])
-
-    yield way("engine", torch.float32, lambda images: engine("float32", images))
-    yield way("engine", torch.bfloat16, lambda images: engine("bfloat16", images))
+    yield way("engine", torch.float32, partial(_engine, given, settings, "float32"))
+    yield way("engine", torch.bfloat16, partial(_engine, given, settings, "bfloat16"))
     for dtype in (torch.bfloat16, torch.float16):
-        yield way("ours eager", dtype, lambda images, d=dtype: network(d, _as_is, False, images))
-        graph = lambda run: _graphed(run, settings)  # noqa: E731
-        yield way("ours CUDA graph", dtype, lambda images, d=dtype, g=graph: network(d, g, False, images))
-        yield way("ours compiled", dtype, lambda images, d=dtype: network(d, _as_is, True, images))
+        yield way("ours eager", dtype, partial(_eager, given, settings, dtype))
+        yield way("ours CUDA graph", dtype, partial(_graphed, given, settings, dtype))
+        yield way("ours compiled", dtype, partial(_eager, given, settings, dtype, compiled=True))
 
 
-def _as_is(run: Run) -> Run:
-    return run
+def _engine(given: Subject, settings: Settings, precision: str, images: Floats) -> Run:
+    options = EngineOptions("torch", precision, device=str(settings.device))
+    engine = create(Job(given.plan, lambda: given.weights, options))
+    return lambda: engine.run(images)[FEATURES]
 
 
-def _graphed(run: Run, settings: Settings) -> Run:
+def _eager(given: Subject, settings: Settings, dtype: torch.dtype, images: Floats, *, compiled: bool = False) -> Run:
+    network: Any = folded(given, dtype, settings.device)
+    network = settings.compiled(network) if compiled else network
+    batch = torch.from_numpy(images).to(settings.device)
+    return lambda: network(batch)[FEATURES]
+
+
+def _graphed(given: Subject, settings: Settings, dtype: torch.dtype, images: Floats) -> Run:
     """Return a replay of one recorded run: the processor then launches one graph instead of each kernel."""
     if not settings.on_gpu:
         raise UnavailableError("CUDA graphs require a GPU")
-    side = torch.cuda.Stream(settings.device)
+    run = _eager(given, settings, dtype, images)
+    side: Any = torch.cuda.Stream(settings.device)  # type: ignore[no-untyped-call]
     side.wait_stream(torch.cuda.current_stream(settings.device))
     with torch.cuda.stream(side):
         for _ in range(3):
@@ -250,8 +258,8 @@ class Timm:
 
     def ways(self) -> Iterator[Way]:
         """Yield timm eager and compiled, in bfloat16, channels last."""
-        for name, compiled in (("timm eager, bfloat16", False), (COMPILED_TIMM, True)):
-            yield Way(name, torch.bfloat16, lambda images, c=compiled: self._prepare(images, c), self.features)
+        yield Way("timm eager, bfloat16", torch.bfloat16, self._prepare, self.features)
+        yield Way(COMPILED_TIMM, torch.bfloat16, partial(self._prepare, compiled=True), self.features)
 
     def _made(self) -> Any:
         if self._network is None:
@@ -263,7 +271,7 @@ class Timm:
                 missing = error.name or "timm"
                 raise UnavailableError(f"{missing} is not installed") from error
             except Exception as error:  # a torchvision of another torch raises more than ImportError
-                raise UnavailableError(f"timm cannot be imported: {_first_line(error)}") from error
+                raise UnavailableError(f"timm cannot be imported: {first_line(error)}") from error
             torch.manual_seed(0)
             self._network = timm.create_model(TIMM_NAMES[self._given.model], num_classes=0).eval().requires_grad_(False)
         return self._network
@@ -272,7 +280,7 @@ class Timm:
         scaled = torch.from_numpy(images).permute(0, 3, 1, 2) * 2 - 1
         return scaled.to(self._settings.device, dtype, memory_format=torch.channels_last)
 
-    def _prepare(self, images: Floats, compiled: bool) -> Run:
+    def _prepare(self, images: Floats, *, compiled: bool = False) -> Run:
         network = copy.deepcopy(self._made())
         network = network.to(self._settings.device, torch.bfloat16, memory_format=torch.channels_last)
         network = self._settings.compiled(network) if compiled else network
@@ -284,5 +292,5 @@ class Timm:
         if self._features is None:
             network = copy.deepcopy(self._made()).to(self._settings.device)
             with torch.inference_mode(), torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
-                self._features = _to_numpy(network(self._batch(self._given.photos, torch.float32)))
+                self._features = to_numpy(network(self._batch(self._given.photos, torch.float32)))
         return self._features
