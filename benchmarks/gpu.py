@@ -7,8 +7,8 @@ Ways:     `engine` is the torch engine as users get it, from NumPy arrays to Num
           with batch normalization folded, in reduced precision, on images that are on the device: eager, in a CUDA
           graph, and compiled. The engine does not do these yet. `timm` gets images that are already scaled, in its
           precision and channels last. Both are compiled by torch.compile in the same `--mode`.
-Columns:  for each way images/s (median of rounds), the most GPU memory that torch's allocator holds, the share of the limits,
-          and the fidelity to float32: least cosine, and largest difference as a share of the largest feature.
+Columns:  images/s (median of rounds), the most GPU memory that torch's allocator holds, the share of the limits, and
+          the fidelity to float32: least cosine, and largest difference as a share of the largest feature.
 Limits:   a square matrix product and a copy, measured here in the same precision. `arithmetic` and `bandwidth` are the
           times that these would need for the network, as a share of the time taken; `floor` adds up, layer by layer,
           the larger of the two. Each layer reads its input and its kernel once and writes its output once; separable
