@@ -250,6 +250,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print(f"{place}; torch {torch.__version__}; {machine()}")
     if options.dry_run:
         print("dry run: the figures mean nothing, and timm's network is another one, a ResNet")
+    elif not settings.on_gpu:
+        print("on a CPU the limits are of small operands: the shares mean nothing")
     card = {dtype: limits(dtype, settings) for dtype in (torch.float32, torch.bfloat16, torch.float16)}
     for dtype, found in card.items():
         print(f"limits in {dtype}: {found.flops / 1e12:.4g} TFLOP/s, {found.bandwidth / 1e9:.0f} GB/s")
