@@ -1,7 +1,7 @@
 """Images per second on a GPU: this package's network and timm's, beside the limits of the card, in one run.
 
 Command:  python benchmarks/gpu.py [--model pnasnet_large ...] [--batch 1 4 16 64 256] [--ways WORD ...]
-          python benchmarks/gpu.py --device cpu --dry-run     (a tiny network: every path that runs without a GPU)
+          python benchmarks/gpu.py --device cpu --dry-run     (a tiny network, traced but not compiled)
 Needs:    a clone, and this package with the extra torch; timm if it is installed. Nothing is downloaded.
 Ways:     `engine` is the torch engine as users get it, from NumPy arrays to NumPy arrays. `ours` is the same network
           with batch normalization folded, in reduced precision, on images that are on the device: eager, in a CUDA
