@@ -43,7 +43,7 @@ def test_the_nearest_images(features: Path, module: Module, indexed: bool) -> No
 
 
 def test_features_of_another_model(features: Path) -> None:
-    with pytest.raises(InputError, match="was not computed by other as they are served"):
+    with pytest.raises(InputError, match="was not computed by other as served here"):
         open_gallery(str(features), {"other": fake_module()})
 
 

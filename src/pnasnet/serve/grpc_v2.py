@@ -205,10 +205,11 @@ def _health(service: Service) -> Any:
     async def watch(raw: bytes, context: Any) -> AsyncIterator[Any]:
         name, last = await parse(raw, context), None
         while True:
+            draining = service.draining  # asked before the status, so that the last one is reported
             if (now := status(name)) != last:
                 yield response_type(status=now)
                 last = now
-            if service.draining:  # else this call would hold up the end
+            if draining:  # else this call would hold up the end
                 return
             await asyncio.sleep(_LOOK_SECONDS)
 

@@ -16,7 +16,7 @@ LOCAL = "local"
 """Address of a new cluster on this machine alone."""
 _CLIENT = "ray://"
 _TRIES = 3
-_NOT_STARTED = ("Starting Ray client server failed", "Proxy failed to Connect to backend")
+_NOT_STARTED = ("Starting Ray client server failed", "Proxy failed to Connect to backend", "ZombieProcess")
 """Errors of a Ray client server whose process for this client died, at once or soon after its start."""
 _TOO_SLOW = "timed out during startup"
 """Error on a machine that is too busy to start a cluster."""
