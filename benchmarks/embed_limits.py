@@ -2,8 +2,8 @@
 
 Command:  python benchmarks/embed_limits.py [--files 20000] [--parts 2000] [--units 400] [--ray]
 Needs:    the ray extra for --ray.
-Method:   a folder of empty files is listed; a folder of parts of one row each is looked through, as a run does that
-          goes on; and units of one small picture each are extracted with an engine that does next to nothing.
+Method:   a folder of empty files is listed; a folder of parts of one row each is read, as a run does that
+          resumes; and units of one small picture each are extracted with an engine that does next to nothing.
 Result:   see docs/benchmarks.md.
 """
 
