@@ -1,5 +1,8 @@
 """Whole trainings: they learn, and the options of the machine do not change the outcome."""
 
+import os
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +20,7 @@ from pnasnet.training.fit import Fitted, fit
 from pnasnet.training.recipe import Cosine, CropAndFlip, RmsProp, Sgd
 from pnasnet.training.task import ClassifierTask, initial_network
 
+from tests.helpers.cli_runs import HERE
 from tests.helpers.train_data import MACHINE, RECIPE, encoded, training_pictures, validation_pictures
 from tests.helpers.training_runs import assert_same, run, weights
 
@@ -188,12 +192,21 @@ def test_other_optimizer_auxiliary_head_and_images_from_a_source(tmp_path: Path)
 
 @pytest.mark.slow
 def test_images_are_decoded_by_other_processes(tmp_path: Path) -> None:
+    """In a process of its own: torch forks it, and a fork of one full of other tests' threads is not safe."""
+    code = "import sys; from tests.training.test_fit import decode_elsewhere; decode_elsewhere(sys.argv[1])"
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, [HERE.parent, *sys.path]))}
+    command = [sys.executable, "-c", code, str(tmp_path)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=600, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def decode_elsewhere(folder: str) -> None:
     recipe = replace(RECIPE, stages=((8, 1),), augmentation=CropAndFlip())
-    here = run(tmp_path / "0", recipe, replace(MACHINE, workers=0), training=FromSource(encoded(16), CropAndFlip()))
-    there = run(tmp_path / "2", recipe, replace(MACHINE, workers=2), training=FromSource(encoded(16), CropAndFlip()))
+    source = FromSource(encoded(16), CropAndFlip())
+    here, there = (run(Path(folder, str(n)), recipe, replace(MACHINE, workers=n), training=source) for n in (0, 2))
     assert_same(weights(here), weights(there))
     bad = FromSource(encoded(16, bad=(3,)), CropAndFlip())
     with pytest.raises(ImageError) as caught:
-        run(tmp_path / "3", recipe, replace(MACHINE, workers=2), training=bad)
+        run(Path(folder, "3"), recipe, replace(MACHINE, workers=2), training=bad)
     assert str(caught.value).startswith("3.png: not an image of a known format")
     assert "\n" not in str(caught.value)
