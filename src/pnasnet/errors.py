@@ -19,6 +19,8 @@
 Each message is one line: what is wrong, with what, and what to do.
 """
 
+from collections.abc import Collection
+
 
 class PnasnetError(Exception):
     """Base class of all errors that this package raises on purpose."""
@@ -28,16 +30,23 @@ class SpecError(PnasnetError, ValueError):
     """A cell or a network that cannot exist."""
 
 
+def choose_one_of(known: Collection[str]) -> str:
+    """Return what to do about a wrong name: `choose one of: a, b`, `the only one is a`, or `there are none`."""
+    if not known:
+        return "there are none"
+    return f"{'the only one is' if len(known) == 1 else 'choose one of:'} {', '.join(known)}"
+
+
 class UnknownNameError(PnasnetError, ValueError):
     """An unknown name of a model, handle, signature, endpoint, preset or the like."""
 
     @classmethod
-    def of(cls, kind: str, name: str, known: "list[str] | tuple[str, ...]") -> "UnknownNameError":
+    def of(cls, kind: str, name: str, known: Collection[str]) -> "UnknownNameError":
         """Build the error for `name`, suggesting the nearest of the `known` names, or listing them all."""
         import difflib
 
-        near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
-        hint = f"did you mean {' or '.join(near)}?" if near else f"choose one of: {', '.join(known)}"
+        near = difflib.get_close_matches(str(name), known, n=3, cutoff=0.5)
+        hint = f"did you mean {' or '.join(near)}?" if near else choose_one_of(known)
         return cls(f"unknown {kind} {name!r}: {hint}")
 
 

@@ -292,7 +292,7 @@ def test_an_approximate_search_says_so(photos: Path, features: Path, tmp_path: P
         (["a.jpg", "text.parquet"], "text.parquet cannot be read as Parquet"),
         (["a.jpg", "empty"], "empty holds no features (no part-*.parquet): name a folder"),
         (["a.jpg", "f.parquet"], "'a.jpg' does not exist: check the path"),
-        (["f/0.jpg", "f.parquet", "--column", "x"], "unknown column of vectors 'x': choose one of: embedding"),
+        (["f/0.jpg", "f.parquet", "--column", "x"], "unknown column of vectors 'x': the only one is embedding"),
         (["f/0.jpg", "failed.parquet", "--index"], "'f/0.jpg' does not exist"),
         (["--index", "failed.parquet"], "failed.parquet holds no vectors: all of its 3 images failed"),
         (

@@ -78,7 +78,7 @@ def test_descriptions(client: Any) -> None:
 @pytest.mark.parametrize(
     ("name", "images", "code", "error"),
     [
-        ("other", [encoded()], "NOT_FOUND", "choose one of: pnasnet_tiny"),
+        ("other", [encoded()], "NOT_FOUND", "the only one is pnasnet_tiny"),
         (NAME, [encoded(), b"no image"], "INVALID_ARGUMENT", "image 2 of 2: not an image"),
         (NAME, [encoded()] * 65, "INVALID_ARGUMENT", "at most 64 at a time"),
     ],

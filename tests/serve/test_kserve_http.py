@@ -105,7 +105,7 @@ class TestErrors:
             client.infer(NAME, [strings([encoded(), b"no image"])])
 
     def test_unknown_names(self, client: Any) -> None:
-        with pytest.raises(InferenceServerException, match="no model 'other' is served: choose one of: pnasnet_tiny"):
+        with pytest.raises(InferenceServerException, match="no model 'other' is served: the only one is pnasnet_tiny"):
             client.infer("other", [strings([encoded()])])
         with pytest.raises(InferenceServerException, match="choose from: global_pool, Logits, Predictions"):
             client.infer(NAME, [strings([encoded()])], outputs=[triton.InferRequestedOutput("Cell_3")])
@@ -122,7 +122,7 @@ class TestErrors:
             ({"data": ["a"]}, "must be nested lists of numbers"),
             ({"data": [[1], [1, 2]]}, "nested lists of equal lengths"),
             ({"data": [2.0] * 3072}, "images have values from 2 to 2"),
-            ({"data": [float("nan")] * 3072}, "images have values from nan"),
+            ({"data": [float("nan")] * 3072}, "NaN is no number of JSON"),
             ({"parameters": {"binary_data_size": 10}}, "more than the bytes that follow"),
             ({"parameters": {"binary_data_size": -10}}, "more than the bytes that follow"),
             ({"parameters": []}, "parameters must be an object"),

@@ -24,5 +24,10 @@ def test_two_models_of_one_name(tmp_path: Path) -> None:
     folders = [tmp_path / name for name in ("a b", "a_b")]
     for folder in folders:
         shutil.copytree(CHECKPOINT, folder)
-    with pytest.raises(InputError, match="two models would be served as 'a_b'"):
+    with pytest.raises(InputError, match=r"a b and .*a_b would both be served as a_b: rename one"):
         open_models([str(folder) for folder in folders], FAKE)
+
+
+def test_one_model_twice() -> None:
+    with pytest.raises(InputError, match=r"^the model pnasnet_tiny is named twice: name it once$"):
+        open_models(["pnasnet_tiny", "pnasnet_tiny"], FAKE)

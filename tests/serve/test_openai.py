@@ -10,7 +10,7 @@ import openai
 import pytest
 
 from pnasnet import Module
-from pnasnet.serve import Service
+from pnasnet.serve import Limits, Service
 from pnasnet.serve.auth import ApiKeys
 
 from tests.helpers.serving import Live, encoded, fake_models, live
@@ -88,7 +88,7 @@ def test_the_key_is_the_clients() -> None:
         ({"messages": []}, "either input or messages"),
         ({"encoding_format": "int8"}, "must be float or base64"),
         ({"dimensions": 3}, "dimensions must be 960"),
-        ({"model": "other"}, "choose one of: pnasnet_tiny"),
+        ({"model": "other"}, "the only one is pnasnet_tiny"),
         ({"model": 3}, "model must be a string"),
     ],
 )
@@ -97,3 +97,45 @@ def test_wrong_requests(server: Live, change: dict[str, Any], error: str) -> Non
     answer = server.post("/v1/embeddings", data=json.dumps(request))
     assert 400 <= answer.status_code < 500
     assert error in answer.json()["error"]["message"]
+
+
+@pytest.mark.parametrize(
+    ("call", "status", "kind", "message"),
+    [
+        (lambda client: client.models.retrieve("other"), 404, "not_found_error", "no model 'other' is served"),
+        (
+            lambda client: client.chat.completions.create(model="tiny", messages=[]),
+            404, "not_found_error", "Not Found: see /openapi.json",
+        ),
+        (lambda client: client.get("/embeddings", cast_to=object), 405, "invalid_request_error", "Method Not Allowed"),
+        (lambda client: client.models.delete("tiny"), 405, "invalid_request_error", "Method Not Allowed"),
+        (lambda client: embed(client, 1), 429, "rate_limit_error", "1 more do not fit: try again"),
+        (lambda client: embed(client, 3), 413, "invalid_request_error", "send at most 2 at a time"),
+        (lambda client: embed(client, 400), 413, "invalid_request_error", "send fewer or smaller images"),
+        (lambda client: embed(client, encoding="br"), 415, "invalid_request_error", "is not supported: send gzip"),
+        (lambda client: client.with_options(api_key="x").models.list(), 401, "authentication_error", "the API key"),
+        (
+            lambda client: client.with_options(api_key="x").moderations.create(input=""),
+            401, "authentication_error", "the API key",
+        ),
+    ],
+)  # fmt: skip
+def test_the_client_shows_every_error(call: Any, status: int, kind: str, message: str) -> None:
+    service = Service(fake_models(), Limits(body=100_000, images=2, queue=8), keys=ApiKeys(["secret"]))
+    service.models["tiny"].batcher.accepted = 8 if status == 429 else 0  # a full queue
+    with (
+        live(service) as server,
+        openai.OpenAI(base_url=f"{server.url}/v1", api_key="secret", max_retries=0) as client,
+        pytest.raises(openai.APIStatusError) as raised,
+    ):
+        call(client)
+    error = raised.value
+    assert (error.status_code, error.type) == (status, kind)
+    assert isinstance(error.body, dict)
+    assert message in error.body["message"]
+    assert message in str(error)
+
+
+def embed(client: openai.OpenAI, count: int = 1, *, encoding: str = "identity") -> Any:
+    images = [uri(encoded(size=(9, 9)))] * count
+    return client.embeddings.create(model="tiny", input=images, extra_headers={"Content-Encoding": encoding})

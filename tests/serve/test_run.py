@@ -124,13 +124,22 @@ def test_it_ends_when_the_time_for_answers_is_over() -> None:
         assert isinstance(posted.exception(), requests.ConnectionError)
 
 
-def test_a_port_that_is_taken() -> None:
+@pytest.mark.parametrize(("option", "other"), [("--port", "--grpc-port"), ("--grpc-port", "--port")])
+def test_a_port_that_is_taken(option: str, other: str) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        result = run("serve", CHECKPOINT, "--engine", "fake", "--port", str(port))
-        assert error_of(result) == f"cannot listen on 127.0.0.1:{port}: Address already in use; choose another --port"
+        arguments = ("serve", str(CHECKPOINT), "--engine", "fake", option, str(port), other, "0")
+        done = subprocess.run(  # a process: gRPC's library writes past Python's streams
+            [sys.executable, "-m", "pnasnet", *arguments], capture_output=True, text=True, timeout=120, check=False
+        )
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.splitlines()[-1] == (
+        f"error: cannot listen on 127.0.0.1:{port}: Address already in use; choose another {option}"
+    )
+    assert "listening" not in done.stderr
+    assert "chttp2" not in done.stderr
 
 
 def test_an_address_of_another_machine() -> None:
@@ -141,8 +150,12 @@ def test_an_address_of_another_machine() -> None:
 @pytest.mark.parametrize(
     ("arguments", "error"),
     [
-        ((CHECKPOINT, CHECKPOINT), "two models would be served as 'tiny_hub_tf1'"),
-        ((CHECKPOINT, "--api-key-file", "/nowhere"), "/nowhere: No such file or directory"),
+        ((CHECKPOINT, CHECKPOINT), "tiny_hub_tf1 is named twice: name it once"),
+        (
+            (CHECKPOINT, "--api-key-file", "/nowhere"),
+            "cannot read the API keys in /nowhere: No such file or directory; name a file with one key per line",
+        ),
+        ((CHECKPOINT, "--port", "8001"), "HTTP and gRPC cannot share port 8001: choose another --port or --grpc-port"),
         ((CHECKPOINT, "--features", "/nowhere"), "/nowhere"),
     ],
 )

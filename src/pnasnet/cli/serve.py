@@ -85,12 +85,11 @@ def serve(
     from ..serve.run import Address, run
 
     show_logs(quiet=quiet)
+    address = Address(host, port, None if no_grpc else grpc_port, drain)
     limits = Limits(body=max_body << 20, images=max_images, queue=max_queue)
     keys = None if api_key_file is None else ApiKeys.from_file(api_key_file)
     modules = open_models(models, engine)
     gallery = open_gallery(features, modules) if features else None
     service = Service(modules, limits, batch_size=batch_size, keys=keys, gallery=gallery, url_hosts=hosts)
-    if not run(
-        service, create_app(service, allow_origins=origins), Address(host, port, None if no_grpc else grpc_port, drain)
-    ):
+    if not run(service, create_app(service, allow_origins=origins), address):
         raise Failure("the server ended before all accepted requests were answered")

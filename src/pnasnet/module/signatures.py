@@ -4,6 +4,7 @@ Source: TF-Hub's "Common signatures for images" and the pages of the pnasnet_lar
 with batch-norm hyper-parameters).
 """
 
+import math
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -141,7 +142,8 @@ def check_images(images: Any, size: tuple[int, int]) -> None:
         values = images.detach() if hasattr(images, "detach") else images
         low, high = float(values.min()), float(values.max())
         if not (low >= -RANGE_TOLERANCE and high <= 1 + RANGE_TOLERANCE):
-            raise InputError(f"images have values from {low:g} to {high:g}; expected {expected}")
+            found = "NaN among their values" if math.isnan(low) else f"values from {low:g} to {high:g}"
+            raise InputError(f"images have {found}; expected {expected}")
 
 
 def _is_tensor(images: Any) -> bool:

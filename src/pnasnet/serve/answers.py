@@ -1,6 +1,7 @@
 """JSON answers, and errors in the form of each protocol."""
 
 import json
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,7 +13,8 @@ from ..errors import PnasnetError
 from ..support.text import clean
 from .errors import ServeError
 
-_OPENAI = ("/v1/embeddings", "/v1/models")
+_OPENAI = re.compile(r"/v1(?!/models/[^/]*[:/])(/.*)?", re.DOTALL)
+"""OpenAI's paths, which are all below /v1 but those of TensorFlow Serving's methods; /v1/models/M is both's."""
 _OPENAI_TYPES = {401: "authentication_error", 404: "not_found_error", 429: "rate_limit_error"}
 _MOST_TEXT = 500
 
@@ -37,7 +39,7 @@ def error_response(path: str, error: Exception) -> Response:
     if status == 401:
         headers["WWW-Authenticate"] = "Bearer"
     text = clean(message)[:_MOST_TEXT]
-    if path in _OPENAI:
+    if _OPENAI.fullmatch(path):
         kind = _OPENAI_TYPES.get(status, "server_error" if status >= 500 else "invalid_request_error")
         return json_response({"error": {"message": text, "type": kind, "param": None, "code": None}}, status, headers)
     return json_response({"error": text}, status, headers)

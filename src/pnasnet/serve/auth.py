@@ -6,6 +6,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from ..errors import InputError
+from ..support.files import reading
 
 _MOST_BYTES = 1 << 20
 
@@ -18,8 +19,8 @@ class ApiKeys:
 
     @classmethod
     def from_file(cls, path: Path) -> "ApiKeys":
-        """Read one key per line. Raises `InputError` if there is none, OSError if the file cannot be read."""
-        with path.open("rb") as file:
+        """Read one key per line. Raises `InputError` if there is none, or the file cannot be read."""
+        with reading(f"the API keys in {path}", "name a file with one key per line"), path.open("rb") as file:
             lines = file.read(_MOST_BYTES).decode("utf-8", "surrogateescape").split("\n")
         keys = [line.strip() for line in lines if line.strip()]
         if not keys:

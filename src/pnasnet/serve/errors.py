@@ -1,6 +1,6 @@
 """Why a request is refused or fails, with the HTTP status that says so."""
 
-from ..errors import PnasnetError
+from ..errors import PnasnetError, choose_one_of
 
 
 class ServeError(PnasnetError):
@@ -40,4 +40,4 @@ class EngineError(ServeError):
 
 def unknown_model(name: str, known: list[str]) -> ServeError:
     """Return the error for a model that is not served."""
-    return ServeError(f"no model {name!r} is served: choose one of: {', '.join(known)}", 404)
+    return ServeError(f"no model {name!r} is served: {choose_one_of(known)}", 404)

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ..errors import choose_one_of
 from ..module.signatures import check_images
 from ..support.text import counted
 from .errors import ServeError
@@ -18,6 +19,8 @@ EXTENSIONS = ("binary_tensor_data",)
 PLATFORM = "pnasnet"
 ENCODED, IMAGES = "image_bytes", "images"
 """The inputs, of which a request has one: encoded images, BYTES [n], or pixels, FP32 [n, height, width, 3]."""
+
+_MOST_DIMENSIONS = 4
 
 
 @dataclass(frozen=True)
@@ -50,6 +53,8 @@ def pictures_of(served: Served, tensors: Sequence[Tensor]) -> list[Picture]:
         raise ServeError(f"no input has this name: send either {ENCODED} (BYTES) or {IMAGES} (FP32)")
     if tensor.datatype != wanted:
         raise ServeError(f"the input {tensor.name} must have the datatype {wanted}")
+    if len(tensor.shape) > _MOST_DIMENSIONS:
+        raise ServeError(f"the shape of {tensor.name} has more than {_MOST_DIMENSIONS} numbers")
     if any(length < 0 for length in tensor.shape):
         raise ServeError(f"the shape of {tensor.name} has a negative number")
     count = prod(tensor.shape)
@@ -69,7 +74,7 @@ def endpoints_of(served: Served, names: Sequence[str]) -> list[str]:
     """Return the outputs that a request names, or all. Raises `ServeError`."""
     for name in names:
         if name not in served.outputs:
-            raise ServeError(f"no output has this name: choose from: {', '.join(served.outputs)}")
+            raise ServeError(f"no output has this name: {choose_one_of(served.outputs)}")
     return list(dict.fromkeys(names)) or list(served.outputs)
 
 

@@ -149,14 +149,21 @@ def open_models(names: Sequence[str], engine: EngineOptions) -> dict[str, Module
     A published model keeps its name; a file or folder is served under its own, with other characters than letters,
     digits, `_`, `.` and `-` replaced. Raises `InputError` if two have the same; see `Module` for other errors.
     """
-    opened = dict[str, Module]()
+    opened, sources = dict[str, Module](), dict[str, str]()
     for name in names:
         module = ModelChoice(name, engine=engine).open()
         shown = re.sub(r"[^A-Za-z0-9_.-]", "_", _file_name(name) or module.model.name)
         if shown in opened:
-            raise InputError(f"two models would be served as {shown!r}: rename one of the files or folders")
-        opened[shown] = module
+            raise InputError(_same(sources[shown], name, shown))
+        opened[shown], sources[shown] = module, name
     return opened
+
+
+def _same(first: str, second: str, shown: str) -> str:
+    """Return the error for two models that would be served under one name."""
+    if first == second:
+        return f"the model {first} is named twice: name it once"
+    return f"{first} and {second} would both be served as {shown}: rename one of them, or serve one of them"
 
 
 def _file_name(name: str) -> str:

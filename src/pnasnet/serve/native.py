@@ -87,7 +87,7 @@ def accepted(header: str, *kinds: str) -> str:
             return kinds[0]
         if weight > 0 and kind in kinds:
             return kind
-    raise ServeError(f"none of the accepted media types is known here: accept {' or '.join(kinds)}", 406)
+    raise ServeError(f"the header Accept allows no format of this answer: send {' or '.join(kinds)}", 406)
 
 
 def _top(request: Request, default: int) -> int:

@@ -14,7 +14,7 @@ from typing import Any
 import uvicorn
 from starlette.types import ASGIApp
 
-from ..errors import OutputError
+from ..errors import InputError, OutputError
 from ..support.text import counted
 from .grpc_v2 import start_grpc
 from .listening import MOST_HEADER_BYTES, protocol
@@ -36,6 +36,10 @@ class Address:
     """Likewise; None for no gRPC."""
     drain: float = 5.0
     """Seconds for accepted requests after a signal."""
+
+    def __post_init__(self) -> None:
+        if self.port and self.port == self.grpc_port:
+            raise InputError(f"HTTP and gRPC cannot share port {self.port}: choose another --port or --grpc-port")
 
 
 class HttpServer(uvicorn.Server):
@@ -70,8 +74,9 @@ def run(service: Service, app: ASGIApp, address: Address) -> bool:
 
     Raises `OutputError` if the port cannot be listened on.
     """
-    listener = listen(address.host, address.port)
-    with listener:
+    with listen(address.host, address.port) as listener:
+        if address.grpc_port is not None:  # gRPC's library prints lines of its own if it cannot listen
+            listen(address.host, address.grpc_port, "grpc-port").close()
         return asyncio.run(_serve(service, app, address, listener))
 
 
@@ -92,10 +97,7 @@ async def _serve(service: Service, app: ASGIApp, address: Address, listener: soc
     running = asyncio.create_task(server.serve([listener]))
     while not server.started and not running.done():
         await asyncio.sleep(_LOOK_SECONDS)
-    if not running.done():
-        host = f"[{address.host}]" if ":" in address.host else address.host
-        log.info("listening on http://%s:%d", host, listener.getsockname()[1])
-    calls = await _start_grpc(service, server, running, address)
+    calls = await _start_grpc(service, server, running, address, listener.getsockname()[1])
     stopping = asyncio.create_task(asked.wait())
     await asyncio.wait((running, stopping), return_when=asyncio.FIRST_COMPLETED)
     if running.done():  # it could not start
@@ -119,23 +121,28 @@ async def _serve(service: Service, app: ASGIApp, address: Address, listener: soc
 
 
 async def _start_grpc(
-    service: Service, server: HttpServer, running: "asyncio.Task[None]", address: Address
+    service: Service, server: HttpServer, running: "asyncio.Task[None]", address: Address, port: int
 ) -> Any | None:
-    """Start gRPC, unless HTTP, and with it the service, could not start."""
-    if address.grpc_port is None or running.done():
+    """Start gRPC, unless HTTP, and with it the service, could not start; log where both listen."""
+    if running.done():
         return None
+    calls = grpc_port = None
     try:
-        calls, port = await start_grpc(service, address.host, address.grpc_port)
+        if address.grpc_port is not None:
+            calls, grpc_port = await start_grpc(service, address.host, address.grpc_port)
     except BaseException:
         server.should_exit = True
         await running
         raise
-    log.info("listening on %s:%d for gRPC", address.host, port)
+    host = f"[{address.host}]" if ":" in address.host else address.host
+    log.info("listening on http://%s:%d", host, port)
+    if calls is not None:
+        log.info("listening on %s:%d for gRPC", host, grpc_port)
     return calls
 
 
-def listen(host: str, port: int) -> socket.socket:
-    """Return a socket bound to an address. Raises `OutputError` if that is not possible."""
+def listen(host: str, port: int, option: str = "port") -> socket.socket:
+    """Return a socket bound to an address. Raises `OutputError` if that is not possible, with the option to change."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     # asyncio turns off Nagle's algorithm, which costs 40 ms an answer, only where the protocol is named.
     listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
@@ -145,6 +152,6 @@ def listen(host: str, port: int) -> socket.socket:
     except OSError as error:
         listener.close()
         taken = error.errno in (errno.EADDRINUSE, errno.EACCES)
-        hint = f"choose another --{'port' if taken else 'host'}"
+        hint = f"choose another --{option if taken else 'host'}"
         raise OutputError(f"cannot listen on {host}:{port}: {error.strerror}; {hint}") from error
     return listener

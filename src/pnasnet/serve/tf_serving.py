@@ -9,6 +9,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from ..errors import choose_one_of
 from ..module.signatures import check_images
 from .answers import client_of, json_response
 from .errors import ServeError
@@ -80,7 +81,7 @@ def _endpoint(served: Served, document: dict[str, Any]) -> str:
     known = served.signatures
     endpoint = known.get("default" if name == _SERVING_DEFAULT else name)
     if endpoint is None:
-        raise ServeError(f"no signature has this name: choose from: {', '.join((_SERVING_DEFAULT, *known))}")
+        raise ServeError(f"no signature has this name: {choose_one_of((_SERVING_DEFAULT, *known))}")
     return endpoint
 
 

@@ -13,23 +13,46 @@ from .errors import ServeError
 T = TypeVar("T")
 
 _NAMES = {dict: "an object", list: "a list", str: "a string", int: "a whole number", bool: "true or false"}
+_TOO_LARGE = 1 << 63
 _WEB_SAFE = str.maketrans("-_", "+/")
 
 
 def parse_json(body: bytes) -> dict[str, Any]:
     """Return the object of a JSON body. Raises `ServeError`."""
     try:
-        content = json.loads(body)
+        content = json.loads(body.decode("utf-8-sig"), parse_constant=_refuse)
+        if b"\\ud" in body.lower():
+            json.dumps(content, ensure_ascii=False).encode()
     except (ValueError, RecursionError) as error:
-        reason = "nested too deeply" if isinstance(error, RecursionError) else str(error)
-        raise ServeError(f"the body is not JSON: {reason}") from error
+        raise ServeError(f"the body is not JSON: {_reason(error)}") from error
     return typed(content, dict, "the body")
 
 
+def _refuse(constant: str) -> None:
+    raise ServeError(f"the body is not JSON: {constant} is no number of JSON")
+
+
+def _reason(error: ValueError | RecursionError) -> str:
+    """Return why a text is not JSON, in our words."""
+    match error:
+        case RecursionError():
+            return "it is nested too deeply"
+        case UnicodeDecodeError():
+            return "it is not UTF-8"
+        case UnicodeEncodeError():
+            return "it has half of a surrogate pair"
+        case json.JSONDecodeError():
+            return f"{error.msg} at line {error.lineno}, column {error.colno}"
+        case _:
+            return "a number has too many digits"
+
+
 def typed(value: Any, kind: type[T], what: str) -> T:
-    """Return `value`, which must be of a JSON type. Raises `ServeError`."""
+    """Return `value`, which must be of a JSON type, an integer of at most 64 bits. Raises `ServeError`."""
     if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
         raise ServeError(f"{what} must be {_NAMES[kind]}")
+    if isinstance(value, int) and abs(value) >= _TOO_LARGE:
+        raise ServeError(f"{what} is too large")
     return value
 
 
