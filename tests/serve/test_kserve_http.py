@@ -107,7 +107,7 @@ class TestErrors:
     def test_unknown_names(self, client: Any) -> None:
         with pytest.raises(InferenceServerException, match="no model 'other' is served: the only one is pnasnet_tiny"):
             client.infer("other", [strings([encoded()])])
-        with pytest.raises(InferenceServerException, match="choose from: global_pool, Logits, Predictions"):
+        with pytest.raises(InferenceServerException, match="choose one of: global_pool, Logits, Predictions"):
             client.infer(NAME, [strings([encoded()])], outputs=[triton.InferRequestedOutput("Cell_3")])
 
     @pytest.mark.parametrize(
