@@ -19,9 +19,11 @@ extensions = [
     "sphinx.ext.napoleon",
     "sphinx_copybutton",
     "sphinx_design",
+    "sphinxcontrib.openapi",
     "command_help",
+    "http_reference",
 ]
-exclude_patterns = ["_build"]
+exclude_patterns = ["_build", "build"]
 
 myst_enable_extensions = ["colon_fence", "deflist"]
 myst_heading_anchors = 4
