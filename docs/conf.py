@@ -14,7 +14,7 @@ project_copyright = author
 release = version = __version__
 
 extensions = [
-    "myst_parser",
+    "myst_nb",
     "sphinx.ext.autodoc",
     "sphinx.ext.napoleon",
     "sphinx_copybutton",
@@ -27,6 +27,7 @@ exclude_patterns = ["_build", "build"]
 
 myst_enable_extensions = ["colon_fence", "deflist"]
 myst_heading_anchors = 4
+nb_execution_mode = "off"  # the stored outputs are shown; tests/docs/test_notebooks.py runs the notebooks
 
 default_role = "code"
 

@@ -14,6 +14,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -90,29 +91,29 @@ class Reader:
     def close(self) -> None:
         """End the processes that were started."""
         for process in self.started:
-            process.terminate()
-            try:
-                process.wait(20)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait(20)
+            for kind in (signal.SIGTERM, signal.SIGKILL):
+                if process.poll() is None:
+                    os.killpg(process.pid, kind)  # with what it started
+                    with contextlib.suppress(subprocess.TimeoutExpired):
+                        process.wait(20)
 
     def _start(self, arguments: list[str], *, stdin: int = subprocess.DEVNULL) -> subprocess.Popen[str]:
         process = subprocess.Popen(
             arguments, cwd=self.folder, env=self.environment(), stdin=stdin,
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True,
         )  # fmt: skip
         self.started.append(process)
         return process
 
     def _run(self, arguments: list[str]) -> str:
-        done = subprocess.run(
-            arguments, cwd=self.folder, env=self.environment(), timeout=_SECONDS,
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False,
-        )  # fmt: skip
-        if done.returncode:
-            raise RuntimeError(f"exit code {done.returncode}: {arguments[-1]}\n{done.stdout}")
-        return done.stdout
+        process = self._start(arguments)
+        try:
+            printed, _ = process.communicate(timeout=_SECONDS)
+        except subprocess.TimeoutExpired:
+            raise RuntimeError(f"not done within {_SECONDS} s: {arguments[-1]}") from None
+        if process.returncode:
+            raise RuntimeError(f"exit code {process.returncode}: {arguments[-1]}\n{printed}")
+        return printed
 
     def _serve(self, line: str) -> str:
         """Start a server on a free port; return what it printed until it was ready, as if on port 8000."""

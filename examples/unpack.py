@@ -4,6 +4,7 @@ They are the first 40 of each class of CIFAR-10's test images, 32x32 pixels, whi
 """
 
 import sys
+from collections.abc import Collection
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -12,18 +13,18 @@ CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "hors
 TABLE = Path(__file__).parents[1] / "tests/golden/cifar10_400.parquet"
 
 
-def main() -> None:
-    """Write the photos below the folder that the command line names."""
-    target = Path(sys.argv[1])
-    count = dict.fromkeys(CLASSES, 0)
+def write(target: Path, classes: Collection[str] = CLASSES, most: int = 40) -> None:
+    """Write up to `most` photos of each class as `CLASS/NUMBER.jpg` below `target`."""
+    count = dict.fromkeys(classes, 0)
     for row in pq.read_table(TABLE).to_pylist():
         name = CLASSES[row["label"]]
-        count[name] += 1
-        path = target / name / f"{count[name]:02}.jpg"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(row["image"]["bytes"])
+        if count.get(name, most) < most:
+            count[name] += 1
+            path = target / name / f"{count[name]:02}.jpg"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(row["image"]["bytes"])
     print(f"{target}: {sum(count.values())} photos in {len(count)} folders")
 
 
 if __name__ == "__main__":
-    main()
+    write(Path(sys.argv[1]))

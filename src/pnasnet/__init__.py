@@ -1,10 +1,18 @@
 """PNASNet-5 and NASNet-A image features, equal to TF-Slim's, without TensorFlow.
 
-    >>> import pnasnet
-    >>> module = pnasnet.Module("pnasnet_large")
-    >>> features = module.embed(["a.jpg", "b.jpg"])     # [2, 4320] float32
-
 `import pnasnet` is cheap: each name below is loaded when it is first used.
+
+Example:
+    >>> import pnasnet
+    >>> module = pnasnet.Module("pnasnet_small")
+    >>> module.embed(["photos/chelsea.jpg", "photos/coffee.jpg"]).shape
+    (2, 960)
+    >>> pnasnet.__version__.count(".")
+    2
+    >>> pnasnet.images.preprocess("photos/coffee.jpg", module.image_size).shape
+    (64, 64, 3)
+    >>> len(pnasnet.PNASNET5.blocks), len(pnasnet.NASNET_A_NORMAL.blocks), pnasnet.NASNET_A_REDUCTION.concat
+    (5, 5, (3, 4, 5, 6))
 """
 
 from typing import TYPE_CHECKING, Any

@@ -23,11 +23,28 @@ from collections.abc import Collection
 
 
 class PnasnetError(Exception):
-    """Base class of all errors that this package raises on purpose."""
+    """Base class of all errors that this package raises on purpose.
+
+    Example:
+        >>> import pnasnet
+        >>> try:
+        ...     pnasnet.Module("no_such_model")
+        ... except pnasnet.PnasnetError as error:
+        ...     print(type(error).__name__)
+        UnknownNameError
+    """
 
 
 class SpecError(PnasnetError, ValueError):
-    """A cell or a network that cannot exist."""
+    """A cell or a network that cannot exist.
+
+    Example:
+        >>> import pnasnet
+        >>> pnasnet.CellSpec([("sep4", 0, "max3", 1)], [2])
+        Traceback (most recent call last):
+            ...
+        pnasnet.errors.SpecError: ...
+    """
 
 
 def choose_one_of(known: Collection[str]) -> str:
@@ -38,7 +55,15 @@ def choose_one_of(known: Collection[str]) -> str:
 
 
 class UnknownNameError(PnasnetError, ValueError):
-    """An unknown name of a model, handle, signature, endpoint, preset or the like."""
+    """An unknown name of a model, handle, signature, endpoint, preset or the like.
+
+    Example:
+        >>> from pnasnet.images import get_preset
+        >>> get_preset("hubb")
+        Traceback (most recent call last):
+            ...
+        pnasnet.errors.UnknownNameError: ...
+    """
 
     @classmethod
     def of(cls, kind: str, name: str, known: Collection[str]) -> "UnknownNameError":
@@ -51,51 +76,136 @@ class UnknownNameError(PnasnetError, ValueError):
 
 
 class InputError(PnasnetError, ValueError):
-    """An argument of the wrong rank, size, dtype or range."""
+    """An argument of the wrong rank, size, dtype or range.
+
+    Example:
+        >>> import numpy as np
+        >>> import pnasnet
+        >>> pnasnet.Module("pnasnet_tiny")(np.zeros((1, 8, 8, 3), np.float32))
+        Traceback (most recent call last):
+            ...
+        pnasnet.errors.InputError: ...
+    """
 
 
 class ImageError(PnasnetError):
-    """Bytes that are not an image, or a damaged or oversized one."""
+    """Bytes that are not an image, or a damaged or oversized one.
+
+    Example:
+        >>> from pnasnet.images import decode
+        >>> decode(b"not an image")
+        Traceback (most recent call last):
+            ...
+        pnasnet.errors.ImageError: ...
+    """
 
 
 class UnreachableError(ImageError):
-    """A disk or a server that does not answer. The image itself may be sound."""
+    """A disk or a server that does not answer. The image itself may be sound.
+
+    Example:
+        >>> from pnasnet.errors import ImageError, UnreachableError
+        >>> issubclass(UnreachableError, ImageError)
+        True
+    """
 
 
 class WeightsError(PnasnetError):
-    """Weights that cannot be used."""
+    """Weights that cannot be used.
+
+    Example:
+        >>> from pnasnet.errors import PnasnetError, WeightsError
+        >>> issubclass(WeightsError, PnasnetError)
+        True
+    """
 
 
 class WeightsNotFoundError(WeightsError):
-    """Weights that are neither on this machine nor downloadable."""
+    """Weights that are neither on this machine nor downloadable.
+
+    Example:
+        >>> import pnasnet
+        >>> pnasnet.open_weights("missing.safetensors")
+        Traceback (most recent call last):
+            ...
+        pnasnet.errors.WeightsNotFoundError: ...
+    """
 
 
 class CorruptWeightsError(WeightsError):
-    """A weights file whose bytes are damaged or contradict themselves."""
+    """A weights file whose bytes are damaged or contradict themselves.
+
+    Example:
+        >>> import pnasnet
+        >>> pnasnet.open_weights("damaged.safetensors")
+        Traceback (most recent call last):
+            ...
+        pnasnet.errors.CorruptWeightsError: ...
+    """
 
 
 class WeightsMismatchError(WeightsError):
-    """Weights whose names or shapes are not those of the network."""
+    """Weights whose names or shapes are not those of the network.
+
+    Example:
+        >>> import pnasnet
+        >>> pnasnet.Module("pnasnet_mobile", "model.safetensors")
+        Traceback (most recent call last):
+            ...
+        pnasnet.errors.WeightsMismatchError: ...
+    """
 
 
 class OutOfMemoryError(PnasnetError):
-    """Too little memory for a batch or a training step; a smaller batch may fit."""
+    """Too little memory for a batch or a training step; a smaller batch may fit.
+
+    Example:
+        >>> from pnasnet.errors import OutOfMemoryError, PnasnetError
+        >>> issubclass(OutOfMemoryError, PnasnetError)
+        True
+    """
 
 
 class DivergedError(PnasnetError):
-    """A training whose loss is no longer finite."""
+    """A training whose loss is no longer finite.
+
+    Example:
+        >>> from pnasnet.errors import DivergedError, PnasnetError
+        >>> issubclass(DivergedError, PnasnetError)
+        True
+    """
 
 
 class OutputError(PnasnetError):
-    """A result that cannot be written."""
+    """A result that cannot be written.
+
+    Example:
+        >>> import pnasnet
+        >>> pnasnet.Module("pnasnet_tiny").export("photos/coffee.jpg/model.safetensors")
+        Traceback (most recent call last):
+            ...
+        pnasnet.errors.OutputError: ...
+    """
 
 
 class LockedError(OutputError):
-    """A folder that another run is writing to."""
+    """A folder that another run is writing to.
+
+    Example:
+        >>> from pnasnet.errors import LockedError, OutputError
+        >>> issubclass(LockedError, OutputError)
+        True
+    """
 
 
 class MissingExtraError(PnasnetError, ImportError):
-    """An optional dependency that is not installed."""
+    """An optional dependency that is not installed.
+
+    Example:
+        >>> from pnasnet.errors import MissingExtraError
+        >>> print(MissingExtraError.of("torch", "torch", "the torch engine"))
+        the torch engine needs torch, which is not installed: pip install 'pnasnet[torch]'
+    """
 
     @classmethod
     def of(cls, package: str, extra: str, purpose: str) -> "MissingExtraError":

@@ -26,7 +26,9 @@ def blocks(page: Path) -> list[str]:
 PAGES = [
     page
     for page in (ROOT / "README.md", *sorted(ROOT.glob("docs/**/*.md")))
-    if blocks(page) and page.relative_to(ROOT).as_posix() not in TESTED_ELSEWHERE
+    if blocks(page)
+    and page.relative_to(ROOT).as_posix() not in TESTED_ELSEWHERE
+    and page.parent.name != "tutorials"  # tests/docs/test_tutorials.py
 ]
 
 

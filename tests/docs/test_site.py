@@ -1,5 +1,6 @@
 """The documentation site: built from nothing, then read in Chromium."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -68,6 +69,42 @@ def test_public_names_are_described(site: Path) -> None:
     missing = [name for name in pnasnet.__all__ if name not in values and f'id="pnasnet.{name}"' not in text]
     assert missing == ["PnasnetError"]  # described with the other errors
     assert 'id="pnasnet.errors.PnasnetError"' in text
+
+
+def test_examples_are_shown(site: Path) -> None:
+    text = (site / "reference" / "python.html").read_text("utf-8")
+    assert text.count("Example") > 70
+
+
+def test_every_path_of_the_server_is_described(site: Path) -> None:
+    pytest.importorskip("starlette", reason="the extra serve is not installed")
+    from pnasnet import Module
+    from pnasnet.serve import Service
+    from pnasnet.serve.openapi import describe
+
+    text = re.sub(r"<[^>]+>", "", (site / "reference" / "http.html").read_text("utf-8"))
+    paths = describe(Service({"tiny": Module("pnasnet_tiny", engine="fake")}))["paths"]
+    assert len(paths) > 15
+    for path, methods in paths.items():
+        for method in methods:
+            assert f"{method.upper()} {path}" in text
+    for status in ("413", "429", "503"):
+        assert status in text
+
+
+def test_notebooks_are_shown_with_their_outputs(site: Path) -> None:
+    for name in ("features-and-search", "own-classes"):
+        text = (site / "notebooks" / f"{name}.html").read_text("utf-8")
+        assert "cell_output" in text
+        assert re.search(r"<img[^>]+_images/", text), name
+
+
+def test_every_page_can_be_reached(site: Path) -> None:
+    index = (site / "index.html").read_text("utf-8")
+    pages = [path.relative_to(site).as_posix() for path in site.rglob("*.html")]
+    tutorials = [page for page in pages if page.startswith(("tutorials/", "notebooks/"))]
+    assert len(tutorials) == 6
+    assert all(f'href="{page}"' in index for page in (*tutorials, "faq.html", "reference/http.html", "citing.html"))
 
 
 def test_no_page_is_wider_than_a_phone(site: Path) -> None:

@@ -47,6 +47,12 @@ class CellSpec:
 
     Lists become tuples, and NumPy integers become Python's. Raises `SpecError` for unknown operations, for states that
     do not exist at that point, and for a block output that is never used.
+
+    Example:
+        >>> from pnasnet import CellSpec
+        >>> cell = CellSpec(blocks=[("sep3", 0, "max3", 1), ("identity", 2, "sep5", 0)], concat=[3])
+        >>> cell.blocks[1]
+        ('identity', 2, 'sep5', 0)
     """
 
     blocks: tuple[Block, ...]

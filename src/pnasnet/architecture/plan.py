@@ -76,7 +76,14 @@ class AuxPlan:
 
 @dataclass(frozen=True)
 class Plan:
-    """A network with every decision made. Its input is [height, width, 3] in [-1, 1]."""
+    """A network with every decision made. Its input is [height, width, 3] in [-1, 1].
+
+    Example:
+        >>> from pnasnet import Module
+        >>> plan = Module("pnasnet_tiny").model.plan
+        >>> plan.num_features, plan.endpoints()["Logits"]
+        (960, (10,))
+    """
 
     spec: NetworkSpec
     stem: Layers
@@ -134,7 +141,14 @@ class Plan:
 
 
 def resolve(spec: NetworkSpec) -> Plan:
-    """Decide everything about the network of `spec`. Raises `SpecError` if its images are too small."""
+    """Decide everything about the network of `spec`. Raises `SpecError` if its images are too small.
+
+    Example:
+        >>> from pnasnet import NASNET_A_NORMAL, NASNET_A_REDUCTION, NetworkSpec, resolve
+        >>> spec = NetworkSpec(NASNET_A_NORMAL, 12, 44, (224, 224), 1001, reduction_cell=NASNET_A_REDUCTION)
+        >>> resolve(spec).num_features
+        1056
+    """
     smallest = smallest_image(spec)
     if min(spec.image_size) < smallest:
         height, width = spec.image_size

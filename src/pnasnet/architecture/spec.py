@@ -36,6 +36,12 @@ class NetworkSpec:
 
     NumPy's numbers become Python's, and lists become tuples. Raises `SpecError` if the network is impossible or
     unreasonably large.
+
+    Example:
+        >>> from pnasnet import PNASNET5, NetworkSpec, resolve
+        >>> spec = NetworkSpec(PNASNET5, num_cells=6, filters=32, image_size=(64, 64), num_classes=10)
+        >>> resolve(spec).num_features
+        640
     """
 
     cell: CellSpec

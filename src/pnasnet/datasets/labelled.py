@@ -23,6 +23,12 @@ class LabelledImages:
         labels: int64 [N], the index of each image's class.
         classes: unique names of the classes.
         read: returns the image at an index in a form that `images.decode` accepts.
+
+    Example:
+        >>> from pnasnet.datasets import open_dataset
+        >>> data = open_dataset("animals")
+        >>> data.classes, len(data), data.names[0]
+        (('bird', 'cat', 'frog'), 60, 'animals/bird/01.jpg')
     """
 
     names: Sequence[str]

@@ -50,6 +50,12 @@ def open_dataset(
     Raises:
         InputError: the source does not exist, has an unknown form, or is damaged or incomplete.
         MissingExtraError: the library for a Hugging Face dataset is not installed.
+
+    Example:
+        >>> from pnasnet.datasets import open_dataset
+        >>> data = open_dataset("animals")
+        >>> data.classes[data.labels[0]]
+        'bird'
     """
     if not isinstance(source, str | os.PathLike):
         raise InputError(f"a dataset must be a path, a pattern or hf:NAME, not {type(source).__name__}")

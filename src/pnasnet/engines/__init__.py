@@ -1,4 +1,10 @@
-"""Engines run a network on batches of images; `create` makes one."""
+"""Engines run a network on batches of images; `create` makes one.
+
+Example:
+    >>> from pnasnet.engines import ENGINES, PRECISIONS
+    >>> ENGINES, PRECISIONS
+    (('auto', 'openvino', 'torch', 'fake'), ('float32', 'bfloat16', 'int8'))
+"""
 
 from .base import Engine, Job, Weights
 from .choose import create

@@ -21,7 +21,15 @@ Weights = Mapping[str, NDArray[Any]]
 
 @dataclass(frozen=True)
 class Job:
-    """A network, its weights, and how to run it. Raises `UnknownNameError` or `InputError` for wrong endpoints."""
+    """A network, its weights, and how to run it. Raises `UnknownNameError` or `InputError` for wrong endpoints.
+
+    Example:
+        >>> from pnasnet import Module
+        >>> from pnasnet.engines import Job
+        >>> model = Module("pnasnet_tiny").model
+        >>> Job(model.plan, model.arrays, outputs=("global_pool", "Cell_1")).outputs
+        ('global_pool', 'Cell_1')
+    """
 
     plan: Plan
     weights: Callable[[], Weights]
@@ -65,6 +73,12 @@ class Engine(ABC):
         description: library, device, precision and threads, in one line.
         outputs: the endpoints that `run` returns.
 
+    Example:
+        >>> import numpy as np
+        >>> from pnasnet import Module
+        >>> engine = Module("pnasnet_tiny").engine
+        >>> engine.run(np.zeros((1, 32, 32, 3), np.float32))["global_pool"].shape
+        (1, 960)
     """
 
     name: str

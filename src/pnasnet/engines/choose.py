@@ -23,6 +23,14 @@ def create(job: Job) -> Engine:
         MissingExtraError: the engine's library is not installed.
         PnasnetError: the engine cannot load the network.
 
+    Example:
+        >>> import numpy as np
+        >>> from pnasnet import Module
+        >>> from pnasnet.engines import Job, create
+        >>> model = Module("pnasnet_tiny").model
+        >>> with create(Job(model.plan, model.arrays, outputs=("Logits",))) as engine:
+        ...     engine.run(np.zeros((1, 32, 32, 3), np.float32))["Logits"].shape
+        (1, 10)
     """
     options = job.options
     if options.engine == "auto":

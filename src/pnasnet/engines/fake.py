@@ -11,6 +11,11 @@ class FakeEngine(Engine):
     """Fills every output with the mean colours of the images, repeated, or with the results of a function.
 
     `function` receives the images and returns the outputs. The job's weights are not read.
+
+    Example:
+        >>> from pnasnet import Module
+        >>> Module("pnasnet_tiny", engine="fake").embed(["photos/coffee.jpg"]).shape
+        (1, 960)
     """
 
     name = "fake"

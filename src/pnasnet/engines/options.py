@@ -16,6 +16,12 @@ class EngineOptions:
     """How an engine runs a network.
 
     Raises `UnknownNameError` for an unknown engine or precision, and `InputError` for fewer than one thread.
+
+    Example:
+        >>> from pnasnet import Module
+        >>> from pnasnet.engines import EngineOptions
+        >>> Module("pnasnet_tiny", engine=EngineOptions("openvino", threads=1)).precision
+        'float32'
     """
 
     engine: str = "auto"

@@ -55,6 +55,14 @@ def evaluate(
     Raises:
         InputError: there is no classifier, no readable image, or no match between classes and logits.
         UnknownNameError: there is no preset with that name.
+
+    Example:
+        >>> from pnasnet import Module
+        >>> from pnasnet.datasets import open_dataset
+        >>> from pnasnet.evaluation import evaluate
+        >>> result = evaluate(Module("pnasnet_tiny"), open_dataset("animals"))
+        >>> result.images, result.top1.value > 0.7
+        (60, True)
     """
     started = time.perf_counter()
     classes = module.model.spec.num_classes
@@ -96,6 +104,17 @@ def evaluate_logits(
 
     Raises:
         InputError: there are no images, or the logits do not fit the data.
+
+    Example:
+        >>> import numpy as np
+        >>> from pnasnet import Module
+        >>> from pnasnet.datasets import open_dataset
+        >>> from pnasnet.evaluation import evaluate_logits
+        >>> from pnasnet.extract import ExtractOptions
+        >>> data = open_dataset("animals")
+        >>> perfect = np.eye(3)[data.labels]
+        >>> evaluate_logits(Module("pnasnet_tiny"), "global_pool", data, perfect, ExtractOptions()).top1.value
+        1.0
     """
     match = _match(data, len(data.classes), data.classes)
     counted = _Counted(Tally(len(data.classes), mistakes=_MISTAKES), list(range(len(data))))

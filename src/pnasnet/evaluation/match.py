@@ -21,6 +21,11 @@ class ClassMatch:
     Attributes:
         logits: int64 [classes of the data], all different.
         note: one line on how the classes were matched.
+
+    Example:
+        >>> from pnasnet.evaluation import match_classes
+        >>> match_classes(("dog", "cat"), 2, names=("cat", "dog")).note
+        'by name'
     """
 
     logits: NDArray[np.int64]
@@ -37,6 +42,11 @@ def match_classes(classes: Sequence[str], num_logits: int, names: Sequence[str] 
 
     Raises:
         InputError: the classes do not match.
+
+    Example:
+        >>> from pnasnet.evaluation import match_classes
+        >>> match_classes(("dog", "cat"), 2, names=("cat", "dog")).logits
+        array([1, 0])
     """
     imagenet = is_imagenet(num_logits, names)
     offset = num_logits - 1000 if imagenet else 0

@@ -21,6 +21,12 @@ def wilson(hits: int, count: int) -> tuple[float, float]:
     Unlike p ± 1.96 standard deviations, it stays within [0, 1] and is valid for few images and for shares near 0 and 1.
     E. B. Wilson, "Probable inference, the law of succession, and statistical inference", J. Am. Stat. Assoc. 22 (1927):
     (p + z²/2n ± z √(p(1 - p)/n + z²/4n²)) / (1 + z²/n).
+
+    Example:
+        >>> from pnasnet.evaluation import wilson
+        >>> low, high = wilson(9, 10)
+        >>> round(low, 3), round(high, 3)
+        (0.596, 0.982)
     """
     if not 0 <= hits <= count:
         raise InputError(f"{hits} of {count} is not a share")
@@ -35,7 +41,13 @@ def wilson(hits: int, count: int) -> tuple[float, float]:
 
 @dataclass(frozen=True)
 class Rate:
-    """A share of the images."""
+    """A share of the images.
+
+    Example:
+        >>> from pnasnet.evaluation import Rate
+        >>> Rate(9, 10).value
+        0.9
+    """
 
     hits: int
     count: int
@@ -68,6 +80,15 @@ class Tally:
         ranks: int64 [C], number of images by the rank of their true class, from rank 1.
         mistakes: (position of the image in the order of `add`, predicted class, its probability) of the wrong
             predictions with the highest probability, highest first.
+
+    Example:
+        >>> import numpy as np
+        >>> from pnasnet.evaluation import Tally
+        >>> tally = Tally(2)
+        >>> tally.add(np.array([[2.0, 1.0], [3.0, 0.0]]), np.array([0, 1]))
+        >>> tally.confusion
+        array([[1, 0],
+               [1, 0]])
     """
 
     def __init__(self, classes: int, *, mistakes: int = 0) -> None:

@@ -18,6 +18,14 @@ class ClassFigures:
         logit: index of its logit.
         recall: share of its images that were predicted as this class.
         precision: share of the predictions of this class that were right.
+
+    Example:
+        >>> from pnasnet import Module
+        >>> from pnasnet.datasets import open_dataset
+        >>> from pnasnet.evaluation import evaluate
+        >>> result = evaluate(Module("pnasnet_tiny"), open_dataset("animals"))
+        >>> result.per_class[1].name, result.per_class[1].recall.count
+        ('cat', 20)
     """
 
     name: str
@@ -33,7 +41,16 @@ class ClassFigures:
 
 @dataclass(frozen=True)
 class Confusion:
-    """The number of images of one class that were predicted as another. Names are the model's."""
+    """The number of images of one class that were predicted as another. Names are the model's.
+
+    Example:
+        >>> from pnasnet import Module
+        >>> from pnasnet.datasets import open_dataset
+        >>> from pnasnet.evaluation import evaluate
+        >>> result = evaluate(Module("pnasnet_tiny"), open_dataset("animals"))
+        >>> [each.images > 0 for each in result.confusions[:1]]
+        [True]
+    """
 
     true: str
     predicted: str
@@ -50,6 +67,14 @@ class Mistake:
         predicted: the model's name of the predicted class.
         probability: probability of the predicted class.
         index: index of the image in the data.
+
+    Example:
+        >>> from pnasnet import Module
+        >>> from pnasnet.datasets import open_dataset
+        >>> from pnasnet.evaluation import evaluate
+        >>> result = evaluate(Module("pnasnet_tiny"), open_dataset("animals"))
+        >>> [each.image.startswith("animals/") for each in result.mistakes[:1]]
+        [True]
     """
 
     image: str
@@ -86,6 +111,15 @@ class Evaluation:
         mistakes: the wrong predictions with the highest probability, highest first.
         published: published figures of these weights, if the data's classes are ImageNet's.
         seconds: duration.
+
+    Example:
+        >>> from pnasnet import Module
+        >>> from pnasnet.datasets import open_dataset
+        >>> from pnasnet.evaluation import evaluate
+        >>> result = evaluate(Module("pnasnet_tiny"), open_dataset("animals"))
+        >>> low, high = result.top1.interval
+        >>> low < result.top1.value < high
+        True
     """
 
     model: str

@@ -32,6 +32,13 @@ def classify(
 
     Raises:
         InputError: the network has no classifier.
+
+    Example:
+        >>> from pnasnet import Module
+        >>> from pnasnet.extract import classify, list_units, pictures_of
+        >>> for found in classify(Module("pnasnet_tiny"), pictures_of(list_units(["animals/cat/01.jpg"])), top=1):
+        ...     found.path, found.classes[0][0]
+        ('animals/cat/01.jpg', 'cat')
     """
     classes = module.model.spec.num_classes
     if classes is None:

@@ -32,6 +32,13 @@ def extract(
 
     Raises:
         UnknownNameError: there is no such endpoint or preset.
+
+    Example:
+        >>> from pnasnet import Module
+        >>> from pnasnet.extract import extract, find_named
+        >>> (batch,) = extract(Module("pnasnet_tiny"), find_named(["photos/coffee.jpg", "photos/rocket.jpg"]))
+        >>> [row.path for row in batch.rows], batch.vectors.shape
+        (['photos/coffee.jpg', 'photos/rocket.jpg'], (2, 960))
     """
     columns = columns_for([module], [endpoint], options)
     with closing(read_ahead(pictures)) as ahead:

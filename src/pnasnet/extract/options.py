@@ -12,6 +12,11 @@ class ExtractOptions:
     """Options of an extraction, apart from the models and their endpoints.
 
     Raises `InputError` for numbers out of range, and `UnknownNameError` for an unknown number format.
+
+    Example:
+        >>> from pnasnet.extract import ExtractOptions
+        >>> ExtractOptions(preset="slim", vectors="float16", normalize=True).batch_size
+        8
     """
 
     preset: str | None = None

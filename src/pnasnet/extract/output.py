@@ -81,6 +81,14 @@ def extract_to(
         OutputError: the output cannot be written, exists, is in use by another run, or was created with other settings;
             there is nothing to resume; or it is a file to add to.
         InputError: a source is missing, or some could not be reached.
+
+    Example:
+        >>> from functools import partial
+        >>> from pnasnet import Module
+        >>> from pnasnet.extract import ExtractOptions, Sources, columns_for, extract_to, list_units
+        >>> columns = columns_for([Module("pnasnet_tiny")], ["global_pool"], ExtractOptions())
+        >>> extract_to("new.parquet", Sources(partial(list_units, ["photos"]), ["photos"]), columns).rows
+        4
     """
     check_output(output, mode)
     run = _Run(Path(output), sources, columns, options, mode, fill, progress)

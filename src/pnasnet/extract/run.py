@@ -42,6 +42,11 @@ class Report:
         seconds: duration of the run.
         stages: time spent in each stage.
         sample: some of the images.
+
+    Example:
+        >>> from pnasnet.extract import Report
+        >>> Report(rows=3, failed=1).failed
+        1
     """
 
     rows: int = 0

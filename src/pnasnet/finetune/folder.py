@@ -56,7 +56,18 @@ def check_start(data: LabelledImages, folder: Path, options: FinetuneOptions, ma
 
 
 class FinishedError(OutputError):
-    """The folder holds the finished model of the same run. `skipped` is the number of images it could not read."""
+    """The folder holds the finished model of the same run. `skipped` is the number of images it could not read.
+
+    Example:
+        >>> from pnasnet.datasets import open_dataset
+        >>> from pnasnet.finetune import finetune
+        >>> data = open_dataset("animals")
+        >>> model = finetune("pnasnet_tiny", data, "model", overwrite=True)
+        >>> finetune("pnasnet_tiny", data, "model")
+        Traceback (most recent call last):
+            ...
+        pnasnet.finetune.folder.FinishedError: ...
+    """
 
     skipped = 0
 

@@ -13,6 +13,11 @@ class FinetuneOptions:
     """The options of a fine-tuning. Raises `InputError` for values of another type or out of range.
 
     NumPy's numbers are accepted, and converted to Python's.
+
+    Example:
+        >>> from pnasnet.finetune import FinetuneOptions
+        >>> FinetuneOptions(test=0.25, seed=1).split
+        SplitSettings(validation=0.15, test=0.25, seed=1)
     """
 
     validation: float = 0.15

@@ -36,6 +36,13 @@ class FinetuneResult:
         seconds: the duration of each stage.
         rank: rank of this process. With several devices, only rank 0 measures and writes the model, and only it should
             print.
+
+    Example:
+        >>> from pnasnet.datasets import open_dataset
+        >>> from pnasnet.finetune import finetune
+        >>> result = finetune("pnasnet_tiny", open_dataset("animals"), "model", overwrite=True)
+        >>> result.part, result.evaluation.images, result.tuned
+        ('test', 9, False)
     """
 
     base: str

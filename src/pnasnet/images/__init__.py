@@ -3,6 +3,13 @@
     source (path, bytes, PIL image) ── decode ──► uint8 [H, W, 3] ── transform ──► float32 [h, w, 3] in [0, 1]
 
 `preprocess` does both; `load` also returns the size of the image. docs/images.md describes the choices and figures.
+
+Example:
+    >>> from pnasnet.images import EXTENSIONS, FORMATS, LIMITS, PRESETS
+    >>> list(PRESETS)
+    ['hub', 'slim', 'timm']
+    >>> ".jpg" in EXTENSIONS, FORMATS[0].name, LIMITS.pixels
+    (True, 'JPEG', 178956970)
 """
 
 from .decoding import decode

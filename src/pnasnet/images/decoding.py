@@ -79,6 +79,12 @@ def decode(source: Source, *, exif: bool = False, fast_dct: bool = True, limits:
     Raises:
         ImageError: the source is not an image, damaged, truncated, too large, or unreadable.
         InputError: `source` has an unsupported type.
+
+    Example:
+        >>> from pnasnet.images import decode
+        >>> pixels = decode("photos/coffee.jpg")
+        >>> pixels.shape, pixels.dtype
+        ((400, 600, 3), dtype('uint8'))
     """
     name = name_of(source)
     with _image_errors(name), _quiet(), BUDGET.scope():

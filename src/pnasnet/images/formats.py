@@ -10,6 +10,11 @@ class Format:
     Attributes:
         name: its common name.
         suffixes: suffixes of file names.
+
+    Example:
+        >>> from pnasnet.images import FORMATS
+        >>> FORMATS[1]
+        Format(name='PNG', suffixes=('.png',))
     """
 
     name: str
@@ -54,7 +59,13 @@ _BRANDS = {
 
 
 def format_of(head: bytes) -> Format | None:
-    """Return the format of a file from its first 32 bytes, or None if the format is unknown."""
+    """Return the format of a file from its first 32 bytes, or None if the format is unknown.
+
+    Example:
+        >>> from pnasnet.images import format_of, read_file
+        >>> format_of(read_file("photos/coffee.jpg")[:32]).name
+        'JPEG'
+    """
     for magic, found in _MAGIC:
         if head.startswith(magic):
             return found

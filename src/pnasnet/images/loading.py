@@ -21,6 +21,12 @@ class Loaded:
         image: float32 [h, w, 3] in [0, 1].
         width: width of the decoded image in pixels, after the EXIF orientation if it is applied.
         height: height of the decoded image, likewise.
+
+    Example:
+        >>> from pnasnet.images import load
+        >>> loaded = load("photos/coffee.jpg", (64, 64))
+        >>> loaded.image.shape, loaded.width, loaded.height
+        ((64, 64, 3), 600, 400)
     """
 
     image: NDArray[np.float32]
@@ -30,7 +36,13 @@ class Loaded:
 
 @dataclass(frozen=True)
 class Target:
-    """The input that a network expects: height and width, and the preprocessing."""
+    """The input that a network expects: height and width, and the preprocessing.
+
+    Example:
+        >>> from pnasnet.images import Target, get_preset
+        >>> Target((331, 331), get_preset("slim")).size
+        (331, 331)
+    """
 
     size: Size
     preset: Preset
@@ -57,6 +69,12 @@ def load(
         ImageError: the source is not an image, damaged, truncated, too large, or unreadable.
         InputError: `size` is not a pair of positive integers, or `source` has an unsupported type.
         UnknownNameError: there is no preset with that name.
+
+    Example:
+        >>> from pnasnet.images import load
+        >>> loaded = load("photos/coffee.jpg", (64, 64), "slim", exif=True)
+        >>> loaded.image.shape, loaded.width, loaded.height
+        ((64, 64, 3), 600, 400)
     """
     return load_each(source, [Target(size, get_preset(preset))], exif=exif, limits=limits)[0]
 
@@ -64,7 +82,14 @@ def load(
 def load_each(
     source: Source, targets: Sequence[Target], *, exif: bool | None = None, limits: Limits = LIMITS
 ) -> list[Loaded]:
-    """Decode an image once, and preprocess it for several networks. Otherwise like `load`."""
+    """Decode an image once, and preprocess it for several networks. Otherwise like `load`.
+
+    Example:
+        >>> from pnasnet.images import Target, get_preset, load_each
+        >>> targets = [Target((331, 331), get_preset("hub")), Target((64, 64), get_preset("slim"))]
+        >>> [loaded.image.shape for loaded in load_each("photos/coffee.jpg", targets)]
+        [(331, 331, 3), (64, 64, 3)]
+    """
     sizes = [check_size(target.size) for target in targets]  # before the costly part
     decoded: dict[tuple[bool, bool], NDArray[np.uint8]] = {}
     loaded = []
@@ -91,5 +116,12 @@ def preprocess(
     exif: bool | None = None,
     limits: Limits = LIMITS,
 ) -> NDArray[np.float32]:
-    """Decode and preprocess one image. Returns float32 [h, w, 3] in [0, 1], `load(...).image`."""
+    """Decode and preprocess one image. Returns float32 [h, w, 3] in [0, 1], `load(...).image`.
+
+    Example:
+        >>> from pnasnet.images import preprocess
+        >>> image = preprocess("photos/coffee.jpg", (64, 64))
+        >>> image.shape, bool(0 <= image.min() <= image.max() <= 1)
+        ((64, 64, 3), True)
+    """
     return load(source, size, preset, exif=exif, limits=limits).image

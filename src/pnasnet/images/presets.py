@@ -21,6 +21,12 @@ class Preset:
         crop: fraction of each side that is kept around the centre; bilinear crops first, bicubic resizes first.
         fast_dct: whether JPEG is decoded with TensorFlow's fast DCT or with Pillow's accurate one.
         exif: whether the EXIF orientation is applied.
+
+    Example:
+        >>> from pnasnet.images import Preset, preprocess
+        >>> mine = Preset("mine", resize="bilinear", crop=0.9, fast_dct=True)
+        >>> preprocess("photos/coffee.jpg", (64, 64), mine).shape
+        (64, 64, 3)
     """
 
     name: str
@@ -57,6 +63,11 @@ def get_preset(preset: str | Preset) -> Preset:
 
     Raises:
         UnknownNameError: there is no preset with that name.
+
+    Example:
+        >>> from pnasnet.images import get_preset
+        >>> get_preset("slim").crop, get_preset("hub+exif").exif
+        (0.875, True)
     """
     if isinstance(preset, Preset):
         return preset
@@ -81,6 +92,12 @@ def transform(pixels: NDArray[np.uint8], size: Size, preset: str | Preset = "hub
         InputError: `pixels` or `size` has another type or shape.
         ImageError: the image is too elongated for a preset that keeps the aspect ratio.
         UnknownNameError: there is no preset with that name.
+
+    Example:
+        >>> from pnasnet.images import decode, transform
+        >>> image = transform(decode("photos/coffee.jpg"), (64, 64), "hub")
+        >>> image.shape, image.dtype
+        ((64, 64, 3), dtype('float32'))
     """
     chosen = get_preset(preset)
     size = check_size(size)

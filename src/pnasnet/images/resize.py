@@ -29,6 +29,12 @@ def resize_bilinear(image: Array, size: Size, *, scale: float = 1.0) -> NDArray[
 
     Returns:
         float32 [height, width, C].
+
+    Example:
+        >>> import numpy as np
+        >>> from pnasnet.images import resize_bilinear
+        >>> resize_bilinear(np.array([[[0], [2]]], np.uint8), (1, 4)).ravel()
+        array([0., 1., 2., 2.], dtype=float32)
     """
     height, width = size
     rows, row_weights = _neighbours(image.shape[0], height)
@@ -61,6 +67,11 @@ def central_crop(image: Array, fraction: float) -> Array:
     Args:
         image: [H, W, C].
         fraction: fraction of each side that is kept, in (0, 1].
+
+    Example:
+        >>> from pnasnet.images import central_crop, decode
+        >>> central_crop(decode("photos/coffee.jpg"), 0.5).shape
+        (200, 300, 3)
     """
     top, left = (int((length - length * fraction) / 2) for length in image.shape[:2])
     return image[top : image.shape[0] - top, left : image.shape[1] - left]
@@ -81,6 +92,11 @@ def resize_crop_bicubic(image: NDArray[np.uint8], size: Size, fraction: float) -
 
     Raises:
         ImageError: the image is so elongated that covering `size` would take over 100 million pixels.
+
+    Example:
+        >>> from pnasnet.images import decode, resize_crop_bicubic
+        >>> resize_crop_bicubic(decode("photos/coffee.jpg"), (331, 331), 0.911).shape
+        (331, 331, 3)
     """
     height, width = _covering(image.shape[:2], (floor(size[0] / fraction), floor(size[1] / fraction)))
     if height * width > max(_MAX_COVERING_PIXELS, image.shape[0] * image.shape[1]):

@@ -26,6 +26,13 @@ class Limits:
     Attributes:
         pixels: maximum of width x height.
         bytes: maximum size of the file.
+
+    Example:
+        >>> from pnasnet.images import Limits, decode
+        >>> decode("photos/coffee.jpg", limits=Limits(pixels=10_000))
+        Traceback (most recent call last):
+            ...
+        pnasnet.errors.ImageError: photos/coffee.jpg: ...
     """
 
     pixels: int = 2**29 // 3
@@ -55,7 +62,13 @@ LIMITS = Limits()
 
 
 def is_image_path(path: str | os.PathLike[str]) -> bool:
-    """Return whether a file is an image by its suffix."""
+    """Return whether a file is an image by its suffix.
+
+    Example:
+        >>> from pnasnet.images import is_image_path
+        >>> is_image_path("photos/coffee.jpg"), is_image_path("features.parquet")
+        (True, False)
+    """
     return Path(path).suffix.lower() in EXTENSIONS
 
 
@@ -85,6 +98,11 @@ def read_file(path: str | os.PathLike[str], limits: Limits = LIMITS) -> bytes:
 
     Raises:
         ImageError: the file is missing, unreadable, empty, too large, or not a regular file.
+
+    Example:
+        >>> from pnasnet.images import read_file
+        >>> len(read_file("photos/coffee.jpg"))
+        79975
     """
     name = name_of(path)
     try:

@@ -36,6 +36,15 @@ def write_timm(module: Module, path: Path) -> Written:
     Raises:
         InputError: a network that timm does not have.
         OutputError: the file could not be written.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from pnasnet import Module
+        >>> from pnasnet.integrations.timm_weights import write_timm
+        >>> write_timm(Module("pnasnet_tiny"), Path("timm.safetensors"))
+        Traceback (most recent call last):
+            ...
+        pnasnet.errors.InputError: ...
     """
     network = _find(module)
     plan = module.model.plan

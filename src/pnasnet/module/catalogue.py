@@ -10,7 +10,13 @@ from ..weights.fetch import available
 
 
 def list_models() -> list[str]:
-    """Return the names of the models with weights, which `Module` opens without further arguments."""
+    """Return the names of the models with weights, which `Module` opens without further arguments.
+
+    Example:
+        >>> import pnasnet
+        >>> [name for name in pnasnet.list_models() if name.startswith("pnasnet_")]
+        ['pnasnet_large', 'pnasnet_mobile', 'pnasnet_small', 'pnasnet_tiny']
+    """
     return [network.name for network in NETWORKS.values() if network.weights]
 
 

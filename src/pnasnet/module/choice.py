@@ -16,7 +16,13 @@ _LARGE_ENOUGH = 64
 
 @dataclass(frozen=True)
 class ModelChoice:
-    """A model for inference, by name: the arguments of `Module` as plain values."""
+    """A model for inference, by name: the arguments of `Module` as plain values.
+
+    Example:
+        >>> from pnasnet.extract import ModelChoice
+        >>> ModelChoice("pnasnet_small").open().image_size
+        (64, 64)
+    """
 
     model: str
     weights: str | None = None

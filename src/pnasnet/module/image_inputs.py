@@ -9,13 +9,24 @@ def get_expected_image_size(module: Module, signature: str | None = None, input_
     """Return [height, width] of a module's images, as `hub.get_expected_image_size` did.
 
     Raises `UnknownNameError` (a `ValueError`) if the signature has no such input.
+
+    Example:
+        >>> import pnasnet
+        >>> pnasnet.get_expected_image_size(pnasnet.Module("pnasnet_tiny"))
+        [32, 32]
     """
     shape = _image_input(module, signature, input_name).shape
     return [int(n) for n in shape[1:3] if n]
 
 
 def get_num_image_channels(module: Module, signature: str | None = None, input_name: str | None = None) -> int:
-    """Return the number of channels of a module's images: 3. Raises like `get_expected_image_size`."""
+    """Return the number of channels of a module's images: 3. Raises like `get_expected_image_size`.
+
+    Example:
+        >>> import pnasnet
+        >>> pnasnet.get_num_image_channels(pnasnet.Module("pnasnet_tiny"))
+        3
+    """
     shape = _image_input(module, signature, input_name).shape
     return (shape[3] or 0) if len(shape) == 4 else 0
 

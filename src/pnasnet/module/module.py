@@ -59,6 +59,12 @@ class Module(OnHub):
         model: the network, its weights and their origin.
 
     See `open_model` for the errors.
+
+    Example:
+        >>> import pnasnet
+        >>> module = pnasnet.Module("pnasnet_tiny")
+        >>> module.embed(["photos/chelsea.jpg", "photos/coffee.jpg"]).shape
+        (2, 960)
     """
 
     def __init__(

@@ -1,6 +1,7 @@
 """The protocol by which long operations report their progress."""
 
 import sys
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Protocol
@@ -59,7 +60,9 @@ def bars(quiet: bool = False, unit: str = "row") -> Iterator[Progress]:
 def bar(show: bool, **options: Any) -> "tqdm[None]":
     """Return a bar of tqdm on standard error, if that is a terminal; in a notebook, a widget. `show=False` hides it."""
     if "ipykernel" in sys.modules:  # its standard error is no terminal
-        from tqdm.auto import tqdm
+        with warnings.catch_warnings():  # without ipywidgets the bar is text
+            warnings.filterwarnings("ignore", "IProgress not found")
+            from tqdm.auto import tqdm
 
         return tqdm(disable=not show, **options)
     from tqdm import tqdm

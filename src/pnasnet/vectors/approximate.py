@@ -110,6 +110,14 @@ def build_approximate(
         InputError: the folder holds an index of other features, or a damaged one; or there are no vectors.
         OutputError: the index cannot be written. LockedError: another run is building it.
         MissingExtraError: FAISS is not installed.
+
+    Example:
+        >>> import numpy as np
+        >>> from pnasnet.vectors import build_approximate, open_features
+        >>> features = open_features("features.parquet")
+        >>> with build_approximate(features) as index:
+        ...     index.search(features.vectors(np.array([0])), k=2)[0].ids[0]
+        np.int64(0)
     """
     folder = folder or approximate_folder(features.path)
     _faiss()
@@ -128,6 +136,15 @@ def open_approximate(features: Features, folder: Path | None = None) -> Approxim
     Raises:
         InputError: it is missing, damaged, of other features, or lacks some of their parts.
         MissingExtraError: FAISS is not installed.
+
+    Example:
+        >>> import numpy as np
+        >>> from pnasnet.vectors import build_approximate, open_approximate, open_features
+        >>> features = open_features("features.parquet")
+        >>> build_approximate(features).close()
+        >>> with open_approximate(features) as index:
+        ...     index.search(features.vectors(np.array([0])), k=2)[0].ids[0]
+        np.int64(0)
     """
     folder = folder or approximate_folder(features.path)
     manifest = _read(folder, features)

@@ -36,6 +36,14 @@ def build_index(features: Features, folder: Path | None = None, *, progress: Pro
         InputError: the folder holds an index of other features, or a damaged one; or there are no vectors.
         OutputError: the index cannot be written.
         LockedError: another run is building it.
+
+    Example:
+        >>> import numpy as np
+        >>> from pnasnet.vectors import build_index, open_features
+        >>> features = open_features("features.parquet")
+        >>> with build_index(features) as index:
+        ...     index.search(features.vectors(np.array([0])), k=2)[0].ids[0]
+        np.int64(0)
     """
     folder = folder or index_folder(features.path)
     with locked(folder), writing(folder, "free some space, and run it again"):

@@ -52,6 +52,12 @@ def find_duplicates(index: VectorIndex, threshold: float = THRESHOLD, *, progres
     a vector. Members of a group are not compared again, so a thousand copies take a thousand comparisons.
 
     Raises `InputError` unless the threshold is above 0 and at most 1. The stage of `progress` is `compare`.
+
+    Example:
+        >>> from pnasnet.vectors import build_index, find_duplicates, open_features
+        >>> with build_index(open_features("features.parquet")) as index:
+        ...     find_duplicates(index, 0.95)
+        []
     """
     check_threshold(threshold)
     # Exact duplicates may be slightly below 1 because of rounding.

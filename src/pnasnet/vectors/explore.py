@@ -86,7 +86,15 @@ class PictureMap:
 
 
 def make_map(index: VectorIndex, options: ExploreOptions, progress: Progress = silent) -> PictureMap:
-    """Project the images of an index onto a map. Raises `UnknownNameError`, `MissingExtraError`."""
+    """Project the images of an index onto a map. Raises `UnknownNameError`, `MissingExtraError`.
+
+    Example:
+        >>> from pnasnet.vectors import ExploreOptions, build_index, make_map, open_features
+        >>> with build_index(open_features("features.parquet")) as index:
+        ...     shown = make_map(index, ExploreOptions(projection="pca"))
+        >>> shown.points.shape
+        (4, 2)
+    """
     projection = choose_projection(options.projection)
     count = min(index.count, options.points or index.count)
     positions = np.linspace(0, index.count - 1, count).astype(np.int64)

@@ -195,6 +195,12 @@ def open_features(path: str | Path, column: str | None = None, names: str | None
     Raises:
         InputError: the path does not exist or holds no vectors, or its parts are not comparable with each other.
         UnknownNameError: there is no such column.
+
+    Example:
+        >>> from pnasnet.vectors import open_features
+        >>> features = open_features("features.parquet")
+        >>> features.rows, features.length, features.metadata["model"]
+        (4, 960, 'pnasnet_tiny')
     """
     path = Path(path)
     if path.is_dir():

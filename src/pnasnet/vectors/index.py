@@ -157,6 +157,11 @@ def open_index(features: Features, folder: Path | None = None) -> VectorIndex | 
 
     Raises:
         InputError: it is damaged, unfinished, of other features, or lacks some of their parts.
+
+    Example:
+        >>> from pnasnet.vectors import open_features, open_index
+        >>> open_index(open_features("other.parquet")) is None
+        True
     """
     folder = folder or index_folder(features.path)
     if not folder.exists():

@@ -40,7 +40,15 @@ class Answer:
 
 @dataclass(frozen=True)
 class SearchOptions:
-    """How features are searched. Raises `InputError` for an exact and approximate search."""
+    """How features are searched. Raises `InputError` for an exact and approximate search.
+
+    Example:
+        >>> from pnasnet.vectors import SearchOptions
+        >>> SearchOptions(approximate=True, exact=True)
+        Traceback (most recent call last):
+            ...
+        pnasnet.errors.InputError: a search is either approximate or exact: ...
+    """
 
     build: bool = False
     """Whether to build the index first, or add new parts to it."""
@@ -74,6 +82,14 @@ def find_similar(
         progress: the stages are `train`, `index` and `search`.
 
     Raises `InputError`, `UnknownNameError`, `OutputError`, `MissingExtraError`.
+
+    Example:
+        >>> from pnasnet.extract import ModelChoice
+        >>> from pnasnet.vectors import SearchOptions, find_similar, open_features
+        >>> features = open_features("features.parquet")
+        >>> (answer,) = find_similar(features, ["photos/coffee.jpg"], 3, ModelChoice(""), SearchOptions())
+        >>> len(answer.entries), answer.similarities[0] > answer.similarities[1]
+        (3, True)
     """
     asked = find_queries(features, names, _expand, lambda paths: _embed(features, model, paths))
     usable = [query for query in asked if query.vector is not None]

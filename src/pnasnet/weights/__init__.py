@@ -1,4 +1,16 @@
-"""Reads weights of every origin without TensorFlow, checks them against a network, and writes this project's own."""
+"""Reads weights of every origin without TensorFlow, checks them against a network, and writes this project's own.
+
+Example:
+    >>> from pnasnet import Module
+    >>> from pnasnet.module.open import metadata
+    >>> from pnasnet.weights import AUXILIARY_HEAD, CLASSIFIER, check_weights, open_weights, write_weights
+    >>> model = Module("pnasnet_tiny").model
+    >>> write_weights("copy.safetensors", model.arrays(), **metadata(model))
+    >>> with open_weights("copy.safetensors") as weights:
+    ...     names = check_weights(weights.arrays.shapes, model.plan.variables(), origin="copy.safetensors")
+    >>> [name for name in names if name.startswith((AUXILIARY_HEAD, CLASSIFIER))]
+    ['final_layer/FC/weights', 'final_layer/FC/biases']
+"""
 
 from .arrays import LazyArrays
 from .check import AUXILIARY_HEAD, CLASSIFIER, check_weights

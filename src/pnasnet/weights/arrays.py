@@ -20,6 +20,13 @@ class LazyArrays(Mapping[str, Array]):
 
     Attributes:
         shapes: the shape of each array, known without reading it.
+
+    Example:
+        >>> import numpy as np
+        >>> from pnasnet.weights import LazyArrays
+        >>> arrays = LazyArrays({"a": (2,)}, lambda name: np.zeros(2, np.float32))
+        >>> arrays["a"], arrays.shapes
+        (array([0., 0.], dtype=float32), {'a': (2,)})
     """
 
     def __init__(self, shapes: Mapping[str, Shape], read: Callable[[str], Array]) -> None:

@@ -50,6 +50,12 @@ def open_weights(
         WeightsError: the weights cannot be read, or are ambiguous, or lack what `moving_averages` asks for.
         MissingExtraError: a `.pth` file, and torch is not installed.
         InputError: a mapping of something else.
+
+    Example:
+        >>> from pnasnet import open_weights
+        >>> with open_weights("checkpoint/model.ckpt") as weights:
+        ...     weights.format, weights.arrays["final_layer/FC/biases"].shape
+        ('TensorFlow checkpoint', (5,))
     """
     if isinstance(source, Mapping):
         return _canonical(WeightsSource(from_mapping(source), "mapping"), moving_averages)

@@ -34,7 +34,14 @@ _MAX_RANK = 8
 
 @dataclass(frozen=True)
 class Signature:
-    """Names and shapes of a signature's inputs and outputs; None for an unknown dimension or shape."""
+    """Names and shapes of a signature's inputs and outputs; None for an unknown dimension or shape.
+
+    Example:
+        >>> from pnasnet import open_weights
+        >>> with open_weights("hub_module") as weights:
+        ...     weights.hub.signatures["default"].inputs
+        {'images': (None, 64, 64, 3)}
+    """
 
     inputs: Mapping[str, tuple[int | None, ...] | None]
     outputs: Mapping[str, tuple[int | None, ...] | None]
@@ -42,7 +49,14 @@ class Signature:
 
 @dataclass(frozen=True)
 class HubModuleInfo:
-    """What a SavedModel states about itself."""
+    """What a SavedModel states about itself.
+
+    Example:
+        >>> from pnasnet import open_weights
+        >>> with open_weights("hub_module") as weights:
+        ...     weights.hub.image_size, sorted(weights.hub.signatures)
+        ((64, 64), ['default', 'image_feature_vector'])
+    """
 
     image_size: tuple[int, int] | None
     """Height and width: attached to a hub module, or else the shape of the input `images`."""

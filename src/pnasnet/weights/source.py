@@ -15,7 +15,14 @@ from .saved_model import HubModuleInfo
 
 @dataclass(eq=False)
 class WeightsSource(AbstractContextManager["WeightsSource"]):
-    """Weights in the canonical form, open for reading. Use it as a context manager, or call `close`."""
+    """Weights in the canonical form, open for reading. Use it as a context manager, or call `close`.
+
+    Example:
+        >>> from pnasnet import open_weights
+        >>> with open_weights("model.safetensors") as weights:
+        ...     weights.metadata["model"], weights.arrays.shapes["final_layer/FC/weights"]
+        ('pnasnet_tiny', (960, 10))
+    """
 
     arrays: LazyArrays
     """float32 arrays in TensorFlow's layout by TF-Slim's variable names, each read when it is used."""
