@@ -96,6 +96,8 @@ class Reader:
                     os.killpg(process.pid, kind)  # with what it started
                     with contextlib.suppress(subprocess.TimeoutExpired):
                         process.wait(20)
+        if self.program:
+            self.program.communicate()  # closes its pipes
 
     def _start(self, arguments: list[str], *, stdin: int = subprocess.DEVNULL) -> subprocess.Popen[str]:
         process = subprocess.Popen(
@@ -119,8 +121,7 @@ class Reader:
         """Start a server on a free port; return what it printed until it was ready, as if on port 8000."""
         server = self._start(["bash", "-c", f"exec {line} --port 0"])
         printed: list[str] = []
-        assert server.stdout
-        threading.Thread(target=lambda out: printed.extend(out), args=(server.stdout,), daemon=True).start()
+        threading.Thread(target=_collect, args=(server, printed), daemon=True).start()
         deadline = time.monotonic() + _SECONDS
         while not (found := re.search(r"http://127\.0\.0\.1:(\d+)", "".join(printed))):
             if server.poll() is not None or time.monotonic() > deadline:
@@ -128,6 +129,13 @@ class Reader:
             time.sleep(0.05)
         self.port = int(found[1])
         return re.sub(rf":{self.port}\b", ":8000", "".join(printed))
+
+
+def _collect(process: subprocess.Popen[str], printed: list[str]) -> None:
+    """Add the lines that a process prints to a list, until it ends."""
+    assert process.stdout
+    with process.stdout as lines:
+        printed.extend(lines)
 
 
 @contextlib.contextmanager
