@@ -25,7 +25,7 @@ class ClassMatch:
     Example:
         >>> from pnasnet.evaluation import match_classes
         >>> match_classes(("dog", "cat"), 2, names=("cat", "dog")).note
-        'by name'
+        '2 matched by name'
     """
 
     logits: NDArray[np.int64]

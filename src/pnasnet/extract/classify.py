@@ -16,7 +16,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Classification:
-    """The most probable classes of an image, most probable first, with probabilities; or the error in one line."""
+    """The most probable classes of an image, most probable first, with probabilities; or the error in one line.
+
+    Example:
+        >>> from pnasnet import Module
+        >>> from pnasnet.extract import classify, find_named
+        >>> (found,) = classify(Module("pnasnet_tiny"), find_named(["animals/cat/01.jpg"]))
+        >>> len(found.classes), found.error
+        (5, None)
+    """
 
     path: str
     classes: tuple[tuple[str, float], ...] = ()

@@ -36,6 +36,13 @@ class Column:
         computed: all endpoints that the network computes at once, for this column and others.
         preset: the preprocessing.
         options: pooling, number format and normalisation.
+
+    Example:
+        >>> from pnasnet import Module
+        >>> from pnasnet.extract import ExtractOptions, columns_for
+        >>> (column,) = columns_for([Module("pnasnet_tiny")], ["Cell_1"], ExtractOptions())
+        >>> column.name, column.endpoint
+        ('embedding', 'Cell_1')
     """
 
     name: str
@@ -102,6 +109,13 @@ def columns_for(modules: Sequence["Module"], endpoints: Sequence[str], options: 
     Raises:
         UnknownNameError: a model has no such endpoint, or there is no such preset.
         InputError: two columns would have the same name.
+
+    Example:
+        >>> from pnasnet import Module
+        >>> from pnasnet.extract import ExtractOptions, columns_for
+        >>> columns = columns_for([Module("pnasnet_tiny")], ["Cell_1", "global_pool"], ExtractOptions())
+        >>> [column.name for column in columns]
+        ['embedding_Cell_1', 'embedding_global_pool']
     """
     columns = []
     computed = tuple(dict.fromkeys(endpoints))

@@ -68,7 +68,13 @@ def feed(
 
 
 def pictures_of(units: Iterable[Unit]) -> Iterator[Picture]:
-    """Yield the images of units, in order; the remaining images of a damaged or unreachable unit fail."""
+    """Yield the images of units, in order; the remaining images of a damaged or unreachable unit fail.
+
+    Example:
+        >>> from pnasnet.extract import list_units, pictures_of
+        >>> len(list(pictures_of(list_units(["photos"]))))
+        4
+    """
     return (picture for picture, _ in feed(enumerate(units), {}, outages_fail=True))
 
 

@@ -69,6 +69,13 @@ class Row:
         error: the reason of a failure in one line; None if there was none.
         unreachable: whether it failed for a reason outside the image, so that a later run may succeed.
         digest, unturned: as in `Prepared`.
+
+    Example:
+        >>> from pnasnet import Module
+        >>> from pnasnet.extract import extract, find_named
+        >>> (batch,) = extract(Module("pnasnet_tiny"), find_named(["damaged.safetensors"]))
+        >>> batch.rows[0].path, batch.rows[0].error is None
+        ('damaged.safetensors', False)
     """
 
     path: str
@@ -92,6 +99,13 @@ class Batch:
     Attributes:
         rows: one for each image.
         columns: the vectors [n, F] of the rows without error, in order, by column.
+
+    Example:
+        >>> from pnasnet import Module
+        >>> from pnasnet.extract import extract, find_named
+        >>> (batch,) = extract(Module("pnasnet_tiny"), find_named(["photos/coffee.jpg"]))
+        >>> len(batch.rows), batch.vectors.shape
+        (1, (1, 960))
     """
 
     rows: tuple[Row, ...]

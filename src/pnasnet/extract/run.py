@@ -88,7 +88,15 @@ class Report:
 
 @dataclass(frozen=True)
 class Sources:
-    """The images to extract: a function that lists their units when needed, and the names that the user gave."""
+    """The images to extract: a function that lists their units when needed, and the names that the user gave.
+
+    Example:
+        >>> from functools import partial
+        >>> from pnasnet.extract import Sources, list_units
+        >>> sources = Sources(partial(list_units, ["photos"]), names=["photos"])
+        >>> sum(len(list(unit.pictures())) for unit in sources.units())
+        4
+    """
 
     units: Callable[[], Iterable[Unit]]
     names: Sequence[str]

@@ -50,6 +50,11 @@ def list_units(
     Raises:
         InputError: a source does not exist (unless `listed`), cannot be listed, or contains no images.
         MissingExtraError: a package that reads a source is not installed.
+
+    Example:
+        >>> from pnasnet.extract import list_units, pictures_of
+        >>> [picture.name for picture in pictures_of(list_units(["photos"]))][:2]
+        ['photos/astronaut.jpg', 'photos/chelsea.jpg']
     """
     listing = _Listing(listed, image_column, access, PassedOver() if passed_over is None else passed_over)
     yield from in_units(found for source in sources for found in listing.expand(local_path(os.fspath(source))))

@@ -42,6 +42,11 @@ def find_named(names: Iterable[str], access: Access | None = None) -> Iterator[P
             is the part of a URL up to the first `.tar/` or similar, and the same part of a path if it is a file. The
             name of a shard itself is that of a row for its unreadable rest.
         access: the files and hosts that names may refer to, and the folders of relative paths; None for any.
+
+    Example:
+        >>> from pnasnet.extract import find_named
+        >>> [picture.name for picture in find_named(["photos/coffee.jpg"])]
+        ['photos/coffee.jpg']
     """
     shards: dict[tuple[Kind, str], dict[str, str]] = {}
     for name in names:

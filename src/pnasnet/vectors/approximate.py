@@ -59,7 +59,16 @@ class Manifest(BaseManifest):
 
 
 class ApproximateIndex:
-    """The approximate index of some features, open for searching; use it in a `with` statement."""
+    """The approximate index of some features, open for searching; use it in a `with` statement.
+
+    Example:
+        >>> import numpy as np
+        >>> from pnasnet.vectors import build_approximate, open_features
+        >>> features = open_features("features.parquet")
+        >>> with build_approximate(features) as index:
+        ...     index.search(features.vectors(np.array([2])), k=1)[0].ids
+        array([2])
+    """
 
     def __init__(self, folder: Path, features: Features, manifest: Manifest) -> None:
         if not manifest.vectors:

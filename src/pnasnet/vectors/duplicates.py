@@ -31,6 +31,13 @@ class Group:
     Attributes:
         ids: their rows: the image to keep, then the others, most similar first.
         similarities: the similarity of each row to the first one, float32, all at or above the threshold.
+
+    Example:
+        >>> from pnasnet.vectors import build_index, find_duplicates, open_features
+        >>> with build_index(open_features("features.parquet")) as index:
+        ...     (group,) = find_duplicates(index, threshold=0.01)
+        >>> len(group.ids), float(group.similarities[0])
+        (4, 1.0)
     """
 
     ids: Ids

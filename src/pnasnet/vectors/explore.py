@@ -43,7 +43,13 @@ _ROWS = 1000
 
 @dataclass(frozen=True)
 class ExploreOptions:
-    """Options of a map of images."""
+    """Options of a map of images.
+
+    Example:
+        >>> from pnasnet.vectors import ExploreOptions
+        >>> ExploreOptions(points=10_000, projection="pca").neighbours
+        15
+    """
 
     points: int | None = None
     """Limit of images, spread evenly over the features; None for all."""
@@ -74,6 +80,13 @@ class PictureMap:
         projection: the projection used; too few images for UMAP are projected by PCA.
         features: the table of the images.
         ids: the images' rows in it [M].
+
+    Example:
+        >>> from pnasnet.vectors import ExploreOptions, build_index, make_map, open_features
+        >>> with build_index(open_features("features.parquet")) as index:
+        ...     shown = make_map(index, ExploreOptions(projection="pca"))
+        >>> [picture.path for picture in shown.pictures][:2], shown.projection
+        (['photos/astronaut.jpg', 'photos/chelsea.jpg'], 'pca')
     """
 
     pictures: list[Entry]

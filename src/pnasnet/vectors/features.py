@@ -43,7 +43,14 @@ class Block:
 
 @dataclass(frozen=True)
 class Entry:
-    """The description of an image in its row. The path is from the file and not trusted."""
+    """The description of an image in its row. The path is from the file and not trusted.
+
+    Example:
+        >>> import numpy as np
+        >>> from pnasnet.vectors import open_features
+        >>> open_features("features.parquet").entries(np.array([2]))
+        [Entry(path='photos/coffee.jpg', width=600, height=400)]
+    """
 
     path: str
     width: int | None = None
@@ -58,6 +65,12 @@ class Features:
         path: the file or the folder.
         metadata: the metadata of the first part, without the prefix `pnasnet.`.
         parts: the files, sorted by name.
+
+    Example:
+        >>> from pnasnet.vectors import open_features
+        >>> features = open_features("features.parquet")
+        >>> [block.vectors.shape for block in features.blocks()]
+        [(4, 960)]
     """
 
     path: Path

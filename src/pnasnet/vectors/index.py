@@ -37,7 +37,16 @@ _BOUNDS_BYTES = 128 << 20
 
 
 class VectorIndex:
-    """The index of some features, open for searching; use it in a `with` statement."""
+    """The index of some features, open for searching; use it in a `with` statement.
+
+    Example:
+        >>> import numpy as np
+        >>> from pnasnet.vectors import build_index, open_features
+        >>> features = open_features("features.parquet")
+        >>> with build_index(features) as index:
+        ...     index.count, index.search(features.vectors(np.array([2])), k=2, without=[2])[0].ids.shape
+        (4, (2,))
+    """
 
     def __init__(self, files: IndexFiles, features: Features) -> None:
         self.features, self._length = features, features.length

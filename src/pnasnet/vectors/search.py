@@ -20,6 +20,14 @@ class Nearest:
         ids: the rows, [k].
         similarities: cosines, float32 [k].
         proved: whether it is certain that no nearer row was missed.
+
+    Example:
+        >>> import numpy as np
+        >>> from pnasnet.vectors import open_features, search_exactly
+        >>> features = open_features("features.parquet")
+        >>> (nearest,) = search_exactly(features, features.vectors(np.array([2])), k=2)
+        >>> nearest.ids[0], round(float(nearest.similarities[0]), 4)
+        (np.int64(2), 1.0)
     """
 
     ids: Ids
@@ -49,6 +57,14 @@ def search_exactly(
 
     Raises:
         InputError: `k` is below 1, the queries do not have length F, a part cannot be read, or there are no vectors.
+
+    Example:
+        >>> import numpy as np
+        >>> from pnasnet.vectors import open_features, search_exactly
+        >>> features = open_features("features.parquet")
+        >>> (nearest,) = search_exactly(features, features.vectors(np.array([2])), k=2)
+        >>> features.entries(nearest.ids)[0].path
+        'photos/coffee.jpg'
     """
     check_queries(features.length, queries, k)
     best = [NOTHING] * len(queries)

@@ -30,6 +30,14 @@ class Answer:
     """A query with the rows most similar to it, most similar first; none if the query has no vector.
 
     If it is `approximate`, more similar rows may be missing; the similarities are right.
+
+    Example:
+        >>> from pnasnet.extract import ModelChoice
+        >>> from pnasnet.vectors import SearchOptions, find_similar, open_features
+        >>> features = open_features("features.parquet")
+        >>> (answer,) = find_similar(features, ["photos/coffee.jpg"], 3, ModelChoice(""), SearchOptions())
+        >>> answer.query.path, len(answer.entries), answer.approximate
+        ('photos/coffee.jpg', 3, False)
     """
 
     query: Query
