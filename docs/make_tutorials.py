@@ -75,7 +75,7 @@ class Reader:
         self.program.stdin.flush()
         late = threading.Timer(_SECONDS, self.program.kill)
         late.start()
-        printed = []
+        printed: list[str] = []
         for line in self.program.stdout:
             if line == f"{_DONE}\n":
                 late.cancel()
