@@ -18,7 +18,8 @@ def texts() -> str:
     for path in sorted(ROOT.glob("src/pnasnet/**/*.py")):
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
             if isinstance(node, ast.JoinedStr):
-                found.append("".join(str(part.value) if isinstance(part, ast.Constant) else " " for part in node.values))
+                parts = (str(part.value) if isinstance(part, ast.Constant) else " " for part in node.values)
+                found.append("".join(parts))
             elif isinstance(node, ast.Constant) and isinstance(node.value, str):
                 found.append(node.value)
     return "\n".join(found)
