@@ -60,7 +60,9 @@ ENGINE = click.option(
     help="Library that runs the network: openvino, torch, or auto, which is torch if there is a CUDA GPU.  "
     "[default: auto]",
 )
-PRECISION = click.option("--precision", metavar="NAME", help="Arithmetic: float32 or bfloat16.  [default: float32]")
+PRECISION = click.option(
+    "--precision", metavar="NAME", help="Arithmetic: float32, bfloat16, or float16 on GPUs.  [default: float32]"
+)
 THREADS = count("--threads", help="Threads of the engine.  [default: one per processor]")
 MOVING_AVERAGES = click.option(
     "--moving-averages/--no-moving-averages",

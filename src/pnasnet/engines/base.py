@@ -1,8 +1,10 @@
 """The base class of engines, and the job that it runs."""
 
+import logging
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -10,10 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..architecture.plan import Plan
-from ..errors import InputError, UnknownNameError, WeightsMismatchError
-from ..support.text import some_of
+from ..errors import InputError, OutOfMemoryError, UnknownNameError, WeightsMismatchError
+from ..support.text import counted, some_of
 from ..weights import QuantizedGraph
 from .options import DEFAULTS, EngineOptions
+
+log = logging.getLogger(__name__)
 
 Floats = NDArray[np.float32]
 Weights = Mapping[str, NDArray[Any]]
@@ -72,6 +76,8 @@ class Engine(ABC):
         name: the engine's name in `EngineOptions`.
         description: library, device, precision and threads, in one line.
         outputs: the endpoints that `run` returns.
+        concurrency: how many simultaneous calls keep the device busy: 2 if it computes one batch while the next one is
+            copied to it.
 
     Example:
         >>> import numpy as np
@@ -83,6 +89,7 @@ class Engine(ABC):
 
     name: str
     description: str
+    concurrency: int = 1
 
     def __init__(self, job: Job) -> None:
         self.outputs = job.outputs
@@ -90,6 +97,7 @@ class Engine(ABC):
         self._image_shape = (*job.plan.spec.image_size, 3)
         endpoints = job.plan.endpoints()
         self._output_shapes = {name: endpoints[name] for name in job.outputs}
+        self._most_images: int | None = None
 
     def run(self, images: Floats) -> dict[str, Floats]:
         """Run a batch of any size. A vector does not depend on its batch, except for rounding (on OpenVINO not at all).
@@ -100,9 +108,12 @@ class Engine(ABC):
         Returns:
             float32 outputs by endpoint: maps [batch, height, width, channels], all others [batch, length].
 
+        If memory is insufficient, the batch is halved until it fits, and so are later batches; a warning says so.
+
         Raises:
             InputError: images of another shape, or the engine is closed.
-            PnasnetError: the engine failed, for example because memory is insufficient.
+            OutOfMemoryError: memory is insufficient for a single image.
+            PnasnetError: the engine failed.
 
         """
         if images.shape[1:] != self._image_shape:
@@ -110,14 +121,58 @@ class Engine(ABC):
             raise InputError(f"images must be [batch, {height}, {width}, 3], not {list(images.shape)}")
         if not len(images):
             return {name: np.empty((0, *shape), np.float32) for name, shape in self._output_shapes.items()}
+        with self._turn():
+            pass  # a closed engine prepares nothing
+        parts = list(self._run_in_parts(np.require(images, np.float32, ["C", "W"])))  # torch wants a writable array
+        return parts[0] if len(parts) == 1 else {n: np.concatenate([part[n] for part in parts]) for n in self.outputs}
+
+    def _run_in_parts(self, images: Floats) -> Iterator[dict[str, Floats]]:
+        """Yield the outputs of consecutive parts of a batch: the whole batch, or as many images as fit the memory."""
+        start, known = 0, self._most_images
+        most = min(known or len(images), len(images))
+        while start < len(images):
+            part = images[start : start + most]
+            try:
+                with self._prepared(part) as prepared, self._turn():
+                    outputs = self._run(prepared)
+            except OutOfMemoryError:
+                if len(part) == 1:
+                    raise
+                most = self._most_images = len(part) // 2
+            else:
+                yield outputs
+                start += len(part)
+                continue
+            # Here the error is gone, and with it the frames that held the failed batch's memory.
+            with self._turn():
+                self._free_memory()
+        if self._most_images != known:
+            log.warning(
+                "the device has too little memory for batches of %s: running %d at a time",
+                counted(len(images), "image"), most,
+            )  # fmt: skip
+
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        """Wait until no other call runs. Raises `ClosedEngineError`."""
         with self._lock:
             if self._closed:
                 raise ClosedEngineError(f"the {self.name} engine is closed; create another one")
-            return self._run(np.require(images, np.float32, ["C", "W"]))  # torch wants a writable array
+            yield
+
+    def _prepared(self, images: Floats) -> AbstractContextManager[Any]:
+        """Return what `_run` needs of a batch, for as long as it runs. Called while other calls may run."""
+        return nullcontext(images)
 
     @abstractmethod
-    def _run(self, images: Floats) -> dict[str, Floats]:
-        """Run a batch of at least one image of the right shape."""
+    def _run(self, images: Any) -> dict[str, Floats]:
+        """Run what `_prepared` returned for a batch of at least one image of the right shape.
+
+        Raises `OutOfMemoryError` if a smaller batch may fit.
+        """
+
+    def _free_memory(self) -> None:  # noqa: B027 (not every engine can)
+        """Free memory that the engine can do without."""
 
     @property
     def closed(self) -> bool:

@@ -10,6 +10,7 @@ from ..errors import InputError
 from ..support.system import processor_quota
 from .base import Engine, Job
 from .fake import FakeEngine
+from .options import EngineOptions
 
 log = logging.getLogger(__name__)
 
@@ -19,7 +20,8 @@ def create(job: Job) -> Engine:
 
     Raises:
         UnknownNameError: unknown device.
-        InputError: a quantized model, and another engine than OpenVINO.
+        InputError: a quantized model, and another engine than OpenVINO; a precision that the engine or the device does
+            not have.
         MissingExtraError: the engine's library is not installed.
         PnasnetError: the engine cannot load the network.
 
@@ -34,7 +36,7 @@ def create(job: Job) -> Engine:
     """
     options = job.options
     if options.engine == "auto":
-        options = replace(options, engine="openvino" if job.graph else _automatic(options.device))
+        options = replace(options, engine="openvino" if job.graph else _automatic(options))
     if job.graph and options.engine == "torch":
         raise InputError(
             "a quantized model runs on OpenVINO only: leave out the engine, or use the model it was made from"
@@ -53,12 +55,15 @@ def create(job: Job) -> Engine:
             return FakeEngine(job)
 
 
-def _automatic(device: str | None) -> str:
-    """Return the fastest engine for `device`, or for this machine, and log why."""
+def _automatic(options: EngineOptions) -> str:
+    """Return the fastest engine for the device of `options`, or for this machine, and log why."""
+    device = options.device
     if device and device.lower().startswith("cuda"):
         name, reason = "torch", f"the device is {device}"
     elif device is None and _has_cuda():
         name, reason = "torch", "there is a CUDA device"
+    elif options.precision == "float16":
+        name, reason = "torch", "OpenVINO has no float16 on CPUs"
     elif find_spec("openvino"):
         name, reason = "openvino", "it is the fastest on CPUs"
     else:

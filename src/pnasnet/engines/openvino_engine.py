@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import MissingExtraError, PnasnetError, UnknownNameError
+from ..errors import InputError, MissingExtraError, PnasnetError, UnknownNameError
 from ..lowering.onnx_graph import GRAPH_VERSION, build
 from ..support.paths import cache_dir
 from ..support.system import has_int8_instructions
@@ -28,7 +28,7 @@ _CAPABILITIES = "OPTIMIZATION_CAPABILITIES"
 class OpenVINOEngine(Engine):
     """Runs on the CPU, or on another OpenVINO device.
 
-    Raises `UnknownNameError` for an unknown device, and `PnasnetError` if OpenVINO fails.
+    Raises `UnknownNameError` for an unknown device, `InputError` for float16, and `PnasnetError` if OpenVINO fails.
     """
 
     name = "openvino"
@@ -81,6 +81,8 @@ def _hint(core: "openvino.Core", device: str, job: Job) -> str:
     has_bfloat16 = _has_bfloat16(core, device)
     if job.graph is None:
         precision = job.options.precision
+        if precision not in _HINTS:
+            raise InputError(f"the openvino engine has no {precision}: use {' or '.join(_HINTS)}, or the torch engine")
         if precision == "bfloat16" and not has_bfloat16:
             log.warning("this %s has no bfloat16 instructions: float32 is at least as fast, and more accurate", device)
         return precision

@@ -7,7 +7,7 @@ from ..errors import InputError, UnknownNameError
 
 ENGINES = ("auto", "openvino", "torch", "fake")
 """Names of the engines; `fake` is for tests."""
-PRECISIONS = ("float32", "bfloat16", "int8")
+PRECISIONS = ("float32", "bfloat16", "float16", "int8")
 """`int8` is the precision of a quantized model, and of no other."""
 
 
@@ -30,7 +30,7 @@ class EngineOptions:
     The choice of `auto`, and the reason, are logged at level INFO.
     """
     precision: str = "float32"
-    """`float32` or `bfloat16`. A quantized model runs in `int8`, which `Module` chooses."""
+    """`float32`, `bfloat16`, or `float16` (torch alone). A quantized model runs in `int8`, which `Module` chooses."""
     threads: int | None = None
     """Number of CPU threads; None for one per core."""
     device: str | None = None

@@ -95,7 +95,7 @@ class Evaluation:
         preset: name of the preprocessing.
         exif: whether the EXIF orientation was applied.
         image_size: height and width of the network's input.
-        precision: `float32`, `bfloat16` or `int8`.
+        precision: `float32`, `bfloat16`, `float16` or `int8`.
         engine: description of the engine.
         matching: one line on how the data's classes were matched to the logits.
         num_logits: the width of the classifier.

@@ -6,7 +6,6 @@ layouts. Inside, maps are [batch, channels, height, width], as ONNX defines conv
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
-from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -26,13 +25,10 @@ from ..architecture.layers import (
 )
 from ..architecture.plan import CellPlan, Plan
 from ..errors import UnknownNameError
+from .folding import Folding, Weights
 
 if TYPE_CHECKING:
     import onnx
-
-Array = npt.NDArray[Any]
-Weights = Mapping[str, Array]
-"""TF-Slim's variable names to float arrays in TensorFlow's layout. Each variable is read once, when needed."""
 
 GRAPH_VERSION = 1
 """Raise it with every change to the graphs that `build` makes: compiled models of other versions are not reused."""
@@ -52,7 +48,7 @@ def build(
 
     Args:
         plan: the network.
-        weights: its variables.
+        weights: its variables; each is read once, when needed.
         outputs: names from `plan.endpoints()`; maps have the shape [batch, height, width, channels]
             float32, `global_pool` [batch, features], `Logits` and `Predictions` (their softmax) [batch, classes].
         metadata: entries of the model's key-value store.
@@ -69,7 +65,7 @@ def build(
     for name in outputs:
         if name not in known:
             raise UnknownNameError.of("endpoint", name, list(known))
-    graph = _Graph(weights)
+    graph = _Graph(plan, weights)
     _lower(plan, graph)
     return graph.to_model((*plan.spec.image_size, 3), {name: known[name] for name in outputs}, metadata or {})
 
@@ -105,11 +101,10 @@ def _cell(cell: CellPlan, graph: "_Graph", current: str, previous: str) -> str:
 class _Graph:
     """A graph being built: nodes in order of computation, and constants that are not read yet."""
 
-    def __init__(self, weights: Weights) -> None:
-        self._weights = weights
+    def __init__(self, plan: Plan, weights: Weights) -> None:
+        self._weights, self._folding = weights, Folding(plan, weights)
         self._nodes: dict[str, tuple[str, Sequence[str], dict[str, Any]]] = {}
         self._constants: dict[str, Callable[[], npt.ArrayLike]] = {}
-        self._norms: dict[str, tuple[Array, Array]] = {}
 
     def add(self, operator: str, output: str, inputs: Sequence[str], **attributes: Any) -> str:
         """Add a node, unless the same one exists already; return `output`."""
@@ -124,13 +119,12 @@ class _Graph:
         return name
 
     def chain(self, layers: Sequence[Layer], x: str) -> str:
-        """Add layers one after the other, each batch normalization folded into the convolution before it."""
-        for layer, following in zip_longest(layers, layers[1:]):
-            if not isinstance(layer, BatchNorm):
-                x = self._layer(layer, x, following if isinstance(following, BatchNorm) else None)
+        """Add layers one after the other."""
+        for layer in layers:
+            x = self._layer(layer, x)
         return x
 
-    def _layer(self, layer: Layer, x: str, norm: BatchNorm | None) -> str:
+    def _layer(self, layer: Layer, x: str) -> str:
         match layer:
             case Relu():
                 # Named after the input, so that equal layers on the same map are one node.
@@ -141,13 +135,15 @@ class _Graph:
                 return self.add("GlobalAveragePool", f"{x}/mean", [x])
             case Conv():
                 return self._conv(
-                    layer.scope, f"{layer.scope}/weights", x, norm,
+                    layer.scope, f"{layer.scope}/weights", x,
                     stride=layer.stride, pads=_pads(layer.padding), dilations=[layer.dilation] * 2,
                 )  # fmt: skip
             case SeparableConv():
-                return self._separable(layer, x, norm)
+                return self._separable(layer, x)
             case FactorizedReduction():
-                return self._halve(layer, x, norm)
+                return self._halve(layer, x)
+            case BatchNorm():
+                return x  # folded into the convolution before it
             case Dense():
                 names = (f"{layer.scope}/weights", f"{layer.scope}/biases")
                 constants = [self.constant(name, partial(self._weights.__getitem__, name)) for name in names]
@@ -160,46 +156,30 @@ class _Graph:
         operator = {"max": "MaxPool", "avg": "AveragePool"}[layer.kind]
         return self.add(operator, f"{x}/{layer.kind}_{layer.kernel}_{layer.stride}", [x], **options)
 
-    def _separable(self, layer: SeparableConv, x: str, norm: BatchNorm | None) -> str:
+    def _separable(self, layer: SeparableConv, x: str) -> str:
         name = f"{layer.scope}/depthwise_weights"
         kernel = self.constant(name, lambda: self._weights[name].transpose(2, 3, 0, 1))  # [H, W, C, 1] -> [C, 1, H, W]
         options = {"strides": [layer.stride] * 2, "pads": _pads(layer.padding), "group": layer.input.channels}
         x = self.add("Conv", f"{layer.scope}/depthwise", [x, kernel], **options)
-        return self._conv(layer.scope, f"{layer.scope}/pointwise_weights", x, norm)
+        return self._conv(layer.scope, f"{layer.scope}/pointwise_weights", x)
 
-    def _halve(self, layer: FactorizedReduction, x: str, norm: BatchNorm | None) -> str:
-        """Add both convolutions. The normalization of their concatenation is folded into them, half into each."""
-        first, height, width = layer.widths[0], *layer.input[:2]
+    def _halve(self, layer: FactorizedReduction, x: str) -> str:
+        height, width, _ = layer.input
         moved = self.add("Slice", f"{x}/moved", [x, *self._integers("odd", [1, 1], [2**31 - 1] * 2, [2, 3])])
         # A map of odd size has one odd pixel less than even ones: the last one read is padding.
         pads = [0, 0, height % 2, width % 2]
         names = [f"{layer.scope}/path{i}_conv" for i in (1, 2)]
-        even = self._conv(names[0], f"{names[0]}/weights", x, norm, slice(None, first), stride=2)
-        odd = self._conv(names[1], f"{names[1]}/weights", moved, norm, slice(first, None), stride=2, pads=pads)
+        even = self._conv(names[0], f"{names[0]}/weights", x, stride=2)
+        odd = self._conv(names[1], f"{names[1]}/weights", moved, stride=2, pads=pads)
         return self.add("Concat", f"{layer.scope}/paths", [even, odd], axis=1)
 
-    def _conv(
-        self, output: str, variable: str, x: str, norm: BatchNorm | None, part: slice = slice(None), *,
-        stride: int = 1, **attributes: Any,
-    ) -> str:  # fmt: skip
-        """Add a convolution with `norm` folded in; its channels are `part` of those of `norm`."""
-
-        def kernel() -> Array:
-            value = self._weights[variable].transpose(3, 2, 0, 1)  # [H, W, in, out] -> [out, in, H, W]
-            return value * self._norm(norm)[0][part, None, None, None] if norm else value
-
-        inputs = [x, self.constant(variable, kernel)]
-        if norm:
-            inputs.append(self.constant(f"{output}/offset", lambda: self._norm(norm)[1][part]))
+    def _conv(self, output: str, variable: str, x: str, *, stride: int = 1, **attributes: Any) -> str:
+        """Add a convolution, with the batch normalization after it folded in."""
+        # [H, W, in, out] -> [out, in, H, W]
+        inputs = [x, self.constant(variable, lambda: self._folding.kernel(variable).transpose(3, 2, 0, 1))]
+        if variable in self._folding:
+            inputs.append(self.constant(f"{output}/offset", lambda: self._folding.offset(variable)))
         return self.add("Conv", output, inputs, strides=[stride] * 2, **attributes)
-
-    def _norm(self, norm: BatchNorm) -> tuple[Array, Array]:
-        """Return the factor and the offset per channel, float64, equal to a batch normalization."""
-        if norm.scope not in self._norms:
-            gamma, beta, mean, variance = (self._weights[name].astype(np.float64) for name in norm.variables())
-            scale = gamma / np.sqrt(variance + norm.epsilon)
-            self._norms[norm.scope] = scale, beta - mean * scale
-        return self._norms[norm.scope]
 
     def _integers(self, name: str, *values: Sequence[int]) -> list[str]:
         return [self.constant(f"{name}/{i}", partial(np.array, value, np.int64)) for i, value in enumerate(values)]

@@ -42,7 +42,7 @@ class Module(OnHub):
         tags: `{"train"}` for the training graph; empty for inference.
         engine: `openvino`, `torch`, or `auto` for the fastest on this machine; or all options as `EngineOptions`,
             which replaces `precision` and `threads`.
-        precision: `float32` or `bfloat16`; a quantized model runs in `int8`.
+        precision: `float32`, `bfloat16`, or `float16` on GPUs; a quantized model runs in `int8`.
         threads: number of CPU threads of the engine; None for one per core.
         image_size: height and width; None for the network's own.
         num_classes: width of a new classifier, for training. A classifier of this width in the weights is kept,
@@ -142,7 +142,7 @@ class Module(OnHub):
 
     @property
     def precision(self) -> str:
-        """`float32` or `bfloat16`; `int8` for a quantized model."""
+        """`float32`, `bfloat16` or `float16`; `int8` for a quantized model."""
         return self._options.precision
 
     @property

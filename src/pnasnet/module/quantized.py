@@ -29,8 +29,10 @@ def fit_precision(options: EngineOptions, model: Model) -> EngineOptions:
                 f"{model.name} is not quantized: make an int8 model with pnasnet quantize, and name its folder"
             )
         return options
-    if options.precision == "bfloat16":
-        raise InputError(f"precision bfloat16: {model.origin} is quantized and runs in int8; leave the precision out")
+    if options.precision not in ("float32", "int8"):
+        raise InputError(
+            f"precision {options.precision}: {model.origin} is quantized and runs in int8; leave the precision out"
+        )
     return replace(options, precision="int8")
 
 

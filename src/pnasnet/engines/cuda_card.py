@@ -1,0 +1,46 @@
+"""A CUDA device as `cards.Card`. Nothing here has run on a GPU yet: see docs/engines.md."""
+
+# ruff: noqa: D102 (`Card` documents the methods)
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .cards import Outputs
+
+
+class CudaCard:
+    """A CUDA device, a stream for copies, and the memory that all graphs share."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        self._copies: Any = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+        self._pool = torch.cuda.graph_pool_handle()
+
+    def buffers(self, shape: tuple[int, ...]) -> tuple[Tensor, Tensor]:
+        # Allocated for the stream that writes it: memory of another stream may still be in use by that one.
+        with torch.cuda.stream(self._copies):
+            return torch.empty(shape, pin_memory=True), torch.empty(shape, device=self._device)
+
+    def copy(self, source: Tensor, target: Tensor) -> Callable[[], None]:
+        copied = torch.cuda.Event()
+        with torch.cuda.stream(self._copies):
+            target.copy_(source, non_blocking=True)
+            copied.record(self._copies)
+        return lambda: torch.cuda.current_stream(self._device).wait_event(copied)
+
+    def record(self, run: Callable[[], Outputs]) -> tuple[Callable[[], None], Outputs]:
+        graph = torch.cuda.CUDAGraph()
+        # Other threads copy meanwhile, and may allocate: that must not end the recording.
+        with (
+            torch.cuda.device(self._device),
+            torch.cuda.graph(graph, pool=self._pool, capture_error_mode="thread_local"),
+        ):
+            outputs = run()
+        return graph.replay, outputs
+
+    def free(self) -> None:
+        with torch.cuda.device(self._device):
+            torch.cuda.empty_cache()
