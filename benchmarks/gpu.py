@@ -3,10 +3,11 @@
 Command:  python benchmarks/gpu.py [--model pnasnet_large ...] [--batch 1 4 16 64 256] [--ways WORD ...]
           python benchmarks/gpu.py --device cpu --dry-run     (a tiny network, traced but not compiled)
 Needs:    a clone, and this package with the extra torch; timm if it is installed. Nothing is downloaded.
-Ways:     `engine` is the torch engine as users get it, from NumPy arrays to NumPy arrays. `ours` is the same network
-          with batch normalization folded, in reduced precision, on images that are on the device: eager, in a CUDA
-          graph, and compiled. The engine does not do these yet. `timm` gets images that are already scaled, in its
-          precision and channels last. Both are compiled by torch.compile in the same `--mode`.
+Ways:     `engine` is the torch engine as users get it, from NumPy arrays to NumPy arrays; `engine ahead` the same with
+          two threads, so that a batch is copied while the one before is computed. `ours` is its network alone, on
+          images that are on the device: eager, in a CUDA graph (as in the engine), in one without merged convolutions,
+          and compiled. `timm` gets images that are already scaled, in its precision and channels last. Both are
+          compiled by torch.compile in the same `--mode`.
 Columns:  images/s (median of rounds), the most GPU memory that torch's allocator holds, the share of the limits, and
           the fidelity to float32: least cosine, and largest difference as a share of the largest feature.
 Limits:   a square matrix product and a copy, measured here in the same precision. `arithmetic` and `bandwidth` are the
@@ -14,6 +15,7 @@ Limits:   a square matrix product and a copy, measured here in the same precisio
           the larger of the two. Each layer reads its input and its kernel once and writes its output once; separable
           convolutions count as one layer; ReLU, batch normalization, sums and concatenation as nothing. Maps that stay
           in the card's cache need less, so that small networks can exceed 100 % of `bandwidth` and `floor`.
+Decoding: images/s of one CPU core, from JPEG files to batches, exactly; and how many cores keep up with `engine ahead`.
 Result:   not measured on a GPU yet. See docs/benchmarks.md.
 """
 
@@ -22,15 +24,17 @@ import gc
 import statistics
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import prod
+from pathlib import Path
 
 import numpy as np
 import torch
 
 from gpu_ways import (
     COMPILED_TIMM,
+    ENGINE_AHEAD,
     TINY,
     Floats,
     Run,
@@ -47,11 +51,13 @@ from gpu_ways import (
 from pnasnet.architecture.layers import FactorizedReduction, Layer, Pool
 from pnasnet.architecture.plan import Plan
 from pnasnet.errors import OutOfMemoryError
+from pnasnet.images import load
 from pnasnet.support.text import counted
 
 from common import machine
 
 MODELS = ("pnasnet_large", "nasnet_large", "pnasnet_mobile")
+PHOTOS = Path(__file__).parents[1] / "examples/photos"
 
 # Limits of the card.
 
@@ -161,7 +167,7 @@ def measure(way: Way, images: Floats, settings: Settings) -> Measured:
         features = to_numpy(run())[:distinct]
         settings.wait()
         _forget(settings, compiled=False)
-        seconds = statistics.median(_times(run, settings))
+        seconds = statistics.median(_times(run, settings)) / way.batches
     memory = torch.cuda.max_memory_reserved(settings.device) if settings.on_gpu else None
     return Measured(seconds, memory, *fidelity(features, way.reference()[:distinct]))
 
@@ -183,7 +189,12 @@ HEADER = (
 
 
 def print_batch(
-    given: Subject, ways: Sequence[Way], card: dict[torch.dtype, Limits], batch: int, settings: Settings
+    given: Subject,
+    ways: Sequence[Way],
+    card: dict[torch.dtype, Limits],
+    batch: int,
+    settings: Settings,
+    images_per_core: float,
 ) -> int:
     """Measure and print all ways on one batch. Return how many failed."""
     images = np.resize(given.photos, (batch, *given.photos.shape[1:]))  # the photos in turn
@@ -205,6 +216,7 @@ def print_batch(
             print(_row(way, found, given.plan, batch, card[way.dtype]), flush=True)
     if given.model != TINY:
         _print_ratios(rates)
+    _print_cores(given, rates, images_per_core)
     return failed
 
 
@@ -223,6 +235,26 @@ def _print_ratios(rates: dict[str, float]) -> None:
         if names and COMPILED_TIMM in rates:
             best = max(names, key=lambda name: rates[name])
             print(f"{best} / {COMPILED_TIMM}: {rates[best] / rates[COMPILED_TIMM]:.2f}")
+
+
+def decoding_rate(size: tuple[int, int], settings: Settings) -> float:
+    """Return how many images a second one core decodes, resizes and stacks: this package's example photos."""
+    contents = [path.read_bytes() for path in sorted(PHOTOS.glob("*.jpg"))]
+
+    def decode() -> Floats:
+        return np.stack([load(content, size).image for content in contents])
+
+    return len(contents) / statistics.median(_times(decode, settings))
+
+
+def _print_cores(given: Subject, rates: Mapping[str, float], images_per_core: float) -> None:
+    fastest = max((rate for name, rate in rates.items() if name.startswith(ENGINE_AHEAD)), default=None)
+    if fastest is not None:
+        height, width = given.plan.spec.image_size
+        print(
+            f"decoding to {height}x{width}: {images_per_core:.0f} images/s a core; "
+            f"{fastest / images_per_core:.1f} cores keep up with {fastest:.1f} images/s"
+        )
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -260,8 +292,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         given = subject(model, settings)
         ways = [*ours(given, settings), *Timm(given, settings).ways()]
         ways = [way for way in ways if not options.ways or any(word in way.name for word in options.ways)]
+        images_per_core = decoding_rate(given.plan.spec.image_size, settings)
         for batch in options.batch or ((1, 2) if options.dry_run else (1, 4, 16, 64, 256)):
-            failed += print_batch(given, ways, card, batch, settings)
+            failed += print_batch(given, ways, card, batch, settings, images_per_core)
     if failed:
         print(f"\n{counted(failed, 'measurement')} failed")
     return int(failed > 0)

@@ -1,11 +1,11 @@
-"""The ways that benchmarks/gpu.py measures: the torch engine, this package's network made faster, and timm's."""
+"""The ways that benchmarks/gpu.py measures: the torch engine, the network that it runs, and timm's."""
 
 import copy
 import sys
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +13,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.nn.utils.fusion import fuse_conv_bn_weights
 
-from pnasnet.architecture.layers import BatchNorm, Conv, FactorizedReduction, Layer, SeparableConv
-from pnasnet.architecture.plan import CellPlan, Plan, resolve
+from pnasnet.architecture.plan import Plan, resolve
 from pnasnet.architecture.zoo import find
 from pnasnet.engines import EngineOptions, Job, create
+from pnasnet.engines.cards import Card, Replay
+from pnasnet.lowering.torch_inference import inference_network
 from pnasnet.lowering.torch_network import Network
 
 from common import random_weights
@@ -33,6 +33,9 @@ TINY = "pnasnet_mobile, tiny"
 TIMM_NAMES = {"pnasnet_large": "pnasnet5large", "nasnet_large": "nasnetalarge", TINY: "resnet10t"}
 FEATURES = "global_pool"
 COMPILED_TIMM = "timm compiled, bfloat16"
+ENGINE_AHEAD = "engine ahead"
+IN_TURN = 8
+"""Batches of a run that keeps the next one on its way."""
 
 
 class UnavailableError(Exception):
@@ -60,6 +63,14 @@ class Settings:
         if self.on_gpu:
             torch.cuda.synchronize(self.device)
 
+    def card(self) -> Card:
+        """Return what records graphs on the device. Raises `UnavailableError` on a CPU."""
+        if not self.on_gpu:
+            raise UnavailableError("CUDA graphs require a GPU")
+        from pnasnet.engines.cuda_card import CudaCard
+
+        return CudaCard(self.device)
+
     def compiled(self, network: nn.Module) -> Callable[..., Any]:
         """Return the compiled network. A dry run traces it without generating code, which would take minutes."""
         if self.dry_run:
@@ -76,6 +87,8 @@ class Way:
     prepare: Callable[[Floats], Run]
     reference: Callable[[], Floats]
     """Returns the float32 features of the photos."""
+    batches: int = 1
+    """Number of batches that one run computes."""
 
 
 @dataclass(frozen=True)
@@ -121,128 +134,62 @@ def first_line(error: BaseException) -> str:
 # Ours.
 
 
-def fold_batch_norm(network: Network) -> None:
-    """Multiply batch normalization into the convolutions before it, in place, for inference."""
-    plan = network.plan
-    for layers in (plan.stem, *(layers for cell in plan.cells for layers in _sequences(cell))):
-        for layer, norm in pairwise(layers):
-            if isinstance(norm, BatchNorm):
-                _fold(network, layer, norm)
-    if left := [name for name, module in network.named_modules() if isinstance(module, nn.BatchNorm2d)]:
-        raise RuntimeError(f"batch normalization that follows no convolution: {', '.join(left)}")
-
-
-def _sequences(cell: CellPlan) -> Iterator[tuple[Layer, ...]]:
-    yield from cell.entry
-    yield from (branch.layers for block in cell.blocks for branch in (block.left, block.right))
-    yield from (branch.layers for branch in cell.concat)
-
-
-def _fold(network: Network, layer: Layer, norm: BatchNorm) -> None:
-    match layer:
-        case Conv():
-            scopes = [layer.scope]
-        case SeparableConv():
-            scopes = [f"{layer.scope}/pointwise"]
-        case FactorizedReduction():
-            scopes = [f"{layer.scope}/path{i}_conv" for i in (1, 2)]
-        case _:
-            return
-    path = norm.scope.replace("/", ".")
-    module: Any = network.get_submodule(path)
-    convs: list[Any] = [network.get_submodule(scope.strip("/").replace("/", ".")) for scope in scopes]
-    start = 0
-    for conv in convs:
-        part = slice(start, start + conv.out_channels)
-        mean, variance, scale, offset = (
-            x.detach()[part] for x in (module.running_mean, module.running_var, module.weight, module.bias)
-        )
-        kernel = conv.weight.detach()
-        conv.weight, conv.bias = fuse_conv_bn_weights(kernel, None, mean, variance, module.eps, scale, offset)
-        start = part.stop
-    network.set_submodule(path, nn.Identity())
-
-
-class _Cast(nn.Module):
-    """Rounds the scaled images to the precision of the kernels."""
-
-    def __init__(self, dtype: torch.dtype) -> None:
-        super().__init__()
-        self._dtype = dtype
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x.to(self._dtype)
-
-
-def folded(given: Subject, dtype: torch.dtype, device: torch.device) -> Network:
-    """Return the network in inference mode, channels last, folded in float32 and then rounded to `dtype`."""
-    network = Network(given.plan).eval().requires_grad_(False)
-    network.load_variables(given.weights)
-    fold_batch_norm(network)
-    network.to(device, dtype).use_memory_format(torch.channels_last)
-    first = given.plan.stem[0]
-    if not isinstance(first, Conv):
-        raise TypeError(f"the stem begins with {first}, not with a convolution")
-    path = first.scope.replace("/", ".")
-    network.set_submodule(path, nn.Sequential(_Cast(dtype), network.get_submodule(path)))
-    return network
-
-
 def ours(given: Subject, settings: Settings) -> Iterator[Way]:
-    """Yield our ways: the engine as it is, and the folded network."""
+    """Yield our ways: the engine, and the network that it runs without the engine around it."""
 
-    def way(name: str, dtype: torch.dtype, prepare: Callable[[Floats], Run]) -> Way:
-        return Way(f"{name}, {str(dtype).removeprefix('torch.')}", dtype, prepare, lambda: given.features)
+    def way(name: str, dtype: torch.dtype, prepare: Callable[..., Run], batches: int = 1, **options: Any) -> Way:
+        run = partial(prepare, given, settings, dtype, **options)
+        return Way(f"{name}, {precision_of(dtype)}", dtype, run, lambda: given.features, batches)
 
-    yield way("engine", torch.float32, partial(_engine, given, settings, "float32"))
-    yield way("engine", torch.bfloat16, partial(_engine, given, settings, "bfloat16"))
+    for dtype in (torch.float32, torch.bfloat16, torch.float16):
+        yield way("engine", dtype, _engine)
+        yield way(ENGINE_AHEAD, dtype, _engine_ahead, IN_TURN)
     for dtype in (torch.bfloat16, torch.float16):
-        yield way("ours eager", dtype, partial(_eager, given, settings, dtype))
-        yield way("ours CUDA graph", dtype, partial(_graphed, given, settings, dtype))
-        yield way("ours compiled", dtype, partial(_eager, given, settings, dtype, compiled=True))
+        yield way("ours eager", dtype, _eager)
+        yield way("ours CUDA graph", dtype, _graphed)
+        yield way("ours CUDA graph, unmerged", dtype, _graphed, merge=False)
+        yield way("ours compiled", dtype, _eager, compiled=True)
 
 
-def _engine(given: Subject, settings: Settings, precision: str, images: Floats) -> Run:
-    options = EngineOptions("torch", precision, device=str(settings.device))
+def precision_of(dtype: torch.dtype) -> str:
+    """Return the name of a precision."""
+    return str(dtype).removeprefix("torch.")
+
+
+def _engine(given: Subject, settings: Settings, dtype: torch.dtype, images: Floats) -> Run:
+    options = EngineOptions("torch", precision_of(dtype), device=str(settings.device))
     engine = create(Job(given.plan, lambda: given.weights, options))
     return lambda: engine.run(images)[FEATURES]
 
 
+def _engine_ahead(given: Subject, settings: Settings, dtype: torch.dtype, images: Floats) -> Run:
+    """Return a run of several batches, of which two are on their way at a time, as the engine wants it."""
+    run = _engine(given, settings, dtype, images)
+    pool = ThreadPoolExecutor(2)
+
+    def run_batches() -> Floats:
+        return list(pool.map(lambda _: run(), range(IN_TURN)))[-1]  # type: ignore[no-any-return]
+
+    return run_batches
+
+
+def _network(given: Subject, settings: Settings, dtype: torch.dtype, *, merge: bool = True) -> Network:
+    return inference_network(given.plan, given.weights, dtype, merge=merge).to(settings.device)
+
+
 def _eager(given: Subject, settings: Settings, dtype: torch.dtype, images: Floats, *, compiled: bool = False) -> Run:
-    network: Any = folded(given, dtype, settings.device)
+    network: Any = _network(given, settings, dtype)
     network = settings.compiled(network) if compiled else network
     batch = torch.from_numpy(images).to(settings.device)
     return lambda: network(batch)[FEATURES]
 
 
-def _graphed(given: Subject, settings: Settings, dtype: torch.dtype, images: Floats) -> Run:
-    """Return a replay of one recorded run: the processor then launches one graph instead of each kernel."""
-    if not settings.on_gpu:
-        raise UnavailableError("CUDA graphs require a GPU")
-    run = _eager(given, settings, dtype, images)
-    side: Any = torch.cuda.Stream(settings.device)  # type: ignore[no-untyped-call]
-    side.wait_stream(torch.cuda.current_stream(settings.device))
-    with torch.cuda.stream(side):
-        for _ in range(3):
-            run()
-    torch.cuda.current_stream(settings.device).wait_stream(side)
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
-        output = run()
-    return _Graph(graph, output, run)
-
-
-@dataclass(frozen=True)
-class _Graph:
-    """A recorded run. It holds what was recorded, because a replay reads kernels and images where they were."""
-
-    graph: Any
-    output: Tensor
-    recorded: Run
-
-    def __call__(self) -> Tensor:
-        self.graph.replay()
-        return self.output
+def _graphed(given: Subject, settings: Settings, dtype: torch.dtype, images: Floats, *, merge: bool = True) -> Run:
+    """Return what the engine does on the GPU: it records the second run, and launches it as one graph from then on."""
+    network = _network(given, settings, dtype, merge=merge)
+    replay = Replay(lambda batch: network(batch), settings.card())
+    batch = torch.from_numpy(images).to(settings.device)
+    return lambda: replay(batch)[FEATURES]
 
 
 # timm.

@@ -1,5 +1,6 @@
-"""The GPU benchmark on the CPU: its dry run, folding, fidelity and limits. CUDA graphs alone cannot run here."""
+"""The GPU benchmark on the CPU: its dry run, fidelity and limits; CUDA graphs on a stand-in."""
 
+import re
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -11,12 +12,11 @@ import pytest
 import torch
 from torch import nn
 
-from pnasnet.architecture.cells import NASNET_A_NORMAL, NASNET_A_REDUCTION, PNASNET5, CellSpec
+from pnasnet.architecture.cells import PNASNET5
 from pnasnet.architecture.plan import resolve
 from pnasnet.architecture.spec import NetworkSpec
-from pnasnet.lowering.torch_network import Network
 
-from tests.helpers.golden_weights import EVERY_OPERATION, drawn
+from tests.helpers.host_card import HostCard
 
 sys.path.append(str(Path(__file__).parents[2] / "benchmarks"))
 import gpu
@@ -53,6 +53,7 @@ def small_timm(monkeypatch: pytest.MonkeyPatch) -> None:
     ("options", "ways"),
     [
         (["--ways", "engine", "eager", "graph"], ["engine, float32", "engine, bfloat16", "ours eager, bfloat16",
+                                                  "engine, float16", "engine ahead, bfloat16",
                                                   "ours eager, float16", "timm eager, bfloat16"]),
         (["--ways", "compiled", "--batch", "2"], ["ours compiled, bfloat16", "ours compiled, float16",
                                                   "timm compiled, bfloat16"]),
@@ -113,24 +114,33 @@ def test_without_a_gpu_the_error_names_the_dry_run(capsys: pytest.CaptureFixture
     assert "--device cpu --dry-run" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(
-    ("cell", "reduction", "stem"),
-    [(PNASNET5, None, "cifar"), (NASNET_A_NORMAL, NASNET_A_REDUCTION, "imagenet"), (EVERY_OPERATION, None, "imagenet")],
-    ids=["pnasnet", "nasnet", "every operation"],
-)
-def test_folding_leaves_no_batch_norm_and_the_same_features(
-    cell: CellSpec, reduction: CellSpec | None, stem: Any
+@pytest.mark.usefixtures("small_timm")
+def test_the_row_of_graphs_replays_what_the_engine_records(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    spec = NetworkSpec(cell, 3, 8, (40, 40), None, reduction, stem=stem)
-    network = Network(resolve(spec)).eval()
-    network.load_variables(drawn(spec))
-    images = torch.rand(2, 40, 40, 3, generator=torch.Generator().manual_seed(0))
-    with torch.no_grad():
-        before = network(images)["global_pool"]
-        gpu_ways.fold_batch_norm(network)
-        after = network(images)["global_pool"]
-    assert not any(isinstance(module, nn.BatchNorm2d) for module in network.modules())
-    assert (before - after).abs().max() < 1e-4 * before.abs().max()
+    cards: list[HostCard] = []
+
+    def card(self: gpu_ways.Settings) -> HostCard:
+        cards.append(HostCard())
+        return cards[-1]
+
+    monkeypatch.setattr(gpu_ways.Settings, "card", card)
+    assert gpu.main([*DRY, "--batch", "2", "--ways", "CUDA graph, bfloat16", "unmerged, float16"]) == 0
+    output = capsys.readouterr().out
+    for way in ("ours CUDA graph, bfloat16", "ours CUDA graph, unmerged, float16"):
+        assert float(rows(output, way)[0][-2]) > 0.999
+    assert [card.recorded for card in cards] == [1, 1]
+    assert all(card.launched >= 2 for card in cards)
+
+
+def test_decoding_keeps_up_with_so_many_cores(capsys: pytest.CaptureFixture[str]) -> None:
+    assert gpu.main([*DRY, "--batch", "2", "--ways", "engine ahead, float32"]) == 0
+    output = capsys.readouterr().out
+    rate = float(rows(output, "engine ahead, float32")[0][0])
+    found = re.search(r"decoding to 32x32: (\d+) images/s a core; (.*) cores keep up with (.*) images/s", output)
+    assert found
+    assert float(found[3]) == rate
+    assert float(found[2]) == pytest.approx(rate / float(found[1]), rel=0.1, abs=0.06)
 
 
 def test_fidelity_is_of_the_worst_image() -> None:

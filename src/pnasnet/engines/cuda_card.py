@@ -25,7 +25,7 @@ class CudaCard:
             return torch.empty(shape, pin_memory=True), torch.empty(shape, device=self._device)
 
     def copy(self, source: Tensor, target: Tensor) -> Callable[[], None]:
-        copied = torch.cuda.Event()
+        copied: Any = torch.cuda.Event()  # type: ignore[no-untyped-call]
         with torch.cuda.stream(self._copies):
             target.copy_(source, non_blocking=True)
             copied.record(self._copies)

@@ -16,7 +16,8 @@ from ..architecture.plan import Plan
 from ..errors import InputError, OutputError
 from ..images import Preset
 from ..support.files import replacing, writing
-from .onnx_graph import Weights, build
+from .folding import Weights
+from .onnx_graph import build
 from .onnx_preprocess import add_preprocessing
 
 if TYPE_CHECKING:

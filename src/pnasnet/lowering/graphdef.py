@@ -30,7 +30,8 @@ from ..architecture.layers import (
     same_padding,
 )
 from ..architecture.plan import CellPlan, Plan
-from .onnx_graph import INPUT, Weights
+from .folding import Weights
+from .onnx_graph import INPUT
 
 
 class Type(IntEnum):

@@ -17,7 +17,8 @@ from ..support.files import read_json, write_json, write_text, writing
 from ..support.folders import check_new_folder, replacing_folder
 from ..support.locks import locked
 from .export import DEFAULT_OUTPUTS, export_onnx, export_openvino_ir
-from .onnx_graph import INPUT, Weights
+from .folding import Weights
+from .onnx_graph import INPUT
 
 VERSION = "1"
 """The version of an exported model; both servers serve the folder with the highest number."""

@@ -18,9 +18,10 @@ from ..support.files import replacing
 from ..support.folders import replacing_folder
 from ..support.protobuf import Message
 from . import saved_model_objects as objects
+from .folding import Weights
 from .graphdef import Attribute, Body, FunctionName, Node, Type, lower
 from .graphdef_messages import Dims, function, graph, shape_message
-from .onnx_graph import INPUT, Weights
+from .onnx_graph import INPUT
 from .sstable_writer import write_object_graph
 
 TAG = "serve"
