@@ -122,18 +122,34 @@ def test_an_error_of_the_engine_ends_the_run_and_the_threads() -> None:
     assert not [thread for thread in threading.enumerate() if "pnasnet" in thread.name]
 
 
-def test_a_batch_that_is_too_large_for_the_device_is_halved() -> None:
-    def small(images: Images) -> dict[str, NDArray[np.float32]]:
-        if len(images[0]) > 2:
-            raise OutOfMemoryError("not enough memory on the device")
+@pytest.mark.parametrize("concurrency", [1, 2, 3])
+def test_so_many_batches_are_with_the_networks_at_once_and_rows_stay_in_order(concurrency: int) -> None:
+    lock, running, most = threading.Lock(), 0, 0
+
+    def slow(images: Images) -> dict[str, NDArray[np.float32]]:
+        nonlocal running, most
+        with lock:
+            running += 1
+            most = max(most, running)
+        time.sleep(0.3 if images[0].flat[0] == 0 else 0.1)  # the first one is the slowest
+        with lock:
+            running -= 1
         return infer(images)
 
-    stages, paths = Stages(), [str(i) for i in range(14)]
-    halved = list(run_pipeline(named(paths), load, small, batch_size=7, decoders=3, stages=stages))
-    whole = run(paths, batch_size=7)
-    for one, other in zip(halved, whole, strict=True):
+    paths = [str(i) for i in range(22)]
+    together = list(run_pipeline(named(paths), load, slow, batch_size=4, decoders=3, concurrency=lambda: concurrency))
+    assert most == concurrency
+    for one, other in zip(together, run(paths, batch_size=4), strict=True):
+        assert [row.path for row in one.rows] == [row.path for row in other.rows]
         np.testing.assert_array_equal(one.vectors, other.vectors)
-    assert stages.memory_splits == 2 * 3  # 7 = 3 + 4 = 1 + 2 + 2 + 2
+
+
+def test_the_networks_are_not_asked_if_no_image_can_be_decoded() -> None:
+    def asked() -> int:
+        pytest.fail("a network was loaded")
+
+    (batch,) = run_pipeline(named(["no number"]), load, infer, batch_size=4, decoders=1, concurrency=asked)
+    assert batch.rows[0].error
 
 
 def test_a_single_image_that_is_too_large_for_the_device_ends_the_run() -> None:

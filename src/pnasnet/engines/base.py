@@ -78,6 +78,7 @@ class Engine(ABC):
         outputs: the endpoints that `run` returns.
         concurrency: how many simultaneous calls keep the device busy: 2 if it computes one batch while the next one is
             copied to it.
+        memory_splits: how often memory was insufficient, and the batches were halved.
 
     Example:
         >>> import numpy as np
@@ -98,6 +99,7 @@ class Engine(ABC):
         endpoints = job.plan.endpoints()
         self._output_shapes = {name: endpoints[name] for name in job.outputs}
         self._most_images: int | None = None
+        self.memory_splits = 0
 
     def run(self, images: Floats) -> dict[str, Floats]:
         """Run a batch of any size. A vector does not depend on its batch, except for rounding (on OpenVINO not at all).
@@ -139,6 +141,7 @@ class Engine(ABC):
                 if len(part) == 1:
                     raise
                 most = self._most_images = len(part) // 2
+                self.memory_splits += 1
             else:
                 yield outputs
                 start += len(part)

@@ -77,6 +77,7 @@ def extract_columns(
         known: vectors of contents computed before, which are not computed again.
         outages_fail: whether an unreachable image fails like a damaged one.
     """
+    stages = stages or Stages()
     networks = list({id(column.module): column for column in columns}.values())  # one input for each
     targets = [Target(column.module.image_size, column.preset) for column in networks]
 
@@ -88,10 +89,16 @@ def extract_columns(
     def infer(images: tuple[Floats, ...]) -> Vectors:
         found: dict[str, NDArray[np.floating]] = {}
         for network, batch in zip(networks, images, strict=True):
+            engine = network.module.engine_for(network.computed)
+            before = engine.memory_splits
             outputs = network.module.run(batch, network.computed)
+            stages.memory_splits += engine.memory_splits - before
             own = [column for column in columns if column.module is network.module]
             found |= {column.name: column.finish(outputs[column.endpoint]) for column in own}
         return found
+
+    def concurrency() -> int:
+        return max(network.module.engine_for(network.computed).concurrency for network in networks)
 
     return run_pipeline(
         pictures,
@@ -101,6 +108,7 @@ def extract_columns(
         decoders=options.decoders or processors(),
         stages=stages,
         known=known,
+        concurrency=concurrency,
     )
 
 

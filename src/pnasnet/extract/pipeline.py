@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import ImageError, OutOfMemoryError
+from ..errors import ImageError
 from ..pictures import Picture, UnreachableError
 from ..support.paths import utf8
 from ..support.text import clean
@@ -33,6 +33,8 @@ AHEAD_BYTES = 2**27
 """Limit of the encoded images in memory that wait for a decoder; as many again wait to be read."""
 _BATCH_SECONDS = 5.0
 """A batch is closed after this time even if it is not full: callers can stop between two batches."""
+_MOST_CONCURRENT = 4
+"""Limit of the batches with the networks at once, which memory holds."""
 
 
 @dataclass(frozen=True)
@@ -135,7 +137,7 @@ class Stages:
     engine: float = 0.0
     writing: float = 0.0
     memory_splits: int = 0
-    """How often a batch was halved because the device ran out of memory."""
+    """How often the device ran out of memory, and batches were halved."""
     copies: int = 0
     """Number of vectors copied from images with the same content."""
 
@@ -160,100 +162,127 @@ def run_pipeline(
     decoders: int,
     stages: Stages | None = None,
     known: "Contents | None" = None,
+    concurrency: Callable[[], int] = lambda: 1,
 ) -> Generator[Batch, None, None]:
     """Yield a row for each image, in order.
 
     Args:
         pictures: the images; consumed as needed.
         load: decodes and preprocesses one of them.
-        infer: returns the vectors of a batch; called in the caller's thread.
-        batch_size: images for each call of `infer`; fewer at the end, if most images fail or are slow to come, and if
-            the device runs out of memory.
+        infer: returns the vectors of a batch; called by threads.
+        batch_size: images for each call of `infer`; fewer at the end, and if most images fail or are slow to come.
         decoders: number of decoding threads.
         stages: accumulates the seconds.
         known: vectors of contents computed before, which are not computed again.
+        concurrency: returns how many calls of `infer` may run at once; called when the first batch is full. A GPU
+            computes one batch while the next one is copied to it.
     """
-    run = _Run(infer, stages or Stages(), known)
+    stages = stages or Stages()
     loaded = map_ahead(
         lambda picture: _load_row(picture, load),
         pictures,
         workers=decoders,
         ahead=2 * batch_size + decoders,
-        stages=run.stages,
+        stages=stages,
     )
-    started = time.monotonic()
+    filled = _fill(loaded, batch_size, stages, known)
+    # Copies of an image need the vectors of the batch before.
+    for work, columns in _infer(filled, infer, (lambda: 1) if known else concurrency, stages):
+        yield work.finish(columns, known)
+
+
+_Loaded = tuple[Row, tuple[Floats, ...] | None, float]
+
+
+def _fill(
+    loaded: Iterable[_Loaded], batch_size: int, stages: Stages, known: "Contents | None"
+) -> Generator["_Work", None, None]:
+    """Yield batches of loaded images, each closed when it is full, or late."""
+    work, started = _Work(), time.monotonic()
     for row, images, seconds in loaded:
-        run.stages.decoding += seconds
-        run.add(row, images)
+        stages.decoding += seconds
+        stages.copies += work.add(row, images, known)
         is_late = time.monotonic() - started >= _BATCH_SECONDS
-        if len(run.images) == batch_size or len(run.rows) == 4 * batch_size or is_late:
-            yield run.batch()
-            started = time.monotonic()
-    if run.rows:
-        yield run.batch()
+        if len(work.images) == batch_size or len(work.rows) == 4 * batch_size or is_late:
+            yield work
+            work, started = _Work(), time.monotonic()
+    if work.rows:
+        yield work
+
+
+def _infer(
+    works: Iterable["_Work"], infer: Infer, concurrency: Callable[[], int], stages: Stages
+) -> Generator[tuple["_Work", Vectors], None, None]:
+    """Yield each batch with its vectors, in order. Up to `concurrency()` are with the networks at once."""
+
+    def run(images: list[tuple[Floats, ...]]) -> Vectors:
+        return infer(tuple(np.stack(batch) for batch in zip(*images, strict=True))) if images else {}
+
+    most: int | None = None
+    running: deque[tuple[_Work, Future[Vectors]]] = deque()
+
+    def finished() -> tuple[_Work, Vectors]:
+        started = time.perf_counter()
+        work, future = running.popleft()
+        columns = future.result()
+        stages.engine += time.perf_counter() - started
+        return work, columns
+
+    with ThreadPoolExecutor(_MOST_CONCURRENT, "pnasnet-network") as pool:
+        for work in works:
+            if most is None and work.images:
+                most = min(concurrency(), _MOST_CONCURRENT)
+            running.append((work, pool.submit(run, work.images)))
+            while len(running) >= (most or 1):
+                yield finished()
+        while running:
+            yield finished()
 
 
 @dataclass
-class _Run:
-    """Collects the next batch."""
+class _Work:
+    """A batch to compute.
 
-    infer: Infer
-    stages: Stages
-    known: "Contents | None"
+    Attributes:
+        rows, images: its rows, and the images whose vectors are not known.
+        vectors: for each row without error: the index of its images, or its vectors if they are known.
+        places: index of images by digest.
+    """
+
     rows: list[Row] = field(default_factory=list)
     images: list[tuple[Floats, ...]] = field(default_factory=list)
     vectors: list[int | Vectors] = field(default_factory=list)
-    """For each row without error: the index of its images, or its vectors if they are known."""
     places: dict[bytes, int] = field(default_factory=dict)
-    """Index of images by digest."""
 
-    def add(self, row: Row, images: tuple[Floats, ...] | None) -> None:
-        """Add a row, and its images unless its vectors are known or it failed."""
+    def add(self, row: Row, images: tuple[Floats, ...] | None, known: "Contents | None") -> bool:
+        """Add a row, and its images unless it failed or their vectors are known. Return whether they are known."""
         self.rows.append(row)
         if images is None:
-            return
-        if self.known and row.digest:
+            return False
+        if known and row.digest:
             place = self.places.get(row.digest)
-            found = self.known.find(row.digest) if place is None else place
+            found = known.find(row.digest) if place is None else place
             if found is not None:
                 self.vectors.append(found)
-                self.stages.copies += 1
-                return
+                return True
             self.places[row.digest] = len(self.images)
         self.vectors.append(len(self.images))
         self.images.append(images)
+        return False
 
-    def batch(self) -> Batch:
-        """Run the networks, return the batch, and start the next one."""
-        started = time.perf_counter()
-        columns = self._infer(self.images) if self.images else {}
-        self.stages.engine += time.perf_counter() - started
-        if self.known:
-            columns = self._with_known(columns, self.known)
-        batch = Batch(tuple(self.rows), columns)
-        self.rows, self.images, self.vectors, self.places = [], [], [], {}
-        return batch
-
-    def _with_known(self, columns: Vectors, known: "Contents") -> Vectors:
-        """Return the vectors of all rows, known ones included, and add the new ones to `known`."""
+    def finish(self, columns: Vectors, known: "Contents | None") -> Batch:
+        """Return the batch with the vectors of its images, and of known ones; add the new ones to `known`."""
+        if known is None:
+            return Batch(tuple(self.rows), columns)
         computed = [{name: vectors[place] for name, vectors in columns.items()} for place in range(len(self.images))]
         for digest, place in self.places.items():
             known.add(digest, computed[place])
         each = [computed[found] if isinstance(found, int) else found for found in self.vectors]
-        return {name: np.stack([vectors[name] for vectors in each]) for name in (each[0] if each else ())}
-
-    def _infer(self, images: list[tuple[Floats, ...]]) -> Vectors:
-        try:
-            return self.infer(tuple(np.stack(batch) for batch in zip(*images, strict=True)))
-        except OutOfMemoryError:
-            if len(images) == 1:
-                raise
-        self.stages.memory_splits += 1
-        halves = [self._infer(images[: len(images) // 2]), self._infer(images[len(images) // 2 :])]
-        return {name: np.concatenate([half[name] for half in halves]) for name in halves[0]}
+        whole = {name: np.stack([vectors[name] for vectors in each]) for name in (each[0] if each else ())}
+        return Batch(tuple(self.rows), whole)
 
 
-def _load_row(picture: Picture, load: Load) -> tuple[Row, tuple[Floats, ...] | None, float]:
+def _load_row(picture: Picture, load: Load) -> _Loaded:
     started = time.perf_counter()
     try:
         loaded = load(picture)

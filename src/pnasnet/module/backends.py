@@ -80,7 +80,8 @@ class InferenceBackend(Backend):
         raise InputError("this module is for inference and has no torch network: open it with trainable=True")
 
     def engine_for(self, endpoints: Iterable[str]) -> Engine:
-        key = tuple(sorted(set(endpoints)))
+        endpoints = tuple(endpoints)
+        key = tuple(sorted(set(self._watch.added_to(endpoints) if self._watch else endpoints)))
         with self._creating:
             engine = self._engines.get(key)
             if engine is None or engine.closed:
@@ -106,10 +107,9 @@ class InferenceBackend(Backend):
         return {name: torch.from_numpy(value).to(images.device) for name, value in outputs.items()}
 
     def infer(self, images: Floats, endpoints: Sequence[str]) -> dict[str, Floats]:
-        watched = self._watch.added_to(endpoints) if self._watch else endpoints
         while True:
             try:
-                found = self.engine_for(watched).run(images)
+                found = self.engine_for(endpoints).run(images)
             except ClosedEngineError:  # another thread has called `close`: create another engine
                 continue
             if self._watch:
