@@ -1,6 +1,7 @@
 """Seconds per image of every way to run a network, in one process, in turn, and their ratios.
 
-Command:  python benchmarks/inference.py [--model pnasnet_large] [--batch 1 8 64] [--rounds 5] [--onnx FILE ...]
+Command:  python benchmarks/inference.py [--model pnasnet_large] [--batch 1 8 64] [--rounds 5] [--threads 1]
+                                         [--onnx FILE ...]
 Needs:    the extras torch and int8; timm (with its torchvision) and onnxruntime are timed if they can be imported.
           timm is timed in float32 and bfloat16, eager and compiled with its weights frozen into the graph. int8 is
           made of random weights and noise, which run as fast as trained weights and photos. `--onnx` times other
@@ -24,6 +25,8 @@ from PIL import Image
 from pnasnet import Module
 from pnasnet.architecture.plan import Plan, resolve
 from pnasnet.architecture.zoo import find
+from pnasnet.engines import EngineOptions
+from pnasnet.lowering.torch_inference import inference_network
 from pnasnet.lowering.torch_network import Network
 from pnasnet.quantize import QuantizeOptions, quantize
 from pnasnet.quantize.options import FEWEST_IMAGES
@@ -34,18 +37,21 @@ TIMM_NAMES = {"pnasnet_large": "pnasnet5large", "nasnet_large": "nasnetalarge"}
 BASE = "torch eager, NCHW"
 
 
-def ours(model: str, plan: Plan, folder: Path) -> dict[str, Run]:
-    """Return our own ways: torch eager and OpenVINO. Files are written to `folder`."""
+def ours(model: str, plan: Plan, folder: Path, threads: int | None) -> dict[str, Run]:
+    """Return our own ways: torch and OpenVINO. Files are written to `folder`."""
     weights = random_weights(plan)
     network = Network(plan).eval()
     network.load_variables(weights)
     runs = {BASE: _torch(network, torch.contiguous_format), "torch eager, NHWC": _torch(network, torch.channels_last)}
-    for precision in ("float32", "bfloat16"):
-        runs[f"pnasnet OpenVINO, {precision}"] = _module(
-            Module(model, weights=weights, engine="openvino", precision=precision)
-        )
+    merged = inference_network(plan, weights, merge=True)
+    runs["torch folded and merged, NHWC"] = _torch(merged, torch.channels_last)
+    for engine, name in (("torch", "torch"), ("openvino", "OpenVINO")):
+        for precision in ("float32", "bfloat16"):
+            options = EngineOptions(engine, precision, threads, device="cpu")
+            runs[f"pnasnet {name}, {precision}"] = _module(Module(model, weights=weights, engine=options))
     with _skipping("pnasnet OpenVINO, int8"):
-        runs["pnasnet OpenVINO, int8"] = _module(_quantized(Module(model, weights=weights), folder))
+        quantized = _quantized(Module(model, weights=weights), folder)
+        runs["pnasnet OpenVINO, int8"] = _module(Module(quantized, threads=threads))
     return runs
 
 
@@ -53,8 +59,8 @@ def _module(module: Module) -> Run:
     return lambda images: module.run(images, ("global_pool",))
 
 
-def _quantized(module: Module, folder: Path) -> Module:
-    """Return a module in int8, calibrated with noise."""
+def _quantized(module: Module, folder: Path) -> Path:
+    """Write a model in int8, calibrated with noise, and return its folder."""
     weights, photos, written = folder / "random.safetensors", folder / "noise", folder / "int8"
     module.export(weights)
     photos.mkdir()
@@ -64,7 +70,7 @@ def _quantized(module: Module, folder: Path) -> Module:
         Image.fromarray(pixels).save(photos / f"{index}.png", compress_level=0)
     few = QuantizeOptions(images=FEWEST_IMAGES, held_out=FEWEST_IMAGES, least_cosine=0, batch_size=4)
     quantize(weights, photos, written, few)
-    return Module(written)
+    return written
 
 
 def _torch(network: Network, memory_format: torch.memory_format) -> Run:
@@ -76,7 +82,7 @@ def _torch(network: Network, memory_format: torch.memory_format) -> Run:
     return run
 
 
-def peers(model: str, size: int, folder: Path) -> dict[str, Run]:
+def peers(model: str, size: int, folder: Path, threads: int | None) -> dict[str, Run]:
     """Return timm's ways, as far as this machine can run them; say why not otherwise."""
     runs: dict[str, Run] = {}
     try:
@@ -90,9 +96,9 @@ def peers(model: str, size: int, folder: Path) -> dict[str, Run]:
     file = folder / "timm.onnx"
     torch.onnx.export(network, (torch.rand(1, 3, size, size),), file, dynamo=False)
     runs["timm eager, NCHW"] = _timm(network, torch.contiguous_format)
-    runs["timm export, OpenVINO"] = openvino_file(file)
+    runs["timm export, OpenVINO"] = openvino_file(file, threads)
     with _skipping("timm export, ONNX Runtime"):
-        runs["timm export, ONNX Runtime"] = _onnxruntime(file)
+        runs["timm export, ONNX Runtime"] = _onnxruntime(file, threads)
     runs["timm eager, NHWC"] = _timm(network, torch.channels_last)
     half = copy.deepcopy(network).to(torch.bfloat16)
     runs["timm eager, NHWC, bfloat16"] = _timm(half, torch.channels_last, torch.bfloat16)
@@ -137,19 +143,22 @@ def _timm(
     return run
 
 
-def openvino_file(file: Path) -> Run:
+def openvino_file(file: Path, threads: int | None) -> Run:
     """Return how OpenVINO runs an ONNX file in float32."""
     import openvino
 
-    options = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
+    options: dict[str, Any] = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
+    options |= {"INFERENCE_NUM_THREADS": threads} if threads else {}
     compiled = openvino.Core().compile_model(file, "CPU", options)
     return lambda images: compiled(_nchw(images))
 
 
-def _onnxruntime(file: Path) -> Run:
+def _onnxruntime(file: Path, threads: int | None) -> Run:
     import onnxruntime
 
-    session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads or 0
+    session = onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
     return lambda images: session.run(None, {session.get_inputs()[0].name: _nchw(images)})
 
 
@@ -159,13 +168,16 @@ def main() -> None:
     parser.add_argument("--model", default="pnasnet_large")
     parser.add_argument("--batch", type=int, nargs="+", default=[1])
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--threads", type=int)
     parser.add_argument("--onnx", type=Path, nargs="*", default=[])
     options = parser.parse_args()
     plan = resolve(find(options.model).spec)
     height, width = plan.spec.image_size
+    if threads := options.threads:
+        torch.set_num_threads(threads)
     with TemporaryDirectory() as folder:
-        runs = ours(options.model, plan, Path(folder)) | peers(options.model, height, Path(folder))
-        runs |= {f"{file.name}, OpenVINO": openvino_file(file) for file in options.onnx}
+        runs = ours(options.model, plan, Path(folder), threads) | peers(options.model, height, Path(folder), threads)
+        runs |= {f"{file.name}, OpenVINO": openvino_file(file, threads) for file in options.onnx}
         for batch in options.batch:
             images = np.random.default_rng(0).random((batch, height, width, 3), np.float32)
             seconds = in_turn(runs, images, options.rounds)
