@@ -2,6 +2,7 @@
 
 import gc
 import logging
+import threading
 import weakref
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -71,6 +72,29 @@ def test_two_threads_keep_a_card_busy(expected: dict[str, Floats]) -> None:
         order = [i % 8 for i in range(32)]
         for place, found in zip(order, pool.map(lambda i: features(engine, BATCH[i : i + 1]), order), strict=True):
             assert_close(found, expected["global_pool"][place : place + 1])
+
+
+def test_the_next_batch_is_copied_while_one_computes(monkeypatch: pytest.MonkeyPatch) -> None:
+    card, computing, copied = HostCard(), threading.Event(), threading.Event()
+    with TorchEngine(job(), card) as engine, ThreadPoolExecutor(2) as pool:
+        forward, copy = engine._network, card.copy
+
+        def slow(*arguments: Any) -> Any:
+            computing.set()
+            assert copied.wait(60)  # by the other call
+            return forward(*arguments)
+
+        def copy_and_tell(*arguments: Any) -> Any:
+            if computing.is_set():
+                copied.set()
+            return copy(*arguments)
+
+        monkeypatch.setattr(engine, "_network", slow)
+        monkeypatch.setattr(card, "copy", copy_and_tell)
+        first = pool.submit(engine.run, BATCH)
+        assert computing.wait(60)
+        second = pool.submit(engine.run, BATCH)
+        np.testing.assert_array_equal(first.result(60)["global_pool"], second.result(60)["global_pool"])
 
 
 def test_a_card_needs_a_copy_of_the_images_before_it_computes(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -123,15 +123,14 @@ class Engine(ABC):
             raise InputError(f"images must be [batch, {height}, {width}, 3], not {list(images.shape)}")
         if not len(images):
             return {name: np.empty((0, *shape), np.float32) for name, shape in self._output_shapes.items()}
-        with self._turn():
-            pass  # a closed engine prepares nothing
+        self._check_open()
         parts = list(self._run_in_parts(np.require(images, np.float32, ["C", "W"])))  # torch wants a writable array
         return parts[0] if len(parts) == 1 else {n: np.concatenate([part[n] for part in parts]) for n in self.outputs}
 
     def _run_in_parts(self, images: Floats) -> Iterator[dict[str, Floats]]:
         """Yield the outputs of consecutive parts of a batch: the whole batch, or as many images as fit the memory."""
-        start, known = 0, self._most_images
-        most = min(known or len(images), len(images))
+        start, split = 0, False
+        most = min(self._most_images or len(images), len(images))
         while start < len(images):
             part = images[start : start + most]
             try:
@@ -140,7 +139,7 @@ class Engine(ABC):
             except OutOfMemoryError:
                 if len(part) == 1:
                     raise
-                most = self._most_images = len(part) // 2
+                most, split = len(part) // 2, True
                 self.memory_splits += 1
             else:
                 yield outputs
@@ -149,7 +148,8 @@ class Engine(ABC):
             # Here the error is gone, and with it the frames that held the failed batch's memory.
             with self._turn():
                 self._free_memory()
-        if self._most_images != known:
+        if split and most != self._most_images:
+            self._most_images = most
             log.warning(
                 "the device has too little memory for batches of %s: running %d at a time",
                 counted(len(images), "image"), most,
@@ -159,9 +159,12 @@ class Engine(ABC):
     def _turn(self) -> Iterator[None]:
         """Wait until no other call runs. Raises `ClosedEngineError`."""
         with self._lock:
-            if self._closed:
-                raise ClosedEngineError(f"the {self.name} engine is closed; create another one")
+            self._check_open()
             yield
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise ClosedEngineError(f"the {self.name} engine is closed; create another one")
 
     def _prepared(self, images: Floats) -> AbstractContextManager[Any]:
         """Return what `_run` needs of a batch, for as long as it runs. Called while other calls may run."""

@@ -12,11 +12,12 @@ from .cards import Outputs
 
 
 class CudaCard:
-    """A CUDA device, a stream for copies, and the memory that all graphs share."""
+    """A CUDA device, streams for copies and for recording, and the memory that all graphs share."""
 
     def __init__(self, device: torch.device) -> None:
         self._device = device
         self._copies: Any = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+        self._recording: Any = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
         self._pool = torch.cuda.graph_pool_handle()
 
     def buffers(self, shape: tuple[int, ...]) -> tuple[Tensor, Tensor]:
@@ -32,13 +33,15 @@ class CudaCard:
         return lambda: torch.cuda.current_stream(self._device).wait_event(copied)
 
     def record(self, run: Callable[[], Outputs]) -> tuple[Callable[[], None], Outputs]:
-        graph = torch.cuda.CUDAGraph()
-        # Other threads copy meanwhile, and may allocate: that must not end the recording.
-        with (
-            torch.cuda.device(self._device),
-            torch.cuda.graph(graph, pool=self._pool, capture_error_mode="thread_local"),
-        ):
-            outputs = run()
+        graph, computing = torch.cuda.CUDAGraph(), torch.cuda.current_stream(self._device)
+        self._recording.wait_stream(computing)
+        with torch.cuda.device(self._device), torch.cuda.stream(self._recording):
+            run()  # cuDNN chooses kernels by measuring them, in each thread anew; it must not do so while recording
+            # Other threads copy meanwhile, and may allocate: that must not end the recording.
+            options = {"pool": self._pool, "stream": self._recording, "capture_error_mode": "thread_local"}
+            with torch.cuda.graph(graph, **options):
+                outputs = run()
+        computing.wait_stream(self._recording)
         return graph.replay, outputs
 
     def free(self) -> None:
