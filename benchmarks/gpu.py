@@ -6,7 +6,7 @@ Needs:    a clone, and this package with the extra torch; timm if it is installe
 Ways:     `engine` is the torch engine as users get it, from NumPy arrays to NumPy arrays; `engine ahead` the same with
           two threads, so that a batch is copied while the one before is computed. `ours` is its network alone, on
           images that are on the device: eager, in a CUDA graph (as in the engine), in one without merged convolutions,
-          and compiled. `timm` gets images that are already scaled, in its precision and channels last. Both are
+          or with all depthwise kernels of cuDNN or of torch, and compiled. `timm` gets images that are already scaled, in its precision and channels last. Both are
           compiled by torch.compile in the same `--mode`.
 Columns:  images/s (median of rounds), the most GPU memory that torch's allocator holds, the share of the limits, and
           the fidelity to float32: least cosine, and largest difference as a share of the largest feature.
@@ -183,7 +183,7 @@ def _forget(settings: Settings, *, compiled: bool = True) -> None:
 
 
 HEADER = (
-    f"{'way':28} {'images/s':>10} {'ms/batch':>9} {'GB':>6} {'arithmetic':>10} {'bandwidth':>9} {'floor':>7} "
+    f"{'way':42} {'images/s':>10} {'ms/batch':>9} {'GB':>6} {'arithmetic':>10} {'bandwidth':>9} {'floor':>7} "
     f"{'cosine':>9} {'difference':>10}"
 )
 
@@ -205,12 +205,12 @@ def print_batch(
         try:
             found = measure(way, images, settings)
         except UnavailableError as error:
-            print(f"{way.name:28} {error}", flush=True)
+            print(f"{way.name:42} {error}", flush=True)
         except (torch.OutOfMemoryError, OutOfMemoryError):
-            print(f"{way.name:28} out of memory", flush=True)
+            print(f"{way.name:42} out of memory", flush=True)
         except Exception as error:  # one way that a version of torch cannot run must not hide the others
             failed += 1
-            print(f"{way.name:28} failed: {type(error).__name__}: {first_line(error)}", flush=True)
+            print(f"{way.name:42} failed: {type(error).__name__}: {first_line(error)}", flush=True)
         else:
             rates[way.name] = batch / found.seconds
             print(_row(way, found, given.plan, batch, card[way.dtype]), flush=True)
@@ -224,7 +224,7 @@ def _row(way: Way, found: Measured, plan: Plan, batch: int, card: Limits) -> str
     shares = [f"{seconds / found.seconds:.1%}" for seconds in card.floor(plan, batch, way.dtype.itemsize)]
     memory = "-" if found.memory is None else f"{found.memory / 1e9:.2f}"
     return (
-        f"{way.name:28} {batch / found.seconds:10.1f} {1e3 * found.seconds:9.2f} {memory:>6} {shares[0]:>10} "
+        f"{way.name:42} {batch / found.seconds:10.1f} {1e3 * found.seconds:9.2f} {memory:>6} {shares[0]:>10} "
         f"{shares[1]:>9} {shares[2]:>7} {found.cosine:9.6f} {found.difference:10.5f}"
     )
 

@@ -148,6 +148,8 @@ def ours(given: Subject, settings: Settings) -> Iterator[Way]:
         yield way("ours eager", dtype, _eager)
         yield way("ours CUDA graph", dtype, _graphed)
         yield way("ours CUDA graph, unmerged", dtype, _graphed, merge=False)
+        for kernel in ("cudnn", "native"):
+            yield way(f"ours CUDA graph, {kernel} depthwise", dtype, _graphed, depthwise=kernel)
         yield way("ours compiled", dtype, _eager, compiled=True)
 
 
@@ -184,12 +186,31 @@ def _eager(given: Subject, settings: Settings, dtype: torch.dtype, images: Float
     return lambda: network(batch)[FEATURES]
 
 
-def _graphed(given: Subject, settings: Settings, dtype: torch.dtype, images: Floats, *, merge: bool = True) -> Run:
-    """Return what the engine does on the GPU: it records the second run, and launches it as one graph from then on."""
+def _graphed(
+    given: Subject,
+    settings: Settings,
+    dtype: torch.dtype,
+    images: Floats,
+    *,
+    merge: bool = True,
+    depthwise: str | None = None,
+) -> Run:
+    """Return what the engine does on the GPU: it records the second run, and launches it as one graph from then on.
+
+    `depthwise` names the depthwise kernels, instead of torch's choice: cuDNN's, or torch's own.
+    """
+    if depthwise and not hasattr(torch.backends.cudnn, "depthwise_kernel"):
+        raise UnavailableError("this version of torch cannot choose depthwise kernels")
     network = _network(given, settings, dtype, merge=merge)
     replay = Replay(lambda batch: network(batch), settings.card())
     batch = torch.from_numpy(images).to(settings.device)
-    return lambda: replay(batch)[FEATURES]
+
+    def run() -> Tensor:
+        kernels = {"depthwise_kernel": depthwise} if depthwise else {}
+        with torch.backends.cudnn.flags(enabled=True, benchmark=True, **kernels):
+            return replay(batch)[FEATURES]
+
+    return run
 
 
 # timm.
