@@ -6,8 +6,8 @@ Needs:    a clone, and this package with the extra torch; timm if it is installe
 Ways:     `engine` is the torch engine as users get it, from NumPy arrays to NumPy arrays; `engine ahead` the same with
           two threads, so that a batch is copied while the one before is computed. `ours` is its network alone, on
           images that are on the device: eager, in a CUDA graph (as in the engine), in one without merged convolutions,
-          or with all depthwise kernels of cuDNN or of torch, and compiled. `timm` gets images that are already scaled, in its precision and channels last. Both are
-          compiled by torch.compile in the same `--mode`.
+          or with all depthwise kernels of cuDNN or of torch, and compiled. `timm` gets images that are already scaled, in
+          its precision and channels last. Both are compiled by torch.compile in the same `--mode`.
 Columns:  images/s (median of rounds), the most GPU memory that torch's allocator holds, the share of the limits, and
           the fidelity to float32: least cosine, and largest difference as a share of the largest feature.
 Limits:   a square matrix product and a copy, measured here in the same precision. `arithmetic` and `bandwidth` are the
