@@ -6,8 +6,8 @@ Needs:    a clone, and this package with the extra torch; timm if it is installe
 Ways:     `engine` is the torch engine as users get it, from NumPy arrays to NumPy arrays; `engine ahead` the same with
           two threads, so that a batch is copied while the one before is computed. `ours` is its network alone, on
           images that are on the device: eager, in a CUDA graph (as in the engine), in one without merged convolutions,
-          or with all depthwise kernels of cuDNN or of torch, and compiled. `timm` gets images that are already scaled, in
-          its precision and channels last. Both are compiled by torch.compile in the same `--mode`.
+          or with all depthwise kernels of cuDNN or of torch, and compiled. `timm` gets images that are already scaled,
+          in its precision and channels last. Both are compiled by torch.compile in the same `--mode`.
 Columns:  images/s (median of rounds), the most GPU memory that torch's allocator holds, the share of the limits, and
           the fidelity to float32: least cosine, and largest difference as a share of the largest feature.
 Limits:   a square matrix product and a copy, measured here in the same precision. `arithmetic` and `bandwidth` are the
@@ -15,7 +15,7 @@ Limits:   a square matrix product and a copy, measured here in the same precisio
           the larger of the two. Each layer reads its input and its kernel once and writes its output once; separable
           convolutions count as one layer; ReLU, batch normalization, sums and concatenation as nothing. Maps that stay
           in the card's cache need less, so that small networks can exceed 100 % of `bandwidth` and `floor`.
-Decoding: images/s of one CPU core, from JPEG files to batches, exactly; and how many cores keep up with `engine ahead`.
+Decoding: images/s of one CPU core, from JPEG files to batches, exactly, and how many cores keep up with `engine ahead`.
 Result:   not measured on a GPU yet. See docs/benchmarks.md.
 """
 
