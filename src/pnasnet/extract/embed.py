@@ -3,6 +3,7 @@
 from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import closing
 from functools import partial
+from threading import Lock
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -22,6 +23,7 @@ from .pipeline import Batch, Prepared, Stages, Vectors, run_pipeline
 
 if TYPE_CHECKING:
     from ..datasets import LabelledImages
+    from ..engines import Engine
     from ..module.module import Module
 
 
@@ -78,38 +80,57 @@ def extract_columns(
         outages_fail: whether an unreachable image fails like a damaged one.
     """
     stages = stages or Stages()
-    networks = list({id(column.module): column for column in columns}.values())  # one input for each
-    targets = [Target(column.module.image_size, column.preset) for column in networks]
+    networks = _Networks(columns, stages)
 
     def load(picture: Picture) -> Prepared:
-        prepared = _load(picture, targets, options.exif, digest=known is not None, outages_fail=outages_fail)
+        prepared = _load(picture, networks.targets, options.exif, digest=known is not None, outages_fail=outages_fail)
         watch(picture, prepared)
         return prepared
-
-    def infer(images: tuple[Floats, ...]) -> Vectors:
-        found: dict[str, NDArray[np.floating]] = {}
-        for network, batch in zip(networks, images, strict=True):
-            engine = network.module.engine_for(network.computed)
-            before = engine.memory_splits
-            outputs = network.module.run(batch, network.computed)
-            stages.memory_splits += engine.memory_splits - before
-            own = [column for column in columns if column.module is network.module]
-            found |= {column.name: column.finish(outputs[column.endpoint]) for column in own}
-        return found
-
-    def concurrency() -> int:
-        return max(network.module.engine_for(network.computed).concurrency for network in networks)
 
     return run_pipeline(
         pictures,
         load,
-        infer,
+        networks.infer,
         batch_size=options.batch_size,
         decoders=options.decoders or processors(),
         stages=stages,
         known=known,
-        concurrency=concurrency,
+        concurrency=networks.concurrency,
     )
+
+
+class _Networks:
+    """The networks of some columns: an input for each, and their vectors. Several threads may ask for vectors."""
+
+    def __init__(self, columns: Sequence[Column], stages: Stages) -> None:
+        self._columns, self._stages = columns, stages
+        self._networks = list({id(column.module): column for column in columns}.values())
+        self.targets = [Target(column.module.image_size, column.preset) for column in self._networks]
+        self._lock = Lock()
+        self._splits: dict[Engine, int] = {}
+
+    def concurrency(self) -> int:
+        """Return how many batches keep the engines busy."""
+        return max(network.module.engine_for(network.computed).concurrency for network in self._networks)
+
+    def infer(self, images: tuple[Floats, ...]) -> Vectors:
+        """Return the vectors of all columns."""
+        found: dict[str, NDArray[np.floating]] = {}
+        for network, batch in zip(self._networks, images, strict=True):
+            engine = network.module.engine_for(network.computed)
+            self._count_splits(engine)
+            outputs = network.module.run(batch, network.computed)
+            self._count_splits(engine)
+            own = [column for column in self._columns if column.module is network.module]
+            found |= {column.name: column.finish(outputs[column.endpoint]) for column in own}
+        return found
+
+    def _count_splits(self, engine: "Engine") -> None:
+        """Count how often the engine halved batches since it was first seen."""
+        with self._lock:
+            now = engine.memory_splits
+            self._stages.memory_splits += now - self._splits.get(engine, now)
+            self._splits[engine] = now
 
 
 def _load(
