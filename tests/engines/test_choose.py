@@ -36,7 +36,7 @@ def make(name: str, **options: Any) -> str:
     [
         ("openvin", {}, "unknown engine 'openvin': did you mean openvino?"),
         ("tensorflow", {}, "unknown engine 'tensorflow': choose one of: auto, openvino, torch"),
-        ("fake", {"precision": "float8"}, "unknown precision 'float8': did you mean float32, float16 or bfloat16?"),
+        ("fake", {"precision": "float8"}, "unknown precision 'float8': did you mean float32 or float16 or bfloat16?"),
         ("fake", {"outputs": ["logits"]}, "unknown endpoint 'logits': did you mean Logits?"),
     ],
 )

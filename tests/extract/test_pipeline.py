@@ -148,7 +148,7 @@ def test_the_networks_are_not_asked_if_no_image_can_be_decoded() -> None:
     def asked() -> int:
         pytest.fail("a network was loaded")
 
-    (batch,) = run_pipeline(named(["no number"]), load, infer, batch_size=4, decoders=1, concurrency=asked)
+    (batch,) = run_pipeline(named(["bad1"]), load, infer, batch_size=4, decoders=1, concurrency=asked)
     assert batch.rows[0].error
 
 

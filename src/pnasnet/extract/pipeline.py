@@ -10,6 +10,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
 
@@ -185,10 +186,11 @@ def run_pipeline(
         ahead=2 * batch_size + decoders,
         stages=stages,
     )
-    filled = _fill(loaded, batch_size, stages, known)
     # Copies of an image need the vectors of the batch before.
-    for work, columns in _infer(filled, infer, (lambda: 1) if known else concurrency, stages):
-        yield work.finish(columns, known)
+    most = (lambda: 1) if known else concurrency
+    with closing(loaded), closing(_infer(_fill(loaded, batch_size, stages, known), infer, most, stages)) as inferred:
+        for work, columns in inferred:
+            yield work.finish(columns, known)
 
 
 _Loaded = tuple[Row, tuple[Floats, ...] | None, float]
@@ -224,9 +226,11 @@ def _infer(
     def finished() -> tuple[_Work, Vectors]:
         started = time.perf_counter()
         work, future = running.popleft()
-        columns = future.result()
-        stages.engine += time.perf_counter() - started
-        return work, columns
+        try:
+            return work, future.result()
+        finally:
+            del future  # its error holds this frame: neither would be freed
+            stages.engine += time.perf_counter() - started
 
     with ThreadPoolExecutor(_MOST_CONCURRENT, "pnasnet-network") as pool:
         for work in works:
