@@ -34,6 +34,20 @@ def test_networks_of_other_sizes_are_recognised(spec: NetworkSpec) -> None:
 
 
 @pytest.mark.parametrize(
+    ("spec", "size"),
+    [
+        (NetworkSpec(PNASNET5, 3, 100, (64, 64), 5), (331, 331)),
+        (NetworkSpec(PNASNET5, 3, 99, (64, 64), 5), (224, 224)),
+        (NetworkSpec(PNASNET5, 3, 100, (64, 64), 5, stem="cifar"), (32, 32)),
+    ],
+)
+def test_weights_without_an_image_size_get_the_usual_one(spec: NetworkSpec, size: tuple[int, int]) -> None:
+    found = identify(resolve(spec).variables(), None, origin="here")
+    assert found.image_size == size
+    assert (found.stem, found.reductions, found.num_cells, found.filters) == (spec.stem, 2, 3, spec.filters)
+
+
+@pytest.mark.parametrize(
     "lacking", ["cell_0/1x1/weights", "conv0_bn/gamma", "cell_2/comb_iter_0/left/bn_sep_5x5_1/beta"]
 )
 def test_weights_that_lack_a_variable_are_no_network(lacking: str) -> None:

@@ -2,6 +2,7 @@
 
 import pytest
 
+from pnasnet.architecture.plan import resolve
 from pnasnet.architecture.zoo import HUB_VERSIONS, NETWORKS, PUBLISHED, find, find_named, parse_handle
 from pnasnet.errors import UnknownNameError
 
@@ -54,6 +55,28 @@ def test_other_text_is_no_handle(text: str) -> None:
 def test_a_typo_gets_the_near_names() -> None:
     with pytest.raises(UnknownNameError, match="did you mean pnasnet_large"):
         find("pnasnet_lage")
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "classes", "maps", "auxiliary"),
+    [
+        ("pnasnet_large", 331, 1001, [83, 42, 21, 11], True),
+        ("pnasnet_mobile", 224, 1001, [56, 28, 14, 7], True),
+        ("pnasnet_cifar", 32, 10, [32, 16, 8], True),
+        ("pnasnet_small", 64, 200, [16, 8, 4], False),
+        ("pnasnet_tiny", 32, 10, [16, 8, 4], False),
+        ("nasnet_large", 331, 1001, [83, 42, 21, 11], True),
+        ("nasnet_mobile", 224, 1001, [56, 28, 14, 7], True),
+        ("nasnet_cifar", 32, 10, [32, 16, 8], True),
+    ],
+)
+def test_the_named_networks(name: str, size: int, classes: int, maps: list[int], auxiliary: bool) -> None:
+    """The sides of images and maps (those of the stem's cells first), the classes, and the auxiliary head."""
+    plan = resolve(NETWORKS[name].spec)
+    assert plan.spec.image_size == (size, size)
+    assert plan.spec.num_classes == classes
+    assert list(dict.fromkeys(cell.output.height for cell in plan.cells)) == maps
+    assert plan.spec.aux_head == (plan.aux is not None) == auxiliary
 
 
 def test_the_published_sets_have_distinct_names() -> None:

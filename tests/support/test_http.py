@@ -1,6 +1,7 @@
 """Which addresses the HTTP client connects to, what it retries, and what its errors say."""
 
 import socket
+from base64 import b64encode
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -91,3 +92,38 @@ def test_a_broken_connection_is_one_line(lookups: list[str]) -> None:
     with http_server({"/a": hang_up}) as url, pytest.raises(Exception, match="aborted") as broken:
         http.get(f"{url}/a")
     assert "(" not in http.reason(broken.value)  # no Python object
+
+
+def test_user_info_is_sent_to_its_host_alone() -> None:
+    asked: list[str | None] = []
+
+    def answer(handler: Handler) -> None:
+        asked.append(handler.headers["Authorization"])
+        body(b"content")(handler)
+
+    with http_server({"/a": answer}) as url, http_server({"/r": redirect(f"{url}/a")}) as other:
+        http.get(f"{url.replace('//', '//me:p%40ss@')}/a")
+        http.get(f"{url}/a")
+        http.get(f"{other.replace('//', '//me:p%40ss@')}/r")
+    assert asked == ["Basic " + b64encode(b"me:p@ss").decode(), None, None]
+
+
+def test_retries_wait_longer_each_time_and_as_long_as_a_server_asks(monkeypatch: pytest.MonkeyPatch) -> None:
+    waits: list[float] = []
+    monkeypatch.setattr(http.time, "sleep", waits.append)
+    failures = [http.StatusError(503, "Unavailable", wait) for wait in (0.0, 5.0, 3600.0)]
+
+    def attempt() -> str:
+        if failures:
+            raise failures.pop(0)
+        return "done"
+
+    assert http.retrying(attempt) == "done"
+    assert waits == [0.5, 5.0, 30.0]
+    failures += [http.StatusError(503, "Unavailable")] * 3
+    waits.clear()
+    assert http.retrying(attempt) == "done"
+    assert waits == [0.5, 1.0, 2.0]
+    failures += [http.StatusError(503, "Unavailable")] * 4
+    with pytest.raises(http.StatusError, match="503 Unavailable"):
+        http.retrying(attempt)

@@ -26,6 +26,22 @@ def test_bars_are_for_terminals(monkeypatch: pytest.MonkeyPatch, capsys: pytest.
     assert terminal.getvalue() != ""
 
 
+def test_bars_of_work_that_fails_are_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An open bar would leave its line on the terminal, and the error would be printed behind it."""
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+
+    def fail() -> None:
+        with bars() as progress:
+            progress("embed", 1, 3)
+            raise OSError("disk full")
+
+    with pytest.raises(OSError, match="disk full") as failure:
+        fail()
+    assert failure.traceback  # which keeps the bar from being collected, and so from closing itself
+    assert terminal.getvalue().endswith("\r")  # the line was cleared
+
+
 def test_bars_are_shown_in_notebooks(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """Standard error of a notebook is no terminal; without ipywidgets the bar is text there."""
     monkeypatch.setitem(sys.modules, "ipykernel", ModuleType("ipykernel"))
