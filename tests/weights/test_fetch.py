@@ -112,6 +112,17 @@ class TestDownload:
         (cache / "net.pth.partial.version").write_text(f'"{hashlib.sha256(CONTENT).hexdigest()}"')
         assert fetch(pth(server), progress=False).read_bytes() == CONTENT
 
+    def test_a_version_without_its_bytes_is_not_resumed(self, cache: Path, server: FileServer) -> None:
+        cache.mkdir(parents=True)
+        (cache / "net.pth.partial.version").write_text('"1"')
+        assert fetch(pth(server), progress=False).read_bytes() == CONTENT
+        assert server.ranges == [None]
+
+    def test_a_rest_that_was_not_requested_is_not_used(self, cache: Path, server: FileServer) -> None:
+        server.replies = [Reply(status=206)]
+        assert fetch(pth(server), progress=False).read_bytes() == CONTENT
+        assert server.ranges == [None, None]
+
     def test_a_silent_server_is_given_up(
         self, cache: Path, server: FileServer, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -255,6 +266,20 @@ class TestDisk:
                 fetch(record(f"{server.address}/net.tar.gz"), progress=False)
         assert names(cache) == ["net.tar.gz"]
         assert fetch(record(f"{server.address}/net.tar.gz"), offline=True) == cache / "net"
+
+    def test_temporary_files_may_vanish_once_they_are_moved(
+        self, cache: Path, server: FileServer, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """As programs that clean temporary folders do it."""
+        move = shutil.move
+
+        def move_and_clean(source: Path, target: Path) -> None:
+            move(source, target)
+            if not any(source.parent.iterdir()):
+                source.parent.rmdir()
+
+        monkeypatch.setattr(shutil, "move", move_and_clean)
+        assert fetch(record(f"{server.address}/net.tar.gz"), progress=False) == cache / "net"
 
     def test_an_unpacked_archive_has_the_permissions_of_the_umask(self, cache: Path, server: FileServer) -> None:
         """Temporary folders are readable by their owner alone, and the unpacked folder was created as one."""

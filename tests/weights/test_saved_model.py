@@ -1,5 +1,6 @@
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -7,7 +8,7 @@ import pytest
 from pnasnet.errors import CorruptWeightsError, WeightsNotFoundError
 from pnasnet.weights import open_weights
 from pnasnet.weights.bundle import Bundle
-from pnasnet.weights.saved_model import OBJECT_GRAPH, read_module_info, read_object_names
+from pnasnet.weights.saved_model import OBJECT_GRAPH, HubModuleInfo, Signature, read_module_info, read_object_names
 
 from tests.helpers.weights_files import CHECKPOINTS, chunk, flip, number
 
@@ -66,6 +67,23 @@ def test_an_open_input_size_and_an_unknown_rank_are_none(tmp_path: Path) -> None
     assert info.image_size is None
     assert info.signatures["default"].inputs == {"images": (None, None, None, 3)}
     assert info.signatures["default"].outputs == {"out": None}
+
+
+@pytest.mark.parametrize(
+    ("signatures", "width"),
+    [
+        ({"default": {"images": None, "default": (None, 960)}}, 960),
+        ({"serving_default": {"output_0": (None, 10)}}, 10),
+        ({"default": {"default": (None, 960)}, "serving_default": {"output_0": (None, 10)}}, 960),
+        ({"default": {"default": (None, 8, 8, 40)}}, None),
+        ({"default": {"default": None}}, None),
+        ({"default": {}}, None),
+        ({"image_feature_vector": {"default": (None, 960)}}, None),
+    ],
+)
+def test_the_width_of_the_default_signature(signatures: dict[str, Any], width: int | None) -> None:
+    stated = {name: Signature({}, outputs) for name, outputs in signatures.items()}
+    assert HubModuleInfo(None, (), stated, {}).default_width == width
 
 
 @pytest.mark.parametrize(

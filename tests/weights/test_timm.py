@@ -12,7 +12,7 @@ from pnasnet.architecture.spec import NetworkSpec
 from pnasnet.weights import check_weights
 from pnasnet.weights.arrays import LazyArrays, Shape
 from pnasnet.weights.canonical import to_canonical
-from pnasnet.weights.timm import looks_like_timm, slim_names
+from pnasnet.weights.timm import looks_like_timm, slim_names, timm_names
 
 from tests.helpers import golden_weights as golden
 
@@ -62,6 +62,14 @@ def test_nasnetalarge_fits_the_plan_name_by_name_and_shape_by_shape() -> None:
     arrays = to_canonical(zeros(state_dict("nasnetalarge")), "x")[0]
     expected = resolve(NASNET_LARGE).variables()
     assert set(check_weights(arrays.shapes, expected, origin="timm")) == set(expected)
+
+
+@pytest.mark.parametrize("name", ["pnasnet5large", "nasnetalarge"])
+def test_timms_names_are_found_from_tf_slims(name: str) -> None:
+    """The whole state dict, but for counts of updates; variables that timm lacks are left out."""
+    names = {old: new for new, old in slim_names(state_dict(name)).items()}
+    variables = [*names.values(), "aux_11/aux_logits/FC/weights"]
+    assert timm_names(variables, nasnet=name == "nasnetalarge") == names
 
 
 @pytest.mark.parametrize(
