@@ -47,7 +47,7 @@ def test_missing_images_are_counted_with_reasons(tmp_path: Path, caplog: pytest.
     parquet(tmp_path / "a.parquet", [jpeg(0), None])
     names = [*rows(folder, tmp_path / "a.tar", tmp_path / "a.parquet"), *(f"{folder}/gone{n}.jpg" for n in range(3))]
     (tmp_path / "a.tar").write_bytes(tar({"00001.jpg": jpeg(1), "5.jpg": b"no"}))
-    found = list(thumbnails([*names, names[-1]], 16))
+    found = list(thumbnails([*names, names[-1]], side=16))
     assert "".join(".X"[jpeg is not None] for jpeg in found) == "XXXX...X...X....."
     (record,) = caplog.records
     assert (record.name, record.levelno) == ("pnasnet.extract.thumbnails", logging.WARNING)
