@@ -147,6 +147,21 @@ def test_images_of_a_source_are_cropped_and_mirrored_as_the_recipe_says() -> Non
     assert 70 < mirrored < 130
 
 
+@pytest.mark.parametrize("augmentation", [CropAndFlip(), ShiftAndFlip()], ids=["from source", "in memory"])
+def test_the_images_of_a_batch_are_changed_independently(augmentation: CropAndFlip | ShiftAndFlip) -> None:
+    """Here all are copies of one."""
+    data, count = one_picture(60, 50), 16
+    data = replace(data, names=[f"{index}.png" for index in range(count)], labels=np.zeros(count, np.int64))
+    pictures: Pictures
+    if isinstance(augmentation, CropAndFlip):
+        pictures = FromSource(data, augmentation)
+    else:
+        pixels = torch.tensor(decode_picture(data, 0))
+        pictures = InMemory(pixels.expand(count, -1, -1, -1), data.labels, augmentation)
+    images, _ = pictures.batch(np.arange(count), 20, (0, 0))
+    assert len({image.numpy().tobytes() for image in images}) > count / 2
+
+
 def test_colours_of_a_source_are_distorted_only_if_the_recipe_says_so() -> None:
     data = one_picture(60, 50)
     plain, distorted = (FromSource(data, CropAndFlip(colours=each)) for each in (False, True))
