@@ -100,6 +100,17 @@ def test_segments_are_bounded_and_kept_if_a_run_is_interrupted(parts: Path, monk
     assert recall(parts) > 0.99
 
 
+@pytest.mark.parametrize(("per_list", "lists"), [(39, 20), (1, 112), (1000, 1)])
+def test_lists_grow_with_the_square_root_of_the_rows(
+    parts: Path, per_list: int, lists: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of 798 rows 4 * sqrt(798) = 112, but each list needs enough rows of the sample to train its centroid."""
+    faiss = pytest.importorskip("faiss")
+    monkeypatch.setattr(approximate_module, "_PER_LIST", per_list)
+    build_approximate(open_features(parts)).close()
+    assert faiss.read_index(str(approximate_folder(parts) / "trained.faiss")).nlist == lists
+
+
 def test_the_sample_is_bounded(parts: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(approximate_module, "_SAMPLE_BYTES", 4 * 40 * 100)
     build_approximate(open_features(parts)).close()
