@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ import pytest
 from pnasnet.architecture.cells import PNASNET5
 from pnasnet.architecture.plan import resolve
 from pnasnet.architecture.spec import NetworkSpec
-from pnasnet.engines import Engine, EngineOptions, FakeEngine, Job, create
+from pnasnet.engines import Engine, EngineOptions, FakeEngine, Job, create, openvino_engine
 from pnasnet.engines.openvino_engine import OpenVINOEngine
 from pnasnet.errors import InputError, PnasnetError, UnknownNameError, WeightsMismatchError
 
@@ -171,6 +172,28 @@ def test_a_cpu_without_bfloat16_is_a_warning(monkeypatch: pytest.MonkeyPatch, ca
         assert [record.getMessage() for record in caplog.records] == [
             "this CPU has no bfloat16 instructions: float32 is at least as fast, and more accurate"
         ]
+
+
+@pytest.mark.parametrize(
+    ("device", "vnni", "bfloat16", "precision", "warning"),
+    [
+        ("CPU", True, True, "bfloat16", None),
+        ("CPU", None, True, "bfloat16", None),  # unknown
+        ("CPU", False, True, "bfloat16", "this CPU has no int8 instructions"),
+        ("CPU", True, False, "float32", "this CPU has no bfloat16 instructions"),
+        ("GPU", False, True, "bfloat16", None),
+        ("GPU", False, False, "float32", "this GPU has no bfloat16 instructions"),
+    ],
+)
+def test_the_layers_of_a_quantized_model_that_are_not_int8(
+    device: str, vnni: bool | None, bfloat16: bool, precision: str, warning: str | None,
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture,
+) -> None:  # fmt: skip
+    monkeypatch.setattr(openvino_engine, "has_int8_instructions", lambda: vnni)
+    core: Any = SimpleNamespace(get_property=lambda device, name: ["FP32", "BF16"] if bfloat16 else ["FP32"])
+    job: Any = SimpleNamespace(graph=SimpleNamespace(floating="bfloat16"))
+    assert openvino_engine._hint(core, device, job) == precision
+    assert [message[: len(warning or "")] for message in caplog.messages] == ([warning] if warning else [])
 
 
 def test_a_fake_engine_accepts_a_function() -> None:
