@@ -58,6 +58,11 @@ def test_signatures_are_those_of_the_variant_for_inference(tmp_path: Path) -> No
     assert set(info.signatures) == {"default"}
 
 
+def test_a_module_may_have_sixteen_variants(tmp_path: Path) -> None:
+    (tmp_path / "saved_model.pb").write_bytes(chunk(2, b"") * 16)
+    assert len(read_module_info(tmp_path / "saved_model.pb").tags) == 16
+
+
 def test_an_open_input_size_and_an_unknown_rank_are_none(tmp_path: Path) -> None:
     unknown = chunk(1, b"out") + chunk(2, chunk(3, number(3, 1)))
     signature = chunk(1, tensor("images", -1, -1, -1, 3)) + chunk(2, unknown)

@@ -108,6 +108,12 @@ def test_names_unknown_to_timm_stay() -> None:
     assert looks_like_timm(state_dict("nasnetalarge"))
 
 
+def test_kernel_sizes_are_height_and_width() -> None:
+    name = "cell_0.comb_iter_0_left.separable_1.depthwise_conv2d.weight"
+    slim = "cell_0/comb_iter_0/left/separable_3x5_1/depthwise_weights"
+    assert slim_names({name: (8, 1, 3, 5)}) == {slim: name}
+
+
 def test_two_names_for_one_variable_both_stay_to_be_reported() -> None:
     shapes: dict[str, Shape] = {"conv0.conv.weight": (96, 3, 3, 3), "conv_0.conv.weight": (96, 3, 3, 3)}
     assert slim_names(shapes) == {"conv0/weights": "conv0.conv.weight", "conv_0.conv.weight": "conv_0.conv.weight"}
