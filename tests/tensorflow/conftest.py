@@ -1,4 +1,4 @@
-"""Exports for tests with TensorFlow, which is not installed beside this package: see scripts/test-tensorflow."""
+"""Exports for tests with TensorFlow, which the other tests do without: see scripts/test-tensorflow."""
 
 import json
 import os
@@ -12,7 +12,8 @@ EXPORTS = Path(os.environ.get("PNASNET_EXPORTS", ""))
 """A folder for each model: the SavedModel `model`, and `expected.npz` with images and every endpoint."""
 
 
-collect_ignore = [] if "PNASNET_EXPORTS" in os.environ else ["test_saved_model.py"]
+_TESTS = ["test_saved_model.py", "test_from_tf_hub.py", "test_hub_module.py"]
+collect_ignore = [] if "PNASNET_EXPORTS" in os.environ else _TESTS
 
 
 @pytest.fixture(params=sorted(path.name for path in EXPORTS.iterdir()) if "PNASNET_EXPORTS" in os.environ else [])

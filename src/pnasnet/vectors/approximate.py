@@ -34,7 +34,7 @@ _PER_LIST = 39
 """Vectors of the sample per list, at least; FAISS warns of fewer."""
 _ITERATIONS = 10
 _PROBES = 64
-"""Lists that a search visits."""
+"""Lists that a search visits by default."""
 _CANDIDATES = 2
 """Candidates of each segment, as a multiple of the neighbours wanted, whose similarities are computed again."""
 _GROWTH = 4
@@ -61,6 +61,10 @@ class Manifest(BaseManifest):
 class ApproximateIndex:
     """The approximate index of some features, open for searching; use it in a `with` statement.
 
+    Attributes:
+        count: the number of vectors.
+        probes: the number of lists that a search visits: more find more of the nearest, and take longer.
+
     Example:
         >>> import numpy as np
         >>> from pnasnet.vectors import build_approximate, open_features
@@ -74,6 +78,7 @@ class ApproximateIndex:
         if not manifest.vectors:
             raise no_vectors(features)
         self.count, self._length = manifest.vectors, features.length
+        self.probes = _PROBES
         self._rows = Rows(folder, features, manifest.parts)
         self._segments = [_open_segment(folder, number, size) for number, size in enumerate(manifest.segments)]
 
@@ -94,6 +99,7 @@ class ApproximateIndex:
         for query, own in zip(unit(queries), without or [None] * len(queries), strict=True):
             best = NOTHING
             for segment in self._segments:
+                segment.nprobe = self.probes
                 _, ids, vectors = segment.search_and_reconstruct(query[None], _CANDIDATES * (k + 1))
                 found = ids[0] >= 0
                 best = keep_best(best, ids[0][found], unit(vectors[0][found]) @ query, k + 1)
@@ -235,9 +241,7 @@ def _open_segment(folder: Path, number: int, size: int) -> Any:
     path = _segment(folder, number)
     if not path.exists() or path.stat().st_size != size:
         raise damaged(folder)
-    index = _read_index(folder, path.name, _faiss().IO_FLAG_MMAP)
-    index.nprobe = _PROBES
-    return index
+    return _read_index(folder, path.name, _faiss().IO_FLAG_MMAP)
 
 
 def _read_index(folder: Path, name: str, flags: int = 0) -> Any:

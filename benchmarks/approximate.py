@@ -1,0 +1,154 @@
+"""The exact and the approximate index of a million vectors made from real ones: time, memory, disk and recall.
+
+Command:  python benchmarks/approximate.py FEATURES... [--vectors 1000000] [--queries 500] [--folder DIR]
+Method:   FEATURES are Parquet of `pnasnet embed`, of one model. 500 of their vectors, drawn at random, become queries and
+          leave the data. The others stay as they are; mixtures fill up the rest: a vector, and 10 to 50 % of one of its
+          10 nearest. Both indexes are built by `pnasnet similar --index` in processes of their own. Recall is the share
+          of the 10 truly nearest, found by reading all vectors, in the 10 of the approximate answer; also for other
+          numbers of lists than the default.
+Result:   see docs/benchmarks.md.
+"""
+
+import argparse
+import statistics
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import faiss
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from pnasnet.vectors import (
+    Nearest,
+    approximate_folder,
+    index_folder,
+    open_approximate,
+    open_features,
+    open_index,
+    search_exactly,
+)
+from similar import run, size_of
+
+from common import machine
+
+Vectors = NDArray[np.float32]
+_PART, _GROUP, _K, _NEIGHBOURS = 20_000, 500, 10, 10
+_PROBES = (16, 32, 64, 128, 256, 512)
+
+
+def read(paths: Sequence[Path]) -> tuple[Vectors, dict[str, str]]:
+    """Return all vectors, and the metadata of the features."""
+    opened = [open_features(path) for path in paths]
+    blocks = [np.asarray(block.vectors, np.float32) for features in opened for block in features.blocks()]
+    return np.concatenate(blocks), {f"pnasnet.{key}": value for key, value in opened[0].metadata.items()}
+
+
+def neighbours(vectors: Vectors) -> NDArray[np.int64]:
+    """Return the rows [N, 10] of about the nearest vectors of each one, by cosine."""
+    unit = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), np.float32(1e-12))
+    lists = max(1, int(2 * len(unit) ** 0.5))
+    index = faiss.IndexIVFFlat(faiss.IndexFlatIP(unit.shape[1]), unit.shape[1], lists, faiss.METRIC_INNER_PRODUCT)
+    index.train(unit[:: max(1, len(unit) // (50 * lists))])
+    index.add(unit)
+    index.nprobe = 16
+    found: NDArray[np.int64] = index.search(unit, _NEIGHBOURS + 1)[1]
+    # The first is the vector itself; of equal ones, another.
+    return np.where(found[:, 1:] < 0, np.arange(len(unit))[:, None], found[:, 1:])
+
+
+def groups(vectors: Vectors, count: int) -> Iterator[Vectors]:
+    """Yield the vectors and then mixtures, `count` in all, in random order, a few hundred at a time."""
+    rng = np.random.default_rng(0)
+    near = neighbours(vectors)
+    order = rng.permutation(count)
+    for start in range(0, count, _GROUP):
+        chosen = order[start : start + _GROUP]
+        first = np.where(chosen < len(vectors), chosen, rng.integers(len(vectors), size=len(chosen)))
+        share = np.where(chosen < len(vectors), 0, rng.uniform(0.1, 0.5, len(chosen))).astype(np.float32)[:, None]
+        second = near[first, rng.integers(_NEIGHBOURS, size=len(chosen))]
+        yield (1 - share) * vectors[first] + share * vectors[second]
+
+
+def write(folder: Path, made: Iterator[Vectors], metadata: dict[str, str], length: int) -> None:
+    """Write parts as `pnasnet embed` does."""
+    lists = pa.list_(pa.float32(), length)
+    schema = pa.schema([("path", pa.string()), ("embedding", lists), ("status", pa.string())], metadata)
+    options = {"compression": "zstd", "use_dictionary": False, "use_byte_stream_split": ["embedding.list.element"]}
+    row, writer = 0, None
+    for vectors in made:
+        if row % _PART == 0:
+            if writer:
+                writer.close()
+            writer = pq.ParquetWriter(folder / f"part-{row // _PART:05}.parquet", schema, **options)
+        assert writer
+        names = [f"{number:08}.jpg" for number in range(row, row + len(vectors))]
+        values = pa.FixedSizeListArray.from_arrays(pa.array(vectors.reshape(-1)), length)
+        writer.write_table(pa.table([names, values, ["ok"] * len(vectors)], schema))
+        row += len(vectors)
+    if writer:
+        writer.close()
+
+
+def ask(index: Any, queries: Vectors, exact: Sequence[Nearest]) -> str:
+    """Return the median milliseconds of an answer, and the recall."""
+    took, hits = [], 0
+    for query, expected in zip(queries, exact, strict=True):
+        start = time.perf_counter()
+        (found,) = index.search(query[None], _K)
+        took.append(time.perf_counter() - start)
+        hits += len(set(found.ids) & set(expected.ids))
+    recall = hits / (_K * len(exact))
+    return (
+        f"{1e3 * statistics.median(took):.1f} ms an answer (median; longest {1e3 * max(took):.0f}), recall {recall:.4f}"
+    )
+
+
+def main() -> None:
+    """Make the vectors, build both indexes, ask, and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("features", nargs="+", type=Path)
+    parser.add_argument("--vectors", type=int, default=1_000_000)
+    parser.add_argument("--queries", type=int, default=500)
+    parser.add_argument("--folder", help="where the files are made, for a time")
+    options = parser.parse_args()
+    real, metadata = read(options.features)
+    chosen = np.zeros(len(real), np.bool_)
+    chosen[np.random.default_rng(1).choice(len(real), options.queries, replace=False)] = True
+    queries, real = real[chosen], real[~chosen]
+    print(
+        f"{options.vectors:,} vectors of {real.shape[1]} numbers, {len(real):,} of them real; {machine()}", flush=True
+    )
+    with TemporaryDirectory(dir=options.folder) as place:
+        folder = Path(place) / "features"
+        folder.mkdir()
+        start = time.perf_counter()
+        write(folder, groups(real, options.vectors), metadata, length)
+        print(f"features       {size_of(folder):.2f} GB, made in {time.perf_counter() - start:.0f} s", flush=True)
+        for name, more, where in (("exact", (), index_folder), ("approximate", ("--approximate",), approximate_folder)):
+            seconds, memory = run("similar", "--index", *more, folder)
+            size = size_of(where(folder))
+            print(f"{name:14} built in {seconds:.0f} s, {memory:.0f} MB, index {size:.2f} GB", flush=True)
+            seconds, memory = run("similar", *more, "00000123.jpg", folder)
+            print(f"               command {seconds:.2f} s, {memory:.0f} MB", flush=True)
+        features = open_features(folder)
+        start = time.perf_counter()
+        exact = search_exactly(features, queries, _K)
+        print(f"reading all    {time.perf_counter() - start:.0f} s for {len(queries)} answers at once", flush=True)
+        index = open_index(features)
+        assert index is not None
+        with index:
+            print(f"exact          {ask(index, queries, exact)}", flush=True)
+        with open_approximate(features) as approximate:
+            print(f"approximate    {ask(approximate, queries, exact)}; {approximate.probes} lists, the default")
+            for probes in _PROBES:
+                approximate.probes = probes
+                print(f"{probes:11} lists  {ask(approximate, queries, exact)}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
