@@ -1,11 +1,11 @@
 """The exact and the approximate index of a million vectors made from real ones: time, memory, disk and recall.
 
 Command:  python benchmarks/approximate.py FEATURES... [--vectors 1000000] [--queries 500] [--folder DIR]
-Method:   FEATURES are Parquet of `pnasnet embed`, of one model. 500 of their vectors, drawn at random, become queries and
-          leave the data. The others stay as they are; mixtures fill up the rest: a vector, and 10 to 50 % of one of its
-          10 nearest. Both indexes are built by `pnasnet similar --index` in processes of their own. Recall is the share
-          of the 10 truly nearest, found by reading all vectors, in the 10 of the approximate answer; also for other
-          numbers of lists than the default.
+Method:   FEATURES are Parquet of `pnasnet embed`, of one model. 500 of their vectors, drawn at random, become queries
+          and leave the data. The others stay as they are; mixtures fill up the rest: a vector, and 10 to 50 % of one
+          of its 10 nearest. Both indexes are built by `pnasnet similar --index` in processes of their own. Recall is
+          the share of the 10 truly nearest, found by reading all vectors, in the 10 of the approximate answer; also
+          for other numbers of lists than the default.
 Result:   see docs/benchmarks.md.
 """
 
@@ -120,9 +120,8 @@ def main() -> None:
     chosen = np.zeros(len(real), np.bool_)
     chosen[np.random.default_rng(1).choice(len(real), options.queries, replace=False)] = True
     queries, real = real[chosen], real[~chosen]
-    print(
-        f"{options.vectors:,} vectors of {real.shape[1]} numbers, {len(real):,} of them real; {machine()}", flush=True
-    )
+    length = real.shape[1]
+    print(f"{options.vectors:,} vectors of {length} numbers, {len(real):,} of them real; {machine()}", flush=True)
     with TemporaryDirectory(dir=options.folder) as place:
         folder = Path(place) / "features"
         folder.mkdir()

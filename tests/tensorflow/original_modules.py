@@ -137,6 +137,10 @@ def named(endpoints: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {"default": endpoints["global_pool"], **{PREFIX + name: value for name, value in endpoints.items()}}
 
 
+def _l2_term(variable: Any, weight: float) -> Any:
+    return tf.function(lambda: weight * tf.nn.l2_loss(variable), input_signature=[])
+
+
 def save_second_format(plan: Plan, values: Mapping[str, np.ndarray[Any, Any]], folder: Path) -> None:
     """Write a module as versions 4 and 5 were: a SavedModel of TensorFlow 2."""
     variables = {name: tf.Variable(value, name=name, trainable=is_trainable(name)) for name, value in values.items()}
@@ -162,11 +166,8 @@ def save_second_format(plan: Plan, values: Mapping[str, np.ndarray[Any, Any]], f
     module = tf.train.Checkpoint()
     module.variables = list(variables.values())
     module.trainable_variables = [variable for name, variable in variables.items() if is_trainable(name)]
-    module.regularization_losses = [
-        tf.function(lambda variable=variable: plan.spec.weight_decay * tf.nn.l2_loss(variable), input_signature=[])
-        for name, variable in variables.items()
-        if is_regularized(name)
-    ]
+    regularized = [variable for name, variable in variables.items() if is_regularized(name)]
+    module.regularization_losses = [_l2_term(variable, plan.spec.weight_decay) for variable in regularized]
     module.__call__ = call
     served = tf.function(lambda images: named({"global_pool": call(images)}), input_signature=[images])
     tf.saved_model.save(module, str(folder), {"serving_default": served})

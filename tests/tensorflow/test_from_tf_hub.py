@@ -13,7 +13,7 @@ from pnasnet import Module
 from tests.tensorflow.original_modules import save_second_format
 from tests.tensorflow.page import HANDLE, ROOT, TINY, assert_equal, cached, l2, run, sections
 
-MODULE = Module(TINY)
+MODULE = Module(TINY, image_size=(64, 64))
 IMAGES = np.random.default_rng(0).random((2, *MODULE.image_size, 3), np.float32)
 OTHERS = {"hub.Module", "Tags"}
 """Sections for TensorFlow 1, which test_hub_module.py runs with an older tensorflow_hub."""

@@ -22,7 +22,7 @@ from tests.tensorflow.page import HANDLE, TINY, assert_equal, cached, l2, run, s
 tf.compat.v1.estimator = SimpleNamespace(Exporter=object)
 hub = importlib.import_module("tensorflow_hub")
 
-MODULE = Module(TINY)
+MODULE = Module(TINY, image_size=(64, 64))
 IMAGES = np.random.default_rng(0).random((2, *MODULE.image_size, 3), np.float32)
 
 
@@ -58,9 +58,7 @@ def test_hub_module(names: dict[str, Any]) -> None:
     run(block, names, initialised(names))
     assert (names["height"], names["width"], names["channels"]) == (*MODULE.image_size, 3)
     module, outputs = names["module"], names["session"].run(names["outputs"])
-    assert set(module.get_signature_names()) == set(MODULE.get_signature_names()) - {
-        name for name in MODULE.get_signature_names() if "classification" in name
-    }
+    assert {"default", "image_feature_vector"} <= set(module.get_signature_names())
     assert module.get_input_info_dict(signature="image_feature_vector").keys() == {"images"}
     assert module.variable_map.keys() == MODULE.variables.keys()
     assert_equal(outputs["default"], MODULE(IMAGES))

@@ -1,0 +1,38 @@
+"""A stand-in for MongoDB within the process, for FiftyOne: its own server is a download of 100 MB."""
+
+from typing import Any
+
+import pytest
+
+
+def stand_in_for_mongodb(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let FiftyOne, not yet imported, connect to a database of mongomock. Skips the test without mongomock."""
+    mongomock = pytest.importorskip("mongomock", reason="mongomock is not installed: run scripts/test-integrations")
+    import mongoengine.connection
+    import pymongo
+    from mongomock import aggregate, gridfs, store
+
+    content = store.ServerStore()
+
+    class Client(mongomock.MongoClient):  # type: ignore[misc,name-defined] # mongomock has no types
+        _closed = False
+
+        def __init__(self, *arguments: Any, **options: Any) -> None:
+            known = {name: value for name, value in options.items() if name not in ("appname", "compressors")}
+            super().__init__(*arguments, **known, _store=content)
+
+    plain = aggregate._Parser._handle_array_operator
+
+    def with_index_of_array(parser: Any, operator: str, values: Any) -> Any:
+        if operator != "$indexOfArray":
+            return plain(parser, operator, values)
+        array, wanted = (parser.parse(value) for value in values)
+        return array.index(wanted) if wanted in array else -1
+
+    gridfs.enable_gridfs_integration()
+    monkeypatch.setattr(aggregate._Parser, "_handle_array_operator", with_index_of_array)
+    for module in (pymongo, mongoengine.connection):
+        monkeypatch.setattr(module, "MongoClient", Client)
+    monkeypatch.setenv("FIFTYONE_DATABASE_URI", "mongodb://localhost")
+    monkeypatch.setenv("FIFTYONE_DATABASE_VALIDATION", "false")
+    monkeypatch.setenv("FIFTYONE_DO_NOT_TRACK", "true")
