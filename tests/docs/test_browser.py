@@ -29,6 +29,8 @@ SCRIPT = Path(__file__).parents[2] / "examples/browser/build.py"
 SAME_PIXELS = 1e-5
 BROWSERS_DECODER = 0.05
 """Largest difference of a probability where the browser decodes JPEG; docs/browser.md states it."""
+ROWS = """[...document.querySelectorAll("#classes tbody tr")].map(
+  (row) => [row.querySelector("th").textContent, row.querySelector("data").value])"""
 DROP = """async ([name, content]) => {
   const transfer = new DataTransfer();
   transfer.items.add(new File([Uint8Array.from(atob(content), (c) => c.charCodeAt(0))], name, {type: "image/png"}));
@@ -72,11 +74,8 @@ def shown(page: "Page", name: str) -> list[tuple[str, float]]:
     """Return the classes on the page and their probabilities, once it has classified the photo of this name."""
     wait_until(page, f"document.querySelector('#status').textContent.startsWith({name + ', '!r})", 120)
     assert "classified in " in str(page.text_content("#status"))
-    rows = page.query_selector_all("#classes tbody tr")
-    return [
-        (str(row.query_selector("th").text_content()), float(row.query_selector("data").get_attribute("value")))  # type: ignore[union-attr,arg-type]
-        for row in rows
-    ]
+    rows = page.evaluate(ROWS)
+    return [(str(name), float(probability)) for name, probability in rows]
 
 
 def assert_classes(found: list[tuple[str, float]], photo: Path, tolerance: float) -> None:

@@ -1,5 +1,6 @@
 """A stand-in for MongoDB within the process, for FiftyOne: its own server is a download of 100 MB."""
 
+from importlib import import_module
 from typing import Any
 
 import pytest
@@ -8,13 +9,10 @@ import pytest
 def stand_in_for_mongodb(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let FiftyOne, not yet imported, connect to a database of mongomock. Skips the test without mongomock."""
     mongomock = pytest.importorskip("mongomock", reason="mongomock is not installed: run scripts/test-integrations")
-    import mongoengine.connection
-    import pymongo
-    from mongomock import aggregate, gridfs, store
-
+    aggregate, gridfs, store = (import_module(f"mongomock.{name}") for name in ("aggregate", "gridfs", "store"))
     content = store.ServerStore()
 
-    class Client(mongomock.MongoClient):  # type: ignore[misc,name-defined] # mongomock has no types
+    class Client(mongomock.MongoClient):  # type: ignore[misc] # mongomock has no types
         _closed = False
 
         def __init__(self, *arguments: Any, **options: Any) -> None:
@@ -31,8 +29,8 @@ def stand_in_for_mongodb(monkeypatch: pytest.MonkeyPatch) -> None:
 
     gridfs.enable_gridfs_integration()
     monkeypatch.setattr(aggregate._Parser, "_handle_array_operator", with_index_of_array)
-    for module in (pymongo, mongoengine.connection):
-        monkeypatch.setattr(module, "MongoClient", Client)
+    for module in ("pymongo", "mongoengine.connection"):
+        monkeypatch.setattr(import_module(module), "MongoClient", Client)
     monkeypatch.setenv("FIFTYONE_DATABASE_URI", "mongodb://localhost")
     monkeypatch.setenv("FIFTYONE_DATABASE_VALIDATION", "false")
     monkeypatch.setenv("FIFTYONE_DO_NOT_TRACK", "true")

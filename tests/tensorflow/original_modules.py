@@ -145,8 +145,7 @@ def save_second_format(plan: Plan, values: Mapping[str, np.ndarray[Any, Any]], f
     """Write a module as versions 4 and 5 were: a SavedModel of TensorFlow 2."""
     variables = {name: tf.Variable(value, name=name, trainable=is_trainable(name)) for name, value in values.items()}
 
-    @tf.function
-    def call(
+    def compute(
         images: Tensor,
         training: bool = False,
         batch_norm_momentum: Any = MOMENTUM,
@@ -158,6 +157,7 @@ def save_second_format(plan: Plan, values: Mapping[str, np.ndarray[Any, Any]], f
             variable.assign(value)
         return named(endpoints) if return_endpoints else endpoints["global_pool"]
 
+    call = tf.function(compute)
     images = tf.TensorSpec((None, *plan.spec.image_size, 3), tf.float32, "images")
     momentum = tf.TensorSpec((), tf.float32, "batch_norm_momentum")
     for training in (False, True):
