@@ -12,13 +12,11 @@ def stand_in_for_mongodb(monkeypatch: pytest.MonkeyPatch) -> None:
     aggregate, gridfs, store = (import_module(f"mongomock.{name}") for name in ("aggregate", "gridfs", "store"))
     content = store.ServerStore()
 
-    class Client(mongomock.MongoClient):  # type: ignore[misc] # mongomock has no types
-        _closed = False
+    def start(client: Any, *arguments: Any, **options: Any) -> None:
+        known = {name: value for name, value in options.items() if name not in ("appname", "compressors")}
+        mongomock.MongoClient.__init__(client, *arguments, **known, _store=content)
 
-        def __init__(self, *arguments: Any, **options: Any) -> None:
-            known = {name: value for name, value in options.items() if name not in ("appname", "compressors")}
-            super().__init__(*arguments, **known, _store=content)
-
+    client = type("Client", (mongomock.MongoClient,), {"__init__": start, "_closed": False})
     plain = aggregate._Parser._handle_array_operator
 
     def with_index_of_array(parser: Any, operator: str, values: Any) -> Any:
@@ -30,7 +28,7 @@ def stand_in_for_mongodb(monkeypatch: pytest.MonkeyPatch) -> None:
     gridfs.enable_gridfs_integration()
     monkeypatch.setattr(aggregate._Parser, "_handle_array_operator", with_index_of_array)
     for module in ("pymongo", "mongoengine.connection"):
-        monkeypatch.setattr(import_module(module), "MongoClient", Client)
+        monkeypatch.setattr(import_module(module), "MongoClient", client)
     monkeypatch.setenv("FIFTYONE_DATABASE_URI", "mongodb://localhost")
     monkeypatch.setenv("FIFTYONE_DATABASE_VALIDATION", "false")
     monkeypatch.setenv("FIFTYONE_DO_NOT_TRACK", "true")
