@@ -7,15 +7,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 from click.testing import Result
+from PIL import Image, ImageFilter
 
-from pnasnet.cli.duplicates import _THRESHOLD
-from pnasnet.vectors import THRESHOLD
+from pnasnet.cli.duplicates import _EXAMINED, _THRESHOLD
+from pnasnet.vectors import MEASURED, THRESHOLD
 
+from tests.helpers.chromium import browser_page
 from tests.helpers.cli_runs import PHOTOS, error_of, run
 from tests.helpers.corpus import parquet, tar
 from tests.helpers.html_page import Page
 from tests.helpers.vectors_data import clustered, write_features
 
+_FILES = ("chelsea.jpg", "coffee.jpg")
 NAMES = ["a.jpg", "<b>.jpg", "c\n.jpg", str(PHOTOS / "chelsea.jpg"), str(PHOTOS / "coffee.jpg")]
 
 
@@ -58,13 +61,64 @@ def test_json(features: Path) -> None:
 
 
 def test_page(features: Path, tmp_path: Path) -> None:
-    assert run("duplicates", features, "--html", tmp_path / "d.html", "--root", PHOTOS).exit_code == 0
+    assert run("duplicates", features, "--html", tmp_path / "d.html", "--root", PHOTOS, "--examine", 0).exit_code == 0
     page = Page((tmp_path / "d.html").read_text("utf-8"))
     assert page.tags["img"] == 2
     assert page.text.count("cannot be opened") == 3
     for text in ("Group 1: 3 images", "Group 2: 2 images", "similarity 0.9950", "<b>.jpg", r"c\n.jpg"):
         assert text in page.text
-    assert page.tags["b"] == 5  # of ours alone
+    assert page.tags["b"] == 3  # of ours alone
+    assert "Unusual images" not in page.text
+    chelsea, coffee = (f"640 x 480 pixels, {(PHOTOS / name).stat().st_size / 1e3:.0f} kB" for name in _FILES)
+    assert f"keep the first row of 2 images with the most pixels; but another file is larger {chelsea}" in page.text
+    assert coffee in page.text
+
+
+def test_what_could_go_is_listed(features: Path, tmp_path: Path) -> None:
+    """All but the images to keep, as plain text; another choice changes the list."""
+    run("duplicates", features, "--html", tmp_path / "d.html", "--root", PHOTOS)
+    with browser_page() as page:
+        page.goto((tmp_path / "d.html").as_uri())
+        size = (PHOTOS / "coffee.jpg").stat().st_size
+        assert page.inner_text("#going") == f"3 images could go, {size / 1e3:.0f} kB"
+        with page.expect_download(timeout=30_000) as download:
+            page.click("#save")
+        assert download.value.suggested_filename == "could-go.txt"
+        assert download.value.path().read_text("utf-8").splitlines() == ["<b>.jpg", NAMES[4]]
+        assert "1 image with unprintable names left out" in page.inner_text("#told")
+        page.locator(f"input[aria-label='Keep {NAMES[4]}']").check()
+        assert page.inner_text("#going") == "2 images could go"
+        page.locator("input[aria-label='Keep a.jpg']").focus()
+        page.keyboard.press("Space")
+        assert page.inner_text("#going") == "3 images could go; nothing would be kept of 1 group"
+
+
+def test_unusual_images_are_shown(tmp_path: Path) -> None:
+    """Each in one gallery, with its value; the limit is stated."""
+    photo = Image.open(PHOTOS / "coffee.jpg").convert("RGB")
+    made = {
+        "plain.jpg": photo,
+        "blue.jpg": Image.new("RGB", photo.size, (30, 60, 200)),
+        "night.jpg": photo.point(lambda value: value // 10),
+        "moved.jpg": photo.filter(ImageFilter.GaussianBlur(12)),
+    }
+    for name, picture in made.items():
+        picture.save(tmp_path / name)
+    names = [str(tmp_path / name) for name in made] * 3
+    features = write_features(tmp_path / "f.parquet", np.eye(13, dtype=np.float32)[:12] + 0.5, names)
+    result = run("duplicates", features, "--html", tmp_path / "d.html", "--root", tmp_path, "--examine", "4")
+    assert result.exit_code == 0, result.output
+    page = Page((tmp_path / "d.html").read_text("utf-8"))
+    for text in (
+        "Among 4 images of 12, spread evenly.",
+        "Outliers: 0 images",
+        "One colour: 1 image The largest standard deviation",
+        "Dark: 1 image The mean luma (ITU-R BT.601), from 0 to 1; fastdup sorts by the mean, too. Listed are values "
+        "below 0.15.",
+        "Blurry: 1 image The variance of the Laplacian",
+    ):
+        assert text in page.text
+    assert [Path(alt).name for alt in page.values("alt")] == ["night.jpg", "blue.jpg", "moved.jpg"]
 
 
 def test_page_of_pictures_in_shards(tmp_path: Path) -> None:
@@ -107,7 +161,7 @@ def test_with_and_without_an_index(features: Path, tmp_path: Path, monkeypatch: 
 
 
 def test_the_threshold_of_the_help_is_the_library_s() -> None:
-    assert _THRESHOLD == THRESHOLD
+    assert (_THRESHOLD, _EXAMINED) == (THRESHOLD, MEASURED)
 
 
 def test_errors_are_one_line(features: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from ..pictures import Access
     from ..vectors import Entry, Group
 
-_THRESHOLD = 0.95  # equals vectors.THRESHOLD, whose import would slow down --help; a test compares them
+# These equal vectors.THRESHOLD and vectors.MEASURED, whose import would slow down --help; a test compares them.
+_THRESHOLD, _EXAMINED = 0.95, 2000
 
 
 @command()
@@ -31,6 +32,14 @@ _THRESHOLD = 0.95  # equals vectors.THRESHOLD, whose import would slow down --he
     metavar="X",
     help="Lowest similarity within a group, above 0 and at most 1.",
 )
+@click.option(
+    "--examine",
+    type=click.IntRange(0),
+    default=_EXAMINED,
+    show_default=True,
+    metavar="N",
+    help="Images, spread evenly, among which the page finds outliers, one-colour, dark and blurry ones; 0 for none.",
+)
 @flag("--json", "as_json", help="Print one JSON object per line and group.")
 @QUIET
 @column_options
@@ -38,6 +47,7 @@ _THRESHOLD = 0.95  # equals vectors.THRESHOLD, whose import would slow down --he
 def duplicates(
     features: str,
     threshold: float,
+    examine: int,
     column: str | None,
     names: str | None,
     access: "Access",
@@ -50,14 +60,15 @@ def duplicates(
     FEATURES is a Parquet file or a folder of part-*.parquet, as written by `pnasnet embed`, or any table with a column
     of vectors. The first image of each group is the one to keep: it has the most pixels or, among equals, the first
     row. Its cosine similarity to every other image of the group is at least the threshold. All pairs are compared, with
-    FEATURES.index if it exists (see `pnasnet similar --index`), else with a temporary index.
+    FEATURES.index if it exists (see `pnasnet similar --index`), else with a temporary index. The page of --html also
+    lists the images that could go, and shows unusual images, for which it opens up to --examine of all images.
 
     \b
       pnasnet duplicates features.parquet
       pnasnet duplicates features/ --threshold 0.9 --html duplicates.html
       pnasnet duplicates features/ --json | jq -r '.pictures[1:][].path'
     """
-    from ..vectors import RULE, check_threshold, duplicates_page, find_duplicates, open_features
+    from ..vectors import RULE, check_threshold, duplicates_page, find_duplicates, open_features, sample_rows
 
     check_threshold(threshold)  # before an index is built
     if html:
@@ -66,7 +77,7 @@ def duplicates(
     opened = open_features(features, column, names)
     with bars(quiet) as progress, opened_index(opened, progress) as index:
         groups = find_duplicates(index, threshold, progress=progress)
-        count = index.count
+        count, sample = index.count, sample_rows(index, examine)
     described = [(group, opened.entries(group.ids)) for group in groups]
     for number, (group, entries) in enumerate(described, 1):
         (_print_json if as_json else _print)(number, group, entries)
@@ -77,7 +88,9 @@ def duplicates(
             f"similarity {threshold:g} or more{f'; {RULE}' if groups else ''}"
         )
     if html:
-        write_text(Path(html), duplicates_page(opened, described, threshold, access))
+        with bars(quiet) as progress:
+            page = duplicates_page(opened, described, threshold, access, sample, progress)
+        write_text(Path(html), page)
         if not quiet:
             click.echo(f"{clean(html)}: written", err=True)
 

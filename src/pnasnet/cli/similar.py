@@ -108,7 +108,9 @@ def similar(
     for answer in answers:
         (_print_json if as_json else _print)(answer)
     if html:
-        write_text(Path(html), similar_page(opened, answers, access))
+        with bars(quiet) as progress:
+            page = similar_page(opened, answers, access, progress)
+        write_text(Path(html), page)
         if not quiet:
             click.echo(f"{clean(html)}: written", err=True)
     if any(answer.query.error for answer in answers):

@@ -14,7 +14,7 @@ from .options import ExtractOptions
 from .output import extract_to
 from .pipeline import Batch, Prepared, Row, Stages, run_pipeline
 from .run import Report, Sources
-from .thumbnails import thumbnails
+from .thumbnails import Thumbnail, thumbnails
 
 __all__ = [
     "Batch",
@@ -29,6 +29,7 @@ __all__ = [
     "Row",
     "Sources",
     "Stages",
+    "Thumbnail",
     "check_sources",
     "classify",
     "columns_for",

@@ -1,11 +1,14 @@
 """Thumbnails of images, found by the names in their rows."""
 
 import logging
+import os
 from collections.abc import Callable, Generator, Iterable
 from contextlib import closing
+from dataclasses import dataclass
 from functools import partial
 
 from ..errors import PnasnetError
+from ..images.source import read_file
 from ..pictures import Access, Picture, find_named
 from ..reports.pages import small_jpeg
 from ..support.paths import utf8
@@ -19,6 +22,14 @@ log = logging.getLogger(__name__)
 _KINDS = 3
 
 
+@dataclass(frozen=True)
+class Thumbnail:
+    """A small JPEG of an image, and the size of its file in bytes."""
+
+    jpeg: bytes
+    file_size: int
+
+
 def thumbnails(
     names: Iterable[str],
     side: int,
@@ -27,8 +38,8 @@ def thumbnails(
     quality: int = 80,
     access: Access | None = None,
     advance: Callable[[int], object] = lambda images: None,
-) -> Generator[bytes | None, None, None]:
-    """Yield a small JPEG of each image, in the order of the names; None for an image that cannot be opened.
+) -> Generator[Thumbnail | None, None, None]:
+    """Yield a thumbnail of each image, in the order of the names; None for an image that cannot be opened.
 
     Images are searched shard by shard, as by `find_named`. Those found before their turn are kept in memory; they are
     few if the names are in the order of the rows. At the end, a warning counts missing images with the reasons.
@@ -44,14 +55,14 @@ def thumbnails(
     places: dict[str, list[int]] = {}
     for place, name in enumerate(names):
         places.setdefault(utf8(name), []).append(place)
-    waiting: dict[int, bytes | None] = {}
+    waiting: dict[int, Thumbnail | None] = {}
     failures, done, due = Failures(), 0, 0
     workers = processors()
     shrink = partial(_shrink, side=side, exif=exif, quality=quality)
     with closing(map_ahead(shrink, find_named(places, access), workers=workers, ahead=2 * workers)) as shrunk:
-        for name, jpeg, error in shrunk:
+        for name, thumbnail, error in shrunk:
             for place in places[name]:
-                waiting[place] = jpeg
+                waiting[place] = thumbnail
                 done += 1
                 if error is not None:
                     failures.add(name, error)
@@ -63,10 +74,14 @@ def thumbnails(
         log.warning("%s of %s images could not be opened: %s", f"{failures.count:,}", f"{done:,}", _why(failures))
 
 
-def _shrink(picture: Picture, side: int, exif: bool, quality: int) -> tuple[str, bytes | None, str | None]:
-    """Return an image's name and its small JPEG, or the error."""
+def _shrink(picture: Picture, side: int, exif: bool, quality: int) -> tuple[str, Thumbnail | None, str | None]:
+    """Return an image's name and its thumbnail, or the error."""
     try:
-        return picture.name, small_jpeg(picture.read(), side, exif=exif, quality=quality), None
+        found = picture.read()
+        data = read_file(found) if isinstance(found, str | os.PathLike) else found
+        assert isinstance(data, bytes | bytearray | memoryview)  # as `Picture.read` promises
+        jpeg = small_jpeg(data, side, exif=exif, quality=quality)
+        return picture.name, Thumbnail(jpeg, memoryview(data).nbytes), None
     except PnasnetError as error:
         return picture.name, None, str(error).removeprefix("image bytes: ")
 

@@ -1,6 +1,7 @@
 """The cache folder, and paths as text."""
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 
@@ -25,3 +26,10 @@ def spellings(path: str) -> list[str]:
         return [path]
     plain = str(Path(path))  # not normpath: if a folder is a link, `..` leads elsewhere
     return [path, plain] if Path(path).is_absolute() else [path, plain, f"./{plain}"]
+
+
+def common_folder(paths: Sequence[str]) -> str:
+    """Return the folder in which all paths lie, with a slash at its end; empty if there is none."""
+    folders = [path[: path.rfind("/") + 1] for path in paths]
+    shared = os.path.commonprefix([min(folders, default=""), max(folders, default="")])  # noqa: RUF071 - cut to whole names below
+    return shared[: shared.rfind("/") + 1]

@@ -91,3 +91,11 @@ def duration(seconds: float) -> str:
 def gigabytes(count: int) -> str:
     """Return bytes as `2.1 GB` or `23 GB`."""
     return f"{count / 1e9:.2g} GB" if count < 10e9 else f"{count / 1e9:.0f} GB"
+
+
+def kilobytes(count: int) -> str:
+    """Return the size of a file as `950 bytes`, `2.1 kB`, `384 kB` or `5.2 MB`."""
+    if count < 1000:
+        return counted(count, "byte")
+    value, unit = (count / 1e3, "kB") if count < 999_500 else (count / 1e6, "MB")
+    return f"{value:.1f} {unit}" if value < 9.95 else f"{value:,.0f} {unit}"

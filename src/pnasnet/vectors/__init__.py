@@ -10,16 +10,18 @@ table ─ open_features ─► Features ─ search_exactly ─► Nearest
 from .approximate import ApproximateIndex, approximate_folder, build_approximate, open_approximate
 from .build import build_index
 from .duplicates import RULE, THRESHOLD, Group, check_threshold, find_duplicates
+from .duplicates_page import MEASURED, duplicates_page, sample_rows
 from .explore import PAGE_POINTS, ExploreOptions, PictureMap, atlas_command, make_map, map_page, write_atlas
 from .features import Entry, Features, check_comparable, open_features
-from .gallery import Shown, duplicates_page, gallery_page, similar_page
 from .index import VectorIndex, index_folder, open_index
 from .projection import choose_projection
 from .queries import Query, find_queries
 from .search import Nearest, search_exactly
 from .similar import Answer, SearchOptions, find_similar, model_of, wrong_order
+from .similar_page import similar_page
 
 __all__ = [
+    "MEASURED",
     "PAGE_POINTS",
     "RULE",
     "THRESHOLD",
@@ -33,7 +35,6 @@ __all__ = [
     "PictureMap",
     "Query",
     "SearchOptions",
-    "Shown",
     "VectorIndex",
     "approximate_folder",
     "atlas_command",
@@ -46,7 +47,6 @@ __all__ = [
     "find_duplicates",
     "find_queries",
     "find_similar",
-    "gallery_page",
     "index_folder",
     "make_map",
     "map_page",
@@ -54,6 +54,7 @@ __all__ = [
     "open_approximate",
     "open_features",
     "open_index",
+    "sample_rows",
     "search_exactly",
     "similar_page",
     "write_atlas",

@@ -4,7 +4,6 @@ import base64
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -12,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from ..support.paths import common_folder
 from ..support.text import clean
 from .features import Features, Ids
 from .parts import STATUS
@@ -65,10 +65,8 @@ def colourings(features: Features, ids: Ids, paths: Sequence[str]) -> list[Colou
 
 def _folders(paths: Sequence[str]) -> list[str]:
     """Return the folder of each path, below the folder that all have in common."""
-    folders = [PurePosixPath(path).parent.parts for path in paths]
-    first, last = min(folders, default=()), max(folders, default=())  # what these share, all share
-    common = next((n for n, (one, other) in enumerate(zip(first, last, strict=False)) if one != other), len(first))
-    return ["/".join(folder[common:]) or "." for folder in folders]
+    common = len(common_folder(paths))
+    return [path[common:].rpartition("/")[0] or "." for path in paths]
 
 
 def _columns(features: Features) -> list[str]:

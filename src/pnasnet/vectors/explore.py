@@ -130,8 +130,8 @@ def write_atlas(
     `OutputError`.
     """
     names = [entry.path for entry in shown.pictures]
-    jpegs = open_thumbnails(shown.features, names, access, options.thumbnail, progress=progress)
-    rows = _atlas_rows(shown, jpegs)
+    opened = open_thumbnails(shown.features, names, access, options.thumbnail, progress=progress)
+    rows = _atlas_rows(shown, (each and each.jpeg for each in opened))
     with replacing(path) as temporary, pq.ParquetWriter(temporary, _atlas_schema()) as writer:
         while some := list(islice(rows, _ROWS)):
             writer.write_table(pa.Table.from_pylist(some, _atlas_schema()))
@@ -156,8 +156,8 @@ def map_page(
     count = len(shown.pictures)
     pictured = np.unique(np.linspace(0, count - 1, min(count, PAGE_THUMBNAILS)).astype(np.int64)).tolist()
     names = [shown.pictures[place].path for place in pictured]
-    jpegs = open_thumbnails(shown.features, names, access, options.thumbnail, quality=70, progress=progress)
-    images = dict(zip(pictured, map(data_url, jpegs), strict=True))
+    opened = open_thumbnails(shown.features, names, access, options.thumbnail, quality=70, progress=progress)
+    images = {place: data_url(each and each.jpeg) for place, each in zip(pictured, opened, strict=True)}
     found = {place: image for place, image in images.items() if image}
     paths = [picture.path for picture in shown.pictures]
     data: dict[str, Any] = {

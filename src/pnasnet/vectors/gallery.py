@@ -1,15 +1,17 @@
-"""Pages of images: similar ones, and near duplicates."""
+"""What the pages of images share: their pictures, and the facts about the features."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ..reports.pages import data_url, render
-from ..support.text import counted
-from .duplicates import RULE, Group
+import numpy as np
+
+from ..reports.pages import data_url
+from ..support.paths import common_folder
+from ..support.progress import Progress, silent
+from ..support.text import clean, counted, kilobytes
 from .features import Entry, Features
 from .opening import open_thumbnails
-from .similar import Answer
 
 if TYPE_CHECKING:
     from ..pictures import Access
@@ -17,92 +19,85 @@ if TYPE_CHECKING:
 MOST_PICTURES = 2000
 """Limit of images on a page; further ones are counted."""
 
-_SIDE = 256
+THUMBNAIL = 256
+"""Longer side of an image on a page, in pixels."""
+
+_FACTS = ("model", "weights", "preset", "image_size", "endpoint", "exif", "precision")
 
 
 @dataclass(frozen=True)
 class Shown:
-    """An image with its similarity to the first one of its section, which has a label instead."""
+    """An image on a page.
+
+    Attributes:
+        entry: its row; the path is not trusted.
+        jpeg: the thumbnail; None if the image cannot or must not be opened.
+        file_size: bytes of its file; None if it cannot be opened.
+        place: its number among the distinct images of the page.
+        name: the path below the folder that all images of the page have in common.
+    """
 
     entry: Entry
-    similarity: float | None = None
-    label: str = ""
+    jpeg: bytes | None
+    file_size: int | None
+    place: int
+    name: str
+
+    @property
+    def image(self) -> str | None:
+        """The thumbnail as a `data:` URL."""
+        return data_url(self.jpeg)
+
+    @property
+    def size(self) -> str:
+        """Width, height and file size, as far as they are known."""
+        pixels = [f"{self.entry.width:,} x {self.entry.height:,} pixels"] if self.entry.width else []
+        return ", ".join([*pixels, *([kilobytes(self.file_size)] if self.file_size is not None else [])])
+
+    @property
+    def listed(self) -> str | None:
+        """The path for lists of files; None if it has characters that a list of lines, or a terminal, would mistake."""
+        return self.entry.path if clean(self.entry.path) == self.entry.path else None
 
 
-Section = tuple[str, Sequence[Shown]]
-"""A heading, and the images under it."""
-
-
-def similar_page(features: Features, answers: Sequence[Answer], access: "Access") -> str:
-    """Return a page with each query and the images most similar to it."""
-    sections = [
-        (
-            answer.query.path,
-            [
-                Shown(Entry(answer.query.path), label="query"),
-                *(Shown(entry, value) for entry, value in zip(answer.entries, answer.similarities, strict=True)),
-            ],
-        )
-        for answer in answers
-        if answer.query.error is None
-    ]
-    about = f"The most similar of {counted(features.rows, 'image')}, most similar first."
-    if any(answer.approximate for answer in answers):
-        about += " The search was approximate: some of the most similar may be missing."
-    typed = frozenset(answer.query.path for answer in answers)
-    return gallery_page("Similar images", about, features, sections, access, typed)
-
-
-def duplicates_page(
-    features: Features, groups: Sequence[tuple[Group, Sequence[Entry]]], threshold: float, access: "Access"
-) -> str:
-    """Return a page with groups of near duplicates; the first image of each is the one to keep."""
-    sections = [
-        (
-            f"Group {number}: {counted(len(entries), 'image')}",
-            [
-                Shown(entry, None if place == 0 else similarity, "keep" if place == 0 else "")
-                for place, (entry, similarity) in enumerate(zip(entries, group.similarities.tolist(), strict=True))
-            ],
-        )
-        for number, (group, entries) in enumerate(groups, 1)
-    ]
-    about = (
-        f"{counted(len(sections), 'group')} of near duplicates, the largest first. The similarity of each image to "
-        f"the one to keep is {threshold:g} or more. {RULE.capitalize()}."
-    )
-    return gallery_page("Near duplicates", about, features, sections, access)
-
-
-def gallery_page(
-    title: str,
-    about: str,
+def show(
     features: Features,
-    sections: Sequence[Section],
+    entries: Sequence[Entry],
     access: "Access",
+    *,
     trusted: frozenset[str] = frozenset(),
-) -> str:
-    """Return a page of sections of images; images that cannot or must not be opened have placeholders.
+    progress: Progress = silent,
+) -> list[Shown]:
+    """Open the images of a page; equal paths are opened once and have the same place.
 
-    `trusted` are names that the user typed. Warnings count the placeholders, with the reasons.
+    `trusted` are names that the user typed. Warnings count the images that cannot or must not be opened.
     """
-    chosen, left, hidden = [], MOST_PICTURES, 0
-    for heading, pictures in sections:
-        hidden += max(len(pictures) - left, 0)
-        if left > 0:
-            chosen.append((heading, pictures[:left]))
-        left = max(left - len(pictures), 0)
-    names = [each.entry.path for _, pictures in chosen for each in pictures]
-    images = iter(list(open_thumbnails(features, names, access, _SIDE, trusted=trusted)))
-    shown = [(heading, [(each, data_url(next(images))) for each in pictures]) for heading, pictures in chosen]
-    return render(
-        "gallery.html",
-        {
-            "title": title,
-            "about": about,
-            "source": str(features.path),
-            "metadata": features.metadata,
-            "sections": shown,
-            "more": counted(hidden, "more image") if hidden else "",
-        },
-    )
+    distinct: dict[str, Entry] = {}
+    for entry in entries:
+        if entry.path not in distinct or distinct[entry.path].width is None:
+            distinct[entry.path] = entry
+    opened = open_thumbnails(features, list(distinct), access, THUMBNAIL, trusted=trusted, progress=progress)
+    common = len(common_folder(list(distinct)))
+    found = {
+        path: Shown(entry, each and each.jpeg, each and each.file_size, place, path[common:])
+        for place, ((path, entry), each) in enumerate(zip(distinct.items(), opened, strict=True))
+    }
+    return [found[entry.path] for entry in entries]
+
+
+def facts(features: Features) -> list[tuple[str, str]]:
+    """Return what the features state about their vectors, as name and value; the path of the features is first."""
+    stated = [(key.replace("_", " "), features.metadata.get(key, "not stated")) for key in _FACTS]
+    return [("features", str(features.path)), *stated]
+
+
+def fitting(sizes: Sequence[int]) -> list[int]:
+    """Return how many images of each section fit on a page."""
+    ends = np.minimum(np.cumsum([0, *sizes]), MOST_PICTURES)
+    return np.diff(ends).tolist()
+
+
+def not_shown(sizes: Sequence[int]) -> str:
+    """Return a phrase on the images that do not fit; empty if all do."""
+    hidden = sum(sizes) - sum(fitting(sizes))
+    return counted(hidden, "more image") if hidden else ""

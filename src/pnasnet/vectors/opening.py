@@ -19,6 +19,7 @@ from ..support.urls import is_url
 from .features import Features
 
 if TYPE_CHECKING:
+    from ..extract import Thumbnail
     from ..pictures import Access
 
 log = logging.getLogger(__name__)
@@ -115,8 +116,8 @@ def open_thumbnails(
     trusted: frozenset[str] = frozenset(),
     quality: int = 80,
     progress: Progress = silent,
-) -> Iterator[bytes | None]:
-    """Yield a small JPEG of each image as the network saw it; None if the image cannot or must not be opened.
+) -> Iterator["Thumbnail | None"]:
+    """Yield a thumbnail of each image, turned as for the network; None if the image cannot or must not be opened.
 
     Warnings count missing images, with the reasons.
 
@@ -145,10 +146,10 @@ def open_thumbnails(
     hosts = {urlsplit(name).hostname or "" for name in trusted if is_url(name)} | set(access.hosts)
     everywhere = Access((os.sep,), tuple(sorted(hosts)))  # paths are checked above, hosts at each redirect
     advance = counter(progress, "thumbnails", len(allowed))
-    jpegs = thumbnails(allowed, side, exif=features.exif, quality=quality, access=everywhere, advance=advance)
+    found = thumbnails(allowed, side, exif=features.exif, quality=quality, access=everywhere, advance=advance)
     for place in places:
-        yield None if place is None else next(jpegs)
-    for _ in jpegs:  # logs missing images at its end
+        yield None if place is None else next(found)
+    for _ in found:  # logs missing images at its end
         pass
 
 

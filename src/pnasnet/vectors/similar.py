@@ -44,6 +44,8 @@ class Answer:
     entries: Sequence[Entry] = ()
     similarities: Sequence[float] = ()
     approximate: bool = False
+    ids: Sequence[int] = ()
+    """The rows' numbers in the features."""
 
 
 @dataclass(frozen=True)
@@ -106,7 +108,7 @@ def find_similar(
     return [
         Answer(query)
         if one is None
-        else Answer(query, features.entries(one.ids), [float(each) for each in one.similarities], options.approximate)
+        else Answer(query, features.entries(one.ids), one.similarities.tolist(), options.approximate, one.ids.tolist())
         for query, one in zip(asked, nearest, strict=True)
     ]
 

@@ -1,0 +1,119 @@
+"""What the galleries of unusual images measure, and where each begins.
+
+Measures are taken from the thumbnails, whose longer side has `gallery.THUMBNAIL` pixels: so they do not depend on the
+resolution of the file, and an image counts as blurry only if it is blurred at that size, too.
+"""
+
+import io
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+Pixels = NDArray[np.float32]
+"""A thumbnail, [H, W, 3], from 0 to 255."""
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A property of a thumbnail; an image with a value below the threshold belongs to the gallery.
+
+    Attributes:
+        title: heading of the gallery.
+        about: what is measured, and its source.
+        unit: name of a value.
+        threshold: values below it are in the gallery.
+        of: returns the value for the pixels of a thumbnail.
+    """
+
+    title: str
+    about: str
+    unit: str
+    threshold: float
+    of: Callable[[Pixels], float]
+
+
+def spread(pixels: Pixels) -> float:
+    """Return the largest standard deviation of a colour channel, as a share of its range."""
+    return float(pixels.reshape(-1, 3).std(axis=0).max() / 255)
+
+
+def brightness(pixels: Pixels) -> float:
+    """Return the mean luma of ITU-R BT.601, from 0 to 1."""
+    return float(luma(pixels).mean() / 255)
+
+
+def sharpness(pixels: Pixels) -> float:
+    """Return the variance of the Laplacian of the luma, with the kernel 0 1 0, 1 -4 1, 0 1 0 and no padding."""
+    grey = luma(pixels)
+    if min(grey.shape) < 3:
+        return 0.0
+    inner = grey[1:-1, 1:-1]
+    around = grey[:-2, 1:-1] + grey[2:, 1:-1] + grey[1:-1, :-2] + grey[1:-1, 2:]
+    return float((around - 4 * inner).var())
+
+
+def luma(pixels: Pixels) -> NDArray[np.float32]:
+    """Return 0.299 R + 0.587 G + 0.114 B, [H, W] from 0 to 255 (ITU-R BT.601)."""
+    weighted: NDArray[np.float32] = pixels @ np.array([0.299, 0.587, 0.114], np.float32)
+    return weighted
+
+
+MEASURES = (
+    Measure(
+        "Dark", "The mean luma (ITU-R BT.601), from 0 to 1; fastdup sorts by the mean, too.", "luma", 0.15, brightness
+    ),
+    Measure(
+        "One colour",
+        "The largest standard deviation of red, green or blue, as a share of the range; fastdup sorts by it, too.",
+        "deviation",
+        0.03,
+        spread,
+    ),
+    Measure(
+        "Blurry",
+        "The variance of the Laplacian of the luma, 0 to 255 (Pech-Pacheco et al., ICPR 2000). Smooth motifs, such as "
+        "a clear sky, are found as well.",
+        "variance",
+        100,
+        sharpness,
+    ),
+)
+"""An image is in the first gallery that it fits: dark images have little colour, and neither is sharp."""
+
+OUTLIER_SCORE = 3.5
+"""An image is an outlier if the modified z-score of its similarity to the nearest one is below minus this."""
+
+
+def pixels_of(jpeg: bytes) -> Pixels:
+    """Return the pixels of a thumbnail."""
+    return np.asarray(Image.open(io.BytesIO(jpeg)).convert("RGB"), np.float32)
+
+
+def sort_into_galleries(jpegs: Sequence[bytes | None]) -> list[list[tuple[int, float]]]:
+    """Return, for each of `MEASURES`, the places of its images and their values, the lowest first."""
+    found: list[list[tuple[int, float]]] = [[] for _ in MEASURES]
+    for place, jpeg in enumerate(jpegs):
+        if jpeg is None:
+            continue
+        pixels = pixels_of(jpeg)
+        for measure, images in zip(MEASURES, found, strict=True):
+            value = measure.of(pixels)
+            if value < measure.threshold:
+                images.append((place, value))
+                break
+    return [sorted(images, key=lambda each: (each[1], each[0])) for images in found]
+
+
+def outlier_limit(similarities: NDArray[np.float32]) -> float:
+    """Return the similarity to the nearest image below which an image is an outlier.
+
+    The modified z-score of a value x is 0.6745 (x - median) / MAD. MAD is the median of the absolute deviations from
+    the median, and 0.6745 its value for a normal distribution of deviation 1 (B. Iglewicz and D. C. Hoaglin, "How to
+    Detect and Handle Outliers", 1993, who advise 3.5).
+    """
+    middle = float(np.median(similarities))
+    deviation = float(np.median(np.abs(similarities - middle)))
+    return middle - OUTLIER_SCORE * deviation / 0.6745
