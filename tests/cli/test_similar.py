@@ -11,7 +11,7 @@ from PIL import Image
 
 from pnasnet.vectors import index_folder
 
-from tests.helpers.chromium import browser_page, wait_until
+from tests.helpers.chromium import browser_page
 from tests.helpers.cli_runs import MODEL, PHOTOS, error_of, run
 from tests.helpers.corpus import tar, zipped
 from tests.helpers.html_page import Page
@@ -162,21 +162,8 @@ def test_pictures_in_shards_and_behind_urls(tmp_path: Path) -> None:
             tmp_path / "cut.tar",
             f"{url}/{first}",
         ]
-        result = run(
-            "similar",
-            *queries,
-            features,
-            *ENGINE,
-            "-q",
-            "-k",
-            "1",
-            "--html",
-            page,
-            "--allow-url-host",
-            "127.0.0.1",
-            "--allow-url-host",
-            "localhost",
-        )
+        hosts = ("--allow-url-host", "127.0.0.1", "--allow-url-host", "localhost")
+        result = run("similar", *queries, features, *ENGINE, "-q", "-k", "1", "--html", page, *hosts)
         shard.unlink()
         known = run(
             "similar", shard / rest[0], f"{url}/{first}", features, "-q", "-k", "3", "--html", tmp_path / "2.html"
@@ -210,38 +197,6 @@ def test_page_in_a_browser(tmp_path: Path, photos: Path, features: Path) -> None
     tops = [box["y"] for box in boxes if box and box["width"] > 100]
     assert len(tops) == 6
     assert tops[0] < tops[1] == tops[2] < tops[3] < tops[4] == tops[5]
-
-
-def test_a_click_makes_an_image_the_query(tmp_path: Path, photos: Path, features: Path) -> None:
-    """The neighbours among the page's images are those that the command finds; "back" returns to the answers."""
-    path = tmp_path / "similar.html"
-    run("similar", photos / "chelsea.jpg", features, "-k", "7", "--html", path)
-    (expected,) = listed(run("similar", photos / "small_coffee.jpg", features, "-k", "7").stdout).values()
-    with browser_page() as page:
-        page.goto(path.as_uri())
-        page.locator("#answers figure", has_text="small_coffee.jpg").locator("button.ask").click()
-        wait_until(page, "!document.querySelector('#asked').hidden")
-        assert page.inner_text("#asked h2") == f"{photos}/small_coffee.jpg"
-        found = page.eval_on_selector_all("#asked .gallery img", "images => images.map((image) => image.alt)")
-        assert found == [name for _, name in expected]
-        shown = page.eval_on_selector_all("#asked .gallery b", "all => all.map((each) => Number(each.textContent))")
-        assert shown == pytest.approx([similarity for similarity, _ in expected], abs=1e-4)
-        page.locator("#asked .gallery button.ask").first.press("Enter")  # by keyboard, too
-        wait_until(page, "document.querySelector('#asked h2').textContent.endsWith('/coffee.jpg')")
-        page.go_back()
-        page.go_back()
-        wait_until(page, "document.querySelector('#asked').hidden && !document.querySelector('#answers').hidden")
-
-
-def test_a_path_is_copied(tmp_path: Path, photos: Path, features: Path) -> None:
-    path = tmp_path / "similar.html"
-    run("similar", photos / "chelsea.jpg", features, "-k", "1", "--html", path)
-    with browser_page() as page:
-        page.context.grant_permissions(["clipboard-read", "clipboard-write"])
-        page.goto(path.as_uri())
-        page.locator("button.copy").first.click()
-        wait_until(page, "document.querySelector('#told').textContent.startsWith('Copied')")
-        assert page.evaluate("navigator.clipboard.readText()") == f"{photos}/chelsea.jpg"
 
 
 def test_unreadable_photos_are_named(tmp_path: Path, photos: Path, features: Path) -> None:

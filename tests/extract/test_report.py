@@ -24,9 +24,10 @@ from pnasnet.extract import (
 )
 from pnasnet.extract.report import Failures, write_report
 from pnasnet.extract.sample import Sample
-from pnasnet.pictures import Picture
+from pnasnet.pictures import PassedOver, Picture
 
 from tests.helpers.corpus import MODEL, pictures, write_folder
+from tests.helpers.html_page import Page
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +45,8 @@ def test_figures(report: Path) -> None:
     said = json.loads((report / "_report.json").read_text())
     assert (said["rows"], said["failed"], said["this_run"]["rows"]) == (63, 3, 63)
     assert [group["count"] for group in said["failures"]] == [2, 1]
-    assert said["failures"][0]["kind"].startswith("empty (N bytes)")
+    assert said["failures"][0]["kind"] == "empty: copy or download it again, or leave it out"
+    assert said["failures"][0]["reasons"] == {"N bytes": 2}
     assert [Path(example["path"]).name for example in said["failures"][0]["examples"]] == ["<b>&.jpg", "empty.jpg"]
     assert said["this_run"]["bottleneck"] in ("decoding", "engine", "writing")
     assert sum(said["this_run"]["shares"].values()) == pytest.approx(1)
@@ -59,7 +61,7 @@ def test_figures(report: Path) -> None:
 def test_page(report: Path) -> None:
     page = (report / "_report.html").read_text()
     assert "<h1>63 rows: 60 vectors, 3 failures</h1>" in page
-    assert page.count('<img src="data:image/jpeg;base64,') == 48
+    assert page.count('<img src="data:image/jpeg;base64,') == 2 * 48  # photos, and what the network saw of them
     assert "&lt;b&gt;&amp;.jpg" in page
     assert "The networks ran on fake engine: mean colours instead of features." in page
     assert len(re.findall(r"[\d,]+\.\d images a second", page)) == 3
@@ -111,10 +113,9 @@ def test_samples_are_uniform() -> None:
         sample = Sample(10, seed)
         for number in range(40):
             sample.offer(Picture(str(number), lambda: b""), Prepared((image,), 8, 4))
-        assert len(sample.thumbnails) == 10
-        for name, jpeg in sample.thumbnails:
-            chosen[int(name)] += 1
-            assert jpeg
+        assert len(sample.pictures) == 10
+        for sampled in sample.pictures:
+            chosen[int(sampled.name)] += 1
     assert abs(chosen / 300 - 0.25).max() < 0.12  # 4.8 standard deviations
 
 
@@ -130,13 +131,76 @@ def test_merged_samples_are_uniform() -> None:
                 sample.offer(Picture(str(number), lambda: b""), Prepared((image,), 8, 4))
             whole.merge(sample)
             start += count
-        assert len(whole.thumbnails) == 10
-        for name, _ in whole.thumbnails:
-            chosen[int(name)] += 1
+        assert len(whole.pictures) == 10
+        for sampled in whole.pictures:
+            chosen[int(sampled.name)] += 1
     assert abs(chosen / 300 - 0.25).max() < 0.12  # 4.8 standard deviations
 
 
-def test_thumbnails_have_the_aspect_ratio_of_the_image() -> None:
+def test_the_photo_is_upright_and_the_input_is_as_the_network_saw_it() -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned by a quarter
+    out = io.BytesIO()
+    Image.new("RGB", (1000, 250)).save(out, "JPEG", exif=exif)
     sample = Sample(1)
-    sample.offer(Picture("a", lambda: b""), Prepared((np.zeros((32, 32, 3), np.float32),), 1000, 250))
-    assert Image.open(io.BytesIO(sample.thumbnails[0][1])).size == (112, 28)
+    prepared = Prepared((np.zeros((32, 32, 3), np.float32),), 1000, 250, unturned=True)
+    sample.offer(Picture("a", lambda: b""), prepared, out.getvalue())
+    (sampled,) = sample.pictures
+    assert sampled.photo
+    assert Image.open(io.BytesIO(sampled.photo)).size == (60, 240)
+    assert Image.open(io.BytesIO(sampled.seen)).size == (32, 32)
+    assert sampled.unturned
+
+
+def test_a_photo_that_cannot_be_decoded_again_is_left_out() -> None:
+    sample = Sample(1)
+    sample.offer(Picture("a", lambda: b""), Prepared((np.zeros((8, 8, 3), np.float32),), 8, 8), b"no image")
+    assert (sample.pictures[0].photo, bool(sample.pictures[0].seen)) == (None, True)
+
+
+DAMAGED = "damaged, cut short or of an unsupported kind"
+
+
+@pytest.mark.parametrize(
+    ("path", "error", "kind", "reason"),
+    [
+        ("a.jpg", f"a.jpg: {DAMAGED} (broken data): copy it again", f"{DAMAGED}: copy it again", "broken data"),
+        (
+            "b.jpg",
+            f"b.jpg: {DAMAGED} (image file is truncated (12 bytes not processed)): copy it again",
+            f"{DAMAGED}: copy it again",
+            "image file is truncated; N bytes not processed",
+        ),
+        (
+            "c.png",
+            f"c.png: {DAMAGED} (cannot identify image file <_io.BytesIO object at 0x7f3a>): copy it again",
+            f"{DAMAGED}: copy it again",
+            "cannot identify image file <_io.BytesIO object at N>",
+        ),
+        ("d\n.jpg", "'d\\n.jpg': no such file: check the path", "no such file: check the path", ""),
+        ("x.tar/e.jpg", "x.tar/e.jpg: a link to 'f/g.jpg', not in the tar", "a link to …, not in the tar", ""),
+        (
+            "t.parquet#3",
+            "t.parquet#3: the host of https://example.org/a.jpg is not allowed: add --allow-url-host example.org",
+            "the host of … is not allowed: add --allow-url-host …",
+            "",
+        ),
+        ("u/1.jpg", "u/1.jpg: 40,000 x 30,000 pixels, more than the limit", "N x N pixels, more than the limit", ""),
+    ],
+)  # fmt: skip
+def test_the_cause_of_a_failure(path: str, error: str, kind: str, reason: str) -> None:
+    failures = Failures()
+    failures.add(path, error)
+    (group,) = failures.groups()
+    assert (group["kind"], "; ".join(group["reasons"])) == (kind, reason)
+
+
+def test_what_was_passed_over_and_not_turned_is_stated(tmp_path: Path) -> None:
+    passed = PassedOver()
+    passed.add("notes.txt")
+    done = Report(rows=9, unturned=7, unturned_examples=[f"<{number}>.jpg" for number in range(5)], passed_over=passed)
+    write_report(FeatureFolder(tmp_path), {"sources": []}, done, Failures())
+    text = Page((tmp_path / "_report.html").read_text("utf-8")).text
+    assert "skipped 1 file without the suffix of an image format: 1 .txt" in text
+    assert "7 images of this run have an EXIF orientation that was not applied" in text
+    assert "<4>.jpg 2 more" in text

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import ImageError, PnasnetError
-from ..images import Target, load_each
+from ..images import Source, Target, load_each
 from ..images.orientation import orientation
 from ..pictures import Picture
 from ..support.files import reason
@@ -63,7 +63,7 @@ def extract_columns(
     columns: Sequence[Column],
     options: ExtractOptions,
     stages: Stages | None = None,
-    watch: Callable[[Picture, Prepared], None] = lambda picture, prepared: None,
+    watch: Callable[[Picture, Prepared, Source], None] = lambda picture, prepared, source: None,
     known: Contents | None = None,
     *,
     outages_fail: bool = True,
@@ -75,7 +75,7 @@ def extract_columns(
         columns: the columns of vectors.
         options: batch size and decoders.
         stages: accumulates the seconds.
-        watch: called with each decoded image, by several threads.
+        watch: called with each decoded image and its source, by several threads.
         known: vectors of contents computed before, which are not computed again.
         outages_fail: whether an unreachable image fails like a damaged one.
     """
@@ -83,8 +83,10 @@ def extract_columns(
     networks = _Networks(columns, stages)
 
     def load(picture: Picture) -> Prepared:
-        prepared = _load(picture, networks.targets, options.exif, digest=known is not None, outages_fail=outages_fail)
-        watch(picture, prepared)
+        prepared, source = _load(
+            picture, networks.targets, options.exif, digest=known is not None, outages_fail=outages_fail
+        )
+        watch(picture, prepared, source)
         return prepared
 
     return run_pipeline(
@@ -135,7 +137,7 @@ class _Networks:
 
 def _load(
     picture: Picture, targets: Sequence[Target], exif: bool | None, *, digest: bool, outages_fail: bool
-) -> Prepared:
+) -> tuple[Prepared, Source]:
     try:
         source = read_picture(picture)
         loaded = load_each(source, targets, exif=exif)
@@ -148,7 +150,8 @@ def _load(
         raise ImageError(f"{picture.name}: cannot be read ({reason(error)}): check the disk") from error
     images = tuple(one.image for one in loaded)
     if not isinstance(source, bytes | bytearray | memoryview):
-        return Prepared(images, loaded[0].width, loaded[0].height)
+        return Prepared(images, loaded[0].width, loaded[0].height), source
     upright = all(target.preset.exif if exif is None else exif for target in targets)
     unturned = not upright and orientation(source) != 1
-    return Prepared(images, loaded[0].width, loaded[0].height, digest_of(source) if digest else None, unturned)
+    digested = digest_of(source) if digest else None
+    return Prepared(images, loaded[0].width, loaded[0].height, digested, unturned), source

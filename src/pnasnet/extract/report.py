@@ -1,6 +1,5 @@
 """The report of an extraction, as JSON and HTML: counts, rates, the bottleneck, failures and sample images."""
 
-import base64
 import re
 from collections import Counter
 from contextlib import suppress
@@ -12,8 +11,10 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from .._version import __version__
-from ..reports.pages import render
+from ..reports.pages import data_url, render
 from ..support.files import write_text, writing
+from ..support.paths import common_folder
+from ..support.text import clean
 from .folder import REPORTS, FeatureFolder
 from .part import UNREACHABLE, reading_part
 from .run import Report
@@ -21,11 +22,20 @@ from .run import Report
 REPORT_JSON, REPORT_HTML = REPORTS
 _BESIDE = {REPORT_JSON: ".report.json", REPORT_HTML: ".report.html"}
 _ENGINE = b"pnasnet.engine"
-_KINDS, _EXAMPLES = 100, 5
+_KINDS, _REASONS, _EXAMPLES = 100, 10, 5
+
+_VARYING = (
+    (re.compile(r"'[^']*'|\"[^\"]*\""), "…"),
+    (re.compile(r"(--allow-url-host) \S+"), r"\1 …"),
+    (re.compile(r"[^\s():]*(://|/|\\)[^\s():]*"), "…"),  # paths and URLs
+    (re.compile(r"0x[0-9a-f]+|\d[\d,]*"), "N"),
+)
+"""Parts of errors that differ from image to image, and what stands for them."""
+_IN_PARENTHESES = re.compile(r" ?\(([^()]*)\)")
 
 
 class Failures:
-    """Failed rows, grouped by their errors without image names and numbers.
+    """Failed rows, grouped by cause: their errors without names, numbers and the decoders' own words.
 
     Attributes:
         rows: number of all rows, if read from a folder.
@@ -36,29 +46,47 @@ class Failures:
     def __init__(self) -> None:
         self.rows = self.count = self.unreachable = 0
         self._counts: Counter[str] = Counter()
+        self._reasons: dict[str, Counter[str]] = {}
         self._examples: dict[str, list[dict[str, str]]] = {}
 
     def add(self, path: str, error: str) -> None:
         """Count a row. Memory is bounded by a limit of groups."""
         self.count += 1
-        kind = _kind(path, error)
+        kind, reason = _cause(path, error)
         if kind not in self._counts and len(self._counts) >= _KINDS:
             kind = "other"
         self._counts[kind] += 1
+        reasons = self._reasons.setdefault(kind, Counter())
+        if reason:
+            reasons[reason if reason in reasons or len(reasons) < _REASONS else "other"] += 1
         examples = self._examples.setdefault(kind, [])
         if len(examples) < _EXAMPLES:
             examples.append({"path": path, "error": error})
 
     def groups(self) -> list[dict[str, Any]]:
-        """Return the groups, largest first, each with its kind, its count and a few examples."""
+        """Return the groups, largest first: kind, count, the decoders' reasons and their counts, a few examples."""
         return [
-            {"kind": kind, "count": count, "examples": self._examples[kind]}
+            {
+                "kind": kind,
+                "count": count,
+                "reasons": dict(self._reasons[kind].most_common()),
+                "examples": self._examples[kind],
+            }
             for kind, count in self._counts.most_common()
         ]
 
 
-def _kind(path: str, error: str) -> str:
-    return re.sub(r"\d[\d,]*", "N", error.removeprefix(f"{path}: "))
+def _cause(path: str, error: str) -> tuple[str, str]:
+    """Return the cause of an error, without its varying parts, and the words in parentheses, which decoders chose."""
+    for name in (path, clean(path), ascii(path)):  # as `images.name_of` and rows spell it
+        error = error.removeprefix(f"{name}: ")
+    for varying, instead in _VARYING:
+        error = varying.sub(instead, error)
+    reasons = list[str]()
+    while found := _IN_PARENTHESES.search(error):
+        reasons.insert(0, found[1])
+        error = error[: found.start()] + error[found.end() :]
+    return error, "; ".join(filter(None, reasons))
 
 
 def failures_in(folder: FeatureFolder) -> Failures:
@@ -116,6 +144,7 @@ def _values(settings: dict[str, Any], report: Report, failures: Failures, engine
         "this_run": {
             "rows": report.rows,
             "unturned": report.unturned,
+            "unturned_examples": report.unturned_examples,
             "passed_over": str(report.passed_over),
             "seconds": report.seconds,
             "rows_per_second": report.rows / report.seconds if report.seconds else None,
@@ -140,5 +169,7 @@ def _rates(report: Report) -> dict[str, float | None]:
 
 
 def _page(values: dict[str, Any], report: Report) -> str:
-    pictures = [(name, base64.b64encode(jpeg).decode()) for name, jpeg in report.sample.thumbnails if jpeg]
-    return render("extract_report.html", {**values, "pictures": pictures, "stages": report.stages})
+    sample = report.sample.pictures
+    folder = common_folder([each.name for each in sample])
+    pictures = [(each, each.name[len(folder) :], data_url(each.photo), data_url(each.seen)) for each in sample]
+    return render("extract_report.html", {**values, "pictures": pictures, "folder": folder, "stages": report.stages})

@@ -35,6 +35,7 @@ class Report:
         failed_before: failed rows of earlier runs.
         unreachable: rows with the status `unreachable`; the same command computes them again.
         unturned: rows of this run whose image has an EXIF orientation that was not applied.
+        unturned_examples: the paths of the first few of them.
         vanished: inputs of the folder that a new listing no longer contains.
         passed_over: skipped files in folders, if the sources were listed, and in archives that were read to the end.
         errors: the first few errors, one line each.
@@ -55,6 +56,7 @@ class Report:
     failed_before: int = 0
     unreachable: int = 0
     unturned: int = 0
+    unturned_examples: list[str] = field(default_factory=list)
     vanished: int = 0
     passed_over: PassedOver = field(default_factory=PassedOver)
     errors: list[str] = field(default_factory=list)
@@ -68,15 +70,19 @@ class Report:
         failed = [row.error for row in batch.rows if row.error is not None and not row.unreachable]
         outages = [row.error for row in batch.rows if row.unreachable]
         self._count(len(batch.rows), len(failed), failed, len(outages), outages[-1] if outages else None)
-        self.unturned += sum(row.unturned for row in batch.rows)
+        self._count_unturned([row.path for row in batch.rows if row.unturned])
 
     def merge(self, other: "Report") -> None:
         """Count the rows of another machine."""
         self._count(other.rows, other.failed, other.errors, other.unreachable, other.outage)
-        self.unturned += other.unturned
+        self._count_unturned(other.unturned_examples, other.unturned)
         self.passed_over.merge(other.passed_over)
         self.stages.add(other.stages)
         self.sample.merge(other.sample)
+
+    def _count_unturned(self, paths: Sequence[str], count: int | None = None) -> None:
+        self.unturned += len(paths) if count is None else count
+        self.unturned_examples += paths[: _EXAMPLES - len(self.unturned_examples)]
 
     def _count(self, rows: int, failed: int, errors: Sequence[str], unreachable: int, outage: str | None) -> None:
         self.rows += rows

@@ -1,17 +1,40 @@
-"""A random sample of a run's images, as small JPEGs for the report."""
+"""A random sample of a run's images for the report: each photo, and what the network saw of it."""
 
 import io
 import random
 import threading
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
+from ..errors import ImageError
+from ..images import Source
 from ..pictures import Picture
+from ..reports.pages import small_jpeg
 from .pipeline import Prepared
 
-_PICTURES, _PIXELS = 48, 112
+_PICTURES = 48
+_PHOTO, _SEEN = 240, 160
+"""Longer sides of the two thumbnails, in pixels."""
+
+
+@dataclass(frozen=True)
+class Sampled:
+    """An image of the sample.
+
+    Attributes:
+        name: its name.
+        seen: the input of the first network, as a small JPEG.
+        photo: the photo, upright, as a small JPEG; None if it cannot be decoded again.
+        unturned: whether it has an EXIF orientation that was not applied.
+    """
+
+    name: str
+    seen: bytes = b""
+    photo: bytes | None = None
+    unturned: bool = False
 
 
 class Sample:
@@ -20,31 +43,31 @@ class Sample:
     def __init__(self, size: int = _PICTURES, seed: int = 0) -> None:
         self._size, self._random, self._lock = size, random.Random(seed), threading.Lock()
         self._seen = 0
-        self._kept: list[tuple[str, bytes]] = []
+        self._kept: list[Sampled] = []
 
     @property
-    def thumbnails(self) -> list[tuple[str, bytes]]:
-        """The names and small JPEGs of the sampled images."""
-        return list(self._kept)
+    def pictures(self) -> list[Sampled]:
+        """The sampled images."""
+        return [each for each in self._kept if each.seen]
 
-    def offer(self, picture: Picture, prepared: Prepared) -> None:
-        """Add an image to the sample, or skip it; called by several threads."""
+    def offer(self, picture: Picture, prepared: Prepared, source: Source | None = None) -> None:
+        """Add an image, decoded again from its source for the photo, or skip it; called by several threads."""
         with self._lock:
             self._seen += 1
             place = len(self._kept) if len(self._kept) < self._size else self._random.randrange(self._seen)
             if place >= self._size:
                 return
             if place == len(self._kept):
-                self._kept.append((picture.name, b""))  # reserves the place
-        thumbnail = _thumbnail(prepared)
+                self._kept.append(Sampled(picture.name))  # reserves the place
+        sampled = Sampled(picture.name, _input(prepared), _photo(source), prepared.unturned)
         with self._lock:
-            self._kept[place] = (picture.name, thumbnail)
+            self._kept[place] = sampled
 
     def merge(self, other: "Sample") -> None:
         """Merge the sample of another machine; all images of both are equally likely to be kept."""
         with self._lock:
             both, left = [self._kept, list(other._kept)], [self._seen, other._seen]
-            kept: list[tuple[str, bytes]] = []
+            kept: list[Sampled] = []
             while len(kept) < self._size and any(both):
                 side = self._random.choices((0, 1), left)[0]  # in proportion to the images seen
                 kept.append(both[side].pop(self._random.randrange(len(both[side]))))
@@ -58,11 +81,19 @@ class Sample:
         self.__dict__ |= {**state, "_lock": threading.Lock()}
 
 
-def _thumbnail(prepared: Prepared) -> bytes:
-    """Return the network's input as a small JPEG with the aspect ratio of the image."""
+def _photo(source: Source | None) -> bytes | None:
+    """Return the photo as a small JPEG, turned upright for people even if it was not for the network."""
+    try:
+        return None if source is None else small_jpeg(source, _PHOTO, exif=True)
+    except ImageError:
+        return None
+
+
+def _input(prepared: Prepared) -> bytes:
+    """Return the network's input as a small JPEG, with the network's aspect ratio: squeezed or cropped as it was."""
     pixels = np.clip(prepared.images[0] * 255 + 0.5, 0, 255).astype(np.uint8)
-    scale = _PIXELS / max(prepared.width, prepared.height)
-    size = (max(1, round(prepared.width * scale)), max(1, round(prepared.height * scale)))
+    picture = Image.fromarray(pixels)
+    picture.thumbnail((_SEEN, _SEEN))
     file = io.BytesIO()
-    Image.fromarray(pixels).resize(size, Image.Resampling.BILINEAR).save(file, "JPEG", quality=80)
+    picture.save(file, "JPEG", quality=80)
     return file.getvalue()
