@@ -114,14 +114,14 @@ def test_regularization(report: Report) -> None:
         ["0.01 (chosen)", "40", "0.3000", "0.4500", "90.00 %"],
         ["0.001", "30", "0.1000", "0.5500", "85.00 %"],
     ]
-    assert page.tags["svg"] == 2
+    assert page.tags["svg"] == 3
     assert page.text.count("chosen: 0.01") == 2  # in the legends
     assert "epochs" not in page.tables
 
 
 def test_learning_curves(report: Report) -> None:
     page = report(result(history=HISTORY))
-    assert page.tags["svg"] == 4
+    assert page.tags["svg"] == 5
     assert page.tables["epochs"][1:] == [
         ["1", "0.8000", "0.5000", "90.00 %"],
         ["2", "0.4000", "–", "–"],  # noqa: RUF001
@@ -144,6 +144,19 @@ def test_charts_are_drawn_in_the_colours_of_the_page(tmp_path: Path) -> None:
     for chart in charts:
         assert re.findall(r"#[0-9a-fA-F]{6}\b", chart) == []
         assert {"var(--ink)", "var(--two)", "var(--line)"} <= set(re.findall(r"var\([^)]*\)", chart))
+
+
+def test_reliability_and_thresholds(report: Report) -> None:
+    """All 20 predictions have a probability of 98.7 %; 17 of them are right."""
+    page = report(result())
+    assert page.tables["thresholds"] == [
+        ["Least probability", "Answered", "Right of these", "95 % interval"],
+        *([f"{least} %", "100.0 %", "85.0 %", "64.0 to 94.8 %"] for least in (0, 50, 60, 70, 80, 90, 95)),
+        ["99 %", "0.0 %", "–", "–"],  # noqa: RUF001
+    ]
+    assert "expected calibration error (Guo et al., 2017), is 13.7 %" in page.text
+    label = "Share of right predictions against their probability: 85 % right at 99 %."
+    assert label in page.values("aria-label")
 
 
 def test_mistakes_are_shown(report: Report) -> None:
@@ -241,7 +254,7 @@ def test_accessible(report: Report, tmp_path: Path) -> None:
     pointed = [v[1:] for v in page.values("href")] + re.findall(r"#([^)]*)", " ".join(page.values("clip-path")))
     assert set(pointed) | set(page.values("aria-labelledby")) <= set(identities)
     assert len(page.values("alt")) == page.tags["img"]
-    assert len([name for tag, name, value in page.attributes if tag == "svg" and name == "aria-label" and value]) == 4
+    assert len([name for tag, name, value in page.attributes if tag == "svg" and name == "aria-label" and value]) == 5
     assert len(page.values("scope")) == page.tags["th"]
     assert ("html", "lang", "en") in page.attributes
     assert "prefers-color-scheme: dark" in (tmp_path / "report.html").read_text("utf-8")

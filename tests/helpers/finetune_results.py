@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from pnasnet.evaluation import ClassFigures, Confusion, Evaluation, Mistake, Tally
+from pnasnet.evaluation import Calibration, ClassFigures, Confusion, Evaluation, Mistake, Tally
 from pnasnet.finetune.head import Head, Trial
 from pnasnet.finetune.result import FinetuneResult
 
@@ -34,12 +34,13 @@ def evaluation(
 ) -> Evaluation:
     """Return an evaluation with the given numbers of images by true and predicted class."""
     counts = np.array(confusion)
-    tally = Tally(len(counts))
+    tally, calibration = Tally(len(counts)), Calibration()
     for true, row in enumerate(counts):
         for predicted, count in enumerate(row):
             scores = np.zeros((count, len(counts)), np.float32)
             scores[:, predicted] = 5
-            tally.add(scores, np.full(count, true))
+            for each in (tally, calibration):
+                each.add(scores, np.full(count, true))
     values: dict[str, Any] = {
         "model": "pnasnet_tiny",
         "weights": "the-weights, fine-tuned",
@@ -64,6 +65,7 @@ def evaluation(
         ),
         "confusions": tuple(Confusion(classes[t], classes[p], n) for t, p, n in tally.confusions()),
         "mistakes": (),
+        "calibration": calibration,
         "published": None,
         "seconds": 0.0,
     }

@@ -16,6 +16,7 @@ from ..extract.embed import extract_labelled
 from ..extract.options import DEFAULTS, ExtractOptions
 from ..images import get_preset
 from ..support.progress import Progress, counter, silent
+from .calibration import Calibration
 from .match import ClassMatch, is_whole_imagenet, match_classes
 from .metrics import Tally
 from .result import ClassFigures, Confusion, Evaluation, Mistake
@@ -33,10 +34,16 @@ class _Counted:
     """The tally of the readable images, and the failures."""
 
     tally: Tally
+    calibration: Calibration = field(default_factory=Calibration)
     read: list[int] = field(default_factory=list)
     """The index of each image in `tally`."""
     failed: int = 0
     errors: list[str] = field(default_factory=list)
+
+    def add(self, logits: NDArray[np.floating[Any]], labels: NDArray[np.integer[Any]]) -> None:
+        """Count logits [B, C] with the true classes [B]."""
+        self.tally.add(logits, labels)
+        self.calibration.add(logits, labels)
 
 
 def evaluate(
@@ -79,7 +86,7 @@ def evaluate(
             good = [start + index for index, row in enumerate(batch.rows) if row.error is None]
             failures = [row.error for row in batch.rows if row.error is not None]
             if good:
-                counted.tally.add(batch.vectors, targets[good])
+                counted.add(batch.vectors, targets[good])
             counted.read += good
             counted.failed += len(failures)
             counted.errors += failures[: _EXAMPLES - len(counted.errors)]
@@ -117,8 +124,8 @@ def evaluate_logits(
         1.0
     """
     match = _match(data, len(data.classes), data.classes)
-    counted = _Counted(Tally(len(data.classes), mistakes=_MISTAKES), list(range(len(data))))
-    counted.tally.add(logits, match.logits[data.labels])
+    counted = _Counted(Tally(len(data.classes), mistakes=_MISTAKES), read=list(range(len(data))))
+    counted.add(logits, match.logits[data.labels])
     return _evaluation(module, data, options, endpoint, match, data.classes, counted)
 
 
@@ -164,6 +171,7 @@ def _evaluation(
         ),
         confusions=tuple(Confusion(names[true], names[predicted], n) for true, predicted, n in tally.confusions()),
         mistakes=tuple(_mistakes(data, match, counted, names)),
+        calibration=counted.calibration,
         published=_published(module, match),
         seconds=0.0,
     )

@@ -67,6 +67,13 @@ class Rate:
         return {"value": self.value, "hits": self.hits, "count": self.count, "interval95": list(self.interval)}
 
 
+def top_probability(logits: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
+    """Return the softmax of logits [B, C] at the highest class of each row, [B]."""
+    shifted = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)
+    probabilities: NDArray[np.float64] = 1 / np.exp(shifted).sum(axis=1)
+    return probabilities
+
+
 class Tally:
     """Counts right and wrong predictions batch by batch; its size does not depend on the number of images.
 
@@ -123,8 +130,7 @@ class Tally:
 
     def _keep_mistakes(self, logits: NDArray[np.floating[Any]], labels: Ints, predicted: Ints) -> None:
         wrong = np.flatnonzero(predicted != labels)
-        shifted = logits[wrong].astype(np.float64) - logits[wrong].max(axis=1, keepdims=True)
-        probabilities = 1 / np.exp(shifted).sum(axis=1)  # softmax, at its highest class
+        probabilities = top_probability(logits[wrong])
         new = zip((self.count + wrong).tolist(), predicted[wrong].tolist(), probabilities.tolist(), strict=True)
         self.mistakes = sorted([*self.mistakes, *new], key=lambda mistake: -mistake[2])[: self._most_mistakes]
 

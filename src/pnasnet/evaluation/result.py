@@ -5,6 +5,7 @@ from typing import Any
 
 from .._version import __version__
 from ..architecture.zoo import PublishedWeights
+from .calibration import Calibration
 from .metrics import Rate
 
 
@@ -109,6 +110,7 @@ class Evaluation:
         per_class: figures of the data's classes, in order.
         confusions: wrong predictions by true and predicted class, most frequent first.
         mistakes: the wrong predictions with the highest probability, highest first.
+        calibration: how often predictions are right, by their probability.
         published: published figures of these weights, if the data's classes are ImageNet's.
         seconds: duration.
 
@@ -142,6 +144,7 @@ class Evaluation:
     per_class: tuple[ClassFigures, ...]
     confusions: tuple[Confusion, ...]
     mistakes: tuple[Mistake, ...]
+    calibration: Calibration
     published: PublishedWeights | None
     seconds: float
 
@@ -159,6 +162,7 @@ class Evaluation:
             "per_class": [each.to_dict() for each in self.per_class],
             "confusions": [asdict(each) for each in self.confusions],
             "mistakes": [asdict(each) for each in self.mistakes],
+            "calibration": self.calibration.to_dict(),
             "published": {"weights": published.id, "top1": published.top1, "top5": published.top5}
             if published
             else None,

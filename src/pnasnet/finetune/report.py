@@ -67,6 +67,7 @@ def _values(result: FinetuneResult, read: Callable[[int], Source]) -> dict[str, 
         "skipped": result.skipped[:_SKIPPED],
         # Not escaped: made here, without names.
         "regularization": [Markup(svg) for svg in _regularization(result)],
+        "reliability": Markup(_reliability(evaluation)),
         "learning": [Markup(svg) for svg in _learning(result)],
         "best": result.best_epoch(),
         "matrix": _matrix(evaluation) if len(result.classes) <= MATRIX_CLASSES else None,
@@ -120,6 +121,19 @@ def _learning(result: FinetuneResult) -> Iterator[str]:
     level = "classifier alone", result.head.chosen.validation_top1
     chart = Chart(top1, "epoch", shares=True, marked=marked, level=level)
     yield draw(chart, "Validation top-1 of each epoch.", "epoch-top1")
+
+
+def _reliability(evaluation: Evaluation) -> str:
+    """Return the reliability diagram: the share of right predictions against their mean probability."""
+    bins = [(each.confidence, each.accuracy) for each in evaluation.calibration.bins() if each.confidence is not None]
+    measured = [(confidence, rate.value or 0.0) for confidence, rate in bins]
+    lines = (
+        Line("calibrated", [(0.0, 0.0), (1.0, 1.0)], "two", "plain"),
+        Line("measured", measured, "one", "marked", [(x, *rate.interval) for x, rate in bins]),
+    )
+    chart = Chart(lines, "probability of the predicted class", shares="both", up="right")
+    words = "; ".join(f"{percent(accuracy, 0)} right at {percent(mean, 0)}" for mean, accuracy in measured)
+    return draw(chart, f"Share of right predictions against their probability: {words}.", "reliability")
 
 
 def _curve(history: Sequence[dict[str, float]], figure: str) -> list[tuple[float, float]]:
