@@ -104,13 +104,19 @@ def test_unusual_images_are_shown(tmp_path: Path) -> None:
     }
     for name, picture in made.items():
         picture.save(tmp_path / name)
-    names = [str(tmp_path / name) for name in made] * 3
-    features = write_features(tmp_path / "f.parquet", np.eye(13, dtype=np.float32)[:12] + 0.5, names)
-    result = run("duplicates", features, "--html", tmp_path / "d.html", "--root", tmp_path, "--examine", "4")
-    assert result.exit_code == 0, result.output
-    page = Page((tmp_path / "d.html").read_text("utf-8"))
+    names = [str(tmp_path / name) for name in made]
+    features = write_features(tmp_path / "f.parquet", np.eye(4, dtype=np.float32) + 0.5, names)
+
+    def page_of(examined: int) -> Page:
+        path = tmp_path / "d.html"
+        result = run("duplicates", features, "--html", path, "--root", tmp_path, "--examine", str(examined))
+        assert result.exit_code == 0, result.output
+        return Page(path.read_text("utf-8"))
+
+    assert "Among 2 images of 4, spread evenly." in page_of(2).text
+    page = page_of(4)
     for text in (
-        "Among 4 images of 12, spread evenly.",
+        "Among 4 images. Measured on thumbnails.",
         "Outliers: 0 images",
         "One colour: 1 image The largest standard deviation",
         "Dark: 1 image The mean luma (ITU-R BT.601), from 0 to 1; fastdup sorts by the mean, too. Listed are values "

@@ -61,6 +61,13 @@ class Calibration:
     hits: Ints = field(default_factory=lambda: np.zeros(_FINE, np.int64))
     sums: NDArray[np.float64] = field(default_factory=lambda: np.zeros(_FINE))
 
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Calibration) and all(
+            np.array_equal(mine, vars(other)[name]) for name, mine in vars(self).items()
+        )
+
+    __hash__ = None  # type: ignore[assignment] # the arrays change
+
     def add(self, logits: NDArray[np.floating[Any]], labels: NDArray[np.integer[Any]]) -> None:
         """Count a batch of logits [B, C] with the true classes [B]. The arguments were checked by `Tally.add`."""
         probabilities, right = top_probability(logits), logits.argmax(axis=1) == labels
