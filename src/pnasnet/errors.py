@@ -2,8 +2,8 @@
 
     PnasnetError
     ├── SpecError             a cell or network that cannot exist (also ValueError)
-    ├── UnknownNameError      a model, handle, signature, endpoint or preset that does not exist (also ValueError)
     ├── InputError            an argument of the wrong rank, size, dtype or range (also ValueError)
+    │   └── UnknownNameError         a model, handle, signature, endpoint or preset that does not exist
     ├── ImageError            bytes that are not an image, or a damaged or oversized one
     │   └── UnreachableError         a disk or a server that does not answer; the image may be sound
     ├── WeightsError          weights that cannot be used
@@ -54,7 +54,20 @@ def choose_one_of(known: Collection[str]) -> str:
     return f"{'the only one is' if len(known) == 1 else 'choose one of:'} {', '.join(known)}"
 
 
-class UnknownNameError(PnasnetError, ValueError):
+class InputError(PnasnetError, ValueError):
+    """An argument of the wrong rank, size, dtype or range.
+
+    Example:
+        >>> import numpy as np
+        >>> import pnasnet
+        >>> pnasnet.Module("pnasnet_tiny")(np.zeros((1, 8, 8, 3), np.float32))
+        Traceback (most recent call last):
+            ...
+        pnasnet.errors.InputError: ...
+    """
+
+
+class UnknownNameError(InputError):
     """An unknown name of a model, handle, signature, endpoint, preset or the like.
 
     Example:
@@ -73,19 +86,6 @@ class UnknownNameError(PnasnetError, ValueError):
         near = difflib.get_close_matches(str(name), known, n=3, cutoff=0.5)
         hint = f"did you mean {' or '.join(near)}?" if near else choose_one_of(known)
         return cls(f"unknown {kind} {name!r}: {hint}")
-
-
-class InputError(PnasnetError, ValueError):
-    """An argument of the wrong rank, size, dtype or range.
-
-    Example:
-        >>> import numpy as np
-        >>> import pnasnet
-        >>> pnasnet.Module("pnasnet_tiny")(np.zeros((1, 8, 8, 3), np.float32))
-        Traceback (most recent call last):
-            ...
-        pnasnet.errors.InputError: ...
-    """
 
 
 class ImageError(PnasnetError):

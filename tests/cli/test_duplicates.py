@@ -13,7 +13,7 @@ from pnasnet.cli.duplicates import _EXAMINED, _THRESHOLD
 from pnasnet.vectors import MEASURED, THRESHOLD
 
 from tests.helpers.chromium import browser_page
-from tests.helpers.cli_runs import PHOTOS, error_of, run
+from tests.helpers.cli_runs import PHOTOS, error_of, run, usage_error_of
 from tests.helpers.corpus import parquet, tar
 from tests.helpers.html_page import Page
 from tests.helpers.vectors_data import clustered, write_features
@@ -174,8 +174,8 @@ def test_errors_are_one_line(features: Path, tmp_path: Path, monkeypatch: pytest
     with monkeypatch.context() as patched:
         patched.setattr("pnasnet.vectors.build_index", lambda *_, **__: pytest.fail("an index was made"))
         for threshold in ("0", "1.5", "nan"):
-            message = error_of(run("duplicates", features, "--threshold", threshold))
-            assert "is no cosine similarity above 0 and at most 1" in message
+            message = usage_error_of(run("duplicates", features, "--threshold", threshold))
+            assert message == f"--threshold must be more than 0 and at most 1, not {threshold}"
     assert "does not exist" in error_of(run("duplicates", tmp_path / "none"))
     (tmp_path / "f.parquet.index").mkdir()
     assert "holds no finished index: finish it with --index" in error_of(run("duplicates", features))

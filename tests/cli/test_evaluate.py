@@ -171,9 +171,10 @@ def test_output_that_cannot_be_written_is_refused_before_the_work(
 ) -> None:
     monkeypatch.setattr("pnasnet.evaluation.evaluate", lambda *_, **__: pytest.fail("was evaluated"))
     nowhere = tmp_path / "nowhere"
+    (tmp_path / "d.json").mkdir()
     for output, reason in (
         (nowhere / "f.json", f"there is no folder {nowhere}; create it first"),
-        (tmp_path, "it is a folder; name a file"),
+        (tmp_path / "d.json", "it is a folder; name a file"),
     ):
         message = error_of(run("evaluate", "pnasnet_tiny", data, *FAKE, "-o", output))
         assert message == f"cannot write {output}: {reason}"

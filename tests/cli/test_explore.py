@@ -23,7 +23,7 @@ from pnasnet.reports.pages import small_jpeg
 from pnasnet.vectors import explore
 
 from tests.helpers.chromium import browser_page, wait_until
-from tests.helpers.cli_runs import PHOTOS, error_of, run
+from tests.helpers.cli_runs import PHOTOS, error_of, run, usage_error_of
 from tests.helpers.corpus import parquet, tar, zipped
 from tests.helpers.vectors_data import clustered, write_features
 
@@ -295,8 +295,16 @@ def test_errors_are_one_line(features: Path, tmp_path: Path, monkeypatch: pytest
     assert "does not exist" in error_of(run("explore", tmp_path / "none", "--html", page))
     with monkeypatch.context() as patched:
         patched.setattr("pnasnet.vectors.build_index", lambda *_, **__: pytest.fail("an index was made"))
-        assert "unknown projection 'tsne'" in error_of(run("explore", features, "--html", page, "--projection", "tsne"))
-    assert "at least 1" in error_of(run("explore", features, "--html", page, "--points", "0"))
+        result = run("explore", features, "--html", page, "--projection", "tsne")
+        assert "unknown projection 'tsne'" in usage_error_of(result)
+    for option, value, limits in (
+        ("--points", "0", "at least 1"),
+        ("--neighbours", "-1", "at least 1"),
+        ("--thumbnail", "3", "from 8 to 512"),
+        ("--thumbnail", "513", "from 8 to 512"),
+    ):
+        message = usage_error_of(run("explore", features, "--html", page, option, value))
+        assert message == f"{option} must be {limits}, not {value}"
     monkeypatch.setattr("pnasnet.vectors.make_map", lambda *_: pytest.fail("was computed"))
     assert "there is no folder" in error_of(run("explore", features, "--html", tmp_path / "no/m.html"))
     assert not page.exists()

@@ -110,21 +110,31 @@ def test_credentials_are_neither_in_the_card_nor_in_the_report(
 
 
 @pytest.mark.parametrize(
-    ("arguments", "words"),
+    ("arguments", "exit_code", "words"),
     [
-        (("{none}", "-o", "{out}"), "none"),
-        (("{data}", "-o", "{out}", "-m", "pnasnet_tyny"), "did you mean pnasnet_tiny"),
-        (("{data}", "-o", "{out}", *TINY, "--validation", "0.9", "--test", "0.2"), "must be fractions"),
-        (("{data}", "-o", "{out}", *TINY, "--full", "--layer-decay", "1.5"), "layer decay 1.5 in"),
-        (("{data}", "-o", "{out}", *TINY, "--validation", "nan"), "must be fractions"),
-        (("{data}", "-o", "{out}", *TINY, "--seed", "-1"), "seed -1 must not be negative"),
-        (("{data}", "-o", "{out}", *TINY, "--full", "--learning-rate", "nan"), "learning rate nan above 0"),
-        (("{data}", "-o", "{out}", *TINY, "--split", "train"), "train"),
+        (("{none}", "-o", "{out}"), 1, "none"),
+        (("{data}", "-o", "{out}", "-m", "pnasnet_tyny"), 2, "did you mean pnasnet_tiny"),
+        (("{data}", "-o", "{out}", *TINY, "--validation", "0.9", "--test", "0.2"), 2, "leave no images for training"),
+        (
+            ("{data}", "-o", "{out}", *TINY, "--full", "--layer-decay", "1.5"),
+            2,
+            "--layer-decay must be more than 0 and",
+        ),
+        (("{data}", "-o", "{out}", *TINY, "--validation", "nan"), 2, "--validation must be a fraction between 0 and 1"),
+        (("{data}", "-o", "{out}", *TINY, "--seed", "-1"), 2, "--seed must be at least 0, not -1"),
+        (
+            ("{data}", "-o", "{out}", *TINY, "--full", "--learning-rate", "nan"),
+            2,
+            "--learning-rate must be more than 0",
+        ),
+        (("{data}", "-o", "{out}", *TINY, "--split", "train"), 2, "train"),
     ],
 )
-def test_errors_are_one_line_each(pictures: Path, tmp_path: Path, arguments: tuple[str, ...], words: str) -> None:
+def test_errors_are_one_line_each(
+    pictures: Path, tmp_path: Path, arguments: tuple[str, ...], exit_code: int, words: str
+) -> None:
     places = {"none": str(tmp_path / "none"), "data": str(pictures), "out": str(tmp_path / "model")}
-    assert words in error_of(run("finetune", *(argument.format(**places) for argument in arguments)))
+    assert words in error_of(run("finetune", *(argument.format(**places) for argument in arguments)), exit_code)
     assert not (tmp_path / "model" / MODEL).exists()
 
 

@@ -11,7 +11,7 @@ from pnasnet import Module
 from pnasnet.architecture.zoo import NETWORKS, PUBLISHED, PublishedWeights
 from pnasnet.errors import WeightsNotFoundError
 
-from tests.helpers.cli_runs import HERE, PHOTOS, error_of, run
+from tests.helpers.cli_runs import HERE, PHOTOS, error_of, run, usage_error_of
 from tests.helpers.weights_files import write_checkpoint
 
 HUB = HERE / "checkpoints/tiny_hub_tf2"
@@ -63,7 +63,8 @@ def test_models_of_weights_and_by_name() -> None:
     assert large[0] == "google/imagenet/pnasnet_large/feature_vector/1"
     assert tiny[1:4] == [module.model.name, str(module.model.spec.num_cells), str(module.model.spec.filters)]
     assert large[-3] == "4320"
-    assert "does not exist" in error_of(run("models", "nowhere/model"))
+    for path in ("nowhere/model", "./nowhere", "nowhere/", "nowhere.pth"):
+        assert error_of(run("models", path)).startswith(f"{Path(path)} does not exist")
 
 
 def test_export_names_a_network_once(tmp_path: Path) -> None:
@@ -92,20 +93,21 @@ def test_convert_to_half_the_size(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "message"),
+    ("arguments", "exit_code", "message"),
     [
-        (["nowhere.ckpt", "out.safetensors"], "nowhere.ckpt"),
-        ([PHOTOS, "out.safetensors"], "holds no weights"),
-        (["pnasnet_large", "none/out.safetensors"], "cannot write none/out.safetensors: there is no folder none"),
-        ([HUB, "out.safetensors", "--model", "nasnet_mobil"], "did you mean nasnet_mobile"),
-        ([HUB, "out.safetensors", "--model", "pnasnet_mobile"], "does not fit the network: "),
+        (["nowhere.ckpt", "out.safetensors"], 1, "nowhere.ckpt"),
+        ([PHOTOS, "out.safetensors"], 1, "holds no weights"),
+        (["pnasnet_large", "none/out.safetensors"], 1, "cannot write none/out.safetensors: there is no folder none"),
+        ([HUB, "out.safetensors", "--model", "nasnet_mobil"], 2, "did you mean nasnet_mobile"),
+        ([HUB, "out.safetensors", "--model", "pnasnet_mobile"], 1, "does not fit the network: "),
+        ([HUB, "out.txt"], 2, "cannot write out.txt: name a file that ends in .safetensors"),
     ],
 )
 def test_convert_errors(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str | Path], message: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str | Path], exit_code: int, message: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert message in error_of(run("convert", *arguments))
+    assert message in error_of(run("convert", *arguments), exit_code)
     assert not list(tmp_path.iterdir())
 
 
@@ -113,7 +115,7 @@ def test_converted_weights_have_one_ending() -> None:
     """By which a person knows them."""
     result = run("convert", HUB, "out.txt")
     assert result.exit_code == 2
-    assert "out.txt does not end in .safetensors" in result.stderr
+    assert "cannot write out.txt: name a file that ends in .safetensors" in result.stderr
 
 
 @pytest.mark.parametrize("suffix", ["onnx", "xml"])
@@ -134,7 +136,9 @@ def test_export_then_run_in_openvino(tmp_path: Path, suffix: str) -> None:
 def test_export_errors(tmp_path: Path) -> None:
     model = HERE / "checkpoints/tiny_hub_tf1"
     assert "neither in .onnx nor in .xml" in run("export", model, tmp_path / "model.pb").stderr
-    assert "unknown endpoint 'Cel_0'" in error_of(run("export", model, tmp_path / "m.onnx", "--endpoint", "Cel_0"))
+    assert "unknown endpoint 'Cel_0'" in usage_error_of(
+        run("export", model, tmp_path / "m.onnx", "--endpoint", "Cel_0")
+    )
     assert "there is no folder" in error_of(run("export", model, tmp_path / "none/m.onnx"))
     assert "there is no folder" in error_of(run("export", model, tmp_path / "none/m.xml"))
     assert not list(tmp_path.iterdir())

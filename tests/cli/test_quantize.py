@@ -5,8 +5,9 @@ import sys
 from pathlib import Path
 
 import pyarrow.parquet as pq
+import pytest
 
-from tests.helpers.cli_runs import PHOTOS, error_of, run
+from tests.helpers.cli_runs import PHOTOS, error_of, run, usage_error_of
 from tests.helpers.quantized_models import IMAGES, quantized_tiny
 
 
@@ -32,6 +33,32 @@ def test_errors_are_one_line(tmp_path: Path) -> None:
     result = run("convert", quantized_tiny().folder, tmp_path / "out.safetensors")
     assert "is quantized to int8 and has no float32 weights" in error_of(result)
     assert not (tmp_path / "int8").exists()
+
+
+def test_foreign_files_are_seen_before_the_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pnasnet.quantize.run.open_model", lambda *_, **__: pytest.fail("the model was opened"))
+    (tmp_path / "int8").mkdir()
+    (tmp_path / "int8/notes.txt").write_text("mine")
+    arguments = ("quantize", "pnasnet_tiny", PHOTOS, "-o", tmp_path / "int8")
+    assert "exists: choose another folder" in error_of(run(*arguments))
+    assert "also holds notes.txt, which would be lost" in error_of(run(*arguments, "--overwrite"))
+    for option, message in (
+        (("--floating", "x"), "unknown precision 'x': choose one of: float32, bfloat16"),
+        (("--held-out", "3"), "--held-out must be at least 32, not 3"),
+        (("--preset", "x"), "unknown preset 'x': choose one of: hub, slim, timm"),
+    ):
+        assert usage_error_of(run(*arguments, *option)) == message
+
+
+def test_an_explicit_precision_is_refused() -> None:
+    folder = quantized_tiny().folder
+    for result in (
+        run("classify", PHOTOS, "--model", folder, "--precision", "float32"),
+        run("evaluate", folder, IMAGES, "--precision", "float32"),
+    ):
+        message = error_of(result)
+        assert message.startswith("precision float32: ")
+        assert message.endswith("is quantized and runs in int8; leave the precision out")
 
 
 def test_commands_open_it_like_other_weights(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from pnasnet import Module
 from pnasnet.search.journal import JOURNAL, Journal
 from pnasnet.support.locks import locked
 
-from tests.helpers.cli_runs import error_of, run
+from tests.helpers.cli_runs import error_of, run, usage_error_of
 from tests.helpers.train_data import write
 
 CONFIG = """
@@ -178,9 +178,9 @@ def test_impossible_options(config: Path, data: Path, tmp_path: Path) -> None:
     assert run("search", "run").exit_code == 2
     assert run("search", "run", config, data).exit_code == 2
     assert run("search", "run", config, data, "-o", tmp_path / "out", "--workers", "0").exit_code == 2
-    message = error_of(run("search", "run", config, data, "-o", tmp_path / "out", "--timeout", "0"))
+    message = usage_error_of(run("search", "run", config, data, "-o", tmp_path / "out", "--timeout", "0"))
     assert message == "a timeout of 0.0 s leaves no time to train: use more, or omit it"
-    assert error_of(run("search", "run", "papr", data, "-o", tmp_path / "out")).startswith(
+    assert usage_error_of(run("search", "run", "papr", data, "-o", tmp_path / "out")).startswith(
         "unknown configuration 'papr'"
     )
     assert "No such file" in error_of(run("search", "run", tmp_path / "a.toml", data, "-o", tmp_path / "out"))
@@ -196,8 +196,10 @@ def test_options_that_exclude_one_another(config: Path, data: Path, tmp_path: Pa
 def test_comparison_of_missing_searches_and_bad_names(tmp_path: Path) -> None:
     message = error_of(run("search", "compare", tmp_path, "-o", tmp_path / "a.svg"))
     assert message == f"{tmp_path / JOURNAL} does not exist: use the folder of a search"
-    assert "use a name such as" in error_of(run("search", "compare", tmp_path, "-o", tmp_path / "a.png"))
+    assert "name a file that ends in .svg" in usage_error_of(
+        run("search", "compare", tmp_path, "-o", tmp_path / "a.png")
+    )
     assert "there is no folder" in error_of(run("search", "compare", tmp_path, "-o", tmp_path / "none/a.svg"))
     assert run("search", "compare", tmp_path).exit_code == 2
-    message = error_of(run("search", "compare", tmp_path, "--algorithm", "randon", "-o", tmp_path / "c.svg"))
+    message = usage_error_of(run("search", "compare", tmp_path, "--algorithm", "randon", "-o", tmp_path / "c.svg"))
     assert message == "unknown algorithm 'randon': did you mean random?"

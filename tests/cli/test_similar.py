@@ -12,7 +12,7 @@ from PIL import Image
 from pnasnet.vectors import index_folder
 
 from tests.helpers.chromium import browser_page
-from tests.helpers.cli_runs import MODEL, PHOTOS, error_of, run
+from tests.helpers.cli_runs import MODEL, PHOTOS, error_of, run, usage_error_of
 from tests.helpers.corpus import tar, zipped
 from tests.helpers.html_page import Page
 from tests.helpers.http_answers import body, http_server
@@ -223,7 +223,7 @@ def test_photos_are_never_compared_with_vectors_of_another_kind(
     if key in ("preset", "exif"):
         assert result.exit_code == 0, result.output
     elif key == "endpoint":
-        assert "unknown endpoint 'Logits'" in error_of(result)
+        assert "unknown endpoint 'Logits'" in usage_error_of(result)
     else:
         assert f"cannot be compared: {key} is " in error_of(result)
 
@@ -271,7 +271,7 @@ def test_an_approximate_search_says_so(photos: Path, features: Path, tmp_path: P
     as_json = run("similar", query, features, "--approximate", "--json", "-q", *ENGINE)
     assert json.loads(as_json.stdout)["approximate"] is True
     both = run("similar", query, features, "--approximate", "--exact")
-    assert "a search is either approximate or exact" in error_of(both)
+    assert "a search is either approximate or exact" in usage_error_of(both)
 
 
 @pytest.mark.parametrize(
@@ -298,7 +298,7 @@ def test_errors_are_one_line(
     (tmp_path / "text.parquet").write_text("text")
     write_features(tmp_path / "f.parquet", clustered(9))
     write_features(tmp_path / "failed.parquet", clustered(3), failed=range(3))
-    assert message in error_of(run("similar", *arguments))
+    assert message in error_of(run("similar", *arguments), 2 if "--column" in arguments else 1)
 
 
 def test_no_neighbour_at_all() -> None:
@@ -334,6 +334,6 @@ def test_an_image_in_place_of_features_is_reported_with_the_right_order() -> Non
 def test_a_page_replaces_neither_the_features_nor_the_query(features: Path, tmp_path: Path) -> None:
     query = PHOTOS / "coffee.jpg"
     for page in (features, tmp_path / "photo.jpg"):
-        assert "name a file that ends in .html" in error_of(run("similar", query, features, "--html", page))
+        assert "name a file that ends in .html" in usage_error_of(run("similar", query, features, "--html", page))
     odd = shutil.copy(features, tmp_path / "features.html")
     assert "it is read as well" in error_of(run("similar", query, odd, "--html", odd))

@@ -22,7 +22,7 @@ from pnasnet.train.recipes import NAMES, find_recipe
 from pnasnet.train.run import begin_from, train
 from pnasnet.training.recipe import Cosine, CropAndFlip
 
-from tests.helpers.cli_runs import error_of, run
+from tests.helpers.cli_runs import error_of, run, usage_error_of
 from tests.helpers.train_data import MACHINE, RECIPE, encoded, write
 
 OPTIONS = ("--accelerator", "cpu", "-q")
@@ -205,16 +205,18 @@ def test_other_classes(data: Path, tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("recipe")
 @pytest.mark.parametrize(
-    ("options", "message"),
+    ("options", "exit_code", "message"),
     [
-        (("--precision", "float16"), "unknown precision 'float16': did you mean bfloat16 or float32?"),
-        (("--accelerator", "tpu"), "unknown accelerator 'tpu': "),
-        (("--parts", "3"), "a batch of 8 cannot be shared evenly by 1 devices x 3 parts"),
-        (("--split", "nope"), "nope"),
+        (("--precision", "float16"), 2, "unknown precision 'float16': did you mean bfloat16 or float32?"),
+        (("--accelerator", "tpu"), 2, "unknown accelerator 'tpu': "),
+        (("--learning-rate", "nan"), 2, "--learning-rate must be more than 0, not nan"),
+        (("--parts", "3"), 1, "a batch of 8 cannot be shared evenly by 1 devices x 3 parts"),
+        (("--split", "nope"), 2, "nope"),
     ],
 )
-def test_impossible_options(data: Path, tmp_path: Path, options: tuple[str, ...], message: str) -> None:
-    assert message in error_of(run("train", "tiny", data / "train", "-o", tmp_path / "out", *OPTIONS, *options))
+def test_impossible_options(data: Path, tmp_path: Path, options: tuple[str, ...], exit_code: int, message: str) -> None:
+    result = run("train", "tiny", data / "train", "-o", tmp_path / "out", *OPTIONS, *options)
+    assert message in error_of(result, exit_code)
 
 
 @pytest.mark.usefixtures("recipe")
@@ -229,7 +231,7 @@ def test_too_few_images_and_unknown_recipe(tmp_path: Path) -> None:
     data = write(tmp_path / "data", 8)
     message = error_of(run("train", "pnasnet_tiny", data, "-o", tmp_path / "out", *OPTIONS))
     assert message == "8 images do not fill a batch of 128: add images, or use a smaller batch size"
-    message = error_of(run("train", "pnasnet_tinny", data, "-o", tmp_path / "out", *OPTIONS))
+    message = usage_error_of(run("train", "pnasnet_tinny", data, "-o", tmp_path / "out", *OPTIONS))
     assert message.startswith("unknown recipe 'pnasnet_tinny': did you mean pnasnet_tiny")
     assert not (tmp_path / "out").exists()
 
@@ -323,5 +325,5 @@ def test_recipe_files_that_cannot_be_used(tmp_path: Path) -> None:
     (tmp_path / "mine.toml").write_text("batch_size = 'x'")
     for name, message in (("mine.toml", "batch_size must be a whole number"), ("none.py", "No such file")):
         assert message in error_of(run("train", tmp_path / name, "data", "-o", tmp_path / "out"))
-    assert "unknown recipe" in error_of(run("train", "--show", "tinny"))
-    assert "pnasnet_tiny, a .toml or .py file" in error_of(run("train", "--show", "zzz"))
+    assert "unknown recipe" in usage_error_of(run("train", "--show", "tinny"))
+    assert "pnasnet_tiny, a .toml or .py file" in usage_error_of(run("train", "--show", "zzz"))

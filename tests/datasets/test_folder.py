@@ -104,7 +104,7 @@ def test_split_is_chosen(splits: Path, split: str, expected: list[int]) -> None:
     ("split", "message"),
     [
         (None, "'data' has several splits .train, val.: choose one$"),
-        ("test", "'data' has no split 'test': choose one of train, val$"),
+        ("test", "'data' has no split 'test': choose one of: train, val$"),
     ],
 )
 def test_an_ambiguous_or_missing_split_is_an_error(splits: Path, split: str | None, message: str) -> None:

@@ -96,7 +96,7 @@ def test_an_ambiguous_or_missing_split_is_an_error() -> None:
     dataset(1, split="train").save_to_disk("one")
     for source, split, message in [
         ("both", None, "'both' has several splits .test, train.: choose one"),
-        ("both", "dev", "'both' has no split 'dev': choose one of test, train"),
+        ("both", "dev", "'both' has no split 'dev': choose one of: test, train"),
         ("one", "test", "'one' has no splits: leave out the split 'test'"),
     ]:
         with pytest.raises(InputError, match=message):

@@ -66,7 +66,7 @@ def test_kaggle(here: Path, source: str) -> None:
     write(here / f"{top}/train/{IDS[3]}/{IDS[3]}_1.JPEG", picture(50, "JPEG"))
     assert shades(open_dataset(source, split="train")) == [50]
     assert labels(open_dataset(source, split="val")) == labels(open_dataset(f"{top}/val")) == [5, 0, 999]
-    with pytest.raises(InputError, match=r"has no split 'test': choose one of train, val"):
+    with pytest.raises(InputError, match=r"has no split 'test': choose one of: train, val"):
         open_dataset(source, split="test")
     with pytest.raises(InputError, match=r"has several splits .train, val.: choose one"):
         open_dataset(source)

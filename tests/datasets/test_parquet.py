@@ -123,7 +123,7 @@ def test_split_is_the_beginning_of_the_name(folder: str) -> None:
     assert shades(open_dataset("repo", split="test")) == [0]
     with pytest.raises(InputError, match=r"'repo' has several splits .test, train.: choose one"):
         open_dataset("repo")
-    with pytest.raises(InputError, match=r"'repo' has no split 'validation': choose one of test, train"):
+    with pytest.raises(InputError, match=r"'repo' has no split 'validation': choose one of: test, train"):
         open_dataset("repo", split="validation")
 
 

@@ -160,7 +160,7 @@ def test_clusters_without_room(cluster: str, tmp_path: Path, sources: Sources) -
     fill = partial(fill_on_ray, build=build, ray_options=RayOptions(cluster, cpus=64))
     with pytest.raises(InputError, match="no room for a worker of 64 processors"):
         extract_to(tmp_path / "out", sources, build(), OPTIONS, fill=fill)
-    with pytest.raises(InputError, match="at least one worker"):
+    with pytest.raises(InputError, match="workers must be at least 1, not 0"):
         RayOptions(workers=0)
 
 

@@ -18,10 +18,15 @@ def run(*arguments: str | Path) -> Result:
 
 
 def error_of(result: Result, exit_code: int = 1) -> str:
-    """Return the one line of an error; fail if there was none, more, or a traceback."""
+    """Return the one line of an error; fail if there was none, more, or a traceback, or another exit code."""
     assert result.exit_code == exit_code, result.output
     assert isinstance(result.exception, SystemExit), result.exception
     lines = [line for line in result.stderr.splitlines() if line.startswith("error: ")]
     assert len(lines) == 1, result.stderr
     assert "Traceback" not in result.output
     return lines[0].removeprefix("error: ")
+
+
+def usage_error_of(result: Result) -> str:
+    """Return the one line of an error that is wrong usage."""
+    return error_of(result, 2)

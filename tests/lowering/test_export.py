@@ -97,6 +97,14 @@ def test_a_full_disk_leaves_the_existing_file(tmp_path: Path, monkeypatch: pytes
     assert [p.read_bytes() for p in tmp_path.iterdir()] == [b"the old model"]
 
 
+@pytest.mark.parametrize("export", [export_onnx, export_openvino_ir])
+def test_a_file_of_another_kind_is_not_replaced(tmp_path: Path, export: Callable[..., None]) -> None:
+    (tmp_path / "important.txt").write_text("precious")
+    with pytest.raises(InputError):
+        export(PLAN, weights(NAME), tmp_path / "important.txt")
+    assert [path.read_text() for path in tmp_path.iterdir()] == ["precious"]
+
+
 def test_bad_names_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UnknownNameError, match="unknown endpoint"):
         export_onnx(PLAN, weights(NAME), tmp_path / "model.onnx", ["Cell_99x"])

@@ -68,6 +68,11 @@ def test_its_graph_is_of_one_network_and_size(model: str | None, arguments: dict
     [
         ({"trainable": True}, "is quantized, for inference: train what it was made from, pnasnet_tiny"),
         ({"precision": "bfloat16"}, "precision bfloat16: .* is quantized and runs in int8; leave the precision out"),
+        ({"precision": "float32"}, "precision float32: .* is quantized and runs in int8; leave the precision out"),
+        (
+            {"engine": EngineOptions(precision="float32")},
+            "precision float32: .* is quantized and runs in int8; leave the precision out",
+        ),
     ],
 )
 def test_what_a_quantized_module_cannot_do(arguments: dict[str, object], message: str) -> None:

@@ -14,7 +14,7 @@ from pnasnet.pictures import Picture, find_named, list_units, storage
 from pnasnet.pictures import parquet as parquet_files
 from pnasnet.pictures import tar as tar_files
 from pnasnet.support import http
-from pnasnet.support.paths import utf8
+from pnasnet.support.text import utf8
 
 from tests.helpers.corpus import jpeg, parquet, pictures, tar, write_folder, zipped
 

@@ -107,7 +107,7 @@ def test_without_the_library_the_extra_is_named(tmp_path: Path, monkeypatch: pyt
     [
         ({"images": 5}, "images must be at least 32, not 5"),
         ({"held_out": 0}, "held_out must be at least 32, not 0"),
-        ({"least_cosine": 1.5}, "least_cosine must be between 0 and 1, not 1.5"),
+        ({"least_cosine": 1.5}, "least_cosine must be from 0 to 1, not 1.5"),
         ({"floating": "float16"}, "unknown precision 'float16'"),
         ({"batch_size": 0}, "batch_size must be at least 1, not 0"),
     ],
@@ -119,7 +119,7 @@ def test_options_that_make_no_sense(options: dict[str, float], message: str) -> 
 
 def test_fewer_images_than_wanted_are_divided(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
 
-    caplog.set_level(logging.WARNING)
+    caplog.set_level(logging.INFO)
     units = list_units([str(photos(tmp_path / "photos", 80))])
     images = read_images(units, (32, 32), "hub", QuantizeOptions(images=300, held_out=100), silent)
     assert (len(images.calibration), len(images.held_out)) == (48, 32)

@@ -155,9 +155,10 @@ def test_an_address_of_another_machine() -> None:
             (CHECKPOINT, "--api-key-file", "/nowhere"),
             "cannot read the API keys in /nowhere: No such file or directory; name a file with one key per line",
         ),
+        ((CHECKPOINT, "--host", "", "--port", "0"), "--host must be an address, such as 127.0.0.1, or 0.0.0.0 for all"),
         ((CHECKPOINT, "--port", "8001"), "HTTP and gRPC cannot share port 8001: choose another --port or --grpc-port"),
         ((CHECKPOINT, "--features", "/nowhere"), "/nowhere"),
     ],
 )
 def test_wrong_arguments(arguments: tuple[str, ...], error: str) -> None:
-    assert error in error_of(run("serve", *arguments, "--engine", "fake"))
+    assert error in error_of(run("serve", *arguments, "--engine", "fake"), 2 if "--port" in arguments else 1)

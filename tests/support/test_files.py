@@ -92,7 +92,7 @@ def test_a_target_is_checked_before_the_work(tmp_path: Path) -> None:
 
 
 def test_a_target_of_another_kind_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(OutputError, match=r"photo\.jpg: name a file that ends in \.html"):
+    with pytest.raises(InputError, match=r"photo\.jpg: name a file that ends in \.html"):
         check_target(tmp_path / "photo.jpg", ".html")
     check_target(tmp_path / "page.HTML", ".html")
 

@@ -22,7 +22,9 @@ from pnasnet.support.text import (
         ("gpj\u202eexe.", r"gpj\u202eexe."),
         ("zero\u200bwidth\ufeff", r"zero\u200bwidth\ufeff"),
         ("line\u2028break\x85", r"line\u2028break\x85"),
-        ("half \udcff", r"half \udcff"),
+        ("byte \udcff", r"byte \xff"),
+        ("half \ud800", r"half \ud800"),
+        (repr("a byte \udce9") + " in a repr", r"'a byte \xe9' in a repr"),
         ("tag \U000e0041", r"tag \U000e0041"),
     ],
 )

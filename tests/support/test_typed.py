@@ -1,11 +1,14 @@
 """Plain values as the values of a dataclass's fields."""
 
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
 from pnasnet.errors import InputError, UnknownNameError
-from pnasnet.support.typed import typed
+from pnasnet.support.typed import check_range, convert_fields, number, typed, whole_number
 
 
 @dataclass
@@ -64,3 +67,36 @@ def test_numbers_that_overflow(name: str, value: int) -> None:
 def test_unknown_names(name: str) -> None:
     with pytest.raises(UnknownNameError, match=f"unknown setting 'a.{name}': "):
         typed(Example, {name: 1}, "a.")
+
+
+@dataclass(frozen=True)
+class Options:
+    count: int | None = None
+    share: float = 0.5
+    place: Path | None = None
+    either: int | str = "auto"
+
+    def __post_init__(self) -> None:
+        convert_fields(self, count=1, share=0)
+
+
+def test_the_fields_of_options_become_those_of_python() -> None:
+    options = Options(np.int64(2), 1, Path("a"), 3)  # type: ignore[arg-type]
+    assert (type(options.count), type(options.share), options.place, options.either) == (int, float, Path("a"), 3)
+    for name, wrong in (("count", 0), ("count", 1.0), ("share", -0.1), ("share", float("nan")), ("count", "1")):
+        values: dict[str, Any] = {name: wrong}
+        with pytest.raises(InputError, match=f"^{name} must be "):
+            Options(**values)
+
+
+def test_single_arguments() -> None:
+    assert (whole_number("n", np.uint8(3)), number("x", np.float32(0.5)), number("x", 1)) == (3, 0.5, 1.0)
+    for call, message in (
+        (lambda: whole_number("n", 0), "n must be at least 1, not 0"),
+        (lambda: whole_number("n", "a" * 1000), "n must be a whole number, not 'aaaaaaaaaaaa...aaaaaaaaaaaaa'"),
+        (lambda: number("x", None), "x must be a number, not None"),
+        (lambda: check_range("x", float("nan"), 0, 1), "x must be from 0 to 1, not nan"),
+    ):
+        with pytest.raises(InputError) as raised:
+            call()
+        assert str(raised.value) == message

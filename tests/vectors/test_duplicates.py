@@ -121,5 +121,5 @@ def test_progress_counts_all(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("threshold", [0, -1, 1.01, float("nan")])
 def test_impossible_thresholds(tmp_path: Path, threshold: float) -> None:
-    with pytest.raises(InputError, match="is no cosine similarity above 0 and at most 1"):
+    with pytest.raises(InputError, match="threshold must be more than 0 and at most 1"):
         groups_of(tmp_path, clustered(3), threshold)

@@ -59,10 +59,10 @@ def test_a_file_has_the_permissions_of_the_umask(tmp_path: Path) -> None:
 def test_kernels_in_float16_take_half_and_come_back_as_float32(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     arrays = {"a/weights": rng.normal(size=(3, 3, 64, 64)), "a_bn/moving_variance": np.array([1e-7, 3e-8])}
-    for name, float16 in (("whole", False), ("half", True)):
+    for name, float16 in (("whole.safetensors", False), ("half.safetensors", True)):
         write(tmp_path / name, arrays, float16=float16)
-    assert (tmp_path / "half").stat().st_size < 0.51 * (tmp_path / "whole").stat().st_size
-    half = open_weights(tmp_path / "half").arrays
+    assert (tmp_path / "half.safetensors").stat().st_size < 0.51 * (tmp_path / "whole.safetensors").stat().st_size
+    half = open_weights(tmp_path / "half.safetensors").arrays
     assert half["a/weights"].dtype == half["a_bn/moving_variance"].dtype == np.float32
     np.testing.assert_array_equal(half["a/weights"], np.float32(arrays["a/weights"]).astype(np.float16))
     np.testing.assert_array_equal(half["a_bn/moving_variance"], arrays["a_bn/moving_variance"].astype(np.float32))
@@ -70,13 +70,13 @@ def test_kernels_in_float16_take_half_and_come_back_as_float32(tmp_path: Path) -
 
 def test_a_kernel_beyond_float16_is_not_written_as_infinity(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="a/weights has values beyond the range of float16"):
-        write(tmp_path / "m", {"a/weights": np.array([[1.0, -70_000.0]])}, float16=True)
+        write(tmp_path / "m.safetensors", {"a/weights": np.array([[1.0, -70_000.0]])}, float16=True)
     assert not list(tmp_path.iterdir())
 
 
 def test_the_stated_label_offset_counts(tmp_path: Path) -> None:
-    write(tmp_path / "m", {"final_layer/FC/biases": np.ones(1001)}, classes=1001, label_offset=0)
-    assert open_weights(tmp_path / "m").label_offset == 0
+    write(tmp_path / "m.safetensors", {"final_layer/FC/biases": np.ones(1001)}, classes=1001, label_offset=0)
+    assert open_weights(tmp_path / "m.safetensors").label_offset == 0
 
 
 def test_a_checkpoint_converted_is_the_same_weights(tmp_path: Path) -> None:
@@ -90,7 +90,7 @@ def test_a_checkpoint_converted_is_the_same_weights(tmp_path: Path) -> None:
 
 def test_extra_metadata_cannot_replace_our_own(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="must not be named spec"):
-        write(tmp_path / "m", extra={"spec": "{}"})
+        write(tmp_path / "m.safetensors", extra={"spec": "{}"})
 
 
 def test_a_full_disk_loses_nothing(tmp_path: Path) -> None:
@@ -131,10 +131,10 @@ def test_lost_checksums_are_noticed(tmp_path: Path) -> None:
     for metadata in lost:
         save_file({"a": np.ones(2, np.float32)}, tmp_path / "m", {"format": "pnasnet-weights-1", **metadata})
         with pytest.raises(CorruptWeightsError, match="checksums cannot be read"):
-            open_weights(tmp_path / "m")
+            open_weights(tmp_path / "m.safetensors")
     save_file({"a": np.ones(2, np.float32)}, tmp_path / "m", {"format": "pnasnet-weights-1", "crc32c": "{}"})
     with pytest.raises(CorruptWeightsError, match="checksum of a"):
-        open_weights(tmp_path / "m").arrays["a"]
+        open_weights(tmp_path / "m.safetensors").arrays["a"]
 
 
 def header(claimed: object) -> bytes:
@@ -192,9 +192,19 @@ def test_equal_weights_give_equal_bytes(tmp_path: Path) -> None:
     arrays = {name: np.full(3, index, np.float32) for index, name in enumerate("bca")}
     said = {"model": "m", "spec": "{}", "origin": "o", "classes": 3, "label_offset": 0}
     extra = {f"key{index}": "é" for index in range(8)}
-    write_weights(tmp_path / "1", arrays, **said, extra=extra)  # type: ignore[arg-type]
-    write_weights(tmp_path / "2", dict(reversed(arrays.items())), **said, extra=dict(reversed(extra.items())))  # type: ignore[arg-type]
-    assert (tmp_path / "1").read_bytes() == (tmp_path / "2").read_bytes()
-    with safe_open(tmp_path / "1", "numpy") as file:  # the library agrees
+    write_weights(tmp_path / "1.safetensors", arrays, **said, extra=extra)  # type: ignore[arg-type]
+    write_weights(
+        tmp_path / "2.safetensors", dict(reversed(arrays.items())), **said, extra=dict(reversed(extra.items()))
+    )  # type: ignore[arg-type]
+    assert (tmp_path / "1.safetensors").read_bytes() == (tmp_path / "2.safetensors").read_bytes()
+    with safe_open(tmp_path / "1.safetensors", "numpy") as file:  # the library agrees
         assert file.metadata()["key3"] == "é"
         np.testing.assert_array_equal(file.get_tensor("c"), arrays["c"])
+
+
+@pytest.mark.parametrize("name", ["important.txt", "data.parquet", "model", ".safetensors"])
+def test_a_file_of_another_kind_is_not_replaced(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text("precious")
+    with pytest.raises(InputError, match=r"name a file that ends in \.safetensors"):
+        write(tmp_path / name)
+    assert (tmp_path / name).read_text() == "precious"

@@ -164,7 +164,10 @@ def _converted(spec: NetworkSpec) -> dict[str, Any]:
 def _number(name: str, value: Any, low: float, high: float) -> float:
     if isinstance(value, bool | str) or not hasattr(value, "__float__"):
         raise SpecError(f"{name} must be a number, not {value!r}")
-    number = float(value)
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        raise SpecError(f"{name} must be a number, not {value!r}") from None
     above = name.endswith("_keep")  # a path that is never kept cannot be scaled
     if not math.isfinite(number) or not low <= number <= high or (above and number == low):
         raise SpecError(f"{name} must be {'in (0, 1]' if above else f'from {low:g} to {high:g}'}, not {value!r}")

@@ -1,6 +1,5 @@
 """The command line's entry: the group of commands, and how it ends."""
 
-import os
 import sys
 from typing import Any
 
@@ -11,7 +10,7 @@ from .classify import classify
 from .convert import convert
 from .duplicates import duplicates
 from .embed import embed
-from .errors import Failure, for_command_line, open_closed_streams, to_failure, writing_results
+from .errors import Failure, for_command_line, open_closed_streams, to_failure, wants_traceback, writing_results
 from .evaluate import evaluate
 from .explore import explore
 from .export import export
@@ -27,7 +26,7 @@ _EPILOG = """\b
 Exit codes:
   0    done
   1    failed; one line on standard error says why and what to do
-  2    wrong usage
+  2    wrong usage: an unknown command, option or name, or a value that no data makes right
   3    done, but some images failed; they are named or counted
   130  interrupted (Ctrl-C); 143 terminated
 """
@@ -46,7 +45,7 @@ class Commands(click.Group):
         except (click.exceptions.Exit, click.Abort, BrokenPipeError):
             raise  # click's own; a reader that closed the pipe has seen enough
         except (Exception, KeyboardInterrupt) as error:
-            if os.environ.get("PNASNET_TRACEBACK"):
+            if wants_traceback():
                 raise
             raise to_failure(error) from error
 

@@ -1,14 +1,13 @@
 """`pnasnet classify`."""
 
-import json
 from typing import TYPE_CHECKING
 
 import click
 
-from ..support.text import clean
 from .errors import EXIT_IMAGES_FAILED
 from .logs import show_logs
 from .options import QUIET, extract_options, flag, model_options
+from .printing import say, to_json
 from .sections import command
 
 if TYPE_CHECKING:
@@ -48,19 +47,19 @@ def classify(
         failed += result.error is not None
         (_print_json if as_json else _print)(result)
     if failed:
-        click.echo(f"{failed:,} of {count:,} images failed", err=True)
+        say(f"{failed:,} of {count:,} images failed", err=True)
         raise SystemExit(EXIT_IMAGES_FAILED)
 
 
 def _print(result: "Classification") -> None:
     if result.error is not None:
-        click.echo(f"failed: {clean(result.error)}", err=True)
+        say(f"failed: {result.error}", err=True)
         return
-    click.echo(clean(result.path))
+    say(result.path)
     for name, probability in result.classes:
-        click.echo(f"  {probability:7.2%}  {clean(name)}")
+        say(f"  {probability:7.2%}  {name}")
 
 
 def _print_json(result: "Classification") -> None:
     classes = [{"name": name, "probability": probability} for name, probability in result.classes]
-    click.echo(json.dumps({"path": result.path, "classes": classes, "error": result.error}))
+    click.echo(to_json({"path": result.path, "classes": classes, "error": result.error}))

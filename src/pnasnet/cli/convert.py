@@ -4,8 +4,9 @@ from pathlib import Path
 
 import click
 
-from ..support.files import check_target
+from .errors import check_file
 from .options import MOVING_AVERAGES, flag
+from .printing import say
 
 
 @click.command(short_help="Convert weights to this project's own format, or to timm's.")
@@ -41,16 +42,14 @@ def convert(
 
     if kind == "timm" and float16:
         raise click.UsageError("--float16 is for --to pnasnet: timm's files are float32")
-    if Path(output).suffix != ".safetensors":
-        raise click.BadParameter(f"{output} does not end in .safetensors", param_hint="OUT")
-    check_target(Path(output))
+    check_file(output, ".safetensors", (source,))
     module = Module(model or source, source if model else None, moving_averages=moving_averages)
     if kind == "timm":
         from ..integrations.timm_weights import write_timm
 
         written = write_timm(module, Path(output))
-        click.echo(f"{output}: {written.model}, {written.classes:,} classes, {written.tensors:,} tensors")
+        say(f"{output}: {written.model}, {written.classes:,} classes, {written.tensors:,} tensors")
         return
     module.export(output, float16=float16)
     classes = f"{module.model.spec.num_classes} classes" if module.model.spec.num_classes else "no classifier"
-    click.echo(f"{output}: {module.model.name}, {classes}, {len(module.model.variables):,} variables")
+    say(f"{output}: {module.model.name}, {classes}, {len(module.model.variables):,} variables")

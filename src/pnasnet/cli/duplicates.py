@@ -1,15 +1,16 @@
 """`pnasnet duplicates`."""
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from ..support.files import check_target, write_text
-from ..support.text import clean, counted
+from ..support.files import write_text
+from ..support.text import counted
+from .errors import check_file, checking_usage
 from .logs import show_logs
 from .options import QUIET, flag
+from .printing import say, to_json
 from .progress import bars
 from .sections import command
 from .vectors import column_options, opened_index, page_options
@@ -70,9 +71,9 @@ def duplicates(
     """
     from ..vectors import RULE, check_threshold, duplicates_page, find_duplicates, open_features, sample_rows
 
-    check_threshold(threshold)  # before an index is built
-    if html:
-        check_target(Path(html), ".html", (features,))
+    with checking_usage():
+        check_threshold(threshold)  # before an index is built
+    check_file(html, ".html", (features,))
     show_logs(quiet=quiet)
     opened = open_features(features, column, names)
     with bars(quiet) as progress, opened_index(opened, progress) as index:
@@ -83,7 +84,7 @@ def duplicates(
         (_print_json if as_json else _print)(number, group, entries)
     if not as_json:
         members = sum(len(entries) for _, entries in described)
-        click.echo(
+        say(
             f"{counted(len(groups), 'group')} with {members:,} of {count:,} images, "
             f"similarity {threshold:g} or more{f'; {RULE}' if groups else ''}"
         )
@@ -92,14 +93,14 @@ def duplicates(
             page = duplicates_page(opened, described, threshold, access, sample, progress)
         write_text(Path(html), page)
         if not quiet:
-            click.echo(f"{clean(html)}: written", err=True)
+            say(f"{html}: written", err=True)
 
 
 def _print(number: int, group: "Group", entries: "list[Entry]") -> None:
-    click.echo(f"group {number}")
+    say(f"group {number}")
     for place, (entry, similarity) in enumerate(zip(entries, group.similarities.tolist(), strict=True)):
         size = f"{entry.width}x{entry.height}" if entry.width else ""
-        click.echo(f"  {'' if place else 'keep':4}  {similarity:7.4f}  {size:>11}  {clean(entry.path)}")
+        say(f"  {'' if place else 'keep':4}  {similarity:7.4f}  {size:>11}  {entry.path}")
 
 
 def _print_json(number: int, group: "Group", entries: "list[Entry]") -> None:
@@ -113,4 +114,4 @@ def _print_json(number: int, group: "Group", entries: "list[Entry]") -> None:
         }
         for place, (entry, similarity) in enumerate(zip(entries, group.similarities.tolist(), strict=True))
     ]
-    click.echo(json.dumps({"group": number, "pictures": listed}))
+    click.echo(to_json({"group": number, "pictures": listed}))

@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING
 
 import click
 
+from ..errors import InputError
 from ..support.cluster import LOCAL
 from ..support.text import counted
-from .errors import EXIT_IMAGES_FAILED
+from .errors import EXIT_IMAGES_FAILED, checking_usage, to_failure, wants_traceback
 from .logs import show_logs
 from .options import IMAGE_COLUMN, QUIET, count, extract_options, flag, model_options
+from .printing import say
 from .progress import stoppable_bars
 from .sections import command, pass_as, section
 
@@ -41,7 +43,12 @@ def _list_sources(
         raise click.UsageError("name at least one source, or a list with --files-from")
     if null and files_from is None:
         raise click.UsageError("--null needs a list: name one with --files-from")
-    check_sources(sources)
+    try:
+        check_sources(sources)
+    except InputError as error:  # a missing file is no wrong usage
+        if wants_traceback():
+            raise
+        raise to_failure(error) from error
     passed_over = PassedOver()
     listed = partial(list_units, image_column=image_column, access=Access(roots, hosts), passed_over=passed_over)
 
@@ -220,13 +227,14 @@ def embed(
     from ..extract import ColumnBuilder, extract_to
     from ..extract.output import check_output
 
-    check_output(output, mode)  # before a model is downloaded
+    with checking_usage():
+        check_output(output, mode, sources.names)  # before a model is downloaded
     show_logs(quiet=quiet)
     build = ColumnBuilder((model, *(replace(model, model=name, weights=None) for name in others)), endpoints, options)
     fill = _fill(cluster, build, options, retry_errors=mode == "retry-errors")
     with stoppable_bars(quiet, "image") as progress:
         report = extract_to(output, sources, build(), options, mode=mode, fill=fill, progress=progress)
-    _print(report, output, adding=mode == "add")
+    _print(report, output, adding=mode == "add", quiet=quiet)
     if report.failed:
         raise SystemExit(EXIT_IMAGES_FAILED)
 
@@ -247,29 +255,29 @@ def _fill(
     return partial(fill_on_ray, build=build.on_workers(cluster.cpus), ray_options=cluster, retry_errors=retry_errors)
 
 
-def _print(report: "Report", output: str, *, adding: bool) -> None:
+def _print(report: "Report", output: str, *, adding: bool, quiet: bool) -> None:
     new = report.failed - report.failed_before
-    notes = [f"failed: {line}" for line in report.errors]
+    failed, notes = [f"failed: {line}" for line in report.errors], list[str]()
     if new > len(report.errors):
-        notes.append(f"failed: {new - len(report.errors):,} more; see the column error")
+        failed.append(f"failed: {new - len(report.errors):,} more; see the column error")
     if report.failed_before:
-        notes.append(f"failed: {report.failed_before:,} in earlier runs; see the column error, or try --retry-errors")
+        failed.append(f"failed: {report.failed_before:,} in earlier runs; see the column error, or try --retry-errors")
     if report.passed_over.count:
         notes.append(str(report.passed_over))
     if report.unturned:
         notes.append(f"{counted(report.unturned, 'image')} with an EXIF orientation that was not applied; see --exif")
     if report.vanished:
         notes.append(f"no longer listed: {counted(report.vanished, 'input')} of {output}; the rows are kept")
-    for note in notes:
-        click.echo(note, err=True)
+    for line in failed if quiet else failed + notes:
+        say(line, err=True)
     is_file = Path(output).suffix.lower() == ".parquet"
     if not report.rows:
         hint = "nothing new is listed" if adding else "use --overwrite to start over"
         if not is_file and not adding:
             hint = "use --add to look for new images"
-        click.echo(f"{output}: already complete, with {counted(report.kept, 'row')}; {hint}")
+        say(f"{output}: already complete, with {counted(report.kept, 'row')}; {hint}")
         return
-    click.echo(
+    say(
         f"{output}: {report.rows - new:,} embedded, {new:,} failed, "
         f"in {report.seconds:.1f} s ({report.rows / max(report.seconds, 1e-9):.1f} images/s)"
         + (f"; {counted(report.kept, 'row')} of earlier runs" if report.kept else "")

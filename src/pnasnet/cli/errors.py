@@ -4,20 +4,25 @@ import os
 import re
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from types import FrameType
 from typing import IO, Any
 
 import click
 
-from ..errors import PnasnetError
+from ..errors import InputError, PnasnetError, UnknownNameError
+from ..support.files import check_target
+from ..support.text import clean
 from ..support.urls import redact_text
 
 EXIT_FAILED = 1
 """The command failed."""
+EXIT_USAGE = 2
+"""The command line is wrong: an unknown name, or a value that no data makes right. Also click's exit code."""
 EXIT_IMAGES_FAILED = 3
-"""The command is done, but some images failed. (2 is click's exit code for wrong usage.)"""
+"""The command is done, but some images failed."""
 EXIT_SIGNAL = 128
 """Plus the number of the signal that ended the command."""
 
@@ -36,12 +41,17 @@ class Failure(click.ClickException):
     def show(self, file: IO[Any] | None = None) -> None:
         """Print it to standard error."""
         for line in (f"error: {self.message}", *getattr(self, "__notes__", ())):
-            click.echo(line, file=file, err=True)
+            click.echo(_clean(line), file=file, err=True)
+
+
+def wants_traceback() -> bool:
+    """Return whether the environment asks for Python's traceback instead of one line."""
+    return bool(os.environ.get("PNASNET_TRACEBACK"))
 
 
 def to_failure(error: BaseException) -> Failure:
     """Return what to print for an error that ended a command."""
-    exit_code = EXIT_FAILED
+    exit_code = EXIT_USAGE if isinstance(error, UnknownNameError) else EXIT_FAILED
     match error:
         case PnasnetError():
             message = for_command_line(str(error))
@@ -57,6 +67,35 @@ def to_failure(error: BaseException) -> Failure:
     for note in getattr(error, "__notes__", ()):
         failure.add_note(note)
     return failure
+
+
+def _clean(message: str) -> str:
+    """Return a message with clean lines; the differences of weights are several."""
+    return "\n".join(map(clean, message.split("\n")))
+
+
+@contextmanager
+def checking_usage() -> Iterator[None]:
+    """Within the block, which only checks values of options, let an `InputError` end the command as wrong usage.
+
+    An error that begins with the name of an argument then begins with its option.
+    """
+    try:
+        yield
+    except InputError as error:
+        if wants_traceback():
+            raise
+        name, space, rest = to_failure(error).message.partition(" ")
+        parameters = click.get_current_context().command.params
+        options = {each.name: max(each.opts, key=len) for each in parameters if isinstance(each, click.Option)}
+        raise Failure(f"{options.get(name, name)}{space}{rest}", EXIT_USAGE) from error
+
+
+def check_file(path: str | None, suffix: str, inputs: Iterable[str]) -> None:
+    """Check a file that is to be written, if there is one, as `check_target` does; another suffix is wrong usage."""
+    if path is not None:
+        with checking_usage():
+            check_target(Path(path), suffix, inputs)
 
 
 def for_command_line(message: str) -> str:

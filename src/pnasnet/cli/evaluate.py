@@ -1,6 +1,5 @@
 """`pnasnet evaluate`."""
 
-import json
 import shlex
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,11 +8,12 @@ from typing import TYPE_CHECKING
 import click
 
 from ..errors import InputError, PnasnetError
-from ..support.files import check_target, write_text
+from ..support.files import write_text
 from ..support.text import clean
-from .errors import EXIT_IMAGES_FAILED
+from .errors import EXIT_IMAGES_FAILED, check_file
 from .logs import show_logs
 from .options import IMAGE_COLUMN, QUIET, count, extract_options, flag, model_argument
+from .printing import say, to_json
 from .progress import bars
 from .sections import command, section
 
@@ -67,20 +67,19 @@ def evaluate(
     """
     from ..evaluation import evaluate as evaluate_module
 
-    if output:
-        check_target(Path(output))
+    check_file(output, ".json", (data, model.model))
     images = _open(data, split, image_column, limit, model.model)
     show_logs(quiet=quiet)
     module = model.open()
     with bars(quiet, unit="image") as progress:
         result = evaluate_module(module, images, options, progress=progress)
-    text = json.dumps(result.to_dict(), indent=2, allow_nan=False)
+    text = to_json(result.to_dict(), 2)
     try:
         if output:
             write_text(Path(output), text + "\n")
     finally:  # print the result even if the disk is full
-        for line in [text] if as_json else _lines(result, per_class):
-            click.echo(line)
+        for line in text.split("\n") if as_json else _lines(result, per_class):
+            say(line)
     if result.failed:
         _print_failures(result)
         raise SystemExit(EXIT_IMAGES_FAILED)
@@ -116,9 +115,9 @@ def _are_swapped(model: str, data: str, split: str | None) -> bool:
 
 def _print_failures(result: "Evaluation") -> None:
     for line in result.errors:
-        click.echo(f"failed: {clean(line)}", err=True)
+        say(f"failed: {line}", err=True)
     total = result.images + result.failed
-    click.echo(f"{result.failed:,} of {total:,} images failed; the figures cover the other {result.images:,}", err=True)
+    say(f"{result.failed:,} of {total:,} images failed; the figures cover the other {result.images:,}", err=True)
 
 
 def _lines(result: "Evaluation", per_class: bool) -> Iterator[str]:

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING
 import click
 
 from ..errors import MissingExtraError, OutputError
-from ..support.files import check_target, write_text
+from ..support.files import write_text
 from ..support.text import clean, counted
-from .errors import end_on_signal
+from .errors import check_file, end_on_signal
 from .logs import show_logs
 from .options import QUIET
+from .printing import say
 from .progress import bars
 from .sections import command, pass_as, section
 from .vectors import column_options, opened_index, page_options
@@ -80,13 +81,12 @@ def explore(
       pnasnet explore features.parquet
       pnasnet explore features/ --points 20000 --projection umap --html map.html
     """
-    from ..vectors import PAGE_POINTS, choose_projection, make_map, map_page, open_features, write_atlas
+    from ..vectors import PAGE_POINTS, make_map, map_page, open_features, write_atlas
 
-    choose_projection(options.projection)  # before an index is built
     if not html and not table and importlib.util.find_spec("embedding_atlas") is None:
         raise MissingExtraError.of("embedding-atlas", "explore", "the explorer (without --html or --table)")
-    for path in filter(None, (html, table)):
-        check_target(Path(path), ".html" if path == html else ".parquet", (features,))
+    check_file(html, ".html", (features,))
+    check_file(table, ".parquet", (features,))
     show_logs(quiet=quiet)
     opened = open_features(features, column, names)
     if html:
@@ -97,14 +97,14 @@ def explore(
         count = len(shown.pictures)
         if not quiet:
             if count < shown.total:
-                click.echo(f"{count:,} of {shown.total:,} images are shown, spread evenly", err=True)
-            click.echo(f"projection {shown.projection}", err=True)
+                say(f"{count:,} of {shown.total:,} images are shown, spread evenly", err=True)
+            say(f"projection {shown.projection}", err=True)
         if html:
             write_text(Path(html), map_page(shown, f"Map of {clean(opened.path.name)}", options, access, progress))
-            click.echo(f"{clean(html)}: {counted(count, 'image')}")
+            say(f"{html}: {counted(count, 'image')}")
         if table:
             write_atlas(Path(table), shown, options, access, progress)
-            click.echo(f"{clean(table)}: {counted(count, 'image')}")
+            say(f"{table}: {counted(count, 'image')}")
         if not html and not table:
             _show_atlas(shown, options, access, port, progress)
 

@@ -5,7 +5,9 @@ from typing import Any
 
 import click
 
+from .errors import checking_usage
 from .options import MOVING_AVERAGES, WEIGHTS, count, flag
+from .printing import say
 
 
 @click.command(short_help="Export a network for other software and servers.")
@@ -52,18 +54,14 @@ def export(
       pnasnet export pnasnet_large models/ --format triton --preprocess
       pnasnet export pnasnet_large hub_module/ --format saved_model
     """
-    from ..errors import InputError
     from ..module.export import Export, format_of
     from ..module.module import Module
 
-    try:
-        kind = kind or format_of(Path(output))
-    except InputError as error:
-        raise click.BadParameter(str(error), param_hint="OUT") from None
-    chosen = Export(Path(output), kind, **options)
-    chosen.check()
+    with checking_usage():
+        chosen = Export(Path(output), kind or format_of(Path(output)), **options)
+        chosen.check()
     opened = Module(model, weights, moving_averages=moving_averages)
     written = chosen.write(opened)
     name, origin = opened.model.name, opened.model.origin
     network = name if name == origin else f"{name} ({origin})"
-    click.echo(f"{written.path}: {network}, {', '.join(written.contents)}")
+    say(f"{written.path}: {network}, {', '.join(written.contents)}")

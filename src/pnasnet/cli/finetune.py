@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
-from ..support.text import clean
 from ..support.urls import redact
 from .errors import EXIT_IMAGES_FAILED
 from .logs import show_logs
 from .options import IMAGE_COLUMN, QUIET, count, extract_options, flag, machine_options, model_options
+from .printing import say
 from .progress import stoppable_bars
 from .sections import Command, command, pass_as, section
 
@@ -135,8 +135,9 @@ def finetune(
         result = run(
             model.model, images, Path(output), tuning,
             weights=model.weights, extract=options, engine=model.engine,
-            machine=replace(machine, precision=model.engine.precision), overwrite=overwrite, progress=progress,
-            source=redact(data), command=shlex.join(["pnasnet", *map(redact, sys.argv[1:])]),
+            machine=replace(machine, precision=model.engine.precision or "float32"),
+            overwrite=overwrite, progress=progress, source=redact(data),
+            command=shlex.join(["pnasnet", *map(redact, sys.argv[1:])]),
         )  # fmt: skip
     if result.rank > 0:
         return  # Lightning takes any other exit code for a failure, and kills the first process
@@ -153,18 +154,18 @@ def _ending_if_finished() -> Iterator[None]:
     try:
         yield
     except FinishedError as finished:
-        click.echo(finished)
+        say(finished)
         raise SystemExit(EXIT_IMAGES_FAILED if finished.skipped else 0) from None
 
 
 def _print(result: "FinetuneResult", folder: Path) -> None:
     for line in result.skipped[:_SHOWN]:
-        click.echo(f"skipped: {clean(line)}", err=True)
+        say(f"skipped: {line}", err=True)
     if len(result.skipped) > _SHOWN:
-        click.echo(f"skipped: {len(result.skipped) - _SHOWN:,} more; metrics.json lists all", err=True)
+        say(f"skipped: {len(result.skipped) - _SHOWN:,} more; metrics.json lists all", err=True)
     rate = result.evaluation.top1
     low, high = rate.interval
-    click.echo(
+    say(
         f"{folder}: {len(result.classes)} classes, top-1 {rate.value:.2%} (95 % interval {low:.2%} to {high:.2%}) on "
         f"{rate.count:,} {result.part} images, in {sum(result.seconds.values()):.1f} s; see {folder / 'report.html'}"
     )

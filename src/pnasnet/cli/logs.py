@@ -4,6 +4,7 @@ import logging
 
 import click
 
+from ..support.text import clean
 from .errors import for_command_line
 
 _LOGGER = logging.getLogger("pnasnet")
@@ -17,7 +18,7 @@ class _Echo(logging.Handler):
         self.printed = set[str]()
 
     def emit(self, record: logging.LogRecord) -> None:
-        line = for_command_line(self.format(record))
+        line = clean(for_command_line(self.format(record)))
         if line not in self.printed:
             self.printed.add(line)
             click.echo(line, err=True)

@@ -1,6 +1,5 @@
 """`pnasnet models`."""
 
-import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,6 +8,7 @@ import click
 from ..support.text import clean
 from ..support.urls import redact
 from .options import flag
+from .printing import say, to_json
 
 _NETWORK = ("model", "cells", "filters", "input", "features", "parameters", "mult-adds")
 _WEIGHTS = ("weights", "model", "by", "classes", "top-1", "top-5", "is")
@@ -35,7 +35,7 @@ def models(networks: tuple[str, ...], as_json: bool) -> None:
 
     described = [describe(find_network(name)) for name in networks or list_models()]
     if as_json:
-        click.echo(json.dumps(described, indent=2))
+        click.echo(to_json(described, 2))
         return
     rows = [_network_cells(network) for network in described]
     if networks:
@@ -43,7 +43,7 @@ def models(networks: tuple[str, ...], as_json: bool) -> None:
         _print_table(("given", *_NETWORK), [[clean(redact(name)), *row] for name, row in named])
         return
     _print_table(_NETWORK, rows)
-    click.echo()
+    say()
     _print_table(_WEIGHTS, [_weights_cells(network, record) for network in described for record in network["weights"]])
 
 
@@ -76,4 +76,4 @@ def _print_table(titles: Sequence[str], rows: list[list[str]]) -> None:
         numeric = all(text[:1].isdigit() for text in texts if text)
         columns.append([text.rjust(width) if numeric else text.ljust(width) for text in (title, *texts)])
     for cells in zip(*columns, strict=True):
-        click.echo("  ".join(cells).rstrip())
+        say("  ".join(cells).rstrip())

@@ -29,7 +29,7 @@ def _choose_model(
     model: str | None = None,
     weights: str | None = None,
     engine: str = "auto",
-    precision: str = "float32",
+    precision: str | None = None,
     threads: int | None = None,
     moving_averages: bool | None = None,
 ) -> "ModelChoice":
@@ -61,7 +61,9 @@ ENGINE = click.option(
     "[default: auto]",
 )
 PRECISION = click.option(
-    "--precision", metavar="NAME", help="Arithmetic: float32, bfloat16, or float16 on GPUs.  [default: float32]"
+    "--precision",
+    metavar="NAME",
+    help="Arithmetic: float32, bfloat16, or float16 on GPUs.  [default: float32, or int8 for a quantized model]",
 )
 THREADS = count("--threads", help="Threads of the engine.  [default: one per processor]")
 MOVING_AVERAGES = click.option(

@@ -6,6 +6,7 @@ import click
 
 from .logs import show_logs
 from .options import MOVING_AVERAGES, QUIET, THREADS, WEIGHTS, count, flag
+from .printing import say
 from .progress import bars
 from .sections import command, pass_as, section
 
@@ -74,17 +75,17 @@ def quantize(
 
 
 def _show(result: "QuantizeResult", options: "QuantizeOptions") -> None:
-    from ..support.text import clean, duration, percent
+    from ..support.text import duration, percent
 
     fidelity, chosen = result.fidelity, result.steps[-1]
     kept = f"; in {options.floating}: {', '.join(chosen.floating)}" if chosen.floating else ""
-    click.echo(f"folder       {clean(str(result.folder))}, {result.size / 1e6:.1f} MB")
-    click.echo(f"calibration  {result.calibration:,} images")
-    click.echo(f"int8         {percent(chosen.int8_share, 1)} of the multiply-adds{kept}")
-    click.echo(
+    say(f"folder       {result.folder!s}, {result.size / 1e6:.1f} MB")
+    say(f"calibration  {result.calibration:,} images")
+    say(f"int8         {percent(chosen.int8_share, 1)} of the multiply-adds{kept}")
+    say(
         f"fidelity     cosine to float32: mean {fidelity.mean_cosine:.5f}, 1st percentile {fidelity.low_cosine:.4f}, "
         f"least {fidelity.least_cosine:.4f}, on {fidelity.images:,} held-out images"
     )
     if fidelity.same_top1 is not None:
-        click.echo(f"same class   {percent(fidelity.same_top1, 1)} of these images")
-    click.echo(f"time         {duration(result.seconds)}")
+        say(f"same class   {percent(fidelity.same_top1, 1)} of these images")
+    say(f"time         {duration(result.seconds)}")

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 import click
 
 from ..errors import MissingExtraError
-from .errors import stop_on_signal
+from .errors import check_file, checking_usage, stop_on_signal
 from .logs import show_logs
 from .options import QUIET, count, flag
+from .printing import say
 from .progress import bars
 from .sections import Sectioned, pass_as, section
 
@@ -149,7 +150,7 @@ def report(folder: Path) -> None:
         from ..search.outputs import REPORT, write_outputs
 
     _print_networks(write_outputs(folder))
-    click.echo(str(folder / REPORT))
+    say(str(folder / REPORT))
 
 
 @search.command(short_help="Draw the progress of one search or several.")
@@ -175,8 +176,9 @@ def compare(folders: tuple[Path, ...], output: Path, top: tuple[int, ...], algor
     with _needing_search():
         from ..search.report import write_comparison
 
+    check_file(str(output), ".svg", ())
     write_comparison(output, folders, top, algorithms)
-    click.echo(str(output))
+    say(str(output))
 
 
 @search.command(short_help="Describe a configuration, or list all.")
@@ -197,9 +199,11 @@ def describe(config: str | None) -> None:
     if config is None:
         summaries = dict(config_summaries())
         width = max(map(len, summaries))
-        click.echo("\n".join(f"{name:{width}}  {summary}" for name, summary in summaries.items()))
+        lines = [f"{name:{width}}  {summary}" for name, summary in summaries.items()]
     else:
-        click.echo("\n".join(describe_config(find_config(config))))
+        lines = describe_config(find_config(config))
+    for line in lines:
+        say(line)
 
 
 @search.command("evaluate-predictors", cls=Sectioned, short_help="Measure how well predictors rank cells.")
@@ -258,22 +262,23 @@ def evaluate_predictors(
         from ..search.trials import evaluate_predictors as evaluate
 
     show_logs(quiet=quiet)
-    protocol = Protocol(cells, pool, trials, predictors or NAMES)
+    with checking_usage():
+        protocol = Protocol(cells, pool, trials, predictors or NAMES)
     shown = bars(quiet or data is not None, "fit")
     with stop_on_signal("repeat the command to resume") as check, shown as progress:
         training = None if data is None else training_on(folder, data, split, workers, accelerator, check)
         evaluated = evaluate(folder, protocol, training, progress)
     for line in evaluated.lines():
-        click.echo(line)
+        say(line)
 
 
 def _print(done: "Searched", output: Path, seconds: float) -> None:
     for name, steps in done.steps.items():
         best = max((step.child.accuracy for step in steps), default=0.0)
-        click.echo(f"{name}: {len(steps):,} models, best {best:.2%}")
-    click.echo(f"{output}: {done.trained:,} children trained in {seconds:,.0f} s; see {output / 'report.html'}")
+        say(f"{name}: {len(steps):,} models, best {best:.2%}")
+    say(f"{output}: {done.trained:,} children trained in {seconds:,.0f} s; see {output / 'report.html'}")
 
 
 def _print_networks(written: "list[tuple[Path, Child]]") -> None:
     for path, child in written:
-        click.echo(f"{path}: {child.accuracy:.2%}")
+        say(f"{path}: {child.accuracy:.2%}")

@@ -18,6 +18,8 @@ from typing import Any
 
 import click
 
+from .errors import checking_usage
+
 Command = Callable[..., Any]
 Decorator = Callable[[Command], Command]
 
@@ -42,7 +44,8 @@ def pass_as(name: str, make: str | Callable[..., Any], *options: Decorator) -> D
         name: the argument of the command.
         make: a class or function whose parameters have the names of the options, or its place, such as
             `pnasnet.extract:ExtractOptions`, to import it only when the command runs. An omitted option without a
-            default is not passed, so that defaults are declared once, in the library.
+            default is not passed, so that defaults are declared once, in the library. An `InputError` that it raises is
+            one of wrong usage.
         options: as for `section`.
     """
 
@@ -51,7 +54,10 @@ def pass_as(name: str, make: str | Callable[..., Any], *options: Decorator) -> D
         def wrapped(**arguments: Any) -> None:
             build = resolve_name(make) if isinstance(make, str) else make
             values = {key: arguments.pop(key) for key in signature(build).parameters if key in arguments}
-            command(**{name: build(**{key: value for key, value in values.items() if value is not None})}, **arguments)
+            given = {key: value for key, value in values.items() if value is not None}
+            with checking_usage():
+                made = build(**given)
+            command(**{name: made}, **arguments)
 
         return _declared(options, wrapped)
 

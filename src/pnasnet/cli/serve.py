@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from .errors import Failure
+from .errors import Failure, checking_usage
 from .logs import show_logs
 from .options import ENGINE, PRECISION, QUIET, THREADS
 from .sections import command, pass_as, section
@@ -85,8 +85,9 @@ def serve(
     from ..serve.run import Address, run
 
     show_logs(quiet=quiet)
-    address = Address(host, port, None if no_grpc else grpc_port, drain)
-    limits = Limits(body=max_body << 20, images=max_images, queue=max_queue)
+    with checking_usage():
+        address = Address(host, port, None if no_grpc else grpc_port, drain)
+        limits = Limits(body=max_body << 20, images=max_images, queue=max_queue)
     keys = None if api_key_file is None else ApiKeys.from_file(api_key_file)
     modules = open_models(models, engine)
     gallery = open_gallery(features, modules) if features else None

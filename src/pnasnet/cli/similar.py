@@ -1,16 +1,15 @@
 """`pnasnet similar`."""
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from ..support.files import check_target, write_text
-from ..support.text import clean
-from .errors import EXIT_IMAGES_FAILED
+from ..support.files import write_text
+from .errors import EXIT_IMAGES_FAILED, check_file
 from .logs import show_logs
 from .options import ENGINE, QUIET, THREADS, flag
+from .printing import say, to_json
 from .progress import bars
 from .sections import command, pass_as, section
 from .vectors import column_options, page_options
@@ -112,7 +111,7 @@ def similar(
             page = similar_page(opened, answers, access, progress)
         write_text(Path(html), page)
         if not quiet:
-            click.echo(f"{clean(html)}: written", err=True)
+            say(f"{html}: written", err=True)
     if any(answer.query.error for answer in answers):
         raise SystemExit(EXIT_IMAGES_FAILED)
 
@@ -124,21 +123,20 @@ def _check(features: str, queries: tuple[str, ...], build: bool, html: str | Non
         raise click.UsageError(order)
     if not queries and not build:
         raise click.UsageError("name an image and the features to search, or pass --index to build their index")
-    if html:
-        check_target(Path(html), ".html", (features, *queries))
+    check_file(html, ".html", (features, *queries))
 
 
 def _print(answer: "Answer") -> None:
     if answer.query.error:
-        click.echo(f"failed: {clean(answer.query.error)}", err=True)
+        say(f"failed: {answer.query.error}", err=True)
         return
-    click.echo(clean(answer.query.path))
+    say(answer.query.path)
     for entry, similarity in zip(answer.entries, answer.similarities, strict=True):
-        click.echo(f"  {similarity:7.4f}  {clean(entry.path)}")
+        say(f"  {similarity:7.4f}  {entry.path}")
 
 
 def _print_json(answer: "Answer") -> None:
     pairs = zip(answer.entries, answer.similarities, strict=True)
     listed = [{"path": entry.path, "similarity": similarity} for entry, similarity in pairs]
     about = {"approximate": answer.approximate, "error": answer.query.error}
-    click.echo(json.dumps({"path": answer.query.path, "similar": listed, **about}))
+    click.echo(to_json({"path": answer.query.path, "similar": listed, **about}))

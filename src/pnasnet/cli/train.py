@@ -5,9 +5,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .errors import EXIT_IMAGES_FAILED
+from .errors import EXIT_IMAGES_FAILED, checking_usage
 from .logs import show_logs
 from .options import IMAGE_COLUMN, QUIET, count, machine_options
+from .printing import say
 from .progress import stoppable_bars
 from .sections import command, section
 
@@ -27,7 +28,7 @@ def _print_recipes(context: click.Context, parameter: click.Parameter, wanted: b
 
     width = max(map(len, NAMES))
     for name in NAMES:
-        click.echo(f"{name:{width}}  {describe_recipe(name).splitlines()[0]}")
+        say(f"{name:{width}}  {describe_recipe(name).splitlines()[0]}")
     context.exit()
 
 
@@ -132,7 +133,7 @@ def train(
     chosen, name = _choose(recipe, **changes)
     chosen, first = (chosen, None) if weights is None else run.begin_from(chosen, weights)
     if path := run.finished(chosen, output):
-        click.echo(f"{path}: this training is finished; there is nothing to do")
+        say(f"{path}: this training is finished; there is nothing to do")
         return
     data, seen = _open(training, validation, split, validation_split, image_column)
     with stoppable_bars(quiet, "batch", "repeat the command to resume after the last complete epoch") as progress:
@@ -163,7 +164,9 @@ def _choose(
     from ..architecture.network_file import read_network
     from ..train.recipe_file import open_recipe
 
-    chosen, name = open_recipe(recipe).changed(**changes), Path(recipe).stem
+    chosen, name = open_recipe(recipe), Path(recipe).stem
+    with checking_usage():
+        chosen = chosen.changed(**changes)
     if cell is None:
         if cells or filters:
             raise click.UsageError("--cells and --filters need --cell; without it, the recipe sets them")
@@ -174,13 +177,13 @@ def _choose(
 
 def _print(trained: "Trained") -> None:
     for reason in list(trained.skipped.values())[:_SHOWN]:
-        click.echo(f"skipped: {reason}", err=True)
+        say(f"skipped: {reason}", err=True)
     if trained.skipped:
-        click.echo(
+        say(
             f"{len(trained.skipped):,} of {trained.pictures:,} images cannot be read and were skipped; "
             f"{trained.path.parent / 'skipped.json'} lists them",
             err=True,
         )
     top1 = trained.validation_top1
     validated = "" if top1 is None else f", validation top-1 {top1:.2%}"
-    click.echo(f"{trained.path}: {trained.epochs} epochs{validated}, {trained.seconds:,.0f} s")
+    say(f"{trained.path}: {trained.epochs} epochs{validated}, {trained.seconds:,.0f} s")

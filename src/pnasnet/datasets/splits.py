@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TypeVar
 
-from ..errors import InputError
+from ..errors import InputError, UnknownNameError, choose_one_of
 
 _T = TypeVar("_T")
 
@@ -18,17 +18,17 @@ def choose(found: Mapping[str, _T], split: str | None, where: str) -> _T:
     """Return the value of `split` among the splits of `where`; `val`, `valid` and `validation` are the same.
 
     Raises:
-        InputError: there is no such split, it is ambiguous, or none is named and there are several.
+        UnknownNameError: there is no such split.
+        InputError: it is ambiguous, or none is named and there are several.
     """
-    existing = ", ".join(sorted(found))
     if split is None:
         if len(found) == 1:
             return next(iter(found.values()))
-        raise InputError(f"{where!r} has several splits ({existing}): choose one")
+        raise InputError(f"{where!r} has several splits ({', '.join(sorted(found))}): choose one")
     meaning = MEANING.get(split, split)
     alike = [name for name in found if name == split] or [name for name in found if MEANING.get(name, name) == meaning]
     if not alike:
-        raise InputError(f"{where!r} has no split {split!r}: choose one of {existing}")
+        raise UnknownNameError(f"{where!r} has no split {split!r}: {choose_one_of(sorted(found))}")
     if len(alike) > 1:
         raise InputError(f"{split!r} may mean {' or '.join(sorted(alike))} in {where!r}: use the full name")
     return found[alike[0]]
@@ -59,6 +59,6 @@ def choose_files(paths: Iterable[str], split: str | None, where: str) -> list[st
 
 
 def refuse(split: str | None, where: str) -> None:
-    """Raise `InputError` if a split is named although the source has none."""
+    """Raise `UnknownNameError` if a split is named although the source has none."""
     if split is not None:
-        raise InputError(f"{where!r} has no splits: leave out the split {split!r}")
+        raise UnknownNameError(f"{where!r} has no splits: leave out the split {split!r}")

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..architecture.plan import Plan
-from ..errors import InputError, OutOfMemoryError, UnknownNameError, WeightsMismatchError
+from ..errors import InputError, OutOfMemoryError, UnknownNameError, WeightsMismatchError, choose_one_of
 from ..support.text import counted, some_of
 from ..weights import QuantizedGraph
 from .options import DEFAULTS, EngineOptions
@@ -52,7 +52,7 @@ class Job:
             if name not in known:
                 raise UnknownNameError.of("endpoint", name, known)
         if not self.outputs:
-            raise InputError(f"an engine computes at least one endpoint: choose from {', '.join(known)}")
+            raise InputError(f"an engine computes at least one endpoint: {choose_one_of(known)}")
 
     def read_weights(self) -> Weights:
         """Return the weights. Raises `WeightsMismatchError` if a variable is missing."""

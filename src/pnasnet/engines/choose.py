@@ -41,7 +41,8 @@ def create(job: Job) -> Engine:
         raise InputError(
             "a quantized model runs on OpenVINO only: leave out the engine, or use the model it was made from"
         )
-    job = replace(job, options=replace(options, threads=options.threads or processor_quota()))
+    precision = options.precision or ("int8" if job.graph else "float32")
+    job = replace(job, options=replace(options, precision=precision, threads=options.threads or processor_quota()))
     match options.engine:
         case "openvino":
             from .openvino_engine import OpenVINOEngine

@@ -80,7 +80,7 @@ def _hint(core: "openvino.Core", device: str, job: Job) -> str:
     """Return the precision of what is not int8; warn if the device lacks instructions, because it is slow then."""
     has_bfloat16 = _has_bfloat16(core, device)
     if job.graph is None:
-        precision = job.options.precision
+        precision = job.options.precision or "float32"
         if precision not in _HINTS:
             raise InputError(f"the openvino engine has no {precision}: use {' or '.join(_HINTS)}, or the torch engine")
         if precision == "bfloat16" and not has_bfloat16:

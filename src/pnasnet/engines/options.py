@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import InputError, UnknownNameError
+from ..support.typed import convert_fields
 
 ENGINES = ("auto", "openvino", "torch", "fake")
 """Names of the engines; `fake` is for tests."""
@@ -15,7 +16,8 @@ PRECISIONS = ("float32", "bfloat16", "float16", "int8")
 class EngineOptions:
     """How an engine runs a network.
 
-    Raises `UnknownNameError` for an unknown engine or precision, and `InputError` for fewer than one thread.
+    Raises `UnknownNameError` for an unknown engine or precision, and `InputError` for values of another type or fewer
+    than one thread.
 
     Example:
         >>> from pnasnet import Module
@@ -29,8 +31,8 @@ class EngineOptions:
 
     The choice of `auto`, and the reason, are logged at level INFO.
     """
-    precision: str = "float32"
-    """`float32`, `bfloat16`, or `float16` (torch alone). A quantized model runs in `int8`, which `Module` chooses."""
+    precision: str | None = None
+    """`float32`, `bfloat16`, or `float16` (torch alone); `int8` for a quantized model. None for `int8` or `float32`."""
     threads: int | None = None
     """Number of CPU threads; None for one per core."""
     device: str | None = None
@@ -39,12 +41,20 @@ class EngineOptions:
     """Folder of compiled models; None for `compiled` in `pnasnet.support.paths.cache_dir()`."""
 
     def __post_init__(self) -> None:
+        convert_fields(self, threads=1)
         if self.engine not in ENGINES:
             raise UnknownNameError.of("engine", self.engine, [name for name in ENGINES if name != "fake"])
-        if self.precision not in PRECISIONS:
-            raise UnknownNameError.of("precision", self.precision, PRECISIONS)
-        if self.threads is not None and self.threads < 1:
-            raise InputError(f"threads must be at least 1, not {self.threads}")
+        if self.precision not in (None, *PRECISIONS):
+            raise UnknownNameError.of("precision", str(self.precision), PRECISIONS)
 
 
 DEFAULTS = EngineOptions()
+
+
+def engine_options(engine: str | EngineOptions, precision: str | None, threads: int | None) -> EngineOptions:
+    """Return the options that a caller passed whole, or as single values. Raises `InputError` for both at once."""
+    if not isinstance(engine, EngineOptions):
+        return EngineOptions(engine, precision, threads)
+    if precision is not None or threads is not None:
+        raise InputError("engine has all options of the engine: pass precision and threads to EngineOptions")
+    return engine

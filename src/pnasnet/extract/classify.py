@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import InputError
 from ..pictures import Picture
+from ..support.typed import whole_number
 from .embed import extract
 from .options import DEFAULTS, ExtractOptions
 
@@ -39,7 +40,7 @@ def classify(
     A class without a known name is called `class N`, by the index of its logit.
 
     Raises:
-        InputError: the network has no classifier.
+        InputError: the network has no classifier, or `top` is less than 1.
 
     Example:
         >>> from pnasnet import Module
@@ -48,6 +49,7 @@ def classify(
         ...     found.path, found.classes[0][0]
         ('animals/cat/01.jpg', 'cat')
     """
+    top = whole_number("top", top)
     classes = module.model.spec.num_classes
     if classes is None:
         raise InputError(f"{module.model.name} has no classifier: its weights compute feature vectors only")

@@ -17,6 +17,7 @@ from typing import Any
 from ..errors import InputError, PnasnetError
 from ..pictures import Unit
 from ..support.cluster import LOCAL, cluster, is_client
+from ..support.typed import convert_fields
 from .columns import Column
 from .folder import FeatureFolder, Kept
 from .options import ExtractOptions
@@ -43,8 +44,7 @@ class RayOptions:
     gpus: float = 0.0
 
     def __post_init__(self) -> None:
-        if self.cpus < 1 or self.gpus < 0 or (self.workers is not None and self.workers < 1):
-            raise InputError(f"a cluster needs at least one worker with one processor: {self}")
+        convert_fields(self, workers=1, cpus=1, gpus=0)
 
 
 def fill_on_ray(

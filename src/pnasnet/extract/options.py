@@ -2,7 +2,9 @@
 
 from dataclasses import dataclass
 
-from ..errors import InputError, UnknownNameError
+from ..errors import UnknownNameError
+from ..images import get_preset
+from ..support.typed import convert_fields
 
 VECTORS = ("float32", "float16", "bfloat16")
 
@@ -11,7 +13,8 @@ VECTORS = ("float32", "float16", "bfloat16")
 class ExtractOptions:
     """Options of an extraction, apart from the models and their endpoints.
 
-    Raises `InputError` for numbers out of range, and `UnknownNameError` for an unknown number format.
+    Raises `InputError` for values of another type or out of range, and `UnknownNameError` for an unknown preset or
+    number format.
 
     Example:
         >>> from pnasnet.extract import ExtractOptions
@@ -39,8 +42,9 @@ class ExtractOptions:
     """Number of unreachable images or shards in sequence that ends the run; 0 records them as failed instead."""
 
     def __post_init__(self) -> None:
-        if self.batch_size < 1 or (self.decoders is not None and self.decoders < 1):
-            raise InputError(f"batch size {self.batch_size} and decoders {self.decoders} must be at least 1")
+        convert_fields(self, batch_size=1, decoders=1, give_up=0)
+        if self.preset is not None:
+            get_preset(self.preset)
         if self.vectors not in VECTORS:
             raise UnknownNameError.of("kind of vectors", self.vectors, VECTORS)
 

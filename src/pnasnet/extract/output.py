@@ -12,7 +12,7 @@ import os
 import re
 import secrets
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -26,7 +26,7 @@ from ..errors import InputError, OutputError
 from ..support.files import check_target, remove_temporaries, replacing, writing
 from ..support.locks import locked
 from ..support.progress import Progress, counter, silent
-from ..support.text import counted
+from ..support.text import counted, utf8
 from .columns import Column
 from .folder import SETTINGS, FeatureFolder, settings_hash
 from .inputs import Inputs
@@ -79,8 +79,8 @@ def extract_to(
 
     Raises:
         OutputError: the output cannot be written, exists, is in use by another run, or was created with other settings;
-            there is nothing to resume; or it is a file to add to.
-        InputError: a source is missing, or some could not be reached.
+            there is nothing to resume.
+        InputError: it is a file of another kind, or to add to; a source is missing, or some could not be reached.
 
     Example:
         >>> from functools import partial
@@ -90,23 +90,31 @@ def extract_to(
         >>> extract_to("new.parquet", Sources(partial(list_units, ["photos"]), ["photos"]), columns).rows
         4
     """
-    check_output(output, mode)
+    check_output(output, mode, sources.names)
     run = _Run(Path(output), sources, columns, options, mode, fill, progress)
     return run.to_file() if run.path.suffix.lower() == FILE_SUFFIX else run.to_folder()
 
 
-def check_output(output: str | os.PathLike[str], mode: Mode | None = None) -> None:
-    """Raise `OutputError` for an output that cannot be written, if this is known before any work."""
+def check_output(output: str | os.PathLike[str], mode: Mode | None = None, sources: Iterable[str] = ()) -> None:
+    """Raise `OutputError` for an output that cannot be written, if this is known before any work.
+
+    A file that is one of the sources is not written. Raises `InputError` for a file of another kind, for a mode that
+    its kind does not have, and for a name that is not UTF-8.
+    """
     path = Path(output)
+    if utf8(str(path)) != str(path):
+        raise InputError(f"cannot write {path}: its name is not UTF-8, and Arrow opens no such file; rename it")
     suffix = path.suffix.lower()
     if mode == "overwrite" and path.resolve().is_mount():
         raise OutputError(f"cannot overwrite {path}: it is a mount point and cannot be renamed; name a folder in it")
     if suffix == FILE_SUFFIX:
         if mode in ("add", "retry-errors"):
-            raise OutputError(f"--{mode} needs a folder of parts, and {path} is one file: name a folder")
-        check_target(path)
+            raise InputError(f"--{mode} needs a folder of parts, and {path} is one file: name a folder")
+        check_target(path, inputs=sources)
     elif path.is_file() or (suffix in _OTHER_FILES and not path.is_dir()):
-        raise OutputError(f"cannot write {path}: name a folder, or a file whose name ends in {FILE_SUFFIX}")
+        raise InputError(f"cannot write {path}: name a folder, or a file whose name ends in {FILE_SUFFIX}")
+    elif path.is_dir():
+        FeatureFolder(path).check_ours()
 
 
 @dataclass

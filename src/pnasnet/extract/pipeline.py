@@ -19,7 +19,6 @@ from numpy.typing import NDArray
 
 from ..errors import ImageError
 from ..pictures import Picture, UnreachableError
-from ..support.paths import utf8
 from ..support.text import clean
 
 if TYPE_CHECKING:
@@ -291,7 +290,7 @@ def _load_row(picture: Picture, load: Load) -> _Loaded:
     try:
         loaded = load(picture)
     except ImageError as error:
-        row = Row(picture.name, error=clean(utf8(str(error))), unreachable=isinstance(error, UnreachableError))
+        row = Row(picture.name, error=clean(str(error)), unreachable=isinstance(error, UnreachableError))
         return row, None, time.perf_counter() - started
     row = Row(picture.name, loaded.width, loaded.height, digest=loaded.digest, unturned=loaded.unturned)
     return row, loaded.images, time.perf_counter() - started

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pyarrow as pa
 
-from ..support.paths import utf8
+from ..support.text import utf8
 from .columns import Column
 from .pipeline import Batch
 

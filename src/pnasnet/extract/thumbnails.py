@@ -11,9 +11,8 @@ from ..errors import PnasnetError
 from ..images.source import read_file
 from ..pictures import Access, Picture, find_named
 from ..reports.pages import small_jpeg
-from ..support.paths import utf8
 from ..support.system import processors
-from ..support.text import clean
+from ..support.text import clean, utf8
 from .pipeline import map_ahead
 from .report import Failures
 

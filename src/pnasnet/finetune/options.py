@@ -1,10 +1,10 @@
 """The options of a fine-tuning, apart from the model and the images."""
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 from ..errors import InputError
-from ..support.typed import typed
+from ..support.typed import convert_fields
 from .splits import SplitSettings
 
 
@@ -44,16 +44,12 @@ class FinetuneOptions:
     """With `full`: whether batch normalization adapts to the images. That harms with few images or small batches."""
 
     def __post_init__(self) -> None:
-        for name, value in typed(type(self), asdict(self)).items():
-            object.__setattr__(self, name, value)
+        convert_fields(self, epochs=1, patience=1, training_batch=2)
         assert self.split  # checks its values
-        if self.epochs < 1 or self.patience < 1:
-            raise InputError(f"epochs {self.epochs} and patience {self.patience} must be at least 1")
-        if self.training_batch < 2 or not 0 < self.learning_rate < math.inf or not 0 < self.layer_decay <= 1:
-            raise InputError(
-                f"training batch {self.training_batch} must be at least 2, learning rate {self.learning_rate} above 0, "
-                f"and layer decay {self.layer_decay} in (0, 1]"
-            )
+        if not 0 < self.learning_rate < math.inf:
+            raise InputError(f"learning_rate must be more than 0, not {self.learning_rate}")
+        if not 0 < self.layer_decay <= 1:
+            raise InputError(f"layer_decay must be more than 0 and at most 1, not {self.layer_decay}")
 
     @property
     def split(self) -> SplitSettings:

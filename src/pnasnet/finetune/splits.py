@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from ..datasets import LabelledImages
 from ..errors import InputError
 from ..support.files import reading, replacing
-from ..support.paths import utf8
-from ..support.text import counted
+from ..support.text import counted, utf8
+from ..support.typed import convert_fields
 
 PARTS = ("training", "validation", "test")
 
@@ -38,13 +38,14 @@ class SplitSettings:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if not (self.validation > 0 and self.test >= 0 and self.validation + self.test < 1):  # NaN fails, too
+        convert_fields(self, seed=0, test=0)
+        if not 0 < self.validation < 1:
+            raise InputError(f"validation must be a fraction between 0 and 1, not {self.validation}")
+        if not self.validation + self.test < 1:
             raise InputError(
-                f"validation {self.validation} and test {self.test} must be fractions that leave images for training, "
-                "and validation must be more than 0"
+                f"validation {self.validation:g} and test {self.test:g} leave no images for training: they must be "
+                "less than 1 together"
             )
-        if self.seed < 0:
-            raise InputError(f"seed {self.seed} must not be negative")
 
 
 @dataclass(frozen=True)

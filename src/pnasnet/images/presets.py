@@ -71,9 +71,9 @@ def get_preset(preset: str | Preset) -> Preset:
     """
     if isinstance(preset, Preset):
         return preset
-    base = preset.removesuffix(_TURNED)
+    base = str(preset).removesuffix(_TURNED)
     if base not in PRESETS:
-        raise UnknownNameError.of("preset", preset, list(PRESETS))
+        raise UnknownNameError.of("preset", str(preset), PRESETS)
     return PRESETS[base] if base == preset else PRESETS[base].turned(True)
 
 

@@ -10,6 +10,7 @@ from ..architecture.torch_names import to_torch_layout
 from ..architecture.zoo import NETWORKS
 from ..errors import InputError
 from ..module import Module
+from ..support.files import check_target
 from ..weights import CLASSIFIER
 from ..weights.native import write_tensors
 from ..weights.timm import timm_names
@@ -34,7 +35,7 @@ def write_timm(module: Module, path: Path) -> Written:
     ImageNet's background class, which timm's models lack, is left out.
 
     Raises:
-        InputError: a network that timm does not have.
+        InputError: a network that timm does not have, or a path that does not end in .safetensors.
         OutputError: the file could not be written.
 
     Example:
@@ -46,6 +47,7 @@ def write_timm(module: Module, path: Path) -> Written:
             ...
         pnasnet.errors.InputError: ...
     """
+    check_target(path, ".safetensors")
     network = _find(module)
     plan = module.model.plan
     arrays = module.variables

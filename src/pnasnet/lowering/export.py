@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from ..architecture.plan import Plan
 from ..errors import InputError, OutputError
 from ..images import Preset
-from ..support.files import replacing, writing
+from ..support.files import check_target, replacing, writing
 from .folding import Weights
 from .onnx_graph import build
 from .onnx_preprocess import add_preprocessing
@@ -46,10 +46,11 @@ def export_onnx(
 
     Raises:
         UnknownNameError: no such endpoint.
-        InputError: a model cannot contain the preprocessing.
+        InputError: `path` does not end in .onnx, or a model cannot contain the preprocessing.
         OutputError: the file cannot be written.
 
     """
+    check_target(Path(path), ".onnx")
     model = _build(plan, weights, outputs, metadata, preprocess)
     with replacing(Path(path)) as temporary:
         temporary.write_bytes(model.SerializeToString(deterministic=True))
@@ -74,6 +75,7 @@ def export_openvino_ir(
     target = Path(path)
     if target.suffix != ".xml":
         raise InputError(f"OpenVINO's models are called NAME.xml, not {target.name}")
+    check_target(target)
     proto = _build(plan, weights, outputs, None, preprocess)
     model = openvino.Core().read_model(proto.SerializeToString(deterministic=True))
     for key, value in (metadata or {}).items():

@@ -5,7 +5,7 @@ and "Starting the Server".
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -47,23 +47,36 @@ class Entry:
         """The model's folder."""
         return self.repository / self.name
 
-    def check(self) -> None:
-        """Raise `InputError` or `OutputError` if the model cannot be written, before any work is done for it."""
+    def check(self, files: Collection[str]) -> None:
+        """Raise `InputError` or `OutputError` if the model cannot be written, before any work is done for it.
+
+        `files` are those of the model's folder, from `triton_files` or `ovms_files`.
+        """
         if not _NAME.fullmatch(self.name):
             raise InputError(
                 f"{self.name!r} cannot be the name of a model in a repository: pass --name (name=...), made of "
                 "letters, digits, dots, dashes and underscores"
             )
         if self.repository.is_dir():
-            check_new_folder(self.folder, overwrite=self.overwrite)
+            check_new_folder(self.folder, files, overwrite=self.overwrite)
         else:
-            check_new_folder(self.repository)
+            check_new_folder(self.repository, ())
 
-    def create_repository(self) -> None:
+    def create_repository(self, files: Collection[str]) -> None:
         """Create the folder of all models, if needed, and repeat `check`."""
-        self.check()
+        self.check(files)
         with writing(self.repository):
             self.repository.mkdir(exist_ok=True)
+
+
+def triton_files(name: str) -> tuple[str, ...]:
+    """Return the files in a model's folder for Triton."""
+    return "config.pbtxt", f"{VERSION}/model.onnx"
+
+
+def ovms_files(name: str) -> tuple[str, ...]:
+    """Return the files in a model's folder for OpenVINO Model Server."""
+    return f"{VERSION}/{name}.xml", f"{VERSION}/{name}.bin"
 
 
 def export_triton(
@@ -81,8 +94,9 @@ def export_triton(
     Triton collects waiting requests into batches of at most `max_batch_size` images. The other arguments and the
     errors are those of `export_onnx` and `Entry.check`.
     """
-    entry.create_repository()
-    with replacing_folder(entry.folder, overwrite=entry.overwrite) as folder:
+    files = triton_files(entry.name)
+    entry.create_repository(files)
+    with replacing_folder(entry.folder, files, overwrite=entry.overwrite) as folder:
         (folder / VERSION).mkdir()
         export_onnx(plan, weights, folder / VERSION / "model.onnx", outputs, metadata, preprocess)
         write_text(folder / "config.pbtxt", triton_config(plan, entry.name, outputs, preprocess, max_batch_size))
@@ -121,10 +135,11 @@ def export_ovms(
     Other models in `config.json` stay. The arguments and errors are those of `export_openvino_ir` and `Entry.check`;
     also `InputError` for a `config.json` that is not OpenVINO Model Server's.
     """
-    entry.create_repository()
+    files = ovms_files(entry.name)
+    entry.create_repository(files)
     with locked(entry.repository):
         config = _with_model(_read_config(entry.repository / _CONFIG), entry)
-        with replacing_folder(entry.folder, overwrite=entry.overwrite) as folder:
+        with replacing_folder(entry.folder, files, overwrite=entry.overwrite) as folder:
             (folder / VERSION).mkdir()
             export_openvino_ir(plan, weights, folder / VERSION / f"{entry.name}.xml", outputs, metadata, preprocess)
         write_json(entry.repository / _CONFIG, config)

@@ -25,6 +25,7 @@ from .onnx_graph import INPUT
 from .sstable_writer import write_object_graph
 
 TAG = "serve"
+FILES = ("saved_model.pb", "variables/variables.index", "variables/variables.data-00000-of-00001")
 MOST_BYTES = 2**31 - 1
 """The longest protocol buffer that TensorFlow parses."""
 
@@ -59,7 +60,7 @@ def export_saved_model(
             f"cannot write {folder}: its {model.size:,} bytes exceed the {MOST_BYTES:,} that a SavedModel's graph may "
             "have; export as OpenVINO's .xml instead"
         )
-    with replacing_folder(folder, overwrite=overwrite) as new:
+    with replacing_folder(folder, FILES, overwrite=overwrite) as new:
         (new / "variables").mkdir()
         write_object_graph(new / "variables" / "variables", bytes(objects.trackable_objects(signatures)))
         with replacing(new / "saved_model.pb") as temporary, temporary.open("wb") as file:

@@ -21,6 +21,7 @@ from torch.nn import functional
 from ..architecture.plan import Plan
 from ..architecture.torch_names import parameter_name, to_tensorflow_layout, to_torch_layout
 from ..errors import InputError, UnknownNameError
+from ..support.typed import check_range, number
 from .torch_cells import Cell, State, batch_norms, recomputed
 from .torch_layers import LayerBuilder, Slot, has_parameters, run
 
@@ -177,8 +178,7 @@ class Network(nn.Module):
 
     def set_batch_norm_momentum(self, momentum: float) -> None:
         """Set the share of the old value in each update of a moving average: TensorFlow's momentum, 1 - torch's."""
-        if not 0 <= momentum <= 1:
-            raise InputError(f"batch_norm_momentum must be in [0, 1], not {momentum}")
+        check_range("batch_norm_momentum", number("batch_norm_momentum", momentum), 0, 1)
         for norm in batch_norms(self):
             norm.momentum = 1 - momentum
 

@@ -263,7 +263,7 @@ def check_for_training(options: EngineOptions) -> None:
     """Raise `InputError` for options that a torch network ignores."""
     if options.engine not in ("auto", "torch"):
         raise InputError(f"engine={options.engine!r} is for inference: a network to train runs on torch")
-    if options.precision != "float32":
+    if options.precision not in (None, "float32"):
         raise InputError(
             f"precision={options.precision!r} is for inference: a network to train computes under torch.autocast"
         )

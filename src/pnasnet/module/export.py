@@ -10,7 +10,8 @@ from ..errors import InputError, UnknownNameError
 from ..images import Preset, get_preset
 from ..lowering.export import DEFAULT_OUTPUTS, export_onnx, export_openvino_ir
 from ..lowering.onnx_preprocess import check_preprocess
-from ..lowering.repositories import Entry, export_ovms, export_triton
+from ..lowering.repositories import Entry, export_ovms, export_triton, ovms_files, triton_files
+from ..lowering.saved_model import FILES as SAVED_MODEL_FILES
 from ..lowering.saved_model import export_saved_model
 from ..support.files import check_target
 from ..support.folders import check_new_folder
@@ -36,7 +37,7 @@ FORMATS = tuple(_ACCEPTED)
 def format_of(path: Path) -> str:
     """Return the format of a file by its suffix. Raises `InputError` for any other."""
     if path.suffix not in _SUFFIXES:
-        raise InputError(f"{path} ends neither in .onnx nor in .xml: choose a format (--format)")
+        raise InputError(f"{path} ends neither in .onnx nor in .xml: name such a file, or choose a --format")
     return _SUFFIXES[path.suffix]
 
 
@@ -89,12 +90,15 @@ class Export:
         if self.format in _SUFFIXES.values():
             if _SUFFIXES.get(self.path.suffix) != self.format:
                 suffix = next(suffix for suffix, name in _SUFFIXES.items() if name == self.format)
-                raise InputError(f"{self.path} does not end in {suffix}, as a file of the format {self.format} does")
+                raise InputError(f"{self.path} does not end in {suffix}: name such a file, or choose another format")
             check_target(self.path)
         elif self.format == "saved_model":
-            check_new_folder(self.path, overwrite=self.overwrite)
+            check_new_folder(self.path, SAVED_MODEL_FILES, overwrite=self.overwrite)
         elif self.name:
-            self._entry(self.name).check()
+            files = triton_files if self.format == "triton" else ovms_files
+            self._entry(self.name).check(files(self.name))
+        elif not self.path.is_dir():
+            check_new_folder(self.path, ())
 
     def write(self, module: Module) -> Written:
         """Write the module.

@@ -8,21 +8,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..engines import Engine, EngineOptions
+from ..engines.options import engine_options
 from ..errors import InputError, UnknownNameError, WeightsMismatchError
+from ..support.typed import whole_number
 from ..weights import write_weights
 from .backends import Backend, InferenceBackend, TrainingBackend, TrainingOptions, check_for_training
 from .hugging_face import OnHub
 from .open import ModelName, WeightsName, absolute, metadata, open_model, with_labels
 from .pictures import Pictures, as_list, averaged, to_input
 from .quantized import fit_precision
-from .signatures import Signatures, TensorInfo
+from .signatures import Signatures, TensorInfo, variant
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from ..lowering.torch_network import Network
-
-_VARIANTS: tuple[frozenset[str], ...] = (frozenset(), frozenset({"train"}))
 
 
 class Module(OnHub):
@@ -41,8 +41,8 @@ class Module(OnHub):
         trainable: whether gradients reach the variables.
         tags: `{"train"}` for the training graph; empty for inference.
         engine: `openvino`, `torch`, or `auto` for the fastest on this machine; or all options as `EngineOptions`,
-            which replaces `precision` and `threads`.
-        precision: `float32`, `bfloat16`, or `float16` on GPUs; a quantized model runs in `int8`.
+            without `precision` and `threads`.
+        precision: `float32`, `bfloat16`, or `float16` on GPUs; None for `float32`, or for `int8` of a quantized model.
         threads: number of CPU threads of the engine; None for one per core.
         image_size: height and width; None for the network's own.
         num_classes: width of a new classifier, for training. A classifier of this width in the weights is kept,
@@ -75,7 +75,7 @@ class Module(OnHub):
         trainable: bool = False,
         tags: Collection[str] | None = (),
         engine: str | EngineOptions = "auto",
-        precision: str = "float32",
+        precision: str | None = None,
         threads: int | None = None,
         image_size: tuple[int, int] | None = None,
         num_classes: int | None = None,
@@ -87,13 +87,11 @@ class Module(OnHub):
     ) -> None:
         self._arguments = {name: value for name, value in locals().items() if name != "self"}
         self._arguments |= {"model": absolute(model), "weights": absolute(weights)}
-        tags = frozenset(tags or ())
-        if tags not in _VARIANTS:
-            raise UnknownNameError(f"No such graph variant: tags={sorted(tags)}; known: [] and ['train']")
-        training = TrainingOptions(trainable, "train" in tags, batch_norm_momentum, freeze_batch_norm)
+        in_training_mode = "train" in variant(tags)
+        training = TrainingOptions(trainable, in_training_mode, batch_norm_momentum, freeze_batch_norm)
         is_network = trainable or training.train
         self._trainable = trainable
-        self._options = engine if isinstance(engine, EngineOptions) else EngineOptions(engine, precision, threads)
+        self._options = engine_options(engine, precision, threads)
         if is_network:
             check_for_training(self._options)
         elif freeze_batch_norm:
@@ -109,8 +107,7 @@ class Module(OnHub):
         )
         if labels is not None:
             self.model = with_labels(self.model, labels, new=num_classes is not None)
-        if not is_network:
-            self._options = fit_precision(self._options, self.model)
+        self._options = fit_precision(self._options, self.model)
         self._signatures = Signatures(self.model, training=training.train, new_classes=num_classes is not None)
         self._backend: Backend
         if is_network:
@@ -143,7 +140,7 @@ class Module(OnHub):
     @property
     def precision(self) -> str:
         """`float32`, `bfloat16` or `float16`; `int8` for a quantized model."""
-        return self._options.precision
+        return self._options.precision or "float32"
 
     @property
     def engine(self) -> Engine:
@@ -258,8 +255,7 @@ class Module(OnHub):
         """
         if not self.model.spec.num_classes:
             raise InputError(f"{self.model.name} has no classifier: use embed")
-        if top < 1:
-            raise InputError(f"top must be at least 1, not {top}")
+        top = whole_number("top", top)
         names = self.model.labels or tuple(f"class {i}" for i in range(self.model.spec.num_classes))
         rows = self._run_pictures(pictures, "Predictions", preset, batch_size, allow_hosts)
         best = np.argsort(-rows, axis=1, kind="stable")[:, :top]
@@ -269,15 +265,15 @@ class Module(OnHub):
         self, pictures: Pictures, endpoint: str, preset: str | None, batch_size: int, allow_hosts: Collection[str]
     ) -> NDArray[np.float32]:
         given = as_list(pictures)
-        if batch_size < 1:
-            raise InputError(f"batch_size must be at least 1, not {batch_size}")
+        batch_size = whole_number("batch_size", batch_size)
         known = self.model.plan.endpoints()
-        if endpoint not in known:
-            raise UnknownNameError.of("endpoint", endpoint, list(known))
+        if endpoint not in list(known):
+            raise UnknownNameError.of("endpoint", endpoint, known)
+        preset = self.preset if preset is None else preset
         result = np.empty((len(given), known[endpoint][-1]), np.float32)
         for start in range(0, len(given), batch_size):
             chosen = given[start : start + batch_size]
-            images = np.stack([to_input(p, self.image_size, preset or self.preset, allow_hosts) for p in chosen])
+            images = np.stack([to_input(p, self.image_size, preset, allow_hosts) for p in chosen])
             result[start : start + len(chosen)] = averaged(self._backend.infer(images, (endpoint,))[endpoint])
         return result
 

@@ -2,7 +2,7 @@
 
 import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast, get_args
@@ -154,8 +154,9 @@ def with_labels(model: Model, labels: Sequence[str], *, new: bool) -> Model:
 
     Raises `InputError` if they are not different names, one for each class.
     """
-    names, count = tuple(labels), model.spec.num_classes
-    if isinstance(labels, str) or len(set(names)) < len(names) or not all(isinstance(name, str) for name in names):
+    is_list = isinstance(labels, Iterable) and not isinstance(labels, str)
+    names, count = tuple(labels) if is_list else (), model.spec.num_classes
+    if not is_list or len(set(names)) < len(names) or not all(isinstance(name, str) for name in names):
         raise InputError("labels must be different names, one for each class")
     if len(names) != (count or 0):
         raise InputError(f"{len(names):,} labels do not fit {count or 0:,} classes: pass one for each, or num_classes")
@@ -247,7 +248,8 @@ def absolute(name: Any) -> Any:
 
 def _looks_like_path(text: str) -> bool:
     """Return whether the text is a path or looks like one, so that errors are about a file, not a name."""
-    return is_path(text) or len(Path(text).parts) > 1 or text.endswith("/") or bool(Path(text).suffix)
+    path = Path(text)
+    return is_path(text) or path.is_symlink() or "/" in text or len(path.parts) > 1 or bool(path.suffix)
 
 
 def _settled(found: _Found, image_size: tuple[int, int] | None) -> NetworkSpec:

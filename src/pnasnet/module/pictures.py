@@ -27,7 +27,7 @@ def as_list(given: Any) -> list[Picture]:
     """Return the images as a list. Raises `InputError` for anything else."""
     if isinstance(given, _ONE):
         return [given]
-    if isinstance(given, np.ndarray):
+    if isinstance(given, np.ndarray) and given.ndim:
         return [given] if given.dtype == np.uint8 and given.ndim == 3 else list(given)
     if isinstance(given, Mapping):
         raise InputError("images must be a list, not a mapping: pass its values")

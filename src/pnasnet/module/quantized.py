@@ -22,14 +22,14 @@ _FACTOR, _TOLERANCE = 2.0, 0.01
 
 
 def fit_precision(options: EngineOptions, model: Model) -> EngineOptions:
-    """Return the options with `int8` for a quantized model. Raises `InputError` for a precision that does not fit."""
+    """Return the options with the precision that the model runs in. Raises `InputError` if another was chosen."""
     if model.quantized is None:
         if options.precision == "int8":
             raise InputError(
                 f"{model.name} is not quantized: make an int8 model with pnasnet quantize, and name its folder"
             )
-        return options
-    if options.precision not in ("float32", "int8"):
+        return replace(options, precision=options.precision or "float32")
+    if options.precision not in (None, "int8"):
         raise InputError(
             f"precision {options.precision}: {model.origin} is quantized and runs in int8; leave the precision out"
         )

@@ -6,7 +6,7 @@ with batch-norm hyper-parameters).
 
 import math
 import sys
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +17,8 @@ from .open import Model
 
 WITH_BN_HPARAMS = "_with_bn_hparams"
 """Suffix of the signatures that also accept `batch_norm_momentum`; only the training variant has them."""
+
+_VARIANTS: tuple[frozenset[str], ...] = (frozenset(), frozenset({"train"}))
 
 RANGE_TOLERANCE = 1e-3
 """Tolerance for pixel values outside [0, 1], which bicubic resizing can produce."""
@@ -155,3 +157,12 @@ def _is_tensor(images: Any) -> bool:
 def _is_remote(images: Any) -> bool:
     """Return whether reading the values would block on a GPU."""
     return not isinstance(images, np.ndarray) and images.device.type != "cpu"
+
+
+def variant(tags: Collection[str] | None) -> frozenset[str]:
+    """Return the tags of a graph variant. Raises `UnknownNameError` unless there is one with these."""
+    given = [] if tags is None else [tags] if isinstance(tags, str) or not isinstance(tags, Collection) else list(tags)
+    names = sorted(map(str, given))
+    if frozenset(names) not in _VARIANTS or isinstance(tags, str):
+        raise UnknownNameError(f"No such graph variant: tags={names}; known: [] and ['train']")
+    return frozenset(names)

@@ -9,7 +9,7 @@ from urllib.parse import quote
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ..errors import ImageError, InputError
+from ..errors import ImageError, InputError, UnknownNameError, choose_one_of
 from ..images import Source
 from ..support.urls import is_http, is_url
 from .access import Access
@@ -17,6 +17,7 @@ from .kinds import local_path
 from .storage import read_url
 
 IMAGE_COLUMNS = ("image", "img")
+_MOST_NAMES = 20
 
 
 def find_column(schema: pa.Schema, wanted: tuple[str, ...], where: str, hint: str) -> str:
@@ -25,13 +26,18 @@ def find_column(schema: pa.Schema, wanted: tuple[str, ...], where: str, hint: st
         if len(schema.get_all_field_indices(name)) == 1:
             return name
     others = f" (nor {' or '.join(wanted[1:])})" if wanted[1:] else ""
-    columns = ", ".join(map(repr, schema.names[:20]))
+    columns = ", ".join(map(repr, schema.names[:_MOST_NAMES]))
     raise InputError(f"{where!r} has no column {wanted[0]!r}{others}, only {columns}: {hint}")
 
 
 def find_pictures(schema: pa.Schema, where: str, column: str | None = None) -> str:
-    """Return the name of the column of images: `column`, or `image` or `img`. Raises `InputError`."""
+    """Return the name of the column of images: `column`, or `image` or `img`. Raises `InputError`.
+
+    Raises `UnknownNameError` if there is no such `column`.
+    """
     wanted = IMAGE_COLUMNS if column is None else (column,)
+    if column is not None and column not in schema.names:
+        raise UnknownNameError(f"{where!r} has no column {column!r}: {choose_one_of(schema.names[:_MOST_NAMES])}")
     image = find_column(schema, wanted, where, "name one with --image-column (image_column=)")
     if not _holds_pictures(schema.field(image).type):
         raise InputError(

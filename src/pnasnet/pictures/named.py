@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from ..errors import ImageError, PnasnetError, UnreachableError
 from ..images import Source
-from ..support.paths import utf8
+from ..support.text import utf8
 from ..support.urls import is_url
 from . import huggingface, parquet
 from .access import CLOSED, Access

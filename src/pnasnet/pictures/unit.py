@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 from ..errors import ImageError
 from ..images import Source
-from ..support.paths import utf8
+from ..support.text import utf8
 from .passed_over import PassedOver
 
 

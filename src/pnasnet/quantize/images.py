@@ -117,7 +117,7 @@ def _divided(found: list[Floats], failed: int, options: QuantizeOptions) -> Imag
     first = options.images if len(found) >= wanted else max(FEWEST_IMAGES, len(found) * options.images // wanted)
     first = min(first, len(found) - FEWEST_IMAGES)
     if len(found) < wanted:
-        log.warning(
+        log.info(
             "%s instead of %s: %s to calibrate, %s to measure",
             counted(len(found), "readable image"), f"{wanted:,}", f"{first:,}", f"{len(found) - first:,}",
         )  # fmt: skip

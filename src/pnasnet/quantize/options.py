@@ -2,7 +2,9 @@
 
 from dataclasses import dataclass
 
-from ..errors import InputError, UnknownNameError
+from ..errors import UnknownNameError
+from ..images import get_preset
+from ..support.typed import check_range, convert_fields
 
 FEWEST_IMAGES = 32
 """Readable images without which ranges are accidental."""
@@ -12,7 +14,8 @@ FEWEST_IMAGES = 32
 class QuantizeOptions:
     """The options of a quantization.
 
-    Raises `InputError` for numbers that make no sense, and `UnknownNameError` for an unknown precision.
+    Raises `InputError` for values of another type or out of range, and `UnknownNameError` for an unknown preset or
+    precision.
     """
 
     images: int = 300
@@ -31,15 +34,12 @@ class QuantizeOptions:
     """Number of CPU threads; None for one per core."""
 
     def __post_init__(self) -> None:
-        for name in ("images", "held_out"):
-            if (count := getattr(self, name)) < FEWEST_IMAGES:
-                raise InputError(f"{name} must be at least {FEWEST_IMAGES}, not {count}")
-        if not 0 <= self.least_cosine <= 1:
-            raise InputError(f"least_cosine must be between 0 and 1, not {self.least_cosine}")
+        convert_fields(self, images=FEWEST_IMAGES, held_out=FEWEST_IMAGES, batch_size=1, threads=1)
+        check_range("least_cosine", self.least_cosine, 0, 1)
+        if self.preset is not None:
+            get_preset(self.preset)
         if self.floating not in ("float32", "bfloat16"):
             raise UnknownNameError.of("precision", self.floating, ("float32", "bfloat16"))
-        if self.batch_size < 1:
-            raise InputError(f"batch_size must be at least 1, not {self.batch_size}")
 
 
 DEFAULTS = QuantizeOptions()

@@ -12,6 +12,7 @@ from ..module.open import Model, open_model
 from ..pictures import Unit
 from ..support.folders import check_new_folder, replacing_folder
 from ..support.progress import Progress, counter, silent
+from ..weights.quantized import FILES
 from . import graphs
 from .choose import Step, choose, parts
 from .equalize import depthwise_nodes, equalized
@@ -51,7 +52,7 @@ def quantize(
         OutputError: the folder exists, and no `overwrite`; or it cannot be written.
     """
     start, target = time.perf_counter(), Path(folder)
-    check_new_folder(target, overwrite=overwrite)
+    check_new_folder(target, FILES, overwrite=overwrite)
     graphs.check_library()
     choice = model if isinstance(model, ModelChoice) else ModelChoice(str(model))
     opened = open_model(choice.model, choice.weights, moving_averages=choice.moving_averages)
@@ -59,7 +60,7 @@ def quantize(
         raise InputError(f"{opened.origin} is quantized already: name the model that it was made from")
     images = read_images(_units(sources), opened.spec.image_size, options.preset or opened.preset, options, progress)
     original, graph, steps = make_graphs(opened, images, options, progress)
-    with replacing_folder(target, overwrite=overwrite) as temporary:
+    with replacing_folder(target, FILES, overwrite=overwrite) as temporary:
         manifest = write(temporary, graph, opened, images, steps, options)
         measured = measure(temporary, original, images, options)
         if measured.fidelity.mean_cosine < options.least_cosine:

@@ -50,7 +50,7 @@ def config_summaries() -> Iterator[tuple[str, str]]:
 def parse_config(text: str, origin: str) -> SearchConfig:
     """Return the configuration in a TOML text.
 
-    Raises `InputError` and `UnknownNameError`, with messages that begin with `origin`.
+    Raises `InputError` and `SpecError`, with messages that begin with `origin`.
     """
     try:
         value = tomllib.loads(text)
@@ -65,8 +65,10 @@ def config_from_dict(value: Mapping[str, Any], origin: str) -> SearchConfig:
         notes = typed(SearchConfig, {"notes": value.get("notes", "")})
         sections = {name: _section(name, inner) for name, inner in value.items() if name != "notes"}
         return SearchConfig(**sections, **notes)
-    except (InputError, UnknownNameError, SpecError) as error:
-        raise type(error)(f"{origin}: {error}") from error
+    except SpecError as error:
+        raise SpecError(f"{origin}: {error}") from error
+    except InputError as error:  # a name in a file is no name of the command line's
+        raise InputError(f"{origin}: {error}") from error
 
 
 def _section(name: str, value: Any) -> Any:

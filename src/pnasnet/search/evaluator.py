@@ -21,6 +21,7 @@ from typing import Protocol
 
 from ..architecture.cells import CellSpec
 from ..errors import InputError, OutOfMemoryError, PnasnetError
+from ..support.typed import convert_fields
 from .journal import Child
 
 log = logging.getLogger(__name__)
@@ -61,12 +62,11 @@ class Patience:
     """How many more attempts a child gets after its process died or exceeded the timeout."""
 
     def __post_init__(self) -> None:
+        convert_fields(self, retries=0)
         if self.timeout is not None and not self.timeout > 0:
             raise InputError(f"a timeout of {self.timeout} s leaves no time to train: use more, or omit it")
         if self.timeout is not None and self.timeout > _LONGEST:
             raise InputError(f"a timeout of {self.timeout} s is too long to wait for: omit it for no limit")
-        if self.retries < 0:
-            raise InputError(f"retries must be 0 or more, not {self.retries}")
 
 
 class LostError(Exception):

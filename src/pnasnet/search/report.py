@@ -122,9 +122,7 @@ def write_comparison(
     Raises `OutputError`; `UnknownNameError` for an unknown algorithm; `InputError` as `comparison_file`, or for a
     folder without a search.
     """
-    if output.suffix != ".svg":
-        raise InputError(f"{output} is not an SVG file: use a name such as {output.with_suffix('.svg')}")
-    check_target(output)
+    check_target(output, ".svg")
     for name in algorithms:
         if name not in ALGORITHMS:
             raise UnknownNameError.of("algorithm", name, ALGORITHMS)

@@ -9,6 +9,7 @@ from typing import Any
 from ..support.locks import locked
 from ..support.progress import Progress, silent
 from ..support.system import processors
+from ..support.typed import convert_fields
 from .algorithms import run_algorithm
 from .config import SearchConfig
 from .evaluator import LocalEvaluator, Patience, Trainer
@@ -29,6 +30,9 @@ class Workers:
     gpus: float = 0.0
     """Share of a GPU for each child, on a Ray cluster."""
     patience: Patience = field(default_factory=Patience)
+
+    def __post_init__(self) -> None:
+        convert_fields(self, count=1, gpus=0)
 
 
 @dataclass(frozen=True)

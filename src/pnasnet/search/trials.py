@@ -13,11 +13,12 @@ from pathlib import Path
 import numpy as np
 
 from ..architecture.cells import CellSpec
-from ..errors import InputError, UnknownNameError
+from ..errors import UnknownNameError
 from ..support.files import write_json
 from ..support.locks import locked
 from ..support.progress import Progress, counter, silent
 from ..support.text import counted
+from ..support.typed import convert_fields
 from .config import SearchConfig
 from .config_file import config_from_dict
 from .evaluator import Trainer
@@ -51,12 +52,10 @@ class Protocol:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        convert_fields(self, cells=LEAST, pool=LEAST, trials=1, seed=0)
         for name in self.predictors:
             if name not in NAMES:
                 raise UnknownNameError.of("predictor", name, NAMES)
-        for name, least in (("cells", LEAST), ("pool", LEAST), ("trials", 1), ("seed", 0)):
-            if getattr(self, name) < least:
-                raise InputError(f"{name} must be at least {least}, not {getattr(self, name)}")
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from ..errors import InputError
 from ..support.http import decompressed
+from ..support.typed import convert_fields
 from .errors import BusyError, ServeError
 
 _MIB = 1 << 20
@@ -33,9 +34,10 @@ class Limits:
     """Until its body is complete, and until an answer has been read."""
 
     def __post_init__(self) -> None:
+        convert_fields(self)
         for name, value in vars(self).items():
-            if value <= 0 or (isinstance(value, int) and value < 1):
-                raise InputError(f"the limit {name} must be positive, not {value}")
+            if not value > 0:
+                raise InputError(f"{name} must be more than 0, not {value}")
 
     def check_images(self, count: int) -> None:
         """Raise `ServeError` for a request with no images, or too many."""

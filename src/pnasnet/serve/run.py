@@ -16,6 +16,7 @@ from starlette.types import ASGIApp
 
 from ..errors import InputError, OutputError
 from ..support.text import counted
+from ..support.typed import convert_fields
 from .grpc_v2 import start_grpc
 from .listening import MOST_HEADER_BYTES, protocol
 from .service import Service
@@ -38,6 +39,9 @@ class Address:
     """Seconds for accepted requests after a signal."""
 
     def __post_init__(self) -> None:
+        convert_fields(self, port=0, grpc_port=0, drain=0)
+        if not self.host:
+            raise InputError("host must be an address, such as 127.0.0.1, or 0.0.0.0 for all of this machine")
         if self.port and self.port == self.grpc_port:
             raise InputError(f"HTTP and gRPC cannot share port {self.port}: choose another --port or --grpc-port")
 

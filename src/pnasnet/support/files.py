@@ -50,14 +50,15 @@ def reading(
 
 
 def check_target(path: Path, suffix: str = "", inputs: Iterable[str | Path] = ()) -> None:
-    """Raise `OutputError` if a file cannot be created at `path`, before any work is done for it.
+    """Raise an error if no file may be written to `path`, before any work is done for it.
 
-    With `suffix`, names that end otherwise are refused, so that a slip replaces no file of another kind; a path that
-    is one of the `inputs` is refused in any case.
+    Existing files are replaced. Therefore, names that do not end in `suffix` are refused with an `InputError`, so that
+    a slip replaces no file of another kind. A path that is one of the `inputs`, a folder, or in a missing folder is
+    refused with an `OutputError`.
     """
     if suffix and path.suffix.lower() != suffix:
-        raise OutputError(f"cannot write {path}: name a file that ends in {suffix}")
-    if any(Path(each).exists() and path.exists() and path.samefile(each) for each in inputs):
+        raise InputError(f"cannot write {path}: name a file that ends in {suffix}")
+    if any(os.path.exists(each) and path.exists() and path.samefile(each) for each in inputs):  # noqa: PTH110 - of any text
         raise OutputError(f"cannot write {path}: it is read as well; choose another name")
     if not path.parent.is_dir():
         raise OutputError(f"cannot write {path}: there is no folder {path.parent}; create it first")

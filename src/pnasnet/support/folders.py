@@ -4,7 +4,7 @@ import re
 import secrets
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -12,30 +12,37 @@ from ..errors import OutputError
 from .files import STALE_SECONDS, TOKEN_BYTES, writing
 
 
-def check_new_folder(path: Path, *, overwrite: bool = False) -> None:
-    """Raise `OutputError` unless `replacing_folder` can create a folder at `path`, before any work is done for it."""
+def check_new_folder(path: Path, files: Collection[str], *, overwrite: bool = False) -> None:
+    """Raise `OutputError` unless `replacing_folder` can create a folder at `path`, before any work is done for it.
+
+    `files` are the files that the new folder will hold, by their paths in it. With `overwrite`, an existing folder may
+    hold these and no others, which would be lost.
+    """
     if not path.parent.is_dir():
         raise OutputError(f"cannot write {path}: there is no folder {path.parent}; create it first")
     if path.is_dir():
         with writing(path):
             if not overwrite and any(path.iterdir()):
                 raise OutputError(f"{path} exists: choose another folder, or pass --overwrite (overwrite=True)")
+            if others := _files_in(path).difference(files):
+                raise OutputError(f"{path} also holds {min(others)}, which would be lost: choose another folder")
     elif path.exists() or path.is_symlink():
         raise OutputError(f"cannot write {path}: it is a file; choose another folder")
 
 
 @contextmanager
-def replacing_folder(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
+def replacing_folder(path: Path, files: Collection[str], *, overwrite: bool = False) -> Iterator[Path]:
     """Yield a temporary folder beside `path`; after the block it is moved to `path`, or removed on failure.
 
-    With `overwrite`, an existing folder is replaced. If the process ends between the two moves, `path` is missing;
-    old and new files never meet. Temporary folders that killed runs left for the same `path` are removed.
+    `files` are the files that the block writes, by their paths in the folder. With `overwrite`, an existing folder is
+    replaced. If the process ends between the two moves, `path` is missing; old and new files never meet. Temporary
+    folders that killed runs left for the same `path` are removed.
 
     Raises:
-        OutputError: there is such a folder, and no `overwrite`; it holds other things than the new one, so that
+        OutputError: there is such a folder, and no `overwrite`; it holds other files than the new one, so that
             replacing it would lose them; or any OSError, also in the block.
     """
-    check_new_folder(path, overwrite=overwrite)
+    check_new_folder(path, files, overwrite=overwrite)
     with writing(path):
         target = path.resolve()
         _remove_temporaries(target)
@@ -44,7 +51,7 @@ def replacing_folder(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
         try:
             yield new
             if target.exists():
-                _check_contents(path, new)
+                check_new_folder(path, _files_in(new), overwrite=overwrite)  # again: others may have written to it
                 _exchange(target, new, old)
             else:
                 new.rename(target)
@@ -63,11 +70,12 @@ def _exchange(target: Path, new: Path, old: Path) -> None:
     shutil.rmtree(old, ignore_errors=True)
 
 
-def _check_contents(path: Path, new: Path) -> None:
-    """Raise `OutputError` if `path` holds an entry that the new folder does not replace."""
-    others = {entry.name for entry in path.iterdir()} - {entry.name for entry in new.iterdir()}
-    if others:
-        raise OutputError(f"{path} also holds {min(others)}, which would be lost: choose another folder")
+def _files_in(folder: Path) -> set[str]:
+    """Return the paths in a folder of all its files, empty folders and links."""
+    entries = [
+        entry for entry in folder.rglob("*") if entry.is_symlink() or not (entry.is_dir() and any(entry.iterdir()))
+    ]
+    return {entry.relative_to(folder).as_posix() for entry in entries}
 
 
 def _remove_temporaries(path: Path) -> None:

@@ -15,11 +15,6 @@ def cache_dir() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "pnasnet"
 
 
-def utf8(path: str) -> str:
-    r"""Return a path as rows store it, with bytes that are not UTF-8 as `\xNN`."""
-    return os.fsencode(path).decode("utf-8", "backslashreplace")
-
-
 def spellings(path: str) -> list[str]:
     """Return equivalent spellings of a path, itself first: with and without `./` and `//`."""
     if "://" in path:

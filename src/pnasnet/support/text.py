@@ -20,10 +20,27 @@ _UNPRINTABLE = re.compile(
     "[\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ud800-\udfff\U000e0000-\U000e007f]"
 )
 
+_SURROGATE = re.compile("[\ud800-\udfff]")
+_BYTE_IN_REPR = re.compile(r"\\udc([89a-f][0-9a-f])")
+"""What `repr` makes of a byte that is not UTF-8."""
+
 
 def clean(text: str) -> str:
-    r"""Return `text` on one line, with escapes such as `\x1b` or `\u202e` for unprintable characters."""
-    return _UNPRINTABLE.sub(lambda found: ascii(found[0])[1:-1], text)
+    r"""Return `text` on one line, with escapes such as `\x1b` or `\u202e` for unprintable characters.
+
+    Bytes of file names that are not UTF-8 become `\xNN`, also if `repr` has written them as halves of surrogate pairs.
+    """
+    return _UNPRINTABLE.sub(_escaped, _BYTE_IN_REPR.sub(r"\\x\1", text))
+
+
+def utf8(text: str) -> str:
+    r"""Return a file name or other text as tables and JSON store it, with bytes that are not UTF-8 as `\xNN`."""
+    return _SURROGATE.sub(_escaped, text)
+
+
+def _escaped(found: re.Match[str]) -> str:
+    code = ord(found[0])
+    return f"\\x{code - 0xDC00:02x}" if 0xDC80 <= code <= 0xDCFF else ascii(found[0])[1:-1]
 
 
 def some_of(names: Sequence[str], shown: int = 3) -> str:

@@ -6,6 +6,7 @@ from typing import Any
 
 from ..errors import InputError, MissingExtraError, UnknownNameError
 from ..support.system import processors
+from ..support.typed import convert_fields
 
 PRECISIONS = {"float32": "32-true", "bfloat16": "bf16-mixed"}
 """Our names of precisions, and Lightning's. With bfloat16 the weights stay float32."""
@@ -46,6 +47,7 @@ class Machine:
     """Where figures go besides the folder's own CSV: names (`tensorboard`, `wandb`) or Lightning's `Logger`s."""
 
     def __post_init__(self) -> None:
+        convert_fields(self, nodes=1, parts=1, validate_every=1, workers=0)
         if self.accelerator not in ACCELERATORS:
             raise UnknownNameError.of("accelerator", self.accelerator, ACCELERATORS)
         if self.precision not in PRECISIONS:
@@ -53,13 +55,8 @@ class Machine:
         for logger in self.loggers:
             if isinstance(logger, str) and logger not in LOGGERS:
                 raise UnknownNameError.of("logger", logger, list(LOGGERS))
-        for name in ("nodes", "parts", "validate_every"):
-            if getattr(self, name) < 1:
-                raise InputError(f"{name} must be at least 1, not {getattr(self, name)}")
         if self.devices != "auto" and (not isinstance(self.devices, int) or self.devices < 1):
             raise InputError(f"devices must be a number from 1 up, or 'auto', not {self.devices!r}")
-        if self.workers is not None and self.workers < 0:
-            raise InputError(f"workers must be 0 or more, not {self.workers}")
 
     def workers_for(self, devices: int) -> int:
         """Return the number of processes that decode for each of `devices` on this machine."""

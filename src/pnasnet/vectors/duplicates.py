@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from ..errors import InputError
 from ..support.progress import Progress, counter, silent
+from ..support.typed import number
 from .features import Ids
 from .index import VectorIndex
 from .sketch import MARGIN, Vectors
@@ -46,8 +47,8 @@ class Group:
 
 def check_threshold(threshold: float) -> None:
     """Raise `InputError` unless the threshold is above 0 and at most 1."""
-    if not 0 < threshold <= 1:
-        raise InputError(f"threshold {threshold:g} is no cosine similarity above 0 and at most 1: choose another one")
+    if not 0 < number("threshold", threshold) <= 1:
+        raise InputError(f"threshold must be more than 0 and at most 1, not {threshold:g}")
 
 
 def find_duplicates(index: VectorIndex, threshold: float = THRESHOLD, *, progress: Progress = silent) -> list[Group]:

@@ -13,11 +13,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ..errors import InputError
 from ..reports.pages import data_url, render
-from ..support.files import replacing
+from ..support.files import check_target, replacing
 from ..support.progress import Progress, silent
 from ..support.text import clean
+from ..support.typed import check_range, convert_fields
 from .colouring import colourings
 from .features import Entry, Features, Ids
 from .index import VectorIndex
@@ -45,6 +45,8 @@ _ROWS = 1000
 class ExploreOptions:
     """Options of a map of images.
 
+        Raises `InputError` for values of another type or out of range, and as `choose_projection` for the projection.
+
     Example:
         >>> from pnasnet.vectors import ExploreOptions
         >>> ExploreOptions(points=10_000, projection="pca").neighbours
@@ -61,11 +63,9 @@ class ExploreOptions:
     """Longer side of a thumbnail, in pixels."""
 
     def __post_init__(self) -> None:
-        if self.neighbours < 1 or (self.points is not None and self.points < 1) or not 8 <= self.thumbnail <= 512:
-            raise InputError(
-                f"points {self.points}, neighbours {self.neighbours}, thumbnail {self.thumbnail}: "
-                "at least 1, at least 1, and 8 to 512 pixels"
-            )
+        convert_fields(self, points=1, neighbours=1)
+        check_range("thumbnail", self.thumbnail, 8, 512)
+        choose_projection(self.projection)
 
 
 @dataclass(frozen=True)
@@ -132,6 +132,7 @@ def write_atlas(
     names = [entry.path for entry in shown.pictures]
     opened = open_thumbnails(shown.features, names, access, options.thumbnail, progress=progress)
     rows = _atlas_rows(shown, (each and each.jpeg for each in opened))
+    check_target(path, ".parquet")
     with replacing(path) as temporary, pq.ParquetWriter(temporary, _atlas_schema()) as writer:
         while some := list(islice(rows, _ROWS)):
             writer.write_table(pa.Table.from_pylist(some, _atlas_schema()))

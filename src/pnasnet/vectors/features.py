@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import InputError
-from ..support.paths import spellings, utf8
-from ..support.text import clean
+from ..support.paths import spellings
+from ..support.text import clean, utf8
 from .parts import Numbers, Part, open_part, strings
 
 log = logging.getLogger(__name__)

@@ -139,7 +139,7 @@ def open_thumbnails(
     if refused := [name for name, place in zip(names, places, strict=True) if place is None]:
         urls = sum(is_url(name) or name.startswith(_HUB) for name in refused)
         hint = "allow their hosts with --allow-url-host" if urls == len(refused) else "name their folder with --root"
-        log.warning(
+        log.info(
             "%s of %s not opened, such as %s: %s",
             f"{len(refused):,}", counted(len(names), "image"), clean(refused[0]), hint,
         )  # fmt: skip

@@ -7,6 +7,7 @@ import numpy as np
 
 from ..errors import InputError
 from ..support.progress import Progress, counter, silent
+from ..support.typed import whole_number
 from .features import Features, Ids
 from .parts import Numbers
 from .sketch import Vectors, unit
@@ -101,8 +102,7 @@ def leave_out(found: Nearest, own: int | None, k: int) -> Nearest:
 
 def check_queries(length: int, queries: Numbers, k: int) -> None:
     """Raise `InputError` for queries of a wrong shape, or `k` below 1."""
-    if k < 1:
-        raise InputError(f"k must be at least 1, not {k}")
+    whole_number("k", k)
     if queries.ndim != 2 or queries.shape[1] != length:
         raise InputError(f"queries must have shape [Q, {length}], not {list(queries.shape)}")
 

@@ -11,6 +11,7 @@ import numpy as np
 from ..errors import InputError
 from ..support.progress import Progress, silent
 from ..support.text import clean, counted
+from ..support.typed import convert_fields
 from .approximate import ApproximateIndex, approximate_folder, build_approximate, open_approximate
 from .build import build_index
 from .features import Entry, Features, check_comparable, open_features
@@ -68,6 +69,7 @@ class SearchOptions:
     """Whether to read all vectors even if there is an index."""
 
     def __post_init__(self) -> None:
+        convert_fields(self)
         if self.approximate and self.exact:
             raise InputError("a search is either approximate or exact: leave out --approximate or --exact")
 
@@ -121,7 +123,8 @@ def model_of(features: Features, choice: "ModelChoice") -> "ModelChoice":
     from ..architecture.zoo import NETWORKS
 
     stated, origin = features.metadata.get("model", ""), features.metadata.get("weights")
-    engine = replace(choice.engine, precision=features.metadata.get("precision", "float32"))
+    recorded = features.metadata.get("precision")
+    engine = replace(choice.engine, precision=recorded if recorded == "bfloat16" else None)  # else the model's own
     if not choice.model and stated in NETWORKS:
         return replace(choice, model=stated, weights=choice.weights or origin, engine=engine)
     weights = choice.weights if choice.model else None

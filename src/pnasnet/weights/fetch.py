@@ -179,7 +179,7 @@ def _lock(place: Path) -> Iterator[None]:
         try:
             lock.acquire(timeout=0)
         except Timeout:
-            log.warning("another process is fetching %s: waiting for it", place.name)
+            log.info("another process is fetching %s: waiting for it", place.name)
             lock.acquire()
     try:
         yield

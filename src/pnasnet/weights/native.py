@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from ..errors import CorruptWeightsError, InputError
 from ..support.crc import masked_crc32c
-from ..support.files import replacing
+from ..support.files import check_target, replacing
 from .arrays import Array, LazyArrays, Shape
 from .files import MappedFile, reading
 
@@ -134,8 +134,10 @@ def write_weights(
 
     Raises:
         OutputError: the file could not be written, for example because the disk is full.
-        InputError: `extra` uses a reserved name, or a kernel is too large for float16.
+        InputError: `path` does not end in .safetensors, `extra` uses a reserved name, or a kernel is too large for
+            float16.
     """
+    check_target(Path(path), ".safetensors")
     metadata = {
         "format": FORMAT,
         "model": model,

@@ -27,7 +27,7 @@ from .source import WeightsSource
 
 FORMAT = "pnasnet-int8-1"
 """The value of the manifest's `format`; a change to the manifest's meaning changes it."""
-MANIFEST, GRAPH, VALUES = "quantization.json", "int8.xml", "int8.bin"
+FILES = MANIFEST, GRAPH, VALUES = "quantization.json", "int8.xml", "int8.bin"
 
 
 @dataclass(frozen=True)
