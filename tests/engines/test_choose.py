@@ -52,7 +52,7 @@ def test_there_is_at_least_one_thread() -> None:
 
 
 def test_there_is_at_least_one_output() -> None:
-    with pytest.raises(InputError, match="at least one endpoint: choose from Stem, Cell_0"):
+    with pytest.raises(InputError, match="at least one endpoint: choose one of: Stem, Cell_0"):
         make("fake", outputs=[])
 
 
