@@ -110,7 +110,7 @@ def test_user_info_is_sent_to_its_host_alone() -> None:
 
 def test_retries_wait_longer_each_time_and_as_long_as_a_server_asks(monkeypatch: pytest.MonkeyPatch) -> None:
     waits: list[float] = []
-    monkeypatch.setattr(http.time, "sleep", waits.append)
+    monkeypatch.setattr("pnasnet.support.http.time.sleep", waits.append)
     failures = [http.StatusError(503, "Unavailable", wait) for wait in (0.0, 5.0, 3600.0)]
 
     def attempt() -> str:

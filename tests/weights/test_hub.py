@@ -80,16 +80,17 @@ def test_the_progress_is_shown(server: FileServer, monkeypatch: pytest.MonkeyPat
 @pytest.mark.parametrize("shown", [True, False])
 @pytest.mark.parametrize("wanted", [True, False])
 def test_the_settings_of_the_client_are_restored(server: FileServer, shown: bool, wanted: bool) -> None:
-    from huggingface_hub import utils as bars
+    from huggingface_hub.utils.logging import get_verbosity
+    from huggingface_hub.utils.tqdm import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
 
-    verbosity = bars.logging.get_verbosity()
-    (bars.enable_progress_bars if shown else bars.disable_progress_bars)()
+    verbosity = get_verbosity()
+    (enable_progress_bars if shown else disable_progress_bars)()
     try:
         fetch(NET, progress=wanted)
-        assert bars.are_progress_bars_disabled() == (not shown)
+        assert are_progress_bars_disabled() == (not shown)
     finally:
-        bars.enable_progress_bars()
-    assert bars.logging.get_verbosity() == verbosity
+        enable_progress_bars()
+    assert get_verbosity() == verbosity
 
 
 def test_damage_of_the_same_length_is_found_and_the_next_call_downloads_again(
