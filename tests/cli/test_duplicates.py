@@ -61,7 +61,7 @@ def test_json(features: Path) -> None:
 
 
 def test_page(features: Path, tmp_path: Path) -> None:
-    assert run("duplicates", features, "--html", tmp_path / "d.html", "--root", PHOTOS, "--examine", 0).exit_code == 0
+    assert run("duplicates", features, "--html", tmp_path / "d.html", "--root", PHOTOS, "--examine", "0").exit_code == 0
     page = Page((tmp_path / "d.html").read_text("utf-8"))
     assert page.tags["img"] == 2
     assert page.text.count("cannot be opened") == 3

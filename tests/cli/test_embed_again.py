@@ -120,5 +120,5 @@ def test_the_report_stays_beside_a_file(tmp_path: Path, photos: Path) -> None:
 @pytest.mark.parametrize("mode", [(), ("--overwrite",), ("--add",)])
 def test_a_folder_of_other_files_is_refused_before_the_model_is_opened(tmp_path: Path, mode: tuple[str, ...]) -> None:
     (tmp_path / "notes.txt").write_text("mine")
-    command = ("embed", PHOTOS, "-m", tmp_path / "no model", "-o", tmp_path, *mode)
+    command: tuple[str | Path, ...] = ("embed", PHOTOS, "-m", tmp_path / "no model", "-o", tmp_path, *mode)
     assert error_of(run(*command)) == f"{tmp_path} holds other files (notes.txt): name a new folder or an empty one"

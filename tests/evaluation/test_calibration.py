@@ -2,14 +2,16 @@
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from pnasnet.evaluation import Calibration
 
 
-def logits_of(probabilities: list[float]) -> np.ndarray:
+def logits_of(probabilities: list[float]) -> NDArray[np.float64]:
     """Return logits of two classes, the first of which has the given probability."""
     first = np.array(probabilities)
-    return np.log(np.stack([first, 1 - first], axis=1))
+    logits: NDArray[np.float64] = np.log(np.stack([first, 1 - first], axis=1))
+    return logits
 
 
 def calibration(probabilities: list[float], right: list[bool]) -> Calibration:

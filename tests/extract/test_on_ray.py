@@ -91,7 +91,7 @@ def test_a_cluster_gives_the_same_rows(cluster: str, tmp_path: Path, sources: So
     shown: list[int] = []
     report = run(tmp_path / "ray", sources, cluster, lambda stage, done, total: shown.append(done))
     assert (report.rows, report.failed, shown[0], shown[-1]) == (250, 1, 0, 250)
-    assert report.sample.thumbnails
+    assert report.sample.pictures
     run(tmp_path / "alone", sources, None)
     assert rows_of(tmp_path / "ray") == rows_of(tmp_path / "alone")
 

@@ -36,8 +36,8 @@ def test_every_kind_of_source_in_the_order_of_the_names(tmp_path: Path, caplog: 
         expected = [small_jpeg(content, 16) for content in [*list(FILES.values()) * 5, jpeg(9), *FILES.values()]]
         order = [place * 7 % 25 for place in range(25)] * 2  # shuffled, and each twice
         found = list(thumbnails([names[place] for place in order], 16))
-    assert found == [expected[place] for place in order]
-    assert Image.open(io.BytesIO(found[0] or b"")).size == (16, 16)
+    assert [each and each.jpeg for each in found] == [expected[place] for place in order]
+    assert Image.open(io.BytesIO(found[0].jpeg if found[0] else b"")).size == (16, 16)
     assert caplog.records == []
 
 
@@ -90,7 +90,9 @@ def test_shards_are_opened_once_and_images_in_order_are_not_kept(
     opened.clear()
     done: list[int] = []
     found = thumbnails(names, 16, advance=done.append)
-    assert next(found) == small_jpeg(jpeg(0), 16)
+    first = next(found)
+    assert first is not None
+    assert first.jpeg == small_jpeg(jpeg(0), 16)
     assert opened == shards[:1]
     assert len(list(found)) == 179
     assert opened == shards
@@ -125,4 +127,4 @@ def test_thumbnails_show_what_the_network_saw(tmp_path: Path, exif: bool, size: 
     tag[ExifTags.Base.Orientation] = 6
     Image.new("RGB", (64, 32)).save(tmp_path / "turned.jpg", exif=tag)
     (found,) = thumbnails([f"{tmp_path}/turned.jpg"], 16, exif=exif)
-    assert Image.open(io.BytesIO(found or b"")).size == size
+    assert Image.open(io.BytesIO(found.jpeg if found else b"")).size == size

@@ -17,7 +17,20 @@ from pnasnet.training.machine import Machine
 from pnasnet.vectors import ExploreOptions, check_threshold
 
 PIXELS = np.zeros((32, 32, 3), np.uint8)
-WRONG = ("a", 1.5, float("nan"), True, -1, 10**30, [], (1, 2), b"x", object(), np.float64(2), np.array([1, 2]))
+WRONG: tuple[Any, ...] = (
+    "a",
+    1.5,
+    float("nan"),
+    True,
+    -1,
+    10**30,
+    [],
+    (1, 2),
+    b"x",
+    object(),
+    np.float64(2),
+    np.array([1, 2]),
+)
 
 
 @pytest.fixture(scope="module")

@@ -84,7 +84,7 @@ def test_accessible_and_as_wide_as_the_screen(tmp_path: Path, page_of: Callable[
         for width in (1100, 360):
             page.set_viewport_size({"width": width, "height": 800})
             for scheme in ("light", "dark"):
-                page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+                page.emulate_media(color_scheme=scheme)
                 page.goto(path.as_uri())
                 assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0, width
                 assert violations(page) == [], (width, scheme)

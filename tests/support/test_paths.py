@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from pnasnet.support.paths import cache_dir, spellings, utf8
+from pnasnet.support.paths import cache_dir, spellings
+from pnasnet.support.text import utf8
 
 
 def test_spellings_of_a_path() -> None:

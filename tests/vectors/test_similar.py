@@ -12,8 +12,7 @@ from pnasnet.engines import EngineOptions
 from pnasnet.errors import InputError
 from pnasnet.module.choice import ModelChoice
 from pnasnet.pictures import Access
-from pnasnet.vectors import Features, open_features, search_exactly
-from pnasnet.vectors.gallery import similar_page
+from pnasnet.vectors import Features, open_features, search_exactly, similar_page
 from pnasnet.vectors.similar import SearchOptions, find_similar
 
 from tests.helpers.vectors_data import clustered, write_features

@@ -22,7 +22,13 @@ ARRAYS = {"conv0/weights": np.arange(54, dtype=np.float32).reshape(3, 3, 3, 2), 
 
 
 def write(path: Path, arrays: Any = ARRAYS, **changes: Any) -> None:
-    said = {"model": "pnasnet_tiny", "spec": '{"filters": 8}', "origin": "a test", "classes": 7, "label_offset": 0}
+    said: dict[str, Any] = {
+        "model": "pnasnet_tiny",
+        "spec": '{"filters": 8}',
+        "origin": "a test",
+        "classes": 7,
+        "label_offset": 0,
+    }
     write_weights(path, arrays, **{**said, **changes})
 
 
@@ -190,12 +196,12 @@ def test_bfloat16_is_read_as_torch_reads_it(tmp_path: Path) -> None:
 
 def test_equal_weights_give_equal_bytes(tmp_path: Path) -> None:
     arrays = {name: np.full(3, index, np.float32) for index, name in enumerate("bca")}
-    said = {"model": "m", "spec": "{}", "origin": "o", "classes": 3, "label_offset": 0}
+    said: dict[str, Any] = {"model": "m", "spec": "{}", "origin": "o", "classes": 3, "label_offset": 0}
     extra = {f"key{index}": "é" for index in range(8)}
-    write_weights(tmp_path / "1.safetensors", arrays, **said, extra=extra)  # type: ignore[arg-type]
+    write_weights(tmp_path / "1.safetensors", arrays, **said, extra=extra)
     write_weights(
         tmp_path / "2.safetensors", dict(reversed(arrays.items())), **said, extra=dict(reversed(extra.items()))
-    )  # type: ignore[arg-type]
+    )
     assert (tmp_path / "1.safetensors").read_bytes() == (tmp_path / "2.safetensors").read_bytes()
     with safe_open(tmp_path / "1.safetensors", "numpy") as file:  # the library agrees
         assert file.metadata()["key3"] == "é"

@@ -1,7 +1,7 @@
 """`pnasnet search` and its commands."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -199,7 +199,7 @@ def describe(config: str | None) -> None:
     if config is None:
         summaries = dict(config_summaries())
         width = max(map(len, summaries))
-        lines = [f"{name:{width}}  {summary}" for name, summary in summaries.items()]
+        lines: Iterable[str] = (f"{name:{width}}  {summary}" for name, summary in summaries.items())
     else:
         lines = describe_config(find_config(config))
     for line in lines:

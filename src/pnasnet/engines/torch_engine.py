@@ -43,8 +43,8 @@ class TorchEngine(Engine):
         if job.options.threads:
             torch.set_num_threads(job.options.threads)
         self._device = _device(job.options.device)
-        _check_precision(self._device, job.options.precision)
-        self._precision = job.options.precision
+        self._precision = job.options.precision or "float32"
+        _check_precision(self._device, self._precision)
         self._card = card or _card(self._device)
         dtype = getattr(torch, self._precision)
         with _torch_errors("load the network"):

@@ -131,7 +131,7 @@ def write_atlas(
     """
     names = [entry.path for entry in shown.pictures]
     opened = open_thumbnails(shown.features, names, access, options.thumbnail, progress=progress)
-    rows = _atlas_rows(shown, (each and each.jpeg for each in opened))
+    rows = _atlas_rows(shown, (each.jpeg if each else None for each in opened))
     check_target(path, ".parquet")
     with replacing(path) as temporary, pq.ParquetWriter(temporary, _atlas_schema()) as writer:
         while some := list(islice(rows, _ROWS)):
@@ -158,7 +158,7 @@ def map_page(
     pictured = np.unique(np.linspace(0, count - 1, min(count, PAGE_THUMBNAILS)).astype(np.int64)).tolist()
     names = [shown.pictures[place].path for place in pictured]
     opened = open_thumbnails(shown.features, names, access, options.thumbnail, quality=70, progress=progress)
-    images = {place: data_url(each and each.jpeg) for place, each in zip(pictured, opened, strict=True)}
+    images = {place: data_url(each.jpeg if each else None) for place, each in zip(pictured, opened, strict=True)}
     found = {place: image for place, image in images.items() if image}
     paths = [picture.path for picture in shown.pictures]
     data: dict[str, Any] = {

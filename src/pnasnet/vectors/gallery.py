@@ -79,7 +79,7 @@ def show(
     opened = open_thumbnails(features, list(distinct), access, THUMBNAIL, trusted=trusted, progress=progress)
     common = len(common_folder(list(distinct)))
     found = {
-        path: Shown(entry, each and each.jpeg, each and each.file_size, place, path[common:])
+        path: Shown(entry, each.jpeg if each else None, each.file_size if each else None, place, path[common:])
         for place, ((path, entry), each) in enumerate(zip(distinct.items(), opened, strict=True))
     }
     return [found[entry.path] for entry in entries]
@@ -94,7 +94,7 @@ def facts(features: Features) -> list[tuple[str, str]]:
 def fitting(sizes: Sequence[int]) -> list[int]:
     """Return how many images of each section fit on a page."""
     ends = np.minimum(np.cumsum([0, *sizes]), MOST_PICTURES)
-    return np.diff(ends).tolist()
+    return [int(count) for count in np.diff(ends)]
 
 
 def not_shown(sizes: Sequence[int]) -> str:
