@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import requests
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from pnasnet import Module
+from pnasnet.errors import PnasnetError
 from pnasnet.serve import Service, create_app
 from pnasnet.serve.grpc_v2 import start_grpc
 from pnasnet.serve.run import HttpServer, listen
@@ -78,6 +80,22 @@ def fake_module() -> Module:
 def fake_models() -> Mapping[str, Module]:
     """Return one such module, by name."""
     return {"tiny": fake_module()}
+
+
+class Blocked:
+    """An engine that waits; `fail` makes its next batch raise."""
+
+    def __init__(self, service: Service) -> None:
+        self.gate, self.fail = threading.Event(), False
+        (served,) = service.models.values()
+        self._run, served.batcher._run = served.batcher._run, self
+
+    def __call__(self, images: Any, endpoint: str) -> Any:
+        assert self.gate.wait(30)
+        if self.fail:
+            self.fail = False
+            raise PnasnetError("no memory")
+        return self._run(images, endpoint)
 
 
 def until(condition: Callable[[], bool], seconds: float = 60.0) -> None:

@@ -2,7 +2,6 @@
 
 import random
 import resource
-import threading
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
@@ -14,10 +13,9 @@ import numpy as np
 import pytest
 import requests
 
-from pnasnet.errors import PnasnetError
 from pnasnet.serve import Limits, Service
 
-from tests.helpers.serving import Live, encoded, fake_models, live, until
+from tests.helpers.serving import Blocked, Live, encoded, fake_models, live, until
 
 LONG = (pytest.mark.slow, pytest.mark.long)
 PATHS = (
@@ -34,22 +32,6 @@ SEEDS = (
     b'--b\r\nContent-Disposition: form-data; name="i"; filename="a"\r\n\r\nhello\r\n--b--\r\n',
     encoded(size=(9, 9)),
 )
-
-
-class Blocked:
-    """An engine that waits; `fail` makes its next batch raise."""
-
-    def __init__(self, service: Service) -> None:
-        self.gate, self.fail = threading.Event(), False
-        (served,) = service.models.values()
-        self._run, served.batcher._run = served.batcher._run, self
-
-    def __call__(self, images: Any, endpoint: str) -> Any:
-        assert self.gate.wait(30)
-        if self.fail:
-            self.fail = False
-            raise PnasnetError("no memory")
-        return self._run(images, endpoint)
 
 
 def malformed(numbers: random.Random) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from . import kserve_http, native, openai, openapi, operations, page, tf_serving
 from .answers import on_error
 from .middleware import Guard
 from .service import Service
+from .tracing import Traced
 
 _PROTOCOLS = (native, kserve_http, openai, tf_serving, operations, openapi, page)
 
@@ -34,6 +35,8 @@ def create_app(service: Service, *, allow_origins: Sequence[str] = ()) -> Starle
     if allow_origins:
         cors = Middleware(CORSMiddleware, allow_origins=allow_origins, allow_methods=["*"], allow_headers=["*"])
         middleware.insert(0, cors)
+    if service.tracing.on:
+        middleware.insert(0, Middleware(Traced, tracing=service.tracing))
     return Starlette(
         routes=[route for protocol in _PROTOCOLS for route in protocol.routes(service)],
         middleware=middleware,

@@ -2,11 +2,13 @@
 
 import asyncio
 import logging
+import time
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,11 +23,18 @@ Run = Callable[[Floats, str], Floats]
 """From images [n, height, width, 3] and an endpoint to the endpoint's rows [n, ...]."""
 
 
+class _Done(NamedTuple):
+    row: Floats
+    start: int
+    end: int
+    images: int
+
+
 @dataclass(frozen=True)
 class _Item:
     image: Floats
     endpoint: str
-    row: "asyncio.Future[Floats]"
+    done: "asyncio.Future[_Done]"
 
 
 class Batcher:
@@ -48,16 +57,22 @@ class Batcher:
         most_images: int = 256,
         most_bytes: int = 512 << 20,
         observe: Callable[[int], None] = lambda images: None,
+        waited: Callable[[int, int, int, int], None] = lambda begin, start, end, images: None,
     ) -> None:
         """Bound the images accepted at a time by their number and, at `image_bytes` each, by their bytes.
 
-        `observe` is called with the size of each batch.
+        `observe` is called with the size of each batch; `waited` for each image, in the task of its request, with the
+        times (`time.time_ns`) when it was submitted and when its batch was started and ended, and the batch's size.
         """
-        self._run, self._batch_size, self._observe = run, batch_size, observe
+        self._run, self._batch_size, self._observe, self._waited = run, batch_size, observe, waited
         self._capacity = max(1, min(most_images, most_bytes // max(image_bytes, 1)))
         self._clients: OrderedDict[str, deque[_Item]] = OrderedDict()
         self._arrived = asyncio.Event()
         self.accepted, self.draining = 0, False
+
+    def fits(self, count: int) -> bool:
+        """Return whether so many more images would be accepted; a request alone always is."""
+        return not self.accepted or self.accepted + count <= self._capacity
 
     @contextmanager
     def reserve(self, count: int) -> Iterator[None]:
@@ -67,7 +82,7 @@ class Batcher:
         """
         if self.draining:
             raise DrainingError("the server is shutting down: try another server")
-        if self.accepted and self.accepted + count > self._capacity:
+        if not self.fits(count):
             raise BusyError(f"{self.accepted:,} images are waiting, and {count:,} more do not fit: try again")
         self.accepted += count
         try:
@@ -80,10 +95,12 @@ class Batcher:
 
         Raises `EngineError` if the engine failed on its batch.
         """
-        item = _Item(image, endpoint, asyncio.get_running_loop().create_future())
+        begin, item = time.time_ns(), _Item(image, endpoint, asyncio.get_running_loop().create_future())
         self._clients.setdefault(client, deque()).append(item)
         self._arrived.set()
-        return await item.row
+        done = await item.done
+        self._waited(begin, done.start, done.end, done.images)
+        return done.row
 
     async def work(self) -> None:
         """Run batches until cancelled."""
@@ -102,7 +119,7 @@ class Batcher:
         passed = list[tuple[str, deque[_Item]]]()
         while self._clients and len(batch) < self._batch_size:
             client, items = self._clients.popitem(last=False)
-            while items and items[0].row.done():  # its client has left
+            while items and items[0].done.done():  # its client has left
                 items.popleft()
             if not items:
                 continue
@@ -120,18 +137,20 @@ class Batcher:
     async def _answer(self, batch: list[_Item], thread: ThreadPoolExecutor) -> None:
         """Run a batch; hand each image its row, or all of them the engine's error."""
         self._observe(len(batch))
+        start = time.time_ns()
         try:
             rows = await asyncio.get_running_loop().run_in_executor(thread, self._compute, batch)
         except Exception as error:  # whatever an engine raises concerns this batch alone
             log.exception("the engine failed on a batch of %d", len(batch))
             reason = str(error) if isinstance(error, PnasnetError) else type(error).__name__
             for item in batch:
-                if not item.row.done():
-                    item.row.set_exception(EngineError(f"the engine failed: {reason}"))
+                if not item.done.done():
+                    item.done.set_exception(EngineError(f"the engine failed: {reason}"))
             return
+        end = time.time_ns()
         for item, row in zip(batch, rows, strict=True):
-            if not item.row.done():
-                item.row.set_result(row)
+            if not item.done.done():
+                item.done.set_result(_Done(row, start, end, len(batch)))
 
     def _compute(self, batch: list[_Item]) -> Floats:
         rows = self._run(np.stack([item.image for item in batch]), batch[0].endpoint)

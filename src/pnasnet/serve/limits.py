@@ -76,6 +76,10 @@ class Budget:
     def __init__(self, most: int) -> None:
         self.most, self.used = most, 0
 
+    def fits(self, count: int) -> bool:
+        """Return whether a new share may hold so many bytes."""
+        return not self.used or self.used + count <= self.most
+
     @contextmanager
     def share(self) -> Iterator["Share"]:
         """Yield a share that is returned after the block."""

@@ -14,7 +14,7 @@ from .errors import ServeError
 from .limits import Budget, Limits, Share, inflate, too_large
 from .metrics import Metrics
 
-_OPEN = ("/", "/healthz", "/v2/health/live", "/v2/health/ready")
+OPEN_PATHS = frozenset(("/", "/healthz", "/v2/health/live", "/v2/health/ready"))
 """Paths that need no API key: probes, and a page that asks for the key."""
 _DISCARD_SECONDS = 2.0
 
@@ -46,7 +46,7 @@ class Guard:
         send = self._counted(scope["path"], self._timed(send))
         with self._bodies.share() as share:
             try:
-                if scope["path"] not in _OPEN and not self._keys.accept(headers.get("authorization")):
+                if scope["path"] not in OPEN_PATHS and not self._keys.accept(headers.get("authorization")):
                     raise ServeError("the API key is missing or wrong: send the header Authorization: Bearer KEY", 401)
                 body = await self._body(headers, noted, share)
             except ServeError as error:

@@ -21,6 +21,7 @@ from .decode import Decoder
 from .errors import EngineError
 from .limits import Limits
 from .metrics import Metrics
+from .tracing import Tracing
 
 log = logging.getLogger(__name__)
 
@@ -44,9 +45,17 @@ class Served:
     """
 
     def __init__(
-        self, name: str, module: Module, decoder: Decoder, limits: Limits, metrics: Metrics, batch_size: int
+        self,
+        name: str,
+        module: Module,
+        decoder: Decoder,
+        limits: Limits,
+        metrics: Metrics,
+        tracing: Tracing,
+        batch_size: int,
     ) -> None:
         self.name, self.module, self._decoder, self._limits = name, module, decoder, limits
+        self._tracing = tracing
         self._metrics = metrics.of(name)
         endpoints = module.model.plan.endpoints()
         names = (FEATURES, LOGITS, PROBABILITIES) if module.model.spec.num_classes else (FEATURES,)
@@ -59,6 +68,7 @@ class Served:
             most_images=limits.queue,
             most_bytes=limits.queue_bytes,
             observe=self._metrics.batch,
+            waited=tracing.waited,
         )
         self._metrics.watch_queue(lambda: self.batcher.accepted)
 
@@ -124,7 +134,7 @@ class Served:
 
     async def _one(self, picture: Picture, endpoints: Sequence[str], client: str) -> list[Floats]:
         if isinstance(picture, bytes):
-            with self._metrics.decoding():
+            with self._metrics.decoding(), self._tracing.span("decode"):
                 picture = await self._decoder.decode(picture, self.module.image_size, self.module.preset)
         return [await self.batcher.submit(picture, endpoint, client) for endpoint in endpoints]
 

@@ -22,8 +22,8 @@ def routes(service: Service) -> list[Route]:
     async def embeddings(request: Request) -> Response:
         document = parse_json(await request.body())
         served = service.model(typed(document.get("model"), str, "model"))
-        encoding = document.get("encoding_format") or "float"
-        if encoding not in ("float", "base64"):
+        encoding = document.get("encoding_format")
+        if encoding not in (None, "float", "base64"):
             raise ServeError("encoding_format must be float or base64")
         length = served.outputs[FEATURES][-1]
         if document.get("dimensions") not in (None, length):

@@ -1,6 +1,6 @@
 """The description of the HTTP paths in OpenAPI's format, and a page of it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from starlette.requests import Request
@@ -10,18 +10,21 @@ from starlette.routing import Route
 from .._version import __version__
 from ..reports.pages import render
 from .answers import json_response
+from .middleware import OPEN_PATHS
+from .models import VERSION
+from .schemas import SCHEMAS, refer
 from .service import Service
 
 _IMAGE = {"schema": {"type": "string", "format": "binary"}}
 _FORM = {
     "schema": {
         "type": "object",
-        "properties": {"image": {"type": "array", "items": {"type": "string", "format": "binary"}}},
+        "properties": {"image": {"type": "array", "items": {"type": "string", "format": "binary"}, "minItems": 1}},
         "required": ["image"],
     }
 }
-_JSON = {"application/json": {"schema": {"type": "object"}}}
 _FLOATS = dict.fromkeys(("application/octet-stream", "application/x-npy"), _IMAGE)
+_BINARY_TENSORS = {"application/octet-stream": _IMAGE}
 _STATUSES = {
     "400": "The request, or each of its images, is wrong; the error says how.",
     "401": "The API key is missing or wrong.",
@@ -34,6 +37,12 @@ _STATUSES = {
     "500": "The engine failed on the batch of this request.",
     "503": "The server is shutting down.",
 }
+_OF_ANY = ("400", "401", "408", "413", "415", "429")
+"""Statuses of errors before a path's own work: its key, and its body."""
+_OF_IMAGES = (*_OF_ANY, "404", "500", "503")
+
+Content = dict[str, Any]
+Operations = Iterator[tuple[str, str, dict[str, Any]]]
 
 
 def routes(service: Service) -> list[Route]:
@@ -63,65 +72,120 @@ def describe(service: Service) -> dict[str, Any]:
     schemes = {"key": {"type": "http", "scheme": "bearer"}}
     described: dict[str, Any] = {
         "openapi": "3.1.0",
-        "info": {"title": "pnasnet serve", "version": __version__, "description": "Features and classes of photos."},
+        "info": {"title": "pnasnet serve", "version": __version__, "description": "Features and classes of images."},
         "paths": paths,
-        "components": {"securitySchemes": schemes},
+        "components": {"securitySchemes": schemes, "schemas": _schemas(next(iter(service.models)))},
     }
     if service.keys.required:
         described["security"] = [{"key": []}]
+        for path in OPEN_PATHS & paths.keys():
+            paths[path]["get"]["security"] = []
     return described
 
 
-def _operations(service: Service) -> Iterator[tuple[str, str, dict[str, Any]]]:
+def _schemas(model: str) -> dict[str, Any]:
+    """Return the schemas, with an example that names a served model."""
+    request = SCHEMAS["EmbeddingsRequest"]
+    return {**SCHEMAS, "EmbeddingsRequest": {**request, "example": {**request["example"], "model": model}}}
+
+
+def _operations(service: Service) -> Operations:
     """Yield method, path and description of each operation."""
     names = list(service.models)
+    yield from _native(names)
+    yield from _open_inference(names)
+    yield from _openai()
+    yield from _tf_serving(names)
+    draining = {"503": _answer(_STATUSES["503"], _json("Health"))}
+    yield "get", "/healthz", _operation("Whether the server is ready, and its models.", _json("Health"), draining)
+    figures = {"text/plain": {"schema": {"type": "string"}}}
+    yield "get", "/metrics", _operation("Figures for Prometheus.", figures)
+
+
+def _native(names: list[str]) -> Operations:
     model = _parameter("model", "query", {"type": "string", "enum": names})
-    for path, what, default in (
-        ("/embed", "Feature vectors of images.", None),
-        ("/classify", "Likeliest classes of images.", 5),
-        ("/similar", "Photos most similar to images.", 10),
+    body = {"multipart/form-data": _FORM, "image/*": _IMAGE}
+    for path, summary, answer, default in (
+        ("/embed", "Feature vectors of images.", _json("Embeddings") | _FLOATS, None),
+        ("/classify", "Likeliest classes of images.", _json("Classes") | _FLOATS, 5),
+        ("/similar", "Indexed images most similar to images.", _json("SimilarImages"), 10),
     ):
         top = [_parameter("top", "query", {"type": "integer", "minimum": 1, "maximum": 1000, "default": default})]
-        body = {"required": True, "content": {"multipart/form-data": _FORM, "image/*": _IMAGE}}
-        answer = _JSON if path == "/similar" else _JSON | _FLOATS
-        yield "post", path, _operation(what, [model, *(top if default else [])], body, answer)
+        parameters = [model, *(top if default else [])]
+        yield "post", path, _operation(summary, answer, _errors(*_OF_IMAGES, "406"), parameters, body)
 
+
+def _open_inference(names: list[str]) -> Operations:
+    about, draining = "Open Inference Protocol:", _errors(*_OF_ANY, "503")
+    yield "get", "/v2", _operation(f"{about} the server.", _json("ServerMetadata"))
+    yield "get", "/v2/health/live", _operation(f"{about} whether the process is alive.", _json("Live"))
+    yield "get", "/v2/health/ready", _operation(f"{about} whether requests are accepted.", _json("Ready"), draining)
+    for path, parameters in _of_models("/v2/models/{name}", names):
+        known, ready = _errors(*_OF_ANY, "404"), _errors(*_OF_ANY, "404", "503")
+        metadata = _operation(f"{about} inputs and outputs of a model.", _json("ModelMetadata"), known, parameters)
+        yield "get", path, metadata
+        yield (
+            "get",
+            f"{path}/ready",
+            _operation(f"{about} whether a model is ready.", _json("Ready"), ready, parameters),
+        )
+        answer, body = _json("InferAnswer") | _BINARY_TENSORS, _json("InferRequest")
+        infer = _operation(f"{about} run a model.", answer, _errors(*_OF_IMAGES), parameters, body)
+        yield "post", f"{path}/infer", infer
+
+
+def _openai() -> Operations:
+    errors = _errors(*_OF_IMAGES, schema="OpenAIError")
+    yield "get", "/v1/models", _operation("OpenAI: the models.", _json("OpenAIModels"), errors)
+    answer, body = _json("OpenAIEmbeddings"), _json("EmbeddingsRequest")
+    yield "post", "/v1/embeddings", _operation("OpenAI: embeddings of images.", answer, errors, (), body)
+
+
+def _tf_serving(names: list[str]) -> Operations:
+    about, known, errors = "TensorFlow Serving:", _errors(*_OF_ANY, "404"), _errors(*_OF_IMAGES)
+    for path, parameters in _of_models("/v1/models/{name}", names):
+        yield "get", path, _operation("TensorFlow Serving and OpenAI: a model.", _json("Model"), known, parameters)
+        signatures = _operation(f"{about} signatures of a model.", _json("Signatures"), known, parameters)
+        yield "get", f"{path}/metadata", signatures
+        for method, summary, answer, request in (
+            ("predict", "run a signature", "Predictions", "PredictRequest"),
+            ("classify", "classes of images", "TFClasses", "ClassifyRequest"),
+        ):
+            called = _operation(f"{about} {summary}.", _json(answer), errors, parameters, _json(request))
+            yield "post", f"{path}:{method}", called
+
+
+def _of_models(prefix: str, names: list[str]) -> Iterator[tuple[str, list[dict[str, Any]]]]:
+    """Yield the path of a model and that of its version, with their parameters."""
     name = _parameter("name", "path", {"type": "string", "enum": names})
-    version = _parameter("version", "path", {"type": "string", "enum": ["1"]})
-    body = {"required": True, "content": _JSON}
-    yield "get", "/v2", _operation("Open Inference Protocol: the server.")
-    yield "get", "/v2/health/live", _operation("Open Inference Protocol: whether the process is alive.")
-    yield "get", "/v2/health/ready", _operation("Open Inference Protocol: whether requests are accepted.")
-    yield "get", "/v1/models", _operation("OpenAI: the models.")
-    yield "post", "/v1/embeddings", _operation("OpenAI: embeddings of images.", (), body)
-    for infix, parameters in (("", [name]), ("/versions/{version}", [name, version])):
-        tensors, serving = f"/v2/models/{{name}}{infix}", f"/v1/models/{{name}}{infix}"
-        yield "get", tensors, _operation("Open Inference Protocol: inputs and outputs of a model.", parameters)
-        yield "get", f"{tensors}/ready", _operation("Open Inference Protocol: whether a model is ready.", parameters)
-        yield "post", f"{tensors}/infer", _operation("Open Inference Protocol: run a model.", parameters, body)
-        yield "get", serving, _operation("TensorFlow Serving and OpenAI: a model.", parameters)
-        yield "get", f"{serving}/metadata", _operation("TensorFlow Serving: signatures of a model.", parameters)
-        yield "post", f"{serving}:predict", _operation("TensorFlow Serving: run a signature.", parameters, body)
-        yield "post", f"{serving}:classify", _operation("TensorFlow Serving: classes of images.", parameters, body)
-    yield "get", "/healthz", _operation("Whether the server is ready, and its models.")
-    yield (
-        "get",
-        "/metrics",
-        _operation("Figures for Prometheus.", answer={"text/plain": {"schema": {"type": "string"}}}),
-    )
+    version = _parameter("version", "path", {"type": "string", "enum": [VERSION]})
+    yield prefix, [name]
+    yield f"{prefix}/versions/{{version}}", [name, version]
 
 
 def _parameter(name: str, place: str, schema: dict[str, Any]) -> dict[str, Any]:
     return {"name": name, "in": place, "required": place == "path", "schema": schema}
 
 
+def _json(schema: str) -> Content:
+    return {"application/json": {"schema": refer(schema)}}
+
+
+def _answer(text: str, content: Content) -> dict[str, Any]:
+    return {"description": text, "content": content}
+
+
+def _errors(*statuses: str, schema: str = "Error") -> dict[str, Any]:
+    return {status: _answer(_STATUSES[status], _json(schema)) for status in statuses}
+
+
 def _operation(
     summary: str,
-    parameters: Any = (),
-    body: dict[str, Any] | None = None,
-    answer: dict[str, Any] = _JSON,
+    answer: Content,
+    errors: dict[str, Any] | None = None,
+    parameters: Sequence[dict[str, Any]] = (),
+    body: Content | None = None,
 ) -> dict[str, Any]:
-    errors = {status: {"description": text, "content": _JSON} for status, text in _STATUSES.items()}
-    responses = {"200": {"description": "The answer.", "content": answer}, **errors}
+    responses = {"200": _answer("The answer.", answer), **_errors(*_OF_ANY), **(errors or {})}
     operation = {"summary": summary, "parameters": list(parameters), "responses": responses}
-    return operation | ({"requestBody": body} if body else {})
+    return operation | ({"requestBody": {"required": True, "content": body}} if body else {})

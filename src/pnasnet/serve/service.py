@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import asynccontextmanager, suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..module import Module
 from .auth import ApiKeys
@@ -13,6 +13,7 @@ from .limits import Limits
 from .metrics import Metrics
 from .models import VERSION, Served
 from .references import References
+from .tracing import Tracing
 
 if TYPE_CHECKING:
     from .similar import Gallery
@@ -36,12 +37,25 @@ class Service:
         keys: ApiKeys | None = None,
         gallery: "Gallery | None" = None,
         url_hosts: Collection[str] = (),
+        tracer_provider: Any | None = None,
     ) -> None:
+        """Prepare the models.
+
+        Args:
+            modules: the models by name; the first is the default.
+            limits: what the server accepts.
+            batch_size: most images per call of an engine.
+            keys: API keys, one of which a request needs; none by default.
+            gallery: features to look for similar images in.
+            url_hosts: hosts whose images may be named by their URLs.
+            tracer_provider: of OpenTelemetry; by default, the one of this process, if it is set up.
+        """
         self.limits, self.keys, self.gallery = limits or Limits(), keys or ApiKeys(()), gallery
         self.metrics, self.references = Metrics(), References(self.limits, url_hosts)
+        self.tracing = Tracing(tracer_provider)
         self._decoder = Decoder(self.limits.pixels, self.limits.body)
         self.models = {
-            name: Served(name, module, self._decoder, self.limits, self.metrics, batch_size)
+            name: Served(name, module, self._decoder, self.limits, self.metrics, self.tracing, batch_size)
             for name, module in modules.items()
         }
 

@@ -28,7 +28,7 @@ def routes(service: Service) -> list[Route]:
 
     async def status(request: Request) -> Response:
         if any(str(part).endswith((":predict", ":classify")) for part in request.path_params.values()):  # are posted
-            raise HTTPException(405)
+            raise HTTPException(405, headers={"Allow": "POST"})
         served = _served(service, request)
         good = {"error_code": "OK", "error_message": ""}
         state = {"version": VERSION, "state": "AVAILABLE", "status": good}
@@ -77,7 +77,8 @@ def _served(service: Service, request: Request) -> Served:
 
 
 def _endpoint(served: Served, document: dict[str, Any]) -> str:
-    name = typed(document.get("signature_name") or _SERVING_DEFAULT, str, "signature_name")
+    given = document.get("signature_name")
+    name = typed("" if given is None else given, str, "signature_name") or _SERVING_DEFAULT
     known = served.signatures
     endpoint = known.get("default" if name == _SERVING_DEFAULT else name)
     if endpoint is None:

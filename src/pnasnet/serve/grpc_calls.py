@@ -1,0 +1,179 @@
+"""The calls of the Open Inference Protocol over gRPC: from a request's bytes to its answer or gRPC's error."""
+
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import grpc
+import numpy as np
+from google.protobuf.message import DecodeError
+
+from .._version import __version__
+from ..errors import PnasnetError
+from ..support.text import clean
+from . import kserve
+from .errors import ServeError
+from .grpc_messages import INFERENCE, message
+from .kserve import Tensor
+from .limits import Budget
+from .models import VERSION, Served
+from .service import Service
+from .tracing import fail
+
+log = logging.getLogger(__name__)
+
+SERVICE = "inference.GRPCInferenceService"
+OK = grpc.StatusCode.OK
+_OPEN = ("ServerLive", "ServerReady")
+"""Calls that need no API key."""
+_CODES = {
+    401: grpc.StatusCode.UNAUTHENTICATED,
+    404: grpc.StatusCode.NOT_FOUND,
+    429: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    503: grpc.StatusCode.UNAVAILABLE,
+    500: grpc.StatusCode.INTERNAL,
+}
+"""gRPC's status for an HTTP status; for any other it is INVALID_ARGUMENT."""
+
+Outcome = tuple[Any, grpc.StatusCode, str]
+"""An answer, gRPC's status, and the message of an error."""
+Call = Callable[[Any, str], Awaitable[Any]]
+"""From a request and what stands for its client to the answer."""
+WaitForRoom = Callable[[Served, int], Awaitable[None]]
+"""Waits until so many images of a model may fit."""
+
+
+def unary_handler(service: Service, budget: Budget, name: str, request_type: Any, call: Call) -> Any:
+    """Return a handler that checks the key, parses the request, and turns errors into gRPC's."""
+
+    async def parsed(raw: bytes, context: Any) -> Any:
+        if name not in _OPEN:
+            check_key(service, context)
+        with budget.share() as share:
+            share.take(len(raw))
+            request = request_type()
+            parse_into(request, raw)
+            return await call(request, context.peer())
+
+    async def handle(raw: bytes, context: Any) -> Any:
+        answer, code, text = await attempt(service, name, parsed(raw, context), context)
+        return answer if code is OK else await context.abort(code, text)
+
+    return handle
+
+
+async def attempt(service: Service, name: str, work: Awaitable[Any], context: Any) -> Outcome:
+    """Return the answer of `work`, gRPC's status, and the message of an error; count and trace the request."""
+    if not service.tracing.on:
+        return await _attempt(service, name, work)
+    carrier = {key: value for key, value in context.invocation_metadata() or () if isinstance(value, str)}
+    attributes = {"rpc.system": "grpc", "rpc.service": SERVICE, "rpc.method": name}
+    with service.tracing.request(f"{SERVICE}/{name}", carrier, attributes) as span:
+        outcome = await _attempt(service, name, work)
+        span.set_attribute("rpc.grpc.status_code", outcome[1].value[0])
+        if outcome[1] is grpc.StatusCode.INTERNAL:
+            fail(span, outcome[2])
+    return outcome
+
+
+async def _attempt(service: Service, name: str, work: Awaitable[Any]) -> Outcome:
+    answer, code, text = None, OK, ""
+    try:
+        answer = await work
+    except PnasnetError as error:
+        status = getattr(error, "status", 400)
+        code, text = _CODES.get(status, grpc.StatusCode.INVALID_ARGUMENT), clean(str(error))
+    except Exception:
+        log.exception("%s failed", name)
+        code, text = grpc.StatusCode.INTERNAL, "the server failed: its log says why"
+    service.metrics.answers.labels("grpc", code.name).inc()
+    return answer, code, text
+
+
+def parse_into(request: Any, raw: bytes) -> None:
+    """Set a request to the message in `raw`. Raises `ServeError`."""
+    try:
+        request.ParseFromString(raw)
+    except DecodeError as error:
+        raise ServeError("the request is not a message of this call") from error
+
+
+def check_key(service: Service, context: Any) -> None:
+    """Raise `ServeError` unless a call has the API key."""
+    given = dict(context.invocation_metadata() or ()).get("authorization")
+    if not service.keys.accept(given if isinstance(given, str) else None):
+        raise ServeError("the API key is missing or wrong: send the metadata authorization: Bearer KEY", 401)
+
+
+def calls(service: Service) -> dict[str, Call]:
+    """Return the calls of the inference service by name."""
+
+    def answer(call: str, **fields: Any) -> Any:
+        return message(INFERENCE, f"{call}Response")(**fields)
+
+    async def server_live(request: Any, client: str) -> Any:
+        return answer("ServerLive", live=True)
+
+    async def server_ready(request: Any, client: str) -> Any:
+        return answer("ServerReady", ready=not service.draining)
+
+    async def model_ready(request: Any, client: str) -> Any:
+        service.model(request.name, request.version)
+        return answer("ModelReady", ready=not service.draining)
+
+    async def server_metadata(request: Any, client: str) -> Any:
+        return answer("ServerMetadata", name=kserve.SERVER, version=__version__)
+
+    async def model_metadata(request: Any, client: str) -> Any:
+        served = service.model(request.name, request.version)
+        inputs, outputs = kserve.metadata(served)
+        about = {"name": served.name, "versions": [VERSION], "platform": kserve.PLATFORM}
+        return answer("ModelMetadata", **about, inputs=inputs, outputs=outputs)
+
+    async def model_infer(request: Any, client: str) -> Any:
+        return await infer(service, request, client)
+
+    return {
+        "ServerLive": server_live,
+        "ServerReady": server_ready,
+        "ModelReady": model_ready,
+        "ServerMetadata": server_metadata,
+        "ModelMetadata": model_metadata,
+        "ModelInfer": model_infer,
+    }
+
+
+async def infer(service: Service, request: Any, client: str, room: WaitForRoom | None = None) -> Any:
+    """Return the answer to a ModelInferRequest; `room` is awaited before its images are accepted or refused."""
+    served = service.model(request.model_name, request.model_version)
+    pictures = kserve.pictures_of(served, _tensors(request))
+    endpoints = kserve.endpoints_of(served, [output.name for output in request.outputs])
+    if room is not None:
+        await room(served, len(pictures))
+    arrays = await served.arrays(pictures, endpoints, client)
+    return message(INFERENCE, "ModelInferResponse")(
+        model_name=served.name,
+        model_version=VERSION,
+        id=request.id,
+        outputs=[{"name": name, "datatype": "FP32", "shape": array.shape} for name, array in arrays.items()],
+        raw_output_contents=[array.astype("<f4", copy=False).tobytes() for array in arrays.values()],
+    )
+
+
+def _tensors(request: Any) -> list[Tensor]:
+    raw = list(request.raw_input_contents)
+    if raw and len(raw) != len(request.inputs):
+        raise ServeError(f"the request has {len(request.inputs)} inputs, but {len(raw)} raw contents")
+    tensors = list[Tensor]()
+    for number, given in enumerate(request.inputs):
+        data: bytes | list[bytes]
+        if given.datatype == "BYTES":
+            data = kserve.split_strings(raw[number]) if raw else list(given.contents.bytes_contents)
+        else:
+            data = raw[number] if raw else _floats(given.contents.fp32_contents)
+        tensors.append(Tensor(given.name, given.datatype, tuple(given.shape), data))
+    return tensors
+
+
+def _floats(numbers: Any) -> bytes:
+    return np.fromiter(numbers, "<f4", len(numbers)).tobytes()

@@ -1,0 +1,109 @@
+"""ModelStreamInfer: many requests over one call of gRPC, answered in their order."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import grpc
+
+from .errors import ServeError
+from .grpc_calls import OK, attempt, check_key, infer, parse_into
+from .grpc_messages import INFERENCE, message
+from .limits import Budget
+from .models import Served
+from .service import Service
+
+_AHEAD = 16
+"""Requests of a stream that are read before the first of them is answered; more would fill the queue for others."""
+_LOOK_SECONDS = 0.2
+_NAME = "ModelStreamInfer"
+_ENDING = "the server is shutting down: try another server"
+
+
+def stream_handler(service: Service, budget: Budget) -> Any:
+    """Return the handler of the call. An error concerns its request alone, as the answer's `error_message`."""
+
+    async def handle(requests: Any, context: Any) -> None:
+        try:
+            check_key(service, context)
+        except ServeError as error:
+            await context.abort(grpc.StatusCode.UNAUTHENTICATED, str(error))
+        await _Stream(service, budget, context).run()
+
+    return handle
+
+
+class _Stream:
+    """One call: a task reads requests, at most `_AHEAD` before their answers, and this one writes the answers."""
+
+    def __init__(self, service: Service, budget: Budget, context: Any) -> None:
+        self._service, self._budget, self._context = service, budget, context
+        self._answers: asyncio.Queue[asyncio.Task[Any] | None] = asyncio.Queue(_AHEAD)
+        self._tasks = set[asyncio.Task[Any]]()
+
+    async def run(self) -> None:
+        """Answer until the client has sent its last request, or leaves, or the server is shutting down."""
+        reader = asyncio.create_task(self._read())
+        try:
+            while (task := await self._answers.get()) is not None:
+                answer = await task
+                async with asyncio.timeout(self._service.limits.body_seconds):
+                    await self._context.write(answer)
+            if not await reader:
+                await self._context.abort(grpc.StatusCode.UNAVAILABLE, _ENDING)
+        except TimeoutError:
+            await self._context.abort(grpc.StatusCode.ABORTED, "the answers were not read in time")
+        finally:
+            for task in (reader, *self._tasks):
+                task.cancel()
+
+    async def _read(self) -> bool:
+        """Start an answer for each request; return whether the client has sent its last one."""
+        before: asyncio.Task[Any] | None = None
+        try:
+            while (raw := await self._next()) is not grpc.aio.EOF:
+                if raw is None:
+                    return False
+                before = asyncio.create_task(self._answer(raw, before))
+                self._tasks.add(before)
+                before.add_done_callback(self._tasks.discard)
+                await self._answers.put(before)
+            return True
+        finally:
+            await self._answers.put(None)
+
+    async def _next(self) -> Any:
+        """Return the next request, or `EOF`; None if the server is shutting down."""
+        reading = asyncio.ensure_future(self._context.read())
+        try:
+            while not reading.done():
+                if self._service.draining:
+                    return None
+                await asyncio.wait((reading,), timeout=_LOOK_SECONDS)
+            return reading.result()
+        finally:
+            reading.cancel()
+
+    async def _answer(self, raw: bytes, before: "asyncio.Task[Any] | None") -> Any:
+        """Return the answer to a request; if it does not fit, it first waits for those of this stream before it."""
+        request = message(INFERENCE, "ModelInferRequest")()
+        answer, code, text = await attempt(self._service, _NAME, self._compute(raw, request, before), self._context)
+        response = message(INFERENCE, "ModelStreamInferResponse")
+        if code is OK:
+            answer.parameters["triton_final_response"].bool_param = True
+            return response(infer_response=answer)
+        return response(error_message=text, infer_response={"id": request.id, "model_name": request.model_name})
+
+    async def _compute(self, raw: bytes, request: Any, before: "asyncio.Task[Any] | None") -> Any:
+        async def until(fits: Callable[[], bool]) -> None:
+            while before is not None and not before.done() and not fits():
+                await asyncio.wait((before,))
+
+        async def room(served: Served, images: int) -> None:
+            await until(lambda: served.batcher.fits(images))
+
+        await until(lambda: self._budget.fits(len(raw)))
+        with self._budget.share() as share:
+            share.take(len(raw))
+            parse_into(request, raw)
+            return await infer(self._service, request, self._context.peer(), room)

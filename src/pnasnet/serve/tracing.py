@@ -1,0 +1,102 @@
+"""Traces of requests for OpenTelemetry, if it is installed and set up (`opentelemetry-instrument` does so).
+
+    server span ─┬─ decode: an image, waiting for a thread included
+                 ├─ queue: until the engine takes the image
+                 └─ engine: the call that its batch was part of
+
+Without a tracer provider nothing is recorded, and requests take the way they would take without this module.
+"""
+
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+_NAME = "pnasnet.serve"
+_FAILED = 500
+
+
+class Tracing:
+    """Records spans, or nothing.
+
+    Attributes:
+        on: whether spans are recorded.
+    """
+
+    def __init__(self, provider: Any | None = None) -> None:
+        """Use a tracer provider of OpenTelemetry; by default, the one of this process."""
+        self._tracer = _tracer(provider)
+        self.on = self._tracer is not None
+
+    @contextmanager
+    def request(self, name: str, carrier: Mapping[str, str], attributes: Mapping[str, Any]) -> Iterator[Any]:
+        """Record the block as a request whose client sent its trace in `carrier`; yields the span. Only if `on`."""
+        from opentelemetry import propagate, trace
+
+        assert self._tracer is not None
+        context = propagate.extract(carrier)
+        with self._tracer.start_as_current_span(name, context, trace.SpanKind.SERVER, attributes) as span:
+            yield span
+
+    def span(self, name: str) -> AbstractContextManager[Any]:
+        """Record the block as a part of the current request."""
+        return nullcontext() if self._tracer is None else self._tracer.start_as_current_span(name)
+
+    def waited(self, begin: int, start: int, end: int, images: int) -> None:
+        """Record a wait for the engine and its call, of a batch of some images, for the current request.
+
+        The times are those of `time.time_ns`.
+        """
+        if self._tracer is not None:
+            self._tracer.start_span("queue", start_time=begin).end(start)
+            attributes = {"pnasnet.batch_images": images}
+            self._tracer.start_span("engine", start_time=start, attributes=attributes).end(end)
+
+
+def _tracer(provider: Any | None) -> Any | None:
+    """Return a tracer; None if OpenTelemetry is missing or records nothing in this process."""
+    try:
+        from opentelemetry import trace
+    except ModuleNotFoundError:
+        return None
+    provider = provider or trace.get_tracer_provider()
+    if isinstance(provider, trace.ProxyTracerProvider | trace.NoOpTracerProvider):
+        return None
+    return provider.get_tracer(_NAME)
+
+
+def fail(span: Any, reason: str = "") -> None:
+    """Mark the span of a request as failed by the server."""
+    from opentelemetry.trace import Status, StatusCode
+
+    span.set_status(Status(StatusCode.ERROR, reason or None))
+
+
+class Traced:
+    """ASGI middleware that records HTTP requests."""
+
+    def __init__(self, app: ASGIApp, tracing: Tracing) -> None:
+        self._app, self._tracing = app, tracing
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request, as ASGI has it."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        method = scope["method"]
+        carrier = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+        attributes = {"http.request.method": method, "url.scheme": scope["scheme"], "url.path": scope["path"]}
+        with self._tracing.request(method, carrier, attributes) as span:
+
+            async def noted(message: Message) -> None:
+                if message["type"] == "http.response.start":
+                    span.set_attribute("http.response.status_code", message["status"])
+                    if message["status"] >= _FAILED:
+                        fail(span)
+                await send(message)
+
+            await self._app(scope, receive, noted)
+            if (route := getattr(scope.get("route"), "path", None)) is not None:
+                span.update_name(f"{method} {route}")
+                span.set_attribute("http.route", route)
