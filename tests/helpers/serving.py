@@ -98,6 +98,13 @@ class Blocked:
         return self._run(images, endpoint)
 
 
+def free_port() -> int:
+    """Return a port on which nothing listens."""
+    with listen("127.0.0.1", 0) as listener:
+        port: int = listener.getsockname()[1]
+        return port
+
+
 def until(condition: Callable[[], bool], seconds: float = 60.0) -> None:
     """Wait until a condition holds."""
     end = time.monotonic() + seconds

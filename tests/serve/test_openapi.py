@@ -59,7 +59,7 @@ def test_answers_are_as_described(server: Live) -> None:
             schema[path]["POST"].validate_response(answer)
     answer = server.post("/embed", data=encoded(), headers={"Accept": "application/octet-stream"})
     schema["/embed"]["POST"].validate_response(answer)
-    with pytest.raises(schemathesis.core.failures.FailureGroup, match="classes"):
+    with pytest.raises(schemathesis.core.failures.FailureGroup):
         schema["/classify"]["POST"].validate_response(server.post("/embed", data=encoded()))
 
 

@@ -12,7 +12,7 @@ import tritonclient.grpc as triton
 from pnasnet.serve import Service
 from pnasnet.serve.tracing import Tracing
 
-from tests.helpers.serving import Blocked, Live, encoded, fake_models, live
+from tests.helpers.serving import Blocked, Live, encoded, fake_models, live, until
 
 TRACE, PARENT = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 TRACEPARENT = f"00-{TRACE}-{PARENT}-01"
@@ -24,7 +24,9 @@ class Spans:
     def __init__(self, exporter: Any) -> None:
         self._exporter = exporter
 
-    def take(self) -> list[Any]:
+    def take(self, count: int) -> list[Any]:
+        """Return so many spans; a request's own is the last, and ends after its answer."""
+        until(lambda: len(self._exporter.get_finished_spans()) >= count)
         spans = sorted(self._exporter.get_finished_spans(), key=lambda span: span.start_time)
         self._exporter.clear()
         return spans
@@ -54,7 +56,7 @@ def test_a_request_over_http(traced: tuple[Live, Spans]) -> None:
     server, spans = traced
     files = [("i", encoded()), ("i", encoded(1))]
     assert server.post("/embed", files=files, headers={"traceparent": TRACEPARENT}).status_code == 200
-    request, *parts = spans.take()
+    request, *parts = spans.take(7)
     assert (request.name, request.kind.name) == ("POST /embed", "SERVER")
     assert request.attributes["http.response.status_code"] == 200
     assert request.attributes["http.route"] == "/embed"
@@ -72,7 +74,7 @@ def test_a_request_over_grpc(traced: tuple[Live, Spans]) -> None:
     wanted = [triton.InferRequestedOutput("global_pool")]
     with triton.InferenceServerClient(f"127.0.0.1:{server.grpc_port}") as client:
         client.infer("tiny", [given], outputs=wanted, headers={"traceparent": TRACEPARENT})
-    request, *parts = spans.take()
+    request, *parts = spans.take(4)
     assert request.name == "inference.GRPCInferenceService/ModelInfer"
     assert request.attributes["rpc.grpc.status_code"] == 0
     assert [part.name for part in parts] == ["decode", "queue", "engine"]
@@ -87,7 +89,7 @@ def test_failures_are_marked(traced: tuple[Live, Spans]) -> None:
     engine.fail = True
     engine.gate.set()
     assert server.post("/embed", data=encoded()).status_code == 500
-    requests = [span for span in spans.take() if span.kind.name == "SERVER"]
+    requests = [span for span in spans.take(7) if span.kind.name == "SERVER"]
     assert [span.status.status_code.name for span in requests] == ["UNSET", "UNSET", "ERROR"]
     assert [span.name for span in requests] == ["POST /embed", "POST", "POST /embed"]
 

@@ -5,13 +5,25 @@ from typing import TYPE_CHECKING
 
 import click
 
+from ..support.cluster import LOCAL
 from .errors import Failure, checking_usage
 from .logs import show_logs
-from .options import ENGINE, PRECISION, QUIET, THREADS
+from .options import ENGINE, PRECISION, QUIET, THREADS, count, flag
 from .sections import command, pass_as, section
 
 if TYPE_CHECKING:
     from ..engines import EngineOptions
+    from ..serve.on_ray import RayOptions
+
+
+def _choose_cluster(ray: bool = False, address: str | None = None, replicas: int = 1) -> "RayOptions | None":
+    if ray or address is not None:
+        from ..serve.on_ray import RayOptions
+
+        return RayOptions(address or LOCAL, replicas)
+    if replicas != 1:
+        raise click.UsageError("--replicas can only be used on a cluster: add --ray or --address")
+    return None
 
 
 @command(short_help="Serve features, classes and similar images over HTTP and gRPC.")
@@ -48,6 +60,17 @@ if TYPE_CHECKING:
                  help="Time for accepted requests after SIGTERM."),
 )  # fmt: skip
 @section(
+    "Ray cluster",
+    pass_as(
+        "cluster",
+        _choose_cluster,
+        flag("--ray", help="Serve HTTP by Ray Serve; without --address, on a new cluster on this machine."),
+        click.option("--address", metavar="ADDRESS",
+                     help="Address of a Ray cluster: auto or HOST:PORT. All machines must reach the models."),
+        count("--replicas", help="Number of replicas, each with its own models and queue.  [default: 1]"),
+    ),
+)  # fmt: skip
+@section(
     "Engine",
     pass_as("engine", "pnasnet.engines:EngineOptions", ENGINE, PRECISION, THREADS),
 )
@@ -67,6 +90,7 @@ def serve(
     max_images: int,
     max_body: int,
     drain: float,
+    cluster: "RayOptions | None",
     engine: "EngineOptions",
     quiet: bool,
 ) -> None:
@@ -74,23 +98,28 @@ def serve(
 
     A MODEL is a name from `pnasnet models`, a TF-Hub handle or URL, or the path of a file or folder with weights.
     Requests that name no model use the first one. By default, the server accepts connections from this machine only.
+    On a Ray cluster, it serves HTTP alone.
 
     \b
       pnasnet serve pnasnet_tiny
       curl -F image=@photo.jpg http://127.0.0.1:8000/embed
       pnasnet serve pnasnet_large model/ --features features/ --port 8000 --grpc-port 8001
+      pnasnet serve pnasnet_large --ray --replicas 4
     """
-    from ..serve import Limits, Service, create_app, open_gallery, open_models
+    from ..serve import Limits
     from ..serve.auth import ApiKeys
     from ..serve.run import Address, run
+    from ..serve.settings import Settings
 
     show_logs(quiet=quiet)
     with checking_usage():
         address = Address(host, port, None if no_grpc else grpc_port, drain)
         limits = Limits(body=max_body << 20, images=max_images, queue=max_queue)
     keys = None if api_key_file is None else ApiKeys.from_file(api_key_file)
-    modules = open_models(models, engine)
-    gallery = open_gallery(features, modules) if features else None
-    service = Service(modules, limits, batch_size=batch_size, keys=keys, gallery=gallery, url_hosts=hosts)
-    if not run(service, create_app(service, allow_origins=origins), address):
+    settings = Settings(models, engine, limits, batch_size, keys, features, hosts, origins)
+    if cluster is not None:
+        from ..serve.on_ray import run_on_ray
+
+        run_on_ray(settings, cluster, host, port, drain)
+    elif not run(*settings.open(), address):
         raise Failure("the server ended before all accepted requests were answered")

@@ -144,7 +144,8 @@ def _openai() -> Operations:
 def _tf_serving(names: list[str]) -> Operations:
     about, known, errors = "TensorFlow Serving:", _errors(*_OF_ANY, "404"), _errors(*_OF_IMAGES)
     for path, parameters in _of_models("/v1/models/{name}", names):
-        yield "get", path, _operation("TensorFlow Serving and OpenAI: a model.", _json("Model"), known, parameters)
+        own = known if "version" in path else _errors(*_OF_ANY, "404", schema="OpenAIError")
+        yield "get", path, _operation("TensorFlow Serving and OpenAI: a model.", _json("Model"), own, parameters)
         signatures = _operation(f"{about} signatures of a model.", _json("Signatures"), known, parameters)
         yield "get", f"{path}/metadata", signatures
         for method, summary, answer, request in (

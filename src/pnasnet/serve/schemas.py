@@ -61,7 +61,11 @@ _VERSION_STATE = _object(
 )
 _OPENAI_MODEL = {"id": _TEXT, "object": _constant("model"), "created": _WHOLE, "owned_by": _TEXT}
 _USAGE = _object({"prompt_tokens": _WHOLE, "total_tokens": _WHOLE})
-_EITHER_INPUT = [{"required": ["input"]}, {"required": ["messages"]}]
+_NULL: Schema = {"type": "null"}
+_EITHER_INPUT = [
+    {"required": [given], "properties": {given: {"not": _NULL}, other: _NULL}}
+    for given, other in (("input", "messages"), ("messages", "input"))
+]
 _EITHER_INSTANCES = [{"required": ["instances"]}, {"required": ["inputs"]}]
 
 SCHEMAS: dict[str, Schema] = {
@@ -99,8 +103,8 @@ SCHEMAS: dict[str, Schema] = {
     "EmbeddingsRequest": _object(
         {"model": _TEXT},
         {
-            "input": {"anyOf": [_REFERENCE, _list(_REFERENCE, minItems=1)]},
-            "messages": _list(_PARTS, minItems=1),
+            "input": {"anyOf": [_NULL, _REFERENCE, _list(_REFERENCE, minItems=1)]},
+            "messages": {"anyOf": [_NULL, _list(_PARTS, minItems=1)]},
             "encoding_format": {"enum": ["float", "base64", None]},
             "dimensions": {"type": ["integer", "null"]},
         },

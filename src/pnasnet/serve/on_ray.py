@@ -1,0 +1,104 @@
+"""The same server on Ray Serve: replicas of the ASGI application on the machines of a cluster, behind one address.
+
+client ─► Ray Serve's proxy ─► one of the replicas, each with its own models, queue and limits
+"""
+
+import logging
+import os
+import signal
+import threading
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from starlette.applications import Starlette
+
+from ..errors import InputError, MissingExtraError, PnasnetError
+from ..extract.on_ray import enter
+from ..support.cluster import LOCAL, cluster
+from ..support.text import counted
+from .settings import Settings
+
+log = logging.getLogger(__name__)
+
+_NAME = "pnasnet"
+_ONGOING = 10_000
+"""Requests that Ray hands to a replica at a time: all, so that the replica's own limits answer what is too much."""
+
+
+@dataclass(frozen=True)
+class RayOptions:
+    """The cluster to use, and the replicas on it. Raises `InputError` for less than one replica."""
+
+    address: str = LOCAL
+    """`local` (a new cluster on this machine), `auto`, or `HOST:PORT`."""
+    replicas: int = 1
+
+    def __post_init__(self) -> None:
+        if self.replicas < 1:
+            raise InputError(f"there must be at least one replica, not {self.replicas}")
+
+
+def run_on_ray(settings: Settings, options: RayOptions, host: str, port: int, drain: float) -> None:
+    """Serve over HTTP until SIGINT or SIGTERM; accepted requests are answered, for up to `drain` seconds.
+
+    A replica occupies as many processors as its engine has threads, by default one.
+
+    Raises:
+        MissingExtraError: Ray Serve is not installed.
+        InputError: no cluster answers.
+        PnasnetError: Ray cannot start the replicas; the errors of `Settings.open`.
+    """
+    try:
+        from ray import serve
+    except ImportError as error:
+        raise MissingExtraError.of("ray[serve]", "serve-ray", "serving on a cluster") from error
+    settings.open()  # what is wrong with the names is said here, in one line
+    cpus = settings.engine.threads or 1
+    settings, directory = replace(settings, engine=replace(settings.engine, threads=cpus)), str(Path.cwd())
+
+    def build() -> Starlette:
+        enter(directory)
+        return settings.open()[1]
+
+    replicas = serve.deployment(
+        num_replicas=options.replicas,
+        max_ongoing_requests=_ONGOING,
+        graceful_shutdown_timeout_s=drain,
+        ray_actor_options={"num_cpus": cpus},
+    )(serve.ingress(build)())
+    with cluster(options.address, "serving on a cluster"):
+        quiet = {"log_level": "WARNING", "enable_access_log": False}
+        serve.start(http_options={"host": host, "port": port}, logging_config=quiet)
+        try:
+            serve.run(replicas.bind(), name=_NAME, route_prefix="/", logging_config=quiet)
+            shown = f"[{host}]" if ":" in host else host
+            log.info("listening on http://%s:%d, with %s", shown, port, counted(options.replicas, "replica"))
+            _wait()
+        except RuntimeError as error:
+            reason = (str(error).strip() or type(error).__name__).splitlines()[-1]
+            raise PnasnetError(f"Ray Serve cannot start the replicas: {reason}") from error
+        finally:
+            _end(serve)
+
+
+def _wait() -> None:
+    """Return at the first SIGINT or SIGTERM; a second one ends the process at once."""
+    asked = threading.Event()
+
+    def ask(number: int, frame: Any) -> None:
+        for each in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(each, lambda number, frame: os._exit(128 + number))
+        log.info("signal %d: answering accepted requests before the end", number)
+        asked.set()
+
+    for each in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(each, ask)
+    asked.wait()
+
+
+def _end(serve: Any) -> None:
+    """Remove the replicas, and Ray Serve if it serves nothing else."""
+    serve.delete(_NAME)
+    if not serve.status().applications:
+        serve.shutdown()

@@ -1,0 +1,44 @@
+"""What a server consists of, as plain values: opened here, or by each replica on a cluster."""
+
+from dataclasses import dataclass, field
+
+from starlette.applications import Starlette
+
+from ..engines import EngineOptions
+from ..engines.options import DEFAULTS
+from .app import create_app
+from .auth import ApiKeys
+from .limits import Limits
+from .models import open_models
+from .service import Service
+from .similar import open_gallery
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The arguments of `Service` and `create_app`, with names in place of models and features. Picklable."""
+
+    models: tuple[str, ...]
+    engine: EngineOptions = DEFAULTS
+    limits: Limits = field(default_factory=Limits)
+    batch_size: int = 8
+    keys: ApiKeys | None = None
+    features: str | None = None
+    """Features to look for similar images in."""
+    url_hosts: tuple[str, ...] = ()
+    origins: tuple[str, ...] = ()
+    """Origins whose pages may use the server from a browser (CORS)."""
+
+    def open(self) -> tuple[Service, Starlette]:
+        """Open the models and features. Raises the errors of `open_models` and `open_gallery`."""
+        modules = open_models(self.models, self.engine)
+        gallery = open_gallery(self.features, modules) if self.features else None
+        service = Service(
+            modules,
+            self.limits,
+            batch_size=self.batch_size,
+            keys=self.keys,
+            gallery=gallery,
+            url_hosts=self.url_hosts,
+        )
+        return service, create_app(service, allow_origins=self.origins)
