@@ -99,7 +99,7 @@ def test_bytes_that_are_no_message_concern_their_request_alone(server: Live) -> 
         good = request([encoded()]).replace(b"tiny", b"none")
         found = [response.FromString(raw) for raw in channel.stream_stream(CALL)(iter((b"\xff", good)), timeout=60)]
     assert found[0].error_message == "the request is not a message of this call"
-    assert "choose one of: pnasnet_tiny" in found[1].error_message
+    assert "no model 'none' is served" in found[1].error_message
     assert found[1].infer_response.model_name == "none"
 
 
@@ -141,9 +141,9 @@ def test_a_client_that_sends_faster_than_it_is_answered_is_held_up() -> None:
 
     with live(service) as server, grpc.insecure_channel(f"127.0.0.1:{server.grpc_port}") as channel:
         answers = channel.stream_stream(CALL)(requests(), timeout=120)
-        until(lambda: service.accepted == 4)
+        until(lambda: service.accepted == 4 and len(sent) >= 16)
         time.sleep(1)
-        assert 16 <= len(sent) < 30
+        assert len(sent) < 30
         engine.gate.set()
         assert sum(1 for _ in answers) == 60
         assert service.accepted == 0
