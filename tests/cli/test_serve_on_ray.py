@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -45,8 +46,8 @@ class Process:
         until(lambda: re.search(words, self.log) is not None or self.process.poll() is not None, STARTED)
         assert self.process.poll() is None, self.log
 
-    def post(self, path: str, **given: object) -> requests.Response:
-        return requests.post(self.url + path, timeout=60, **given)  # type: ignore[arg-type]
+    def post(self, path: str, **given: Any) -> requests.Response:
+        return requests.post(self.url + path, timeout=60, **given)
 
 
 @contextmanager

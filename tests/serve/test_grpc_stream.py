@@ -61,8 +61,8 @@ def stream(server: Live, model: str = "tiny", **options: Any) -> Iterator[Stream
 
 
 def request(images: list[bytes]) -> bytes:
-    given = {"name": "image_bytes", "datatype": "BYTES", "shape": [len(images)]}
-    given |= {"contents": {"bytes_contents": images}}
+    contents = {"bytes_contents": images}
+    given = {"name": "image_bytes", "datatype": "BYTES", "shape": [len(images)], "contents": contents}
     data: bytes = message("inference", "ModelInferRequest")(
         model_name="tiny", inputs=[given], outputs=[{"name": "global_pool"}]
     ).SerializeToString()

@@ -13,6 +13,8 @@ from ..errors import PnasnetError
 from ..support.text import clean
 from .errors import ServeError
 
+BODY = "pnasnet.body"
+"""The key of a request's body in its ASGI scope."""
 _OPENAI = re.compile(r"/v1(?!/models/[^/]*[:/])(/.*)?", re.DOTALL)
 """OpenAI's paths, which are all below /v1 but those of TensorFlow Serving's methods; /v1/models/M is both's."""
 _OPENAI_TYPES = {401: "authentication_error", 404: "not_found_error", 429: "rate_limit_error"}
@@ -48,6 +50,12 @@ def error_response(path: str, error: Exception) -> Response:
 async def on_error(request: Request, error: Exception) -> Response:
     """Handle an exception of a route."""
     return error_response(request.url.path, error)
+
+
+def body_of(request: Request) -> bytes:
+    """Return the body of a request, which `Guard` has read."""
+    body: bytes = request.scope[BODY]
+    return body
 
 
 def client_of(request: Request) -> str:

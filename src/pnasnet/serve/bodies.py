@@ -8,6 +8,7 @@ from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
 
 from ..support.text import clean
+from .answers import body_of
 from .errors import ServeError
 
 _MOST_NAME = 200
@@ -33,7 +34,7 @@ async def read_images(request: Request, most: int) -> list[Upload]:
     Raises `ServeError` for a form with other fields or more than `most` files, and for a body that is JSON.
     """
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    body = await request.body()
+    body = body_of(request)
     if kind == "multipart/form-data":
         return await _read_form(request, body, most)
     if kind == "application/json":

@@ -30,7 +30,7 @@ class Tensor:
     name: str
     datatype: str
     shape: tuple[int, ...]
-    data: bytes | list[bytes]
+    data: bytes | memoryview | list[bytes]
 
 
 def metadata(served: Served) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
@@ -78,7 +78,7 @@ def endpoints_of(served: Served, names: Sequence[str]) -> list[str]:
     return list(dict.fromkeys(names)) or list(served.outputs)
 
 
-def split_strings(raw: bytes) -> list[bytes]:
+def split_strings(raw: bytes | memoryview) -> list[bytes]:
     """Return the strings of a binary BYTES tensor, each after its length. Raises `ServeError`."""
     strings, start = list[bytes](), 0
     while start < len(raw):
@@ -88,6 +88,6 @@ def split_strings(raw: bytes) -> list[bytes]:
         start += 4
         if start + length > len(raw):
             raise ServeError("a string of a BYTES tensor is longer than the tensor")
-        strings.append(raw[start : start + length])
+        strings.append(bytes(raw[start : start + length]))
         start += length
     return strings

@@ -12,7 +12,7 @@ from starlette.routing import Route
 
 from .._version import __version__
 from . import kserve
-from .answers import client_of, json_response
+from .answers import body_of, client_of, json_response
 from .errors import DrainingError, ServeError
 from .kserve import Tensor
 from .models import VERSION, Served
@@ -46,7 +46,7 @@ def routes(service: Service) -> list[Route]:
 
     async def infer(request: Request) -> Response:
         served = _served(service, request)
-        document, binary = _split(await request.body(), request.headers.get(_HEADER_LENGTH))
+        document, binary = _split(body_of(request), request.headers.get(_HEADER_LENGTH))
         pictures = kserve.pictures_of(served, _tensors(document, binary))
         in_binary = _requested(document)
         endpoints = kserve.endpoints_of(served, list(in_binary))
@@ -70,16 +70,16 @@ def _served(service: Service, request: Request) -> Served:
     return service.model(request.path_params.get("name"), request.path_params.get("version"))
 
 
-def _split(body: bytes, length: str | None) -> tuple[dict[str, Any], bytes]:
+def _split(body: bytes, length: str | None) -> tuple[dict[str, Any], memoryview]:
     """Return the JSON of a request, and the binary data behind it."""
     if length is None:
-        return parse_json(body), b""
+        return parse_json(body), memoryview(b"")
     if not (length.isascii() and length.isdecimal() and len(length) < 12 and int(length) <= len(body)):
         raise ServeError(f"the header {_HEADER_LENGTH} must be the number of bytes of the JSON before the tensors")
-    return parse_json(body[: int(length)]), body[int(length) :]
+    return parse_json(body[: int(length)]), memoryview(body)[int(length) :]
 
 
-def _tensors(document: dict[str, Any], binary: bytes) -> list[Tensor]:
+def _tensors(document: dict[str, Any], binary: memoryview) -> list[Tensor]:
     tensors, start = list[Tensor](), 0
     for entry in typed(document.get("inputs"), list, "inputs"):
         given = typed(entry, dict, "an input")
@@ -87,6 +87,7 @@ def _tensors(document: dict[str, Any], binary: bytes) -> list[Tensor]:
         datatype = typed(given.get("datatype"), str, "the datatype of an input")
         shape = tuple(typed(n, int, "a shape's number") for n in typed(given.get("shape"), list, "the shape"))
         size = _parameters(given).get("binary_data_size")
+        data: bytes | memoryview | list[bytes]
         if size is None:
             data = _from_json(given.get("data"), datatype)
         else:

@@ -8,7 +8,7 @@ from contextlib import suppress
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from .answers import error_response
+from .answers import BODY, error_response
 from .auth import ApiKeys
 from .errors import ServeError
 from .limits import Budget, Limits, Share, inflate, too_large
@@ -43,7 +43,7 @@ class Guard:
             complete = not message.get("more_body")
             return message
 
-        send = self._counted(scope["path"], self._timed(send))
+        send = self._watched(scope["path"], send)
         with self._bodies.share() as share:
             try:
                 if scope["path"] not in OPEN_PATHS and not self._keys.accept(headers.get("authorization")):
@@ -57,7 +57,8 @@ class Guard:
                 await response(scope, receive, send)
                 return
             if body is not None:
-                await self._watched(scope, body, receive, send)
+                scope[BODY] = body
+                await self._run(scope, receive, send)
 
     async def _body(self, headers: Headers, receive: Receive, share: Share) -> bytes | None:
         """Return the body, inflated; None if the client left. Raises `ServeError`."""
@@ -65,7 +66,7 @@ class Guard:
         length = headers.get("content-length", "0")
         if length.isdecimal() and int(length) > most:
             raise too_large(most)
-        body = bytearray()
+        parts, size = list[bytes](), 0
         try:
             async with asyncio.timeout(self._limits.body_seconds):
                 while True:
@@ -73,58 +74,54 @@ class Guard:
                     if message["type"] == "http.disconnect":
                         return None
                     part = message.get("body", b"")
-                    if len(body) + len(part) > most:
+                    size += len(part)
+                    if size > most:
                         raise too_large(most)
                     share.take(len(part))
-                    body += part
+                    parts.append(part)
                     if not message.get("more_body"):
                         break
         except TimeoutError:
             seconds = f"{self._limits.body_seconds:g}"
             raise ServeError(f"the body was not complete after {seconds} seconds: send it faster", 408) from None
+        body = b"".join(parts)
         if encoding in ("", "identity"):
-            return bytes(body)
-        plain = await asyncio.to_thread(inflate, bytes(body), encoding, most)
+            return body
+        plain = await asyncio.to_thread(inflate, body, encoding, most)
         share.take(len(plain))
         return plain
 
-    async def _watched(self, scope: Scope, body: bytes, receive: Receive, send: Send) -> None:
-        """Run the route with the body; cancel it when the client leaves."""
-        sent = asyncio.Event()
+    async def _run(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Run the route; cancel it when the client leaves."""
+        task, running = asyncio.current_task(), True
+        assert task is not None
+
+        def cancel(left: asyncio.Task[None]) -> None:
+            if running and not left.cancelled():
+                task.cancel()
+
         left = asyncio.create_task(_leaving(receive))
-
-        async def replay() -> Message:
-            if not sent.is_set():
-                sent.set()
-                return {"type": "http.request", "body": body, "more_body": False}
-            await asyncio.shield(left)
-            return {"type": "http.disconnect"}
-
-        answer = asyncio.ensure_future(self._app(scope, replay, send))
+        left.add_done_callback(cancel)
         try:
-            await asyncio.wait((answer, left), return_when=asyncio.FIRST_COMPLETED)
-            if not answer.done():
-                answer.cancel()
-            with suppress(asyncio.CancelledError):
-                await answer
+            await self._app(scope, receive, send)
+        except asyncio.CancelledError:
+            if not left.done() or left.cancelled():
+                raise
+            task.uncancel()
         finally:
+            running = False
             left.cancel()
-            answer.cancel()
 
-    def _timed(self, send: Send) -> Send:
-        async def timed(message: Message) -> None:
+    def _watched(self, path: str, send: Send) -> Send:
+        """Return `send`, which counts answers and raises `TimeoutError` if a client does not read its answer."""
+
+        async def watched(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                self._metrics.answers.labels(_protocol(path), message["status"]).inc()
             async with asyncio.timeout(self._limits.body_seconds):
                 await send(message)
 
-        return timed
-
-    def _counted(self, path: str, send: Send) -> Send:
-        async def counted(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                self._metrics.answers.labels(_protocol(path), message["status"]).inc()
-            await send(message)
-
-        return counted
+        return watched
 
 
 async def _leaving(receive: Receive) -> None:

@@ -3,9 +3,9 @@
 import asyncio
 import logging
 import re
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from pathlib import Path
-from typing import TypeGuard
+from typing import Any, TypeGuard, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,8 @@ from .errors import EngineError
 from .limits import Limits
 from .metrics import Metrics
 from .tracing import Tracing
+
+T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
@@ -122,9 +124,7 @@ class Served:
         """Return the endpoints of each image, or why it cannot be decoded; all images are accepted, or none."""
         self._limits.check_images(len(pictures))
         with self._metrics.request(), self.batcher.reserve(len(pictures)):
-            results = await asyncio.gather(
-                *(self._one(picture, endpoints, client) for picture in pictures), return_exceptions=True
-            )
+            results = await _settled([self._one(picture, endpoints, client) for picture in pictures])
         rows = list[list[Floats] | ImageError]()
         for result in results:
             if isinstance(result, BaseException) and not isinstance(result, ImageError):
@@ -144,6 +144,16 @@ class Served:
         if not np.isfinite(rows).all():
             raise EngineError("its results are not finite numbers")
         return rows
+
+
+async def _settled(works: Sequence[Coroutine[Any, Any, T]]) -> list[T | BaseException]:
+    """Return the results of all, or their errors; one alone needs no task of its own."""
+    if len(works) > 1:
+        return await asyncio.gather(*works, return_exceptions=True)
+    try:
+        return [await works[0]]
+    except Exception as error:
+        return [error]
 
 
 def _decoded(result: list[Floats] | ImageError, number: int, count: int) -> TypeGuard[list[Floats]]:

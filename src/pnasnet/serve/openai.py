@@ -7,7 +7,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from .answers import client_of, json_response
+from .answers import body_of, client_of, json_response
 from .errors import ServeError
 from .models import FEATURES
 from .service import Service
@@ -20,7 +20,7 @@ def routes(service: Service) -> list[Route]:
     """Return the routes of the embeddings; `tf_serving` answers /v1/models/M, with the fields of both."""
 
     async def embeddings(request: Request) -> Response:
-        document = parse_json(await request.body())
+        document = parse_json(body_of(request))
         served = service.model(typed(document.get("model"), str, "model"))
         encoding = document.get("encoding_format")
         if encoding not in (None, "float", "base64"):

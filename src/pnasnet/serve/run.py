@@ -13,6 +13,7 @@ from typing import Any
 
 import uvicorn
 from starlette.types import ASGIApp
+from uvloop import new_event_loop
 
 from ..errors import InputError, OutputError
 from ..support.text import counted
@@ -81,7 +82,8 @@ def run(service: Service, app: ASGIApp, address: Address) -> bool:
     with listen(address.host, address.port) as listener:
         if address.grpc_port is not None:  # gRPC's library prints lines of its own if it cannot listen
             listen(address.host, address.grpc_port, "grpc-port").close()
-        return asyncio.run(_serve(service, app, address, listener))
+        with asyncio.Runner(loop_factory=new_event_loop) as runner:
+            return runner.run(_serve(service, app, address, listener))
 
 
 async def _serve(service: Service, app: ASGIApp, address: Address, listener: socket.socket) -> bool:

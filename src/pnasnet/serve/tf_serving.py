@@ -11,7 +11,7 @@ from starlette.routing import Route
 
 from ..errors import choose_one_of
 from ..module.signatures import check_images
-from .answers import client_of, json_response
+from .answers import body_of, client_of, json_response
 from .errors import ServeError
 from .models import PROBABILITIES, VERSION, Picture, Served
 from .openai import describe
@@ -42,7 +42,7 @@ def routes(service: Service) -> list[Route]:
 
     async def predict(request: Request) -> Response:
         served = _served(service, request)
-        document = parse_json(await request.body())
+        document = parse_json(body_of(request))
         endpoint = _endpoint(served, document)
         key, pictures = _pictures(served, document)
         rows = (await served.arrays(pictures, (endpoint,), client_of(request)))[endpoint]
@@ -50,7 +50,7 @@ def routes(service: Service) -> list[Route]:
 
     async def classify(request: Request) -> Response:
         served = _served(service, request)
-        document = parse_json(await request.body())
+        document = parse_json(body_of(request))
         if PROBABILITIES not in served.outputs:
             raise ServeError(f"{served.name} has no classifier: use predict")
         examples = [typed(each, dict, "an example") for each in typed(document.get("examples"), list, "examples")]
