@@ -94,6 +94,14 @@ def test_replicas_answer_as_the_module_and_end_when_asked(ray_folder: str) -> No
         server.post("/embed", data=images[0])
 
 
+@pytest.mark.slow
+def test_a_cluster_without_room(ray_folder: str) -> None:
+    pytest.importorskip("ray.serve")
+    with serving(Path(ray_folder), "--ray", "--replicas", "1000") as server:
+        assert server.process.wait(STARTED) == 1
+        until(lambda: "the cluster has no room for 1,000 replicas of 1 processor" in server.log, 10)
+
+
 def test_ray_serve_that_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("ray", "ray.serve"):
         monkeypatch.setitem(sys.modules, name, None)

@@ -46,7 +46,7 @@ def run_on_ray(settings: Settings, options: RayOptions, host: str, port: int, dr
 
     Raises:
         MissingExtraError: Ray Serve is not installed.
-        InputError: no cluster answers.
+        InputError: no cluster answers, or it has too few processors.
         PnasnetError: Ray cannot start the replicas; the errors of `Settings.open`.
     """
     try:
@@ -67,7 +67,10 @@ def run_on_ray(settings: Settings, options: RayOptions, host: str, port: int, dr
         graceful_shutdown_timeout_s=drain,
         ray_actor_options={"num_cpus": cpus},
     )(serve.ingress(build)())
-    with cluster(options.address, "serving on a cluster"):
+    with cluster(options.address, "serving on a cluster") as ray:
+        if ray.cluster_resources().get("CPU", 0) < options.replicas * cpus:
+            wanted = f"{counted(options.replicas, 'replica')} of {counted(cpus, 'processor')}"
+            raise InputError(f"the cluster has no room for {wanted}: use fewer --replicas or --threads")
         quiet = {"log_level": "WARNING", "enable_access_log": False}
         serve.start(http_options={"host": host, "port": port}, logging_config=quiet)
         try:
