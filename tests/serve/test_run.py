@@ -5,10 +5,12 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from pathlib import Path
 from typing import IO
 
 import numpy as np
@@ -21,20 +23,23 @@ from tests.helpers.serving import CHECKPOINT, encoded, until
 
 SLOW = """
 import sys, time
+from pathlib import Path
 from pnasnet.engines.fake import FakeEngine
 compute = FakeEngine._run
 def slow(self, images):
-    time.sleep(float(sys.argv[1]))
+    end = time.monotonic() + 300
+    while not Path(sys.argv[1]).exists() and time.monotonic() < end:
+        time.sleep(0.01)
     return compute(self, images)
 FakeEngine._run = slow
 from pnasnet.cli import main
 main(["serve", *sys.argv[2:]])
 """
-"""`pnasnet serve` with an engine that needs so many seconds for a batch."""
+"""`pnasnet serve` with an engine that waits for a file."""
 
 
 class Process:
-    """A server in a process of its own, whose engine is slow."""
+    """A server in a process of its own, whose engine waits for a file."""
 
     def __init__(self, process: "subprocess.Popen[str]", log: IO[str]) -> None:
         self.process, self._log, self.lines = process, log, list[str]()
@@ -58,7 +63,9 @@ class Process:
         with triton.InferenceServerClient(f"127.0.0.1:{self.grpc_port}") as client:
             given = triton.InferInput("image_bytes", [1], "BYTES")
             given.set_data_from_numpy(np.array([encoded()], np.object_))
-            answer = client.infer("tiny_hub_tf1", [given], outputs=[triton.InferRequestedOutput("global_pool")])
+            answer = client.infer(
+                "tiny_hub_tf1", [given], outputs=[triton.InferRequestedOutput("global_pool")], client_timeout=60
+            )
             shape: tuple[int, ...] = answer.as_numpy("global_pool").shape
             return shape
 
@@ -71,38 +78,41 @@ class Process:
 
 
 @contextmanager
-def serving(seconds: float, *options: str) -> Iterator[Process]:
+def serving(go: Path, *options: str) -> Iterator[Process]:
     arguments = [str(CHECKPOINT), "--engine", "fake", "--port", "0", "--grpc-port", "0", *options]
-    command = [sys.executable, "-c", SLOW, str(seconds), *arguments]
+    command = [sys.executable, "-c", SLOW, str(go), *arguments]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        late = threading.Timer(300, process.kill)
+        late.start()
         try:
             assert process.stderr is not None
             yield Process(process, process.stderr)
         finally:
+            late.cancel()
             process.kill()
 
 
-def test_a_signal_under_load_loses_no_accepted_request() -> None:
-    with serving(1.5, "--batch-size", "2", "--drain", "60") as server, ThreadPoolExecutor(9) as pool:
-        posted = [pool.submit(server.post)]
-        until(lambda: server.accepted() == 1)
+def test_a_signal_under_load_loses_no_accepted_request(tmp_path: Path) -> None:
+    go = tmp_path / "go"
+    with serving(go, "--batch-size", "2", "--drain", "120") as server, ThreadPoolExecutor(9) as pool:
+        posted = [pool.submit(server.post) for _ in range(8)]
         called = pool.submit(server.call)
-        until(lambda: server.accepted() == 2)
-        posted += [pool.submit(server.post) for _ in range(7)]
-        until(lambda: server.accepted() >= 8)  # the first batch was one image
+        until(lambda: server.accepted() == 9)
         server.process.send_signal(signal.SIGTERM)
-        until(lambda: server.get("/v2/health/ready").status_code == 503, 5)
+        until(lambda: server.get("/v2/health/ready").status_code == 503)
         refused = server.post()
         assert refused.status_code == 503
         assert refused.headers["Retry-After"]
-        assert [each.result().status_code for each in posted] == [200] * 8
-        assert called.result() == (1, 160)
-        assert server.process.wait(20) == 0
+        assert server.accepted() == 9
+        go.touch()
+        assert [each.result(60).status_code for each in posted] == [200] * 8
+        assert called.result(60) == (1, 160)
+        assert server.process.wait(60) == 0
         assert "Traceback" not in server.rest()
 
 
-def test_a_second_signal_ends_at_once() -> None:
-    with serving(60) as server, ThreadPoolExecutor(1) as pool:
+def test_a_second_signal_ends_at_once(tmp_path: Path) -> None:
+    with serving(tmp_path / "go") as server, ThreadPoolExecutor(1) as pool:
         posted = pool.submit(server.post)
         until(lambda: server.accepted() == 1)
         start = time.monotonic()
@@ -114,8 +124,8 @@ def test_a_second_signal_ends_at_once() -> None:
         assert isinstance(posted.exception(), requests.ConnectionError)
 
 
-def test_it_ends_when_the_time_for_answers_is_over() -> None:
-    with serving(60, "--drain", "0.5") as server, ThreadPoolExecutor(1) as pool:
+def test_it_ends_when_the_time_for_answers_is_over(tmp_path: Path) -> None:
+    with serving(tmp_path / "go", "--drain", "0.5") as server, ThreadPoolExecutor(1) as pool:
         posted = pool.submit(server.post)
         until(lambda: server.accepted() == 1)
         server.process.send_signal(signal.SIGTERM)
