@@ -59,7 +59,8 @@ def test_answers_are_as_described(server: Live) -> None:
             schema[path]["POST"].validate_response(answer)
     answer = server.post("/embed", data=encoded(), headers={"Accept": "application/octet-stream"})
     schema["/embed"]["POST"].validate_response(answer)
-    with pytest.raises(schemathesis.core.failures.FailureGroup):
+    failures = schemathesis.core.failures  # one failure is raised alone
+    with pytest.raises((failures.Failure, failures.FailureGroup)):
         schema["/classify"]["POST"].validate_response(server.post("/embed", data=encoded()))
 
 
