@@ -13,10 +13,10 @@ const photo = document.querySelector("#photo");
 const status = document.querySelector("#status");
 const table = document.querySelector("#classes");
 
-/** Decode a file to RGB as pnasnet does: without its orientation and colour profile. */
+/** Decode a file to RGB as the preset `hub+exif` does: turned upright, without its colour profile. */
 async function decode(file) {
   const bitmap = await createImageBitmap(file, {
-    imageOrientation: "none", colorSpaceConversion: "none", premultiplyAlpha: "none",
+    imageOrientation: "from-image", colorSpaceConversion: "none", premultiplyAlpha: "none",
   });
   const { width, height } = bitmap;
   if (width * height > LARGEST) throw new RangeError(`${width}x${height} pixels are too many: use a smaller photo`);

@@ -72,7 +72,7 @@ def test_a_column_of_another_name() -> None:
     with pytest.raises(InputError, match="column 'image' of 'saved' has type int64: images must be"):
         open_dataset("saved")
     assert shades(open_dataset("saved", image_column="photo")) == [7, 8, 9]
-    with pytest.raises(InputError, match=r"'saved' has no column 'pixels', only .*: name one with --image-column"):
+    with pytest.raises(InputError, match=r"'saved' has no column 'pixels': choose one of: .*photo, label"):
         open_dataset("saved", image_column="pixels")
     datasets.DatasetDict(train=table, test=table.select([2])).save_to_disk("splits")
     assert shades(open_dataset("splits", split="test", image_column="photo")) == [9]

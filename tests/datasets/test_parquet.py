@@ -111,7 +111,7 @@ def test_a_column_of_another_name() -> None:
         assert shades(open_dataset(source, split=split, image_column="photo")) == [7, 8]
         with pytest.raises(InputError, match=r"column 'image' of '.*0.parquet' has type int64: images must be"):
             open_dataset(source, split=split)
-        with pytest.raises(InputError, match=r"no column 'pixels', only .*: name one with --image-column"):
+        with pytest.raises(InputError, match=r"no column 'pixels': choose one of: .*photo, label"):
             open_dataset(source, split=split, image_column="pixels")
 
 

@@ -210,7 +210,7 @@ def test_a_missing_source_changes_nothing(module: Module, tmp_path: Path, folder
 
 
 def test_a_file_cannot_be_added_to(module: Module, tmp_path: Path, folder: Path) -> None:
-    with pytest.raises(OutputError, match=r"--add needs a folder of parts, and .*f\.parquet is one file: name a"):
+    with pytest.raises(InputError, match=r"--add needs a folder of parts, and .*f\.parquet is one file: name a"):
         run(module, tmp_path / "f.parquet", folder, mode="add")
     assert not list(tmp_path.glob("f.*"))
 

@@ -217,8 +217,8 @@ def _called(name: str) -> dict[str, Any]:
 def test_names_without_meaning_in_html(report: Report) -> None:
     """File names are bytes: control characters and invalid UTF-8 are shown as escapes."""
     page = report(result(("a\nb", "c\x00d", "e\udcfff"), mistakes=[mistake("g\x1b\udc80.jpg")]))
-    assert [row[0] for row in page.tables["matrix"][1:]] == [r"a\nb", r"c\x00d", r"e\udcfff"]
-    assert page.values("alt") == [r"g\x1b\udc80.jpg"]
+    assert [row[0] for row in page.tables["matrix"][1:]] == [r"a\nb", r"c\x00d", r"e\xfff"]
+    assert page.values("alt") == [r"g\x1b\x80.jpg"]
 
 
 def test_a_long_path_is_shown_by_its_end(report: Report) -> None:

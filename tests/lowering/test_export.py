@@ -57,7 +57,7 @@ def test_metadata_goes_with_the_model(tmp_path: Path) -> None:
 def test_an_unwritable_target_is_one_line_and_leaves_nothing(
     export: Callable[..., None], file: str, tmp_path: Path
 ) -> None:
-    with pytest.raises(OutputError, match=r"cannot write .*nowhere.*: No such file or directory"):
+    with pytest.raises(OutputError, match=r"cannot write .*nowhere.*: there is no folder .*nowhere"):
         export(PLAN, weights(NAME), tmp_path / "nowhere" / file)
     (tmp_path / file).mkdir()
     with pytest.raises(OutputError, match="cannot write"):

@@ -79,6 +79,7 @@ class TestCache:
         go = threading.Event()
         server.before_body = lambda: go.wait(30)
         code = (
+            "import logging; logging.basicConfig(level=logging.INFO);"
             "from pnasnet.weights.fetch import fetch; from pnasnet.architecture.zoo import PublishedWeights as P;"
             f"print(fetch(P('net', '', {server.address + '/net.tar.gz'!r}, 'imagenet1001'), progress=False))"
         )

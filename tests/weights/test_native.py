@@ -133,14 +133,15 @@ def test_a_flipped_byte_of_an_array_is_noticed(tmp_path: Path) -> None:
 
 
 def test_lost_checksums_are_noticed(tmp_path: Path) -> None:
+    path, arrays = tmp_path / "m.safetensors", {"a": np.ones(2, np.float32)}
     lost: list[dict[str, str]] = [{}, {"crc32c": "[1]"}, {"crc32c": "["}, {"crc32c": "[" * 100_000}]
     for metadata in lost:
-        save_file({"a": np.ones(2, np.float32)}, tmp_path / "m", {"format": "pnasnet-weights-1", **metadata})
+        save_file(arrays, path, {"format": "pnasnet-weights-1", **metadata})
         with pytest.raises(CorruptWeightsError, match="checksums cannot be read"):
-            open_weights(tmp_path / "m.safetensors")
-    save_file({"a": np.ones(2, np.float32)}, tmp_path / "m", {"format": "pnasnet-weights-1", "crc32c": "{}"})
+            open_weights(path)
+    save_file(arrays, path, {"format": "pnasnet-weights-1", "crc32c": "{}"})
     with pytest.raises(CorruptWeightsError, match="checksum of a"):
-        open_weights(tmp_path / "m.safetensors").arrays["a"]
+        open_weights(path).arrays["a"]
 
 
 def header(claimed: object) -> bytes:

@@ -3,7 +3,7 @@
 Example:
     >>> from pnasnet.engines import ENGINES, PRECISIONS
     >>> ENGINES, PRECISIONS
-    (('auto', 'openvino', 'torch', 'fake'), ('float32', 'bfloat16', 'int8'))
+    (('auto', 'openvino', 'torch', 'fake'), ('float32', 'bfloat16', 'float16', 'int8'))
 """
 
 from .base import Engine, Job, Weights

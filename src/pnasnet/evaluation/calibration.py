@@ -55,6 +55,14 @@ class Calibration:
         counts: number of predictions, int64 [100].
         hits: number of right ones, int64 [100].
         sums: sum of their probabilities, float64 [100].
+
+    Example:
+        >>> import numpy as np
+        >>> from pnasnet.evaluation import Calibration
+        >>> calibration = Calibration()
+        >>> calibration.add(np.log([[0.9, 0.1], [0.2, 0.8]]), np.array([0, 0]))
+        >>> int(calibration.counts.sum()), int(calibration.hits.sum())
+        (2, 1)
     """
 
     counts: Ints = field(default_factory=lambda: np.zeros(_FINE, np.int64))
