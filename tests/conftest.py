@@ -1,5 +1,6 @@
 """What all tests share."""
 
+import logging
 import os
 import tempfile
 from collections.abc import Iterator
@@ -21,6 +22,16 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         patch.setenv("PNASNET_CACHE", str(folder))
         patch.setenv("PNASNET_OFFLINE", "1")
         yield folder
+
+
+@pytest.fixture(autouse=True)
+def own_logging() -> Iterator[None]:
+    """Undo what a command does to the log, which other tests of the process would see."""
+    log = logging.getLogger("pnasnet")
+    level, handlers, propagate = log.level, log.handlers[:], log.propagate
+    yield
+    log.setLevel(level)
+    log.handlers[:], log.propagate = handlers, propagate
 
 
 @pytest.fixture(scope="module")

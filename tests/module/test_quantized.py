@@ -100,8 +100,9 @@ def test_features_beyond_the_calibrated_range_are_told_once(tmp_path: Path, capl
     features = Module(folder, threads=1)(IMAGES)
     usual = {"highest": [float(value) for value in features.max(0)], "share": 0.0}
     change_manifest(folder, calibrated_range=usual)
-    caplog.set_level(logging.WARNING, logger="pnasnet")
     module = Module(folder, threads=1)
+    caplog.set_level(logging.WARNING, logger="pnasnet")
+    caplog.clear()
     module(IMAGES)
     assert not caplog.records
     module(np.zeros_like(IMAGES))

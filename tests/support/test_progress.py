@@ -18,6 +18,7 @@ def work() -> None:
 
 
 def test_bars_are_for_terminals(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.delitem(sys.modules, "ipykernel", raising=False)  # imported by a test of notebooks
     work()
     assert capsys.readouterr().err == ""
     terminal = Terminal()
