@@ -1,7 +1,7 @@
 """Progress bars: on a terminal, in a notebook, hidden."""
 
 import sys
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 
 import pytest
 
@@ -18,7 +18,7 @@ def work() -> None:
 
 
 def test_bars_are_for_terminals(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.delitem(sys.modules, "ipykernel", raising=False)  # imported by a test of notebooks
+    monkeypatch.setitem(sys.modules, "ipykernel", ModuleType("ipykernel"))  # imported, but running no notebook
     work()
     assert capsys.readouterr().err == ""
     terminal = Terminal()
@@ -45,7 +45,8 @@ def test_bars_of_work_that_fails_are_closed(monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_bars_are_shown_in_notebooks(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """Standard error of a notebook is no terminal; without ipywidgets the bar is text there."""
-    monkeypatch.setitem(sys.modules, "ipykernel", ModuleType("ipykernel"))
+    shell = SimpleNamespace(kernel=object())
+    monkeypatch.setitem(sys.modules, "IPython", SimpleNamespace(get_ipython=lambda: shell))
     work()
     assert capsys.readouterr().err != ""
     with bar(False, total=3, desc="embed") as hidden:

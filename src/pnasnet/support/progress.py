@@ -59,7 +59,7 @@ def bars(quiet: bool = False, unit: str = "row") -> Iterator[Progress]:
 
 def bar(show: bool, **options: Any) -> "tqdm[None]":
     """Return a bar of tqdm on standard error, if that is a terminal; in a notebook, a widget. `show=False` hides it."""
-    if "ipykernel" in sys.modules:  # its standard error is no terminal
+    if _in_notebook():  # its standard error is no terminal
         with warnings.catch_warnings():  # without ipywidgets the bar is text
             warnings.filterwarnings("ignore", "IProgress not found")
             from tqdm.auto import tqdm
@@ -68,3 +68,9 @@ def bar(show: bool, **options: Any) -> "tqdm[None]":
     from tqdm import tqdm
 
     return tqdm(disable=None if show else True, **options)
+
+
+def _in_notebook() -> bool:
+    """Return whether this process runs the cells of a notebook; to have imported ipykernel is not enough."""
+    ipython = sys.modules.get("IPython")
+    return hasattr(ipython and ipython.get_ipython(), "kernel")
