@@ -1,57 +1,57 @@
-"""What `pnasnet serve` adds to decoding and the network.
+"""What `pnasnet serve` adds to decoding and the network: time per request, and the share of the possible rate.
 
-Command:  python benchmarks/serve.py [--model pnasnet_tiny] [--seconds 10] [--source FOLDER]
-Method:   One run: decoding and the engine alone on the same JPEG photo, in this process, by CPU seconds and by the
-          clock; then a server of the same model in a process of its own, asked over kept connections: one client for
-          the delay, 64 for the rate. At last the same model by the fake engine, which computes mean colours, is sent
-          pixels by the Open Inference Protocol's binary extension: what the server alone costs. The load comes from
-          `wrk` if it is installed, else from a process of Python; either shares the machine's cores with the server.
+Command:  python benchmarks/serve.py [--seconds 5] [--without-large] [--without-ray] [--source FOLDER]
+Method:   Every figure of a server is divided by one of this process, measured just before it on the same cores: the
+          median time of the engine, or the rate of a program without a server that decodes the photo in one thread per
+          core and computes batches of 8 meanwhile. A server runs in a process of its own and shares the cores with the
+          clients. They keep their connections: `wrk` if it is installed, else coroutines of this process.
+          An engine that does next to nothing (mean colours) is sent pixels by the Open Inference Protocol's binary
+          extension, here and by Ray Serve: what each server costs.
+          `pnasnet_large` has random weights, whose speed is the same. A run of a fixed number of photos is timed, not a
+          number of seconds, because whole batches are answered at a time.
+          Overload: twice as many clients as photos fit into the queue; refused ones return after `Retry-After`.
           `--source FOLDER` serves the package in that folder instead, to compare two versions on one machine.
-Result:   see docs/benchmarks.md.
+Result:   see docs/benchmarks.md; about five minutes on two cores.
 """
 
 import argparse
 import asyncio
+import importlib.util
 import json
 import os
 import re
 import shutil
 import signal
+import socket
 import statistics
 import subprocess
 import sys
-import tempfile
+import threading
 import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
+import urllib.request
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from pnasnet import Module
+from pnasnet import Module, write_weights
+from pnasnet.architecture.plan import resolve
+from pnasnet.architecture.zoo import find
 from pnasnet.images import preprocess
+from pnasnet.module.open import Model, metadata
 
-from common import machine
+from common import machine, random_weights
 
-PHOTO = Path(__file__).parent.parent / "examples" / "photos" / "coffee.jpg"
-CLIENTS = 64
+PHOTO = (Path(__file__).parent.parent / "examples" / "photos" / "coffee.jpg").read_bytes()
+FEATURES = "global_pool"
+BATCH = 8
 CORES = len(os.sched_getaffinity(0))
-
-
-@contextmanager
-def served(source: str | None, *arguments: str) -> Iterator[int]:
-    """Serve in a process of its own, by the package in `source` if given; yields the port."""
-    environment = {**os.environ, "PYTHONPATH": source} if source else None
-    command = [sys.executable, "-m", "pnasnet", "serve", *arguments, "--port", "0", "--no-grpc"]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment) as process:
-        assert process.stderr
-        found = next(filter(None, (re.search(r"listening on http://[^:]+:(\d+)", line) for line in process.stderr)))
-        try:
-            yield int(found[1])
-        finally:
-            process.send_signal(signal.SIGTERM)
+STARTED, ENDED, ANSWERED = 240.0, 60.0, 120.0
+"""Seconds until a server must listen, must have ended, and must have answered a request."""
 
 
 @dataclass(frozen=True)
@@ -69,134 +69,271 @@ class Sent:
         return "\r\n".join([*lines, "", ""]).encode() + self.body
 
 
+AS_FLOATS = {"Accept": "application/octet-stream", "Content-Type": "image/jpeg"}
+
+
+def pixels(model: str, size: tuple[int, int]) -> Sent:
+    """Return a request with one image's pixels that asks for its features, all in binary."""
+    data = np.zeros((1, *size, 3), np.float32).tobytes()
+    described = {"binary_data_size": len(data)}
+    tensor = {"name": "images", "datatype": "FP32", "shape": [1, *size, 3], "parameters": described}
+    wanted = {"name": FEATURES, "parameters": {"binary_data": True}}
+    head = json.dumps({"inputs": [tensor], "outputs": [wanted]}).encode()
+    headers = {"Inference-Header-Content-Length": str(len(head)), "Content-Type": "application/octet-stream"}
+    return Sent(f"/v2/models/{model}/infer", head + data, headers)
+
+
+@contextmanager
+def served(source: str | None, *arguments: str) -> Iterator[int]:
+    """Serve in a process of its own, by the package in `source` if given; yields the port."""
+    with socket.socket() as found:  # Ray Serve does not say which port it chose
+        found.bind(("127.0.0.1", 0))
+        port: int = found.getsockname()[1]
+    environment = {**os.environ, "RAY_USAGE_STATS_ENABLED": "0", **({"PYTHONPATH": source} if source else {})}
+    command = [sys.executable, "-m", "pnasnet", "serve", *arguments, "--port", str(port), "--no-grpc"]
+    listening, lines = threading.Event(), list[str]()
+    with subprocess.Popen(
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=environment
+    ) as process:
+
+        def read() -> None:
+            assert process.stderr
+            for line in process.stderr:
+                lines.append(line)
+                if "listening on http://" in line:
+                    listening.set()
+            listening.set()
+
+        threading.Thread(target=read, daemon=True).start()
+        try:
+            if not listening.wait(STARTED) or process.poll() is not None:
+                raise SystemExit(f"no server: {' '.join(command)}\n{''.join(lines)}")
+            yield port
+        finally:
+            process.send_signal(signal.SIGTERM)
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(ENDED)
+            process.kill()
+
+
 @dataclass(frozen=True)
-class Measured:
+class Seen:
     """What some clients have seen."""
 
     rate: float
     """Answers per second."""
     median: float
     p99: float
-    """Seconds until an answer."""
+    """Seconds until an answer, refusals left out."""
+    refused: int = 0
+    """Answers 429."""
 
 
-async def ask(port: int, sent: bytes, end: float, seconds: list[float]) -> None:
-    """Send a request again and again over one connection, and note how long each answer took."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    while time.perf_counter() < end:
-        start = time.perf_counter()
+async def exchange(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, sent: bytes) -> tuple[int, float]:
+    """Send a request; return the answer's status, and the seconds after which to repeat it."""
+    async with asyncio.timeout(ANSWERED):
         writer.write(sent)
-        head = await reader.readuntil(b"\r\n\r\n")
-        assert head.startswith(b"HTTP/1.1 200"), head[:200]
-        length = re.search(rb"\ncontent-length: (\d+)", head, re.IGNORECASE)
-        assert length, head
-        await reader.readexactly(int(length[1]))
-        seconds.append(time.perf_counter() - start)
-    writer.close()
+        head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
+        fields = dict(line.lower().split(": ", 1) for line in head.splitlines()[1:-1])
+        await reader.readexactly(int(fields["content-length"]))
+    return int(head.split()[1]), float(fields.get("retry-after", 0))
 
 
-def load_by_python(port: int, sent: bytes, clients: int, duration: float) -> Measured:
-    """Ask by clients of this process; the first second is left out."""
+def ask(port: int, sent: Sent, clients: int, *, count: int = sys.maxsize, seconds: float = 1e9) -> Seen:
+    """Ask by coroutines of this process until `count` answers have come, or for some seconds."""
+    raw, times, refused, begun = sent.raw(), list[float](), 0, 0
 
-    async def run() -> Measured:
-        await asyncio.gather(*(ask(port, sent, time.perf_counter() + 1, []) for _ in range(clients)))
-        seconds: list[float] = []
+    async def client(end: float) -> None:
+        nonlocal refused, begun
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        while begun < count and time.perf_counter() < end:
+            begun += 1
+            start = time.perf_counter()
+            while True:
+                status, later = await exchange(reader, writer, raw)
+                if status == 200:
+                    break
+                assert status == 429, status
+                refused += 1
+                await asyncio.sleep(later)
+                start = time.perf_counter()
+            times.append(time.perf_counter() - start)
+        writer.close()
+
+    async def run() -> float:
         start = time.perf_counter()
-        await asyncio.gather(*(ask(port, sent, start + duration, seconds) for _ in range(clients)))
-        rate = len(seconds) / (time.perf_counter() - start)
-        return Measured(rate, statistics.median(seconds), float(np.quantile(seconds, 0.99)))
+        await asyncio.gather(*(client(start + seconds) for _ in range(clients)))
+        return time.perf_counter() - start
 
-    return asyncio.run(run())
+    elapsed = asyncio.run(run())
+    return Seen(len(times) / elapsed, statistics.median(times), float(np.quantile(times, 0.99)), refused)
 
 
-def load_by_wrk(port: int, sent: Sent, clients: int, duration: float) -> Measured:
-    """Ask by `wrk`, whose time and share of the cores are smaller than Python's; the first second is left out."""
-    with tempfile.TemporaryDirectory() as folder:
+def ask_by_wrk(port: int, sent: Sent, clients: int, seconds: float) -> Seen:
+    """Ask by `wrk`, which needs less of the cores than Python."""
+    with TemporaryDirectory() as folder:
         body, script = Path(folder, "body"), Path(folder, "script.lua")
         body.write_bytes(sent.body)
         lines = ["wrk.method = 'POST'", f"local file = io.open('{body}', 'rb')", "wrk.body = file:read('*a')"]
         lines += [f"wrk.headers['{name}'] = '{value}'" for name, value in sent.headers.items()]
         lines.append(
             "done = function(summary, latency, requests) print('RESULT', summary.requests, summary.duration, "
-            "latency:percentile(50), latency:percentile(99), summary.errors.status + summary.errors.read + "
-            "summary.errors.timeout) end"
+            "latency:percentile(50), latency:percentile(99), summary.errors.connect + summary.errors.status + "
+            "summary.errors.read + summary.errors.write + summary.errors.timeout) end"
         )
         script.write_text("\n".join(lines))
         command = ["wrk", "--threads", "1", "--connections", str(clients), "--script", str(script), "--timeout", "30s"]
-        command.append(f"http://127.0.0.1:{port}{sent.path}")
-        for seconds in (1.0, duration):
-            limits = ["--duration", f"{max(1, round(seconds))}s"]
-            done = subprocess.run([*command, *limits], capture_output=True, text=True, check=True, timeout=seconds + 60)
+        command += ["--duration", f"{max(1, round(seconds))}s", f"http://127.0.0.1:{port}{sent.path}"]
+        done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=seconds + 60)
     (found,) = (line.split()[1:] for line in done.stdout.splitlines() if line.startswith("RESULT"))
     count, micros, median, p99, errors = map(float, found)
     assert not errors, done.stdout
-    return Measured(1e6 * count / micros, median / 1e6, p99 / 1e6)
+    return Seen(1e6 * count / micros, median / 1e6, p99 / 1e6)
 
 
-def load(port: int, sent: Sent, clients: int, duration: float) -> Measured:
-    """Ask by the best client there is."""
-    if shutil.which("wrk"):
-        return load_by_wrk(port, sent, clients, duration)
-    with ProcessPoolExecutor(1) as client:
-        return client.submit(load_by_python, port, sent.raw(), clients, duration).result()
+def load(port: int, sent: Sent, clients: int, seconds: float) -> Seen:
+    """Ask for some seconds by the best client there is; one second before them is left out."""
+    by_wrk = shutil.which("wrk") is not None
+    for duration in (1.0, seconds):
+        seen = ask_by_wrk(port, sent, clients, duration) if by_wrk else ask(port, sent, clients, seconds=duration)
+        assert not seen.refused
+    return seen
 
 
-def timed(work: Callable[[], object], rounds: int = 50) -> tuple[float, float]:
-    """Return the median seconds by the clock, and the CPU seconds of all threads per call."""
-    work()
-    clock, cpu = [], time.process_time()
-    for _ in range(rounds):
+def engine_seconds(module: Module, calls: int = 200) -> float:
+    """Return the median seconds of the engine for one image."""
+    image, times = preprocess(PHOTO, module.image_size)[np.newaxis], list[float]()
+    for _ in range(calls):
         start = time.perf_counter()
-        work()
-        clock.append(time.perf_counter() - start)
-    return statistics.median(clock), (time.process_time() - cpu) / rounds
+        module.run(image, (FEATURES,))
+        times.append(time.perf_counter() - start)
+    return statistics.median(times)
+
+
+def decoding_seconds(module: Module, calls: int = 200) -> float:
+    """Return the median seconds of decoding one photo."""
+    times = list[float]()
+    for _ in range(calls):
+        start = time.perf_counter()
+        preprocess(PHOTO, module.image_size)
+        times.append(time.perf_counter() - start)
+    return statistics.median(times)
+
+
+def possible_rate(module: Module, count: int) -> float:
+    """Return the photos per second of a program without a server: decoding in threads, batches of the engine meanwhile.
+
+    The faster of two ways counts: both at a time, or one after the other, each on all cores.
+    """
+    with ThreadPoolExecutor(CORES) as pool:
+        start = time.perf_counter()
+        decoded = pool.map(lambda _: preprocess(PHOTO, module.image_size), range(count))
+        for _ in range(0, count, BATCH):
+            module.run(np.stack([next(decoded) for _ in range(BATCH)]), (FEATURES,))
+        together = time.perf_counter() - start
+        start = time.perf_counter()
+        images = list(pool.map(lambda _: preprocess(PHOTO, module.image_size), range(count)))
+        for first in range(0, count, BATCH):
+            module.run(np.stack(images[first : first + BATCH]), (FEATURES,))
+        in_turn = time.perf_counter() - start
+    return count / min(together, in_turn)
+
+
+def engine_per_image(port: int) -> tuple[float, float]:
+    """Return the seconds of the server's engine so far, and its images."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=ANSWERED) as answer:
+        text = answer.read().decode()
+    found = [re.search(rf"^{name}_sum{{[^}}]*}} (\S+)$", text, re.MULTILINE)
+             for name in ("pnasnet_engine_seconds", "pnasnet_batch_images")]  # fmt: skip
+    return tuple(float(each[1]) for each in found if each)  # type: ignore[return-value]
+
+
+def overload(port: int, sent: Sent, queue: int, count: int) -> None:
+    """Print how long accepted requests took while twice as many clients asked as the queue holds."""
+    before = engine_per_image(port)
+    seen = ask(port, sent, 2 * queue, count=count)
+    seconds, images = (now - then for now, then in zip(engine_per_image(port), before, strict=True))
+    bound = queue * seconds / images
+    print(
+        f"  overload, {2 * queue} clients, a queue of {queue}: p99 {1e3 * seen.p99:.0f} ms, "
+        f"{seen.p99 / bound:.2f} of queue x engine ({queue} x {1e3 * seconds / images:.2f} ms); "
+        f"{seen.refused} refusals"
+    )
+
+
+def tiny(source: str | None, seconds: float, rounds: int = 3) -> None:
+    """Measure a small network: what a request costs, and the share of the possible rate at 64 clients."""
+    name, queue = "pnasnet_tiny", 64
+    module = Module(name)
+    photo, raw = Sent("/embed", PHOTO, AS_FLOATS), pixels(name, module.image_size)
+    print(f"{name}, one photo of 600x400 or its pixels, {module.image_size[0]}x{module.image_size[1]}:")
+    with served(source, name, "--max-queue", str(queue)) as port:
+        engine, decoding = engine_seconds(module), decoding_seconds(module)
+        for what, sent, alone in (("pixels", raw, engine), ("a photo", photo, engine + decoding)):
+            seen = load(port, sent, 1, seconds)
+            more = 1e3 * (seen.median - alone)
+            print(f"  1 client, {what}: {1e3 * seen.median:.2f} ms, {more:.2f} ms more than {1e3 * alone:.2f} ms alone")
+        shares = list[float]()
+        for _ in range(rounds):
+            possible = possible_rate(module, 160 * BATCH)
+            seen = load(port, photo, 64, seconds)
+            shares.append(seen.rate / possible)
+            print(f"  64 clients: {seen.rate:.0f} photos/s of {possible:.0f} possible, p99 {1e3 * seen.p99:.0f} ms")
+        print(f"  64 clients: {statistics.median(shares):.1%} of what decoding and the engine alone allow")
+        overload(port, photo, queue, 1000)
+
+
+def large(source: str | None, folder: Path, rounds: int = 2) -> None:
+    """Measure a large network: the share of the possible rate."""
+    name, queue = "pnasnet_large", 2 * BATCH
+    path, plan = folder / f"{name}.safetensors", resolve(find(name).spec)
+    write_weights(path, random_weights(plan), **metadata(Model(name, plan, None, (), "random", None)))
+    module, photo = Module(str(path)), Sent("/embed", PHOTO, AS_FLOATS)
+    print(f"{name}, random weights, one photo of 600x400:")
+    possible_rate(module, BATCH)  # compiles it for both
+    with served(source, str(path), "--max-queue", str(queue)) as port:
+        ask(port, photo, BATCH, count=BATCH)
+        shares = list[float]()
+        for _ in range(rounds):
+            possible = possible_rate(module, 2 * BATCH)
+            seen = ask(port, photo, queue, count=6 * BATCH)
+            shares.append(seen.rate / possible)
+            print(f"  {queue} clients: {seen.rate:.2f} photos/s of {possible:.2f} possible")
+        print(f"  {queue} clients: {statistics.median(shares):.1%} of what decoding and the engine alone allow")
+        overload(port, photo, queue, 6 * BATCH)
+
+
+def nothing(source: str | None, seconds: float, *arguments: str) -> None:
+    """Print what a request with pixels costs with an engine that does next to nothing."""
+    name = "pnasnet_tiny"
+    sent = pixels(name, Module(name).image_size)
+    with served(source, name, "--engine", "fake", *arguments) as port:
+        for clients in (1, 64):
+            seen = load(port, sent, clients, seconds)
+            asked = "1 client" if clients == 1 else f"{clients} clients"
+            median, p99 = 1e3 * seen.median, 1e3 * seen.p99
+            print(f"  {asked}: {seen.rate:.0f} requests/s, median {median:.2f} ms, p99 {p99:.1f} ms")
 
 
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", default="pnasnet_tiny")
-    parser.add_argument("--seconds", type=float, default=10)
+    parser.add_argument("--seconds", type=float, default=5, help="of each load")
+    parser.add_argument("--without-large", action="store_true")
+    parser.add_argument("--without-ray", action="store_true")
     parser.add_argument("--source", help="a folder with another version of the package, such as OTHER/src")
     options = parser.parse_args()
-    print(f"{machine()}; clients: {'wrk' if shutil.which('wrk') else 'Python'}")
-    content = PHOTO.read_bytes()
-    module = Module(options.model)
-    size = module.image_size
-    image = preprocess(content, size)[np.newaxis]
-    batch = np.repeat(image, 8, 0)
-    decoding, engine = timed(lambda: preprocess(content, size)), timed(lambda: module(image))
-    alone = CORES / (decoding[1] + timed(lambda: module(batch), 20)[1] / len(batch))
-    print(f"decoding {1e3 * decoding[0]:.2f} ms, engine {1e3 * engine[0]:.2f} ms; at most {alone:.0f} images/s")
-    photo = Sent("/embed", content, {"Accept": "application/octet-stream", "Content-Type": "image/jpeg"})
-    with served(options.source, options.model) as port:
-        one = load(port, photo, 1, options.seconds)
-        more = one.median - decoding[0] - engine[0]
-        print(f"1 client: {1e3 * one.median:.2f} ms, {1e3 * more:.2f} ms more than these")
-        many = load(port, photo, CLIENTS, options.seconds)
-        share, p99 = many.rate / alone, 1e3 * many.p99
-        print(f"{CLIENTS} clients: {many.rate:.0f} images/s, {share:.0%} of these; p99 {p99:.0f} ms")
-    nothing(options.source, options.model, size, options.seconds)
-
-
-def nothing(source: str | None, model: str, size: tuple[int, int], duration: float) -> None:
-    """Print the rate of requests with pixels to an engine that does next to nothing."""
-    height, width = size
-    pixels = np.zeros((1, height, width, 3), np.float32).tobytes()
-    described = {"binary_data_size": len(pixels)}
-    tensor = {"name": "images", "datatype": "FP32", "shape": [1, height, width, 3], "parameters": described}
-    wanted = {"name": "global_pool", "parameters": {"binary_data": True}}
-    head = json.dumps({"inputs": [tensor], "outputs": [wanted]}).encode()
-    headers = {"Inference-Header-Content-Length": str(len(head)), "Content-Type": "application/octet-stream"}
-    name = Path(model).name if os.sep in model else model
-    sent = Sent(f"/v2/models/{name}/infer", head + pixels, headers)
-    with served(source, model, "--engine", "fake") as port:
-        for clients in (1, CLIENTS):
-            found = load(port, sent, clients, duration)
-            print(
-                f"an engine that does nothing, {height}x{width} pixels to features, {clients} clients: "
-                f"{found.rate:.0f} requests/s, median {1e3 * found.median:.2f} ms"
-            )
+    print(f"{machine()}, {CORES} used; clients: {'wrk' if shutil.which('wrk') else 'Python'}")
+    with TemporaryDirectory() as folder:
+        os.environ["PNASNET_CACHE"] = folder
+        print("an engine that does nothing, 32x32 pixels to features:")
+        nothing(options.source, options.seconds)
+        tiny(options.source, options.seconds)
+        if not options.without_ray and importlib.util.find_spec("ray"):
+            print("the same engine that does nothing, by Ray Serve:")
+            nothing(options.source, options.seconds, "--ray")
+        if not options.without_large:
+            large(options.source, Path(folder))
 
 
 if __name__ == "__main__":
