@@ -122,7 +122,7 @@ class TestErrors:
             ({"data": ["a"]}, "must be nested lists of numbers"),
             ({"data": [[1], [1, 2]]}, "nested lists of equal lengths"),
             ({"data": [2.0] * 3072}, "images have values from 2 to 2"),
-            ({"data": [float("nan")] * 3072}, "NaN is no number of JSON"),
+            ({"data": [float("nan")] * 3072}, "NaN is not a number in JSON"),
             ({"parameters": {"binary_data_size": 10}}, "more than the bytes that follow"),
             ({"parameters": {"binary_data_size": -10}}, "more than the bytes that follow"),
             ({"parameters": []}, "parameters must be an object"),

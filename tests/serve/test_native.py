@@ -80,7 +80,7 @@ def test_classify(server: Live, module: Module) -> None:
         ("/embed", {"data": b"/etc/passwd"}, 400, "not an image of a known format"),
         ("/embed", {}, 400, "the body is empty"),
         ("/embed", {"files": [("i", ("a", b"x"))] * 65}, 413, "more than 64 images"),
-        ("/embed", {"json": {"image": "/etc/passwd"}}, 415, "takes images, not JSON"),
+        ("/embed", {"json": {"image": "/etc/passwd"}}, 415, "accepts images, not JSON"),
         ("/embed", {"files": {"i": ("a", b"x")}, "data": {"path": "/etc/passwd"}}, 400, "a field that is not a file"),
         ("/embed", {"data": b"--", "headers": {"Content-Type": "multipart/form-data"}}, 400, "Missing boundary"),
         ("/embed?model=..%2F%1b", {"data": b"x"}, 404, "the only one is pnasnet_tiny"),

@@ -92,7 +92,7 @@ def test_metadata(server: Live, module: Module) -> None:
         (":predict", {"instances": [{"b64": "", "path": ""}]}, 400, "or a list of pixels"),
         (":predict", {"instances": [{"other": 1}]}, 400, "the only input is called images"),
         (":predict", {"instances": [[[[1, 2, 3]]]]}, 400, "images are [1, 1, 1, 3] float32; expected"),
-        (":predict", {"instances": [1e999]}, 400, "Infinity is no number of JSON"),
+        (":predict", {"instances": [1e999]}, 400, "Infinity is not a number in JSON"),
         (":predict", {"instances": [b64(encoded())] * 65}, 413, "at most 64"),
         (":predict", {"instances": [b64(encoded())], "signature_name": "x"}, 400, "choose one of: serving_default"),
         (":classify", {"examples": [{}]}, 400, "an example has one feature"),

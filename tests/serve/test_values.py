@@ -18,8 +18,8 @@ HUGE = "9" * 5000
     [
         (f'{{"a": {HUGE}}}', "a number has too many digits"),
         (f'{{"a": -{HUGE}}}', "a number has too many digits"),
-        ('{"a": NaN}', "NaN is no number of JSON"),
-        ('{"a": [-Infinity]}', "-Infinity is no number of JSON"),
+        ('{"a": NaN}', "NaN is not a number in JSON"),
+        ('{"a": [-Infinity]}', "-Infinity is not a number in JSON"),
         ("[" * 100_000, "it is nested too deeply"),
         ('{"a": ' * 100_000, "it is nested too deeply"),
         (b'{"a": "\xff"}', "it is not UTF-8"),

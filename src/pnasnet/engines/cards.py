@@ -1,4 +1,4 @@
-"""What keeps a GPU busy: batches are copied to it while it computes, and a network is launched as one recorded graph.
+"""Keeps a GPU busy: copies batches to it while it computes, and launches a network as one recorded graph.
 
 Both are written against `Card`, whose implementation for CUDA is in `cuda_card`; tests run them on the CPU.
 """

@@ -36,7 +36,7 @@ class CudaCard:
         graph, computing = torch.cuda.CUDAGraph(), torch.cuda.current_stream(self._device)
         self._recording.wait_stream(computing)
         with torch.cuda.device(self._device), torch.cuda.stream(self._recording):
-            run()  # cuDNN chooses kernels by measuring them, in each thread anew; it must not do so while recording
+            run()  # cuDNN chooses kernels by measuring them, again in each thread; it must not do so while recording
             # Other threads copy meanwhile, and may allocate: that must not end the recording.
             options = {"pool": self._pool, "stream": self._recording, "capture_error_mode": "thread_local"}
             with torch.cuda.graph(graph, **options):

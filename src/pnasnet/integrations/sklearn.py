@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class ImageFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]
-    """Turns pictures into feature vectors; `fit` opens the model and learns nothing.
+    """Turns images into feature vectors; `fit` opens the model and learns nothing.
 
     Pictures are whatever `Module.embed` accepts (paths, bytes, PIL images, uint8 arrays; in a list, array or Series),
     or a table with one column of them. A fitted transformer can be pickled: it opens the model again and checks that
@@ -113,10 +113,10 @@ class ImageFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]
 
 
 def _column(pictures: Any) -> Any:
-    """Return the pictures of a table with one column, such as `ColumnTransformer` passes; others as they are."""
+    """Return the images of a table with one column, such as `ColumnTransformer` passes; others as they are."""
     shape: tuple[int, ...] = getattr(pictures, "shape", ())
     if len(shape) != 2:
         return pictures
     if shape[1] != 1:
-        raise InputError(f"X has {shape[1]} columns: pass the column of pictures alone, as ColumnTransformer does")
+        raise InputError(f"X has {shape[1]} columns: pass the column of images alone, as ColumnTransformer does")
     return pictures.iloc[:, 0] if hasattr(pictures, "iloc") else np.asarray(pictures)[:, 0]

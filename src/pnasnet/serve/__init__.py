@@ -1,9 +1,9 @@
-"""A server of image features, classes and similar photos, for the clients that people have.
+"""Serves image features, classes and similar images to clients of several protocols.
 
     request ─ middleware (limits, key) ─ a protocol's routes ─┐
     gRPC call ────────────────────────── grpc_v2 ─────────────┴─► Served ─ decoder ─► batcher ─► engine
 
-Every protocol turns its requests into photos for a `Served` model and its rows into answers; decoding, queueing,
+Every protocol turns its requests into images for a `Served` model and its rows into answers; decoding, queueing,
 batching and refusing are the same for all of them.
 """
 

@@ -16,7 +16,7 @@ from .errors import ServeError
 BODY = "pnasnet.body"
 """The key of a request's body in its ASGI scope."""
 _OPENAI = re.compile(r"/v1(?!/models/[^/]*[:/])(/.*)?", re.DOTALL)
-"""OpenAI's paths, which are all below /v1 but those of TensorFlow Serving's methods; /v1/models/M is both's."""
+"""OpenAI's paths: all below /v1 except TensorFlow Serving's methods. Both protocols have /v1/models/M."""
 _OPENAI_TYPES = {401: "authentication_error", 404: "not_found_error", 429: "rate_limit_error"}
 _MOST_TEXT = 500
 
@@ -30,7 +30,7 @@ def json_response(content: Any, status: int = 200, headers: Mapping[str, str] | 
 def error_response(path: str, error: Exception) -> Response:
     """Return the answer for an error: its message on one line, with nothing unprintable."""
     status, headers = 500, {}
-    message = "the server failed: its log says why"
+    message = "the server failed: see its log"
     if isinstance(error, HTTPException):
         status, message = error.status_code, f"{error.detail}: see /openapi.json"
         headers = dict(error.headers or {})
@@ -59,5 +59,5 @@ def body_of(request: Request) -> bytes:
 
 
 def client_of(request: Request) -> str:
-    """Return what stands for a client when clients take turns: its connection."""
+    """Return what identifies a client when clients take turns: its connection."""
     return f"{request.client.host}:{request.client.port}" if request.client else ""

@@ -1,4 +1,4 @@
-"""One engine for many requests: what waits is run together as soon as the engine is free."""
+"""One engine for many requests: whenever the engine is free, it runs the waiting images as one batch."""
 
 import asyncio
 import logging
@@ -40,7 +40,7 @@ class _Item:
 class Batcher:
     """Collects images of many clients into batches for one engine.
 
-    There is no timer: a free engine takes what waits, up to `batch_size` images, one of each client in turn. An image
+    There is no timer: a free engine takes the waiting images, up to `batch_size`, one of each client in turn. An image
     whose request was cancelled is dropped. All methods belong to one event loop; the engine runs in a thread.
 
     Attributes:

@@ -1,4 +1,4 @@
-"""Images from a request's body: multipart forms, or one image as it is."""
+"""Images from a request's body: a multipart form, or a single image."""
 
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
@@ -38,7 +38,7 @@ async def read_images(request: Request, most: int) -> list[Upload]:
     if kind == "multipart/form-data":
         return await _read_form(request, body, most)
     if kind == "application/json":
-        raise ServeError("this path takes images, not JSON: send their bytes, or a multipart form", 415)
+        raise ServeError("this path accepts images, not JSON: send the bytes of an image, or a multipart form", 415)
     if not body:
         raise ServeError("the body is empty: send the bytes of an image, or a multipart form with images")
     return [Upload("", body)]

@@ -1,4 +1,4 @@
-"""Photos to network inputs, in threads, before they wait for the engine."""
+"""Decodes images to network inputs, in threads, before they wait for the engine."""
 
 import asyncio
 from concurrent.futures import ThreadPoolExecutor

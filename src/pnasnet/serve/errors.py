@@ -1,10 +1,10 @@
-"""Why a request is refused or fails, with the HTTP status that says so."""
+"""Errors of requests, each with its HTTP status."""
 
 from ..errors import PnasnetError, choose_one_of
 
 
 class ServeError(PnasnetError):
-    """A request without a result: what its client reads, on one line.
+    """A request that is refused or fails. The message, one line, is for its client.
 
     Attributes:
         status: of HTTP; gRPC has its own for each.
@@ -21,13 +21,13 @@ class ServeError(PnasnetError):
 
 
 class BusyError(ServeError):
-    """As much work is accepted as fits."""
+    """The server has no room for this request now."""
 
     status, retry_after = 429, 1
 
 
 class DrainingError(ServeError):
-    """The server is about to end."""
+    """The server is shutting down."""
 
     status, retry_after = 503, 1
 

@@ -38,7 +38,7 @@ _CODES = {
 Outcome = tuple[Any, grpc.StatusCode, str]
 """An answer, gRPC's status, and the message of an error."""
 Call = Callable[[Any, str], Awaitable[Any]]
-"""From a request and what stands for its client to the answer."""
+"""From a request and what identifies its client to the answer."""
 WaitForRoom = Callable[[Served, int], Awaitable[None]]
 """Waits until so many images of a model may fit."""
 
@@ -85,7 +85,7 @@ async def _attempt(service: Service, name: str, work: Awaitable[Any]) -> Outcome
         code, text = _CODES.get(status, grpc.StatusCode.INVALID_ARGUMENT), clean(str(error))
     except Exception:
         log.exception("%s failed", name)
-        code, text = grpc.StatusCode.INTERNAL, "the server failed: its log says why"
+        code, text = grpc.StatusCode.INTERNAL, "the server failed: see its log"
     service.metrics.answers.labels("grpc", code.name).inc()
     return answer, code, text
 

@@ -12,7 +12,7 @@ from ..errors import choose_one_of
 from ..module.signatures import check_images
 from ..support.text import counted
 from .errors import ServeError
-from .models import Picture, Served
+from .models import Image, Served
 
 SERVER = "pnasnet"
 EXTENSIONS = ("binary_tensor_data",)
@@ -43,7 +43,7 @@ def metadata(served: Served) -> tuple[list[dict[str, Any]], list[dict[str, Any]]
     return inputs, outputs
 
 
-def pictures_of(served: Served, tensors: Sequence[Tensor]) -> list[Picture]:
+def pictures_of(served: Served, tensors: Sequence[Tensor]) -> list[Image]:
     """Return the images of a request. Raises `ServeError` or `InputError` unless it has one valid input."""
     if len(tensors) != 1:
         raise ServeError(f"the request has {len(tensors)} inputs: send either {ENCODED} (BYTES) or {IMAGES} (FP32)")

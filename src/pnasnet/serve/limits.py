@@ -100,6 +100,6 @@ class Share:
         """Hold more bytes. Raises `BusyError` if others hold too many; a request alone is never refused."""
         others = self._budget.used - self.held
         if others and self._budget.used + count > self._budget.most:
-            raise BusyError("the server holds as many bytes of requests as it may: try again")
+            raise BusyError("too many bytes of other requests are in memory: try again")
         self._budget.used += count
         self.held += count

@@ -1,4 +1,4 @@
-"""What operators watch, in Prometheus's format; docs/serve.md lists the names."""
+"""Metrics in Prometheus's format; docs/serve.md lists their names."""
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager

@@ -1,4 +1,4 @@
-"""What every HTTP request passes before its route: the API key, the body with its limits, and the client's presence."""
+"""Checks of every HTTP request before its route: API key, body with its limits, and whether the client has left."""
 
 import asyncio
 import time

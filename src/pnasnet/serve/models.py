@@ -1,4 +1,4 @@
-"""The models that are served: names, inputs and outputs, and the one way from images to rows."""
+"""The served models: names, inputs and outputs, and the computation of rows from images, which all protocols share."""
 
 import asyncio
 import logging
@@ -31,10 +31,10 @@ VERSION = "1"
 """The version of every model; protocols with versions ask for one."""
 FEATURES, LOGITS, PROBABILITIES = "global_pool", "Logits", "Predictions"
 
-Picture = bytes | Floats
+Image = bytes | Floats
 """An encoded image, or a checked network input [height, width, 3]."""
-Row = Floats | ImageError
-"""What an endpoint is for an image, or why the image cannot be decoded."""
+Outcome = Floats | ImageError
+"""The values of an endpoint for an image, or the error if the image cannot be decoded."""
 
 
 class Served:
@@ -93,7 +93,7 @@ class Served:
             if endpoint in self.outputs:
                 self.module.engine_for((endpoint,))
 
-    async def compute(self, pictures: Sequence[Picture], endpoint: str, client: str) -> list[Row]:
+    async def compute(self, pictures: Sequence[Image], endpoint: str, client: str) -> list[Outcome]:
         """Return an endpoint of several images, in order; an image that cannot be decoded has an `ImageError`.
 
         Args:
@@ -108,7 +108,7 @@ class Served:
         return [result if isinstance(result, ImageError) else result[0] for result in results]
 
     async def arrays(
-        self, pictures: Sequence[Picture], endpoints: Sequence[str], client: str
+        self, pictures: Sequence[Image], endpoints: Sequence[str], client: str
     ) -> dict[str, NDArray[np.float32]]:
         """Return endpoints as arrays [number of images, ...], for protocols without errors of single images.
 
@@ -119,7 +119,7 @@ class Served:
         return {endpoint: np.stack([row[i] for row in rows]) for i, endpoint in enumerate(endpoints)}
 
     async def _each(
-        self, pictures: Sequence[Picture], endpoints: Sequence[str], client: str
+        self, pictures: Sequence[Image], endpoints: Sequence[str], client: str
     ) -> list[list[Floats] | ImageError]:
         """Return the endpoints of each image, or why it cannot be decoded; all images are accepted, or none."""
         self._limits.check_images(len(pictures))
@@ -132,7 +132,7 @@ class Served:
             rows.append(result)
         return rows
 
-    async def _one(self, picture: Picture, endpoints: Sequence[str], client: str) -> list[Floats]:
+    async def _one(self, picture: Image, endpoints: Sequence[str], client: str) -> list[Floats]:
         if isinstance(picture, bytes):
             with self._metrics.decoding(), self._tracing.span("decode"):
                 picture = await self._decoder.decode(picture, self.module.image_size, self.module.preset)
@@ -164,7 +164,7 @@ def _decoded(result: list[Floats] | ImageError, number: int, count: int) -> Type
 
 
 def open_models(names: Sequence[str], engine: EngineOptions) -> dict[str, Module]:
-    """Open models by the names that they are served under.
+    """Open models, by the names under which they are served.
 
     A published model keeps its name; a file or folder is served under its own, with other characters than letters,
     digits, `_`, `.` and `-` replaced. Raises `InputError` if two have the same; see `Module` for other errors.

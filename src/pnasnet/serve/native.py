@@ -1,4 +1,4 @@
-"""The server's own protocol, for curl and browsers: POST images, get features, classes or similar photos."""
+"""The server's own protocol, for curl and browsers: POST images, get features, classes or similar images."""
 
 import io
 from collections.abc import Callable, Sequence
@@ -14,7 +14,7 @@ from .answers import client_of, json_response
 from .batcher import Floats
 from .bodies import Upload, read_images
 from .errors import ServeError
-from .models import FEATURES, PROBABILITIES, Row, Served
+from .models import FEATURES, PROBABILITIES, Outcome, Served
 from .service import Service
 
 JSON, FLOATS, NPY = "application/json", "application/octet-stream", "application/x-npy"
@@ -45,9 +45,9 @@ def routes(service: Service) -> list[Route]:
         accepted(request.headers.get("accept", ""), JSON)
         gallery, top = service.gallery, _top(request, 10)
         if gallery is None:
-            raise ServeError("this server has no photos to compare with: start it with --features", 404)
+            raise ServeError("this server has no images to compare with: start it with --features", 404)
         if request.query_params.get("model", gallery.model) != gallery.model:
-            raise ServeError(f"similar photos are found with the model {gallery.model!r}: ask for that one")
+            raise ServeError(f"similar images can only be found with the model {gallery.model!r}: choose that one")
         images = await read_images(request, service.limits.images)
         served = service.model(gallery.model)
         rows = await served.compute([image.data for image in images], FEATURES, client_of(request))
@@ -61,7 +61,7 @@ def routes(service: Service) -> list[Route]:
     ]
 
 
-async def _compute(service: Service, request: Request, endpoint: str) -> tuple[Served, list[Upload], list[Row]]:
+async def _compute(service: Service, request: Request, endpoint: str) -> tuple[Served, list[Upload], list[Outcome]]:
     served = service.model(request.query_params.get("model"))
     if endpoint not in served.outputs:
         raise ServeError(f"{served.name} has no classifier: ask for /embed")
@@ -97,7 +97,7 @@ def _top(request: Request, default: int) -> int:
     return int(text)
 
 
-def _described(row: Row, describe: Describe) -> dict[str, Any]:
+def _described(row: Outcome, describe: Describe) -> dict[str, Any]:
     return {"error": str(row)} if isinstance(row, ImageError) else describe(row)
 
 
@@ -116,7 +116,7 @@ def _listed(served: Served, images: Sequence[Upload], results: Sequence[dict[str
     return json_response(content)
 
 
-def _array(kind: str, rows: Sequence[Row]) -> Response:
+def _array(kind: str, rows: Sequence[Outcome]) -> Response:
     """Return float32 [number of images, length], little-endian; raise for an image that could not be decoded."""
     for number, row in enumerate(rows, 1):
         if isinstance(row, ImageError):

@@ -53,7 +53,7 @@ def run_on_ray(settings: Settings, options: RayOptions, host: str, port: int, dr
         from ray import serve
     except ImportError as error:
         raise MissingExtraError.of("ray[serve]", "serve-ray", "serving on a cluster") from error
-    settings.open()  # what is wrong with the names is said here, in one line
+    settings.open()  # report wrong names here, in one line
     cpus = settings.engine.threads or 1
     settings, directory = replace(settings, engine=replace(settings.engine, threads=cpus)), str(Path.cwd())
 

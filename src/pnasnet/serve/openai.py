@@ -45,7 +45,7 @@ def routes(service: Service) -> list[Route]:
 
 
 def describe(name: str) -> dict[str, Any]:
-    """Return what OpenAI says about a model."""
+    """Return OpenAI's description of a model."""
     return {"id": name, "object": "model", "created": 0, "owned_by": OWNER}
 
 

@@ -26,14 +26,14 @@ _FORM = {
 _FLOATS = dict.fromkeys(("application/octet-stream", "application/x-npy"), _IMAGE)
 _BINARY_TENSORS = {"application/octet-stream": _IMAGE}
 _STATUSES = {
-    "400": "The request, or each of its images, is wrong; the error says how.",
+    "400": "The request, or each of its images, is invalid; the error gives the reason.",
     "401": "The API key is missing or wrong.",
     "404": "There is no such model or path.",
     "406": "The server has none of the accepted media types.",
     "408": "The body took too long.",
     "413": "The body, or the number of images, is too large.",
     "415": "The server does not read this media type or encoding.",
-    "429": "The queue is full; Retry-After says when to try again.",
+    "429": "The queue is full; try again after the seconds in Retry-After.",
     "500": "The engine failed on the batch of this request.",
     "503": "The server is shutting down.",
 }

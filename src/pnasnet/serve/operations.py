@@ -1,4 +1,4 @@
-"""For operators: whether the server is well, and its figures."""
+"""For operators: health and metrics."""
 
 from starlette.requests import Request
 from starlette.responses import Response

@@ -1,4 +1,4 @@
-"""All that one server shares between its protocols."""
+"""Everything that the protocols of one server share."""
 
 import asyncio
 from collections.abc import AsyncIterator, Collection, Mapping
@@ -25,7 +25,7 @@ class Service:
     Attributes:
         models: by name; the first is the default.
         references: fetches images that requests refer to.
-        gallery: where similar photos are looked for, if anywhere.
+        gallery: features among which similar images are found; None for none.
     """
 
     def __init__(
@@ -46,8 +46,8 @@ class Service:
             limits: what the server accepts.
             batch_size: most images per call of an engine.
             keys: API keys, one of which a request needs; none by default.
-            gallery: features to look for similar images in.
-            url_hosts: hosts whose images may be named by their URLs.
+            gallery: features among which similar images are found.
+            url_hosts: hosts from which images may be fetched by URL.
             tracer_provider: of OpenTelemetry; by default, the one of this process, if it is set up.
         """
         self.limits, self.keys, self.gallery = limits or Limits(), keys or ApiKeys(()), gallery
@@ -86,7 +86,7 @@ class Service:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Load the engines; within the block, compute what is asked for."""
+        """Load the engines; within the block, compute requests."""
         for model in self.models.values():
             await asyncio.to_thread(model.load)
         workers = [asyncio.create_task(model.batcher.work()) for model in self.models.values()]

@@ -1,4 +1,4 @@
-"""What a server consists of, as plain values: opened here, or by each replica on a cluster."""
+"""The settings of a server as plain values: opened here, or by each replica on a cluster."""
 
 from dataclasses import dataclass, field
 
@@ -24,7 +24,7 @@ class Settings:
     batch_size: int = 8
     keys: ApiKeys | None = None
     features: str | None = None
-    """Features to look for similar images in."""
+    """Features among which similar images are found."""
     url_hosts: tuple[str, ...] = ()
     origins: tuple[str, ...] = ()
     """Origins whose pages may use the server from a browser (CORS)."""

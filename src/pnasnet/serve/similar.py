@@ -1,4 +1,4 @@
-"""Similar photos among features on disk."""
+"""Similar images among features on disk."""
 
 import asyncio
 from collections.abc import Mapping, Sequence
@@ -18,7 +18,7 @@ from .models import FEATURES
 
 
 class Gallery:
-    """Features on disk that photos are compared with.
+    """Features on disk with which images are compared.
 
     Attributes:
         model: name of the served model that computes vectors like theirs.
@@ -30,7 +30,7 @@ class Gallery:
         self._thread = ThreadPoolExecutor(1, "similar")
 
     async def search(self, vectors: Sequence[Floats], top: int) -> list[list[dict[str, Any]]]:
-        """Return, for each vector, its nearest photos as path and cosine, most similar first."""
+        """Return, for each vector, its nearest images as path and cosine, most similar first."""
         if not vectors:
             return []
         return await asyncio.get_running_loop().run_in_executor(self._thread, self._search, np.stack(vectors), top)

@@ -13,7 +13,7 @@ from ..errors import choose_one_of
 from ..module.signatures import check_images
 from .answers import body_of, client_of, json_response
 from .errors import ServeError
-from .models import PROBABILITIES, VERSION, Picture, Served
+from .models import PROBABILITIES, VERSION, Image, Served
 from .openai import describe
 from .service import Service
 from .values import from_base64, parse_json, to_floats, typed
@@ -104,7 +104,7 @@ def _tensor(name: str, shape: tuple[int, ...]) -> dict[str, Any]:
     }
 
 
-def _pictures(served: Served, document: dict[str, Any]) -> tuple[str, list[Picture]]:
+def _pictures(served: Served, document: dict[str, Any]) -> tuple[str, list[Image]]:
     """Return what the answer calls its rows, and the images of `instances` (one each) or `inputs` (all in one)."""
     if ("instances" in document) == ("inputs" in document):
         raise ServeError("the request needs either instances or inputs")
@@ -124,7 +124,7 @@ def _named(given: Any) -> Any:
     return given
 
 
-def _picture(served: Served, given: Any) -> Picture:
+def _picture(served: Served, given: Any) -> Image:
     """Return an image: `{"b64": ...}` with an encoded one, or pixels [height, width, 3] in [0, 1]."""
     if isinstance(given, dict):
         if set(given) != {"b64"}:

@@ -4,7 +4,7 @@
                  ├─ queue: until the engine takes the image
                  └─ engine: the call that its batch was part of
 
-Without a tracer provider nothing is recorded, and requests take the way they would take without this module.
+Without a tracer provider nothing is recorded, and requests are handled as if this module did not exist.
 """
 
 from collections.abc import Iterator, Mapping

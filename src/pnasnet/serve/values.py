@@ -29,7 +29,7 @@ def parse_json(body: bytes) -> dict[str, Any]:
 
 
 def _refuse(constant: str) -> None:
-    raise ServeError(f"the body is not JSON: {constant} is no number of JSON")
+    raise ServeError(f"the body is not JSON: {constant} is not a number in JSON")
 
 
 def _reason(error: ValueError | RecursionError) -> str:

@@ -20,7 +20,7 @@ from ..support.progress import Progress, silent
 from ..training.batches import steps_per_epoch
 from ..training.folder import MODEL, claim, read_skipped, write_skipped
 from ..training.machine import DEFAULTS, Machine
-from ..training.pictures import Prepared, Skipped, prepare
+from ..training.pictures import PreparedSet, Skipped, prepare
 from ..training.recipe import Recipe
 from ..training.task import initial_network
 from ..weights import AUXILIARY_HEAD, CLASSIFIER, write_weights
@@ -159,7 +159,7 @@ def _first_network(recipe: Recipe, first: Model | None, classes: tuple[str, ...]
 
 def _prepare(
     recipe: Recipe, training: LabelledImages, validation: LabelledImages | None, folder: Path, progress: Progress
-) -> dict[str, Prepared]:
+) -> dict[str, PreparedSet]:
     """Return the images of each set, and record in the folder which are left out."""
     known = read_skipped(folder)
     data = {"training": training, **({"validation": validation} if validation is not None else {})}

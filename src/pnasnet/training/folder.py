@@ -50,7 +50,7 @@ def read_skipped(folder: Path) -> dict[str, Any]:
 def write_skipped(folder: Path, sets: dict[str, dict[str, Any]]) -> None:
     """Record the images of each set, and which of them are left out.
 
-    `sets` holds `Prepared.to_dict()` of `training`, and of `validation` if there is one. Raises `InputError` if the
+    `sets` holds `PreparedSet.to_dict()` of `training`, and of `validation` if there is one. Raises `InputError` if the
     folder's training had other images, and `OutputError`.
     """
     before = read_skipped(folder)

@@ -65,7 +65,7 @@ def step_memory(network: Network, recipe: Recipe, machine: Machine) -> StepMemor
 
 
 @dataclass
-class Kept:
+class StoredTensors:
     """The storages that the backward pass needs, and the cells that made them."""
 
     half: bool
@@ -120,11 +120,11 @@ class Kept:
         return self.of_cells()[""] + self.outputs + self.largest_cell
 
 
-def kept_for_backward(network: Network, size: int, *, half: bool) -> Kept:
+def kept_for_backward(network: Network, size: int, *, half: bool) -> StoredTensors:
     """Run two images through a network on the meta device, where tensors have shapes but no values."""
     network.checkpoint_cells = False
     tensors = [*network.parameters(), *network.buffers()]
-    kept = Kept(half, {tensor.untyped_storage()._cdata for tensor in tensors})
+    kept = StoredTensors(half, {tensor.untyped_storage()._cdata for tensor in tensors})
     for name, module in network.named_modules():
         if isinstance(module, Cell):
             module.register_forward_pre_hook(partial(kept.enter, name))

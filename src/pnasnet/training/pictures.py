@@ -27,7 +27,7 @@ Skipped = dict[str, str]
 
 
 @dataclass(frozen=True)
-class Prepared:
+class PreparedSet:
     """Images to train on or to validate with.
 
     Attributes:
@@ -55,7 +55,7 @@ def prepare(
     preset: str = "hub",
     known: dict[str, Any] | None = None,
     progress: Progress = silent,
-) -> Prepared:
+) -> PreparedSet:
     """Return the source of batches for a recipe's augmentation, without the images that cannot be read.
 
     For `ShiftAndFlip`, images are decoded into memory. Otherwise each is decoded once to find those that cannot be.
@@ -85,7 +85,7 @@ def prepare(
         else:
             good, skipped = readable(data, preset=preset, threads=processors(), advance=advance)
         source = FromSource(good, recipe.augmentation if augmented else None, preset)
-    return Prepared(source, skipped, sha256, len(data))
+    return PreparedSet(source, skipped, sha256, len(data))
 
 
 def decode_into_memory(

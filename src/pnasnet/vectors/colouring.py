@@ -1,4 +1,4 @@
-"""What may colour the points of a map: the images' folders, and other columns of their table."""
+"""Values that may colour the points of a map: the images' folders, and other columns of their table."""
 
 import base64
 from collections import Counter
@@ -45,7 +45,7 @@ class Colouring:
 
 
 def colourings(features: Features, ids: Ids, paths: Sequence[str]) -> list[Colouring]:
-    """Return what tells the images apart: their folders, and columns of text, of numbers, or of true and false.
+    """Return the values that differ between images: their folders, and columns of text, numbers or booleans.
 
     Args:
         features: the table of the images.

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from ..errors import InputError
 from ..support.paths import spellings
 from ..support.text import clean, utf8
-from .parts import Numbers, Part, open_part, strings
+from .parts import Numbers, VectorFile, open_part, strings
 
 log = logging.getLogger(__name__)
 
@@ -75,7 +75,7 @@ class Features:
 
     path: Path
     metadata: Mapping[str, str]
-    parts: tuple[Part, ...]
+    parts: tuple[VectorFile, ...]
 
     @property
     def column(self) -> str:

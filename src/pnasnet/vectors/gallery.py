@@ -1,4 +1,4 @@
-"""What the pages of images share: their pictures, and the facts about the features."""
+"""Parts that all pages of images share: thumbnails, and facts about the features."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

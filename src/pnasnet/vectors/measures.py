@@ -1,4 +1,4 @@
-"""What the galleries of unusual images measure, and where each begins.
+"""The measures of the galleries of unusual images, and their thresholds.
 
 Measures are taken from the thumbnails, whose longer side has `gallery.THUMBNAIL` pixels: so they do not depend on the
 resolution of the file, and an image counts as blurry only if it is blurred at that size, too.

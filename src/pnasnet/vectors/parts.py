@@ -40,7 +40,7 @@ _MAX_FOOTER = 256 << 20
 
 
 @dataclass(frozen=True)
-class Part:
+class VectorFile:
     """A Parquet file with a column of vectors.
 
     Attributes:
@@ -157,7 +157,7 @@ class Part:
         return _opened(self.path, pre_buffer=pre_buffer)
 
 
-def open_part(path: Path, column: str | None = None, names: str | None = None) -> Part:
+def open_part(path: Path, column: str | None = None, names: str | None = None) -> VectorFile:
     """Open a Parquet file; reads only its footer, and the first vector of lists of variable length.
 
     Args:
@@ -180,7 +180,7 @@ def open_part(path: Path, column: str | None = None, names: str | None = None) -
         _check_sizes(path, file, chosen, length)
         paths = _names(path, schema, names)
         sizes = [side for side in ("width", "height") if _has(schema, side, pa.types.is_integer)]
-        return Part(
+        return VectorFile(
             path,
             rows=file.metadata.num_rows,
             fingerprint=_fingerprint(path),
