@@ -80,7 +80,7 @@ def test_pictures_of_all_kinds_are_accepted(expected: Any) -> None:
         np.testing.assert_allclose(features.transform(pictures), expected, rtol=1e-4, atol=1e-4)
     np.testing.assert_array_equal(features.transform(pixels[0]), features.transform(np.stack(pixels[:1])))
     assert features.transform([Image.fromarray(pixels[0])]).shape == (1, expected.shape[1])
-    with pytest.raises(InputError, match="X has 2 columns: pass the column of pictures alone"):
+    with pytest.raises(InputError, match="X has 2 columns: pass the column of images alone"):
         features.transform(pd.DataFrame({"path": PATHS, "label": 0}))
 
 

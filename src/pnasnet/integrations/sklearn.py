@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 class ImageFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     """Turns images into feature vectors; `fit` opens the model and learns nothing.
 
-    Pictures are whatever `Module.embed` accepts (paths, bytes, PIL images, uint8 arrays; in a list, array or Series),
+    Images are whatever `Module.embed` accepts (paths, bytes, PIL images, uint8 arrays; in a list, array or Series),
     or a table with one column of them. A fitted transformer can be pickled: it opens the model again and checks that
     the weights are the same.
 
