@@ -8,10 +8,17 @@ from pathlib import Path
 
 import pytest
 from filelock import FileLock
+from hypothesis import HealthCheck, settings
+
+from pnasnet.engines.signal_stack import kept_signal_stack
 
 # One thread each: the networks are small, and threads of several processes that wait for one another stand still. Set
 # before torch is imported, and inherited by the processes that tests start.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# How fast examples are drawn and run is a matter of what else the machine does.
+settings.register_profile("tests", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "tests"))
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -32,6 +39,16 @@ def own_logging() -> Iterator[None]:
     yield
     log.setLevel(level)
     log.handlers[:], log.propagate = handlers, propagate
+
+
+@pytest.fixture(autouse=True)
+def own_signal_stack() -> Iterator[None]:
+    """Undo what OpenVINO does to the signal stack if a test compiles a model by itself: see `kept_signal_stack`.
+
+    Otherwise a later signal, such as the end of a process that decodes images, may end the process of the tests.
+    """
+    with kept_signal_stack():
+        yield
 
 
 @pytest.fixture(scope="module")

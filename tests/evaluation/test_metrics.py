@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -129,7 +129,6 @@ def test_large_logits_do_not_overflow() -> None:
 cases = st.tuples(st.integers(1, 30), st.integers(2, 12), st.integers(0, 2**32 - 1))
 
 
-@settings(deadline=None)
 @given(cases, st.integers(1, 5))
 def test_ranks_are_positions_in_a_stable_sort_for_any_batches(case: tuple[int, int, int], batch: int) -> None:
     size, classes, seed = case

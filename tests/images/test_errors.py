@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -243,7 +243,7 @@ def test_pillows_warnings_do_not_leak(recwarn: pytest.WarningsRecorder) -> None:
     assert not recwarn.list
 
 
-FUZZ = settings(deadline=None, max_examples=600, suppress_health_check=[HealthCheck.too_slow])
+FUZZ = settings(max_examples=600)
 
 
 @FUZZ

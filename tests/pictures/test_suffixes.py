@@ -1,11 +1,13 @@
 """Archives, tables and lists of other software; unique names; hidden files."""
 
+import gzip
 import io
 import shutil
 import subprocess
 import tarfile
 import time
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -14,7 +16,9 @@ import pytest
 
 from pnasnet.errors import ImageError, InputError
 from pnasnet.extract.feed import read_ahead
+from pnasnet.images import LIMITS
 from pnasnet.pictures import PassedOver, Picture, find_named, list_units, read_list
+from pnasnet.pictures import tar as tar_files
 
 from tests.helpers.corpus import jpeg, pictures, tar, write_folder, zipped
 
@@ -85,6 +89,35 @@ def test_links_lead_to_files_of_the_tar(tmp_path: Path, kind: str) -> None:
     for picture in found[4:]:
         with pytest.raises(ImageError, match="which is not in the tar"):
             picture.read()
+
+
+@pytest.mark.parametrize("missing", [0, 1])
+def test_files_that_links_lead_to_are_kept_in_memory_up_to_the_limit(
+    tmp_path: Path, missing: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only those of a compressed tar: another one is read in place."""
+    files = {"a.jpg": jpeg(0), "b.jpg": jpeg(1)}
+    stream = io.BytesIO()
+    with tarfile.open(fileobj=stream, mode="w") as archive:
+        for name, content in files.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            archive.addfile(info, io.BytesIO(content))
+        for name in files:
+            info = tarfile.TarInfo(f"link-{name}")
+            info.type, info.linkname = tarfile.SYMTYPE, name
+            archive.addfile(info)
+    (tmp_path / "a.tar").write_bytes(stream.getvalue())
+    (tmp_path / "a.tar.gz").write_bytes(gzip.compress(stream.getvalue()))
+    monkeypatch.setattr(tar_files, "LIMITS", replace(LIMITS, bytes=sum(map(len, files.values())) - missing))
+    assert [picture.read() for picture in found_in(tmp_path / "a.tar")] == 2 * list(files.values())
+    first, second = found_in(tmp_path / "a.tar.gz")[2:]
+    assert first.read() == files["a.jpg"]
+    if not missing:
+        assert second.read() == files["b.jpg"]
+        return
+    with pytest.raises(ImageError, match=r"a link to 'b.jpg', which is not in the tar or too large: add the file"):
+        second.read()
 
 
 @pytest.mark.skipif(shutil.which("tar") is None, reason="needs GNU tar")

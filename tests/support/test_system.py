@@ -1,7 +1,10 @@
 """Memory and processors: of this machine, and within the limits of control groups."""
 
+import errno
+import os
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from pnasnet.support.system import (
@@ -9,6 +12,7 @@ from pnasnet.support.system import (
     cgroup_processors,
     free_memory,
     has_int8_instructions,
+    lacks_memory,
     processor_quota,
     processors,
 )
@@ -105,3 +109,38 @@ def test_int8_instructions(tmp_path: Path, text: str, has: bool | None) -> None:
     (tmp_path / "cpuinfo").write_text(text)
     assert has_int8_instructions(tmp_path / "cpuinfo") is has
     assert has_int8_instructions(tmp_path / "missing") is None
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        np._core._exceptions._ArrayMemoryError((2**40,), np.dtype(float)),  # type: ignore[attr-defined]
+        RuntimeError("[enforce fail at alloc_cpu.cpp:127] DefaultCPUAllocator: can't allocate memory: you tried to ..."),
+        RuntimeError("DefaultCPUAllocator: not enough memory: you tried to allocate 8 bytes."),  # on Windows
+        RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of 79.1 GiB"),
+        RuntimeError("CUDA error: out of memory\nCUDA kernel errors might be asynchronously reported"),  # pinned memory
+        RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+        RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"),
+        RuntimeError("cuDNN error: CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED"),
+        RuntimeError("MPS backend out of memory (MPS allocated: 1.0 GB)"),
+        RuntimeError("Exception from src/plugins/intel_cpu/src/cpu_memory.cpp:257:\nFailed to allocate 8 bytes of memory"),
+        RuntimeError("Exception from src/inference/src/cpp/core.cpp:109:\nstd::bad_alloc"),
+        RuntimeError("[GPU] Exceeded max size of memory object allocation: requested 9 bytes"),
+        RuntimeError("[GPU] CL_OUT_OF_HOST_MEMORY"),
+        RuntimeError("[GPU] clEnqueueNDRangeKernel, error code: -4 CL_MEM_OBJECT_ALLOCATION_FAILURE"),
+        RuntimeError("[ONNXRuntimeError] : 6 : bfc_arena.cc:376 Failed to allocate memory for requested buffer of size 9"),
+        RuntimeError("[ONNXRuntimeError] : 6 : RUNTIME_EXCEPTION : Exception during initialization: bad allocation"),
+        OSError(errno.ENOMEM, os.strerror(errno.ENOMEM)),
+    ],
+    ids=lambda error: str(error).splitlines()[-1][-40:] if str(error) else "none",
+)
+def test_too_little_memory_in_the_words_of_each_library(error: Exception) -> None:
+    assert lacks_memory(error)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "shape mismatch", "CUDA error: an illegal memory access was encountered", "index out of range"]
+)
+def test_other_errors_are_not_about_memory(text: str) -> None:
+    assert not lacks_memory(RuntimeError(text))

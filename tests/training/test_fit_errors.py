@@ -9,7 +9,7 @@ from typing import Any, BinaryIO
 import pytest
 import torch
 
-from pnasnet.errors import DivergedError, InputError, OutputError
+from pnasnet.errors import DivergedError, InputError, OutOfMemoryError, OutputError
 from pnasnet.training.fit import Fitted, fit
 from pnasnet.training.folder import newest
 from pnasnet.training.recipe import Cosine
@@ -112,6 +112,49 @@ def test_a_disk_that_is_really_full(small_disk: Path) -> None:
     with pytest.raises(OutputError, match=r"newest-epoch=0\.ckpt: No space left on device; free some space"):
         run(small_disk)
     assert list((small_disk / "checkpoints").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("error", "memory"),
+    [
+        (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB."), "the GPU's memory"),
+        (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"), "the memory"),
+        (RuntimeError("[enforce fail at alloc_cpu.cpp:127] DefaultCPUAllocator: can't allocate memory"), "the memory"),
+        (MemoryError("Unable to allocate 1.0 TiB for an array"), "the memory"),
+    ],
+)
+def test_a_step_that_does_not_fit_the_memory(tmp_path: Path, error: Exception, memory: str) -> None:
+    def fail() -> None:
+        raise error
+
+    recipe = replace(RECIPE, stages=((8, 1),))
+    network = initial_network(recipe)
+    with pytest.raises(OutOfMemoryError) as caught:
+        fit(recipe, network, training_pictures(), None, tmp_path, MACHINE, progress=stop_after(2, fail))
+    assert str(caught.value) == (
+        f"a batch of 8 does not fit {memory}: use more parts (--parts), recompute cells (--checkpoint-cells), or use a "
+        "smaller batch"
+    )
+
+
+def test_a_process_that_decodes_and_dies(tmp_path: Path) -> None:
+    """In torch's words; the kernel kills the largest process if memory runs out."""
+
+    def fail() -> None:
+        raise RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed.")
+
+    recipe = replace(RECIPE, stages=((8, 1),))
+    network = initial_network(recipe)
+    with pytest.raises(OutOfMemoryError, match=r"a process that decodes images has died, .*: use fewer \(--workers\)"):
+        fit(recipe, network, training_pictures(), None, tmp_path, MACHINE, progress=stop_after(2, fail))
+
+
+def test_other_errors_are_not_about_memory(tmp_path: Path) -> None:
+    def fail() -> None:
+        raise RuntimeError("something else")
+
+    with pytest.raises(RuntimeError, match="^something else$"):
+        fit(RECIPE, initial_network(RECIPE), training_pictures(), None, tmp_path, MACHINE, progress=stop_after(2, fail))
 
 
 def test_missing_devices(tmp_path: Path) -> None:

@@ -6,10 +6,13 @@ import re
 import sys
 from base64 import b64decode
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from numpy.typing import NDArray
 from PIL import Image
 
 from pnasnet.errors import InputError, MissingExtraError, OutputError, UnknownNameError
@@ -25,7 +28,7 @@ from pnasnet.vectors import (
     projection,
     write_atlas,
 )
-from pnasnet.vectors.projection import Neighbours, choose_projection, feasible
+from pnasnet.vectors.projection import Neighbours, choose_projection, feasible, nearest_of_all, project
 
 from tests.helpers.cli_runs import PHOTOS
 from tests.helpers.html_page import Page
@@ -63,6 +66,43 @@ def test_neighbours_are_the_nearest(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert (np.diff(shown.neighbours.distances, axis=1) >= 0).all()
     nearest = np.sort(similarities, axis=1)[:, ::-1][:, :15]
     assert np.mean(np.abs(nearest - (1 - shown.neighbours.distances)) < 1e-4) > 0.95
+
+
+def test_neighbours_in_every_direction_of_the_vectors(tmp_path: Path) -> None:
+    """Vectors in a plane: without one of its two directions, most neighbours would be others."""
+    angles = np.random.default_rng(0).permutation(np.linspace(0, np.pi / 2, 40))
+    vectors = np.column_stack([np.cos(angles), np.sin(angles)]).astype(np.float32)
+    with build_index(open_features(write_features(tmp_path / "f.parquet", vectors))) as index:
+        found = nearest_of_all(index, np.arange(40), 2)
+    apart = np.abs(angles[found.places] - angles[:, None])
+    inner = (angles > angles.min()) & (angles < angles.max())
+    np.testing.assert_allclose(apart[inner], np.pi / 2 / 39, rtol=1e-6)  # both are next to it
+    np.testing.assert_allclose(1 - found.distances, np.cos(apart), atol=1e-3)
+
+
+def test_umap_gets_the_vectors_and_their_neighbours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With each vector as its own nearest neighbour; a stand-in, because the library may not be installed."""
+    given: dict[str, Any] = {}
+
+    class Umap:
+        def __init__(self, **options: Any) -> None:
+            given.update(options)
+
+        def fit_transform(self, vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+            given["vectors"] = vectors
+            return np.column_stack([np.arange(20) * 2 + 7, np.arange(20) % 3]).astype(np.float32)
+
+    monkeypatch.setitem(sys.modules, "umap", SimpleNamespace(UMAP=Umap))
+    places, distances = np.arange(40).reshape(20, 2) % 20, np.full((20, 2), 0.25, np.float32)
+    with build_index(open_features(write_features(tmp_path / "f.parquet", clustered(20, 5)))) as index:
+        points = project(index, np.arange(20), Neighbours(places, distances), "umap")
+    assert (given["n_neighbors"], given["metric"], given["random_state"]) == (3, "cosine", 0)
+    own_places, own_distances, _ = given["precomputed_knn"]
+    np.testing.assert_array_equal(own_places, np.column_stack([np.arange(20), places]))
+    np.testing.assert_array_equal(own_distances, [[0, 0.25, 0.25]] * 20)
+    products = given["vectors"] @ given["vectors"].T
+    np.testing.assert_allclose(products, cosines(clustered(20, 5), clustered(20, 5)), atol=1e-3)
+    np.testing.assert_allclose(points, np.column_stack([np.arange(20) / 19, np.arange(20) % 3 / 38]), atol=1e-6)
 
 
 def test_points_by_principal_components(tmp_path: Path) -> None:

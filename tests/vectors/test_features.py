@@ -1,5 +1,6 @@
 """Reading features: one file or a growing folder of parts, and what is refused."""
 
+import hashlib
 import os
 import subprocess
 import sys
@@ -56,6 +57,15 @@ def test_paths_that_are_not_utf_8_are_found(tmp_path: Path) -> None:
     path = os.fsdecode(b"photos/caf\xe9.jpg")
     opened = open_features(write_features(tmp_path / "f.parquet", clustered(2), ["a.jpg", r"photos/caf\xe9.jpg"]))
     assert ids_of(opened, [path, "b.jpg"]) == {path: 1}
+
+
+def test_the_fingerprint_of_a_part_is_the_hash_of_its_footer(tmp_path: Path) -> None:
+    """Indexes state it: another one would make each of them belong to other features."""
+    path = write_features(tmp_path / "f.parquet", clustered(20))
+    content = path.read_bytes()
+    footer = int.from_bytes(content[-8:-4], "little") + 8
+    (part,) = open_features(path).parts
+    assert part.fingerprint == hashlib.sha256(content[-footer:]).hexdigest()
 
 
 def test_folder_of_parts(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import pytest
 from pnasnet.errors import InputError, LockedError, OutputError
 from pnasnet.vectors import Features, build, build_index, index_folder, open_features, open_index, search_exactly
 from pnasnet.vectors.features import Block
+from pnasnet.vectors.index_files import crc32c
 
 from tests.helpers.disks import small_disk_at
 from tests.helpers.vectors_data import clustered, cosines, write_features
@@ -227,6 +228,40 @@ def test_dishonest_state(parts: Path, changes: dict[str, object], message: str) 
     path = index_folder(parts) / "index.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | changes))
     with pytest.raises(InputError, match=message):
+        open_index(features)
+
+
+@pytest.mark.parametrize("change", ["one dimension", "three dimensions", "another length", "float64", "integers"])
+def test_a_basis_of_another_shape_or_type(parts: Path, change: str) -> None:
+    """Although its checksum is stated."""
+    features = open_features(parts)
+    build_index(features).close()
+    folder = index_folder(parts)
+    basis = np.load(folder / "basis-1.npy")
+    other = {
+        "one dimension": basis[0],
+        "three dimensions": basis[None, :4, :4],
+        "another length": np.ascontiguousarray(basis[:, :-1]),
+        "float64": basis[:20].astype(np.float64),
+        "integers": basis.astype(np.int32),
+    }[change]
+    np.save(folder / "basis-1.npy", other)
+    stated = json.loads((folder / "index.json").read_text())
+    (folder / "index.json").write_text(json.dumps(stated | {"basis_crc32c": crc32c(other)}))
+    for attempt in (open_index, build_index):
+        with pytest.raises(InputError, match=r"the index .* is damaged: remove the folder, and build"):
+            attempt(features)
+
+
+def test_the_manifest_has_at_most_64_mib(parts: Path) -> None:
+    features = open_features(parts)
+    build_index(features).close()
+    path = index_folder(parts) / "index.json"
+    path.write_bytes(path.read_bytes().ljust(64 << 20))
+    same_answers(features)
+    with path.open("ab") as file:
+        file.write(b" ")
+    with pytest.raises(InputError, match=r"the index .* is damaged: remove the folder, and build"):
         open_index(features)
 
 

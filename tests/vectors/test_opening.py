@@ -62,6 +62,25 @@ def test_a_folder_that_moved(folder: Path, stated: str) -> None:
     assert Locator(features, Access((f"{folder}/moved",)))(stated) == f"{folder}/moved/a/1.jpg"
 
 
+def test_the_folder_with_the_name_of_the_root_is_the_root(folder: Path) -> None:
+    """With several roots, an image directly in a root's own folder belongs to that root, not to the first one."""
+    features = open_features(write_features(folder / "f.parquet", clustered(1)))
+    locate = Locator(features, Access((f"{folder}/private", f"{folder}/photos")))
+    assert locate("/gone/photos/2.jpg") == f"{folder}/photos/2.jpg"
+    assert locate("/gone/photos/a/1.jpg") == f"{folder}/photos/a/1.jpg"
+    assert locate("/gone/private/3.jpg") == f"{folder}/private/3.jpg"
+    assert locate("/gone/2.jpg") == f"{folder}/private/2.jpg"  # in none of them: shown where it would be
+
+
+def test_a_shard_that_moved(folder: Path) -> None:
+    (folder / "photos-2/a.tar").write_bytes(b"")
+    features = open_features(write_features(folder / "f.parquet", clustered(1)))
+    locate = Locator(features, Access((f"{folder}/private", f"{folder}/photos-2")))
+    for name in ("x.jpg", "one/x.jpg", "one/two/x.jpg", "one/two/three/x.jpg"):
+        assert locate(f"/gone/photos-2/a.tar/{name}") == f"{folder}/photos-2/a.tar/{name}"
+    assert locate("/gone/photos-2/b.tar/x.jpg") == f"{folder}/private/x.jpg"
+
+
 @pytest.mark.parametrize(
     "name",
     ["file:///etc/passwd", "simplecache::file:///etc/passwd", "zip://x::http://127.0.0.1/a", "http://[", "a\0b",

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import save_file
 
@@ -111,7 +111,7 @@ def test_damage_raises_our_error_or_leaves_the_values(make: Callable[[Path], Pat
 
     examples = 100 if len(good) < 2**20 else 30
 
-    @settings(max_examples=examples, deadline=10_000, suppress_health_check=list(HealthCheck), database=None)
+    @settings(max_examples=examples, database=None)
     @given(
         st.lists(
             st.tuples(

@@ -12,7 +12,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..architecture.plan import Plan
-from ..errors import InputError, OutOfMemoryError, UnknownNameError, WeightsMismatchError, choose_one_of
+from ..errors import (
+    InputError,
+    OutOfMemoryError,
+    PnasnetError,
+    UnknownNameError,
+    WeightsMismatchError,
+    choose_one_of,
+)
+from ..support.system import lacks_memory
 from ..support.text import counted, some_of
 from ..weights import QuantizedGraph
 from .options import DEFAULTS, EngineOptions
@@ -61,6 +69,21 @@ class Job:
         if missing:
             raise WeightsMismatchError(f"the weights lack {len(missing)} variables of the network: {some_of(missing)}")
         return weights
+
+
+@contextmanager
+def library_errors(library: str, action: str, reason: Callable[[Exception], str]) -> Iterator[None]:
+    """Turn errors of an engine's library into one line: `OutOfMemoryError`, or `PnasnetError` with the reason."""
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        if lacks_memory(error):
+            raise _too_little(action) from error
+        raise PnasnetError(f"{library} cannot {action}: {reason(error)}") from error
+
+
+def _too_little(action: str) -> OutOfMemoryError:
+    return OutOfMemoryError(f"not enough memory on the device to {action}: use a smaller batch or a smaller model")
 
 
 class ClosedEngineError(InputError):
@@ -136,8 +159,10 @@ class Engine(ABC):
             try:
                 with self._prepared(part) as prepared, self._turn():
                     outputs = self._run(prepared)
-            except OutOfMemoryError:
+            except (OutOfMemoryError, MemoryError) as error:
                 if len(part) == 1:
+                    if isinstance(error, MemoryError):
+                        raise _too_little("run 1 image") from error
                     raise
                 most, split = len(part) // 2, True
                 self.memory_splits += 1

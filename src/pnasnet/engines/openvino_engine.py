@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import InputError, MissingExtraError, PnasnetError, UnknownNameError
+from ..errors import InputError, MissingExtraError, UnknownNameError
 from ..lowering.onnx_graph import GRAPH_VERSION, build
 from ..support.paths import cache_dir
 from ..support.system import has_int8_instructions
 from ..support.text import counted
-from .base import Engine, Floats, Job
+from .base import Engine, Floats, Job, library_errors
 from .compiled_cache import CacheEntry
 from .signal_stack import kept_signal_stack
 
@@ -41,11 +41,8 @@ class OpenVINOEngine(Engine):
             raise MissingExtraError(
                 "this engine needs openvino, which is not installed: pip install openvino"
             ) from error
-        with kept_signal_stack():
-            try:
-                self._open(openvino.Core(), job)
-            except RuntimeError as error:
-                raise PnasnetError(f"OpenVINO cannot load the network: {_reason(error)}") from error
+        with kept_signal_stack(), library_errors("OpenVINO", "load the network", _reason):
+            self._open(openvino.Core(), job)
 
     def _open(self, core: "openvino.Core", job: Job) -> None:
         device = _device(core, job.options.device)
@@ -57,11 +54,9 @@ class OpenVINOEngine(Engine):
         self.description = _describe(core, device, compiled, is_int8=job.graph is not None)
 
     def _run(self, images: Floats) -> dict[str, Floats]:
-        try:
+        with library_errors("OpenVINO", f"run {counted(len(images), 'image')}", _reason):
             results = self._request.infer([images])
-        except RuntimeError as error:
-            raise PnasnetError(f"OpenVINO failed on {len(images)} images: {_reason(error)}") from error
-        return {name: results[name] for name in self.outputs}
+            return {name: results[name] for name in self.outputs}
 
     def _release(self) -> None:
         with kept_signal_stack():
@@ -88,7 +83,7 @@ def _hint(core: "openvino.Core", device: str, job: Job) -> str:
         return precision
     if device == "CPU" and has_int8_instructions() is False:
         log.warning("this CPU has no int8 instructions (VNNI): a quantized model may be slower than float32 on it")
-    elif job.graph.floating == "bfloat16" and not has_bfloat16:
+    if job.graph.floating == "bfloat16" and not has_bfloat16:
         log.warning(
             "this %s has no bfloat16 instructions: layers that are not quantized run in float32, slower", device
         )

@@ -2,14 +2,14 @@
 
 import logging
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..errors import InputError, MissingExtraError, OutOfMemoryError, PnasnetError, UnknownNameError
+from ..errors import InputError, MissingExtraError, PnasnetError, UnknownNameError
 from ..support.text import counted
-from .base import Engine, Floats, Job
+from .base import Engine, Floats, Job, library_errors
 
 if TYPE_CHECKING:
     import torch
@@ -148,14 +148,5 @@ def _check_precision(device: "torch.device", precision: str) -> None:
         )
 
 
-@contextmanager
-def _torch_errors(action: str) -> Iterator[None]:
-    """Turn torch's errors into one line: the first line of its message states the cause."""
-    import torch
-
-    try:
-        yield
-    except torch.OutOfMemoryError as error:
-        raise OutOfMemoryError(f"not enough memory on the device to {action}; use a smaller batch") from error
-    except RuntimeError as error:
-        raise PnasnetError(f"torch cannot {action}: {str(error).splitlines()[0]}") from error
+def _torch_errors(action: str) -> AbstractContextManager[None]:
+    return library_errors("torch", action, lambda error: str(error).partition("\n")[0])

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..architecture.plan import Plan
+from ..engines.signal_stack import kept_signal_stack
 from ..errors import MissingExtraError
 from ..lowering.onnx_graph import build
 from ..support.progress import Progress, counter
@@ -53,6 +54,7 @@ def pruned(graph: "openvino.Model", names: Iterable[str]) -> "openvino.Model":
     return openvino.Model([graph.output(name).node for name in names], graph.get_parameters(), "network")
 
 
+@kept_signal_stack()
 def run(
     graph: "openvino.Model", images: Floats, batch_size: int, precision: str = "float32", threads: int | None = None
 ) -> Outputs:
@@ -74,6 +76,7 @@ def batches(images: Floats, batch_size: int) -> Iterator[Floats]:
         yield images[start : start + batch_size]
 
 
+@kept_signal_stack()
 def channel_ranges(
     graph: "openvino.Model", nodes: Mapping[str, str], images: Floats, batch_size: int
 ) -> dict[str, Floats]:
@@ -96,6 +99,7 @@ def channel_ranges(
     return ranges
 
 
+@kept_signal_stack()
 def quantized(graph: "openvino.Model", images: Floats, batch_size: int, progress: Progress) -> "openvino.Model":
     """Return the graph in int8: weights by output channel, activations by tensor, ranges and offsets from images.
 

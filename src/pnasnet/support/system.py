@@ -2,11 +2,19 @@
 
 import math
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 _ROOT = Path("/sys/fs/cgroup")
 _OWN = Path("/proc/self/cgroup")
+
+_NO_MEMORY = re.compile(
+    r"out of (\w+ )?memory|out_of_(\w+_)?memory|not enough memory|max size of memory"
+    r"|(can(no|')t|failed to|unable to|could not) allocate|alloc(ation)?_fail(ed|ure)|bad[ _]alloc",
+    re.IGNORECASE,
+)
+"""torch on CPUs and GPUs, cuBLAS, cuDNN, OpenVINO on CPUs and GPUs, ONNX Runtime, the C++ library and the system."""
 
 
 def processors() -> int:
@@ -47,6 +55,11 @@ def free_memory() -> int | None:
     On other systems than Linux, return the whole memory of the machine.
     """
     return min([*_free(), *cgroup_free()], default=None)
+
+
+def lacks_memory(error: BaseException) -> bool:
+    """Return whether an error of any library means too little memory; only some of them have a class for it."""
+    return isinstance(error, MemoryError) or bool(_NO_MEMORY.search(str(error)))
 
 
 def _free(path: Path = Path("/proc/meminfo")) -> Iterator[int]:

@@ -28,6 +28,7 @@ from pytorch_lightning.callbacks import Callback
 from ..lowering.torch_network import Network
 from ..support.files import writing
 from ..support.progress import Progress, silent
+from ..support.system import lacks_memory
 from .batches import Pictures, steps_per_epoch
 from .callbacks import KeepCheckpoints, MovingAverage, ReportProgress, WholeFiles
 from .epochs import RecipeData
@@ -195,13 +196,12 @@ def _errors(recipe: Recipe) -> Iterator[None]:
     """Turn torch's and Lightning's errors into ours."""
     try:
         yield
-    except torch.OutOfMemoryError as error:
-        raise OutOfMemoryError(f"a batch of {recipe.batch_size} does not fit the GPU's memory: {_SMALLER}") from error
     except MisconfigurationException as error:
         raise InputError(f"{' '.join(str(error).split())}: choose other devices (--accelerator, --devices)") from error
-    except RuntimeError as error:
-        if "can't allocate memory" in str(error):
-            raise OutOfMemoryError(f"a batch of {recipe.batch_size} does not fit the memory: {_SMALLER}") from error
+    except (RuntimeError, MemoryError) as error:
+        if lacks_memory(error):
+            memory = "GPU's memory" if isinstance(error, torch.OutOfMemoryError) else "memory"
+            raise OutOfMemoryError(f"a batch of {recipe.batch_size} does not fit the {memory}: {_SMALLER}") from error
         if not str(error).startswith("DataLoader worker"):
             raise
         raise OutOfMemoryError(

@@ -73,15 +73,14 @@ class Locator:
 
 
 def _exists(path: str, root: str) -> bool:
-    """Return whether the folder exists, or a shard that could hold it."""
+    """Return whether the folder exists, or a shard that could hold it at any depth."""
+    if os.path.lexists(path):
+        return True
     while path != root:
-        if os.path.lexists(path):
-            return True
-        path, name = os.path.split(path)
-        if not os.path.isdir(path):  # noqa: PTH112 - never raises
-            return bool(name) and os.path.isfile(path)  # noqa: PTH113 - never raises
-        return False
-    return True
+        path = os.path.dirname(path)  # noqa: PTH120 - keeps the root as given
+        if os.path.exists(path):  # noqa: PTH110 - never raises
+            return os.path.isfile(path)  # noqa: PTH113 - never raises
+    return False
 
 
 def recorded_roots(features: Features) -> list[str]:

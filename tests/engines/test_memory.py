@@ -1,0 +1,101 @@
+"""Too little memory, in the words of each library: smaller batches, or one line."""
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from pnasnet.architecture.cells import PNASNET5
+from pnasnet.architecture.plan import resolve
+from pnasnet.architecture.spec import NetworkSpec
+from pnasnet.engines import Engine, EngineOptions, FakeEngine, Job, create
+from pnasnet.errors import OutOfMemoryError, PnasnetError
+
+from tests.helpers.golden_weights import Floats, drawn, images
+
+SPEC = NetworkSpec(PNASNET5, 3, 8, (32, 32), 5, stem="cifar")
+PLAN, DRAWN = resolve(SPEC), drawn(SPEC)
+TORCH = "[enforce fail at alloc_cpu.cpp:127] err == 0. DefaultCPUAllocator: can't allocate memory: you tried to ..."
+OPENVINO = "Exception from src/inference/src/cpp/infer_request.cpp:224:\nFailed to allocate 282441216 bytes of memory\n\n"
+
+
+class Limited:
+    """A library's call that fails on batches of more than `most` images, and notes the sizes."""
+
+    def __init__(self, call: Callable[..., Any], most: int, error: Exception) -> None:
+        self.call, self.most, self.error, self.sizes = call, most, error, list[int]()
+
+    def __call__(self, batch: Any, *others: Any) -> Any:
+        count = len(batch[0]) if isinstance(batch, list) else len(batch)
+        self.sizes.append(count)
+        if count > self.most:
+            raise self.error
+        return self.call(batch, *others)
+
+    infer = __call__
+
+
+def limited(name: str, most: int, error: Exception, monkeypatch: pytest.MonkeyPatch) -> tuple[Engine, Limited]:
+    job = Job(PLAN, lambda: DRAWN, EngineOptions(name, device=None if name == "fake" else "cpu"))
+    if name == "fake":
+        means = Limited(lambda batch: {"global_pool": batch.mean((1, 2))}, most, error)
+        return FakeEngine(job, means), means
+    engine: Any = create(job)
+    if name == "torch":
+        network = Limited(engine._network, most, error)
+        monkeypatch.setattr(engine, "_network", network)
+        return engine, network
+    request = Limited(engine._request.infer, most, error)
+    monkeypatch.setattr(engine, "_request", request)
+    return engine, request
+
+
+@pytest.mark.parametrize(
+    ("name", "error"),
+    [
+        ("torch", RuntimeError(TORCH)),
+        ("torch", MemoryError()),
+        ("openvino", RuntimeError(OPENVINO)),
+        ("openvino", MemoryError("std::bad_alloc")),
+        ("fake", MemoryError("Unable to allocate 1.0 TiB for an array")),
+    ],
+)
+def test_batches_are_halved_until_they_fit(
+    name: str, error: Exception, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    engine, calls = limited(name, 1, error, monkeypatch)
+    with engine, caplog.at_level(logging.WARNING, "pnasnet"):
+        found = engine.run(images(32))["global_pool"]
+        assert calls.sizes == [4, 2, 1, 1, 1, 1]
+        assert engine.memory_splits == 2
+        assert caplog.messages == ["the device has too little memory for batches of 4 images: running 1 at a time"]
+        alone: list[Floats] = [engine.run(images(32)[i : i + 1])["global_pool"] for i in range(4)]
+        np.testing.assert_array_equal(found, np.concatenate(alone))
+    nothing, _ = limited(name, 0, error, monkeypatch)
+    message = r"^not enough memory on the device to run 1 image: use a smaller batch or a smaller model$"
+    with nothing, pytest.raises(OutOfMemoryError, match=message):
+        nothing.run(images(32))
+
+
+@pytest.mark.parametrize("name", ["torch", "openvino"])
+def test_other_failures_do_not_halve_batches(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    engine, calls = limited(name, 0, RuntimeError("a broken kernel\nand a long trace"), monkeypatch)
+    with engine, pytest.raises(PnasnetError, match=r"^\w+ cannot run 4 images: ") as caught:
+        engine.run(images(32))
+    assert not isinstance(caught.value, OutOfMemoryError)
+    assert calls.sizes == [4]
+    assert engine.memory_splits == 0
+
+
+@pytest.mark.parametrize(("name", "text"), [("torch", TORCH), ("openvino", OPENVINO)])
+def test_too_little_memory_for_the_network(name: str, text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_arguments: object, **_options: object) -> None:
+        raise RuntimeError(text)
+
+    monkeypatch.setattr(torch.nn.Module, "to", fail)
+    monkeypatch.setattr("openvino.Core.compile_model", fail)
+    with pytest.raises(OutOfMemoryError, match="^not enough memory on the device to load the network: use a smaller"):
+        create(Job(PLAN, lambda: DRAWN, EngineOptions(name, device="cpu")))
