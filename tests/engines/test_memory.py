@@ -19,7 +19,9 @@ from tests.helpers.golden_weights import Floats, drawn, images
 SPEC = NetworkSpec(PNASNET5, 3, 8, (32, 32), 5, stem="cifar")
 PLAN, DRAWN = resolve(SPEC), drawn(SPEC)
 TORCH = "[enforce fail at alloc_cpu.cpp:127] err == 0. DefaultCPUAllocator: can't allocate memory: you tried to ..."
-OPENVINO = "Exception from src/inference/src/cpp/infer_request.cpp:224:\nFailed to allocate 282441216 bytes of memory\n\n"
+OPENVINO = (
+    "Exception from src/inference/src/cpp/infer_request.cpp:224:\nFailed to allocate 282441216 bytes of memory\n\n"
+)
 
 
 class Limited:

@@ -116,7 +116,9 @@ def test_int8_instructions(tmp_path: Path, text: str, has: bool | None) -> None:
     [
         MemoryError(),
         np._core._exceptions._ArrayMemoryError((2**40,), np.dtype(float)),  # type: ignore[attr-defined]
-        RuntimeError("[enforce fail at alloc_cpu.cpp:127] DefaultCPUAllocator: can't allocate memory: you tried to ..."),
+        RuntimeError(
+            "[enforce fail at alloc_cpu.cpp:127] DefaultCPUAllocator: can't allocate memory: you tried to ..."
+        ),
         RuntimeError("DefaultCPUAllocator: not enough memory: you tried to allocate 8 bytes."),  # on Windows
         RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of 79.1 GiB"),
         RuntimeError("CUDA error: out of memory\nCUDA kernel errors might be asynchronously reported"),  # pinned memory
@@ -124,12 +126,16 @@ def test_int8_instructions(tmp_path: Path, text: str, has: bool | None) -> None:
         RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"),
         RuntimeError("cuDNN error: CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED"),
         RuntimeError("MPS backend out of memory (MPS allocated: 1.0 GB)"),
-        RuntimeError("Exception from src/plugins/intel_cpu/src/cpu_memory.cpp:257:\nFailed to allocate 8 bytes of memory"),
+        RuntimeError(
+            "Exception from src/plugins/intel_cpu/src/cpu_memory.cpp:257:\nFailed to allocate 8 bytes of memory"
+        ),
         RuntimeError("Exception from src/inference/src/cpp/core.cpp:109:\nstd::bad_alloc"),
         RuntimeError("[GPU] Exceeded max size of memory object allocation: requested 9 bytes"),
         RuntimeError("[GPU] CL_OUT_OF_HOST_MEMORY"),
         RuntimeError("[GPU] clEnqueueNDRangeKernel, error code: -4 CL_MEM_OBJECT_ALLOCATION_FAILURE"),
-        RuntimeError("[ONNXRuntimeError] : 6 : bfc_arena.cc:376 Failed to allocate memory for requested buffer of size 9"),
+        RuntimeError(
+            "[ONNXRuntimeError] : 6 : bfc_arena.cc:376 Failed to allocate memory for requested buffer of size 9"
+        ),
         RuntimeError("[ONNXRuntimeError] : 6 : RUNTIME_EXCEPTION : Exception during initialization: bad allocation"),
         OSError(errno.ENOMEM, os.strerror(errno.ENOMEM)),
     ],
