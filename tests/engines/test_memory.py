@@ -99,5 +99,5 @@ def test_too_little_memory_for_the_network(name: str, text: str, monkeypatch: py
 
     monkeypatch.setattr(torch.nn.Module, "to", fail)
     monkeypatch.setattr("openvino.Core.compile_model", fail)
-    with pytest.raises(OutOfMemoryError, match="^not enough memory on the device to load the network: use a smaller"):
+    with pytest.raises(OutOfMemoryError, match=r"^not enough memory on the device to load the network: use a smaller"):
         create(Job(PLAN, lambda: DRAWN, EngineOptions(name, device="cpu")))

@@ -1,4 +1,4 @@
-"""A stand-in for `torch.cuda` without a GPU: streams that work only when something waits for them, events and graphs."""
+"""A stand-in for `torch.cuda` without a GPU: streams that work only if something waits for them, events and graphs."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -57,13 +57,16 @@ class Graph:
 class GpuTensor(torch.Tensor):
     """Memory of the GPU: asynchronous copies to it are work of the stream that is current."""
 
-    cuda: "LazyCuda"
+    gpu: "LazyCuda"
 
     def copy_(self, source: torch.Tensor, non_blocking: bool = False) -> Self:  # type: ignore[override]
         plain = self.as_subclass(torch.Tensor)
-        work: Work = lambda: plain.copy_(source) and None  # type: ignore[func-returns-value] # noqa: E731
+
+        def work() -> None:
+            plain.copy_(source)
+
         if non_blocking:
-            self.cuda.current.work.append(work)
+            self.gpu.current.work.append(work)
         else:
             work()
         return self
@@ -104,9 +107,7 @@ class LazyCuda:
         made = torch.full(shape, torch.nan)
         if not device:
             return made
-        on_gpu = made.as_subclass(GpuTensor)
-        on_gpu.cuda = self
-        return on_gpu
+        return made.as_subclass(type("GpuTensor", (GpuTensor,), {"gpu": self}))
 
     @contextmanager
     def _stream(self, stream: Stream) -> Iterator[None]:

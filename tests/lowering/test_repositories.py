@@ -19,6 +19,7 @@ from tests.helpers.golden_weights import drawn
 
 SPEC = NetworkSpec(PNASNET5, 2, 8, (16, 20), 5, stem="cifar")
 PLAN, WEIGHTS = resolve(SPEC), drawn(SPEC)
+(FEATURES,) = PLAN.endpoints()["global_pool"]
 
 
 def listed(repository: Path) -> Any:
@@ -33,7 +34,7 @@ def test_a_configuration_for_triton() -> None:
     assert triton_config(PLAN, "tiny", ("global_pool", "Logits"), None, 8) == (
         'name: "tiny"\nplatform: "onnxruntime_onnx"\nmax_batch_size: 8\n'
         'input {\n  name: "images"\n  data_type: TYPE_FP32\n  dims: [ 16, 20, 3 ]\n}\n'
-        f'output {{\n  name: "global_pool"\n  data_type: TYPE_FP32\n  dims: [ {PLAN.endpoints()["global_pool"][0]} ]\n}}\n'
+        f'output {{\n  name: "global_pool"\n  data_type: TYPE_FP32\n  dims: [ {FEATURES} ]\n}}\n'
         'output {\n  name: "Logits"\n  data_type: TYPE_FP32\n  dims: [ 5 ]\n}\n'
         "dynamic_batching { }\n"
     )
@@ -128,7 +129,7 @@ def test_names_that_servers_refuse(tmp_path: Path, name: str) -> None:
 def test_a_repository_is_created_in_an_existing_folder_only(tmp_path: Path) -> None:
     Entry(tmp_path / "models", "tiny").create_repository(())
     assert (tmp_path / "models").is_dir()
-    with pytest.raises(InputError, match="there is no folder .*; create it first"):
+    with pytest.raises(InputError, match=r"there is no folder .*; create it first"):
         Entry(tmp_path / "none/models", "tiny").check(())
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputError, match="it is a file"):

@@ -87,9 +87,8 @@ def test_tar_in_a_tar(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("size", "is_read"), [(2**14, True), (2**14 + 1, False)])
 def test_a_name_may_fill_a_header_of_16_kib(tmp_path: Path, size: int, is_read: bool) -> None:
     name = "n" * (size - 1)
-    long = header("././@LongLink", size, tarfile.GNUTYPE_LONGNAME) + (name.encode() + b"\0").ljust(
-        -(-size // 512) * 512
-    )
+    content = (name.encode() + b"\0").ljust(-(-size // 512) * 512, b"\0")
+    long = header("././@LongLink", size, tarfile.GNUTYPE_LONGNAME) + content
     path = write(tmp_path / "a.tar", long + tar_bytes([("a", b"1")]))
     if is_read:
         assert [member.name for member in find_members(str(path))] == [name]

@@ -153,7 +153,7 @@ def test_other_errors_are_not_about_memory(tmp_path: Path) -> None:
     def fail() -> None:
         raise RuntimeError("something else")
 
-    with pytest.raises(RuntimeError, match="^something else$"):
+    with pytest.raises(RuntimeError, match=r"^something else$"):
         fit(RECIPE, initial_network(RECIPE), training_pictures(), None, tmp_path, MACHINE, progress=stop_after(2, fail))
 
 
