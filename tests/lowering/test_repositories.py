@@ -129,7 +129,7 @@ def test_names_that_servers_refuse(tmp_path: Path, name: str) -> None:
 def test_a_repository_is_created_in_an_existing_folder_only(tmp_path: Path) -> None:
     Entry(tmp_path / "models", "tiny").create_repository(())
     assert (tmp_path / "models").is_dir()
-    with pytest.raises(InputError, match=r"there is no folder .*; create it first"):
+    with pytest.raises(OutputError, match=r"there is no folder .*; create it first"):
         Entry(tmp_path / "none/models", "tiny").check(())
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputError, match="it is a file"):
