@@ -14,6 +14,7 @@ from pathlib import Path
 
 from pnasnet.reports.charts import as_file
 from pnasnet.search.analysis import TOP, Findings, Ranks, place_pnasnet5, rank_table, read_findings
+from pnasnet.search.comparing import differences
 from pnasnet.search.drawing import draw_cell
 from pnasnet.search.journal import JOURNAL, Journal
 from pnasnet.search.outputs import REPORT
@@ -64,6 +65,13 @@ def comparison_lines(findings: Findings) -> Iterator[str]:
     yield from ("", f"| algorithm | seeds | models | best | mean of the {TOP} best |", "|---|---|---|---|---|")
     for row in equal_models(findings):
         yield f"| {' | '.join(map(str, row))} |"
+    yield from (
+        "",
+        "| difference of the mean best | | p | models to equal the other's final mean |",
+        "|---|---|---|---|",
+    )
+    for each in differences(findings):
+        yield f"| {' | '.join(each.row())} |"
     yield from ("", "![Best accuracy against models trained](search/best.svg)")
     yield f"![Mean of the {TOP} best against models trained](search/top.svg)"
     yield f"![The best cell, {percent(findings.best[0][1].accuracy)}](search/cell.svg)"

@@ -103,18 +103,24 @@ class Curve:
     deviation: NDArray[np.float64]
 
 
-def curves(findings: Findings, top: int = 1) -> list[Curve]:
-    """Return a curve for each algorithm, as long as its shortest seed; seeds less than half as far as the longest are
-    ignored."""
-    made = []
+def seed_curves(findings: Findings, top: int = 1) -> dict[str, NDArray[np.float64]]:
+    """Return `best_so_far` of every seed, [seeds, N], by algorithm, as long as its shortest seed; seeds less than half
+    as far as the longest are ignored."""
+    made = {}
     for algorithm in ALGORITHMS:
         runs = [best_so_far(steps, top) for steps in findings.steps.get(algorithm, {}).values() if steps]
         runs = [run for run in runs if 2 * len(run) >= max(map(len, runs))]
         if runs:
-            values = np.stack([run[: min(map(len, runs))] for run in runs])
-            deviation = values.std(axis=0, ddof=1) if len(runs) > 1 else np.zeros(values.shape[1])
-            made.append(Curve(algorithm, len(runs), values.mean(axis=0), deviation))
+            made[algorithm] = np.stack([run[: min(map(len, runs))] for run in runs])
     return made
+
+
+def curves(findings: Findings, top: int = 1) -> list[Curve]:
+    """Return a curve for each algorithm, over the seeds of `seed_curves`."""
+    return [
+        Curve(algorithm, len(runs), runs.mean(axis=0), runs.std(axis=0, ddof=1) if len(runs) > 1 else 0 * runs[0])
+        for algorithm, runs in seed_curves(findings, top).items()
+    ]
 
 
 # Rank correlations.

@@ -14,6 +14,7 @@ from ..reports.pages import environment
 from ..support.files import check_target, write_text
 from ..support.text import NOTHING, counted, percent
 from .analysis import TOP, Curve, Findings, Placed, Ranks, curves, predicted_and_measured, read_findings
+from .comparing import differences
 from .config import ALGORITHMS
 from .drawing import describe_cell, draw_cell
 from .predictors import papers_ranks, rank_correlation, rank_text
@@ -45,6 +46,7 @@ def _values(findings: Findings, ranks: Sequence[Ranks], placed: Placed | None) -
         "machines": sorted({child.machine for child in findings.children.values()}),
         "searches": list(_searches(findings)),
         "compared": equal_models(findings),
+        "differences": [each.row() for each in differences(findings)],
         # Not escaped: made here, without names from outside.
         "progress": [Markup(svg) for svg in progress_charts(findings)],
         "scatters": [(title, Markup(svg)) for title, svg in _scatters(findings)],
