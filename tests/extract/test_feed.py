@@ -4,7 +4,9 @@ import errno
 import io
 import os
 import shutil
+import time
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -13,8 +15,9 @@ from typing import Any
 import pytest
 
 from pnasnet.errors import ImageError
+from pnasnet.extract import feed as feed_file
 from pnasnet.extract import list_units
-from pnasnet.extract.feed import feed, read_picture
+from pnasnet.extract.feed import feed, read_ahead, read_picture
 from pnasnet.pictures import PassedOver, Picture, Unit, UnreachableError, storage
 from pnasnet.pictures import parquet as parquet_files
 from pnasnet.pictures import tar as tar_files
@@ -99,3 +102,25 @@ def test_a_file_that_is_missing_among_others_is_an_error_and_an_empty_folder_an_
         with pytest.raises(UnreachableError, match="its folder is missing or empty: check the path and the disk"):
             read_picture(found[1])
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.mark.parametrize(("held", "waiting"), [(60, 1), (50, 2), (500, 1), (0, 8)])
+def test_bytes_read_ahead_are_bounded(monkeypatch: pytest.MonkeyPatch, held: int, waiting: int) -> None:
+    """At most 100 here; an image that is larger waits alone."""
+    monkeypatch.setattr(feed_file, "AHEAD_BYTES", 100)
+    made: list[int] = []
+
+    def source() -> Iterator[Picture]:
+        for number in range(9):
+            made.append(number)
+            yield Picture(str(number), lambda: b"", held=held)
+
+    with closing(read_ahead(source())) as found:
+        first = next(found)
+        wanted = min(1 + waiting + 1, 9)  # the first one, those that wait, and one that cannot be put yet
+        deadline = time.monotonic() + 30
+        while len(made) < wanted and time.monotonic() < deadline:
+            time.sleep(0.01)
+        time.sleep(0.1)
+        assert len(made) == wanted
+        assert [picture.name for picture in (first, *found)] == list("012345678")
