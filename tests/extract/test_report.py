@@ -27,6 +27,7 @@ from pnasnet.extract.sample import Sample
 from pnasnet.pictures import PassedOver, Picture
 
 from tests.helpers.corpus import MODEL, pictures, write_folder
+from tests.helpers.extract_runs import run
 from tests.helpers.html_page import Page
 
 
@@ -150,6 +151,21 @@ def test_the_photo_is_upright_and_the_input_is_as_the_network_saw_it() -> None:
     assert Image.open(io.BytesIO(sampled.photo)).size == (60, 240)
     assert Image.open(io.BytesIO(sampled.seen)).size == (32, 32)
     assert sampled.unturned
+
+
+@pytest.mark.parametrize(("exif", "unturned"), [(None, ["6.jpg"]), (False, ["6.jpg"]), (True, [])])
+def test_photos_whose_orientation_was_not_applied_are_counted(
+    tmp_path: Path, exif: bool | None, unturned: list[str]
+) -> None:
+    (tmp_path / "photos").mkdir()
+    for orientation in (None, 1, 6):
+        stated = Image.Exif()
+        if orientation:
+            stated[0x0112] = orientation
+        Image.new("RGB", (40, 20)).save(tmp_path / f"photos/{orientation}.jpg", exif=stated)
+    done = run(Module(MODEL, engine="fake"), tmp_path / "out", tmp_path / "photos", options=ExtractOptions(exif=exif))
+    assert (done.rows, done.unturned) == (3, len(unturned))
+    assert [Path(name).name for name in done.unturned_examples] == unturned
 
 
 def test_a_photo_that_cannot_be_decoded_again_is_left_out() -> None:

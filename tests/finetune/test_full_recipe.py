@@ -1,5 +1,6 @@
 """The recipe of a training of the whole network, and whose training a folder holds."""
 
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -110,3 +111,11 @@ def test_one_machine() -> None:
     assert check_machine(Machine(nodes=1)) == 0
     with pytest.raises(InputError, match="fine-tuning runs on one machine"):
         check_machine(Machine(nodes=2))
+
+
+def test_the_documented_defaults() -> None:
+    """Published figures were made with them; other ones would be another recipe under the same command."""
+    assert asdict(FinetuneOptions()) == {
+        "validation": 0.15, "test": 0.15, "balanced": False, "seed": 0, "full": False, "epochs": 20, "patience": 5,
+        "learning_rate": 0.01, "layer_decay": 0.8, "training_batch": 32, "train_batch_norm": False,
+    }  # fmt: skip

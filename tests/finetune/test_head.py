@@ -10,6 +10,11 @@ from pnasnet.errors import InputError
 from pnasnet.finetune.head import STRENGTHS, Head, Labelled, Trial, _Path, train_head
 
 
+def test_strengths_are_tried_from_strong_to_weak_each_once() -> None:
+    assert list(STRENGTHS) == sorted(set(STRENGTHS), reverse=True)
+    assert (STRENGTHS[0], STRENGTHS[-1]) == pytest.approx((10.0, 1e-5))
+
+
 def blobs(
     count: int, seed: int, *, distance: float = 1.0, classes: int = 3, shares: tuple[float, ...] = ()
 ) -> Labelled:

@@ -59,7 +59,7 @@ class GpuTensor(torch.Tensor):
 
     gpu: "LazyCuda"
 
-    def copy_(self, source: torch.Tensor, non_blocking: bool = False) -> Self:  # type: ignore[override]
+    def copy_(self, source: torch.Tensor, non_blocking: bool = False) -> Self:
         plain = self.as_subclass(torch.Tensor)
 
         def work() -> None:
