@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 
 from pnasnet.errors import InputError
-from pnasnet.extract import ExtractOptions, Unit
+from pnasnet.extract import ExtractOptions
 from pnasnet.extract.folder import Kept
 from pnasnet.extract.on_ray import RayOptions
 from pnasnet.extract.run import count_rows
-from pnasnet.pictures import PassedOver, Picture
+from pnasnet.pictures import PassedOver, Picture, Unit
 
 
 @pytest.mark.parametrize(
