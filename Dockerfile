@@ -2,6 +2,8 @@
 # With extras: docker build --build-arg EXTRAS=serve -t pnasnet-serve .
 FROM python:3.13-slim-bookworm AS build
 ARG EXTRAS=""
+# Some extras need torch: its CPU build, without gigabytes of CUDA.
+ENV PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu
 WORKDIR /source
 COPY LICENSE README.md pyproject.toml ./
 COPY src src

@@ -66,7 +66,7 @@ def test_its_graph_is_of_one_network_and_size(model: str | None, arguments: dict
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"trainable": True}, "is quantized, for inference: train what it was made from, pnasnet_tiny"),
+        ({"trainable": True}, "is quantized, for inference alone: train its source, pnasnet_tiny"),
         ({"precision": "bfloat16"}, "precision bfloat16: .* is quantized and runs in int8; leave the precision out"),
         ({"precision": "float32"}, "precision float32: .* is quantized and runs in int8; leave the precision out"),
         (
@@ -81,7 +81,7 @@ def test_what_a_quantized_module_cannot_do(arguments: dict[str, object], message
 
 
 def test_it_has_no_variables_to_export(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="has no float32 weights: use what it was made from, pnasnet_tiny"):
+    with pytest.raises(InputError, match="has no float32 weights: use its source, pnasnet_tiny"):
         Module(quantized_tiny().folder).export(tmp_path / "out.safetensors")
 
 

@@ -24,7 +24,7 @@ def test_a_quantized_model_is_opened_by_its_folder_or_any_of_its_files(name: str
 
 def test_its_arrays_cannot_be_read() -> None:
     source = open_weights(quantized_tiny().folder)
-    with pytest.raises(InputError, match="is quantized to int8 and has no float32 weights: use what it was made from"):
+    with pytest.raises(InputError, match="is quantized to int8 and has no float32 weights: use its source"):
         source.arrays["final_layer/FC/biases"]
 
 

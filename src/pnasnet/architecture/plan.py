@@ -126,11 +126,6 @@ class Plan:
         return sum(prod(shape) for name, shape in self.variables().items() if "/moving_" not in name)
 
     @property
-    def stored_numbers(self) -> int:
-        """Number of values in a checkpoint for inference: the parameters and the moving statistics."""
-        return sum(prod(shape) for shape in self.variables().values())
-
-    @property
     def mult_adds(self) -> int:
         """Multiply-adds for one image: convolutions and classifier."""
         return sum(layer.mult_adds for layer in self.layers())

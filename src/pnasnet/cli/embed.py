@@ -242,7 +242,7 @@ def embed(
 def _fill(
     cluster: "RayOptions | None", build: "ColumnBuilder", options: "ExtractOptions", *, retry_errors: bool
 ) -> "Fill":
-    """Return what computes the rows: this machine, or a cluster that answers."""
+    """Return the function that computes the rows: on this machine, or on a cluster that answers."""
     from ..extract.run import fill_here
 
     if cluster is None:

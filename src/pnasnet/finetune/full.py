@@ -91,7 +91,7 @@ def fine_tune(
             loss stops the training and selects the epoch.
         folder: for checkpoints.
         options: rates and numbers.
-        machine: what the training runs on.
+        machine: the hardware, and how it is used.
         preset: the preprocessing of validation images.
         progress: receives the images decoded and the batches of each epoch. Exceptions from it end the training.
 

@@ -75,7 +75,7 @@ class FinetuneResult:
         finite: dict[str, Any] = _finite(plain)
         return finite
 
-    # What the card and the report print.
+    # Values for the card and the report.
 
     def figures(self) -> list[tuple[str, str, str]]:
         """Return (name, value, 95 % interval) of each overall figure."""

@@ -85,8 +85,8 @@ class Export:
             raise UnknownNameError.of("format", self.format, FORMATS)
         for option in ("endpoints", "preprocess", "name", "batch_size", "overwrite"):
             if getattr(self, option) and option not in _ACCEPTED[self.format]:
-                said = "endpoint" if option == "endpoints" else option.replace("_", "-")
-                raise InputError(f"the format {self.format} has no option {said}: leave it out")
+                name = "endpoint" if option == "endpoints" else option.replace("_", "-")
+                raise InputError(f"the format {self.format} has no option {name}: leave it out")
         if self.format in _SUFFIXES.values():
             if _SUFFIXES.get(self.path.suffix) != self.format:
                 suffix = next(suffix for suffix, name in _SUFFIXES.items() if name == self.format)

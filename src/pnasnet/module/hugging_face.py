@@ -24,7 +24,7 @@ _OF_A_CARD = (CARD, "metrics.json")
 
 
 class OnHub(ABC):
-    """What a module has in common with other libraries' models on the Hub."""
+    """The methods of a module that models of other libraries on the Hub have, too."""
 
     model: "Model"
 

@@ -262,10 +262,10 @@ def _settled(found: _Found, image_size: tuple[int, int] | None) -> NetworkSpec:
 
 
 def _check_quantized(source: QuantizedWeights, spec: NetworkSpec, origin: str, *, training: bool) -> None:
-    """Raise an error for what a quantized model, whose graph is fixed, is not able to do."""
+    """Raise an error for uses of a quantized model that its fixed graph rules out."""
     made_from = source.metadata.get("origin", "the model")
     if training:
-        raise InputError(f"{origin} is quantized, for inference: train what it was made from, {made_from}")
+        raise InputError(f"{origin} is quantized, for inference alone: train its source, {made_from}")
     if spec != source.spec:
         sizes = ["x".join(map(str, each.image_size)) for each in (source.spec, spec)]
         what = f"images of {sizes[0]}, not {sizes[1]}" if sizes[0] != sizes[1] else "another network"

@@ -1,4 +1,4 @@
-"""The folder of a quantized model: written, measured as it will be opened, and completed with what was measured."""
+"""The folder of a quantized model: written, opened as users open it, measured, and completed with the figures."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -30,7 +30,7 @@ FEATURES, LOGITS = "global_pool", "Logits"
 
 @dataclass(frozen=True)
 class Measured:
-    """What was measured of a written model.
+    """Measurements of a written model.
 
     Attributes:
         fidelity: how near it is to float32 on held-out images.

@@ -48,7 +48,7 @@ def float_graph(plan: Plan, arrays: Mapping[str, Floats]) -> "openvino.Model":
 
 
 def pruned(graph: "openvino.Model", names: Iterable[str]) -> "openvino.Model":
-    """Return what the graph needs for some of its outputs."""
+    """Return the part of the graph that computes some of its outputs."""
     import openvino
 
     return openvino.Model([graph.output(name).node for name in names], graph.get_parameters(), "network")

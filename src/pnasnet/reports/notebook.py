@@ -1,4 +1,4 @@
-"""Text that a notebook shows as what it is: pages and drawings. Elsewhere it is text like any other."""
+"""Text that notebooks render: pages and drawings. Elsewhere it is plain text."""
 
 from html import escape
 
@@ -13,7 +13,7 @@ class Page(str):
 
 
 class Drawing(str):
-    """An SVG element, shown as it is."""
+    """An SVG element, shown without a frame."""
 
     __slots__ = ()
 

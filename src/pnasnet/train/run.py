@@ -99,7 +99,7 @@ def train(
         training: the images to learn from. Those that cannot be read are left out.
         validation: images to validate with after each epoch; their classes are among the training images'.
         folder: output folder: `model.safetensors` at the end, `skipped.json`, checkpoints and figures.
-        machine: what the training runs on.
+        machine: the hardware, and how it is used.
         first: the weights to start from, as returned by `begin_from`; None for random weights.
         progress: receives the images decoded and the batches of each epoch. Exceptions from it end the training.
 

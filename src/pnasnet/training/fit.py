@@ -99,7 +99,7 @@ def fit(
         training: the images to learn from.
         validation: images to validate with after each epoch.
         folder: where checkpoints and figures go.
-        machine: what the training runs on.
+        machine: the hardware, and how it is used.
         patience: number of validations without a lower loss after which to stop and keep the best epoch's weights.
             Ignored without validation images.
         progress: receives the batches of each epoch. Exceptions from it end the training.

@@ -1,4 +1,4 @@
-"""What a training runs on. It decides the speed; the recipe decides the outcome."""
+"""The hardware of a training. It decides the speed; the recipe decides the outcome."""
 
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -17,7 +17,9 @@ LOGGERS = {"tensorboard": ("tensorboard", "tensorboardX"), "wandb": ("wandb",)}
 
 @dataclass(frozen=True)
 class Machine:
-    """What a training runs on. Results of different machines differ by rounding; of shared batches by more.
+    """The hardware of a training, and how it is used.
+
+    Results of different machines differ by rounding; of shared batches by more.
 
     Each device, and each part of a batch, normalizes by its own batch statistics, as TF-Slim's replicas do. Raises
     `InputError` and `UnknownNameError`.

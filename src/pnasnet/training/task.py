@@ -29,7 +29,7 @@ def initial_network(recipe: Recipe) -> Network:
 
 
 class ClassifierTask(pl.LightningModule):
-    """Trains a network to classify, as a recipe says.
+    """Trains a network to classify, with a recipe.
 
     Attributes:
         network: the network to train; afterwards it has the averaged weights.

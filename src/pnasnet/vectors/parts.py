@@ -166,7 +166,7 @@ def open_part(path: Path, column: str | None = None, names: str | None = None) -
         names: the column with the names of the images; by default `path`, if there is one.
 
     Raises:
-        InputError: the file is not Parquet, is damaged, or has no vectors, or its names are no text.
+        InputError: the file is not Parquet, is damaged, or has no vectors, or its names are not text.
         UnknownNameError: there is no such column.
     """
     with _opened(path) as file:

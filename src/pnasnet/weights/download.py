@@ -25,7 +25,7 @@ _RANGE_NOT_SATISFIABLE = 416
 
 
 class DownloadError(Exception):
-    """A file cannot be downloaded, and why. `fetch` turns it into an error that says what to do."""
+    """The reason why a file cannot be downloaded. `fetch` turns it into an error with advice."""
 
 
 class _BrokenError(DownloadError):

@@ -147,7 +147,7 @@ def _refuse(folder: Path, metadata: Mapping[str, str]) -> Any:
     def read(name: str) -> Array:
         origin = clean(metadata.get("origin", "the model"))
         raise InputError(
-            f"{folder} is quantized to int8 and has no float32 weights: use what it was made from, {origin}, to train, "
+            f"{folder} is quantized to int8 and has no float32 weights: use its source, {origin}, to train, "
             "convert or export"
         )
 

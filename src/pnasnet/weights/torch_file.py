@@ -128,7 +128,7 @@ class _Bounded:
 
 
 def _state_dict(loaded: Any, moving_averages: bool | None, path: Path) -> Any:
-    """Return the state dict in what a training script saved."""
+    """Return the state dict in an object that a training script saved."""
     if not isinstance(loaded, dict):
         return {}
     found = {key: loaded[key] for key in (*_KEYS, *_KEYS_OF_AVERAGES) if isinstance(loaded.get(key), dict)}
