@@ -212,6 +212,8 @@ def test_failures_of_the_libraries_are_one_line(monkeypatch: pytest.MonkeyPatch)
         assert isinstance(engine, OpenVINOEngine)
 
         class Failing:
+            output_tensors = ()
+
             def infer(self, inputs: object) -> None:
                 raise RuntimeError("Exception from src/core.cpp:1:\nException from src/b.cpp:2:\nbroken\n\n")
 

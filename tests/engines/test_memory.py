@@ -1,7 +1,10 @@
 """Too little memory, in the words of each library: smaller batches, or one line."""
 
 import logging
+import subprocess
+import sys
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -38,6 +41,7 @@ class Limited:
         return self.call(batch, *others)
 
     infer = __call__
+    output_tensors: tuple[Any, ...] = ()
 
 
 def limited(name: str, most: int, error: Exception, monkeypatch: pytest.MonkeyPatch) -> tuple[Engine, Limited]:
@@ -101,3 +105,58 @@ def test_too_little_memory_for_the_network(name: str, text: str, monkeypatch: py
     monkeypatch.setattr("openvino.Core.compile_model", fail)
     with pytest.raises(OutOfMemoryError, match=r"^not enough memory on the device to load the network: use a smaller"):
         create(Job(PLAN, lambda: DRAWN, EngineOptions(name, device="cpu")))
+
+
+class Stale:
+    """A request that reports success for larger batches than `most`, but leaves its outputs as they were."""
+
+    def __init__(self, request: Any, most: int) -> None:
+        self.request, self.most, self.results = request, most, dict[str, Floats]()
+
+    @property
+    def output_tensors(self) -> list[Any]:
+        return [SimpleNamespace(data=value) for value in self.results.values()]
+
+    def infer(self, inputs: list[Floats]) -> dict[str, Floats]:
+        if len(inputs[0]) <= self.most:
+            self.results = {"global_pool": self.request.infer(inputs)["global_pool"].copy()}
+        return {name: value.copy() for name, value in self.results.items()}
+
+
+@pytest.mark.parametrize("before", [1, 2, 4])
+def test_outputs_of_an_earlier_batch_are_not_returned_again(before: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of another size, or of the same: as OpenVINO does if memory is insufficient."""
+    engine: Any = create(Job(PLAN, lambda: DRAWN, EngineOptions("openvino", device="cpu")))
+    with engine:
+        expected = engine.run(images(32))["global_pool"]
+        request = Stale(engine._request, before)
+        monkeypatch.setattr(engine, "_request", request)
+        engine.run(np.zeros_like(images(32)[:before]))
+        request.most = 1
+        np.testing.assert_array_equal(engine.run(images(32))["global_pool"], expected)
+        assert engine.memory_splits == 2
+        request.most = 0
+        with pytest.raises(OutOfMemoryError, match="to run 1 image"):
+            engine.run(images(32))
+
+
+LIMIT = """
+import resource
+import numpy as np
+from pnasnet import Module
+from pnasnet.engines import EngineOptions
+engine = Module("pnasnet_tiny", engine=EngineOptions("openvino", threads=1)).engine
+images = np.random.default_rng(0).random((512, 32, 32, 3), np.float32)
+expected = np.concatenate([engine.run(images[i : i + 4])["global_pool"] for i in range(0, 512, 4)])
+engine.run(images[8:16])
+(used,) = (int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("VmSize"))
+resource.setrlimit(resource.RLIMIT_AS, (used * 1024 + 2**26,) * 2)
+np.testing.assert_array_equal(engine.run(images)["global_pool"], expected)
+assert engine.memory_splits > 2, engine.memory_splits
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
+def test_vectors_are_right_although_openvino_really_lacks_memory() -> None:
+    done = subprocess.run([sys.executable, "-c", LIMIT], capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr

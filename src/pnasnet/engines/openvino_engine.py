@@ -23,6 +23,9 @@ log = logging.getLogger(__name__)
 
 _HINTS = {"float32": "f32", "bfloat16": "bf16"}
 _CAPABILITIES = "OPTIMIZATION_CAPABILITIES"
+_NOT_COMPUTED = np.float32(-3e38)
+"""Marks outputs before each batch: OpenVINO 2026.4 reports success if memory is insufficient for a larger batch, and
+leaves the outputs of an earlier one in place, also in the next batches."""
 
 
 class OpenVINOEngine(Engine):
@@ -55,8 +58,13 @@ class OpenVINOEngine(Engine):
 
     def _run(self, images: Floats) -> dict[str, Floats]:
         with library_errors("OpenVINO", f"run {counted(len(images), 'image')}", _reason):
+            for tensor in self._request.output_tensors:
+                tensor.data.reshape(-1)[:1] = _NOT_COMPUTED
             results = self._request.infer([images])
-            return {name: results[name] for name in self.outputs}
+            outputs = {name: results[name] for name in self.outputs}
+            if any(len(value) != len(images) or value.flat[0] == _NOT_COMPUTED for value in outputs.values()):
+                raise MemoryError
+        return outputs
 
     def _release(self) -> None:
         with kept_signal_stack():
