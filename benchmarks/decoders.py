@@ -21,7 +21,7 @@ Floats = npt.NDArray[np.float32]
 Pixels = npt.NDArray[np.uint8]
 Size = tuple[int, int]
 
-PHOTOS = sorted((Path(__file__).parents[1] / "examples/photos").glob("*.jpg"))
+PHOTOS = sorted((Path(__file__).parents[1] / "tests/photos").glob("*.jpg"))
 
 
 def half_pixel(pixels: Pixels, size: Size) -> Floats:

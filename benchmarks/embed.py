@@ -112,7 +112,7 @@ def main() -> None:
     parser.add_argument("--loop", action="store_true", help="also the obvious loop")
     options = parser.parse_args()
     listing.FILES_IN_UNIT = options.photos // 2  # that a small run has several units
-    examples = Path(__file__).parent.parent / "examples" / "photos"
+    examples = Path(__file__).parents[1] / "tests" / "photos"
     with TemporaryDirectory() as folder:
         photos = enlarged_photos(examples, Path(folder), options.photos, options.megapixels)
         module = Module(options.model, weights=random_weights(resolve(find(options.model).spec)))

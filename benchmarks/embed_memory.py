@@ -46,7 +46,7 @@ def main() -> None:
     parser.add_argument("--model", default="pnasnet_tiny")
     parser.add_argument("--counts", type=int, nargs="+", default=[2000, 20000])
     options = parser.parse_args()
-    examples = Path(__file__).parent.parent / "examples" / "photos"
+    examples = Path(__file__).parents[1] / "tests" / "photos"
     print(f"{options.model}, {machine()}")
     with TemporaryDirectory() as name:
         folder = Path(name)

@@ -23,7 +23,7 @@ from common import machine
 
 def make_pictures(folder: Path, count: int, classes: int) -> None:
     """Write `count` JPEG pictures of 500x375 pixels: the example photos, cropped, each class from its own region."""
-    photos = sorted((Path(__file__).parent.parent / "examples" / "photos").glob("*.jpg"))
+    photos = sorted((Path(__file__).parents[1] / "tests" / "photos").glob("*.jpg"))
     rng = np.random.default_rng(0)
     for index in range(count):
         label = index % classes

@@ -57,7 +57,7 @@ from pnasnet.support.text import counted
 from common import machine
 
 MODELS = ("pnasnet_large", "nasnet_large", "pnasnet_mobile")
-PHOTOS = Path(__file__).parents[1] / "examples/photos"
+PHOTOS = Path(__file__).parents[1] / "tests/photos"
 
 # Limits of the card.
 

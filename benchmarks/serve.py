@@ -46,7 +46,7 @@ from pnasnet.module.open import Model, metadata
 
 from common import machine, random_weights
 
-PHOTO = (Path(__file__).parent.parent / "examples" / "photos" / "coffee.jpg").read_bytes()
+PHOTO = (Path(__file__).parents[1] / "tests" / "photos" / "coffee.jpg").read_bytes()
 FEATURES = "global_pool"
 BATCH = 8
 CORES = len(os.sched_getaffinity(0))

@@ -35,7 +35,7 @@ def main() -> None:
     parser.add_argument("--model", default="pnasnet_large")
     parser.add_argument("--runs", type=int, default=5)
     options = parser.parse_args()
-    photo = Path(__file__).parent.parent / "examples" / "photos" / "chelsea.jpg"
+    photo = Path(__file__).parents[1] / "tests" / "photos" / "chelsea.jpg"
     with TemporaryDirectory() as folder:
         weights = Path(folder) / "weights.safetensors"
         plan = resolve(find(options.model).spec)

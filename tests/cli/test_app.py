@@ -153,7 +153,7 @@ def test_results_that_cannot_be_written_are_one_line(arguments: list[str], unbuf
     )
 
 
-@pytest.mark.parametrize(("arguments", "code"), [("embed examples/photos", 0), ("embed nowhere", 1), ("nonsense", 2)])
+@pytest.mark.parametrize(("arguments", "code"), [("embed tests/photos", 0), ("embed nowhere", 1), ("nonsense", 2)])
 def test_closed_standard_error_changes_nothing(arguments: str, code: int, tmp_path: Path) -> None:
     command = f"{sys.executable} -m pnasnet {arguments} -m pnasnet_tiny -o {tmp_path}/a.parquet 2>&-"
     done = subprocess.run(command, shell=True, stdout=subprocess.PIPE, text=True, check=False)

@@ -17,7 +17,7 @@ from pnasnet.images import PRESETS, preprocess
 
 from tests.helpers.evaluation_data import BLUE, GREEN, RED, pictures, png, small_network
 
-PHOTOS = Path(__file__).parents[2] / "examples/photos"
+PHOTOS = Path(__file__).parents[1] / "photos"
 
 
 def colours(*named: tuple[str, tuple[int, int, int]]) -> LabelledImages:

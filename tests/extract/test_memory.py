@@ -12,7 +12,7 @@ from pnasnet.errors import OutOfMemoryError
 from pnasnet.extract import ExtractOptions, Stages, columns_for, extract_columns
 from pnasnet.pictures import Picture
 
-PHOTOS = sorted((Path(__file__).parents[2] / "examples/photos").glob("*.jpg"))
+PHOTOS = sorted((Path(__file__).parents[1] / "photos").glob("*.jpg"))
 OPTIONS = ExtractOptions(batch_size=7, decoders=2)
 
 

@@ -7,7 +7,7 @@ from click.testing import CliRunner, Result
 from pnasnet.cli import main
 
 HERE = Path(__file__).parents[1]
-PHOTOS = HERE.parent / "examples/photos"
+PHOTOS = HERE / "photos"
 MODEL = ("--model", str(HERE / "checkpoints/tiny_hub_tf1"), "--engine", "fake")
 """A real module, 64x64, whose 160 features are the picture's mean colour over and over."""
 

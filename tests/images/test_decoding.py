@@ -16,7 +16,7 @@ from PIL import Image, ImageOps
 from pnasnet import images
 from pnasnet.errors import InputError, UnknownNameError
 
-PHOTOS = Path(__file__).parents[2] / "examples" / "photos"
+PHOTOS = Path(__file__).parents[1] / "photos"
 CHELSEA = PHOTOS / "chelsea.jpg"
 
 

@@ -17,7 +17,7 @@ from PIL import Image
 from pnasnet import images
 from pnasnet.errors import ImageError
 
-CHELSEA = Path(__file__).parents[2] / "examples" / "photos" / "chelsea.jpg"
+CHELSEA = Path(__file__).parents[1] / "photos" / "chelsea.jpg"
 SMALL = images.Limits(pixels=4096, bytes=1 << 20)
 
 

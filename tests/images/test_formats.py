@@ -18,7 +18,7 @@ from pnasnet.errors import ImageError
 from pnasnet.images import decoding
 from pnasnet.images.budget import PixelBudget
 
-CHELSEA = Path(__file__).parents[2] / "examples" / "photos" / "chelsea.jpg"
+CHELSEA = Path(__file__).parents[1] / "photos" / "chelsea.jpg"
 GOLDEN = Path(__file__).parents[1] / "golden"
 
 

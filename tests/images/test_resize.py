@@ -11,7 +11,7 @@ from PIL import Image
 from pnasnet import images
 from pnasnet.errors import ImageError, InputError, UnknownNameError
 
-PHOTOS = sorted((Path(__file__).parents[2] / "examples" / "photos").glob("*.jpg"))
+PHOTOS = sorted((Path(__file__).parents[1] / "photos").glob("*.jpg"))
 GOLDEN = np.load(Path(__file__).parents[1] / "golden" / "preprocess.npz")
 
 

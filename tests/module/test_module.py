@@ -19,7 +19,7 @@ from pnasnet.module.module import Module
 from tests.helpers.golden_weights import PHOTOS, draw, images, load, weights
 
 HERE = Path(__file__).parents[1]
-PICTURES = [HERE.parent / "examples" / "photos" / f"{photo}.jpg" for photo in PHOTOS]
+PICTURES = [HERE / "photos" / f"{photo}.jpg" for photo in PHOTOS]
 HANDLE = "google/imagenet/nasnet_mobile"
 
 

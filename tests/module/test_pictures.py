@@ -16,7 +16,7 @@ from pnasnet.images import decode, preprocess
 
 from tests.helpers.http_answers import body, http_server
 
-PHOTOS = sorted((Path(__file__).parents[2] / "examples" / "photos").glob("*.jpg"))[:3]
+PHOTOS = sorted((Path(__file__).parents[1] / "photos").glob("*.jpg"))[:3]
 NAMES = [str(path) for path in PHOTOS]
 
 

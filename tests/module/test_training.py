@@ -13,7 +13,7 @@ import torch
 from pnasnet import Module
 from pnasnet.errors import InputError
 
-PHOTO = next((Path(__file__).parents[2] / "examples" / "photos").glob("*.jpg"))
+PHOTO = next((Path(__file__).parents[1] / "photos").glob("*.jpg"))
 IMAGES = torch.from_numpy(np.random.default_rng(0).random((4, 32, 32, 3), np.float32))
 
 

@@ -17,7 +17,7 @@ from pnasnet.vectors.similar import SearchOptions, find_similar
 
 from tests.helpers.vectors_data import clustered, write_features
 
-PHOTO = next((Path(__file__).parents[2] / "examples" / "photos").glob("*.jpg"))
+PHOTO = next((Path(__file__).parents[1] / "photos").glob("*.jpg"))
 NO_MODEL = ModelChoice("")
 TINY = ModelChoice("pnasnet_tiny", engine=EngineOptions("fake"))
 VECTORS = clustered(60)
