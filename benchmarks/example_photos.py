@@ -1,8 +1,8 @@
 """How well a model classifies the example photos, and how often the nearest one shows the same kind of thing.
 
 Command:  python benchmarks/example_photos.py [--model pnasnet_small]
-Method:   examples/CREDITS.csv names the class of each photo that shows one of Tiny ImageNet's 200 classes. The kind of a
-          photo is its folder; the photos in `other` are candidates too, but are not counted as queries.
+Method:   examples/CREDITS.csv names the class of each photo that shows one of Tiny ImageNet's 200 classes. The kind of
+          a photo is its folder; the photos in `other` are searched, too, but are not counted as queries.
 Result:   see the card of pnasnet_small, src/pnasnet/data/pnasnet_small.md.
 """
 
@@ -27,7 +27,7 @@ def ranks(module: Module, photos: list[Path], classes: list[str]) -> list[int]:
 
 
 def same_kind(vectors: NDArray[np.float32], kinds: list[str]) -> list[bool]:
-    """Return for each vector [N, F] whether the nearest other one, by cosine, is of the same kind; not for mixed ones."""
+    """Return for each vector [N, F], except mixed ones, whether the nearest other one by cosine is of the same kind."""
     unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
     likeness = unit @ unit.T
     np.fill_diagonal(likeness, -np.inf)
@@ -50,9 +50,8 @@ def main() -> None:
         rows = list(csv.DictReader(file))
     photos, kinds = [EXAMPLES / "photos" / row["photo"] for row in rows], [row["photo"].split("/")[0] for row in rows]
     found = same_kind(module.embed(photos), kinds)
-    print(
-        f"nearest photo of the same kind: {sum(found)} of {len(found)} ({np.mean(found):.0%}; chance {chance(kinds):.0%})"
-    )
+    shares = f"{np.mean(found):.0%}; chance {chance(kinds):.0%}"
+    print(f"nearest photo of the same kind: {sum(found)} of {len(found)} ({shares})")
     known = {row["photo"]: row["class"] for row in rows if row["class"] in (module.labels or ())}
     if not known:
         return

@@ -1,51 +1,66 @@
-"""Draw docs/neighbours.png: each example photo, its most probable classes, and its nearest Tiny ImageNet images.
+"""Draw docs/neighbours.png: example photos, their most probable classes, and the nearest of the other example photos.
 
-Command:  python docs/make_neighbours.py VALIDATION.parquet
+Command:  python docs/make_neighbours.py
+Method:   the photos asked about are not picked by hand: of each kind with at least seven photos, the first by name.
 """
 
-import io
-import sys
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
-import pyarrow.parquet as pq
+from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from pnasnet import Module
 
 HERE = Path(__file__).parent
-PHOTO, THUMB, GAP, NEIGHBOURS, SEARCHED = 180, 84, 12, 4, 10_000
+PHOTOS = HERE.parent / "examples" / "photos"
+MODEL, LEAST, MIXED = "pnasnet_small", 7, "other"
+PHOTO, TEXT, GAP, CLASSES, NEIGHBOURS = 120, 190, 10, 3, 5
+
+
+def asked(photos: list[Path]) -> list[int]:
+    """Return the place of the first photo of each kind that has enough of them."""
+    kinds = [photo.parent.name for photo in photos]
+    return [kinds.index(kind) for kind, count in Counter(kinds).items() if count >= LEAST and kind != MIXED]
+
+
+def nearest(vectors: NDArray[np.float32], place: int) -> NDArray[np.int64]:
+    """Return the places of the vectors [N, F] nearest to one of them by cosine, without itself."""
+    unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    likeness = unit @ unit[place]
+    likeness[place] = -np.inf
+    return np.argsort(-likeness)[:NEIGHBOURS]
 
 
 def main() -> None:
     """Embed, find and draw."""
-    column = pq.read_table(sys.argv[1], columns=["image"]).column("image").combine_chunks()
-    pictures = [row["bytes"] for row in column[:SEARCHED].to_pylist()]
-    photos = sorted((HERE.parent / "examples" / "photos").glob("*.jpg"))
-    module = Module("pnasnet_small")
-    known, wanted = (_unit(module.embed(sources, batch_size=100)) for sources in (pictures, photos))
-    nearest = np.argsort(-wanted @ known.T, axis=1)[:, :NEIGHBOURS]
-    canvas = Image.new("RGB", (4 * PHOTO + 5 * GAP, PHOTO + 2 * THUMB + 60 + 4 * GAP), "white")
-    draw, font = ImageDraw.Draw(canvas), ImageFont.load_default(13)
-    for index, (photo, classes) in enumerate(zip(photos, module.classify(photos, top=3), strict=True)):
-        left = GAP + index * (PHOTO + GAP)
-        canvas.paste(_square(Image.open(photo), PHOTO), (left, GAP))
+    photos = sorted(PHOTOS.glob("*/*.jpg"))
+    module = Module(MODEL)
+    vectors, rows = module.embed(photos), asked(photos)
+    answers = module.classify([photos[place] for place in rows], top=CLASSES)
+    width = PHOTO + TEXT + NEIGHBOURS * PHOTO + (NEIGHBOURS + 3) * GAP
+    canvas = Image.new("RGB", (width, len(rows) * (PHOTO + GAP) + GAP), "white")
+    draw, font = ImageDraw.Draw(canvas), ImageFont.load_default(14)
+    for row, (place, classes) in enumerate(zip(rows, answers, strict=True)):
+        top = GAP + row * (PHOTO + GAP)
+        canvas.paste(square(photos[place]), (GAP, top))
         for line, (name, probability) in enumerate(classes):
-            top = PHOTO + 2 * GAP + 18 * line
-            draw.rectangle((left, top, left + int(PHOTO * probability), top + 15), fill="#cfe3f7")
-            draw.text((left + 4, top), f"{name} {probability:.0%}", "black", font)
-        for place, found in enumerate(nearest[index]):
-            corner = left + place % 2 * (THUMB + GAP), PHOTO + 60 + 2 * GAP + place // 2 * (THUMB + GAP // 2)
-            canvas.paste(_square(Image.open(io.BytesIO(pictures[found])), THUMB), corner)
-    canvas.save(HERE / "neighbours.png", optimize=True)
+            left, above = PHOTO + 2 * GAP, top + 20 + 28 * line
+            draw.rectangle((left, above, left + int(TEXT * probability), above + 20), fill="#cfe3f7")
+            draw.text((left + 4, above + 1), f"{name} {probability:.0%}", "black", font)
+        for column, found in enumerate(nearest(vectors, place)):
+            left = PHOTO + TEXT + (3 + column) * GAP + column * PHOTO
+            canvas.paste(square(photos[found]), (left, top))
+    canvas.quantize(256, dither=Image.Dither.FLOYDSTEINBERG).save(HERE / "neighbours.png", optimize=True)
 
 
-def _unit(vectors: np.ndarray) -> np.ndarray:
-    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
-
-
-def _square(picture: Image.Image, side: int) -> Image.Image:
-    return picture.convert("RGB").resize((side, side), Image.Resampling.BICUBIC)
+def square(photo: Path) -> Image.Image:
+    """Return the middle of a photo as a small square."""
+    image = Image.open(photo).convert("RGB")
+    side = min(image.size)
+    left, top = (image.width - side) // 2, (image.height - side) // 2
+    return image.crop((left, top, left + side, top + side)).resize((PHOTO, PHOTO), Image.Resampling.LANCZOS)
 
 
 if __name__ == "__main__":
