@@ -1,10 +1,11 @@
 """Draw docs/neighbours.png: example photos, their most probable classes, and the nearest of the other example photos.
 
 Command:  python docs/make_neighbours.py
-Method:   the photos asked about are not picked by hand: of each kind with at least seven photos, the first by name.
+Method:   the photos asked about are not picked by hand. They are the first by name of each kind that has one of the
+          model's classes (the credits name it), and the first of the two largest kinds that have none.
 """
 
-from collections import Counter
+import csv
 from pathlib import Path
 
 import numpy as np
@@ -14,15 +15,17 @@ from PIL import Image, ImageDraw, ImageFont
 from pnasnet import Module
 
 HERE = Path(__file__).parent
-PHOTOS = HERE.parent / "examples" / "photos"
-MODEL, LEAST, MIXED = "pnasnet_small", 7, "other"
-PHOTO, TEXT, GAP, CLASSES, NEIGHBOURS = 120, 190, 10, 3, 5
+EXAMPLES = HERE.parent / "examples"
+MODEL, MIXED, UNKNOWN = "pnasnet_small", "other", 2
+PHOTO, TEXT, GAP, CLASSES, NEIGHBOURS = 108, 190, 10, 3, 5
 
 
-def asked(photos: list[Path]) -> list[int]:
-    """Return the place of the first photo of each kind that has enough of them."""
-    kinds = [photo.parent.name for photo in photos]
-    return [kinds.index(kind) for kind, count in Counter(kinds).items() if count >= LEAST and kind != MIXED]
+def asked(rows: list[dict[str, str]]) -> list[int]:
+    """Return the places of the photos to ask about, among the rows of the credits."""
+    kinds = [row["photo"].partition("/")[0] for row in rows]
+    known = {kind: place for place, kind in reversed([*enumerate(kinds)]) if rows[place]["class"] and kind != MIXED}
+    others = sorted({*kinds} - {*known, MIXED}, key=lambda kind: (-kinds.count(kind), kind))[:UNKNOWN]
+    return [*sorted(known.values()), *map(kinds.index, others)]
 
 
 def nearest(vectors: NDArray[np.float32], place: int) -> NDArray[np.int64]:
@@ -35,9 +38,11 @@ def nearest(vectors: NDArray[np.float32], place: int) -> NDArray[np.int64]:
 
 def main() -> None:
     """Embed, find and draw."""
-    photos = sorted(PHOTOS.glob("*/*.jpg"))
+    with (EXAMPLES / "CREDITS.csv").open(encoding="utf-8") as file:
+        credited = list(csv.DictReader(file))
+    photos = [EXAMPLES / "photos" / row["photo"] for row in credited]
     module = Module(MODEL)
-    vectors, rows = module.embed(photos), asked(photos)
+    vectors, rows = module.embed(photos), asked(credited)
     answers = module.classify([photos[place] for place in rows], top=CLASSES)
     width = PHOTO + TEXT + NEIGHBOURS * PHOTO + (NEIGHBOURS + 3) * GAP
     canvas = Image.new("RGB", (width, len(rows) * (PHOTO + GAP) + GAP), "white")
@@ -46,7 +51,7 @@ def main() -> None:
         top = GAP + row * (PHOTO + GAP)
         canvas.paste(square(photos[place]), (GAP, top))
         for line, (name, probability) in enumerate(classes):
-            left, above = PHOTO + 2 * GAP, top + 20 + 28 * line
+            left, above = PHOTO + 2 * GAP, top + 14 + 28 * line
             draw.rectangle((left, above, left + int(TEXT * probability), above + 20), fill="#cfe3f7")
             draw.text((left + 4, above + 1), f"{name} {probability:.0%}", "black", font)
         for column, found in enumerate(nearest(vectors, place)):

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from playwright.sync_api import Page
 
 DOCS = Path(__file__).absolute().parent
-PHOTOS = Path("examples", "photos")
+PHOTOS, QUERY = Path("examples", "photos"), "windmills/altenbeichlingen.jpg"
 ANIMALS, OF_EACH, ALL = ("bird", "cat", "deer", "dog", "frog"), {"animals": 400, "more_animals": 200}, 2000
 PORT = 5055
 PAGES = ("commands.md", "similar.md", "transfer-learning.md")
@@ -45,12 +45,12 @@ def main() -> None:
     folder = Path(sys.argv[2])
     write_pictures(Path(sys.argv[1]), folder)
     shutil.copytree(DOCS.parent / PHOTOS, folder / PHOTOS, dirs_exist_ok=True)
-    for name, source in (("features", PHOTOS), ("cifar", "pictures")):
-        run(folder, "embed", source, "--model", "pnasnet_tiny", "-o", f"{name}.parquet")
+    run(folder, "embed", PHOTOS, "-o", "features.parquet")
+    run(folder, "embed", "pictures", "--model", "pnasnet_tiny", "-o", "cifar.parquet")
     (folder / "cifar10").mkdir(exist_ok=True)
     shutil.copyfile(sys.argv[1], folder / "cifar10/test.parquet")
     run(folder, "evaluate", "pnasnet_tiny", "cifar10/test.parquet", "--threads", 1, "--quiet")
-    run(folder, "similar", PHOTOS / "chelsea.jpg", "features.parquet", "--html", "similar.html")
+    run(folder, "similar", PHOTOS / QUERY, "features.parquet", "--html", "similar.html")
     run(folder, "similar", "pictures/cat/0103.png", "cifar.parquet", "-k", 5, "--quiet")
     run(folder, "duplicates", "cifar.parquet")
     run(folder, "explore", "cifar.parquet", "--html", "map.html")
@@ -64,8 +64,9 @@ def main() -> None:
     shoot(folder / "similar.html", "similar.png", 900, 480)
     shoot(folder / "map.html", "map.png", 1000, 760)
     shoot(folder / "model/report.html", "report.png", 900, 2400)
+    count = len(list((folder / PHOTOS).glob("*/*")))
     with explorer(folder) as address:
-        shoot(address, "atlas.png", 1100, 760, wait_for=f"{len(list((folder / PHOTOS).iterdir()))} / ")
+        shoot(address, "atlas.png", 1100, 760, wait_for=f"{count} / ")
 
 
 def write_pictures(table: Path, folder: Path) -> None:

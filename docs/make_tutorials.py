@@ -1,4 +1,6 @@
-"""Run the tutorials as a reader does, and write what was printed into them: `python docs/make_tutorials.py [PAGE ...]`.
+"""Follow README.md, the quickstart and the tutorials as a reader does, and write what was printed into them.
+
+Command:  python docs/make_tutorials.py [PAGE ...]
 
 A page is followed from top to bottom in a folder with the files of a clone that tutorials use:
 
@@ -26,7 +28,7 @@ from pathlib import Path
 
 DOCS = Path(__file__).resolve().parent
 ROOT = DOCS.parent
-PAGES = tuple(sorted((DOCS / "tutorials").glob("*.md")))
+PAGES = (ROOT / "README.md", DOCS / "quickstart.md", *sorted((DOCS / "tutorials").glob("*.md")))
 FILES = ("examples", "tests/golden/cifar10_400.parquet", "tests/checkpoints")
 """What tutorials use of a clone."""
 
