@@ -1,13 +1,14 @@
 """Evaluation of predictors on random cells: the cells used, training of missing ones, and the figures."""
 
 import json
+import sys
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from pnasnet.errors import InputError, LockedError, UnknownNameError
+from pnasnet.errors import InputError, LockedError, MissingExtraError, UnknownNameError
 from pnasnet.search.config import SearchConfig
 from pnasnet.search.journal import JOURNAL, Journal
 from pnasnet.search.predictors import make_predictor, rank_correlation
@@ -121,3 +122,11 @@ def test_invalid_arguments_and_folders(folder: Path, tmp_path: Path, monkeypatch
 def test_the_defaults_are_the_papers() -> None:
     assert (Protocol().cells, Protocol().pool, Protocol().trials) == (256, 10_000, 20)
     assert SearchConfig().search.predictor == "mlp-ensemble"
+
+
+def test_missing_scipy_is_found_before_anything_is_trained(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "scipy.stats", None)
+    evaluator = FakeEvaluator()
+    with pytest.raises(MissingExtraError, match="needs scipy"):
+        train(folder, monkeypatch, evaluator)
+    assert evaluator.trained == []

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import MissingExtraError
 from ..support.text import NOTHING
 from .analysis import Findings, seed_curves
+from .predictors import check_scipy
 
 
 @dataclass(frozen=True)
@@ -73,10 +73,9 @@ def _reaches(runs: NDArray[np.float64], others: NDArray[np.float64]) -> int | No
 
 
 def _p(one: NDArray[np.float64], two: NDArray[np.float64]) -> float | None:
-    try:
-        from scipy.stats import permutation_test
-    except ImportError as error:
-        raise MissingExtraError.of("scipy", "search", "the comparison of algorithms") from error
+    check_scipy()
+    from scipy.stats import permutation_test
+
     if min(len(one), len(two)) < 2:
         return None
     tested = permutation_test(

@@ -49,11 +49,18 @@ def rank_correlation(a: Sequence[float] | Floats, b: Sequence[float] | Floats) -
     """
     if len(a) < 2 or np.ptp(a) == 0 or np.ptp(b) == 0:
         return float("nan")
+    check_scipy()
+    from scipy.stats import spearmanr
+
+    return float(spearmanr(a, b).statistic)
+
+
+def check_scipy() -> None:
+    """Raise `MissingExtraError` without SciPy. Called before the training whose results need it."""
     try:
-        from scipy.stats import spearmanr
+        import scipy.stats  # noqa: F401
     except ImportError as error:
         raise MissingExtraError.of("scipy", "search", "the rank correlation") from error
-    return float(spearmanr(a, b).statistic)
 
 
 def fit_and_rank(predictor: Predictor, known: Sequence[Observed], *ranked: Observed) -> list[float]:

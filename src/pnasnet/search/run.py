@@ -14,6 +14,7 @@ from .algorithms import run_algorithm
 from .config import SearchConfig
 from .evaluator import LocalEvaluator, Patience, Trainer
 from .journal import JOURNAL, Journal
+from .predictors import check_scipy
 from .session import Budget, Children, Evaluator, Session, Step
 
 log = logging.getLogger(__name__)
@@ -79,10 +80,10 @@ def search(
         progress: receives the models of each search.
 
     Raises:
-        LockedError: another search runs in the folder.
-        InputError: the folder holds a search with another configuration, or a damaged journal.
-        OutputError: a file cannot be written.
+        LockedError, InputError: another search runs in the folder; it has another configuration or a damaged journal.
+        OutputError, MissingExtraError: a file cannot be written; SciPy, which the report needs, is not installed.
     """
+    check_scipy()
     workers = workers or Workers()
     with locked(folder), Journal(folder / JOURNAL) as journal:
         journal.claim(identity(config, data), config.to_dict())

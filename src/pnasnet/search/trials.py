@@ -24,7 +24,7 @@ from .config_file import config_from_dict
 from .evaluator import Trainer
 from .journal import JOURNAL, Child, Choice, Journal
 from .observed import Observed
-from .predictors import NAMES, fit_and_rank, make_predictor, papers_ranks, rank_text
+from .predictors import NAMES, check_scipy, fit_and_rank, make_predictor, papers_ranks, rank_text
 from .run import Workers, identity, make_evaluator
 from .session import Children
 from .space import SearchSpace
@@ -134,8 +134,10 @@ def evaluate_predictors(
     interrupted, repeat it to resume. Without `training`, each pool is cut at its first untrained cell, so that the
     cells remain a random sample.
 
-    Raises `InputError` for a folder without a search, a damaged journal or other images; `LockedError`; `OutputError`.
+    Raises `InputError` for a folder without a search, a damaged journal or other images; `LockedError`; `OutputError`;
+    `MissingExtraError` without SciPy.
     """
+    check_scipy()
     config = read_config(folder)
     with locked(folder):
         if training is not None:
