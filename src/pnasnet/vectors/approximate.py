@@ -1,11 +1,14 @@
 """An approximate index, for millions of vectors: FAISS's inverted file (IVF) with float16 vectors mapped from disk.
 
     trained.faiss      the centroids of the lists, trained on a sample
+    held-out.f32       unit vectors that were held out of training, to measure recall
     segment-N.faiss    unit vectors, float16, of some parts, by list
-    index.json         the parts in each segment; replaced last
+    segment-N.f32      the nearest neighbours of the held-out vectors in that segment
+    index.json         the parts in each segment, and the number of lists to visit; replaced last
 
 A search visits the lists nearest to the query and compares the vectors in them with it. Nearer vectors in other lists
-are missed, so no answer is proved. Similarities are exact except for the rounding to float16.
+are missed, so no answer is proved. Similarities are exact except for the rounding to float16. See `recall` for the
+number of lists.
 """
 
 from collections.abc import Sequence
@@ -20,12 +23,14 @@ from ..support.files import replacing, write_json, writing
 from ..support.locks import locked
 from ..support.progress import Progress, counter, silent
 from .features import PART_IDS, Features
+from .index_files import crc32c
 from .manifest import MANIFEST, BaseManifest, Rows, check_belongs, damaged, read_manifest
 from .parts import Numbers
+from .recall import HeldOut, Neighbours, is_held_out, lists_to_visit
 from .search import NOTHING, Nearest, check_queries, keep_best, leave_out, no_vectors
 from .sketch import Vectors, unit
 
-_VERSION = 1
+_VERSION = 2
 _SAMPLE_BYTES = 1 << 30
 """Size of the sample that centroids are trained on, float32."""
 _SEGMENT_BYTES = 1 << 30
@@ -33,10 +38,9 @@ _SEGMENT_BYTES = 1 << 30
 _PER_LIST = 39
 """Vectors of the sample per list, at least; FAISS warns of fewer."""
 _ITERATIONS = 10
-_PROBES = 64
-"""Lists that a search visits by default."""
 _CANDIDATES = 2
 """Candidates of each segment, as a multiple of the neighbours wanted, whose similarities are computed again."""
+_HELD_OUT = "held-out.f32"
 _GROWTH = 4
 """The index is built again when the features have grown by more than this factor."""
 
@@ -49,12 +53,18 @@ class Manifest(BaseManifest):
         segments: the size of each segment's file.
         vectors: the number of vectors in all segments.
         trained_rows: the rows of the features when the centroids were trained.
+        probes: the number of lists that a search visits.
+        found: the nearest neighbours of the held-out vectors that such searches find.
+        wanted: all of their nearest neighbours; 0 if nothing was measured.
         version: the version of this layout.
     """
 
     segments: tuple[int, ...] = ()
     vectors: int = 0
     trained_rows: int = 0
+    probes: int = 0
+    found: int = 0
+    wanted: int = 0
     version: int = _VERSION
 
 
@@ -63,7 +73,9 @@ class ApproximateIndex:
 
     Attributes:
         count: the number of vectors.
-        probes: the number of lists that a search visits: more find more of the nearest, and take longer.
+        probes: the number of lists that a search visits: more find more of the nearest, and take longer. The default
+            was measured when the index was built.
+        recall: the share of the 10 nearest neighbours that the default finds, as measured; None if it visits all lists.
 
     Example:
         >>> import numpy as np
@@ -77,8 +89,11 @@ class ApproximateIndex:
     def __init__(self, folder: Path, features: Features, manifest: Manifest) -> None:
         if not manifest.vectors:
             raise no_vectors(features)
+        if not manifest.probes or manifest.found > manifest.wanted:
+            raise damaged(folder)
         self.count, self._length = manifest.vectors, features.length
-        self.probes = _PROBES
+        self.probes = manifest.probes
+        self.recall = manifest.found / manifest.wanted if manifest.wanted else None
         self._rows = Rows(folder, features, manifest.parts)
         self._segments = [_open_segment(folder, number, size) for number, size in enumerate(manifest.segments)]
 
@@ -193,9 +208,13 @@ def _train(folder: Path, features: Features, progress: Progress) -> None:
     """Train the centroids on rows spread evenly over the features, and write an index without vectors."""
     faiss = _faiss()
     step = -(-features.rows * features.length * 4 // _SAMPLE_BYTES)
-    advance, sample, seen = counter(progress, "train", features.rows), list[Vectors](), 0
+    advance, seen = counter(progress, "train", features.rows), 0
+    sample, held_out = list[Vectors](), list[Vectors]()
     for block in features.blocks():
-        sample.append(unit(block.vectors[-seen % step :: step]))
+        numbers = seen + np.arange(len(block.ids))
+        held = is_held_out(numbers, features.rows)
+        sample.append(unit(block.vectors[(numbers % step == 0) & ~held]))
+        held_out.append(unit(block.vectors[held]))
         seen += len(block.ids)
         advance(len(block.ids))
     if not seen:
@@ -208,29 +227,49 @@ def _train(folder: Path, features: Features, progress: Progress) -> None:
     index.cp.niter, index.cp.min_points_per_centroid = _ITERATIONS, 1
     index.train(vectors)
     _write(index, folder / "trained.faiss")
+    _write_numbers(np.concatenate(held_out), folder / _HELD_OUT)
 
 
 def _add_parts(folder: Path, features: Features, manifest: Manifest, progress: Progress) -> Manifest:
     """Write the vectors of new parts to further segments."""
+    from faiss.contrib.ivf_tools import add_preassigned
+
     known = {name for name, *_ in manifest.parts}
     new = [number for number, part in enumerate(features.parts) if part.path.name not in known]
     advance = counter(progress, "index", sum(features.parts[number].rows for number in new))
-    parts, index = list(manifest.parts), None
+    parts, index, held_out = list(manifest.parts), None, None
     for number in new:
-        index = index or _read_index(folder, "trained.faiss")
+        if index is None or held_out is None:
+            index = _read_index(folder, "trained.faiss")
+            held_out = HeldOut(_read_numbers(folder, _HELD_OUT, -1, features.length), index.quantizer)
         for block in features.blocks(number):
-            index.add_with_ids(unit(block.vectors), len(parts) * PART_IDS + block.ids % PART_IDS)
+            vectors = unit(block.vectors)
+            lists = index.quantizer.search(vectors, 1)[1][:, 0]
+            ids = len(parts) * PART_IDS + block.ids % PART_IDS  # named: FAISS reads it by its address
+            add_preassigned(index, vectors, lists, ids)
+            held_out.see(vectors, lists)
             advance(len(block.ids))
         part = features.parts[number]
         parts.append((part.path.name, part.rows, part.fingerprint))
         if number == new[-1] or 2 * features.length * index.ntotal >= _SEGMENT_BYTES:
-            path = _segment(folder, len(manifest.segments))
-            _write(index, path)
-            sizes = (*manifest.segments, path.stat().st_size)
-            vectors = manifest.vectors + index.ntotal
-            manifest = _commit(folder, replace(manifest, parts=tuple(parts), segments=sizes, vectors=vectors))
+            manifest = _add_segment(folder, replace(manifest, parts=tuple(parts)), index, held_out)
             index = None
     return manifest
+
+
+def _add_segment(folder: Path, manifest: Manifest, index: Any, held_out: HeldOut) -> Manifest:
+    """Write a segment, and measure how many lists a search must visit now."""
+    path = _segment(folder, len(manifest.segments))
+    _write(index, path)
+    found = held_out.found
+    _write_numbers(np.stack([found.similarities, found.visits]), path.with_suffix(".f32"))
+    shape = (2, *found.visits.shape)
+    earlier = (_segment(folder, number).with_suffix(".f32").name for number in range(len(manifest.segments)))
+    measured = lists_to_visit(
+        [*(Neighbours(*_read_numbers(folder, name, *shape)) for name in earlier), found], index.nlist
+    )
+    sizes, vectors = (*manifest.segments, path.stat().st_size), manifest.vectors + index.ntotal
+    return _commit(folder, replace(manifest, segments=sizes, vectors=vectors, **asdict(measured)))
 
 
 def _segment(folder: Path, number: int) -> Path:
@@ -258,6 +297,24 @@ def _write(index: Any, path: Path) -> None:
         except RuntimeError as error:
             reason = str(error).rpartition(": ")[2]
             raise OutputError(f"cannot write {path}: {reason}; free some space, and run it again") from error
+
+
+def _write_numbers(numbers: Vectors, path: Path) -> None:
+    """Write float32 numbers, followed by their CRC-32C."""
+    with replacing(path) as temporary:
+        temporary.write_bytes(numbers.tobytes() + crc32c(numbers).to_bytes(4, "little"))
+
+
+def _read_numbers(folder: Path, name: str, *shape: int) -> Vectors:
+    try:
+        numbers = np.fromfile(folder / name, "<f4")
+        crc = int.from_bytes(numbers[-1:].tobytes(), "little")
+        numbers = numbers[:-1].reshape(shape)
+    except (OSError, ValueError) as error:
+        raise damaged(folder) from error
+    if crc32c(numbers) != crc:
+        raise damaged(folder)
+    return numbers
 
 
 def _faiss() -> Any:

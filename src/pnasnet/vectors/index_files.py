@@ -97,6 +97,6 @@ class IndexFiles:
                 raise damaged(self.folder)
 
 
-def crc32c(basis: Vectors) -> int:
-    """Return the checksum of a basis."""
-    return int(google_crc32c.value(basis.tobytes()))
+def crc32c(numbers: Vectors) -> int:
+    """Return the checksum of an array."""
+    return int(google_crc32c.value(numbers.tobytes()))

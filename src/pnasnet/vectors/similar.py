@@ -197,9 +197,12 @@ def _search(
         if options.exact or index is None:
             return search_exactly(features, vectors, k, without=own, progress=progress)
         found = index.search(vectors, k, own)
-    if options.approximate:
+    if isinstance(index, ApproximateIndex):
+        share = None if index.recall is None else f"{int(1000 * index.recall) / 10} %"
+        measured = f" (measured: {share} of the 10 nearest are found)" if share else ""
         log.info(
-            "the answers are approximate: some of the nearest may be missing; without --approximate they are exact"
+            "the answers are approximate: some of the nearest may be missing%s; without --approximate they are exact",
+            measured,
         )
     elif unproved := sum(not one.proved for one in found):
         log.info(

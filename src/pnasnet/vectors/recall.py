@@ -1,0 +1,109 @@
+"""How many lists a search of the approximate index visits: measured on the vectors themselves, not assumed.
+
+Some vectors are held out of training. While the index is filled, their nearest neighbours are found exactly, with the
+list that holds each one. A search finds a neighbour if it visits that list, so the recall of every number of lists
+follows without a search.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .sketch import Vectors
+
+NEIGHBOURS = 10
+"""Recall is the share of this many nearest neighbours that a search finds."""
+_TARGET = 0.99
+_ERRORS = 2
+"""Standard errors by which the measured recall must exceed the target."""
+_COUNT = 500
+_SPACING = 10
+"""At most one vector of so many is held out."""
+_LEAST = 100
+"""With fewer vectors held out, nothing is measured, and all lists are visited."""
+
+
+@dataclass(frozen=True)
+class Neighbours:
+    """The nearest vectors of each held-out one, among some vectors, in any order.
+
+    Attributes:
+        similarities: cosines, float32 [held out, NEIGHBOURS + 1]: one of them is the vector itself.
+        visits: the number of lists that a search must visit to find each neighbour, float32 of the same shape.
+    """
+
+    similarities: Vectors
+    visits: Vectors
+
+    @classmethod
+    def none(cls, count: int) -> "Neighbours":
+        """Return no neighbours of `count` vectors."""
+        shape = count, NEIGHBOURS + 1
+        return cls(np.full(shape, -np.inf, np.float32), np.zeros(shape, np.float32))
+
+    def merged(self, similarities: Vectors, visits: Vectors) -> "Neighbours":
+        """Return the nearest of these and of others, arrays [held out, any number]."""
+        similarities = np.hstack([self.similarities, similarities])
+        best = np.argpartition(-similarities, NEIGHBOURS, axis=1)[:, : NEIGHBOURS + 1]
+        visits = np.hstack([self.visits, visits])
+        return Neighbours(np.take_along_axis(similarities, best, 1), np.take_along_axis(visits, best, 1))
+
+
+class HeldOut:
+    """Finds the nearest neighbours of held-out vectors while vectors are added to the index.
+
+    Args:
+        vectors: the unit vectors that were held out [count, F].
+        quantizer: FAISS's index of the centroids.
+    """
+
+    def __init__(self, vectors: Vectors, quantizer: Any) -> None:
+        self._vectors = vectors
+        _, order = quantizer.search(vectors, quantizer.ntotal)
+        self._visits = 1 + np.argsort(order, axis=1).astype(np.float32)
+        self.found = Neighbours.none(len(vectors))
+
+    def see(self, vectors: Vectors, lists: NDArray[np.int64]) -> None:
+        """Compare unit vectors [n, F] that are added to these lists [n]."""
+        self.found = self.found.merged(self._vectors @ vectors.T, self._visits[:, lists])
+
+
+def is_held_out(numbers: NDArray[np.int64], rows: int) -> NDArray[np.bool_]:
+    """Return which of the vectors with these numbers, of about `rows` in all, are held out of training."""
+    spacing = max(_SPACING, rows // _COUNT)
+    return numbers % spacing == spacing - 1
+
+
+@dataclass(frozen=True)
+class Measured:
+    """How many lists to visit, and how many of the `wanted` neighbours that finds; both 0 if nothing was measured."""
+
+    probes: int
+    found: int = 0
+    wanted: int = 0
+
+
+def lists_to_visit(parts: Sequence[Neighbours], lists: int) -> Measured:
+    """Return the least number of lists with a recall of 0.99, by two standard errors.
+
+    Args:
+        parts: the neighbours among the vectors of each part of the index.
+        lists: the number of lists.
+    """
+    count = len(parts[0].similarities)
+    if count < _LEAST:
+        return Measured(lists)
+    all_of_them = Neighbours.none(count)
+    for part in parts:
+        all_of_them = all_of_them.merged(part.similarities, part.visits)
+    # The most similar vector is the held-out one itself, or equal to it.
+    order = np.argsort(-all_of_them.similarities, axis=1, kind="stable")[:, 1:]
+    visits = np.take_along_axis(all_of_them.visits, order, 1)
+    for probes in np.unique(visits):
+        shares = (visits <= probes).mean(1)
+        if shares.mean() - _ERRORS * shares.std() / count**0.5 >= _TARGET:
+            break
+    return Measured(int(probes), int((visits <= probes).sum()), visits.size)
