@@ -58,9 +58,10 @@ def neighbours(vectors: Vectors) -> NDArray[np.int64]:
     unit = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), np.float32(1e-12))
     lists = max(1, int(2 * len(unit) ** 0.5))
     index = faiss.IndexIVFFlat(faiss.IndexFlatIP(unit.shape[1]), unit.shape[1], lists, faiss.METRIC_INNER_PRODUCT)
+    index.cp.niter = 5
     index.train(unit[:: max(1, len(unit) // (50 * lists))])
     index.add(unit)
-    index.nprobe = 16
+    index.nprobe = 4
     found: NDArray[np.int64] = index.search(unit, _NEIGHBOURS + 1)[1]
     # The first is the vector itself; of equal ones, another.
     return np.where(found[:, 1:] < 0, np.arange(len(unit))[:, None], found[:, 1:])

@@ -56,6 +56,6 @@ def test_of_few_vectors_nothing_is_concluded() -> None:
     assert lists_to_visit([found(np.ones((100, 10)))], 20) == Measured(1, 1000, 1000)
 
 
-@pytest.mark.parametrize(("rows", "held"), [(9, 0), (10, 1), (999, 99), (5_000, 500), (5_400, 540), (1_000_000, 500)])
-def test_500_vectors_are_held_out_or_one_in_ten(rows: int, held: int) -> None:
+@pytest.mark.parametrize(("rows", "held"), [(9, 0), (10, 1), (999, 99), (10_000, 1000), (1_000_000, 1000)])
+def test_1000_vectors_are_held_out_or_one_in_ten(rows: int, held: int) -> None:
     assert is_held_out(np.arange(rows), rows).sum() == held

@@ -17,9 +17,9 @@ from .sketch import Vectors
 NEIGHBOURS = 10
 """Recall is the share of this many nearest neighbours that a search finds."""
 _TARGET = 0.99
-_ERRORS = 2
+_ERRORS = 3
 """Standard errors by which the measured recall must exceed the target."""
-_COUNT = 500
+_COUNT = 1000
 _SPACING = 10
 """At most one vector of so many is held out."""
 _LEAST = 100
@@ -87,7 +87,7 @@ class Measured:
 
 
 def lists_to_visit(parts: Sequence[Neighbours], lists: int) -> Measured:
-    """Return the least number of lists with a recall of 0.99, by two standard errors.
+    """Return the least number of lists with a recall of 0.99, by three standard errors.
 
     Args:
         parts: the neighbours among the vectors of each part of the index.
