@@ -160,5 +160,6 @@ def test_without_the_package_installed_the_checkout_is_used() -> None:
     code = f"import torch; print(torch.hub.load({str(ROOT)!r}, 'pnasnet_tiny', source='local').num_classes)"
     clean = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     blocked = "import sys; sys.path[:] = [p for p in sys.path if not p.endswith('/src')]; "
-    done = subprocess.run([sys.executable, "-c", blocked + code], env=clean, capture_output=True, text=True, cwd="/")
+    command = [sys.executable, "-c", blocked + code]
+    done = subprocess.run(command, env=clean, capture_output=True, text=True, cwd="/", timeout=300)
     assert done.stdout.strip() == "10", done.stderr

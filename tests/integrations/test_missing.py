@@ -1,4 +1,4 @@
-"""Each adapter's missing library is one line that says what to install."""
+"""Each adapter's missing library is one line that names the extra to install."""
 
 import importlib
 import sys
@@ -15,12 +15,23 @@ ADAPTERS = {
 }
 
 
+class Missing:
+    """An import hook by which a library is not installed."""
+
+    def __init__(self, library: str) -> None:
+        self._library = library
+
+    def find_spec(self, name: str, path: object = None, target: object = None) -> None:
+        if name.partition(".")[0] == self._library:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+
 @pytest.mark.parametrize("adapter", ADAPTERS)
 def test_a_missing_library_is_named(adapter: str, monkeypatch: pytest.MonkeyPatch) -> None:
     library, message = ADAPTERS[adapter]
-    for name in (f"pnasnet.{adapter}", f"pnasnet.integrations.{adapter}"):
+    loaded = [name for name in sys.modules if name == library or name.startswith(f"{library}.")]
+    for name in (f"pnasnet.{adapter}", f"pnasnet.integrations.{adapter}", *loaded):
         monkeypatch.delitem(sys.modules, name, raising=False)
-    for name in [library, *(name for name in sys.modules if name.startswith(f"{library}."))]:
-        monkeypatch.setitem(sys.modules, name, None)
+    monkeypatch.setattr(sys, "meta_path", [Missing(library), *sys.meta_path])
     with pytest.raises(MissingExtraError, match=f"^{message}$"):
         importlib.import_module(f"pnasnet.{adapter}")

@@ -101,9 +101,16 @@ def test_other_weights_in_the_same_place_are_refused(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_other_processes_use_a_module() -> None:
-    module = Module("pnasnet_tiny")
-    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
-        np.testing.assert_array_equal(pool.submit(module, IMAGES).result(), module(IMAGES))
+    module, context = Module("pnasnet_tiny"), multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(1, context)
+    try:
+        np.testing.assert_array_equal(pool.submit(module, IMAGES).result(timeout=300), module(IMAGES))
+    finally:
+        for process in list(pool._processes.values()):
+            process.kill()
+        pool.shutdown()
+    with context.Pool(1) as processes:
+        np.testing.assert_array_equal(processes.apply_async(module, (IMAGES,)).get(timeout=300), module(IMAGES))
     (parallel,) = joblib.Parallel(n_jobs=1)([joblib.delayed(module)(IMAGES)])
     np.testing.assert_array_equal(parallel, module(IMAGES))
 

@@ -46,7 +46,7 @@ def test_the_least_number_of_lists_with_the_wanted_recall() -> None:
 
 def test_neighbours_are_those_of_all_parts_together() -> None:
     near, far = found(np.full((200, 10), 2)), found(np.full((200, 10), 8))
-    far = Neighbours(far.similarities / 3, far.visits)
+    far = Neighbours(far.similarities / np.float32(3), far.visits)
     assert lists_to_visit([far], 20).probes == 8
     assert lists_to_visit([far, near], 20).probes == lists_to_visit([near, far], 20).probes == 2
 

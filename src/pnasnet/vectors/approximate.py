@@ -246,7 +246,7 @@ def _add_parts(folder: Path, features: Features, manifest: Manifest, progress: P
             vectors = unit(block.vectors)
             lists = index.quantizer.search(vectors, 1)[1][:, 0]
             ids = len(parts) * PART_IDS + block.ids % PART_IDS  # named: FAISS reads it by its address
-            add_preassigned(index, vectors, lists, ids)
+            add_preassigned(index, vectors, lists, ids)  # type: ignore[no-untyped-call]
             held_out.see(vectors, lists)
             advance(len(block.ids))
         part = features.parts[number]

@@ -74,7 +74,8 @@ class HeldOut:
 def is_held_out(numbers: NDArray[np.int64], rows: int) -> NDArray[np.bool_]:
     """Return which of the vectors with these numbers, of about `rows` in all, are held out of training."""
     spacing = max(_SPACING, rows // _COUNT)
-    return numbers % spacing == spacing - 1
+    held: NDArray[np.bool_] = numbers % spacing == spacing - 1
+    return held
 
 
 @dataclass(frozen=True)
