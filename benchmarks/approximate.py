@@ -41,7 +41,7 @@ from common import machine
 
 Vectors = NDArray[np.float32]
 _PART, _GROUP, _K, _NEIGHBOURS = 20_000, 500, 10, 10
-_PROBES = (16, 32, 64, 128, 256, 512)
+_PROBES = (8, 16, 32, 64, 128, 256)
 _EXACTLY = 50
 """Queries that the exact index answers, slower than the approximate one."""
 
@@ -70,7 +70,7 @@ def neighbours(vectors: Vectors) -> NDArray[np.int64]:
 def groups(vectors: Vectors, count: int) -> Iterator[Vectors]:
     """Yield the vectors and then mixtures, `count` in all, in random order, a few hundred at a time."""
     rng = np.random.default_rng(0)
-    near = neighbours(vectors)
+    near = neighbours(vectors) if count > len(vectors) else np.zeros((len(vectors), _NEIGHBOURS), np.int64)
     order = rng.permutation(count)
     for start in range(0, count, _GROUP):
         chosen = order[start : start + _GROUP]

@@ -36,8 +36,8 @@ _SAMPLE_BYTES = 1 << 30
 _SEGMENT_BYTES = 1 << 30
 """Size from which a segment is closed; it is built in memory."""
 _PER_LIST = 39
-"""Vectors of the sample per list, at least; FAISS warns of fewer."""
-_ITERATIONS = 10
+"""Vectors per list that the centroids are trained on; FAISS warns of fewer, and time grows with their number."""
+_ITERATIONS = 6
 _CANDIDATES = 2
 """Candidates of each segment, as a multiple of the neighbours wanted, whose similarities are computed again."""
 _HELD_OUT = "held-out.f32"
@@ -224,7 +224,7 @@ def _train(folder: Path, features: Features, progress: Progress) -> None:
     centroids = faiss.IndexFlatIP(features.length)
     kind, metric = faiss.ScalarQuantizer.QT_fp16, faiss.METRIC_INNER_PRODUCT
     index = faiss.IndexIVFScalarQuantizer(centroids, features.length, lists, kind, metric, False)
-    index.cp.niter, index.cp.min_points_per_centroid = _ITERATIONS, 1
+    index.cp.niter, index.cp.min_points_per_centroid, index.cp.max_points_per_centroid = _ITERATIONS, 1, _PER_LIST
     index.train(vectors)
     _write(index, folder / "trained.faiss")
     _write_numbers(np.concatenate(held_out), folder / _HELD_OUT)
