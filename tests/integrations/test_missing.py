@@ -1,4 +1,4 @@
-"""Each adapter's missing library is one line that names the extra to install."""
+"""Each adapter's missing library is one line that says what to install."""
 
 import importlib
 import sys
@@ -11,7 +11,7 @@ ADAPTERS = {
     "integrations.image_network": ("torch", r"a network for timm or torch.hub needs torch, .*\[torch\]'"),
     "keras": ("keras", r"pnasnet.keras needs keras, .*: pip install 'pnasnet\[keras\]'"),
     "sklearn": ("sklearn", r"pnasnet.sklearn needs scikit-learn, .*: pip install 'pnasnet\[sklearn\]'"),
-    "timm": ("timm", r"pnasnet.timm needs timm, which is not installed: pip install 'pnasnet\[timm\]'"),
+    "timm": ("timm", r"pnasnet.timm needs timm, which cannot be imported \(.*\): pip install timm"),
 }
 
 

@@ -17,11 +17,8 @@ try:
     from timm.models._pretrained import DefaultCfg, PretrainedCfg
     from timm.models._registry import is_model
 except ImportError as error:
-    if error.name == "timm":
-        raise MissingExtraError.of("timm", "timm", "pnasnet.timm") from error
-    raise MissingExtraError(
-        f"pnasnet.timm needs timm, which cannot be imported ({error}): pip install 'pnasnet[timm]'"
-    ) from error
+    # No extra: timm needs torchvision, which must be built for the very torch that is installed.
+    raise MissingExtraError(f"pnasnet.timm needs timm, which cannot be imported ({error}): pip install timm") from error
 
 default_cfgs: dict[str, DefaultCfg] = {}
 """timm's configurations of each network; timm looks them up here."""
