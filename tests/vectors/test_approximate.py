@@ -130,7 +130,7 @@ def test_a_much_larger_table_is_indexed_again(parts: Path) -> None:
     stages: set[str] = set()
     build_approximate(open_features(parts), progress=lambda stage, done, total: stages.add(stage)).close()
     assert stages == {"train", "index"}
-    assert recall(parts) > 0.99
+    assert recall(parts, probes=1000) > 0.99  # all lists
 
 
 def test_segments_are_bounded_and_kept_if_a_run_is_interrupted(parts: Path, monkeypatch: pytest.MonkeyPatch) -> None:
