@@ -17,7 +17,7 @@ from pnasnet import Module
 from pnasnet.architecture.cells import NASNET_A_NORMAL, NASNET_A_REDUCTION, PNASNET5
 from pnasnet.architecture.plan import resolve
 from pnasnet.architecture.spec import NetworkSpec
-from pnasnet.errors import InputError, UnknownNameError, WeightsMismatchError
+from pnasnet.errors import InputError, UnknownNameError
 from pnasnet.images import decode
 from pnasnet.lowering.onnx_graph import build
 
@@ -112,21 +112,6 @@ def test_a_model_is_exported(tmp_path: Path) -> None:
     compiled = openvino.Core().compile_model(tmp_path / "model.xml", "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     expected = model.predict(batch, verbose=0)
     np.testing.assert_allclose(compiled(batch)[0], expected, rtol=0, atol=1e-4 * float(expected.max()))
-
-
-def test_a_file_of_kerass_own_is_loaded(tmp_path: Path) -> None:
-    model = pnasnet.keras.build("pnasnet_tiny", weights=None, classes=3)
-    model.save_weights(tmp_path / "mine.weights.h5")
-    again = pnasnet.keras.build("pnasnet_tiny", weights=tmp_path / "mine.weights.h5", classes=3)
-    for old, new in zip(model.get_weights(), again.get_weights(), strict=True):
-        np.testing.assert_array_equal(new, old)
-    with pytest.raises(WeightsMismatchError, match=r"mine\.weights\.h5 does not hold the weights of pnasnet_tiny: .*"):
-        pnasnet.keras.build("pnasnet_tiny", weights=str(tmp_path / "mine.weights.h5"), classes=4)
-    (tmp_path / "other.h5").write_text("no weights")
-    with pytest.raises(WeightsMismatchError, match=r"other\.h5 does not hold the weights of pnasnet_tiny: [^\n]*$"):
-        pnasnet.keras.build("pnasnet_tiny", weights=tmp_path / "other.h5")
-    with pytest.raises(InputError, match=r"none\.weights\.h5 does not exist: name a file"):
-        pnasnet.keras.build("pnasnet_tiny", weights="none.weights.h5")
 
 
 def test_random_weights_an_input_and_a_name_of_ones_own() -> None:

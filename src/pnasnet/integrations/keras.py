@@ -1,8 +1,6 @@
 """Networks as models of Keras 3, with the signature of `keras.applications`. Import it as `import pnasnet.keras`."""
 
 from collections.abc import Mapping
-from os import PathLike
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,7 +8,7 @@ from numpy.typing import NDArray
 
 from ..architecture.plan import resolve
 from ..architecture.spec import NetworkSpec, resized
-from ..errors import InputError, MissingExtraError, WeightsMismatchError
+from ..errors import InputError, MissingExtraError
 from ..module.catalogue import find_network
 from ..module.open import Model, ModelName, WeightsName, open_model
 from ..weights import CLASSIFIER
@@ -33,7 +31,6 @@ PUBLISHED = "imagenet"
 """The value of `weights` for the model's own weights."""
 
 _TOP = "predictions"
-_KERAS_FILES = (".h5", ".keras")
 _POOLING = {"avg": "GlobalAveragePooling2D", "max": "GlobalMaxPooling2D"}
 
 
@@ -57,8 +54,7 @@ def build(
     Args:
         model: the model, as for `pnasnet.Module`: a name, a handle, a file or folder with weights, or a `NetworkSpec`.
         include_top: whether the model ends with the classifier.
-        weights: `imagenet` for the model's own weights; other weights, as for `Module`; a file that Keras's
-            `save_weights` wrote; None for random ones.
+        weights: `imagenet` for the model's own weights; other weights, as for `Module`; None for random ones.
         input_tensor: a Keras tensor to use as input.
         input_shape: (height, width, 3); None for the network's own.
         pooling: without the classifier: `avg` for the features, `max`, or None for the last map.
@@ -68,13 +64,11 @@ def build(
         name: of the Keras model; None for the network's.
 
     Raises:
-        InputError: a shape, pooling or number of classes that the model cannot have.
-        WeightsMismatchError: a file of Keras's does not fit. Others as for `Module`.
+        InputError: a shape, pooling or number of classes that the model cannot have. Others as for `Module`.
     """
     if pooling not in (None, *_POOLING):
         raise InputError(f"pooling is {pooling!r}: use 'avg', 'max' or None")
-    kerass = Path(weights) if isinstance(weights, (str, PathLike)) and str(weights).endswith(_KERAS_FILES) else None
-    opened, spec, known = _open(model, None if kerass else weights, input_shape)
+    opened, spec, known = _open(model, weights, input_shape)
     images = keras.Input((*spec.image_size, 3), name="images") if input_tensor is None else input_tensor
     (inputs,) = keras.utils.get_source_inputs(images)
     builder, head = Builder(batch_norm_momentum), None
@@ -89,20 +83,7 @@ def build(
         builder.load(opened.arrays())
     if head is not None:
         built.get_layer(_TOP).set_weights(head)
-    if kerass:
-        _load(built, kerass)
     return built
-
-
-def _load(model: keras.Model, path: Path) -> None:
-    """Load weights that Keras wrote. Raises `InputError` if there are none, and `WeightsMismatchError`."""
-    if not path.is_file():
-        raise InputError(f"{path} does not exist: name a file that Keras's save_weights wrote")
-    try:
-        model.load_weights(path)
-    except (ValueError, OSError, KeyError) as error:  # h5py's errors and Keras's, of many lines
-        reason = next(iter(str(error).splitlines()), type(error).__name__)
-        raise WeightsMismatchError(f"{path} does not hold the weights of {model.name}: {reason}") from error
 
 
 def _top(features: "Tensor", classes: int, activation: str | None, dropout: float) -> "Tensor":
