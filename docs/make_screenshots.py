@@ -61,7 +61,7 @@ def main() -> None:
     for name in PAGES:
         page = DOCS / name
         page.write_text(with_outputs(page.read_text("utf-8")), "utf-8")
-    shoot(folder / "similar.html", "similar.png", 900, 480)
+    shoot(folder / "similar.html", "similar.png", 900, 1150)
     shoot(folder / "map.html", "map.png", 1000, 760)
     shoot(folder / "model/report.html", "report.png", 900, 2400)
     count = len(list((folder / PHOTOS).glob("*/*")))
