@@ -65,10 +65,10 @@ def test_a_column_of_another_name(tmp_path: Path) -> None:
 def test_per_class(data: Path) -> None:
     result = run("evaluate", "pnasnet_tiny", data, *FAKE, "--per-class")
     assert result.stdout.splitlines()[10:] == [
-        "class        images  recall, 95 % interval       predicted  precision, 95 % interval",
-        "airplane          3   66.67%  20.77% to 93.85%           3   66.67%  20.77% to 93.85%",
-        "automobile        1  100.00%  20.65% to 100.00%          2   50.00%  9.45% to 90.55%",
-        "bird              2   50.00%  9.45% to 90.55%            1  100.00%  20.65% to 100.00%",
+        "class       images   recall  95 % interval      predicted  precision  95 % interval",
+        "airplane         3   66.67%  20.77% to 93.85%           3     66.67%  20.77% to 93.85%",
+        "automobile       1  100.00%  20.65% to 100.00%          2     50.00%  9.45% to 90.55%",
+        "bird             2   50.00%  9.45% to 90.55%            1    100.00%  20.65% to 100.00%",
     ]
 
 

@@ -5,13 +5,8 @@ import io
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
-import time
-import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -181,75 +176,6 @@ def test_table_for_another_place(features: Path, tmp_path: Path) -> None:
     table = pq.read_table(tmp_path / "t.parquet")
     assert len(table) == 12
     assert table["image"].null_count == 0
-
-
-@contextmanager
-def served(features: Path, folder: Path) -> Iterator[str]:
-    """Run the command until the block ends; yields the explorer's address."""
-    with socket.socket() as free:
-        free.bind(("localhost", 0))
-        port = free.getsockname()[1]
-    command = [sys.executable, "-m", "pnasnet", "explore", str(features), "--port", str(port), "--projection", "pca"]
-    command += ["--root", str(folder)]
-    environment = {**os.environ, "XDG_CACHE_HOME": str(folder / "cache"), "HF_HUB_OFFLINE": "1"}
-    with (folder / "log").open("wb") as log:
-        process = subprocess.Popen(command, stdout=log, stderr=log, env=environment, start_new_session=True)
-    try:
-        for _ in range(600):
-            assert process.poll() is None, (folder / "log").read_text()
-            try:
-                urllib.request.urlopen(f"http://localhost:{port}/data/metadata.json", timeout=5).close()
-                break
-            except OSError:
-                time.sleep(0.1)
-        yield f"http://localhost:{port}/"
-    finally:
-        os.killpg(process.pid, 15)
-        process.wait(30)
-
-
-@pytest.mark.slow
-def test_embedding_atlas_in_a_browser(features: Path, tmp_path: Path) -> None:
-    """Its table shows the pictures, and it counts the points. (Its scatter plot needs WebGPU.)"""
-    pytest.importorskip("embedding_atlas", reason="the extra explore is not installed")
-    with served(features, tmp_path) as address, browser_page() as page:
-        page.goto(address)
-        page.get_by_text("12 / 12 points").wait_for(timeout=60_000)
-        wait_until(page, "[...document.images].filter((i) => i.naturalWidth == 96).length >= 12")
-        for name in ("chelsea.jpg", "rocket.jpg"):
-            assert page.get_by_text(name).count() >= 1
-
-
-_SERVE = """if True:
-    import sys
-    import pnasnet.vectors
-    serve = "import os, time; print(os.getpid(), flush=True); time.sleep(100)"
-    pnasnet.vectors.atlas_command = lambda table, port: [sys.executable, "-c", serve]
-    from pnasnet.cli import main
-    main(sys.argv[1:])
-"""
-
-
-@pytest.mark.parametrize(("number", "exit_code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_ended_it_leaves_neither_files_nor_a_server(
-    features: Path, tmp_path: Path, number: signal.Signals, exit_code: int
-) -> None:
-    pytest.importorskip("embedding_atlas", reason="the extra explore is not installed")
-    (tmp_path / "temporary").mkdir()
-    environment = {**os.environ, "TMPDIR": str(tmp_path / "temporary")}
-    command = [sys.executable, "-c", _SERVE, "explore", str(features), "--projection", "pca"]
-    pipe = subprocess.PIPE
-    with subprocess.Popen(command, stdout=pipe, stderr=pipe, env=environment, text=True) as process:
-        assert process.stdout is not None
-        server = int(process.stdout.readline())
-        assert list((tmp_path / "temporary").glob("pnasnet-*/atlas.parquet"))
-        process.send_signal(number)
-        _, told = process.communicate(timeout=30)
-    assert process.returncode == exit_code
-    assert told.splitlines()[-1] == "error: interrupted"
-    assert list((tmp_path / "temporary").glob("pnasnet-*")) == []
-    with pytest.raises(ProcessLookupError):
-        os.kill(server, 0)
 
 
 _BUILD = """

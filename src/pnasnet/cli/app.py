@@ -1,5 +1,6 @@
 """The command line's entry: the group of commands, and how it ends."""
 
+import os
 import sys
 from typing import Any
 
@@ -7,6 +8,7 @@ import click
 
 from .._version import __version__
 from .classify import classify
+from .completion import VARIABLE, completion_options, mend_click
 from .convert import convert
 from .duplicates import duplicates
 from .embed import embed
@@ -52,6 +54,8 @@ class Commands(click.Group):
     def main(self, *args: Any, **settings: Any) -> Any:
         """Run as a program. Output that cannot be written, `--help` included, is an error like any other."""
         open_closed_streams()
+        if VARIABLE in os.environ:
+            mend_click()
         try:
             with writing_results():
                 return super().main(*args, **settings)
@@ -65,6 +69,7 @@ class Commands(click.Group):
 @click.group(
     cls=Commands, epilog=_EPILOG, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
 )
+@completion_options
 @click.version_option(__version__, package_name="pnasnet", message="pnasnet %(version)s")
 def main() -> None:
     """Compute feature vectors and classes of images with PNASNet-5 and NASNet-A.

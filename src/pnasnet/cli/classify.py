@@ -9,6 +9,8 @@ from .logs import show_logs
 from .options import QUIET, extract_options, flag, model_options
 from .printing import say, to_json
 from .sections import command
+from .tables import print_line
+from .values import paths
 
 if TYPE_CHECKING:
     from ..extract import Classification, ExtractOptions
@@ -16,7 +18,7 @@ if TYPE_CHECKING:
 
 
 @command(short_help="Print the likeliest classes of images.")
-@click.argument("sources", nargs=-1, required=True)
+@click.argument("sources", nargs=-1, required=True, shell_complete=paths)
 @model_options
 @extract_options
 @click.option("--top", type=click.IntRange(1), default=5, show_default=True, metavar="N", help="Number of classes.")
@@ -57,7 +59,7 @@ def _print(result: "Classification") -> None:
         return
     say(result.path)
     for name, probability in result.classes:
-        say(f"  {probability:7.2%}  {name}")
+        print_line(f"  {probability:7.2%}  {name}")
 
 
 def _print_json(result: "Classification") -> None:

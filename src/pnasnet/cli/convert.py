@@ -7,12 +7,19 @@ import click
 from .errors import check_file
 from .options import MOVING_AVERAGES, flag
 from .printing import say
+from .values import models, networks, paths
 
 
 @click.command(short_help="Convert weights to this project's own format, or to timm's.")
-@click.argument("source")
-@click.argument("output", metavar="OUT.safetensors")
-@click.option("-m", "--model", metavar="NAME", help="Network that the weights must fit.  [default: their own]")
+@click.argument("source", shell_complete=models)
+@click.argument("output", metavar="OUT.safetensors", shell_complete=paths)
+@click.option(
+    "-m",
+    "--model",
+    metavar="NAME",
+    shell_complete=networks,
+    help="Network that the weights must fit.  [default: their own]",
+)
 @flag("--float16", help="Round kernels to float16: half the size, features differ by about 1e-3.")
 @click.option(
     "--to",

@@ -13,6 +13,8 @@ from .options import QUIET, flag
 from .printing import say, to_json
 from .progress import bars
 from .sections import command
+from .tables import Column, last_folders, print_table
+from .values import paths
 from .vectors import column_options, opened_index, page_options
 
 if TYPE_CHECKING:
@@ -24,7 +26,7 @@ _THRESHOLD, _EXAMINED = 0.95, 2000
 
 
 @command()
-@click.argument("features")
+@click.argument("features", shell_complete=paths)
 @click.option(
     "--threshold",
     type=float,
@@ -96,11 +98,21 @@ def duplicates(
             say(f"{html}: written", err=True)
 
 
+_COLUMNS = (Column(), Column(), Column(rank=1), Column(shorten=last_folders))
+
+
 def _print(number: int, group: "Group", entries: "list[Entry]") -> None:
     say(f"group {number}")
-    for place, (entry, similarity) in enumerate(zip(entries, group.similarities.tolist(), strict=True)):
-        size = f"{entry.width}x{entry.height}" if entry.width else ""
-        say(f"  {'' if place else 'keep':4}  {similarity:7.4f}  {size:>11}  {entry.path}")
+    rows = [
+        (
+            "" if place else "keep",
+            f"{similarity:7.4f}",
+            f"{entry.width}x{entry.height}".rjust(11) if entry.width else " " * 11,
+            entry.path,
+        )
+        for place, (entry, similarity) in enumerate(zip(entries, group.similarities.tolist(), strict=True))
+    ]
+    print_table(_COLUMNS, rows, indent="  ")
 
 
 def _print_json(number: int, group: "Group", entries: "list[Entry]") -> None:

@@ -17,6 +17,7 @@ from .options import IMAGE_COLUMN, QUIET, count, extract_options, flag, model_op
 from .printing import say
 from .progress import stoppable_bars
 from .sections import command, pass_as, section
+from .values import VECTORS, endpoints, folders, models, one_of, paths
 
 if TYPE_CHECKING:
     from ..extract import ColumnBuilder, ExtractOptions, Report, Sources
@@ -98,10 +99,11 @@ def _choose_cluster(
     pass_as(
         "sources",
         _list_sources,
-        click.argument("sources", nargs=-1),
+        click.argument("sources", nargs=-1, shell_complete=paths),
         click.option(
             "--files-from",
             metavar="FILE",
+            shell_complete=paths,
             help="Also read sources from FILE, one on each line; - is standard input. A listed path that does not "
             "exist becomes a row with an error.",
         ),
@@ -112,6 +114,7 @@ def _choose_cluster(
             "roots",
             multiple=True,
             metavar="DIR",
+            shell_complete=folders,
             help="Open paths in Parquet files only below DIR. May be repeated.  [default: the folder of the file]",
         ),
         click.option(
@@ -126,7 +129,12 @@ def _choose_cluster(
 @section(
     "Output",
     click.option(
-        "-o", "--output", required=True, metavar="PATH", help="A folder, or a file whose name ends in .parquet."
+        "-o",
+        "--output",
+        required=True,
+        metavar="PATH",
+        shell_complete=paths,
+        help="A folder, or a file whose name ends in .parquet.",
     ),
     pass_as(
         "mode",
@@ -162,10 +170,16 @@ def _choose_cluster(
         default=("global_pool",),
         show_default=True,
         metavar="NAME",
+        shell_complete=endpoints,
         help="Output of the network: global_pool, Logits, Predictions, Cell_7, ... May be repeated.",
     ),
     flag("--whole-maps", help="Write feature maps whole instead of averaging over positions."),
-    click.option("--vectors", metavar="NAME", help="Number format: float32, float16 or bfloat16.  [default: float32]"),
+    click.option(
+        "--vectors",
+        metavar="NAME",
+        shell_complete=one_of(*VECTORS),
+        help="Number format: float32, float16 or bfloat16.  [default: float32]",
+    ),
     flag("--normalize", help="Scale vectors to length 1."),
     flag("--deduplicate", help="Compute images with equal bytes only once."),
 )
@@ -173,7 +187,12 @@ def _choose_cluster(
     "Model",
     model_options,
     click.option(
-        "--with", "others", multiple=True, metavar="MODEL", help="Another model in the same pass. May be repeated."
+        "--with",
+        "others",
+        multiple=True,
+        metavar="MODEL",
+        shell_complete=models,
+        help="Another model in the same pass. May be repeated.",
     ),
 )
 @extract_options
@@ -186,6 +205,7 @@ def _choose_cluster(
         click.option(
             "--address",
             metavar="ADDRESS",
+            shell_complete=one_of("auto"),
             help="Address of a Ray cluster: auto, HOST:PORT or ray://HOST:PORT. All machines must reach the sources "
             "and the output.",
         ),

@@ -16,17 +16,20 @@ from .options import IMAGE_COLUMN, QUIET, count, extract_options, flag, model_ar
 from .printing import say, to_json
 from .progress import bars
 from .sections import command, section
+from .tables import Column, first_words, print_line, print_table
+from .values import paths
 
 if TYPE_CHECKING:
     from ..datasets import LabelledImages
     from ..evaluation import Evaluation, Rate
+    from ..evaluation.result import ClassFigures
     from ..extract import ExtractOptions
     from ..module.choice import ModelChoice
 
 
 @command()
 @model_argument
-@click.argument("data")
+@click.argument("data", shell_complete=paths)
 @section(
     "Data",
     click.option("--split", metavar="NAME", help="Split of DATA to use, such as validation, if it has several."),
@@ -37,7 +40,13 @@ if TYPE_CHECKING:
     "Output",
     flag("--per-class", help="Also print recall and precision of each class."),
     flag("--json", "as_json", help="Print the whole result as JSON instead of tables."),
-    click.option("-o", "--output", metavar="FILE.json", help="Also write the JSON to FILE.json, replacing it."),
+    click.option(
+        "-o",
+        "--output",
+        metavar="FILE.json",
+        shell_complete=paths,
+        help="Also write the JSON to FILE.json, replacing it.",
+    ),
     QUIET,
 )
 @extract_options
@@ -78,8 +87,11 @@ def evaluate(
         if output:
             write_text(Path(output), text + "\n")
     finally:  # print the result even if the disk is full
-        for line in text.split("\n") if as_json else _lines(result, per_class):
-            say(line)
+        if as_json:
+            for line in text.split("\n"):
+                say(line)
+        else:
+            _print(result, per_class)
     if result.failed:
         _print_failures(result)
         raise SystemExit(EXIT_IMAGES_FAILED)
@@ -120,7 +132,16 @@ def _print_failures(result: "Evaluation") -> None:
     say(f"{result.failed:,} of {total:,} images failed; the figures cover the other {result.images:,}", err=True)
 
 
-def _lines(result: "Evaluation", per_class: bool) -> Iterator[str]:
+def _print(result: "Evaluation", per_class: bool) -> None:
+    for line in _lines(result):
+        print_line(line)
+    if per_class:
+        say()
+        rows = [_class_cells(each) for each in result.per_class]
+        print_table(_CLASSES, rows, hint="a pipe or --json")
+
+
+def _lines(result: "Evaluation") -> Iterator[str]:
     """Yield the lines of the result."""
     published = result.published
     top1, top5 = (published.top1, published.top5) if published else (None, None)
@@ -136,18 +157,22 @@ def _lines(result: "Evaluation", per_class: bool) -> Iterator[str]:
     yield f"weights        {clean(result.model)}: {clean(result.weights)}, SHA-256 {result.weights_sha256[:12]}"
     yield f"engine         {result.engine}"
     yield f"time           {result.seconds:.1f} s, {(result.images + result.failed) / result.seconds:.1f} images/s"
-    if per_class:
-        yield ""
-        yield from _class_lines(result)
 
 
-def _class_lines(result: "Evaluation") -> Iterator[str]:
-    names = [clean(each.name if each.name == each.label else f"{each.name} {each.label}") for each in result.per_class]
-    width = max(map(len, ("class", *names)))
-    yield f"{'class':{width}}  {'images':>7}  {'recall, 95 % interval':26}  {'predicted':>9}  precision, 95 % interval"
-    for name, each in zip(names, result.per_class, strict=True):
-        recall, precision = _short(each.recall), _short(each.precision)
-        yield f"{name:{width}}  {each.recall.count:7,}  {recall:26}  {each.precision.count:9,}  {precision}".rstrip()
+_CLASSES = (
+    Column("class", shorten=first_words),
+    Column("images", right=True, rank=1),
+    Column("recall", right=True),
+    Column("95 % interval", rank=2),
+    Column("predicted", right=True, rank=3),
+    Column("precision", right=True),
+    Column("95 % interval", rank=4),
+)
+
+
+def _class_cells(each: "ClassFigures") -> list[str]:
+    name = each.name if each.name == each.label else f"{each.name} {each.label}"
+    return [name, f"{each.recall.count:,}", *_short(each.recall), f"{each.precision.count:,}", *_short(each.precision)]
 
 
 def _rate(rate: "Rate", published: float | None) -> str:
@@ -156,8 +181,8 @@ def _rate(rate: "Rate", published: float | None) -> str:
     return f"{rate.value or 0:8.2%}  95 % interval {low:.2%} to {high:.2%}{beside}"
 
 
-def _short(rate: "Rate") -> str:
+def _short(rate: "Rate") -> tuple[str, str]:
     if rate.value is None:
-        return ""
+        return "", ""
     low, high = rate.interval
-    return f"{rate.value:7.2%}  {low:.2%} to {high:.2%}"
+    return f"{rate.value:.2%}", f"{low:.2%} to {high:.2%}"

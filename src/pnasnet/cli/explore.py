@@ -1,15 +1,13 @@
 """`pnasnet explore`."""
 
 import importlib.util
-import subprocess
 from dataclasses import replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import click
 
-from ..errors import MissingExtraError, OutputError
+from ..errors import MissingExtraError
 from ..support.files import write_text
 from ..support.text import clean, counted
 from .errors import check_file, end_on_signal
@@ -18,6 +16,7 @@ from .options import QUIET
 from .printing import say
 from .progress import bars
 from .sections import command, pass_as, section
+from .values import PROJECTIONS, one_of, paths
 from .vectors import column_options, opened_index, page_options
 
 if TYPE_CHECKING:
@@ -27,7 +26,7 @@ if TYPE_CHECKING:
 
 
 @command()
-@click.argument("features")
+@click.argument("features", shell_complete=paths)
 @QUIET
 @section(
     "Map",
@@ -37,7 +36,12 @@ if TYPE_CHECKING:
         click.option(
             "--points", type=int, metavar="N", help="Show N images, spread evenly.  [default: all; 50000 with --html]"
         ),
-        click.option("--projection", metavar="NAME", help="pca or umap.  [default: umap if installed]"),
+        click.option(
+            "--projection",
+            metavar="NAME",
+            shell_complete=one_of(*PROJECTIONS),
+            help="pca or umap.  [default: umap if installed]",
+        ),
         click.option("--neighbours", type=int, metavar="N", help="Nearest neighbours of each image.  [default: 15]"),
         click.option(
             "--thumbnail", type=int, metavar="N", help="Size of thumbnails in pixels, 8 to 512.  [default: 96]"
@@ -46,7 +50,12 @@ if TYPE_CHECKING:
 )
 @section(
     "embedding-atlas",
-    click.option("--table", metavar="FILE", help="Write the table for embedding-atlas to FILE, replacing it."),
+    click.option(
+        "--table",
+        metavar="FILE",
+        shell_complete=paths,
+        help="Write the table for embedding-atlas to FILE, replacing it.",
+    ),
     click.option(
         "--port",
         type=click.IntRange(1, 65535),
@@ -106,18 +115,23 @@ def explore(
             write_atlas(Path(table), shown, options, access, progress)
             say(f"{table}: {counted(count, 'image')}")
         if not html and not table:
-            _show_atlas(shown, options, access, port, progress)
+            _show_atlas(shown, options, access, port, progress, quiet=quiet)
 
 
 def _show_atlas(
-    shown: "PictureMap", options: "ExploreOptions", access: "Access", port: int, progress: "Progress"
+    shown: "PictureMap", options: "ExploreOptions", access: "Access", port: int, progress: "Progress", *, quiet: bool
 ) -> None:
     """Show the map in embedding-atlas until it ends or is interrupted."""
-    from ..vectors import atlas_command, write_atlas
+    from tempfile import TemporaryDirectory
+
+    from ..vectors import serve_atlas, write_atlas
 
     with end_on_signal(), TemporaryDirectory(prefix="pnasnet-") as folder:
         table = Path(folder) / "atlas.parquet"
         write_atlas(table, shown, options, access, progress)
-        done = subprocess.run(atlas_command(table, port), check=False)
-    if done.returncode:
-        raise OutputError(f"embedding-atlas ended with exit code {done.returncode}; see its messages above")
+        if not quiet:
+            say("waiting for embedding-atlas, which first loads PyTorch; this may take a minute", err=True)
+        with serve_atlas(table, port) as server:
+            server.wait_until_ready()
+            say(f"{server.address}: {counted(len(shown.pictures), 'image')}; Ctrl-C ends it")
+            server.wait()

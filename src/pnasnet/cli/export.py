@@ -8,16 +8,18 @@ import click
 from .errors import checking_usage
 from .options import MOVING_AVERAGES, WEIGHTS, count, flag
 from .printing import say
+from .values import FORMATS, endpoints, models, one_of, paths
 
 
 @click.command(short_help="Export a network for other software and servers.")
-@click.argument("model")
-@click.argument("output", metavar="OUT")
+@click.argument("model", shell_complete=models)
+@click.argument("output", metavar="OUT", shell_complete=paths)
 @WEIGHTS
 @click.option(
     "--format",
     "kind",
     metavar="NAME",
+    shell_complete=one_of(*FORMATS),
     help="onnx, openvino, triton, ovms or saved_model.  [default: by the suffix of OUT: .onnx, or .xml for openvino]",
 )
 @click.option(
@@ -25,6 +27,7 @@ from .printing import say
     "endpoints",
     multiple=True,
     metavar="NAME",
+    shell_complete=endpoints,
     help="Output of the network: global_pool, Logits, Predictions, Cell_5, ... May be repeated.  "
     "[default: global_pool]",
 )

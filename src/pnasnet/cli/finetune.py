@@ -19,6 +19,7 @@ from .options import IMAGE_COLUMN, QUIET, count, extract_options, flag, machine_
 from .printing import say
 from .progress import stoppable_bars
 from .sections import Command, command, pass_as, section
+from .values import folders, paths
 
 if TYPE_CHECKING:
     from ..extract import ExtractOptions
@@ -47,8 +48,8 @@ def _refusing_options_of_full(command: Command) -> Command:
 
 @command()
 @_refusing_options_of_full
-@click.argument("data")
-@click.option("-o", "--output", required=True, metavar="DIR", help="Output folder.")
+@click.argument("data", shell_complete=paths)
+@click.option("-o", "--output", required=True, metavar="DIR", shell_complete=folders, help="Output folder.")
 @flag("--overwrite", help="Replace a finished model in DIR; its split and features are kept.")
 @QUIET
 @section(

@@ -1,21 +1,38 @@
 """`pnasnet models`."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import click
 
-from ..support.text import clean
 from ..support.urls import redact
 from .options import flag
 from .printing import say, to_json
+from .tables import Column, last_folders, print_table
+from .values import models as models_or_paths
 
-_NETWORK = ("model", "cells", "filters", "input", "features", "parameters", "mult-adds")
-_WEIGHTS = ("weights", "model", "by", "classes", "top-1", "top-5", "is")
+_NETWORK = (
+    Column("model"),
+    Column("cells", right=True, rank=4),
+    Column("filters", right=True, rank=5),
+    Column("input", right=True, rank=2),
+    Column("features", right=True, rank=1),
+    Column("parameters", right=True, rank=1),
+    Column("mult-adds", right=True, rank=3),
+)
+_WEIGHTS = (
+    Column("weights"),
+    Column("model", rank=1),
+    Column("by", rank=5),
+    Column("classes", right=True, rank=3),
+    Column("top-1", right=True, rank=2),
+    Column("top-5", right=True, rank=4),
+    Column("is"),
+)
+_HINT = "a pipe or --json"
 
 
 @click.command(short_help="List models and their weights.")
-@click.argument("networks", nargs=-1, metavar="[MODEL]...")
+@click.argument("networks", nargs=-1, metavar="[MODEL]...", shell_complete=models_or_paths)
 @flag("--json", "as_json", help="Print a JSON list.")
 def models(networks: tuple[str, ...], as_json: bool) -> None:
     """List the models that have weights, and the published sets of weights; or describe MODELs.
@@ -40,11 +57,13 @@ def models(networks: tuple[str, ...], as_json: bool) -> None:
     rows = [_network_cells(network) for network in described]
     if networks:
         named = zip(networks, rows, strict=True)
-        _print_table(("given", *_NETWORK), [[clean(redact(name)), *row] for name, row in named])
+        rows = [[redact(name), *row] for name, row in named]
+        print_table((Column("given", shorten=last_folders), *_NETWORK), rows, hint=_HINT)
         return
-    _print_table(_NETWORK, rows)
+    print_table(_NETWORK, rows, hint=_HINT)
     say()
-    _print_table(_WEIGHTS, [_weights_cells(network, record) for network in described for record in network["weights"]])
+    sets = [_weights_cells(network, record) for network in described for record in network["weights"]]
+    print_table(_WEIGHTS, sets, hint=_HINT)
 
 
 def _network_cells(network: dict[str, Any]) -> list[str]:
@@ -66,14 +85,3 @@ def _short(count: int) -> str:
         (unit, scale) for unit, scale in (("B", 1e9), ("M", 1e6), ("K", 1e3), ("", 1)) if count >= 0.9995 * scale
     )
     return f"{count / scale:#.3g}".rstrip(".") + unit
-
-
-def _print_table(titles: Sequence[str], rows: list[list[str]]) -> None:
-    """Print aligned columns; numbers are aligned to the right."""
-    columns = []
-    for title, *texts in zip(titles, *rows, strict=True):
-        width = max(map(len, (title, *texts)))
-        numeric = all(text[:1].isdigit() for text in texts if text)
-        columns.append([text.rjust(width) if numeric else text.ljust(width) for text in (title, *texts)])
-    for cells in zip(*columns, strict=True):
-        say("  ".join(cells).rstrip())

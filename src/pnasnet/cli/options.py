@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from .sections import pass_as, section
+from .values import ACCELERATORS, DEFAULT_MODEL, ENGINES, LOGGERS, PRECISIONS, PRESETS, models, one_of, weights
 
 if TYPE_CHECKING:
     from ..module.choice import ModelChoice
@@ -21,8 +22,6 @@ IMAGE_COLUMN = click.option(
     help="Column of images in Parquet files and Hugging Face datasets.  [default: image or img]",
 )
 QUIET = flag("-q", "--quiet", help="Print no progress and no notes.")
-DEFAULT_MODEL = "pnasnet_small"
-"""The model of commands that were given neither --model nor --weights."""
 
 
 def _choose_model(
@@ -45,6 +44,7 @@ _MODEL = click.option(
     "-m",
     "--model",
     metavar="MODEL",
+    shell_complete=models,
     help="Name from `pnasnet models`, TF-Hub handle or URL, or path of a file or folder with weights.  "
     f"[default: {DEFAULT_MODEL}, or the network of --weights]",
 )
@@ -52,17 +52,20 @@ WEIGHTS = click.option(
     "-w",
     "--weights",
     metavar="SOURCE",
+    shell_complete=weights,
     help="Other weights for the model: the name of a published set, or the path of a file or folder.",
 )
 ENGINE = click.option(
     "--engine",
     metavar="NAME",
+    shell_complete=one_of(*ENGINES),
     help="Library that runs the network: openvino, torch, or auto, which is torch if there is a CUDA GPU.  "
     "[default: auto]",
 )
 PRECISION = click.option(
     "--precision",
     metavar="NAME",
+    shell_complete=one_of(*PRECISIONS, "float16"),
     help="Arithmetic: float32, bfloat16, or float16 on GPUs.  [default: float32, or int8 for a quantized model]",
 )
 THREADS = count("--threads", help="Threads of the engine.  [default: one per processor]")
@@ -71,6 +74,12 @@ MOVING_AVERAGES = click.option(
     default=None,
     help="If the weights hold both, use the moving averages of the variables, or their last values.  "
     "[default: as the published evaluation did, else the averages]",
+)
+PRESET = click.option(
+    "--preset",
+    metavar="NAME",
+    shell_complete=one_of(*PRESETS),
+    help="Preprocessing: hub, slim or timm.  [default: that of the weights]",
 )
 _RUNNING = (
     WEIGHTS,
@@ -82,7 +91,9 @@ _RUNNING = (
 
 model_options = section("Model", pass_as("model", _choose_model, _MODEL, *_RUNNING))
 """--model and the other options of a `ModelChoice`, as the argument `model`."""
-model_argument = section("Model", pass_as("model", _choose_model, click.argument("model"), *_RUNNING))
+model_argument = section(
+    "Model", pass_as("model", _choose_model, click.argument("model", shell_complete=models), *_RUNNING)
+)
 """The same for commands whose model is an argument."""
 
 extract_options = section(
@@ -90,9 +101,7 @@ extract_options = section(
     pass_as(
         "options",
         "pnasnet.extract:ExtractOptions",
-        click.option(
-            "--preset", metavar="NAME", help="Preprocessing: hub, slim or timm.  [default: that of the weights]"
-        ),
+        PRESET,
         click.option(
             "--exif/--no-exif", default=None, help="Apply the EXIF orientation.  [default: only if the preset does]"
         ),
@@ -115,11 +124,17 @@ class _Devices(click.ParamType):  # type: ignore[type-arg] # generic in new rele
 machine_options = pass_as(
     "machine",
     "pnasnet.training.machine:Machine",
-    click.option("--accelerator", metavar="NAME", help="cpu, gpu or auto.  [default: auto]"),
+    click.option(
+        "--accelerator",
+        metavar="NAME",
+        shell_complete=one_of(*ACCELERATORS),
+        help="cpu, gpu or auto.  [default: auto]",
+    ),
     click.option(
         "--devices",
         type=_Devices(),
         metavar="N",
+        shell_complete=one_of("auto"),
         help="GPUs, or CPU processes, that share each batch; a number or auto.  [default: auto]",
     ),
     count("--nodes", help="Machines that share each batch; each runs this command.  [default: 1]"),
@@ -142,7 +157,12 @@ machine_options = pass_as(
         "[default: one per processor]",
     ),
     click.option(
-        "--logger", "loggers", multiple=True, metavar="NAME", help="Also log to tensorboard or wandb. May be repeated."
+        "--logger",
+        "loggers",
+        multiple=True,
+        metavar="NAME",
+        shell_complete=one_of(*LOGGERS),
+        help="Also log to tensorboard or wandb. May be repeated.",
     ),
 )
 """The options of `Machine` that every training has, as the argument `machine`."""

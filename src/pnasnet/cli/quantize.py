@@ -5,10 +5,11 @@ from typing import TYPE_CHECKING
 import click
 
 from .logs import show_logs
-from .options import MOVING_AVERAGES, QUIET, THREADS, WEIGHTS, count, flag
-from .printing import say
+from .options import MOVING_AVERAGES, PRESET, QUIET, THREADS, WEIGHTS, count, flag
 from .progress import bars
 from .sections import command, pass_as, section
+from .tables import print_line
+from .values import PRECISIONS, folders, models, one_of, paths
 
 if TYPE_CHECKING:
     from ..quantize import QuantizeOptions, QuantizeResult
@@ -25,20 +26,21 @@ _OPTIONS = (
     click.option(
         "--floating",
         metavar="NAME",
+        shell_complete=one_of(*PRECISIONS),
         help="Precision of the parts in floating point: float32 or bfloat16.  [default: bfloat16]",
     ),
     count("--images", help="Number of images for calibration.  [default: 300]"),
     count("--held-out", help="Number of other images, to measure the fidelity.  [default: 300]"),
-    click.option("--preset", metavar="NAME", help="Preprocessing: hub, slim or timm.  [default: that of the weights]"),
+    PRESET,
     count("--batch-size", help="Images per call of the network.  [default: 16]"),
     THREADS,
 )
 
 
 @command(short_help="Quantize a model to int8.")
-@click.argument("model")
-@click.argument("sources", nargs=-1, required=True)
-@click.option("-o", "--output", required=True, metavar="DIR", help="Output folder.")
+@click.argument("model", shell_complete=models)
+@click.argument("sources", nargs=-1, required=True, shell_complete=paths)
+@click.option("-o", "--output", required=True, metavar="DIR", shell_complete=folders, help="Output folder.")
 @flag("--overwrite", help="Replace an existing folder.")
 @QUIET
 @section("Model", WEIGHTS, MOVING_AVERAGES)
@@ -79,13 +81,13 @@ def _show(result: "QuantizeResult", options: "QuantizeOptions") -> None:
 
     fidelity, chosen = result.fidelity, result.steps[-1]
     kept = f"; in {options.floating}: {', '.join(chosen.floating)}" if chosen.floating else ""
-    say(f"folder       {result.folder!s}, {result.size / 1e6:.1f} MB")
-    say(f"calibration  {result.calibration:,} images")
-    say(f"int8         {percent(chosen.int8_share, 1)} of the multiply-adds{kept}")
-    say(
+    print_line(f"folder       {result.folder!s}, {result.size / 1e6:.1f} MB")
+    print_line(f"calibration  {result.calibration:,} images")
+    print_line(f"int8         {percent(chosen.int8_share, 1)} of the multiply-adds{kept}")
+    print_line(
         f"fidelity     cosine to float32: mean {fidelity.mean_cosine:.5f}, 1st percentile {fidelity.low_cosine:.4f}, "
         f"least {fidelity.least_cosine:.4f}, on {fidelity.images:,} held-out images"
     )
     if fidelity.same_top1 is not None:
-        say(f"same class   {percent(fidelity.same_top1, 1)} of these images")
-    say(f"time         {duration(result.seconds)}")
+        print_line(f"same class   {percent(fidelity.same_top1, 1)} of these images")
+    print_line(f"time         {duration(result.seconds)}")

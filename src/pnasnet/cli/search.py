@@ -15,6 +15,8 @@ from .options import QUIET, count, flag
 from .printing import say
 from .progress import bars
 from .sections import Sectioned, pass_as, section
+from .tables import print_line
+from .values import ACCELERATORS, ALGORITHMS, PREDICTORS, configurations, folders, one_of, paths
 
 if TYPE_CHECKING:
     from ..search.journal import Child
@@ -52,7 +54,7 @@ _worker_options = section(
         "workers",
         _choose_workers,
         count("--workers", "count", help="Children to train at a time.  [default: one per processor]"),
-        click.option("--address", metavar="ADDRESS",
+        click.option("--address", metavar="ADDRESS", shell_complete=one_of("auto"),
                      help="Address of a Ray cluster: auto, HOST:PORT or ray://HOST:PORT. Children are trained as Ray "
                      "tasks."),
         click.option("--gpus", type=click.FloatRange(0, 8), metavar="N",
@@ -62,7 +64,8 @@ _worker_options = section(
         click.option("--retries", type=click.IntRange(0), metavar="N",
                      help="Further attempts after a child's process died or exceeded --timeout.  [default: 2]")
     ),
-    click.option("--accelerator", default="auto", show_default=True, metavar="NAME", help="cpu, gpu or auto.")
+    click.option("--accelerator", default="auto", show_default=True, metavar="NAME",
+                 shell_complete=one_of(*ACCELERATORS), help="cpu, gpu or auto.")
 )  # fmt: skip
 
 
@@ -82,9 +85,17 @@ def search() -> None:
 
 
 @search.command(cls=Sectioned)
-@click.argument("config")
-@click.argument("data")
-@click.option("-o", "--output", required=True, type=click.Path(path_type=Path), metavar="DIR", help="Output folder.")
+@click.argument("config", shell_complete=configurations)
+@click.argument("data", shell_complete=paths)
+@click.option(
+    "-o",
+    "--output",
+    required=True,
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    shell_complete=folders,
+    help="Output folder.",
+)
 @click.option("--split", metavar="NAME", help="Split of DATA to use, such as train, if it has several.")
 @_worker_options
 @click.option(
@@ -137,7 +148,7 @@ def run(
 
 
 @search.command()
-@click.argument("folder", type=click.Path(path_type=Path), metavar="DIR")
+@click.argument("folder", type=click.Path(path_type=Path), metavar="DIR", shell_complete=folders)
 def report(folder: Path) -> None:
     """Write the report and the best networks of a search.
 
@@ -154,7 +165,9 @@ def report(folder: Path) -> None:
 
 
 @search.command(short_help="Draw the progress of one search or several.")
-@click.argument("folders", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="DIR...")
+@click.argument(
+    "folders", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="DIR...", shell_complete=folders
+)
 @click.option("-o", "--output", required=True, type=click.Path(path_type=Path), metavar="FILE.svg", help="Output file.")
 @click.option(
     "--top",
@@ -164,7 +177,12 @@ def report(folder: Path) -> None:
     help="Draw the mean accuracy of the N best cells. May be repeated.  [default: 1 and 5]",
 )
 @click.option(
-    "--algorithm", "algorithms", multiple=True, metavar="NAME", help="Draw only this algorithm. May be repeated."
+    "--algorithm",
+    "algorithms",
+    multiple=True,
+    metavar="NAME",
+    shell_complete=one_of(*ALGORITHMS),
+    help="Draw only this algorithm. May be repeated.",
 )
 def compare(folders: tuple[Path, ...], output: Path, top: tuple[int, ...], algorithms: tuple[str, ...]) -> None:
     """Draw the best accuracy against the number of trained models, of one search or several.
@@ -182,7 +200,7 @@ def compare(folders: tuple[Path, ...], output: Path, top: tuple[int, ...], algor
 
 
 @search.command(short_help="Describe a configuration, or list all.")
-@click.argument("config", required=False)
+@click.argument("config", required=False, shell_complete=configurations)
 def describe(config: str | None) -> None:
     """Describe a configuration, or list those in the package.
 
@@ -203,13 +221,17 @@ def describe(config: str | None) -> None:
     else:
         lines = describe_config(find_config(config))
     for line in lines:
-        say(line)
+        print_line(line)
 
 
 @search.command("evaluate-predictors", cls=Sectioned, short_help="Measure how well predictors rank cells.")
-@click.argument("folder", type=click.Path(path_type=Path), metavar="DIR")
+@click.argument("folder", type=click.Path(path_type=Path), metavar="DIR", shell_complete=folders)
 @click.option(
-    "--train", "data", metavar="DATA", help="Train the missing random cells on DATA, the images of the search."
+    "--train",
+    "data",
+    metavar="DATA",
+    shell_complete=paths,
+    help="Train the missing random cells on DATA, the images of the search.",
 )
 @click.option("--split", metavar="NAME", help="With --train: split of DATA to use, such as train.")
 @_worker_options
@@ -230,7 +252,12 @@ def describe(config: str | None) -> None:
         "--trials", type=int, default=20, show_default=True, metavar="T", help="Number of trials, each of other cells."
     ),
     click.option(
-        "--predictor", "predictors", multiple=True, metavar="NAME", help="Measure only this predictor. May be repeated."
+        "--predictor",
+        "predictors",
+        multiple=True,
+        metavar="NAME",
+        shell_complete=one_of(*PREDICTORS),
+        help="Measure only this predictor. May be repeated.",
     ),
 )
 @QUIET
@@ -269,7 +296,7 @@ def evaluate_predictors(
         training = None if data is None else training_on(folder, data, split, workers, accelerator, check)
         evaluated = evaluate(folder, protocol, training, progress)
     for line in evaluated.lines():
-        say(line)
+        print_line(line)
 
 
 def _print(done: "Searched", output: Path, seconds: float) -> None:

@@ -10,6 +10,8 @@ from .errors import Failure, checking_usage
 from .logs import show_logs
 from .options import ENGINE, PRECISION, QUIET, THREADS, count, flag
 from .sections import command, pass_as, section
+from .values import models as models_or_paths
+from .values import paths
 
 if TYPE_CHECKING:
     from ..engines import EngineOptions
@@ -27,9 +29,12 @@ def _choose_cluster(ray: bool = False, address: str | None = None, replicas: int
 
 
 @command(short_help="Serve features, classes and similar images over HTTP and gRPC.")
-@click.argument("models", nargs=-1, required=True, metavar="MODEL...")
+@click.argument("models", nargs=-1, required=True, metavar="MODEL...", shell_complete=models_or_paths)
 @click.option(
-    "--features", metavar="PATH", help="Find similar images among these features, written by `pnasnet embed`."
+    "--features",
+    metavar="PATH",
+    shell_complete=paths,
+    help="Find similar images among these features, written by `pnasnet embed`.",
 )
 @section(
     "Connections",

@@ -12,6 +12,8 @@ from .options import ENGINE, QUIET, THREADS, flag
 from .printing import say, to_json
 from .progress import bars
 from .sections import command, pass_as, section
+from .tables import Column, last_folders, print_table
+from .values import models, paths, weights
 from .vectors import column_options, page_options
 
 if TYPE_CHECKING:
@@ -30,8 +32,8 @@ def _choose_model(
 
 
 @command()
-@click.argument("queries", nargs=-1, metavar="[QUERY]...")
-@click.argument("features")
+@click.argument("queries", nargs=-1, metavar="[QUERY]...", shell_complete=paths)
+@click.argument("features", shell_complete=paths)
 @click.option(
     "-k",
     "--top",
@@ -61,8 +63,20 @@ def _choose_model(
     pass_as(
         "model",
         _choose_model,
-        click.option("-m", "--model", metavar="MODEL", help="Model of FEATURES.  [default: the recorded one]"),
-        click.option("-w", "--weights", metavar="SOURCE", help="Weights of that model, if they have moved."),
+        click.option(
+            "-m",
+            "--model",
+            metavar="MODEL",
+            shell_complete=models,
+            help="Model of FEATURES.  [default: the recorded one]",
+        ),
+        click.option(
+            "-w",
+            "--weights",
+            metavar="SOURCE",
+            shell_complete=weights,
+            help="Weights of that model, if they have moved.",
+        ),
         ENGINE,
         THREADS,
     ),
@@ -131,8 +145,9 @@ def _print(answer: "Answer") -> None:
         say(f"failed: {answer.query.error}", err=True)
         return
     say(answer.query.path)
-    for entry, similarity in zip(answer.entries, answer.similarities, strict=True):
-        say(f"  {similarity:7.4f}  {entry.path}")
+    pairs = zip(answer.entries, answer.similarities, strict=True)
+    rows = [(f"{similarity:7.4f}", entry.path) for entry, similarity in pairs]
+    print_table((Column(), Column(shorten=last_folders)), rows, indent="  ")
 
 
 def _print_json(answer: "Answer") -> None:

@@ -11,6 +11,8 @@ from .options import IMAGE_COLUMN, QUIET, count, machine_options
 from .printing import say
 from .progress import stoppable_bars
 from .sections import command, section
+from .tables import print_line
+from .values import PRECISIONS, folders, one_of, paths, recipes, weights
 
 if TYPE_CHECKING:
     from ..datasets import LabelledImages
@@ -28,7 +30,7 @@ def _print_recipes(context: click.Context, parameter: click.Parameter, wanted: b
 
     width = max(map(len, NAMES))
     for name in NAMES:
-        say(f"{name:{width}}  {describe_recipe(name).splitlines()[0]}")
+        print_line(f"{name:{width}}  {describe_recipe(name).splitlines()[0]}")
     context.exit()
 
 
@@ -42,10 +44,18 @@ def _print_recipe(context: click.Context, parameter: click.Parameter, name: str 
 
 
 @command(short_help="Train a network with a recipe.")
-@click.argument("recipe")
-@click.argument("training")
-@click.argument("validation", required=False)
-@click.option("-o", "--output", required=True, type=click.Path(path_type=Path), metavar="DIR", help="Output folder.")
+@click.argument("recipe", shell_complete=recipes)
+@click.argument("training", shell_complete=paths)
+@click.argument("validation", required=False, shell_complete=paths)
+@click.option(
+    "-o",
+    "--output",
+    required=True,
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    shell_complete=folders,
+    help="Output folder.",
+)
 @QUIET
 @section(
     "Recipes",
@@ -55,6 +65,7 @@ def _print_recipe(context: click.Context, parameter: click.Parameter, name: str 
     click.option(
         "--show",
         metavar="RECIPE",
+        shell_complete=recipes,
         is_eager=True,
         expose_value=False,
         callback=_print_recipe,
@@ -78,11 +89,20 @@ def _print_recipe(context: click.Context, parameter: click.Parameter, name: str 
     click.option("--batch-size", type=click.IntRange(2), metavar="N", help="Images per step, over all devices."),
     click.option("--learning-rate", type=float, metavar="RATE", help="Highest learning rate of the schedule."),
     click.option("--seed", type=click.IntRange(0), metavar="N", help="Seed of all randomness."),
-    click.option("--cell", metavar="FILE", help="Use the cell of a network file, such as a search's best.json."),
+    click.option(
+        "--cell",
+        metavar="FILE",
+        shell_complete=paths,
+        help="Use the cell of a network file, such as a search's best.json.",
+    ),
     count("--cells", help="Number of cells, with --cell."),
     count("--filters", help="Filters of each operation, with --cell."),
     click.option(
-        "-w", "--weights", metavar="SOURCE", help="Start from a file, a folder or a published set of weights."
+        "-w",
+        "--weights",
+        metavar="SOURCE",
+        shell_complete=weights,
+        help="Start from a file, a folder or a published set of weights.",
     ),
 )
 @section(
@@ -91,6 +111,7 @@ def _print_recipe(context: click.Context, parameter: click.Parameter, name: str 
     click.option(
         "--precision",
         metavar="NAME",
+        shell_complete=one_of(*PRECISIONS),
         help="Arithmetic: float32 or bfloat16; weights stay in float32.  [default: float32]",
     ),
 )

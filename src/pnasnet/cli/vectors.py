@@ -3,13 +3,13 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import click
 
 from .errors import end_on_signal
 from .sections import pass_as, section
+from .values import folders, paths
 
 if TYPE_CHECKING:
     from ..support.progress import Progress
@@ -26,12 +26,13 @@ column_options = section(
 
 page_options = section(
     "Page",
-    click.option("--html", metavar="FILE", help="Write a page with the images to FILE, replacing it."),
+    click.option("--html", metavar="FILE", shell_complete=paths,
+                 help="Write a page with the images to FILE, replacing it."),
     pass_as(
         "access",
         "pnasnet.pictures:Access",
         click.option(
-            "--root", "roots", multiple=True, metavar="DIR",
+            "--root", "roots", multiple=True, metavar="DIR", shell_complete=folders,
             help="Open images only below DIR. May be repeated.  [default: the folders that FEATURES recorded]"
         ),
         click.option(
@@ -46,6 +47,8 @@ page_options = section(
 @contextmanager
 def opened_index(features: "Features", progress: "Progress") -> Iterator["VectorIndex"]:
     """Open the index beside the features, or build one that is removed after the block."""
+    from tempfile import TemporaryDirectory
+
     from ..vectors import build_index, open_index
 
     index = open_index(features)

@@ -4,7 +4,6 @@ import errno
 import json
 import os
 import re
-import secrets
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -75,7 +74,7 @@ def replacing(path: Path) -> Iterator[Path]:
     """
     with writing(path):
         remove_temporaries(path)
-        temporary = path.with_name(f".{secrets.token_hex(TOKEN_BYTES)}.{path.name}")
+        temporary = path.with_name(f".{os.urandom(TOKEN_BYTES).hex()}.{path.name}")
         try:
             yield temporary
             with temporary.open("rb+") as file:

@@ -8,10 +8,11 @@ table ─ open_features ─► Features ─ search_exactly ─► Nearest
 """
 
 from .approximate import ApproximateIndex, approximate_folder, build_approximate, open_approximate
+from .atlas import serve_atlas
 from .build import build_index
 from .duplicates import RULE, THRESHOLD, Group, check_threshold, find_duplicates
 from .duplicates_page import MEASURED, duplicates_page, sample_rows
-from .explore import PAGE_POINTS, ExploreOptions, PictureMap, atlas_command, make_map, map_page, write_atlas
+from .explore import PAGE_POINTS, ExploreOptions, PictureMap, make_map, map_page, write_atlas
 from .features import Entry, Features, check_comparable, open_features
 from .index import VectorIndex, index_folder, open_index
 from .projection import choose_projection
@@ -37,7 +38,6 @@ __all__ = [
     "SearchOptions",
     "VectorIndex",
     "approximate_folder",
-    "atlas_command",
     "build_approximate",
     "build_index",
     "check_comparable",
@@ -56,6 +56,7 @@ __all__ = [
     "open_index",
     "sample_rows",
     "search_exactly",
+    "serve_atlas",
     "similar_page",
     "write_atlas",
     "wrong_order",

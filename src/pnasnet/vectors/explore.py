@@ -1,8 +1,6 @@
 """Maps of images: a table for Apple's embedding-atlas, and a page."""
 
 import base64
-import os
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
@@ -136,15 +134,6 @@ def write_atlas(
     with replacing(path) as temporary, pq.ParquetWriter(temporary, _atlas_schema()) as writer:
         while some := list(islice(rows, _ROWS)):
             writer.write_table(pa.Table.from_pylist(some, _atlas_schema()))
-
-
-def atlas_command(table: Path, port: int) -> list[str]:
-    """Return the command that serves the table with embedding-atlas at a local port, offline."""
-    return [
-        *(sys.executable, "-m", "embedding_atlas.cli", os.fspath(table)),
-        *("--image", "image", "--x", "x", "--y", "y", "--neighbors", "neighbors"),
-        *("--host", "localhost", "--port", str(port)),
-    ]
 
 
 def map_page(

@@ -1,0 +1,146 @@
+"""`pnasnet explore` without a page: embedding-atlas, started and ended."""
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.helpers.chromium import browser_page, wait_until
+from tests.helpers.cli_runs import PHOTOS, error_of, run
+from tests.helpers.vectors_data import clustered, write_features
+
+
+@pytest.fixture
+def features(tmp_path: Path) -> Path:
+    """Make twelve rows of the four example photos, each three times."""
+    folder = tmp_path / "photos"
+    shutil.copytree(PHOTOS, folder)
+    names = [str(path) for path in sorted(folder.glob("*.jpg"))] * 3
+    return write_features(tmp_path / "features.parquet", clustered(12, 100), names)
+
+
+@contextmanager
+def served(features: Path, folder: Path) -> Iterator[str]:
+    """Run the command until the block ends; yields the explorer's address."""
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "pnasnet", "explore", str(features), "--port", str(port), "--projection", "pca"]
+    command += ["--root", str(folder)]
+    environment = {**os.environ, "XDG_CACHE_HOME": str(folder / "cache"), "HF_HUB_OFFLINE": "1"}
+    with (folder / "log").open("wb") as log:
+        process = subprocess.Popen(command, stdout=log, stderr=log, env=environment, start_new_session=True)
+    try:
+        for _ in range(600):
+            assert process.poll() is None, (folder / "log").read_text()
+            try:
+                urllib.request.urlopen(f"http://localhost:{port}/data/metadata.json", timeout=5).close()
+                break
+            except OSError:
+                time.sleep(0.1)
+        yield f"http://localhost:{port}/"
+    finally:
+        os.killpg(process.pid, 15)
+        process.wait(30)
+
+
+@pytest.mark.slow
+def test_embedding_atlas_in_a_browser(features: Path, tmp_path: Path) -> None:
+    """Its table shows the pictures, and it counts the points. (Its scatter plot needs WebGPU.)"""
+    pytest.importorskip("embedding_atlas", reason="the extra explore is not installed")
+    with served(features, tmp_path) as address, browser_page() as page:
+        page.goto(address)
+        page.get_by_text("12 / 12 points").wait_for(timeout=60_000)
+        wait_until(page, "[...document.images].filter((i) => i.naturalWidth == 96).length >= 12")
+        for name in ("chelsea.jpg", "rocket.jpg"):
+            assert page.get_by_text(name).count() >= 1
+
+
+_SERVER = """
+import http.server, os, pathlib, sys, time
+print("noise of the server")
+pathlib.Path("server.pid").write_text(str(os.getpid()))
+if os.environ.get("FAIL"):
+    sys.exit("no such column")
+http.server.HTTPServer(("localhost", int(sys.argv[1])), http.server.BaseHTTPRequestHandler).serve_forever()
+"""
+_SERVE = (
+    f"SERVER = {_SERVER!r}"
+    """
+if True:
+    import sys
+    import pnasnet.vectors
+    import pnasnet.vectors.atlas
+    pnasnet.vectors.atlas.atlas_command = lambda table, port: [sys.executable, "-c", SERVER, str(port)]
+    from pnasnet.cli import main
+    main(sys.argv[1:])
+"""
+)
+
+
+@contextmanager
+def exploring(features: Path, folder: Path, port: int, **environment: str) -> "Iterator[subprocess.Popen[str]]":
+    """Run the command with a server in place of embedding-atlas; end it after the block."""
+    (folder / "temporary").mkdir()
+    command = [sys.executable, "-c", _SERVE, "explore", str(features), "--projection", "pca", "--port", str(port)]
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=folder,
+        env={**os.environ, "TMPDIR": str(folder / "temporary"), **environment},
+    )  # fmt: skip
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        return int(free.getsockname()[1])
+
+
+@pytest.mark.parametrize(("number", "exit_code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_ended_it_leaves_neither_files_nor_a_server(
+    features: Path, tmp_path: Path, number: signal.Signals, exit_code: int
+) -> None:
+    pytest.importorskip("embedding_atlas", reason="the extra explore is not installed")
+    port = free_port()
+    with exploring(features, tmp_path, port) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == f"http://localhost:{port}: 12 images; Ctrl-C ends it\n"
+        server = int((tmp_path / "server.pid").read_text())
+        assert list((tmp_path / "temporary").glob("pnasnet-*/atlas.parquet"))
+        process.send_signal(number)
+        out, told = process.communicate(timeout=60)
+    assert (process.returncode, out) == (exit_code, "")
+    lines = told.splitlines()
+    assert lines[-1] == "error: interrupted"
+    assert "waiting for embedding-atlas, which first loads PyTorch; this may take a minute" in lines
+    assert "noise" not in told
+    assert list((tmp_path / "temporary").glob("pnasnet-*")) == []
+    with pytest.raises(ProcessLookupError):
+        os.kill(server, 0)
+
+
+def test_a_failed_explorer_and_a_port_in_use_are_one_line(features: Path, tmp_path: Path) -> None:
+    pytest.importorskip("embedding_atlas", reason="the extra explore is not installed")
+    with exploring(features, tmp_path, free_port(), FAIL="1") as process:
+        out, told = process.communicate(timeout=120)
+    assert (process.returncode, out) == (1, "")
+    assert told.splitlines()[-1] == "error: embedding-atlas ended with exit code 1: no such column"
+    with socket.socket() as other:
+        other.bind(("localhost", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        result = run("explore", features, "--projection", "pca", "--port", str(port), "-q")
+    assert error_of(result) == f"port {port} is in use: choose another one with --port"
