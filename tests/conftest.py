@@ -7,10 +7,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from filelock import FileLock
+from filelock import FileLock, Timeout
 from hypothesis import HealthCheck, settings
 
 from pnasnet.engines.signal_stack import kept_signal_stack
+
+CLUSTER_SECONDS = 900
+"""Limit for the other modules with a Ray cluster, one after another."""
 
 # One thread each: the networks are small, and threads of several processes that wait for one another stand still. Set
 # before torch is imported, and inherited by the processes that tests start.
@@ -54,7 +57,12 @@ def own_signal_stack() -> Iterator[None]:
 @pytest.fixture(scope="module")
 def only_cluster() -> Iterator[None]:
     """Let no other module that is tested at the same time have a Ray cluster: `auto` finds any on the machine."""
-    with FileLock(Path(tempfile.gettempdir()) / "pnasnet-tests-ray.lock"):
+    lock = FileLock(Path(tempfile.gettempdir()) / "pnasnet-tests-ray.lock")
+    try:
+        held = lock.acquire(timeout=CLUSTER_SECONDS)
+    except Timeout:
+        pytest.fail(f"another process has held {lock.lock_file} for {CLUSTER_SECONDS} s: end it first", pytrace=False)
+    with held:
         yield
 
 

@@ -15,6 +15,7 @@ from pnasnet.cli.errors import to_failure
 from pnasnet.errors import OutputError
 
 from tests.helpers.cli_runs import run
+from tests.helpers.waiting import limited
 
 
 def leaves(group: click.Group, *path: str) -> Iterator[tuple[tuple[str, ...], click.Command]]:
@@ -83,7 +84,7 @@ def test_quick_start_without_heavy_imports(command: str, heavy: str) -> None:
         main([{command!r}], standalone_mode=False)
         assert not (loaded := set({heavy!r}.split()) & set(sys.modules)), loaded
     """
-    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, timeout=300)
 
 
 def test_usage_error() -> None:
@@ -120,13 +121,12 @@ def test_every_error_becomes_a_line_with_its_notes(
 
 def test_closed_pipe_is_quiet() -> None:
     command = [sys.executable, "-m", "pnasnet", "models"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    assert process.stdout is not None
-    assert process.stderr is not None
-    process.stdout.close()
-    assert process.stderr.read() == b""
-    process.stderr.close()
-    process.wait()
+    pipe = subprocess.PIPE
+    with limited(subprocess.Popen(command, stdout=pipe, stderr=pipe, start_new_session=True)) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        assert process.stderr.read() == b""
 
 
 def test_traceback_on_request(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -145,6 +145,7 @@ def test_results_that_cannot_be_written_are_one_line(arguments: list[str], unbuf
             text=True,
             env={**os.environ, "PYTHONUNBUFFERED": unbuffered},
             check=False,
+            timeout=300,
         )
     assert done.returncode == 1
     assert done.stderr in (
@@ -156,7 +157,7 @@ def test_results_that_cannot_be_written_are_one_line(arguments: list[str], unbuf
 @pytest.mark.parametrize(("arguments", "code"), [("embed tests/photos", 0), ("embed nowhere", 1), ("nonsense", 2)])
 def test_closed_standard_error_changes_nothing(arguments: str, code: int, tmp_path: Path) -> None:
     command = f"{sys.executable} -m pnasnet {arguments} -m pnasnet_tiny -o {tmp_path}/a.parquet 2>&-"
-    done = subprocess.run(command, shell=True, stdout=subprocess.PIPE, text=True, check=False)
+    done = subprocess.run(command, shell=True, stdout=subprocess.PIPE, text=True, check=False, timeout=300)
     assert done.returncode == code
     assert (tmp_path / "a.parquet").exists() == (code == 0)
     assert ("4 embedded" in done.stdout) == (code == 0)

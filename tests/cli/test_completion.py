@@ -195,7 +195,7 @@ def test_install_for_the_shell_in_use(home: Path, monkeypatch: pytest.MonkeyPatc
 
 
 def test_unknown_shells_are_refused(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert "cannot tell the shell from $SHELL: name bash, zsh or fish" in run("--show-completion").stderr
+    assert "cannot tell the shell from $SHELL: add bash, zsh or fish" in run("--show-completion").stderr
     monkeypatch.setenv("SHELL", "/bin/tcsh")
     assert run("--install-completion").exit_code == 2
     assert "there is no completion for 'nu'" in run("--install-completion", "nu").stderr

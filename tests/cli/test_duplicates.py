@@ -30,17 +30,26 @@ def features(tmp_path: Path) -> Path:
     return write_features(tmp_path / "f.parquet", vectors, NAMES)
 
 
+def test_narrow_terminals_leave_out_the_sizes_and_say_so_once(features: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "30")
+    result = run("duplicates", features, "-q")
+    assert result.stdout.splitlines()[:3] == ["group 1", "  keep   1.0000  a.jpg", "         0.9950  <b>.jpg"]
+    assert "  keep   1.0000  …/chelsea.jpg" in result.stdout.splitlines()
+    assert result.stderr == "left out to fit 30 columns: size; --json shows them\n"
+    assert run("duplicates", features, "-q", "--json").stderr == ""
+
+
 def test_table(features: Path) -> None:
     result = run("duplicates", features)
     assert result.exit_code == 0, result.output
     assert result.stdout.splitlines() == [
         "group 1",
-        "  keep   1.0000      640x480  a.jpg",
-        "         0.9950      640x480  <b>.jpg",
-        r"         0.9806      640x480  c\n.jpg",
+        "  keep   1.0000  640x480  a.jpg",
+        "         0.9950  640x480  <b>.jpg",
+        r"         0.9806  640x480  c\n.jpg",
         "group 2",
-        f"  keep   1.0000      640x480  {PHOTOS}/chelsea.jpg",
-        f"         1.0000      640x480  {PHOTOS}/coffee.jpg",
+        f"  keep   1.0000  640x480  {PHOTOS}/chelsea.jpg",
+        f"         1.0000  640x480  {PHOTOS}/coffee.jpg",
         "2 groups with 5 of 5 images, similarity 0.95 or more; keep: the image with the most pixels, or the first "
         "row among equals",
     ]

@@ -48,7 +48,7 @@ def test_real_photos_with_a_real_engine(tmp_path: Path, photos: Path) -> None:
         "3",
     ]
     environment = {**ENVIRONMENT, "PNASNET_CACHE": str(tmp_path / "cache")}
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False, timeout=300)
     assert done.returncode == 3, done.stderr
     assert "OpenVINO" in done.stderr
     assert [line.split(":")[1].split("/")[-1] for line in done.stderr.splitlines() if line.startswith("failed: ")] == [
@@ -220,10 +220,12 @@ def test_a_list_on_standard_input_and_a_folder(tmp_path: Path, photos: Path) -> 
     (photos / "coffee.jpg").rename(odd)
     listed = b"\0".join(os.fsencode(path) for path in sorted(photos.iterdir()))
     command = [sys.executable, "-m", "pnasnet", "embed", "--files-from", "-", "-0", *MODEL, "-o", str(tmp_path / "out")]
-    done = subprocess.run(command, input=listed, capture_output=True, env=ENVIRONMENT, check=False)
+    done = subprocess.run(command, input=listed, capture_output=True, env=ENVIRONMENT, check=False, timeout=300)
     assert done.returncode == 0, done.stderr
     assert pq.read_table(tmp_path / "out")["path"].to_pylist() == [str(path) for path in sorted(photos.iterdir())]
-    again = subprocess.run(command, input=b"", capture_output=True, text=False, env=ENVIRONMENT, check=False)
+    again = subprocess.run(
+        command, input=b"", capture_output=True, text=False, env=ENVIRONMENT, check=False, timeout=300
+    )
     assert b"already complete, with 4 rows" in again.stdout
 
 

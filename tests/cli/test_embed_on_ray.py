@@ -4,7 +4,6 @@ import importlib.util
 import os
 import secrets
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -16,6 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.helpers.cli_runs import MODEL, PHOTOS, error_of, run
+from tests.helpers.waiting import free_port
 
 pytest.importorskip("ray")
 pytestmark = pytest.mark.usefixtures("only_cluster")
@@ -31,13 +31,6 @@ class Started:
     address: str
     client_address: str
     environment: Mapping[str, str]
-
-
-def free_port() -> int:
-    with socket.socket() as server:
-        server.bind(("127.0.0.1", 0))
-        port: int = server.getsockname()[1]
-        return port
 
 
 @pytest.fixture(scope="module")
@@ -66,6 +59,7 @@ def started(ray_folder: str, tmp_path_factory: pytest.TempPathFactory) -> Iterat
             node.wait(60)
         except subprocess.TimeoutExpired:
             node.kill()
+            node.wait(60)
             raise
 
 
@@ -83,7 +77,9 @@ def embed(folder: Path, *options: str, environment: Mapping[str, str] = os.envir
     (folder / "tiny").symlink_to(MODEL[1])
     model = ["--model", "tiny", *MODEL[2:]]
     command = [sys.executable, "-m", "pnasnet", "embed", "photos", *model, "-o", "out", *options]
-    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    return subprocess.run(
+        command, cwd=folder, env=environment, capture_output=True, text=True, check=False, timeout=600
+    )
 
 
 def check(folder: Path, done: subprocess.CompletedProcess[str]) -> None:

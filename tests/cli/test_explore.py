@@ -21,6 +21,7 @@ from tests.helpers.chromium import browser_page, wait_until
 from tests.helpers.cli_runs import PHOTOS, error_of, run, usage_error_of
 from tests.helpers.corpus import parquet, tar, zipped
 from tests.helpers.vectors_data import clustered, write_features
+from tests.helpers.waiting import limited
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -200,11 +201,12 @@ def test_ended_while_an_index_is_made_it_leaves_no_files(features: Path, tmp_pat
     environment = {**os.environ, "TMPDIR": str(tmp_path / "temporary")}
     arguments = [sys.executable, "-c", _BUILD, command, str(features), "--html", str(tmp_path / "m.html")]
     pipe = subprocess.PIPE
-    with subprocess.Popen(arguments, stdout=pipe, stderr=pipe, env=environment, text=True) as process:
+    process = subprocess.Popen(arguments, stdout=pipe, stderr=pipe, env=environment, text=True, start_new_session=True)
+    with limited(process):
         assert process.stdout is not None
         assert process.stdout.readline() == "building\n"
         process.send_signal(signal.SIGTERM)
-        _, told = process.communicate(timeout=30)
+        _, told = process.communicate(timeout=60)
     assert process.returncode == 143
     assert told.splitlines()[-1] == "error: interrupted"
     assert list((tmp_path / "temporary").iterdir()) == []

@@ -6,7 +6,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,6 +16,7 @@ import pytest
 from tests.helpers.chromium import browser_page, wait_until
 from tests.helpers.cli_runs import PHOTOS, error_of, run
 from tests.helpers.vectors_data import clustered, write_features
+from tests.helpers.waiting import free_port, limited, until
 
 
 @pytest.fixture
@@ -31,26 +31,25 @@ def features(tmp_path: Path) -> Path:
 @contextmanager
 def served(features: Path, folder: Path) -> Iterator[str]:
     """Run the command until the block ends; yields the explorer's address."""
-    with socket.socket() as free:
-        free.bind(("localhost", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     command = [sys.executable, "-m", "pnasnet", "explore", str(features), "--port", str(port), "--projection", "pca"]
     command += ["--root", str(folder)]
     environment = {**os.environ, "XDG_CACHE_HOME": str(folder / "cache"), "HF_HUB_OFFLINE": "1"}
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(command, stdout=log, stderr=log, env=environment, start_new_session=True)
-    try:
-        for _ in range(600):
-            assert process.poll() is None, (folder / "log").read_text()
-            try:
-                urllib.request.urlopen(f"http://localhost:{port}/data/metadata.json", timeout=5).close()
-                break
-            except OSError:
-                time.sleep(0.1)
+    with limited(process, 600):
+        until(lambda: process.poll() is not None or metadata_at(port), 300)
+        assert process.poll() is None, (folder / "log").read_text()
         yield f"http://localhost:{port}/"
-    finally:
-        os.killpg(process.pid, 15)
-        process.wait(30)
+
+
+def metadata_at(port: int) -> bool:
+    """Return whether the explorer answers."""
+    try:
+        urllib.request.urlopen(f"http://localhost:{port}/data/metadata.json", timeout=5).close()
+    except OSError:
+        return False
+    return True
 
 
 @pytest.mark.slow
@@ -67,20 +66,22 @@ def test_embedding_atlas_in_a_browser(features: Path, tmp_path: Path) -> None:
 
 _SERVER = """
 import http.server, os, pathlib, sys, time
-print("noise of the server")
+print("noise of the server", flush=True)
 pathlib.Path("server.pid").write_text(str(os.getpid()))
 if os.environ.get("FAIL"):
     sys.exit("no such column")
+if os.environ.get("SLOW"):
+    time.sleep(600)
 http.server.HTTPServer(("localhost", int(sys.argv[1])), http.server.BaseHTTPRequestHandler).serve_forever()
 """
 _SERVE = (
     f"SERVER = {_SERVER!r}"
     """
 if True:
-    import sys
-    import pnasnet.vectors
-    import pnasnet.vectors.atlas
-    pnasnet.vectors.atlas.atlas_command = lambda table, port: [sys.executable, "-c", SERVER, str(port)]
+    import os, sys
+    from pnasnet.vectors import atlas
+    atlas.atlas_command = lambda table, port: [sys.executable, "-c", SERVER, str(port)]
+    atlas._START_SECONDS = float(os.environ.get("SLOW") or 600)
     from pnasnet.cli import main
     main(sys.argv[1:])
 """
@@ -93,20 +94,11 @@ def exploring(features: Path, folder: Path, port: int, **environment: str) -> "I
     (folder / "temporary").mkdir()
     command = [sys.executable, "-c", _SERVE, "explore", str(features), "--projection", "pca", "--port", str(port)]
     process = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=folder,
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=folder, start_new_session=True,
         env={**os.environ, "TMPDIR": str(folder / "temporary"), **environment},
     )  # fmt: skip
-    try:
+    with limited(process):
         yield process
-    finally:
-        process.kill()
-        process.communicate()
-
-
-def free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("localhost", 0))
-        return int(free.getsockname()[1])
 
 
 @pytest.mark.parametrize(("number", "exit_code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
@@ -132,15 +124,34 @@ def test_ended_it_leaves_neither_files_nor_a_server(
         os.kill(server, 0)
 
 
-def test_a_failed_explorer_and_a_port_in_use_are_one_line(features: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("server", "message"),
+    [
+        ({"FAIL": "1"}, "embedding-atlas ended with exit code 1: no such column"),
+        (
+            {"SLOW": "3"},
+            "embedding-atlas did not answer within 3.0 s; its last line: noise of the server; show fewer images with "
+            "--points, or try --html FILE instead",
+        ),
+    ],
+)
+def test_an_explorer_that_fails_or_never_answers_is_one_line(
+    features: Path, tmp_path: Path, server: dict[str, str], message: str
+) -> None:
     pytest.importorskip("embedding_atlas", reason="the extra explore is not installed")
-    with exploring(features, tmp_path, free_port(), FAIL="1") as process:
-        out, told = process.communicate(timeout=120)
+    with exploring(features, tmp_path, free_port(), **server) as process:
+        out, told = process.communicate(timeout=240)
     assert (process.returncode, out) == (1, "")
-    assert told.splitlines()[-1] == "error: embedding-atlas ended with exit code 1: no such column"
+    assert told.splitlines()[-1] == f"error: {message}"
+    with pytest.raises(ProcessLookupError):
+        os.kill(int((tmp_path / "server.pid").read_text()), 0)
+
+
+def test_a_port_in_use_is_told_before_any_work() -> None:
+    pytest.importorskip("embedding_atlas", reason="the extra explore is not installed")
     with socket.socket() as other:
         other.bind(("localhost", 0))
         other.listen()
         port = other.getsockname()[1]
-        result = run("explore", features, "--projection", "pca", "--port", str(port), "-q")
+        result = run("explore", "no_features.parquet", "--port", str(port))
     assert error_of(result) == f"port {port} is in use: choose another one with --port"

@@ -182,7 +182,7 @@ _WITHOUT = """if True:
 def without(package: str, *arguments: object) -> subprocess.CompletedProcess[str]:
     """Run the command in a process in which a package cannot be imported."""
     command = [sys.executable, "-c", _WITHOUT, package, "finetune", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
 
 
 @pytest.mark.parametrize("missing", ["torch", "pytorch_lightning"])

@@ -25,7 +25,9 @@ logger.warning("slow")
 
 @pytest.mark.parametrize("options", [[], ["-q"]])
 def test_lines_are_printed_once_for_each_command(options: list[str]) -> None:
-    done = subprocess.run([sys.executable, "-c", PROGRAM, *options], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM, *options], capture_output=True, text=True, check=True, timeout=300
+    )
     ours = [line for line in done.stderr.splitlines() if "of a library" not in line]
     assert ours == ["slow", *([] if options else ["engine openvino"]), "slow"]
 
@@ -35,7 +37,7 @@ def test_a_home_and_a_cache_that_cannot_be_written(tmp_path: Path) -> None:
     nowhere = str(tmp_path / "file")
     environment = {**os.environ, "PNASNET_OFFLINE": "1", "PNASNET_CACHE": f"{nowhere}/cache", "HOME": nowhere}
     command = [sys.executable, "-m", "pnasnet", "embed", str(PHOTOS), "-m", MODEL[1], "-o", str(tmp_path / "out")]
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False, timeout=300)
     assert done.returncode == 0, done.stderr
     lines = done.stderr.splitlines()
     assert len(lines) == len(set(lines))

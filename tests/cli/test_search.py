@@ -15,6 +15,7 @@ from pnasnet.support.locks import locked
 
 from tests.helpers.cli_runs import error_of, run, usage_error_of
 from tests.helpers.train_data import write
+from tests.helpers.waiting import limited
 
 CONFIG = """
 [space]
@@ -92,7 +93,7 @@ def test_ctrl_c_ends_with_a_line_and_leaves_a_report(config: Path, data: Path, t
     output = tmp_path / "out"
     arguments = ["search", "run", str(config), str(data), "-o", str(output), "--workers", "2", "--accelerator", "cpu"]
     command = [sys.executable, "-m", "pnasnet", *arguments]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True) as process:
+    with limited(subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)) as process:
         assert process.stderr is not None
         told = [process.stderr.readline(), process.stderr.readline()]
         os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to all processes

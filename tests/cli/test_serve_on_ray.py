@@ -20,7 +20,8 @@ import requests
 from pnasnet import Module
 
 from tests.helpers.cli_runs import error_of, run
-from tests.helpers.serving import CHECKPOINT, encoded, free_port, until
+from tests.helpers.serving import CHECKPOINT, encoded
+from tests.helpers.waiting import free_port, limited, until
 
 pytestmark = pytest.mark.usefixtures("only_cluster")
 
@@ -55,15 +56,11 @@ def serving(folder: Path, *options: str) -> Iterator[Process]:
     port = free_port()
     environment = {**os.environ, "PNASNET_OFFLINE": "1", "RAY_USAGE_STATS_ENABLED": "0", "RAY_TMPDIR": str(folder)}
     command = [sys.executable, "-m", "pnasnet", "serve", str(CHECKPOINT), "--port", str(port), *options]
-    with subprocess.Popen(
+    process = subprocess.Popen(
         command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, env=environment, start_new_session=True
-    ) as process:
-        try:
-            yield Process(process, port)
-        finally:
-            if process.poll() is None:
-                process.kill()
-                process.wait(60)
+    )
+    with limited(process, 600):
+        yield Process(process, port)
 
 
 @pytest.mark.slow

@@ -2,6 +2,7 @@
 
 import os
 import pty
+import select
 import subprocess
 import sys
 import termios
@@ -11,7 +12,7 @@ import pytest
 from wcwidth import width
 
 from pnasnet.architecture.zoo import PUBLISHED
-from pnasnet.cli.tables import Column, first_words, last_folders, print_line, print_table
+from pnasnet.cli.tables import Column, first_words, last_folders, note_left_out, print_line, print_table
 
 from tests.helpers.cli_runs import run
 from tests.helpers.vectors_data import clustered, write_features
@@ -67,18 +68,18 @@ def in_terminal(columns: int, *arguments: str) -> str:
     )
     os.close(its)
     try:
-        parts = []
-        while part := _read(ours):
-            parts.append(part)
+        printed = b"".join(iter(lambda: read(ours), b""))
         assert process.wait(60) == 0
-        return b"".join(parts).decode().replace("\r", "")
+        return printed.decode().replace("\r", "")
     finally:
         process.kill()
         process.wait()
         os.close(ours)
 
 
-def _read(terminal: int) -> bytes:
+def read(terminal: int) -> bytes:
+    """Return what has been printed, waiting for it for a while; nothing once the program has ended."""
+    assert select.select([terminal], [], [], 120)[0], "the command printed nothing for two minutes"
     try:
         return os.read(terminal, 65536)
     except OSError:  # how Linux reports the end of a terminal
@@ -113,7 +114,7 @@ def test_wide_characters_are_aligned(capsys: pytest.CaptureFixture[str], monkeyp
 
 def test_cells_and_lines_are_cleaned(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     fill(monkeypatch, None)
-    print_table((Column(), Column()), [("\x1b[2J", "red"), ("plain", "blue")])
+    print_table((Column("a"), Column("b")), [("\x1b[2J", "red"), ("plain", "blue")], titles=False)
     print_line("name  a\u202eb\nc")
     assert capsys.readouterr().out.splitlines() == [r"\x1b[2J  red", "plain    blue", r"name  a\u202eb\nc"]
 
@@ -122,15 +123,34 @@ def test_columns_are_left_out_by_rank(capsys: pytest.CaptureFixture[str], monkey
     columns = (Column("class", shorten=first_words), Column("images", rank=1), Column("interval", rank=2))
     rows = [("Egyptian cat", "12", "1 to 2"), ("dog", "3", "")]
     fill(monkeypatch, 24)
-    print_table(columns, rows, hint="--json")
+    note_left_out(print_table(columns, rows))
     printed = capsys.readouterr()
     assert printed.out == "class         images\nEgyptian cat  12\ndog           3\n"
     assert printed.err == "left out to fit 24 columns: interval; --json shows them\n"
     fill(monkeypatch, 11)
-    print_table(columns, rows)
-    assert capsys.readouterr().out == "class\nEgyptian …\ndog\n"
-    print_table(columns, [])
-    assert capsys.readouterr().out == "class\n"
+    note_left_out([*print_table(columns, rows), *print_table(columns, rows, titles=False)])
+    printed = capsys.readouterr()
+    assert printed.out == "class\nEgyptian …\ndog\nEgyptian …\ndog\n"
+    assert printed.err == "left out to fit 11 columns: images, interval; --json shows them\n"
+    note_left_out(print_table(columns, []) and print_table(columns, [], titles=False))
+    assert capsys.readouterr() == ("class\n", "")
+
+
+def test_columns_are_shortened_in_turn(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    columns = (Column("path", shorten=last_folders), Column("class", shorten=first_words))
+    rows = [("a/folder/of/x.jpg", "Egyptian cat")]
+    fill(monkeypatch, 24)
+    print_table(columns, rows, titles=False)
+    fill(monkeypatch, 18)
+    print_table(columns, rows, titles=False)
+    assert capsys.readouterr().out == "…/of/x.jpg  Egyptian cat\n…/x.jpg  Egyptian …\n"
+
+
+@pytest.mark.parametrize("columns", ["", "0", "-4", "wide", "9" * 5000])
+def test_columns_that_are_no_width_are_ignored(monkeypatch: pytest.MonkeyPatch, columns: str) -> None:
+    monkeypatch.setenv("COLUMNS", columns)
+    result = run("models")
+    assert (result.exit_code, result.stderr, max(map(len, result.stdout.splitlines()))) == (0, "", FULL)
 
 
 def test_lines_break_between_words_below_their_text(

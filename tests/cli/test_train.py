@@ -283,7 +283,9 @@ def test_without_lightning(missing: str) -> None:
         from pnasnet.cli import main
         main(["train", "pnasnet_tiny", "x", "-o", "y"])
     """
-    done = subprocess.run([sys.executable, "-c", code, missing], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", code, missing], capture_output=True, text=True, check=False, timeout=300
+    )
     assert done.returncode == 1
     assert done.stderr == (
         "error: training needs pytorch-lightning, which is not installed: pip install 'pnasnet[train]'\n"

@@ -4,7 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from pnasnet.training.folder import read_history
 
 from tests.helpers.cli_runs import HERE, error_of, run
 from tests.helpers.train_data import MACHINE, RECIPE, encoded, write
+from tests.helpers.waiting import until
 
 OPTIONS = ("--accelerator", "cpu", "-q")
 
@@ -55,9 +55,8 @@ def test_second_training_in_one_folder_is_refused(data: Path, tmp_path: Path, mo
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, [HERE.parent, *sys.path]))}
     first = subprocess.Popen([sys.executable, "-c", _WAIT, str(out), str(started)], env=environment)
     try:
-        while not started.exists():
-            assert first.poll() is None
-            time.sleep(0.05)
+        until(lambda: started.exists() or first.poll() is not None, 300)
+        assert first.poll() is None
         before = sorted(path.name for path in out.rglob("*"))
         message = error_of(run("train", "tiny", data / "train", "-o", out, *OPTIONS))
         assert message == f"{out} is in use by another run: wait until it ends, or choose another folder"
@@ -92,7 +91,7 @@ def test_interrupted(data: Path, tmp_path: Path, number: int, code: int) -> None
     arguments = ["train", "tiny", str(data / "train"), "-o", str(tmp_path / "out"), *OPTIONS]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, [HERE.parent, *sys.path]))}
     command = [sys.executable, "-c", _RUN, str(int(number)), *arguments]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=600)
     assert done.returncode == code, done.stderr
     assert done.stderr == "error: interrupted; repeat the command to resume after the last complete epoch\n"
     assert [path.name for path in (tmp_path / "out/checkpoints").iterdir()] == ["newest-epoch=1.ckpt"]

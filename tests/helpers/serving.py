@@ -4,8 +4,7 @@ import asyncio
 import io
 import socket
 import threading
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +20,8 @@ from pnasnet.errors import PnasnetError
 from pnasnet.serve import Service, create_app
 from pnasnet.serve.grpc_v2 import start_grpc
 from pnasnet.serve.run import HttpServer, listen
+
+from tests.helpers.waiting import until
 
 CHECKPOINT = Path(__file__).parents[1] / "checkpoints/tiny_hub_tf1"
 """A module with 64x64 images and 160 features; the fake engine returns their mean colours."""
@@ -96,21 +97,6 @@ class Blocked:
             self.fail = False
             raise PnasnetError("no memory")
         return self._run(images, endpoint)
-
-
-def free_port() -> int:
-    """Return a port on which nothing listens."""
-    with listen("127.0.0.1", 0) as listener:
-        port: int = listener.getsockname()[1]
-        return port
-
-
-def until(condition: Callable[[], bool], seconds: float = 60.0) -> None:
-    """Wait until a condition holds."""
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "it never became true"
-        time.sleep(0.005)
 
 
 def encoded(seed: int = 0, *, size: tuple[int, int] = (40, 50), kind: str = "PNG") -> bytes:

@@ -15,7 +15,8 @@ import requests
 
 from pnasnet.serve import Limits, Service
 
-from tests.helpers.serving import Blocked, Live, encoded, fake_models, live, until
+from tests.helpers.serving import Blocked, Live, encoded, fake_models, live
+from tests.helpers.waiting import until
 
 LONG = (pytest.mark.slow, pytest.mark.long)
 PATHS = (

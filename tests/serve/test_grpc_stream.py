@@ -15,7 +15,8 @@ from pnasnet.serve import Limits, Service
 from pnasnet.serve.auth import ApiKeys
 from pnasnet.serve.grpc_messages import message
 
-from tests.helpers.serving import Blocked, Live, encoded, fake_models, live, until
+from tests.helpers.serving import Blocked, Live, encoded, fake_models, live
+from tests.helpers.waiting import until
 
 NAME = "pnasnet_tiny"
 CALL = "/inference.GRPCInferenceService/ModelStreamInfer"

@@ -18,7 +18,8 @@ from pnasnet.serve.auth import ApiKeys
 from pnasnet.serve.errors import BusyError
 from pnasnet.serve.limits import Budget
 
-from tests.helpers.serving import Live, encoded, fake_models, live, until
+from tests.helpers.serving import Live, encoded, fake_models, live
+from tests.helpers.waiting import until
 
 LIMITS = Limits(body=100_000, pixels=10_000, header_seconds=0.5, body_seconds=0.5)
 

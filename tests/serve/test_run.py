@@ -19,7 +19,8 @@ import requests
 import tritonclient.grpc as triton
 
 from tests.helpers.cli_runs import error_of, run
-from tests.helpers.serving import CHECKPOINT, encoded, until
+from tests.helpers.serving import CHECKPOINT, encoded
+from tests.helpers.waiting import until
 
 SLOW = """
 import sys, time

@@ -12,7 +12,8 @@ import tritonclient.grpc as triton
 from pnasnet.serve import Service
 from pnasnet.serve.tracing import Tracing
 
-from tests.helpers.serving import Blocked, Live, encoded, fake_models, live, until
+from tests.helpers.serving import Blocked, Live, encoded, fake_models, live
+from tests.helpers.waiting import until
 
 TRACE, PARENT = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 TRACEPARENT = f"00-{TRACE}-{PARENT}-01"

@@ -8,7 +8,7 @@ import click
 
 from .._version import __version__
 from .classify import classify
-from .completion import VARIABLE, completion_options, mend_click
+from .completion import VARIABLE, completion_options, register_shells
 from .convert import convert
 from .duplicates import duplicates
 from .embed import embed
@@ -55,7 +55,7 @@ class Commands(click.Group):
         """Run as a program. Output that cannot be written, `--help` included, is an error like any other."""
         open_closed_streams()
         if VARIABLE in os.environ:
-            mend_click()
+            register_shells()
         try:
             with writing_results():
                 return super().main(*args, **settings)

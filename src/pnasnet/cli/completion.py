@@ -43,14 +43,14 @@ _BASH = """\
 
 complete -o nosort -F %(complete_func)s %(prog_name)s
 """
-"""Click's script for bash offers either names or paths; a model may be both."""
+"""A model is a name or a path; Click's script for bash completes only one of the two."""
 
 _ZSH_LINE = "(( $+functions[compdef] )) || { autoload -Uz compinit && compinit }"
-"""`compdef`, which Click's script calls, is not there in a zsh without set-up."""
+"""Defines `compdef`, which Click's script calls, in a zsh without set-up."""
 
 
-def mend_click() -> None:
-    """Register our script for bash with Click, and `--model=NAME` in one word for all shells."""
+def register_shells() -> None:
+    """Register with Click our script for bash, and the completion of `--model=NAME` in one word for all shells."""
     from click import shell_completion as click_s
 
     class Bash(click_s.BashComplete):
@@ -75,7 +75,7 @@ def mend_click() -> None:
 
 
 def _with_option(word: str, items: "list[CompletionItem[str]]") -> "list[CompletionItem[str]]":
-    """Put `--model=` before the values that shall replace the word `--model=VAL`, which Click leaves out."""
+    """Put `--model=` before the values, because they replace the whole word `--model=VAL`."""
     option, equals, _ = word.partition("=")
     if equals and option.startswith("--"):
         for item in items:
@@ -87,7 +87,7 @@ def script(command: click.Command, shell: str) -> str:
     """Return the script that completes `pnasnet` in a shell, one of `SHELLS`."""
     from click.shell_completion import get_completion_class
 
-    mend_click()
+    register_shells()
     found = get_completion_class(shell)
     assert found is not None
     return found(command, {}, _NAME, VARIABLE).source().rstrip() + "\n"
@@ -135,8 +135,8 @@ def _chosen(shell: str) -> str:
     if name not in SHELLS:
         known = ", ".join(SHELLS[:-1]) + f" or {SHELLS[-1]}"
         if shell == _CURRENT:
-            raise click.UsageError(f"cannot tell the shell from $SHELL: name {known}")
-        raise click.UsageError(f"there is no completion for {name!r}: name {known}")
+            raise click.UsageError(f"cannot tell the shell from $SHELL: add {known}")
+        raise click.UsageError(f"there is no completion for {name!r}: choose {known}")
     return name
 
 
@@ -153,7 +153,7 @@ def _install(context: click.Context, parameter: click.Parameter, shell: str | No
     name = _chosen(shell)
     try:
         written = install(context.command, name)
-    except PnasnetError as error:  # the group turns those of its commands alone into one line
+    except PnasnetError as error:  # the group turns only the errors of its commands into one line
         raise to_failure(error) from error
     for path in written:
         say(f"{path}: written")

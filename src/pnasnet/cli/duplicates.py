@@ -1,5 +1,6 @@
 """`pnasnet duplicates`."""
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,13 +14,15 @@ from .options import QUIET, flag
 from .printing import say, to_json
 from .progress import bars
 from .sections import command
-from .tables import Column, last_folders, print_table
+from .tables import Column, last_folders, note_left_out, print_table
 from .values import paths
 from .vectors import column_options, opened_index, page_options
 
 if TYPE_CHECKING:
     from ..pictures import Access
     from ..vectors import Entry, Group
+
+    Groups = Iterable[tuple[Group, list[Entry]]]
 
 # These equal vectors.THRESHOLD and vectors.MEASURED, whose import would slow down --help; a test compares them.
 _THRESHOLD, _EXAMINED = 0.95, 2000
@@ -82,9 +85,10 @@ def duplicates(
         groups = find_duplicates(index, threshold, progress=progress)
         count, sample = index.count, sample_rows(index, examine)
     described = [(group, opened.entries(group.ids)) for group in groups]
-    for number, (group, entries) in enumerate(described, 1):
-        (_print_json if as_json else _print)(number, group, entries)
-    if not as_json:
+    if as_json:
+        _print_json(described)
+    else:
+        _print(described)
         members = sum(len(entries) for _, entries in described)
         say(
             f"{counted(len(groups), 'group')} with {members:,} of {count:,} images, "
@@ -98,32 +102,41 @@ def duplicates(
             say(f"{html}: written", err=True)
 
 
-_COLUMNS = (Column(), Column(), Column(rank=1), Column(shorten=last_folders))
+_COLUMNS = (
+    Column("to keep"),
+    Column("similarity"),
+    Column("size", right=True, rank=1),
+    Column("path", shorten=last_folders),
+)
 
 
-def _print(number: int, group: "Group", entries: "list[Entry]") -> None:
-    say(f"group {number}")
-    rows = [
-        (
-            "" if place else "keep",
-            f"{similarity:7.4f}",
-            f"{entry.width}x{entry.height}".rjust(11) if entry.width else " " * 11,
-            entry.path,
-        )
-        for place, (entry, similarity) in enumerate(zip(entries, group.similarities.tolist(), strict=True))
-    ]
-    print_table(_COLUMNS, rows, indent="  ")
+def _print(groups: "Groups") -> None:
+    left_out: list[str] = []
+    for number, (group, entries) in enumerate(groups, 1):
+        say(f"group {number}")
+        rows = [
+            (
+                "" if place else "keep",
+                f"{similarity:7.4f}",
+                f"{entry.width}x{entry.height}" if entry.width else "",
+                entry.path,
+            )
+            for place, (entry, similarity) in enumerate(zip(entries, group.similarities.tolist(), strict=True))
+        ]
+        left_out.extend(print_table(_COLUMNS, rows, titles=False, indent="  "))
+    note_left_out(left_out)
 
 
-def _print_json(number: int, group: "Group", entries: "list[Entry]") -> None:
-    listed = [
-        {
-            "path": entry.path,
-            "similarity": similarity,
-            "width": entry.width,
-            "height": entry.height,
-            "keep": place == 0,
-        }
-        for place, (entry, similarity) in enumerate(zip(entries, group.similarities.tolist(), strict=True))
-    ]
-    click.echo(to_json({"group": number, "pictures": listed}))
+def _print_json(groups: "Groups") -> None:
+    for number, (group, entries) in enumerate(groups, 1):
+        listed = [
+            {
+                "path": entry.path,
+                "similarity": similarity,
+                "width": entry.width,
+                "height": entry.height,
+                "keep": place == 0,
+            }
+            for place, (entry, similarity) in enumerate(zip(entries, group.similarities.tolist(), strict=True))
+        ]
+        click.echo(to_json({"group": number, "pictures": listed}))

@@ -16,7 +16,7 @@ from .options import IMAGE_COLUMN, QUIET, count, extract_options, flag, model_ar
 from .printing import say, to_json
 from .progress import bars
 from .sections import command, section
-from .tables import Column, first_words, print_line, print_table
+from .tables import Column, first_words, note_left_out, print_line, print_table
 from .values import paths
 
 if TYPE_CHECKING:
@@ -137,8 +137,7 @@ def _print(result: "Evaluation", per_class: bool) -> None:
         print_line(line)
     if per_class:
         say()
-        rows = [_class_cells(each) for each in result.per_class]
-        print_table(_CLASSES, rows, hint="a pipe or --json")
+        note_left_out(print_table(_CLASSES, [_class_cells(each) for each in result.per_class]))
 
 
 def _lines(result: "Evaluation") -> Iterator[str]:

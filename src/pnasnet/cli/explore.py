@@ -92,8 +92,8 @@ def explore(
     """
     from ..vectors import PAGE_POINTS, make_map, map_page, open_features, write_atlas
 
-    if not html and not table and importlib.util.find_spec("embedding_atlas") is None:
-        raise MissingExtraError.of("embedding-atlas", "explore", "the explorer (without --html or --table)")
+    if not html and not table:
+        _check_atlas(port)
     check_file(html, ".html", (features,))
     check_file(table, ".parquet", (features,))
     show_logs(quiet=quiet)
@@ -116,6 +116,14 @@ def explore(
             say(f"{table}: {counted(count, 'image')}")
         if not html and not table:
             _show_atlas(shown, options, access, port, progress, quiet=quiet)
+
+
+def _check_atlas(port: int) -> None:
+    from ..vectors import check_port
+
+    if importlib.util.find_spec("embedding_atlas") is None:
+        raise MissingExtraError.of("embedding-atlas", "explore", "the explorer (without --html or --table)")
+    check_port(port)
 
 
 def _show_atlas(

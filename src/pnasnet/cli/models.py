@@ -7,7 +7,7 @@ import click
 from ..support.urls import redact
 from .options import flag
 from .printing import say, to_json
-from .tables import Column, last_folders, print_table
+from .tables import Column, last_folders, note_left_out, print_table
 from .values import models as models_or_paths
 
 _NETWORK = (
@@ -28,7 +28,6 @@ _WEIGHTS = (
     Column("top-5", right=True, rank=4),
     Column("is"),
 )
-_HINT = "a pipe or --json"
 
 
 @click.command(short_help="List models and their weights.")
@@ -56,14 +55,13 @@ def models(networks: tuple[str, ...], as_json: bool) -> None:
         return
     rows = [_network_cells(network) for network in described]
     if networks:
-        named = zip(networks, rows, strict=True)
-        rows = [[redact(name), *row] for name, row in named]
-        print_table((Column("given", shorten=last_folders), *_NETWORK), rows, hint=_HINT)
+        rows = [[redact(name), *row] for name, row in zip(networks, rows, strict=True)]
+        note_left_out(print_table((Column("given", shorten=last_folders), *_NETWORK), rows))
         return
-    print_table(_NETWORK, rows, hint=_HINT)
+    left_out = print_table(_NETWORK, rows)
     say()
     sets = [_weights_cells(network, record) for network in described for record in network["weights"]]
-    print_table(_WEIGHTS, sets, hint=_HINT)
+    note_left_out(left_out + print_table(_WEIGHTS, sets))
 
 
 def _network_cells(network: dict[str, Any]) -> list[str]:

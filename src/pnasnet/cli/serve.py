@@ -11,7 +11,7 @@ from .logs import show_logs
 from .options import ENGINE, PRECISION, QUIET, THREADS, count, flag
 from .sections import command, pass_as, section
 from .values import models as models_or_paths
-from .values import paths
+from .values import one_of, paths
 
 if TYPE_CHECKING:
     from ..engines import EngineOptions
@@ -70,7 +70,7 @@ def _choose_cluster(ray: bool = False, address: str | None = None, replicas: int
         "cluster",
         _choose_cluster,
         flag("--ray", help="Serve HTTP by Ray Serve; without --address, on a new cluster on this machine."),
-        click.option("--address", metavar="ADDRESS",
+        click.option("--address", metavar="ADDRESS", shell_complete=one_of("auto"),
                      help="Address of a Ray cluster: auto or HOST:PORT. All machines must reach the models."),
         count("--replicas", help="Number of replicas, each with its own models and queue.  [default: 1]"),
     ),

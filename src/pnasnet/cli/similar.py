@@ -147,7 +147,7 @@ def _print(answer: "Answer") -> None:
     say(answer.query.path)
     pairs = zip(answer.entries, answer.similarities, strict=True)
     rows = [(f"{similarity:7.4f}", entry.path) for entry, similarity in pairs]
-    print_table((Column(), Column(shorten=last_folders)), rows, indent="  ")
+    print_table((Column("similarity"), Column("path", shorten=last_folders)), rows, titles=False, indent="  ")
 
 
 def _print_json(answer: "Answer") -> None:

@@ -1,13 +1,13 @@
 """Tables and lines of results, as wide as the terminal.
 
-In a terminal, a table leaves out columns until it fits, and says so; nothing is cut inside a word. In a pipe or a file,
-all of it is printed. If `COLUMNS` is set, it is the width of both.
+In a terminal, a table leaves out columns until it fits, and `note_left_out` names them; nothing is cut inside a word.
+In a pipe or a file, everything is printed, unless `COLUMNS` states a width.
 """
 
 import os
 import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from ..support.text import clean
@@ -40,7 +40,7 @@ def first_words(text: str, room: int) -> str:
 class Column:
     """A column of a table."""
 
-    title: str = ""
+    title: str
     right: bool = False
     """Whether cells are aligned to the right, as numbers are."""
     rank: int = 0
@@ -50,49 +50,48 @@ class Column:
 
 
 def terminal_width() -> int | None:
-    """Return the number of terminal columns to fill; None without a limit, as in a pipe."""
-    asked = os.environ.get("COLUMNS", "")
-    if asked.isdecimal() and int(asked):
-        return int(asked)
-    if not sys.stdout.isatty():
-        return None
+    """Return the number of terminal columns to fill: `COLUMNS`, or that of the terminal; None in a pipe or a file."""
     from shutil import get_terminal_size
 
-    return get_terminal_size().columns
+    if not (sys.stdout.isatty() or "COLUMNS" in os.environ):
+        return None
+    return get_terminal_size((0, 0)).columns or None  # 0 if COLUMNS is no number, and there is no terminal
 
 
-def print_table(columns: Sequence[Column], rows: Sequence[Sequence[str]], indent: str = "", hint: str = "") -> None:
-    """Print rows, their cells cleaned, below the titles of the columns, if there are titles.
+def print_table(
+    columns: Sequence[Column], rows: Iterable[Sequence[str]], *, titles: bool = True, indent: str = ""
+) -> list[str]:
+    """Print rows, their cells cleaned, below the titles of the columns.
 
-    Args:
-        hint: where else the columns are that a narrow terminal has no room for, such as `--json`.
+    Returns:
+        The titles of the columns that the terminal has no room for, for `note_left_out`.
     """
-    from wcwidth import width
-
-    titles = [[column.title for column in columns]] if any(column.title for column in columns) else []
-    lines = [*titles, *([clean(cell) for cell in cells] for cells in rows)]
-    widths = [max(map(width, cells), default=0) for cells in zip(*lines, strict=True)] or [0] * len(columns)
+    heading = [[column.title for column in columns]] if titles else []
+    lines = [*heading, *([clean(cell) for cell in cells] for cells in rows)]
     limit = terminal_width()
-    shown = _fitting(columns, widths, None if limit is None else limit - len(indent))
-    if limit is not None:
-        room = limit - len(indent) - sum(widths[place] + len(_GAP) for place in shown)
-        for place in shown:
-            if room < 0 and (shorten := columns[place].shorten):
-                least = widths[place] + len(_GAP) + room
-                lines = [[*cells[:place], shorten(cells[place], least), *cells[place + 1 :]] for cells in lines]
-                widths[place] = max(width(cells[place]) for cells in lines)
-    for cells in lines:
-        aligned = (_aligned(columns[place], cells[place], widths[place]) for place in shown)
-        say((indent + _GAP.join(aligned)).rstrip())
-    if left_out := [column.title for place, column in enumerate(columns) if place not in shown and column.title]:
-        elsewhere = f"; {hint} shows them" if hint else ""
-        say(f"left out to fit {limit} columns: {', '.join(left_out)}{elsewhere}", err=True)
+    room = None if limit is None else limit - len(indent)
+    shown = _fitting(columns, [_width(cells[place] for cells in lines) for place in range(len(columns))], room)
+    table = [[cells[place] for cells in lines] for place in shown]
+    for place, cells in enumerate(table):
+        excess = 0 if room is None else _total(map(_width, table)) - room
+        if excess > 0 and (shorten := columns[shown[place]].shorten):
+            table[place] = [shorten(cell, _width(cells) - excess) for cell in cells]
+    aligned = [_aligned(columns[place], cells) for place, cells in zip(shown, table, strict=True)]
+    for line in zip(*aligned, strict=True):
+        say((indent + _GAP.join(line)).rstrip())
+    return [column.title for place, column in enumerate(columns) if place not in shown]
 
 
-def _fitting(columns: Sequence[Column], widths: list[int], limit: int | None) -> list[int]:
+def note_left_out(titles: Iterable[str]) -> None:
+    """Name on standard error the columns that were left out, if any, each once."""
+    if names := ", ".join(dict.fromkeys(titles)):
+        say(f"left out to fit {terminal_width()} columns: {names}; --json shows them", err=True)
+
+
+def _fitting(columns: Sequence[Column], widths: Sequence[int], room: int | None) -> list[int]:
     """Return the places of the columns to show."""
-    shown = list(range(len(columns)))
-    while limit is not None and sum(widths[place] + len(_GAP) for place in shown) - len(_GAP) > limit:
+    shown = list(range(len(widths)))
+    while room is not None and _total(widths[place] for place in shown) > room:
         place = max(reversed(shown), key=lambda place: columns[place].rank)
         if not columns[place].rank:
             break
@@ -100,11 +99,21 @@ def _fitting(columns: Sequence[Column], widths: list[int], limit: int | None) ->
     return shown
 
 
-def _aligned(column: Column, text: str, room: int) -> str:
+def _total(widths: Iterable[int]) -> int:
+    return sum(width + len(_GAP) for width in widths) - len(_GAP)
+
+
+def _width(cells: Iterable[str]) -> int:
+    """Return the number of terminal columns of the widest cell."""
     from wcwidth import width
 
-    spaces = " " * (room - width(text))
-    return spaces + text if column.right else text + spaces
+    return max(map(width, cells), default=0)
+
+
+def _aligned(column: Column, cells: Sequence[str]) -> list[str]:
+    widest = _width(cells)
+    spaces = [" " * (widest - _width([cell])) for cell in cells]
+    return [space + cell if column.right else cell + space for cell, space in zip(cells, spaces, strict=True)]
 
 
 def print_line(line: str) -> None:

@@ -8,7 +8,7 @@ table ─ open_features ─► Features ─ search_exactly ─► Nearest
 """
 
 from .approximate import ApproximateIndex, approximate_folder, build_approximate, open_approximate
-from .atlas import serve_atlas
+from .atlas import check_port, serve_atlas
 from .build import build_index
 from .duplicates import RULE, THRESHOLD, Group, check_threshold, find_duplicates
 from .duplicates_page import MEASURED, duplicates_page, sample_rows
@@ -41,6 +41,7 @@ __all__ = [
     "build_approximate",
     "build_index",
     "check_comparable",
+    "check_port",
     "check_threshold",
     "choose_projection",
     "duplicates_page",

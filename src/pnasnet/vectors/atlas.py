@@ -1,22 +1,23 @@
 """Apple's embedding-atlas as a server on this machine."""
 
 import os
+import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 
 from ..errors import OutputError
-from ..support.text import clean
+from ..support.text import clean, duration
 
 _HOST = "localhost"
-_POLL = 0.2
-"""Seconds between two looks at whether the server answers."""
-_END = 5
-"""Seconds that the server has to end."""
+_START_SECONDS = 600
+"""Time for the server to load its libraries and the table."""
+_POLL_SECONDS = 0.2
+_END_SECONDS = 5
+"""Time between asking the server to end and killing it."""
 
 
 class AtlasServer:
@@ -31,33 +32,45 @@ class AtlasServer:
         return f"http://{_HOST}:{self._port}"
 
     def wait_until_ready(self) -> None:
-        """Return once the server answers. Raises `OutputError` if it ends instead."""
-        while not _answers(self._port):
+        """Return once the server accepts connections. Raises `OutputError` if it ends instead, or takes too long."""
+        deadline = time.monotonic() + _START_SECONDS
+        while not _is_listening(self._port):
             if self._process.poll() is not None:
-                self._check()
+                self._raise_for_exit_code()
                 raise OutputError("embedding-atlas ended before it answered; try --html FILE instead")
-            time.sleep(_POLL)
+            if time.monotonic() > deadline:
+                raise OutputError(
+                    f"embedding-atlas did not answer within {duration(_START_SECONDS)}; its last line: "
+                    f"{self._last_line()}; show fewer images with --points, or try --html FILE instead"
+                )
+            time.sleep(_POLL_SECONDS)
 
     def wait(self) -> None:
         """Return once the server has ended. Raises `OutputError` if it failed."""
         self._process.wait()
-        self._check()
+        self._raise_for_exit_code()
 
-    def _check(self) -> None:
+    def _raise_for_exit_code(self) -> None:
         if code := self._process.returncode:
-            lines = self._log.read_text("utf-8", "replace").split("\n")
-            last = next((clean(line.strip()) for line in reversed(lines) if line.strip()), "it printed nothing")
-            raise OutputError(f"embedding-atlas ended with exit code {code}: {last}")
+            raise OutputError(f"embedding-atlas ended with exit code {code}: {self._last_line()}")
+
+    def _last_line(self) -> str:
+        lines = self._log.read_text("utf-8", "replace").split("\n")
+        return next((clean(line.strip()) for line in reversed(lines) if line.strip()), "it printed nothing")
+
+
+def check_port(port: int) -> None:
+    """Raise an `OutputError` if a port of this machine is in use."""
+    if _is_listening(port):
+        raise OutputError(f"port {port} is in use: choose another one with --port")
 
 
 @contextmanager
 def serve_atlas(table: Path, port: int) -> Iterator[AtlasServer]:
     """Start embedding-atlas with the table of `write_atlas`, without a network, and end it after the block.
 
-    Its messages go to a file beside the table. Raises `OutputError` if the port is in use.
+    Its messages go to a file beside the table.
     """
-    if _answers(port):
-        raise OutputError(f"port {port} is in use: choose another one with --port")
     log = table.with_suffix(".log")
     with log.open("wb") as messages:
         process = subprocess.Popen(atlas_command(table, port), stdout=messages, stderr=subprocess.STDOUT)
@@ -66,7 +79,7 @@ def serve_atlas(table: Path, port: int) -> Iterator[AtlasServer]:
     finally:
         process.terminate()
         try:
-            process.wait(_END)
+            process.wait(_END_SECONDS)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
@@ -81,16 +94,12 @@ def atlas_command(table: Path, port: int) -> list[str]:
     ]
 
 
-def _answers(port: int) -> bool:
-    """Return whether anything accepts connections at a port of this machine and does not fail to speak HTTP."""
-    connection = HTTPConnection(_HOST, port, timeout=5)
+def _is_listening(port: int) -> bool:
+    """Return whether a port of this machine accepts connections."""
     try:
-        connection.request("GET", "/")
-        connection.getresponse()
-    except ConnectionRefusedError:
-        return False
-    except (OSError, HTTPException):  # something else listens
+        socket.create_connection((_HOST, port), timeout=5).close()
+    except TimeoutError:  # something listens, but is slow
         return True
-    finally:
-        connection.close()
+    except OSError:
+        return False
     return True
