@@ -3,13 +3,15 @@
 Command:  pnasnet search run two_cores train.parquet -o runs/two_cores --workers 2
           python docs/make_search.py runs/two_cores
 
-copies the journal to docs/search/journal.sqlite, writes its report and charts beside it, and replaces the text between
-the marks. Without an argument it uses the existing journal.
+copies the journal and what `pnasnet search evaluate-predictors` measured on it to docs/search, writes its report and
+charts there, and replaces the text between the marks. Without an argument it uses the existing journal.
 """
 
+import json
 import math
+import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from pnasnet.reports.charts import as_file
@@ -20,11 +22,11 @@ from pnasnet.search.journal import JOURNAL, Journal
 from pnasnet.search.outputs import REPORT
 from pnasnet.search.predictors import papers_ranks, rank_text
 from pnasnet.search.report import equal_models, progress_charts, write_report
+from pnasnet.search.trials import TRIALS, Trials
 from pnasnet.support.text import duration, percent
 
 DOCS = Path(__file__).parent
 KEPT = DOCS / "search"
-BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
 
 
 def main() -> None:
@@ -33,6 +35,8 @@ def main() -> None:
         KEPT.mkdir(exist_ok=True)
         with Journal(Path(sys.argv[1]) / JOURNAL, readonly=True) as journal:
             journal.copy_to(KEPT / JOURNAL)
+        if (measured := Path(sys.argv[1]) / TRIALS).exists():
+            shutil.copyfile(measured, KEPT / TRIALS)
     findings = read_findings(KEPT)
     for name, chart in zip(("best", "top"), progress_charts(findings), strict=True):
         (KEPT / f"{name}.svg").write_text(as_file(chart), "utf-8")
@@ -41,14 +45,27 @@ def main() -> None:
     write_report(KEPT / REPORT, findings, ranks, place_pnasnet5(findings))
     lines = [*comparison_lines(findings), "", *rank_lines(ranks)]
     page = DOCS / "cell-search.md"
-    page.write_text(replaced(page.read_text("utf-8"), "\n".join(lines)), "utf-8")
+    text = replaced(page.read_text("utf-8"), "measured", lines)
+    page.write_text(replaced(text, "trials", trial_lines()), "utf-8")
 
 
-def replaced(page: str, text: str) -> str:
-    """Return the page with another text between its marks."""
-    before, _, rest = page.partition(BEGIN)
-    _, _, after = rest.partition(END)
-    return f"{before}{BEGIN}\n{text}\n{END}{after}"
+def replaced(page: str, mark: str, lines: Iterable[str]) -> str:
+    """Return the page with other lines between the marks of a name."""
+    begin, end = f"<!-- {mark}: begin -->", f"<!-- {mark}: end -->"
+    before, _, rest = page.partition(begin)
+    _, _, after = rest.partition(end)
+    return "\n".join([before + begin, *lines, end + after])
+
+
+def trial_lines() -> Iterator[str]:
+    """Yield the table of predictors on random cells, beside the paper's."""
+    yield "| predictor | blocks | cells | fitted | next size | paper: fitted | paper: next size |"
+    yield "|---|---|---|---|---|---|---|"
+    for row in (Trials(**each) for each in json.loads((KEPT / TRIALS).read_text("utf-8"))["rows"]):
+        values = [f"{rank_text(row.fitted)} ± {rank_text(row.fitted_error)}"]
+        values.append(f"{rank_text(row.next)} ± {rank_text(row.next_error)}")
+        values += map(rank_text, papers_ranks(row.predictor, row.level) or (math.nan, math.nan))
+        yield f"| {row.predictor} | {row.level} | {row.cells} | {' | '.join(values)} |"
 
 
 def comparison_lines(findings: Findings) -> Iterator[str]:

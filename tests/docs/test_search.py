@@ -20,7 +20,8 @@ import make_search as figures  # noqa: E402
 
 def measured() -> str:
     """Return what is between the page's marks."""
-    return (DOCS / "cell-search.md").read_text("utf-8").partition(figures.BEGIN)[2].partition(figures.END)[0]
+    page = (DOCS / "cell-search.md").read_text("utf-8")
+    return page.partition("<!-- measured: begin -->")[2].partition("<!-- measured: end -->")[0]
 
 
 @pytest.fixture
@@ -46,8 +47,7 @@ def test_the_run_is_what_the_page_says(kept: Findings) -> None:
     runs = {name: [len(steps) for steps in seeds.values()] for name, seeds in kept.steps.items()}
     assert runs == {name: [103] * 3 for name in ("progressive", "random", "evolution")}
     config = find_config("two_cores")
-    # The run was made when the LSTM ensemble was the default, which the page says.
-    assert kept.config == replace(config, notes="", search=replace(config.search, predictor="lstm-ensemble"))
+    assert kept.config == replace(config, notes="")
     assert (DOCS / "search" / JOURNAL).stat().st_size < 2_000_000
 
 
@@ -70,6 +70,14 @@ def test_lines_of_rank_correlations() -> None:
 
 
 def test_marks_are_kept() -> None:
-    page = f"a\n{figures.BEGIN}\nold\n{figures.END}\nb\n"
-    assert figures.replaced(page, "new") == f"a\n{figures.BEGIN}\nnew\n{figures.END}\nb\n"
-    assert figures.replaced(figures.replaced(page, "x"), "new") == figures.replaced(page, "new")
+    page = "a\n<!-- x: begin -->\nold\n<!-- x: end -->\nb\n<!-- y: begin -->\nleft\n<!-- y: end -->\n"
+    assert figures.replaced(page, "x", ["new", "lines"]) == page.replace("old", "new\nlines")
+    assert figures.replaced(figures.replaced(page, "x", ["1"]), "x", ["new"]) == figures.replaced(page, "x", ["new"])
+
+
+def test_the_page_shows_what_was_measured_of_predictors() -> None:
+    page = (DOCS / "cell-search.md").read_text("utf-8")
+    lines = list(figures.trial_lines())
+    assert len(lines) == 2 + 2 * 6
+    assert lines[5].startswith("| mlp-ensemble | 1 | 55 | ")
+    assert figures.replaced(page, "trials", lines) == page
