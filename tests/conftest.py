@@ -19,6 +19,9 @@ CLUSTER_SECONDS = 900
 # before torch is imported, and inherited by the processes that tests start.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+# pytest-xdist states a width to its processes; what commands print would be cut to it.
+os.environ.pop("COLUMNS", None)
+
 # How fast examples are drawn and run is a matter of what else the machine does.
 settings.register_profile("tests", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "tests"))

@@ -17,6 +17,7 @@ from pnasnet.vectors import (
     open_features,
     search_exactly,
 )
+from pnasnet.vectors import recall as recall_module
 
 from tests.helpers.disks import small_disk_at
 from tests.helpers.vectors_data import clustered, write_features
@@ -80,6 +81,7 @@ def many(tmp_path: Path) -> Path:
 def test_as_few_lists_are_visited_as_find_99_of_100(many: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of vectors that the index does not hold; the measurement is on held-out ones, which it holds."""
     monkeypatch.setattr(approximate_module, "_SEGMENT_BYTES", 1)  # one for each part
+    monkeypatch.setattr(recall_module, "_FEWEST_LISTS", 1)
     features, queries = open_features(many), clustered(400, 12, seed=99)
     exact = search_exactly(features, queries, 10)
     with build_approximate(features) as index:
@@ -97,8 +99,11 @@ def test_as_few_lists_are_visited_as_find_99_of_100(many: Path, monkeypatch: pyt
     assert quarter < 0.99
 
 
-def test_the_number_of_lists_is_measured_again_when_vectors_are_added(many: Path) -> None:
+def test_the_number_of_lists_is_measured_again_when_vectors_are_added(
+    many: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Of three times as many vectors, the nearest are nearer, and in fewer lists."""
+    monkeypatch.setattr(recall_module, "_FEWEST_LISTS", 1)
     for number in (1, 2):
         (many / f"part-{number}.parquet").rename(many / f"later-{number}.parquet")
     before = build_approximate(open_features(many))
