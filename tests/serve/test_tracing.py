@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -25,9 +26,13 @@ class Spans:
     def __init__(self, exporter: Any) -> None:
         self._exporter = exporter
 
+    def wait(self, count: int) -> None:
+        """Wait for so many spans."""
+        until(lambda: len(self._exporter.get_finished_spans()) >= count)
+
     def take(self, count: int) -> list[Any]:
         """Return so many spans; a request's own is the last, and ends after its answer."""
-        until(lambda: len(self._exporter.get_finished_spans()) >= count)
+        self.wait(count)
         spans = sorted(self._exporter.get_finished_spans(), key=lambda span: span.start_time)
         self._exporter.clear()
         return spans
@@ -90,9 +95,37 @@ def test_failures_are_marked(traced: tuple[Live, Spans]) -> None:
     engine.fail = True
     engine.gate.set()
     assert server.post("/embed", data=encoded()).status_code == 500
-    requests = [span for span in spans.take(5) if span.kind.name == "SERVER"]
+    recorded = spans.take(7)
+    requests = [span for span in recorded if span.kind.name == "SERVER"]
     assert [span.status.status_code.name for span in requests] == ["UNSET", "UNSET", "ERROR"]
     assert [span.name for span in requests] == ["POST /embed", "POST", "POST /embed"]
+    assert [span.name for span in recorded[-4:]] == ["POST /embed", "decode", "queue", "engine"]
+    assert [span.status.status_code.name for span in recorded[-3:]] == ["UNSET", "UNSET", "ERROR"]
+    assert recorded[-1].status.description == "the engine failed: no memory"
+    assert recorded[-1].attributes["pnasnet.batch_images"] == 1
+
+
+def test_a_batch_that_fails_is_marked_in_each_of_its_requests(traced: tuple[Live, Spans]) -> None:
+    def fail(images: Any, endpoint: str) -> Any:
+        raise RuntimeError("a secret")
+
+    server, spans = traced
+    engine = Blocked(server.service)
+    engine._run = fail
+    with ThreadPoolExecutor(3) as pool:
+        try:
+            answers = [pool.submit(server.post, "/embed", data=encoded())]
+            until(lambda: b'pnasnet_batch_images_count{model="tiny"} 1.0' in server.service.metrics.text())
+            answers += [pool.submit(server.post, "/embed", data=encoded()) for _ in range(2)]
+            spans.wait(3)  # all are decoded
+        finally:
+            engine.gate.set()
+        assert [each.result().status_code for each in answers] == [500] * 3
+    engines = [span for span in spans.take(12) if span.name == "engine"]
+    assert [span.attributes["pnasnet.batch_images"] for span in engines] == [1, 2, 2]
+    assert {span.status.status_code.name for span in engines} == {"ERROR"}
+    assert {span.status.description for span in engines} == {"the engine failed: RuntimeError"}
+    assert len({span.context.trace_id for span in engines}) == 3
 
 
 def test_nothing_is_recorded_unless_it_is_set_up() -> None:
@@ -104,11 +137,12 @@ def test_opentelemetry_is_not_needed() -> None:
     code = """if True:
         import sys
         sys.modules["opentelemetry"] = None
+        from pnasnet.serve.batcher import EngineCall
         from pnasnet.serve.tracing import Tracing
         tracing = Tracing()
         assert not tracing.on
         with tracing.span("decode"):
-            tracing.waited(1, 2, 3, 4)
+            tracing.waited(1, EngineCall(2, 3, 4))
         assert not [name for name in sys.modules if name.startswith("opentelemetry.")]
     """
     subprocess.run([sys.executable, "-c", code], check=True, timeout=300)

@@ -23,11 +23,19 @@ Run = Callable[[Floats, str], Floats]
 """From images [n, height, width, 3] and an endpoint to the endpoint's rows [n, ...]."""
 
 
-class _Done(NamedTuple):
-    row: Floats
+class EngineCall(NamedTuple):
+    """A batch that the engine has run, or failed on; times are those of `time.time_ns`."""
+
     start: int
     end: int
     images: int
+    error: str = ""
+    """What its clients read if it failed."""
+
+
+class _Done(NamedTuple):
+    row: Floats | None
+    call: EngineCall
 
 
 @dataclass(frozen=True)
@@ -57,12 +65,12 @@ class Batcher:
         most_images: int = 256,
         most_bytes: int = 512 << 20,
         observe: Callable[[int], None] = lambda images: None,
-        waited: Callable[[int, int, int, int], None] = lambda begin, start, end, images: None,
+        waited: Callable[[int, EngineCall], None] = lambda begin, call: None,
     ) -> None:
         """Bound the images accepted at a time by their number and, at `image_bytes` each, by their bytes.
 
         `observe` is called with the size of each batch; `waited` for each image, in the task of its request, with the
-        times (`time.time_ns`) when it was submitted and when its batch was started and ended, and the batch's size.
+        time (`time.time_ns`) when it was submitted and the call of its batch, failed or not.
         """
         self._run, self._batch_size, self._observe, self._waited = run, batch_size, observe, waited
         self._capacity = max(1, min(most_images, most_bytes // max(image_bytes, 1)))
@@ -98,9 +106,11 @@ class Batcher:
         begin, item = time.time_ns(), _Item(image, endpoint, asyncio.get_running_loop().create_future())
         self._clients.setdefault(client, deque()).append(item)
         self._arrived.set()
-        done = await item.done
-        self._waited(begin, done.start, done.end, done.images)
-        return done.row
+        row, call = await item.done
+        self._waited(begin, call)
+        if row is None:
+            raise EngineError(call.error)
+        return row
 
     async def work(self) -> None:
         """Run batches until cancelled."""
@@ -137,20 +147,16 @@ class Batcher:
     async def _answer(self, batch: list[_Item], thread: ThreadPoolExecutor) -> None:
         """Run a batch; hand each image its row, or all of them the engine's error."""
         self._observe(len(batch))
-        start = time.time_ns()
+        rows, error, start = None, "", time.time_ns()
         try:
             rows = await asyncio.get_running_loop().run_in_executor(thread, self._compute, batch)
-        except Exception as error:  # whatever an engine raises concerns this batch alone
+        except Exception as failure:  # whatever an engine raises concerns this batch alone
             log.exception("the engine failed on a batch of %d", len(batch))
-            reason = str(error) if isinstance(error, PnasnetError) else type(error).__name__
-            for item in batch:
-                if not item.done.done():
-                    item.done.set_exception(EngineError(f"the engine failed: {reason}"))
-            return
-        end = time.time_ns()
-        for item, row in zip(batch, rows, strict=True):
+            error = f"the engine failed: {failure if isinstance(failure, PnasnetError) else type(failure).__name__}"
+        call = EngineCall(start, time.time_ns(), len(batch), error)
+        for index, item in enumerate(batch):
             if not item.done.done():
-                item.done.set_result(_Done(row, start, end, len(batch)))
+                item.done.set_result(_Done(None if rows is None else rows[index], call))
 
     def _compute(self, batch: list[_Item]) -> Floats:
         rows = self._run(np.stack([item.image for item in batch]), batch[0].endpoint)

@@ -2,7 +2,7 @@
 
     server span ─┬─ decode: an image, waiting for a thread included
                  ├─ queue: until the engine takes the image
-                 └─ engine: the call that its batch was part of
+                 └─ engine: the call of its batch, with an error if that failed
 
 Without a tracer provider nothing is recorded, and requests are handled as if this module did not exist.
 """
@@ -12,6 +12,8 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from .batcher import EngineCall
 
 _NAME = "pnasnet.serve"
 _FAILED = 500
@@ -43,15 +45,16 @@ class Tracing:
         """Record the block as a part of the current request."""
         return nullcontext() if self._tracer is None else self._tracer.start_as_current_span(name)
 
-    def waited(self, begin: int, start: int, end: int, images: int) -> None:
-        """Record a wait for the engine and its call, of a batch of some images, for the current request.
-
-        The times are those of `time.time_ns`.
-        """
-        if self._tracer is not None:
-            self._tracer.start_span("queue", start_time=begin).end(start)
-            attributes = {"pnasnet.batch_images": images}
-            self._tracer.start_span("engine", start_time=start, attributes=attributes).end(end)
+    def waited(self, begin: int, call: EngineCall) -> None:
+        """Record a wait for the engine since `begin` and the call of its batch, for the current request."""
+        if self._tracer is None:
+            return
+        self._tracer.start_span("queue", start_time=begin).end(call.start)
+        attributes = {"pnasnet.batch_images": call.images}
+        span = self._tracer.start_span("engine", start_time=call.start, attributes=attributes)
+        if call.error:
+            fail(span, call.error)
+        span.end(call.end)
 
 
 def _tracer(provider: Any | None) -> Any | None:
@@ -67,7 +70,7 @@ def _tracer(provider: Any | None) -> Any | None:
 
 
 def fail(span: Any, reason: str = "") -> None:
-    """Mark the span of a request as failed by the server."""
+    """Mark a span as failed by the server."""
     from opentelemetry.trace import Status, StatusCode
 
     span.set_status(Status(StatusCode.ERROR, reason or None))
