@@ -1,8 +1,12 @@
-"""Live servers, in a thread of the test's process."""
+"""Live servers, in a thread of the test's process or in a process of their own."""
 
 import asyncio
 import io
+import re
+import resource
 import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -81,6 +85,45 @@ def fake_module() -> Module:
 def fake_models() -> Mapping[str, Module]:
     """Return one such module, by name."""
     return {"tiny": fake_module()}
+
+
+class ServerProcess:
+    """`pnasnet serve` with an instant engine, in a process of its own, whose log is a file."""
+
+    def __init__(self, process: "subprocess.Popen[bytes]", log: Path) -> None:
+        self._process, self._log = process, log
+        until(lambda: "for gRPC" in self.log() or process.poll() is not None)
+        found = re.search(r"http://127.0.0.1:(\d+)\n.*127.0.0.1:(\d+) for gRPC", self.log())
+        assert found, self.log()
+        self.port, self.grpc_port = int(found[1]), int(found[2])
+        self.url = f"http://127.0.0.1:{self.port}"
+
+    def log(self) -> str:
+        """What it has logged."""
+        return self._log.read_text()
+
+    def memory(self) -> int:
+        """The bytes of memory that it uses now."""
+        return int(Path(f"/proc/{self._process.pid}/statm").read_text().split()[1]) * resource.getpagesize()
+
+    def end(self) -> int:
+        """Ask it to end; return its exit code."""
+        self._process.terminate()
+        return self._process.wait(60)
+
+
+@contextmanager
+def server_process(folder: Path, *options: str) -> Iterator[ServerProcess]:
+    """Within the block, serve `CHECKPOINT` on free ports."""
+    command = [sys.executable, "-m", "pnasnet", "serve", str(CHECKPOINT), "--engine", "fake", "--port", "0"]
+    log = folder / "server.log"
+    with log.open("wb") as file:
+        process = subprocess.Popen([*command, "--grpc-port", "0", *options], stderr=file)
+        try:
+            yield ServerProcess(process, log)
+        finally:
+            process.kill()
+            process.wait(60)
 
 
 class Blocked:

@@ -17,6 +17,8 @@ from .metrics import Metrics
 OPEN_PATHS = frozenset(("/", "/healthz", "/v2/health/live", "/v2/health/ready"))
 """Paths that need no API key: probes, and a page that asks for the key."""
 _DISCARD_SECONDS = 2.0
+_LOOK_SECONDS = 0.1
+"""Most requests are answered before, and save a task each."""
 
 
 class Guard:
@@ -92,25 +94,32 @@ class Guard:
         return plain
 
     async def _run(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Run the route; cancel it when the client leaves."""
-        task, running = asyncio.current_task(), True
+        """Run the route; cancel it when the client leaves, which is looked for only if the route takes a while."""
+        loop, task = asyncio.get_running_loop(), asyncio.current_task()
         assert task is not None
+        left: asyncio.Task[None] | None = None
 
         def cancel(left: asyncio.Task[None]) -> None:
-            if running and not left.cancelled():
+            if not left.cancelled():
                 task.cancel()
 
-        left = asyncio.create_task(_leaving(receive))
-        left.add_done_callback(cancel)
+        def watch() -> None:
+            nonlocal left
+            left = loop.create_task(_leaving(receive))
+            left.add_done_callback(cancel)
+
+        timer = loop.call_later(_LOOK_SECONDS, watch)
         try:
             await self._app(scope, receive, send)
         except asyncio.CancelledError:
-            if not left.done() or left.cancelled():
+            if left is None or not left.done() or left.cancelled():
                 raise
             task.uncancel()
         finally:
-            running = False
-            left.cancel()
+            timer.cancel()
+            if left is not None:
+                left.remove_done_callback(cancel)
+                left.cancel()
 
     def _watched(self, path: str, send: Send) -> Send:
         """Return `send`, which counts answers and raises `TimeoutError` if a client does not read its answer."""
