@@ -12,9 +12,10 @@ RUN python -m venv /opt/pnasnet && /opt/pnasnet/bin/pip install --no-cache-dir "
 FROM python:3.13-slim-bookworm
 COPY --from=build /opt/pnasnet /opt/pnasnet
 # Downloads and compiled models: mount a volume there to keep them. Any user may write, so that --user works.
-RUN useradd --create-home pnasnet && install -d -m 1777 /cache /data
+# Kubernetes checks that a user is not root by its number.
+RUN useradd --uid 10001 --create-home pnasnet && install -d -m 1777 /cache /data
 ENV PATH=/opt/pnasnet/bin:$PATH PNASNET_CACHE=/cache HF_HOME=/cache/huggingface
-USER pnasnet
+USER 10001
 WORKDIR /data
 ENTRYPOINT ["pnasnet"]
 CMD ["--help"]
