@@ -11,8 +11,8 @@ NEEDED = {"own-classes": "sklearn", "cell-search": "pytorch_lightning"}
 FILES = ("examples/unpack.py", "tests/golden/cifar10_400.parquet")
 
 
-def test_which_there_are() -> None:
-    assert [path.stem for path in NOTEBOOKS] == ["features-and-search", "own-classes"]
+def test_there_are_three() -> None:
+    assert [path.stem for path in NOTEBOOKS] == ["cell-search", "features-and-search", "own-classes"]
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)

@@ -92,7 +92,7 @@ def test_every_path_of_the_server_is_described(site: Path) -> None:
 
 
 def test_notebooks_are_shown_with_their_outputs(site: Path) -> None:
-    for name in ("features-and-search", "own-classes"):
+    for name in ("features-and-search", "own-classes", "cell-search"):
         text = (site / "notebooks" / f"{name}.html").read_text("utf-8")
         assert "cell_output" in text
         assert re.search(r"<img[^>]+_images/", text), name
@@ -102,7 +102,7 @@ def test_every_page_can_be_reached(site: Path) -> None:
     index = (site / "index.html").read_text("utf-8")
     pages = [path.relative_to(site).as_posix() for path in site.rglob("*.html")]
     tutorials = [page for page in pages if page.startswith(("tutorials/", "notebooks/"))]
-    assert len(tutorials) == 6
+    assert len(tutorials) == 8
     assert all(f'href="{page}"' in index for page in (*tutorials, "faq.html", "reference/http.html", "citing.html"))
 
 
