@@ -3,6 +3,7 @@
 import shutil
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,17 @@ from pnasnet.extract.report import write_report as write_extract_report
 from pnasnet.finetune.report import write_report as write_finetune_report
 from pnasnet.pictures import Access, Picture
 from pnasnet.reports.pages import render
-from pnasnet.vectors import Group, duplicates_page, open_features, similar_page
+from pnasnet.search.outputs import REPORT, write_outputs
+from pnasnet.vectors import (
+    ExploreOptions,
+    Group,
+    build_index,
+    duplicates_page,
+    make_map,
+    map_page,
+    open_features,
+    similar_page,
+)
 from pnasnet.vectors.features import Entry
 from pnasnet.vectors.queries import Query
 from pnasnet.vectors.similar import Answer
@@ -23,6 +34,7 @@ from tests.helpers.axe import violations
 from tests.helpers.chromium import browser_page
 from tests.helpers.cli_runs import PHOTOS
 from tests.helpers.finetune_results import HISTORY, jpeg, mistake, result
+from tests.helpers.search_data import CONFIG, fill
 from tests.helpers.vectors_data import clustered, write_features
 
 NAMES = [str(path) for path in sorted(PHOTOS.glob("*.jpg"))]
@@ -77,7 +89,23 @@ def serving(folder: Path) -> Path:
     return folder / "page.html"
 
 
-@pytest.mark.parametrize("page_of", [similar, duplicates, extraction, finetuning, serving])
+def mapped(folder: Path) -> Path:
+    options = ExploreOptions(projection="pca")
+    names = [*NAMES, *(f"photos/animals/{number}.jpg" for number in range(60))]
+    features = open_features(write_features(folder / "f.parquet", clustered(len(names)), names))
+    with build_index(features) as index:
+        page = map_page(make_map(index, options), "Map of photos", options, Access((str(PHOTOS),)))
+    (folder / "page.html").write_text(page, "utf-8")
+    return folder / "page.html"
+
+
+def searching(folder: Path) -> Path:
+    searched = fill(folder / "search", replace(CONFIG, search=replace(CONFIG.search, models=20)))
+    write_outputs(searched)
+    return searched / REPORT
+
+
+@pytest.mark.parametrize("page_of", [similar, duplicates, extraction, finetuning, serving, mapped, searching])
 def test_accessible_and_as_wide_as_the_screen(tmp_path: Path, page_of: Callable[[Path], Path]) -> None:
     path = page_of(tmp_path)
     with browser_page() as page:

@@ -16,12 +16,12 @@ from ..support.files import check_target, replacing
 from ..support.progress import Progress, silent
 from ..support.text import clean
 from ..support.typed import check_range, convert_fields
-from .colouring import colourings
+from .colouring import Colouring, colourings
 from .features import Entry, Features, Ids
 from .index import VectorIndex
 from .opening import open_thumbnails
 from .projection import Neighbours, Projection, choose_projection, feasible, nearest_of_all, project
-from .sketch import Vectors
+from .sketch import Vectors, principal_basis
 
 if TYPE_CHECKING:
     from ..pictures import Access
@@ -34,6 +34,9 @@ PAGE_THUMBNAILS = 2_000
 
 _PAGE_NEIGHBOURS = 8
 """Neighbours of each image that a page knows."""
+
+_PAGE_NUMBERS = 64
+"""Numbers from which a page computes about how similar two images are; a byte each."""
 
 _ROWS = 1000
 """Rows written at a time."""
@@ -78,6 +81,7 @@ class PictureMap:
         projection: the projection used; too few images for UMAP are projected by PCA.
         features: the table of the images.
         ids: the images' rows in it [M].
+        sketches: float32 [M, at most 64]; their inner products are about the similarities.
 
     Example:
         >>> from pnasnet.vectors import ExploreOptions, build_index, make_map, open_features
@@ -94,6 +98,7 @@ class PictureMap:
     projection: Projection
     features: Features
     ids: Ids
+    sketches: Vectors
 
 
 def make_map(index: VectorIndex, options: ExploreOptions, progress: Progress = silent) -> PictureMap:
@@ -114,7 +119,9 @@ def make_map(index: VectorIndex, options: ExploreOptions, progress: Progress = s
     points = project(index, positions, neighbours, projection)
     ids = index.ids(positions)
     entries = index.features.entries(ids)
-    return PictureMap(entries, points, neighbours, index.count, projection, index.features, ids)
+    within = np.ascontiguousarray(index.sketches[positions, :-1])
+    sketches = within @ principal_basis(within, _PAGE_NUMBERS).T
+    return PictureMap(entries, points, neighbours, index.count, projection, index.features, ids, sketches)
 
 
 def write_atlas(
@@ -150,12 +157,16 @@ def map_page(
     images = {place: data_url(each.jpeg if each else None) for place, each in zip(pictured, opened, strict=True)}
     found = {place: image for place, image in images.items() if image}
     paths = [picture.path for picture in shown.pictures]
+    colours = colourings(shown.features, shown.ids, paths)
+    if shown.neighbours.distances.size:
+        colours.append(Colouring("similarity to the nearest image", 1 - shown.neighbours.distances[:, 0]))
     data: dict[str, Any] = {
         "points": _encoded(shown.points, "<f4"),
         "names": [clean(picture.path) for picture in shown.pictures],
         "images": found,
-        "colourings": [each.to_dict() for each in colourings(shown.features, shown.ids, paths)],
+        "colourings": [each.to_dict() for each in colours],
         "neighbours": _encoded(shown.neighbours.places[:, :_PAGE_NEIGHBOURS], "<i4"),
+        "sketches": _encoded(np.rint(np.clip(127 * shown.sketches, -127, 127)), "i1"),
     }
     return render(
         "map.html",

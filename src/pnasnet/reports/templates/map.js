@@ -170,6 +170,14 @@ function show(i) {
   shown.querySelector("figcaption").textContent = data.names[i];
 }
 
+// Marks an image and its neighbours; -1 for none.
+function choose(i) {
+  current = i;
+  show(i);
+  if (colour.value === SIMILARITY) recolour();
+  redraw();
+}
+
 function zoom(factor, x, y) {
   const [dx, dy] = [x - canvas.clientWidth / 2, y - canvas.clientHeight / 2];
   const scale = Math.min(Math.max(view.scale * factor, 10), 1e7);
@@ -224,10 +232,7 @@ for (const name of ["pointerup", "pointercancel"]) {
 }
 
 canvas.addEventListener("click", (event) => {
-  if (lassoing(event)) return;
-  current = pointAt(event.offsetX, event.offsetY);
-  show(current);
-  redraw();
+  if (!lassoing(event)) choose(pointAt(event.offsetX, event.offsetY));
 });
 
 canvas.addEventListener(

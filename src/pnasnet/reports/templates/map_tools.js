@@ -15,21 +15,46 @@ let found = null; // places of the matches; null without a search
 let jumped = -1;
 
 for (const [number, { name }] of data.colourings.entries()) colour.add(new Option(name, String(number)));
+const SIMILARITY = "similarity";
+const sketches = new Int8Array(bytes(data.sketches).buffer);
+if (sketches.length) colour.add(new Option("similarity to the marked image", SIMILARITY));
 
 function recolour() {
   legend.replaceChildren();
   off.clear();
   const chosen = data.colourings[Number(colour.value || NaN)];
-  if (!chosen) {
+  if (colour.value === SIMILARITY && current >= 0) {
+    colourByNumber(similaritiesTo(current));
+  } else if (!chosen) {
     [looks.colours, looks.groups] = [null, null];
+    if (colour.value === SIMILARITY) addToLegend("Click an image.");
   } else if (chosen.groups.length) {
     [looks.colours, looks.groups] = [GROUPS.slice(0, chosen.groups.length), bytes(chosen.values)];
-    chosen.groups.forEach(addToLegend);
+    chosen.groups.forEach(addGroup);
   } else {
     colourByNumber(new Float32Array(bytes(chosen.values).buffer));
   }
   if (looks.groups) order.sort((a, b) => looks.groups[a] - looks.groups[b]);
   dim();
+}
+
+// Returns about the cosine of each image's vector with that of one image.
+function similaritiesTo(i) {
+  const length = sketches.length / count;
+  const own = sketches.subarray(i * length, (i + 1) * length);
+  const similarities = new Float32Array(count);
+  for (let j = 0; j < count; j++) {
+    let sum = 0;
+    for (let k = 0; k < length; k++) sum += own[k] * sketches[j * length + k];
+    similarities[j] = Math.min(sum / (127 * 127), 1);
+  }
+  return similarities;
+}
+
+function addToLegend(...content) {
+  const item = document.createElement("li");
+  item.append(...content);
+  legend.append(item);
 }
 
 function colourByNumber(numbers) {
@@ -42,12 +67,10 @@ function colourByNumber(numbers) {
   ramp.style.background = `linear-gradient(to right, ${RAMP})`;
   const ends = document.createElement("div");
   ends.textContent = `${Number(least.toPrecision(4))} to ${Number(most.toPrecision(4))}`;
-  const item = document.createElement("li");
-  item.append(ramp, ends);
-  legend.append(item);
+  addToLegend(ramp, ends);
 }
 
-function addToLegend(name, group) {
+function addGroup(name, group) {
   const members = looks.groups.reduce((sum, value) => sum + (value === group), 0);
   const button = document.createElement("button");
   const dot = document.createElement("i");
@@ -61,9 +84,7 @@ function addToLegend(name, group) {
     button.setAttribute("aria-pressed", String(!off.has(group)));
     dim();
   });
-  const item = document.createElement("li");
-  item.append(button);
-  legend.append(item);
+  addToLegend(button);
 }
 
 function dim() {
@@ -86,11 +107,9 @@ function search() {
 function jump() {
   if (!found?.length) return;
   jumped = (jumped + 1) % found.length;
-  current = found[jumped];
-  [view.x, view.y] = [points[2 * current], points[2 * current + 1]];
   hits.textContent = `${(jumped + 1).toLocaleString("en")} of ${found.length.toLocaleString("en")}`;
-  show(current);
-  redraw();
+  [view.x, view.y] = [points[2 * found[jumped]], points[2 * found[jumped] + 1]];
+  choose(found[jumped]);
 }
 
 function lassoing(event) {
@@ -120,7 +139,7 @@ function selected() {
 
 function clearSelection() {
   selection.fill(0);
-  current = -1;
+  choose(-1);
   selected();
 }
 
