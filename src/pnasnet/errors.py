@@ -76,6 +76,9 @@ class UnknownNameError(InputError):
         Traceback (most recent call last):
             ...
         pnasnet.errors.UnknownNameError: ...
+        >>> from pnasnet.errors import UnknownNameError
+        >>> str(UnknownNameError.of("preset", "hubb", ["hub", "slim"]))
+        "unknown preset 'hubb': did you mean hub?"
     """
 
     @classmethod

@@ -1,4 +1,4 @@
-"""The examples in docstrings: every public name has one, in its own docstring or its room's, and they run."""
+"""The examples of the reference: every public name and method has one in a docstring or on the page, and they run."""
 
 import doctest
 import importlib
@@ -21,6 +21,7 @@ REFERENCE = (ROOT / "docs/reference/python.md").read_text("utf-8")
 WHOLE = re.findall(r"automodule:: (\S+)\n(?!   :no-members:)", REFERENCE)
 """Rooms whose every public name the reference has."""
 SINGLE = re.findall(r"auto(?:class|function):: (\S+)", REFERENCE)
+ON_THE_PAGE = re.findall(r"^```pycon\n(.*?)^```", REFERENCE, re.DOTALL | re.MULTILINE)
 ALIASES = {"pnasnet.images.Source", "pnasnet.engines.Weights"}
 """Types for annotations."""
 OPTIONS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE | doctest.IGNORE_EXCEPTION_DETAIL
@@ -53,6 +54,13 @@ def uses(named: object, last: str) -> bool:
     return any(re.search(rf"\b{last}\b", example.source + example.want) for example in examples(named))
 
 
+def methods(named: type) -> Iterator[str]:
+    """Yield the public methods and properties of a class that the reference shows: those with a docstring."""
+    for name, each in vars(named).items():
+        if not name.startswith("_") and inspect.isroutine(each) | isinstance(each, property) and each.__doc__:
+            yield name
+
+
 NAMES = sorted(set(public()) - ALIASES)
 ROOMS = sorted({name.rpartition(".")[0] for name in NAMES})
 DOCUMENTED = [
@@ -71,6 +79,20 @@ def test_every_public_name_has_an_example(name: str) -> None:
         assert any(uses(importlib.import_module(each), last) for each in {room, home} if each), name
     else:
         assert uses(named, last) or inspect.isclass(named), name
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if inspect.isclass(found(name))])
+def test_every_public_method_has_an_example(name: str) -> None:
+    named, room = found(name), importlib.import_module(name.rpartition(".")[0])
+    assert inspect.isclass(named)
+    shown = [each for each in ON_THE_PAGE if re.search(rf"\b{named.__name__}\(", each)]
+    missing = [
+        method
+        for method in methods(named)
+        if not examples(getattr(named, method)) and not uses(named, method) and not uses(room, method)
+        and not any(re.search(rf"\.{method}\b", each) for each in shown)
+    ]  # fmt: skip
+    assert missing == []
 
 
 def test_there_are_examples() -> None:
@@ -105,7 +127,19 @@ def test_an_example_runs(name: str, files: Path, monkeypatch: pytest.MonkeyPatch
     if "approximate" in name:
         pytest.importorskip("faiss")
     monkeypatch.chdir(files)
-    test = doctest.DocTest(examples(named), {}, name, None, 0, None)
+    check(examples(named), name)
+
+
+def test_the_examples_on_the_page_run(files: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("torch")
+    monkeypatch.chdir(files)
+    assert ON_THE_PAGE
+    check(doctest.DocTestParser().get_examples("\n".join(ON_THE_PAGE)), "docs/reference/python.md")
+
+
+def check(some: list[doctest.Example], name: str) -> None:
+    """Run examples, and fail with what differs."""
+    test = doctest.DocTest(some, {}, name, None, 0, None)
     complaints: list[str] = []
     runner = doctest.DocTestRunner(optionflags=OPTIONS)
     failed = runner.run(test, out=complaints.append, clear_globs=True).failed

@@ -53,6 +53,11 @@ class CellSpec:
         >>> cell = CellSpec(blocks=[("sep3", 0, "max3", 1), ("identity", 2, "sep5", 0)], concat=[3])
         >>> cell.blocks[1]
         ('identity', 2, 'sep5', 0)
+        >>> cell.inputs_of_blocks(), CellSpec.from_dict(cell.to_dict()) == cell
+        ({0, 1, 2}, True)
+        >>> swapped = CellSpec.of([("max3", 1, "sep3", 0), ("identity", 2, "sep5", 0)])
+        >>> swapped == cell, swapped.canonical() == cell.canonical()
+        (False, True)
     """
 
     blocks: tuple[Block, ...]

@@ -42,6 +42,10 @@ class NetworkSpec:
         >>> spec = NetworkSpec(PNASNET5, num_cells=6, filters=32, image_size=(64, 64), num_classes=10)
         >>> resolve(spec).num_features
         640
+        >>> spec.stem_filters, spec.narrowest, spec.reduction_indices
+        (96, 8, (2, 4))
+        >>> NetworkSpec.from_dict(spec.to_dict()) == spec
+        True
     """
 
     cell: CellSpec

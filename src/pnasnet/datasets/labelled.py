@@ -29,6 +29,8 @@ class LabelledImages:
         >>> data = open_dataset("animals")
         >>> data.classes, len(data), data.names[0]
         (('bird', 'cat', 'frog'), 60, 'animals/bird/01.jpg')
+        >>> data.take([0, 1, 20]).counts()
+        array([2, 1, 0])
     """
 
     names: Sequence[str]

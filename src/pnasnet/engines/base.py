@@ -41,6 +41,8 @@ class Job:
         >>> model = Module("pnasnet_tiny").model
         >>> Job(model.plan, model.arrays, outputs=("global_pool", "Cell_1")).outputs
         ('global_pool', 'Cell_1')
+        >>> Job(model.plan, model.arrays).read_weights()["final_layer/FC/weights"].shape
+        (960, 10)
     """
 
     plan: Plan
@@ -109,6 +111,9 @@ class Engine(ABC):
         >>> engine = Module("pnasnet_tiny").engine
         >>> engine.run(np.zeros((1, 32, 32, 3), np.float32))["global_pool"].shape
         (1, 960)
+        >>> engine.close()
+        >>> engine.closed
+        True
     """
 
     name: str

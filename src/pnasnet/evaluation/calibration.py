@@ -63,6 +63,12 @@ class Calibration:
         >>> calibration.add(np.log([[0.9, 0.1], [0.2, 0.8]]), np.array([0, 0]))
         >>> int(calibration.counts.sum()), int(calibration.hits.sum())
         (2, 1)
+        >>> [(each.low, each.accuracy.hits) for each in calibration.bins() if each.accuracy.count]
+        [(0.8, 0), (0.9, 1)]
+        >>> round(calibration.error(), 2), calibration.to_dict()["expected_error"] == calibration.error()
+        (0.45, True)
+        >>> [(each.least, each.answered.value) for each in calibration.thresholds()][-1]
+        (0.99, 0.0)
     """
 
     counts: Ints = field(default_factory=lambda: np.zeros(_FINE, np.int64))

@@ -47,6 +47,9 @@ class Rate:
         >>> from pnasnet.evaluation import Rate
         >>> Rate(9, 10).value
         0.9
+        >>> low, high = Rate(9, 10).interval
+        >>> round(low, 3), round(high, 3), Rate(9, 10).to_dict()["hits"]
+        (0.596, 0.982, 9)
     """
 
     hits: int
@@ -96,6 +99,10 @@ class Tally:
         >>> tally.confusion
         array([[1, 0],
                [1, 0]])
+        >>> tally.count, tally.top(1).value, tally.recall(0).value, tally.precision(0).value
+        (2, 0.5, 1.0, 0.5)
+        >>> tally.balanced_accuracy(), tally.most_frequent().value, tally.confusions()
+        (0.5, 0.5, [(1, 0, 1)])
     """
 
     def __init__(self, classes: int, *, mistakes: int = 0) -> None:

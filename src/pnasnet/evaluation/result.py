@@ -27,6 +27,8 @@ class ClassFigures:
         >>> result = evaluate(Module("pnasnet_tiny"), open_dataset("animals"))
         >>> result.per_class[1].name, result.per_class[1].recall.count
         ('cat', 20)
+        >>> result.per_class[1].to_dict()["recall"]["count"]
+        20
     """
 
     name: str
@@ -122,6 +124,8 @@ class Evaluation:
         >>> low, high = result.top1.interval
         >>> low < result.top1.value < high
         True
+        >>> result.to_dict()["images"]
+        60
     """
 
     model: str

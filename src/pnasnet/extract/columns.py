@@ -43,6 +43,11 @@ class Column:
         >>> (column,) = columns_for([Module("pnasnet_tiny")], ["Cell_1"], ExtractOptions())
         >>> column.name, column.endpoint
         ('embedding', 'Cell_1')
+        >>> column.shape, column.type, column.metadata()["pnasnet.endpoint"]
+        ((480,), FixedSizeListType(fixed_size_list<item: float>[480]), 'Cell_1')
+        >>> import numpy as np
+        >>> column.finish(np.ones((1, 8, 8, 480), np.float32)).shape  # the mean of the 8x8 positions
+        (1, 480)
     """
 
     name: str

@@ -78,6 +78,8 @@ class Row:
         >>> (batch,) = extract(Module("pnasnet_tiny"), find_named(["damaged.safetensors"]))
         >>> batch.rows[0].path, batch.rows[0].error is None
         ('damaged.safetensors', False)
+        >>> batch.rows[0].status
+        'error'
     """
 
     path: str
@@ -108,6 +110,8 @@ class Batch:
         >>> (batch,) = extract(Module("pnasnet_tiny"), find_named(["photos/coffee.jpg"]))
         >>> len(batch.rows), batch.vectors.shape
         (1, (1, 960))
+        >>> batch.slice(0, 0).rows
+        ()
     """
 
     rows: tuple[Row, ...]

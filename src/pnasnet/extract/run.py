@@ -48,6 +48,14 @@ class Report:
         >>> from pnasnet.extract import Report
         >>> Report(rows=3, failed=1).failed
         1
+        >>> from pnasnet import Module
+        >>> from pnasnet.extract import extract, find_named
+        >>> report = Report()
+        >>> for batch in extract(Module("pnasnet_tiny"), find_named(["photos/coffee.jpg"])):
+        ...     report.add(batch)
+        >>> report.merge(Report(rows=3, failed=1))
+        >>> report.rows, report.failed
+        (4, 1)
     """
 
     rows: int = 0

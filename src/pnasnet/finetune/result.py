@@ -43,6 +43,13 @@ class FinetuneResult:
         >>> result = finetune("pnasnet_tiny", open_dataset("animals"), "model", overwrite=True)
         >>> result.part, result.evaluation.images, result.tuned
         ('test', 9, False)
+        >>> result.figures()[0][0], result.worth()
+        ('top-1', 'The test images were used neither for training nor for any choice.')
+        >>> worst = result.worst_first()[0]
+        >>> worst.recall.value == min(each.recall.value for each in result.evaluation.per_class)
+        True
+        >>> result.best_epoch() is None, result.to_dict()["part"]  # the whole network was not trained
+        (True, 'test')
     """
 
     base: str

@@ -27,6 +27,8 @@ class Preset:
         >>> mine = Preset("mine", resize="bilinear", crop=0.9, fast_dct=True)
         >>> preprocess("photos/coffee.jpg", (64, 64), mine).shape
         (64, 64, 3)
+        >>> mine.turned(exif=True).name
+        'mine+exif'
     """
 
     name: str

@@ -51,6 +51,9 @@ class ImageFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         >>> pipeline = make_pipeline(ImageFeatures("pnasnet_tiny"), LogisticRegression())
         >>> pipeline.fit(data.names, data.labels).score(data.names, data.labels) > 0.9
         True
+        >>> features = pipeline[0]
+        >>> features.transform(data.names[:2]).shape, features.get_feature_names_out()[0]
+        ((2, 960), 'global_pool_0')
     """
 
     def __init__(

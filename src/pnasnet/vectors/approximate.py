@@ -84,6 +84,7 @@ class ApproximateIndex:
         >>> with build_approximate(features) as index:
         ...     index.search(features.vectors(np.array([2])), k=1)[0].ids
         array([2])
+        >>> index.close()  # as the end of `with` does
     """
 
     def __init__(self, folder: Path, features: Features, manifest: Manifest) -> None:

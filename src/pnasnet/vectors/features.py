@@ -67,10 +67,20 @@ class Features:
         parts: the files, sorted by name.
 
     Example:
+        >>> import numpy as np
         >>> from pnasnet.vectors import open_features
         >>> features = open_features("features.parquet")
         >>> [block.vectors.shape for block in features.blocks()]
         [(4, 960)]
+        >>> features.rows, features.length, features.column, features.exif
+        (4, 960, 'embedding', False)
+        >>> ids = np.array([1, 2])
+        >>> [entry.path for entry in features.entries(ids)], features.vectors(ids).shape
+        (['photos/chelsea.jpg', 'photos/coffee.jpg'], (2, 960))
+        >>> features.columns(ids, ["status"]), features.pixels(ids)
+        ([['ok', 'ok']], array([135300, 240000]))
+        >>> features.lookup(["photos/coffee.jpg"])["photos/coffee.jpg"][0]
+        2
     """
 
     path: Path

@@ -46,6 +46,10 @@ class VectorIndex:
         >>> with build_index(features) as index:
         ...     index.count, index.search(features.vectors(np.array([2])), k=2, without=[2])[0].ids.shape
         (4, (2,))
+        >>> index = build_index(features)
+        >>> index.ids(np.array([0])), index.vectors(np.array([0])).shape, list(index.blocks(rows=1000))
+        (array([0]), (1, 960), [slice(0, 4, None)])
+        >>> index.close()
     """
 
     def __init__(self, files: IndexFiles, features: Features) -> None:

@@ -27,6 +27,9 @@ class LazyArrays(Mapping[str, Array]):
         >>> arrays = LazyArrays({"a": (2,)}, lambda name: np.zeros(2, np.float32))
         >>> arrays["a"], arrays.shapes
         (array([0., 0.], dtype=float32), {'a': (2,)})
+        >>> arrays.renamed({"b": "a"})["b"]
+        array([0., 0.], dtype=float32)
+        >>> arrays.close()
     """
 
     def __init__(self, shapes: Mapping[str, Shape], read: Callable[[str], Array]) -> None:

@@ -54,8 +54,8 @@ class HubModuleInfo:
     Example:
         >>> from pnasnet import open_weights
         >>> with open_weights("hub_module") as weights:
-        ...     weights.hub.image_size, sorted(weights.hub.signatures)
-        ((64, 64), ['default', 'image_feature_vector'])
+        ...     weights.hub.image_size, sorted(weights.hub.signatures), weights.hub.default_width
+        ((64, 64), ['default', 'image_feature_vector'], 160)
     """
 
     image_size: tuple[int, int] | None

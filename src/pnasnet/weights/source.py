@@ -22,6 +22,12 @@ class WeightsSource(AbstractContextManager["WeightsSource"]):
         >>> with open_weights("model.safetensors") as weights:
         ...     weights.metadata["model"], weights.arrays.shapes["final_layer/FC/weights"]
         ('pnasnet_tiny', (960, 10))
+        >>> weights = open_weights("model.safetensors")
+        >>> weights.classes, weights.image_size, weights.label_offset
+        (10, None, 0)
+        >>> len(weights.checksum()), len(weights.file_checksum())
+        (64, 64)
+        >>> weights.close()
     """
 
     arrays: LazyArrays
