@@ -33,7 +33,7 @@ FILES = ("examples", "tests/golden/cifar10_400.parquet", "tests/checkpoints")
 """What tutorials use of a clone."""
 
 _BLOCK = re.compile(r"(?<!-->\n)^```(console|python|text|toml)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
-_SECONDS = 300
+_SECONDS = 600
 _DONE = "--- done ---"
 _PROGRAM = f"""
 import json, sys

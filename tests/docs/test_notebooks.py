@@ -39,5 +39,5 @@ def test_a_notebook_runs(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setenv("PYTHONPATH", str(ROOT / "src"))
     notebook = nbformat.read(tmp_path / path.relative_to(ROOT), 4)
     folder = {"metadata": {"path": str(tmp_path / "docs/notebooks")}}
-    client = nbclient.NotebookClient(notebook, timeout=240, startup_timeout=120, resources=folder)
+    client = nbclient.NotebookClient(notebook, timeout=600, startup_timeout=120, resources=folder)
     client.execute()  # ends the kernel, whatever happens

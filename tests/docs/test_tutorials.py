@@ -16,6 +16,7 @@ NEEDED = {"own-classes": "sklearn", "serving": "uvicorn", "search-a-cell": "pyto
 def shape(page: str) -> list[str]:
     """Return the lines of a page without what depends on the machine, the time and the weights."""
     lines = [re.sub(r"^ +\d[\d.]*%? .*", "RESULT", line) for line in page.splitlines()]
+    lines = [re.sub(r"^\{'blocks'.*", "CELL", line) for line in lines]
     lines = [re.sub(r"(OpenVINO \d|SHA-256|images/s).*", "X", line) for line in lines]
     lines = [re.sub(r'("(?:class|name|path)": ?)"[^"]*"', r'\1"X"', line) for line in lines]
     return [re.sub(r" +", " ", re.sub(r"-+", "-", re.sub(r"\d[\d.,e+-]*", "0", line))).strip() for line in lines]
