@@ -83,8 +83,8 @@ class Plan:
         >>> plan = Module("pnasnet_tiny").model.plan
         >>> plan.num_features, plan.endpoints()["Logits"]
         (960, (10,))
-        >>> plan.parameters, plan.mult_adds, plan.stored_numbers > plan.parameters
-        (1673050, 56964480, True)
+        >>> plan.parameters, plan.mult_adds
+        (1673050, 56964480)
         >>> next(plan.layers()).output, plan.variables()["final_layer/FC/biases"], plan.regularized()[0]
         (Shape(height=16, width=16, channels=48), (10,), 'l1_stem_3x3/weights')
     """
