@@ -100,7 +100,7 @@ def mapped(folder: Path) -> Path:
 
 
 def searching(folder: Path) -> Path:
-    searched = fill(folder / "search", replace(CONFIG, search=replace(CONFIG.search, models=20)))
+    searched = fill(folder / "search", replace(CONFIG, search=replace(CONFIG.search, seeds=(0, 1), models=20)))
     write_outputs(searched)
     return searched / REPORT
 
@@ -138,6 +138,27 @@ def test_a_wide_table_scrolls_and_shows_it(tmp_path: Path) -> None:
         assert page.eval_on_selector(box, "box => box.scrollWidth - box.clientWidth") > 100
         shadows = page.eval_on_selector(box, "box => getComputedStyle(box).backgroundImage")
         assert shadows.count("linear-gradient") == 4
+
+
+def test_captions_are_read_without_scrolling_and_words_are_whole(tmp_path: Path) -> None:
+    path = searching(tmp_path)
+    with browser_page() as page:
+        page.set_viewport_size({"width": 360, "height": 800})
+        page.goto(path.as_uri())
+        captions = page.locator("caption")
+        assert captions.count() >= 3
+        for caption in captions.all():
+            place = caption.bounding_box()
+            assert place
+            assert place["x"] >= 0
+            assert place["x"] + place["width"] <= 360, caption.inner_text()
+        box = ".scroll:has(#compared)"
+        assert page.eval_on_selector(box, "box => box.scrollWidth - box.clientWidth") > 0
+        page.eval_on_selector(box, "box => box.scrollLeft = 1000")
+        assert page.eval_on_selector("#compared caption", "caption => caption.getBoundingClientRect().left") >= 0
+        words = page.eval_on_selector_all("#differences .words", "all => all.map((each) => each.clientHeight)")
+        assert words
+        assert max(words) < 130  # five lines
 
 
 def test_a_page_of_400_images_opens_in_a_second(tmp_path: Path) -> None:

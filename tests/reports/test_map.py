@@ -77,6 +77,19 @@ def test_colour_by_similarity_to_the_marked_image(tmp_path: Path) -> None:
         np.testing.assert_allclose(nearest, truth.max(axis=1), atol=0.01)
 
 
+def test_colours_do_not_change_which_thumbnails_are_seen(tmp_path: Path) -> None:
+    path = written(tmp_path, 64)
+    with browser_page() as page:
+        page.goto(path.as_uri())
+        page.evaluate("for (const i of Array(64).keys()) images.set(i, images.get(0))")
+        page.evaluate("draw()")
+        before = page.evaluate("drawn.map(([i]) => i)")
+        page.select_option("#colour", label="similarity to the nearest image")
+        page.evaluate("draw()")
+        assert page.evaluate("[...order].some((i, place) => i !== place)")
+        assert page.evaluate("drawn.map(([i]) => i)") == before
+
+
 def test_fingers_move_zoom_and_mark(tmp_path: Path) -> None:
     path = written(tmp_path, 64)
     with browser_page() as page:

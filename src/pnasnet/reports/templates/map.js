@@ -61,7 +61,7 @@ function draw() {
   context.scale(ratio, ratio);
   const [visible, withThumbnails] = drawDots(width, height);
   side = Math.min(Math.max(Math.sqrt((width * height) / (4 * visible + 1)), SMALLEST), LARGEST);
-  drawThumbnails(withThumbnails);
+  drawThumbnails(withThumbnails.sort(([a], [b]) => a - b)); // not group by group, as dots are: all groups are seen
   drawMarks();
   document.body.dataset.drawn = String(drawn.length);
 }
