@@ -161,3 +161,24 @@ def test_closed_standard_error_changes_nothing(arguments: str, code: int, tmp_pa
     assert done.returncode == code
     assert (tmp_path / "a.parquet").exists() == (code == 0)
     assert ("4 embedded" in done.stdout) == (code == 0)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("embed", "x", "-o", "out", "--endpoint", "Logits", "--endpoint", "Logits"), "'--endpoint': Logits is given"),
+        (("embed", "x", "-o", "out", "--with", "a", "--with", "a"), "'--with': a is given twice"),
+        (("export", "x", "m.onnx", "--endpoint", "a", "--endpoint", "a"), "'--endpoint': a is given twice"),
+        (("search", "compare", "x", "-o", "c.svg", "--top", "2", "--top", "2"), "'--top': 2 is given twice"),
+        (("embed", "x", "-o", "out", "--root", "none"), "'--root': Directory 'none' does not exist"),
+        (("similar", "x", "y", "--root", "none"), "'--root': Directory 'none' does not exist"),
+    ],
+)
+def test_values_given_twice_and_roots_that_are_no_folders_are_wrong_usage(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...], message: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = run(*arguments)
+    assert result.exit_code == 2
+    assert message in result.stderr
+    assert not list(tmp_path.iterdir())

@@ -113,6 +113,14 @@ def test_bad_names_are_refused(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+def test_a_bin_file_of_something_else_is_not_replaced(tmp_path: Path) -> None:
+    (tmp_path / "model.bin").write_bytes(b"mine")
+    with pytest.raises(OutputError, match=r"model\.bin exists without model\.xml: remove it, or choose another name"):
+        export_openvino_ir(PLAN, weights(NAME), tmp_path / "model.xml")
+    assert (tmp_path / "model.bin").read_bytes() == b"mine"
+    assert not (tmp_path / "model.xml").exists()
+
+
 def test_openvino_and_onnx_agree_to_the_bit(tmp_path: Path) -> None:
     core, results = openvino.Core(), []
     for export, file in EXPORTS:

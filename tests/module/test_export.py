@@ -94,6 +94,14 @@ def test_options_that_do_not_fit_are_refused_before_any_work(
     assert not list(tmp_path.iterdir())
 
 
+def test_a_bin_file_of_something_else_is_found_before_any_work(tmp_path: Path) -> None:
+    (tmp_path / "m.bin").touch()
+    with pytest.raises(OutputError, match=r"m\.bin exists without m\.xml"):
+        Export(tmp_path / "m.xml", "openvino").check()
+    (tmp_path / "m.xml").touch()
+    Export(tmp_path / "m.xml", "openvino").check()
+
+
 @pytest.mark.parametrize("format_", FORMATS)
 def test_every_format_accepts_its_options(tmp_path: Path, format_: str) -> None:
     suffix = {"onnx": ".onnx", "openvino": ".xml"}.get(format_, "")

@@ -13,7 +13,7 @@ from ..support.cluster import LOCAL
 from ..support.text import counted
 from .errors import EXIT_IMAGES_FAILED, checking_usage, to_failure, wants_traceback
 from .logs import show_logs
-from .options import IMAGE_COLUMN, QUIET, count, extract_options, flag, model_options
+from .options import FOLDER, IMAGE_COLUMN, QUIET, count, extract_options, flag, model_options, several
 from .printing import say
 from .progress import stoppable_bars
 from .sections import command, pass_as, section
@@ -113,6 +113,7 @@ def _choose_cluster(
             "--root",
             "roots",
             multiple=True,
+            type=FOLDER,
             metavar="DIR",
             shell_complete=folders,
             help="Open paths in Parquet files only below DIR. May be repeated.  [default: the folder of the file]",
@@ -163,10 +164,9 @@ def _choose_cluster(
 )
 @section(
     "Vectors",
-    click.option(
+    several(
         "--endpoint",
         "endpoints",
-        multiple=True,
         default=("global_pool",),
         show_default=True,
         metavar="NAME",
@@ -186,10 +186,9 @@ def _choose_cluster(
 @section(
     "Model",
     model_options,
-    click.option(
+    several(
         "--with",
         "others",
-        multiple=True,
         metavar="MODEL",
         shell_complete=models,
         help="Another model in the same pass. May be repeated.",

@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from .errors import checking_usage
-from .options import MOVING_AVERAGES, WEIGHTS, count, flag
+from .options import MOVING_AVERAGES, WEIGHTS, count, flag, several
 from .printing import say
 from .values import FORMATS, endpoints, models, one_of, paths
 
@@ -22,10 +22,9 @@ from .values import FORMATS, endpoints, models, one_of, paths
     shell_complete=one_of(*FORMATS),
     help="onnx, openvino, triton, ovms or saved_model.  [default: by the suffix of OUT: .onnx, or .xml for openvino]",
 )
-@click.option(
+@several(
     "--endpoint",
     "endpoints",
-    multiple=True,
     metavar="NAME",
     shell_complete=endpoints,
     help="Output of the network: global_pool, Logits, Predictions, Cell_5, ... May be repeated.  "

@@ -16,6 +16,20 @@ flag = partial(click.option, is_flag=True)
 count = partial(click.option, type=click.IntRange(1), metavar="N")
 """An option whose value is a number from 1 up."""
 
+
+def _once(_: click.Context, __: click.Parameter, values: tuple[Any, ...]) -> tuple[Any, ...]:
+    for value in values:
+        if values.count(value) > 1:
+            raise click.BadParameter(f"{value} is given twice.")
+    return values
+
+
+several = partial(click.option, multiple=True, callback=_once)
+"""An option that may be repeated, with another value each time."""
+
+FOLDER = click.Path(exists=True, file_okay=False)
+"""The type of an option that names an existing folder."""
+
 IMAGE_COLUMN = click.option(
     "--image-column",
     metavar="NAME",
@@ -156,10 +170,9 @@ machine_options = pass_as(
         help="Processes that decode images, for each device; 0 decodes in the training process.  "
         "[default: one per processor]",
     ),
-    click.option(
+    several(
         "--logger",
         "loggers",
-        multiple=True,
         metavar="NAME",
         shell_complete=one_of(*LOGGERS),
         help="Also log to tensorboard or wandb. May be repeated.",

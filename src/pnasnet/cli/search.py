@@ -11,7 +11,7 @@ import click
 from ..errors import MissingExtraError
 from .errors import check_file, checking_usage, stop_on_signal
 from .logs import show_logs
-from .options import QUIET, count, flag
+from .options import QUIET, count, flag, several
 from .printing import say
 from .progress import bars
 from .sections import Sectioned, pass_as, section
@@ -169,17 +169,15 @@ def report(folder: Path) -> None:
     "folders", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="DIR...", shell_complete=folders
 )
 @click.option("-o", "--output", required=True, type=click.Path(path_type=Path), metavar="FILE.svg", help="Output file.")
-@click.option(
+@several(
     "--top",
     type=click.IntRange(1),
-    multiple=True,
     metavar="N",
     help="Draw the mean accuracy of the N best cells. May be repeated.  [default: 1 and 5]",
 )
-@click.option(
+@several(
     "--algorithm",
     "algorithms",
-    multiple=True,
     metavar="NAME",
     shell_complete=one_of(*ALGORITHMS),
     help="Draw only this algorithm. May be repeated.",
@@ -251,10 +249,9 @@ def describe(config: str | None) -> None:
     click.option(
         "--trials", type=int, default=20, show_default=True, metavar="T", help="Number of trials, each of other cells."
     ),
-    click.option(
+    several(
         "--predictor",
         "predictors",
-        multiple=True,
         metavar="NAME",
         shell_complete=one_of(*PREDICTORS),
         help="Measure only this predictor. May be repeated.",

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from .errors import end_on_signal
+from .options import FOLDER
 from .sections import pass_as, section
 from .values import folders, paths
 
@@ -32,7 +33,7 @@ page_options = section(
         "access",
         "pnasnet.pictures:Access",
         click.option(
-            "--root", "roots", multiple=True, metavar="DIR", shell_complete=folders,
+            "--root", "roots", multiple=True, metavar="DIR", type=FOLDER, shell_complete=folders,
             help="Open images only below DIR. May be repeated.  [default: the folders that FEATURES recorded]"
         ),
         click.option(

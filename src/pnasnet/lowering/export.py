@@ -76,6 +76,7 @@ def export_openvino_ir(
     if target.suffix != ".xml":
         raise InputError(f"OpenVINO's models are called NAME.xml, not {target.name}")
     check_target(target)
+    check_no_stray_bin(target)
     proto = _build(plan, weights, outputs, None, preprocess)
     model = openvino.Core().read_model(proto.SerializeToString(deterministic=True))
     for key, value in (metadata or {}).items():
@@ -90,6 +91,13 @@ def export_openvino_ir(
         target.unlink(missing_ok=True)
         for suffix in (".bin", ".xml"):
             written.with_suffix(suffix).replace(target.with_suffix(suffix))
+
+
+def check_no_stray_bin(path: Path) -> None:
+    """Raise `OutputError` if a .bin file has the name of a model's weights, and there is no such model to replace."""
+    stray = path.with_suffix(".bin")
+    if stray.exists() and not path.exists():
+        raise OutputError(f"{stray} exists without {path.name}: remove it, or choose another name")
 
 
 def _build(

@@ -8,7 +8,7 @@ from typing import Any
 
 from ..errors import InputError, UnknownNameError
 from ..images import Preset, get_preset
-from ..lowering.export import DEFAULT_OUTPUTS, export_onnx, export_openvino_ir
+from ..lowering.export import DEFAULT_OUTPUTS, check_no_stray_bin, export_onnx, export_openvino_ir
 from ..lowering.onnx_preprocess import check_preprocess
 from ..lowering.repositories import Entry, export_ovms, export_triton, ovms_files, triton_files
 from ..lowering.saved_model import FILES as SAVED_MODEL_FILES
@@ -92,6 +92,8 @@ class Export:
                 suffix = next(suffix for suffix, name in _SUFFIXES.items() if name == self.format)
                 raise InputError(f"{self.path} does not end in {suffix}: name such a file, or choose another format")
             check_target(self.path)
+            if self.format == "openvino":
+                check_no_stray_bin(self.path)
         elif self.format == "saved_model":
             check_new_folder(self.path, SAVED_MODEL_FILES, overwrite=self.overwrite)
         elif self.name:
