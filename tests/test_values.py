@@ -22,7 +22,7 @@ CHANGING = {
     "finetune": {"_Run"},
     "module": {"Model"},
     "search": {"_Layout"},
-    "training": {"Kept"},
+    "training": {"StoredTensors"},
     "weights": {"QuantizedWeights", "WeightsSource"},
 }
 """The dataclasses that are no values: they count, or hold something open."""
