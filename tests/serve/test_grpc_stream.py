@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import tritonclient.grpc as triton
 
-from pnasnet.serve import Limits, Service
+from pnasnet.serve import Limits, Service, grpc_stream
 from pnasnet.serve.auth import ApiKeys
 from pnasnet.serve.grpc_messages import message
 
@@ -130,9 +130,17 @@ def test_room_that_others_have_taken_is_not_waited_for() -> None:
         assert other.next()[1] is None
 
 
-def test_a_client_that_sends_faster_than_it_is_answered_is_held_up() -> None:
+def test_a_client_that_sends_faster_than_it_is_answered_is_held_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the client has sent depends on the buffers between both; what the server has read must not."""
     service = Service(fake_models(), Limits(queue=4))
-    engine, sent = Blocked(service), list[int]()
+    engine, sent, read = Blocked(service), list[int](), list[bytes]()
+    answer = grpc_stream._Stream._answer
+
+    def noted(self: grpc_stream._Stream, raw: bytes, before: Any) -> Any:
+        read.append(raw[:1])
+        return answer(self, raw, before)
+
+    monkeypatch.setattr(grpc_stream._Stream, "_answer", noted)
     large = request([encoded(size=(600, 600))] * 2)  # 2 MB
 
     def requests() -> Iterator[bytes]:
@@ -142,9 +150,10 @@ def test_a_client_that_sends_faster_than_it_is_answered_is_held_up() -> None:
 
     with live(service) as server, grpc.insecure_channel(f"127.0.0.1:{server.grpc_port}") as channel:
         answers = channel.stream_stream(CALL)(requests(), timeout=120)
-        until(lambda: service.accepted == 4 and len(sent) >= 16)
+        until(lambda: service.accepted == 4 and len(read) >= 16)
         time.sleep(1)
-        assert len(sent) < 30
+        assert len(read) <= 18  # one is answered, 16 follow, and one waits for room among these
+        assert len(sent) < 60
         engine.gate.set()
         assert sum(1 for _ in answers) == 60
         assert service.accepted == 0
