@@ -118,6 +118,21 @@ def test_a_stream_waits_for_room_rather_than_refuse_its_own_requests() -> None:
         assert 'pnasnet_refused_total{model="tiny",reason="busy"} 0.0' in service.metrics.text().decode()
 
 
+@pytest.mark.parametrize("sizes", [(3, 4, 1), (3, 1, 4), (3, 0, 4), (3, 65, 4, 1)])
+def test_a_request_takes_no_room_that_one_before_it_waits_for(sizes: tuple[int, ...]) -> None:
+    """No images and 65 are errors: the request after one of these waits for those before it."""
+    service = Service(fake_models(), Limits(queue=4), batch_size=1)
+    engine = Blocked(service)
+    with live(service) as server, stream(server) as opened:
+        for size in sizes:
+            opened.send([encoded()] * size)
+        until(lambda: service.accepted >= 3)
+        time.sleep(0.2)
+        engine.gate.set()
+        errors = [opened.next()[1] for _ in sizes]
+    assert [error is None for error in errors] == [0 < size < 65 for size in sizes]
+
+
 def test_room_that_others_have_taken_is_not_waited_for() -> None:
     service = Service(fake_models(), Limits(queue=4))
     engine = Blocked(service)
@@ -136,9 +151,9 @@ def test_a_client_that_sends_faster_than_it_is_answered_is_held_up(monkeypatch: 
     engine, sent, read = Blocked(service), list[int](), list[bytes]()
     answer = grpc_stream._Stream._answer
 
-    def noted(self: grpc_stream._Stream, raw: bytes, before: Any) -> Any:
+    def noted(self: grpc_stream._Stream, raw: bytes) -> Any:
         read.append(raw[:1])
-        return answer(self, raw, before)
+        return answer(self, raw)
 
     monkeypatch.setattr(grpc_stream._Stream, "_answer", noted)
     large = request([encoded(size=(600, 600))] * 2)  # 2 MB

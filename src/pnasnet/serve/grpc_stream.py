@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from contextlib import AsyncExitStack
 from typing import Any
 
 import grpc
@@ -40,6 +41,8 @@ class _Stream:
         self._service, self._budget, self._context = service, budget, context
         self._answers: asyncio.Queue[asyncio.Task[Any] | None] = asyncio.Queue(_AHEAD)
         self._tasks = set[asyncio.Task[Any]]()
+        self._turn = asyncio.Lock()  # requests take room in their order: a later one must not take an earlier one's
+        self._admitted = set[asyncio.Task[Any]]()  # those that have had their turn and are not answered
 
     async def run(self) -> None:
         """Answer until the client has sent its last request, or leaves, or the server is shutting down."""
@@ -59,15 +62,14 @@ class _Stream:
 
     async def _read(self) -> bool:
         """Start an answer for each request; return whether the client has sent its last one."""
-        before: asyncio.Task[Any] | None = None
         try:
             while (raw := await self._next()) is not grpc.aio.EOF:
                 if raw is None:
                     return False
-                before = asyncio.create_task(self._answer(raw, before))
-                self._tasks.add(before)
-                before.add_done_callback(self._tasks.discard)
-                await self._answers.put(before)
+                task = asyncio.create_task(self._answer(raw))
+                self._tasks.add(task)
+                task.add_done_callback(self._tasks.discard)
+                await self._answers.put(task)
             return True
         finally:
             await self._answers.put(None)
@@ -84,26 +86,38 @@ class _Stream:
         finally:
             reading.cancel()
 
-    async def _answer(self, raw: bytes, before: "asyncio.Task[Any] | None") -> Any:
+    async def _answer(self, raw: bytes) -> Any:
         """Return the answer to a request; if it does not fit, it first waits for those of this stream before it."""
         request = message(INFERENCE, "ModelInferRequest")()
-        answer, code, text = await attempt(self._service, _NAME, self._compute(raw, request, before), self._context)
+        answer, code, text = await attempt(self._service, _NAME, self._compute(raw, request), self._context)
         response = message(INFERENCE, "ModelStreamInferResponse")
         if code is OK:
             answer.parameters["triton_final_response"].bool_param = True
             return response(infer_response=answer)
         return response(error_message=text, infer_response={"id": request.id, "model_name": request.model_name})
 
-    async def _compute(self, raw: bytes, request: Any, before: "asyncio.Task[Any] | None") -> Any:
-        async def until(fits: Callable[[], bool]) -> None:
-            while before is not None and not before.done() and not fits():
-                await asyncio.wait((before,))
+    async def _compute(self, raw: bytes, request: Any) -> Any:
+        async with AsyncExitStack() as turn:
+            await turn.enter_async_context(self._turn)
 
-        async def room(served: Served, images: int) -> None:
-            await until(lambda: served.batcher.fits(images))
+            async def room(served: Served, images: int) -> None:
+                await self._until(lambda: served.batcher.fits(images))
+                self._admit()
+                await turn.aclose()
 
-        await until(lambda: self._budget.fits(len(raw)))
-        with self._budget.share() as share:
-            share.take(len(raw))
-            parse_into(request, raw)
-            return await infer(self._service, request, self._context.peer(), room)
+            await self._until(lambda: self._budget.fits(len(raw)))
+            with self._budget.share() as share:
+                share.take(len(raw))
+                parse_into(request, raw)
+                return await infer(self._service, request, self._context.peer(), room)
+
+    async def _until(self, fits: Callable[[], bool]) -> None:
+        """Wait until a request fits, or none of this stream holds room that it could wait for."""
+        while self._admitted and not fits():
+            await asyncio.wait(self._admitted, return_when=asyncio.FIRST_COMPLETED)
+
+    def _admit(self) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._admitted.add(task)
+        task.add_done_callback(self._admitted.discard)
