@@ -16,7 +16,7 @@ from pnasnet.errors import InputError
 from pnasnet.serve import Limits, Service
 from pnasnet.serve.auth import ApiKeys
 from pnasnet.serve.errors import BusyError
-from pnasnet.serve.limits import Budget
+from pnasnet.serve.limits import ByteBudget
 
 from tests.helpers.serving import Live, encoded, fake_models, live
 from tests.helpers.waiting import until
@@ -103,7 +103,7 @@ class TestBodies:
             assert connection.getresponse().status == 413
 
     def test_all_bodies_share_one_budget(self) -> None:
-        budget = Budget(10)
+        budget = ByteBudget(10)
         with budget.share() as one, budget.share() as two:
             one.take(20)  # alone
             with pytest.raises(BusyError):

@@ -15,7 +15,7 @@ from . import kserve
 from .errors import ServeError
 from .grpc_messages import INFERENCE, message
 from .kserve import Tensor
-from .limits import Budget
+from .limits import ByteBudget
 from .models import VERSION, Served
 from .service import Service
 from .tracing import fail
@@ -43,7 +43,7 @@ WaitForRoom = Callable[[Served, int], Awaitable[None]]
 """Waits until so many images of a model may fit."""
 
 
-def unary_handler(service: Service, budget: Budget, name: str, request_type: Any, call: Call) -> Any:
+def unary_handler(service: Service, budget: ByteBudget, name: str, request_type: Any, call: Call) -> Any:
     """Return a handler that checks the key, parses the request, and turns errors into gRPC's."""
 
     async def parsed(raw: bytes, context: Any) -> Any:

@@ -10,7 +10,7 @@ import grpc
 from .errors import ServeError
 from .grpc_calls import OK, attempt, check_key, infer, parse_into
 from .grpc_messages import INFERENCE, message
-from .limits import Budget
+from .limits import ByteBudget
 from .models import Served
 from .service import Service
 
@@ -21,7 +21,7 @@ _NAME = "ModelStreamInfer"
 _ENDING = "the server is shutting down: try another server"
 
 
-def stream_handler(service: Service, budget: Budget) -> Any:
+def stream_handler(service: Service, budget: ByteBudget) -> Any:
     """Return the handler of the call. An error concerns its request alone, as the answer's `error_message`."""
 
     async def handle(requests: Any, context: Any) -> None:
@@ -37,7 +37,7 @@ def stream_handler(service: Service, budget: Budget) -> Any:
 class _Stream:
     """One call: a task reads requests, at most `_AHEAD` before their answers, and this one writes the answers."""
 
-    def __init__(self, service: Service, budget: Budget, context: Any) -> None:
+    def __init__(self, service: Service, budget: ByteBudget, context: Any) -> None:
         self._service, self._budget, self._context = service, budget, context
         self._answers: asyncio.Queue[asyncio.Task[Any] | None] = asyncio.Queue(_AHEAD)
         self._tasks = set[asyncio.Task[Any]]()

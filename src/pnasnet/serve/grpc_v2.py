@@ -11,7 +11,7 @@ from ..errors import OutputError
 from .grpc_calls import SERVICE, calls, unary_handler
 from .grpc_messages import HEALTH, INFERENCE, message
 from .grpc_stream import stream_handler
-from .limits import Budget
+from .limits import ByteBudget
 from .service import Service
 
 _HEALTH_SERVICE = "grpc.health.v1.Health"
@@ -40,7 +40,7 @@ async def start_grpc(service: Service, host: str, port: int) -> tuple[Any, int]:
 
 
 def _inference(service: Service) -> Any:
-    budget = Budget(service.limits.bodies)
+    budget = ByteBudget(service.limits.bodies)
     handlers = {}
     for name, call in calls(service).items():
         request_type = message(INFERENCE, f"{name}Request")

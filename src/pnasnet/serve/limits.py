@@ -70,7 +70,7 @@ def inflate(body: bytes, encoding: str, most: int) -> bytes:
     return bytes(plain)
 
 
-class Budget:
+class ByteBudget:
     """A number of bytes that all requests share."""
 
     def __init__(self, most: int) -> None:
@@ -93,7 +93,7 @@ class Budget:
 class Share:
     """What one request holds of a budget."""
 
-    def __init__(self, budget: Budget) -> None:
+    def __init__(self, budget: ByteBudget) -> None:
         self._budget, self.held = budget, 0
 
     def take(self, count: int) -> None:

@@ -11,7 +11,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from .answers import BODY, error_response
 from .auth import ApiKeys
 from .errors import ServeError
-from .limits import Budget, Limits, Share, inflate, too_large
+from .limits import ByteBudget, Limits, Share, inflate, too_large
 from .metrics import Metrics
 
 OPEN_PATHS = frozenset(("/", "/healthz", "/v2/health/live", "/v2/health/ready"))
@@ -30,7 +30,7 @@ class Guard:
 
     def __init__(self, app: ASGIApp, limits: Limits, keys: ApiKeys, metrics: Metrics) -> None:
         self._app, self._limits, self._keys, self._metrics = app, limits, keys, metrics
-        self._bodies = Budget(limits.bodies)
+        self._bodies = ByteBudget(limits.bodies)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request, as ASGI has it."""
