@@ -13,7 +13,14 @@ from pnasnet.architecture.plan import resolve
 from pnasnet.architecture.spec import NetworkSpec
 from pnasnet.errors import InputError, OutputError
 from pnasnet.images import get_preset
-from pnasnet.lowering.repositories import Entry, export_ovms, export_triton, ovms_files, triton_config, triton_files
+from pnasnet.lowering.repositories import (
+    RepositoryEntry,
+    export_ovms,
+    export_triton,
+    ovms_files,
+    triton_config,
+    triton_files,
+)
 
 from tests.helpers.golden_weights import drawn
 
@@ -43,7 +50,7 @@ def test_a_configuration_for_triton() -> None:
 
 
 def test_a_model_for_triton(tmp_path: Path) -> None:
-    entry = Entry(tmp_path / "models", "tiny")
+    entry = RepositoryEntry(tmp_path / "models", "tiny")
     export_triton(PLAN, WEIGHTS, entry, ("Logits",), max_batch_size=4)
     assert files_of(entry.repository) == {f"tiny/{name}" for name in triton_files("tiny")}
     assert (entry.folder / "config.pbtxt").read_text() == triton_config(PLAN, "tiny", ("Logits",), None, 4)
@@ -54,7 +61,7 @@ def test_a_model_for_triton(tmp_path: Path) -> None:
 def test_a_model_for_openvino_model_server_keeps_the_others(tmp_path: Path) -> None:
     other = {"config": {"name": "other", "base_path": "/models/other", "nireq": 4}, "plugin": {}}
     (tmp_path / "config.json").write_text(json.dumps({"model_config_list": [other], "more": 1}))
-    export_ovms(PLAN, WEIGHTS, Entry(tmp_path, "tiny"), ("Logits",), {"origin": "here"})
+    export_ovms(PLAN, WEIGHTS, RepositoryEntry(tmp_path, "tiny"), ("Logits",), {"origin": "here"})
     own = {"config": {"name": "tiny", "base_path": "tiny"}}
     assert listed(tmp_path) == {"model_config_list": [other, own], "more": 1}
     assert files_of(tmp_path) == {"config.json", "tiny/1/tiny.xml", "tiny/1/tiny.bin"}
@@ -66,7 +73,7 @@ def test_a_model_for_openvino_model_server_keeps_the_others(tmp_path: Path) -> N
 @pytest.mark.parametrize("kind", ["triton", "ovms"])
 def test_an_existing_model_is_replaced_only_on_request(tmp_path: Path, kind: str) -> None:
     def export(weights: Any, **options: Any) -> None:
-        entry = Entry(tmp_path, "tiny", **options)
+        entry = RepositoryEntry(tmp_path, "tiny", **options)
         if kind == "triton":
             export_triton(PLAN, weights, entry, max_batch_size=1)
         else:
@@ -92,9 +99,9 @@ def test_a_model_that_is_listed_in_another_folder(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text(json.dumps({"model_config_list": [elsewhere]}))
     message = r"config\.json lists a model tiny in another folder: choose another name, or pass --overwrite"
     with pytest.raises(OutputError, match=message):
-        export_ovms(PLAN, WEIGHTS, Entry(tmp_path, "tiny"))
+        export_ovms(PLAN, WEIGHTS, RepositoryEntry(tmp_path, "tiny"))
     assert files_of(tmp_path) == {"config.json"}
-    export_ovms(PLAN, WEIGHTS, Entry(tmp_path, "tiny", overwrite=True))
+    export_ovms(PLAN, WEIGHTS, RepositoryEntry(tmp_path, "tiny", overwrite=True))
     assert listed(tmp_path) == {"model_config_list": [{"config": {"name": "tiny", "base_path": "tiny", "nireq": 2}}]}
 
 
@@ -103,34 +110,34 @@ def test_a_model_that_is_listed_in_another_folder(tmp_path: Path) -> None:
 def test_another_configuration_is_refused_and_kept(tmp_path: Path, text: str) -> None:
     (tmp_path / "config.json").write_text(text)
     with pytest.raises(InputError, match=r"config\.json is not a configuration of OpenVINO Model Server: mend it"):
-        export_ovms(PLAN, WEIGHTS, Entry(tmp_path, "tiny"))
+        export_ovms(PLAN, WEIGHTS, RepositoryEntry(tmp_path, "tiny"))
     assert (tmp_path / "config.json").read_text() == text
     assert files_of(tmp_path) == {"config.json"}
 
 
 def test_a_configuration_without_models(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text('{"monitoring": {}}')
-    export_ovms(PLAN, WEIGHTS, Entry(tmp_path, "tiny"))
+    export_ovms(PLAN, WEIGHTS, RepositoryEntry(tmp_path, "tiny"))
     own = {"config": {"name": "tiny", "base_path": "tiny"}}
     assert listed(tmp_path) == {"monitoring": {}, "model_config_list": [own]}
 
 
 @pytest.mark.parametrize("name", ["a", "9", "A-b_c.1", "n" * 128])
 def test_names_that_servers_accept(tmp_path: Path, name: str) -> None:
-    Entry(tmp_path, name).check(())
+    RepositoryEntry(tmp_path, name).check(())
 
 
 @pytest.mark.parametrize("name", ["", "../a", "a/b", ".a", "-a", "_a", 'a"b', "a b", "é", "n" * 129, "a\n"])
 def test_names_that_servers_refuse(tmp_path: Path, name: str) -> None:
     with pytest.raises(InputError, match=r"cannot be the name of a model in a repository: pass --name \(name=\.\.\.\)"):
-        Entry(tmp_path, name).check(())
+        RepositoryEntry(tmp_path, name).check(())
 
 
 def test_a_repository_is_created_in_an_existing_folder_only(tmp_path: Path) -> None:
-    Entry(tmp_path / "models", "tiny").create_repository(())
+    RepositoryEntry(tmp_path / "models", "tiny").create_repository(())
     assert (tmp_path / "models").is_dir()
     with pytest.raises(OutputError, match=r"there is no folder .*; create it first"):
-        Entry(tmp_path / "none/models", "tiny").check(())
+        RepositoryEntry(tmp_path / "none/models", "tiny").check(())
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputError, match="it is a file"):
-        Entry(tmp_path / "file", "tiny").check(())
+        RepositoryEntry(tmp_path / "file", "tiny").check(())

@@ -29,7 +29,7 @@ _MODELS = "model_config_list"
 
 
 @dataclass(frozen=True)
-class Entry:
+class RepositoryEntry:
     """A model in a repository.
 
     Attributes:
@@ -82,7 +82,7 @@ def ovms_files(name: str) -> tuple[str, ...]:
 def export_triton(
     plan: Plan,
     weights: Weights,
-    entry: Entry,
+    entry: RepositoryEntry,
     outputs: Sequence[str] = DEFAULT_OUTPUTS,
     metadata: Mapping[str, str] | None = None,
     preprocess: Preset | None = None,
@@ -92,7 +92,7 @@ def export_triton(
     """Write `NAME/1/model.onnx` and `NAME/config.pbtxt` for Triton's ONNX Runtime backend, both or neither.
 
     Triton collects waiting requests into batches of at most `max_batch_size` images. The other arguments and the
-    errors are those of `export_onnx` and `Entry.check`.
+    errors are those of `export_onnx` and `RepositoryEntry.check`.
     """
     files = triton_files(entry.name)
     entry.create_repository(files)
@@ -125,14 +125,14 @@ def _triton_tensor(kind: str, name: str, dtype: str, shape: Sequence[int]) -> st
 def export_ovms(
     plan: Plan,
     weights: Weights,
-    entry: Entry,
+    entry: RepositoryEntry,
     outputs: Sequence[str] = DEFAULT_OUTPUTS,
     metadata: Mapping[str, str] | None = None,
     preprocess: Preset | None = None,
 ) -> None:
     """Write `NAME/1/NAME.xml` and `.bin`, and list the model in the repository's `config.json`.
 
-    Other models in `config.json` stay. The arguments and errors are those of `export_openvino_ir` and `Entry.check`;
+    Other models in `config.json` stay. The arguments and errors are those of `export_openvino_ir` and `RepositoryEntry.check`;
     also `InputError` for a `config.json` that is not OpenVINO Model Server's.
     """
     files = ovms_files(entry.name)
@@ -157,7 +157,7 @@ def _read_config(path: Path) -> dict[str, Any]:
     return {**config, _MODELS: models}
 
 
-def _with_model(config: dict[str, Any], entry: Entry) -> dict[str, Any]:
+def _with_model(config: dict[str, Any], entry: RepositoryEntry) -> dict[str, Any]:
     """Return the configuration with the model listed, at a path relative to `config.json`."""
     for model in config[_MODELS]:
         if model["config"].get("name") == entry.name:

@@ -10,7 +10,7 @@ from ..errors import InputError, UnknownNameError
 from ..images import Preset, get_preset
 from ..lowering.export import DEFAULT_OUTPUTS, check_no_stray_bin, export_onnx, export_openvino_ir
 from ..lowering.onnx_preprocess import check_preprocess
-from ..lowering.repositories import Entry, export_ovms, export_triton, ovms_files, triton_files
+from ..lowering.repositories import RepositoryEntry, export_ovms, export_triton, ovms_files, triton_files
 from ..lowering.saved_model import FILES as SAVED_MODEL_FILES
 from ..lowering.saved_model import export_saved_model
 from ..support.files import check_target
@@ -129,8 +129,8 @@ class Export:
         folder[self.format](*arguments, entry, outputs, preprocess=preset)
         return Written(entry.folder, outputs)
 
-    def _entry(self, name: str) -> Entry:
-        return Entry(self.path, name, self.overwrite)
+    def _entry(self, name: str) -> RepositoryEntry:
+        return RepositoryEntry(self.path, name, self.overwrite)
 
     def _preset(self, module: Module) -> Preset | None:
         if not self.preprocess:
