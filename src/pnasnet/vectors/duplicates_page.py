@@ -27,7 +27,7 @@ _IN_GALLERY = 48
 
 
 @dataclass(frozen=True)
-class Gallery:
+class UnusualImages:
     """Unusual images.
 
     Attributes:
@@ -113,13 +113,13 @@ def _why(group: Sequence[tuple[Shown, float]]) -> str:
     return f"{reason}; but another file is larger"
 
 
-def _galleries(features: Features, ids: Any, pictures: Sequence[Shown], progress: Progress) -> Iterator[Gallery]:
+def _galleries(features: Features, ids: Any, pictures: Sequence[Shown], progress: Progress) -> Iterator[UnusualImages]:
     """Yield the outliers among some rows, then what `MEASURES` find."""
     nearest = search_exactly(features, features.vectors(ids), 1, without=ids.tolist(), progress=progress)
     similarities = np.array([one.similarities[0] if len(one.similarities) else 1 for one in nearest], np.float32)
     limit = outlier_limit(similarities)
     order = [place for place in np.argsort(similarities, kind="stable").tolist() if similarities[place] < limit]
-    yield Gallery(
+    yield UnusualImages(
         "Outliers",
         "The similarity to the nearest of all images, the lowest first: like nothing else here to the network. Listed "
         f"are values below {limit:.4f}, a modified z-score of -{OUTLIER_SCORE:g} (Iglewicz and Hoaglin, 1993).",
@@ -127,7 +127,7 @@ def _galleries(features: Features, ids: Any, pictures: Sequence[Shown], progress
         len(order),
     )
     for measure, found in zip(MEASURES, sort_into_galleries([each.jpeg for each in pictures]), strict=True):
-        yield Gallery(
+        yield UnusualImages(
             measure.title,
             f"{measure.about} Listed are values below {measure.threshold:g}.",
             [(pictures[place], f"{measure.unit} {value:.3g}") for place, value in found[:_IN_GALLERY]],
