@@ -12,7 +12,7 @@ from pnasnet.errors import InputError
 from pnasnet.extract import ExtractOptions, classify
 from pnasnet.finetune import FinetuneOptions
 from pnasnet.quantize import QuantizeOptions
-from pnasnet.serve import Limits
+from pnasnet.serve import ServerLimits
 from pnasnet.training.machine import Machine
 from pnasnet.vectors import ExploreOptions, check_threshold
 
@@ -67,7 +67,7 @@ def test_numbers_of_numpy_are_numbers(module: Module) -> None:
         lambda module, wrong: ExploreOptions(thumbnail=wrong),
         lambda module, wrong: FinetuneOptions(epochs=wrong),
         lambda module, wrong: Machine(parts=wrong),
-        lambda module, wrong: Limits(images=wrong),
+        lambda module, wrong: ServerLimits(images=wrong),
     ],
 )
 def test_other_arguments_are_one_line(module: Module, call: Callable[[Module, Any], Any]) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import requests
 
-from pnasnet.serve import Limits, Service
+from pnasnet.serve import ServerLimits, Service
 
 from tests.helpers.serving import Blocked, Live, encoded, fake_models, live
 from tests.helpers.waiting import until
@@ -16,7 +16,7 @@ from tests.helpers.waiting import until
 
 @pytest.mark.parametrize("images", [1, 4])
 def test_overload_is_answered_with_200_or_429(images: int) -> None:
-    service = Service(fake_models(), Limits(queue=8), batch_size=2)
+    service = Service(fake_models(), ServerLimits(queue=8), batch_size=2)
     engine = Blocked(service)
 
     def post(server: Live) -> requests.Response:
@@ -70,7 +70,7 @@ def test_a_form_of_many_small_parts() -> None:
 
 
 def test_an_image_of_few_bytes_and_many_pixels() -> None:
-    with live(Service(fake_models(), Limits(pixels=1_000_000))) as server:
+    with live(Service(fake_models(), ServerLimits(pixels=1_000_000))) as server:
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         bomb = encoded_black(20_000, 20_000)
         answer = server.post("/embed", data=bomb)

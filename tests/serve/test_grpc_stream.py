@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import tritonclient.grpc as triton
 
-from pnasnet.serve import Limits, Service, grpc_stream
+from pnasnet.serve import ServerLimits, Service, grpc_stream
 from pnasnet.serve.auth import ApiKeys
 from pnasnet.serve.grpc_messages import message
 
@@ -105,7 +105,7 @@ def test_bytes_that_are_no_message_concern_their_request_alone(server: Live) -> 
 
 
 def test_a_stream_waits_for_room_rather_than_refuse_its_own_requests() -> None:
-    service = Service(fake_models(), Limits(queue=4, bodies=40_000), batch_size=2)
+    service = Service(fake_models(), ServerLimits(queue=4, bodies=40_000), batch_size=2)
     engine = Blocked(service)
     with live(service) as server, stream(server) as opened:
         for seed in range(20):
@@ -121,7 +121,7 @@ def test_a_stream_waits_for_room_rather_than_refuse_its_own_requests() -> None:
 @pytest.mark.parametrize("sizes", [(3, 4, 1), (3, 1, 4), (3, 0, 4), (3, 65, 4, 1)])
 def test_a_request_takes_no_room_that_one_before_it_waits_for(sizes: tuple[int, ...]) -> None:
     """No images and 65 are errors: the request after one of these waits for those before it."""
-    service = Service(fake_models(), Limits(queue=4), batch_size=1)
+    service = Service(fake_models(), ServerLimits(queue=4), batch_size=1)
     engine = Blocked(service)
     with live(service) as server, stream(server) as opened:
         for size in sizes:
@@ -134,7 +134,7 @@ def test_a_request_takes_no_room_that_one_before_it_waits_for(sizes: tuple[int, 
 
 
 def test_room_that_others_have_taken_is_not_waited_for() -> None:
-    service = Service(fake_models(), Limits(queue=4))
+    service = Service(fake_models(), ServerLimits(queue=4))
     engine = Blocked(service)
     with live(service) as server, stream(server) as other, stream(server) as opened:
         other.send([encoded()] * 3)
@@ -147,7 +147,7 @@ def test_room_that_others_have_taken_is_not_waited_for() -> None:
 
 def test_a_client_that_sends_faster_than_it_is_answered_is_held_up(monkeypatch: pytest.MonkeyPatch) -> None:
     """What the client has sent depends on the buffers between both; what the server has read must not."""
-    service = Service(fake_models(), Limits(queue=4))
+    service = Service(fake_models(), ServerLimits(queue=4))
     engine, sent, read = Blocked(service), list[int](), list[bytes]()
     answer = grpc_stream._Stream._answer
 

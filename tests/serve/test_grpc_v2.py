@@ -17,7 +17,7 @@ from tritonclient.utils import InferenceServerException
 import pnasnet.serve
 from pnasnet import Module
 from pnasnet.images import preprocess
-from pnasnet.serve import Limits, Service
+from pnasnet.serve import ServerLimits, Service
 from pnasnet.serve.auth import ApiKeys
 from pnasnet.serve.grpc_messages import message
 
@@ -123,7 +123,7 @@ def test_health_is_watched_until_the_end() -> None:
 
 
 def test_keys_and_limits() -> None:
-    service = Service(fake_models(), Limits(body=20_000), keys=ApiKeys(["secret"]))
+    service = Service(fake_models(), ServerLimits(body=20_000), keys=ApiKeys(["secret"]))
     with live(service) as server, triton.InferenceServerClient(f"127.0.0.1:{server.grpc_port}") as client:
         assert client.is_server_ready()
         with pytest.raises(InferenceServerException, match="UNAUTHENTICATED"):

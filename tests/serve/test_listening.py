@@ -5,14 +5,14 @@ from collections.abc import Iterator
 
 import pytest
 
-from pnasnet.serve import Limits, Service
+from pnasnet.serve import ServerLimits, Service
 
 from tests.helpers.serving import Live, encoded, fake_models, live
 
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[Live]:
-    with live(Service(fake_models(), Limits(header_seconds=2))) as running:
+    with live(Service(fake_models(), ServerLimits(header_seconds=2))) as running:
         yield running
 
 

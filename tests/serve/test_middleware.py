@@ -13,7 +13,7 @@ import pytest
 import requests
 
 from pnasnet.errors import InputError
-from pnasnet.serve import Limits, Service
+from pnasnet.serve import ServerLimits, Service
 from pnasnet.serve.auth import ApiKeys
 from pnasnet.serve.errors import BusyError
 from pnasnet.serve.limits import ByteBudget
@@ -21,7 +21,7 @@ from pnasnet.serve.limits import ByteBudget
 from tests.helpers.serving import Live, encoded, fake_models, live
 from tests.helpers.waiting import until
 
-LIMITS = Limits(body=100_000, pixels=10_000, header_seconds=0.5, body_seconds=0.5)
+LIMITS = ServerLimits(body=100_000, pixels=10_000, header_seconds=0.5, body_seconds=0.5)
 
 
 @pytest.fixture(scope="module")
@@ -114,7 +114,7 @@ class TestBodies:
         assert budget.used == 0
 
     def test_a_body_that_does_not_fit_beside_others_is_refused(self) -> None:
-        with live(Service(fake_models(), Limits(bodies=100_000))) as server:
+        with live(Service(fake_models(), ServerLimits(bodies=100_000))) as server:
             with socket.create_connection(("127.0.0.1", server.port), timeout=9) as connection:
                 connection.sendall(b"POST /embed HTTP/1.1\r\nHost: a\r\nContent-Length: 90001\r\n\r\n" + bytes(90_000))
                 until(lambda: server.post("/embed", data=bytes(50_000)).status_code == 429, 9)

@@ -10,7 +10,7 @@ import openai
 import pytest
 
 from pnasnet import Module
-from pnasnet.serve import Limits, Service
+from pnasnet.serve import ServerLimits, Service
 from pnasnet.serve.auth import ApiKeys
 
 from tests.helpers.serving import Live, encoded, fake_models, live
@@ -121,7 +121,7 @@ def test_wrong_requests(server: Live, change: dict[str, Any], error: str) -> Non
     ],
 )  # fmt: skip
 def test_the_client_shows_every_error(call: Any, status: int, kind: str, message: str) -> None:
-    service = Service(fake_models(), Limits(body=100_000, images=2, queue=8), keys=ApiKeys(["secret"]))
+    service = Service(fake_models(), ServerLimits(body=100_000, images=2, queue=8), keys=ApiKeys(["secret"]))
     service.models["tiny"].batcher.accepted = 8 if status == 429 else 0  # a full queue
     with (
         live(service) as server,

@@ -9,7 +9,7 @@ from threading import Event, Thread
 
 import pytest
 
-from pnasnet.serve import Limits
+from pnasnet.serve import ServerLimits
 from pnasnet.serve.errors import ServeError
 from pnasnet.serve.references import References
 
@@ -51,7 +51,7 @@ def origin() -> Iterator[str]:
 
 @contextmanager
 def references(*hosts: str) -> Iterator[References]:
-    opened = References(Limits(body=100_000, body_seconds=0.5), hosts)
+    opened = References(ServerLimits(body=100_000, body_seconds=0.5), hosts)
     try:
         yield opened
     finally:

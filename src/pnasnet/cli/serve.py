@@ -111,7 +111,7 @@ def serve(
       pnasnet serve pnasnet_large model/ --features features/ --port 8000 --grpc-port 8001
       pnasnet serve pnasnet_large --ray --replicas 4
     """
-    from ..serve import Limits
+    from ..serve import ServerLimits
     from ..serve.auth import ApiKeys
     from ..serve.run import Address, run
     from ..serve.settings import Settings
@@ -119,7 +119,7 @@ def serve(
     show_logs(quiet=quiet)
     with checking_usage():
         address = Address(host, port, None if no_grpc else grpc_port, drain)
-        limits = Limits(body=max_body << 20, images=max_images, queue=max_queue)
+        limits = ServerLimits(body=max_body << 20, images=max_images, queue=max_queue)
     keys = None if api_key_file is None else ApiKeys.from_file(api_key_file)
     settings = Settings(models, engine, limits, batch_size, keys, features, hosts, origins)
     if cluster is not None:

@@ -19,9 +19,9 @@ except ModuleNotFoundError as error:
     raise MissingExtraError.of(error.name or "a package", "serve", "pnasnet serve") from error
 
 from .app import create_app
-from .limits import Limits
+from .limits import ServerLimits
 from .models import Served, open_models
 from .service import Service
 from .similar import open_gallery
 
-__all__ = ["Limits", "Served", "Service", "create_app", "open_gallery", "open_models"]
+__all__ = ["ServerLimits", "Served", "Service", "create_app", "open_gallery", "open_models"]

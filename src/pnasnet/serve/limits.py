@@ -13,7 +13,7 @@ _MIB = 1 << 20
 
 
 @dataclass(frozen=True)
-class Limits:
+class ServerLimits:
     """How much a request may hold, and how much the server holds at a time. Raises `InputError` for less than 1."""
 
     body: int = 32 * _MIB

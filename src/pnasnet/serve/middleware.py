@@ -11,7 +11,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from .answers import BODY, error_response
 from .auth import ApiKeys
 from .errors import ServeError
-from .limits import ByteBudget, Limits, Share, inflate, too_large
+from .limits import ByteBudget, ServerLimits, Share, inflate, too_large
 from .metrics import Metrics
 
 OPEN_PATHS = frozenset(("/", "/healthz", "/v2/health/live", "/v2/health/ready"))
@@ -28,7 +28,7 @@ class Guard:
     moment and dropped: a client that is still sending would not see the answer.
     """
 
-    def __init__(self, app: ASGIApp, limits: Limits, keys: ApiKeys, metrics: Metrics) -> None:
+    def __init__(self, app: ASGIApp, limits: ServerLimits, keys: ApiKeys, metrics: Metrics) -> None:
         self._app, self._limits, self._keys, self._metrics = app, limits, keys, metrics
         self._bodies = ByteBudget(limits.bodies)
 

@@ -19,7 +19,7 @@ from ..support.text import clean
 from .batcher import Batcher, Floats
 from .decode import Decoder
 from .errors import EngineError
-from .limits import Limits
+from .limits import ServerLimits
 from .metrics import Metrics
 from .tracing import Tracing
 
@@ -51,7 +51,7 @@ class Served:
         name: str,
         module: Module,
         decoder: Decoder,
-        limits: Limits,
+        limits: ServerLimits,
         metrics: Metrics,
         tracing: Tracing,
         batch_size: int,

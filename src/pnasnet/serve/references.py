@@ -10,7 +10,7 @@ from ..support import http
 from ..support.text import clean
 from ..support.urls import is_http, redact
 from .errors import ServeError
-from .limits import Limits
+from .limits import ServerLimits
 from .values import from_base64
 
 _THREADS = 4
@@ -20,7 +20,7 @@ _MOST_SHOWN = 200
 class References:
     """Resolves references. `hosts` are those whose URLs are fetched; none, unless the operator allows some."""
 
-    def __init__(self, limits: Limits, hosts: Collection[str] = ()) -> None:
+    def __init__(self, limits: ServerLimits, hosts: Collection[str] = ()) -> None:
         self._limits, self._hosts = limits, frozenset(hosts)
         self._pool = ThreadPoolExecutor(_THREADS, "urls")
 

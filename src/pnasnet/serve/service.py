@@ -9,7 +9,7 @@ from ..module import Module
 from .auth import ApiKeys
 from .decode import Decoder
 from .errors import ServeError, unknown_model
-from .limits import Limits
+from .limits import ServerLimits
 from .metrics import Metrics
 from .models import VERSION, Served
 from .references import References
@@ -31,7 +31,7 @@ class Service:
     def __init__(
         self,
         modules: Mapping[str, Module],
-        limits: Limits | None = None,
+        limits: ServerLimits | None = None,
         *,
         batch_size: int = 8,
         keys: ApiKeys | None = None,
@@ -50,7 +50,7 @@ class Service:
             url_hosts: hosts from which images may be fetched by URL.
             tracer_provider: of OpenTelemetry; by default, the one of this process, if it is set up.
         """
-        self.limits, self.keys, self.gallery = limits or Limits(), keys or ApiKeys(()), gallery
+        self.limits, self.keys, self.gallery = limits or ServerLimits(), keys or ApiKeys(()), gallery
         self.metrics, self.references = Metrics(), References(self.limits, url_hosts)
         self.tracing = Tracing(tracer_provider)
         self._decoder = Decoder(self.limits.pixels, self.limits.body)

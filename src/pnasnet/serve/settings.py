@@ -8,7 +8,7 @@ from ..engines import EngineOptions
 from ..engines.options import DEFAULTS
 from .app import create_app
 from .auth import ApiKeys
-from .limits import Limits
+from .limits import ServerLimits
 from .models import open_models
 from .service import Service
 from .similar import open_gallery
@@ -20,7 +20,7 @@ class Settings:
 
     models: tuple[str, ...]
     engine: EngineOptions = DEFAULTS
-    limits: Limits = field(default_factory=Limits)
+    limits: ServerLimits = field(default_factory=ServerLimits)
     batch_size: int = 8
     keys: ApiKeys | None = None
     features: str | None = None
