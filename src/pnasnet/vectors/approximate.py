@@ -24,7 +24,7 @@ from ..support.locks import locked
 from ..support.progress import Progress, counter, silent
 from .features import PART_IDS, Features
 from .index_files import crc32c
-from .manifest import MANIFEST, BaseManifest, Rows, check_belongs, damaged, read_manifest
+from .manifest import MANIFEST, Manifest, Rows, check_belongs, damaged, read_manifest
 from .parts import Numbers
 from .recall import HeldOut, Neighbours, is_held_out, lists_to_visit
 from .search import NOTHING, Nearest, check_queries, keep_best, leave_out, no_vectors
@@ -46,7 +46,7 @@ _GROWTH = 4
 
 
 @dataclass(frozen=True)
-class Manifest(BaseManifest):
+class ApproximateManifest(Manifest):
     """The content of `index.json`.
 
     Attributes:
@@ -87,7 +87,7 @@ class ApproximateIndex:
         >>> index.close()  # as the end of `with` does
     """
 
-    def __init__(self, folder: Path, features: Features, manifest: Manifest) -> None:
+    def __init__(self, folder: Path, features: Features, manifest: ApproximateManifest) -> None:
         if not manifest.vectors:
             raise no_vectors(features)
         if not manifest.probes or manifest.found > manifest.wanted:
@@ -153,10 +153,12 @@ def build_approximate(
     folder = folder or approximate_folder(features.path)
     _faiss()
     with locked(folder), writing(folder, "free some space, and run it again"):
-        manifest = _read(folder, features) or Manifest(features.length, features.column)
+        manifest = _read(folder, features) or ApproximateManifest(features.length, features.column)
         if not manifest.trained_rows or features.rows > _GROWTH * manifest.trained_rows:
             _train(folder, features, progress)
-            manifest = _commit(folder, Manifest(features.length, features.column, trained_rows=features.rows))
+            manifest = _commit(
+                folder, ApproximateManifest(features.length, features.column, trained_rows=features.rows)
+            )
         manifest = _add_parts(folder, features, manifest, progress)
     return ApproximateIndex(folder, features, manifest)
 
@@ -193,14 +195,14 @@ def approximate_folder(features: Path) -> Path:
     return features.with_name(f"{features.name}.approximate")
 
 
-def _read(folder: Path, features: Features) -> Manifest | None:
-    manifest = read_manifest(folder, Manifest, _VERSION)
+def _read(folder: Path, features: Features) -> ApproximateManifest | None:
+    manifest = read_manifest(folder, ApproximateManifest, _VERSION)
     if manifest is not None:
         check_belongs(folder, manifest, features)
     return manifest
 
 
-def _commit(folder: Path, manifest: Manifest) -> Manifest:
+def _commit(folder: Path, manifest: ApproximateManifest) -> ApproximateManifest:
     write_json(folder / MANIFEST, asdict(manifest))
     return manifest
 
@@ -231,7 +233,9 @@ def _train(folder: Path, features: Features, progress: Progress) -> None:
     _write_numbers(np.concatenate(held_out), folder / _HELD_OUT)
 
 
-def _add_parts(folder: Path, features: Features, manifest: Manifest, progress: Progress) -> Manifest:
+def _add_parts(
+    folder: Path, features: Features, manifest: ApproximateManifest, progress: Progress
+) -> ApproximateManifest:
     """Write the vectors of new parts to further segments."""
     from faiss.contrib.ivf_tools import add_preassigned
 
@@ -258,7 +262,7 @@ def _add_parts(folder: Path, features: Features, manifest: Manifest, progress: P
     return manifest
 
 
-def _add_segment(folder: Path, manifest: Manifest, index: Any, held_out: HeldOut) -> Manifest:
+def _add_segment(folder: Path, manifest: ApproximateManifest, index: Any, held_out: HeldOut) -> ApproximateManifest:
     """Write a segment, and measure how many lists a search must visit now."""
     path = _segment(folder, len(manifest.segments))
     _write(index, path)

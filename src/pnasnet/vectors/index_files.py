@@ -10,7 +10,7 @@ import numpy as np
 from ..errors import InputError
 from ..support.files import write_json
 from .features import Features
-from .manifest import MANIFEST, BaseManifest, check_belongs, damaged, read_manifest
+from .manifest import MANIFEST, Manifest, check_belongs, damaged, read_manifest
 from .sketch import RANK, Vectors
 
 _VERSION = 1
@@ -18,7 +18,7 @@ _NPY_HEADER = 4096  # more than NumPy needs for two dimensions
 
 
 @dataclass(frozen=True)
-class Manifest(BaseManifest):
+class ExactManifest(Manifest):
     """The content of `index.json`.
 
     Attributes:
@@ -45,10 +45,10 @@ class IndexFiles:
         """Read the manifest. Raises `InputError` if it is missing (unless `create`), damaged, or of other features."""
         self.folder = folder
         self.vectors, self.ids = folder / "vectors.f16", folder / "ids.i64"
-        manifest = read_manifest(folder, Manifest, _VERSION)
+        manifest = read_manifest(folder, ExactManifest, _VERSION)
         if manifest is None and not create:
             raise InputError(f"{folder} holds no finished index: finish it with --index")
-        self.manifest = manifest or Manifest(features.length, features.column)
+        self.manifest = manifest or ExactManifest(features.length, features.column)
         check_belongs(folder, self.manifest, features)
         self._check_sizes()
 

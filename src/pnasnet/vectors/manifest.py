@@ -18,7 +18,7 @@ Parts = tuple[tuple[str, int, str], ...]
 
 
 @dataclass(frozen=True)
-class BaseManifest:
+class Manifest:
     """The content of `index.json` that all kinds of indexes share.
 
     Attributes:
@@ -32,7 +32,7 @@ class BaseManifest:
     parts: Parts = ()
 
 
-M = TypeVar("M", bound=BaseManifest)
+M = TypeVar("M", bound=Manifest)
 
 
 def read_manifest(folder: Path, kind: type[M], version: int) -> M | None:
@@ -72,7 +72,7 @@ def read_manifest(folder: Path, kind: type[M], version: int) -> M | None:
     return manifest
 
 
-def check_belongs(folder: Path, manifest: BaseManifest, features: Features) -> None:
+def check_belongs(folder: Path, manifest: Manifest, features: Features) -> None:
     """Raise `InputError` unless everything in the index is in the features."""
     present = {part.path.name: (part.rows, part.fingerprint) for part in features.parts}
     for name, rows, fingerprint in manifest.parts:
