@@ -12,7 +12,7 @@ from pnasnet.module.export import Export
 from pnasnet.weights import open_weights
 from pnasnet.weights.bundle import Bundle
 from pnasnet.weights.saved_model import OBJECT_GRAPH, read_module_info
-from pnasnet.weights.wire import Message
+from pnasnet.weights.wire import ParsedMessage
 
 from tests.helpers.weights_files import CHECKPOINTS, small_disk
 
@@ -61,7 +61,7 @@ def test_the_checkpoint_holds_the_objects_and_no_variables(tmp_path: Path) -> No
     assert not bundle.shapes
     graph = bundle.read_string(OBJECT_GRAPH)
     assert graph
-    children = [[child.text(2) for child in node.messages(1)] for node in Message(graph, "").messages(1)]
+    children = [[child.text(2) for child in node.messages(1)] for node in ParsedMessage(graph, "").messages(1)]
     assert children[0] == ["__call__", "serve", "signatures"]
     assert sorted(children[2]) == ["default", "image_classification", "image_feature_vector", "serving_default"]
     assert len(children) == 3 + 4

@@ -20,7 +20,7 @@ from ..support.crc import masked_crc32c
 from .arrays import Array, Shape
 from .files import MappedFile
 from .sstable import read_table
-from .wire import Message, read_varint
+from .wire import ParsedMessage, read_varint
 
 _HEADER = b""  # the key of the BundleHeaderProto
 _FLOATS = {1: "<f4", 2: "<f8", 14: "<u2", 19: "<f2"}  # DataType of types.proto to what NumPy reads
@@ -134,14 +134,14 @@ def _name(key: bytes, origin: str) -> str:
 
 def _read_header(data: bytes, origin: str) -> int:
     """Return the number of shards."""
-    header = Message(data, origin)
+    header = ParsedMessage(data, origin)
     if header.number(2):
         raise WeightsError(f"{origin} is from a big-endian machine, which is not supported")
     return header.number(1)
 
 
 def _read_entry(data: bytes, origin: str) -> _Entry:
-    entry = Message(data, origin)
+    entry = ParsedMessage(data, origin)
     return _Entry(
         dtype=entry.number(1),
         shape=tuple(dim.signed(1) for dim in entry.message(2).messages(2)),

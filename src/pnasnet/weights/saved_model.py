@@ -19,7 +19,7 @@ from ..errors import CorruptWeightsError
 from .arrays import LazyArrays, Shape
 from .bundle import Bundle
 from .files import MappedFile
-from .wire import Message
+from .wire import ParsedMessage
 
 OBJECT_GRAPH = "_CHECKPOINTABLE_OBJECT_GRAPH"
 
@@ -86,7 +86,7 @@ def read_module_info(path: Path) -> HubModuleInfo:
     data = MappedFile(path).bytes
     if len(data) > MAX_BYTES:
         raise CorruptWeightsError(f"{origin} has {len(data)} bytes; more than {MAX_BYTES} are not read")
-    count = len((model := Message(data.data, origin)).chunks(2))
+    count = len((model := ParsedMessage(data.data, origin)).chunks(2))
     if not 1 <= count <= _MAX_GRAPHS:
         raise CorruptWeightsError(f"{origin} is no SavedModel: it holds {count} graphs")
     graphs = list(model.messages(2))
@@ -98,7 +98,7 @@ def read_module_info(path: Path) -> HubModuleInfo:
     return HubModuleInfo(size, tags, signatures, training)
 
 
-def _read_signatures(graph: Message) -> dict[str, Signature]:
+def _read_signatures(graph: ParsedMessage) -> dict[str, Signature]:
     signatures = {}
     for entry in graph.messages(5):
         if not entry.text(1).startswith("__"):  # such as __saved_model_init_op
@@ -107,7 +107,7 @@ def _read_signatures(graph: Message) -> dict[str, Signature]:
     return signatures
 
 
-def _read_tensors(signature: Message, field: int) -> dict[str, tuple[int | None, ...] | None]:
+def _read_tensors(signature: ParsedMessage, field: int) -> dict[str, tuple[int | None, ...] | None]:
     tensors: dict[str, tuple[int | None, ...] | None] = {}
     for entry in signature.messages(field):
         shape = entry.message(2).message(3)
@@ -116,14 +116,14 @@ def _read_tensors(signature: Message, field: int) -> dict[str, tuple[int | None,
     return tensors
 
 
-def _attached_size(graph: Message) -> tuple[int, int] | None:
+def _attached_size(graph: ParsedMessage) -> tuple[int, int] | None:
     for collection in graph.messages(4):
         if collection.text(1) != _ATTACHMENTS:
             continue
         for data in collection.message(2).message(2).chunks(1):
-            attachment = Message(data, graph.origin)
+            attachment = ParsedMessage(data, graph.origin)
             if attachment.text(1) == "image_module_info":
-                size = Message((attachment.chunks(2) or [memoryview(b"")])[-1], graph.origin).message(1)
+                size = ParsedMessage((attachment.chunks(2) or [memoryview(b"")])[-1], graph.origin).message(1)
                 return _checked_size(size.number(1), size.number(2), graph.origin)
     return None
 
@@ -149,7 +149,7 @@ def read_constants(path: Path) -> LazyArrays:
     """
     file, origin = MappedFile(path), str(path)
     chunks: dict[str, tuple[Shape, memoryview]] = {}
-    for graph in Message(file.bytes.data, origin).messages(2):
+    for graph in ParsedMessage(file.bytes.data, origin).messages(2):
         definition = graph.message(2)
         nodes = definition.messages(1)
         library = (node for function in definition.message(2).messages(1) for node in function.messages(3))
@@ -164,7 +164,7 @@ def read_constants(path: Path) -> LazyArrays:
     return LazyArrays(shapes, lambda name: np.frombuffer(chunks[name][1], "<f4").reshape(shapes[name]).copy())
 
 
-def _constant(node: Message) -> tuple[Shape, memoryview] | None:
+def _constant(node: ParsedMessage) -> tuple[Shape, memoryview] | None:
     """Return shape and bytes of a float32 constant of at least one dimension, else None."""
     for attribute in node.messages(5):
         if attribute.text(1) != "value":
@@ -194,7 +194,7 @@ def read_object_names(bundle: Bundle) -> dict[str, str] | None:
     if graph is None:
         return None
     named = {}
-    for node in Message(graph, f"the object graph of {bundle.origin}").messages(1):
+    for node in ParsedMessage(graph, f"the object graph of {bundle.origin}").messages(1):
         for attribute in node.messages(2):
             named[attribute.text(3)] = attribute.text(2).removesuffix(":0")
     names: dict[str, str] = {}

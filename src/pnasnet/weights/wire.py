@@ -29,7 +29,7 @@ def read_varint(data: memoryview, position: int, origin: str) -> tuple[int, int]
     raise CorruptWeightsError(f"{origin} is damaged: it holds a number of more than 64 bits")
 
 
-class Message:
+class ParsedMessage:
     """The fields of one message. Absent fields have protobuf's defaults; the last of several scalars counts.
 
     Raises `CorruptWeightsError`, which names `origin`, for bytes that are not a message.
@@ -96,10 +96,10 @@ class Message:
         """Return a string, empty by default."""
         return (self.texts(field) or [""])[-1]
 
-    def messages(self, field: int) -> Iterator["Message"]:
+    def messages(self, field: int) -> Iterator["ParsedMessage"]:
         """Yield the values of a repeated field of messages; each is parsed when it is used, to save memory."""
-        return (Message(chunk, self.origin) for chunk in self.chunks(field))
+        return (ParsedMessage(chunk, self.origin) for chunk in self.chunks(field))
 
-    def message(self, field: int) -> "Message":
+    def message(self, field: int) -> "ParsedMessage":
         """Return a nested message, an empty one by default."""
-        return Message((self.chunks(field) or [memoryview(b"")])[-1], self.origin)
+        return ParsedMessage((self.chunks(field) or [memoryview(b"")])[-1], self.origin)
