@@ -15,14 +15,14 @@ from .values import one_of, paths
 
 if TYPE_CHECKING:
     from ..engines import EngineOptions
-    from ..serve.on_ray import RayOptions
+    from ..serve.on_ray import ReplicaOptions
 
 
-def _choose_cluster(ray: bool = False, address: str | None = None, replicas: int = 1) -> "RayOptions | None":
+def _choose_cluster(ray: bool = False, address: str | None = None, replicas: int = 1) -> "ReplicaOptions | None":
     if ray or address is not None:
-        from ..serve.on_ray import RayOptions
+        from ..serve.on_ray import ReplicaOptions
 
-        return RayOptions(address or LOCAL, replicas)
+        return ReplicaOptions(address or LOCAL, replicas)
     if replicas != 1:
         raise click.UsageError("--replicas can only be used on a cluster: add --ray or --address")
     return None
@@ -95,7 +95,7 @@ def serve(
     max_images: int,
     max_body: int,
     drain: float,
-    cluster: "RayOptions | None",
+    cluster: "ReplicaOptions | None",
     engine: "EngineOptions",
     quiet: bool,
 ) -> None:

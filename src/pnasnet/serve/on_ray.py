@@ -27,7 +27,7 @@ _ONGOING = 10_000
 
 
 @dataclass(frozen=True)
-class RayOptions:
+class ReplicaOptions:
     """The cluster to use, and the replicas on it. Raises `InputError` for less than one replica."""
 
     address: str = LOCAL
@@ -39,7 +39,7 @@ class RayOptions:
             raise InputError(f"there must be at least one replica, not {self.replicas}")
 
 
-def run_on_ray(settings: Settings, options: RayOptions, host: str, port: int, drain: float) -> None:
+def run_on_ray(settings: Settings, options: ReplicaOptions, host: str, port: int, drain: float) -> None:
     """Serve over HTTP until SIGINT or SIGTERM; accepted requests are answered, for up to `drain` seconds.
 
     A replica occupies as many processors as its engine has threads, by default one.
