@@ -23,7 +23,7 @@ from pnasnet.search.journal import JOURNAL, Child, Journal
 from pnasnet.search.observed import Floats, Observed
 from pnasnet.search.run import budget, identity, search_name
 from pnasnet.search.session import Children, Session
-from pnasnet.search.space import Rows, SearchSpace
+from pnasnet.search.space import EncodedCells, SearchSpace
 
 SPACE = SearchSpace(("identity", "max3", "sep3", "sep5"), 3)
 _WORTH = {"identity": 0.0, "max3": 0.03, "sep3": 0.11, "sep5": 0.15}
@@ -43,11 +43,11 @@ def configured(**changes: Any) -> SearchConfig:
     return replace(CONFIG, search=replace(CONFIG.search, **changes))
 
 
-def accuracies(space: SearchSpace, rows: Rows) -> Floats:
+def accuracies(space: SearchSpace, rows: EncodedCells) -> Floats:
     return np.array([accuracy_of(space.decode(row)) for row in rows], np.float32)
 
 
-def observed(space: SearchSpace, rows: Rows) -> Observed:
+def observed(space: SearchSpace, rows: EncodedCells) -> Observed:
     return Observed(space.tokens(rows), accuracies(space, rows))
 
 

@@ -13,7 +13,7 @@ import pytest
 from pnasnet.errors import ImageError, InputError
 from pnasnet.pictures import Access, Files, Unit, check_sources, columns, list_units, listing, read_list
 from pnasnet.pictures import parquet as parquet_files
-from pnasnet.pictures.huggingface import Rows
+from pnasnet.pictures.huggingface import SplitRows
 from pnasnet.pictures.tar import Tar
 from pnasnet.pictures.zip import Zip
 
@@ -267,7 +267,7 @@ def test_hugging_face_datasets_do_not_own_the_working_folder(tmp_path: Path, mon
         (Zip("a.zip"), ("a.zip",)),
         (parquet_files.RowGroup("a.parquet", "image", 2, 17, 5), ("a.parquet",)),
         (parquet_files.Damaged("a.parquet", "damaged"), ("a.parquet",)),
-        (Rows("hf:x", "test", "image", 1024, 512), ("hf:x/test",)),
+        (SplitRows("hf:x", "test", "image", 1024, 512), ("hf:x/test",)),
     ],
 )
 def test_inputs_of_units(unit: Unit, inputs: tuple[str, ...]) -> None:

@@ -21,7 +21,7 @@ _ROWS = 1024
 
 
 @dataclass(frozen=True)
-class Rows(Unit):
+class SplitRows(Unit):
     """Rows of a split; `roots` and `hosts` are those of `Access`."""
 
     kind = "huggingface"
@@ -105,7 +105,7 @@ def _folders(dataset: str) -> tuple[str, ...]:
     return tuple(map(str, (config.HF_DATASETS_CACHE, config.DOWNLOADED_DATASETS_PATH, config.HF_CACHE_HOME)))
 
 
-def dataset_rows(dataset: str, column: str | None = None, access: Access = CLOSED) -> Iterator[Rows]:
+def dataset_rows(dataset: str, column: str | None = None, access: Access = CLOSED) -> Iterator[SplitRows]:
     """Yield the rows of all splits of `hf:NAME`, `hf:NAME:CONFIG`, or a folder written by `save_to_disk`.
 
     Raises `InputError` if there is no such dataset or no column of images, `MissingExtraError` without the library.
@@ -126,11 +126,11 @@ def rows_named(
     return _whole(dataset, name, column, access).named(names)
 
 
-def _whole(dataset: str, split: str, column: str | None, access: Access) -> Rows:
+def _whole(dataset: str, split: str, column: str | None, access: Access) -> SplitRows:
     """Return all rows of a split."""
     rows = load_splits(dataset)[split]
     found = find_pictures(rows.features.arrow_schema, f"{dataset}/{split}", column)
-    return Rows(dataset, split, found, 0, len(rows), access.roots, access.hosts)
+    return SplitRows(dataset, split, found, 0, len(rows), access.roots, access.hosts)
 
 
 def is_saved(folder: str) -> bool:

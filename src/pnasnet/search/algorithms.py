@@ -12,7 +12,7 @@ from .journal import Choice
 from .observed import Observed
 from .predictors import make_predictor
 from .session import Session, Spent, Step
-from .space import Rows, SearchSpace
+from .space import EncodedCells, SearchSpace
 
 _MISSES = 10_000
 """The space counts as exhausted after this many draws in a row without a new cell."""
@@ -49,7 +49,7 @@ def progressive_search(config: SearchConfig, seed: int, session: Session) -> Non
 
 
 def _best_expansions(
-    config: SearchConfig, seed: int, level: int, parents: Rows, observed: list[Observed]
+    config: SearchConfig, seed: int, level: int, parents: EncodedCells, observed: list[Observed]
 ) -> list[Choice]:
     """Return the choices of a level, best first."""
     space = config.space
@@ -90,9 +90,9 @@ def regularized_evolution(config: SearchConfig, seed: int, session: Session) -> 
     outcome does not depend on them. A mutant that this search has chosen before is drawn again.
     """
     space, search = config.space, config.search
-    rng, population = np.random.default_rng(seed), deque[tuple[float, Rows]](maxlen=search.population)
+    rng, population = np.random.default_rng(seed), deque[tuple[float, EncodedCells]](maxlen=search.population)
 
-    def child() -> Rows:
+    def child() -> EncodedCells:
         sample = [
             population[index] for index in rng.choice(len(population), min(search.sample, len(population)), False)
         ]
@@ -114,7 +114,7 @@ def _make_room(config: SearchConfig, session: Session) -> list[Step]:
     return [session.collect() for _ in range(session.outstanding - config.search.ahead + 1)]
 
 
-def _new(session: Session, draw: Callable[[], Rows]) -> Rows | None:
+def _new(session: Session, draw: Callable[[], EncodedCells]) -> EncodedCells | None:
     """Return the first draw that is new to the search, or None after many draws."""
     return next((row for row in (draw() for _ in range(_MISSES)) if session.is_new(row)), None)
 

@@ -18,7 +18,7 @@ from ..architecture.cells import CellSpec
 from ..errors import InputError
 from ..support.progress import Progress, silent
 from .journal import Child, Choice, Journal
-from .space import Rows, SearchSpace
+from .space import EncodedCells, SearchSpace
 
 log = logging.getLogger(__name__)
 
@@ -162,11 +162,11 @@ class Session:
         """How many choices have no result yet."""
         return len(self._waiting)
 
-    def is_new(self, row: Rows) -> bool:
+    def is_new(self, row: EncodedCells) -> bool:
         """Return whether the search has not chosen an equal cell."""
         return self._space.canonical(row[None]).tobytes() not in self._seen
 
-    def submit(self, row: Rows, level: int) -> None:
+    def submit(self, row: EncodedCells, level: int) -> None:
         """Choose a cell, and train it unless it is known. Raises `Spent`."""
         self.check_budget()
         if self._chosen == len(self._recorded):

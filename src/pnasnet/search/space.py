@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from ..architecture.cells import INPUTS, OPERATIONS, PNAS_OPERATIONS, CellSpec
 from ..errors import InputError, SpecError, UnknownNameError
 
-Rows = NDArray[np.uint16]
+EncodedCells = NDArray[np.uint16]
 """Cells with equal numbers of blocks: block numbers, [N, blocks] uint16."""
 
 Tokens = NDArray[np.uint8]
@@ -64,7 +64,7 @@ class SearchSpace:
         return low.astype(np.int16), high.astype(np.int16)
 
     @cached_property
-    def _numbers(self) -> Rows:
+    def _numbers(self) -> EncodedCells:
         """The block number of each pair of ends, in either order."""
         count = len(self.operations) * self.num_states
         table = np.empty((count, count), np.uint16)
@@ -72,7 +72,7 @@ class SearchSpace:
         table[low, high] = table[high, low] = np.arange(len(low))
         return table
 
-    def choices(self, index: int) -> Rows:
+    def choices(self, index: int) -> EncodedCells:
         """Return the numbers of all blocks that are possible at `index`, from 0, in a cell."""
         low, high = self._ends
         readable = INPUTS + index
@@ -95,11 +95,11 @@ class SearchSpace:
 
     # Making cells.
 
-    def one_block(self) -> Rows:
+    def one_block(self) -> EncodedCells:
         """Return all distinct cells of one block, [N, 1]."""
         return self.choices(0)[:, None]
 
-    def expand(self, rows: Rows) -> Rows:
+    def expand(self, rows: EncodedCells) -> EncodedCells:
         """Return every cell with every possible block added, [N * choices, blocks + 1]; some are equivalent."""
         blocks = self.choices(rows.shape[1])
         children = np.empty((len(rows), len(blocks), rows.shape[1] + 1), np.uint16)
@@ -107,7 +107,7 @@ class SearchSpace:
         children[:, :, -1] = blocks
         return children.reshape(-1, rows.shape[1] + 1)
 
-    def sample(self, count: int, rng: np.random.Generator) -> Rows:
+    def sample(self, count: int, rng: np.random.Generator) -> EncodedCells:
         """Return cells of `blocks` blocks, [count, blocks], every sequence equally likely."""
         ends = [
             self._end(rng.integers(len(self.operations), size=(2, count)), rng.integers(INPUTS + i, size=(2, count)))
@@ -115,7 +115,7 @@ class SearchSpace:
         ]
         return np.stack([self._numbers[low, high] for low, high in ends], axis=1)
 
-    def mutate(self, row: Rows, rng: np.random.Generator) -> Rows:
+    def mutate(self, row: EncodedCells, rng: np.random.Generator) -> EncodedCells:
         """Return a copy of a cell, [blocks], in which one operation or one input is replaced by another at random.
 
         As in regularized evolution (Real et al., 2018), but without its identity mutation. With a single operation in
@@ -140,7 +140,7 @@ class SearchSpace:
 
     # Equivalent cells.
 
-    def canonical(self, rows: Rows) -> Rows:
+    def canonical(self, rows: EncodedCells) -> EncodedCells:
         """Return the canonical row of each cell, the same for all equivalent cells, as `CellSpec.canonical` does.
 
         Blocks are placed one by one: of those whose inputs are placed, the one with the smallest number. On a tie, both
@@ -167,7 +167,7 @@ class SearchSpace:
             done = done[order][np.unique(owner[order], return_index=True)[1]]
         return done
 
-    def _renumbered(self, low: NDArray[np.int16], high: NDArray[np.int16], places: NDArray[np.int16]) -> Rows:
+    def _renumbered(self, low: NDArray[np.int16], high: NDArray[np.int16], places: NDArray[np.int16]) -> EncodedCells:
         """Return the block numbers after renumbering the states; `_NONE` if an input is not placed yet."""
         ends = []
         for end in (low, high):
@@ -176,7 +176,7 @@ class SearchSpace:
             ends.append(np.where(place < 0, np.int16(-1), operation * np.int16(self.num_states) + place))
         return np.where((ends[0] < 0) | (ends[1] < 0), np.uint16(_NONE), self._numbers[ends[0], ends[1]])
 
-    def distinct(self, rows: Rows) -> NDArray[np.intp]:
+    def distinct(self, rows: EncodedCells) -> NDArray[np.intp]:
         """Return the indices, in order, of the first cell of each set of equivalent ones."""
         canonical = self.canonical(rows)
         order = np.lexsort(canonical.T[::-1])  # stable: the first of equivalent cells stays first
@@ -187,7 +187,7 @@ class SearchSpace:
 
     # Conversions.
 
-    def tokens(self, rows: Rows) -> Tokens:
+    def tokens(self, rows: EncodedCells) -> Tokens:
         """Return the cells in the paper's notation."""
         (left, left_input), (right, right_input) = (
             np.divmod(table.astype(np.uint8 if table.max() < 256 else np.int16)[rows], self.num_states)
@@ -195,12 +195,12 @@ class SearchSpace:
         )
         return np.stack([left_input, right_input, left, right], axis=-1).astype(np.uint8)
 
-    def decode(self, row: Rows) -> CellSpec:
+    def decode(self, row: EncodedCells) -> CellSpec:
         """Return one row, [blocks], as a cell."""
         names = self.operations
         return CellSpec.of((names[c], int(a), names[d], int(b)) for a, b, c, d in self.tokens(row[None])[0])
 
-    def encode(self, cell: CellSpec) -> Rows:
+    def encode(self, cell: CellSpec) -> EncodedCells:
         """Return a cell as a row, [blocks], with its blocks in the same order.
 
         Raises `SpecError` if the cell is not in the space: an unknown operation, too many blocks, another output.

@@ -24,7 +24,7 @@ from ..support.locks import locked
 from ..support.progress import Progress, counter, silent
 from .features import PART_IDS, Features
 from .index_files import crc32c
-from .manifest import MANIFEST, Manifest, Rows, check_belongs, damaged, read_manifest
+from .manifest import MANIFEST, Manifest, RowMap, check_belongs, damaged, read_manifest
 from .parts import Numbers
 from .recall import HeldOut, Neighbours, is_held_out, lists_to_visit
 from .search import NOTHING, Nearest, check_queries, keep_best, leave_out, no_vectors
@@ -95,7 +95,7 @@ class ApproximateIndex:
         self.count, self._length = manifest.vectors, features.length
         self.probes = manifest.probes
         self.recall = manifest.found / manifest.wanted if manifest.wanted else None
-        self._rows = Rows(folder, features, manifest.parts)
+        self._rows = RowMap(folder, features, manifest.parts)
         self._segments = [_open_segment(folder, number, size) for number, size in enumerate(manifest.segments)]
 
     def __enter__(self) -> "ApproximateIndex":

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from .features import Features, Ids
 from .index_files import IndexFiles
-from .manifest import Rows
+from .manifest import RowMap
 from .parts import Numbers
 from .search import NOTHING, Nearest, check_queries, keep_best, leave_out, no_vectors
 from .sketch import MARGIN, Vectors, sketch, unit
@@ -67,7 +67,7 @@ class VectorIndex:
         self.sketches = np.asarray(np.memmap(files.sketches(), np.float32, "r", shape=(self.count, rank + 1)))
         """Float32 [N, rank + 1]: inner products bound similarities from above."""
         self._ids = np.asarray(np.memmap(files.ids, np.int64, "r", shape=(self.count,)))
-        self._rows = Rows(files.folder, features, files.manifest.parts)
+        self._rows = RowMap(files.folder, features, files.manifest.parts)
 
     def __enter__(self) -> "VectorIndex":
         return self

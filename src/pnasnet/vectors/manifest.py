@@ -95,7 +95,7 @@ def damaged(folder: Path) -> InputError:
     return InputError(f"the index {folder} is damaged: remove the folder, and build the index again with --index")
 
 
-class Rows:
+class RowMap:
     """Maps the rows stored in an index, numbered by the index's own order of parts, to those of the features."""
 
     def __init__(self, folder: Path, features: Features, parts: Parts) -> None:

@@ -23,7 +23,7 @@ from ..support.text import clean
 
 Numbers = NDArray[np.floating[Any]]
 """Vectors as stored: float32, or float64 if the column holds float64 or large integers."""
-Rows = NDArray[np.int64]
+RowNumbers = NDArray[np.int64]
 
 MOST_NUMBERS = 1 << 24
 """Limit of a vector's length, so that no file can cause an absurd allocation."""
@@ -65,7 +65,7 @@ class VectorFile:
     described: tuple[str, ...]
     metadata: Mapping[str, str]
 
-    def blocks(self) -> Iterator[tuple[Rows, Numbers]]:
+    def blocks(self) -> Iterator[tuple[RowNumbers, Numbers]]:
         """Yield the numbers of the rows that have a vector, and the vectors [n, F], a bounded number at a time."""
         start = 0
         columns = [self.column, *([STATUS] if self.has_status else [])]
@@ -77,7 +77,7 @@ class VectorFile:
                     yield start + rows, self._vectors(batch[self.column].take(_indices(rows)), start + rows)
                 start += len(batch)
 
-    def vectors(self, rows: Rows) -> tuple[NDArray[np.bool_], Numbers]:
+    def vectors(self, rows: RowNumbers) -> tuple[NDArray[np.bool_], Numbers]:
         """Return a mask of the rows that have a vector, and these vectors [n, F]; reads whole row groups."""
         valid, found = np.zeros(len(rows), np.bool_), np.zeros((len(rows), self.length), np.float64)
         kind: type = np.float32
@@ -91,7 +91,7 @@ class VectorFile:
             kind = np.float64 if some.dtype == np.float64 else kind
         return valid, found[valid].astype(kind)
 
-    def take(self, rows: Rows, columns: Sequence[str]) -> Iterator[tuple[NDArray[np.intp], pa.Table]]:
+    def take(self, rows: RowNumbers, columns: Sequence[str]) -> Iterator[tuple[NDArray[np.intp], pa.Table]]:
         """Yield the rows of each row group that holds some of them, with their places in `rows`."""
         if len(rows) and not (rows.min() >= 0 and rows.max() < self.rows):
             raise InputError(
@@ -139,7 +139,7 @@ class VectorFile:
             for _, groups in groupby(range(file.num_row_groups), lambda group: starts[group] // _ROWS_AT_ONCE):
                 yield from file.iter_batches(_ROWS_AT_ONCE, row_groups=list(groups), columns=columns)
 
-    def _vectors(self, lists: pa.Array, rows: Rows) -> Numbers:
+    def _vectors(self, lists: pa.Array, rows: RowNumbers) -> Numbers:
         """Return lists without nulls as [n, F]. Raises `InputError` unless all have length F."""
         lengths = np.from_dlpack(pc.list_value_length(lists).cast(pa.int64()))
         if (wrong := np.flatnonzero(lengths != self.length)).size:
@@ -318,7 +318,7 @@ def _starts(file: pq.ParquetFile) -> list[int]:
     return [0, *accumulate(file.metadata.row_group(group).num_rows for group in range(file.num_row_groups))]
 
 
-def _places(mask: pa.BooleanArray) -> Rows:
+def _places(mask: pa.BooleanArray) -> RowNumbers:
     """Return the indices at which a mask is true."""
     return np.from_dlpack(pc.indices_nonzero(mask)).astype(np.int64)
 
