@@ -54,7 +54,7 @@ def _alone(values: list[Tensor]) -> list[State]:
     return [State(value) for value in values]
 
 
-class Step:
+class TrainingStep:
     """A training step as `pnasnet train` takes it: cross entropy, L2 terms, clipping, SGD with momentum."""
 
     def __init__(
@@ -92,7 +92,7 @@ class Step:
         self.network.add_regularization_gradients()
 
 
-class PlainStep(Step):
+class PlainStep(TrainingStep):
     """The same as one writes it down: `PlainNetwork`, torch's own optimizer, the L2 terms in the loss."""
 
     def __init__(self, model: str) -> None:
@@ -114,7 +114,7 @@ def peak_megabytes(model: str, batch: int, mode: str) -> int:
 
 def take_steps(model: str, images: NDArray[np.float32], mode: str) -> int:
     """Take the steps of `peak_megabytes` in this process, and return its peak memory in megabytes."""
-    step = Step(model)
+    step = TrainingStep(model)
     step.network.checkpoint_cells = mode == "recomputed"
     for _ in range(0 if mode == "none" else 2):
         step(images)
@@ -139,11 +139,11 @@ def main() -> None:
         return
     runs: dict[str, Run] = {
         PLAIN: PlainStep(options.model),
-        "pnasnet: channels last": Step(options.model),
-        "channels last, bfloat16": Step(options.model, bfloat16=True),
+        "pnasnet: channels last": TrainingStep(options.model),
+        "channels last, bfloat16": TrainingStep(options.model, bfloat16=True),
     }
     if options.compile:
-        runs["channels last, compiled"] = Step(options.model, compiled=True)
+        runs["channels last, compiled"] = TrainingStep(options.model, compiled=True)
     seconds = in_turn(runs, images, options.rounds)
     print(f"{options.model}, batches of {options.batch}, {machine()}; torch {torch.__version__}")
     for name, value in seconds.items():

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 from pnasnet.extract import list_units
 from pnasnet.module.open import open_model
-from pnasnet.quantize import QuantizeOptions, Step, graphs
+from pnasnet.quantize import QuantizeOptions, TradeOff, graphs
 from pnasnet.quantize.images import read_images
 from pnasnet.quantize.run import make_graphs
 from pnasnet.support.progress import silent
@@ -24,7 +24,7 @@ HERE = Path(__file__).parent
 ROUNDS, BATCH = 15, 16
 
 
-def measure(name: str, photos: str) -> tuple[list[Step], list[float]]:
+def measure(name: str, photos: str) -> tuple[list[TradeOff], list[float]]:
     """Return all steps from int8 alone to floating point alone, and the speed of each relative to float32."""
     import openvino
 
@@ -44,7 +44,7 @@ def measure(name: str, photos: str) -> tuple[list[Step], list[float]]:
     return steps, [seconds["float32"] / seconds[str(number)] for number in range(len(steps))]
 
 
-def draw(steps: list[Step], speeds: list[float], name: str) -> Figure:
+def draw(steps: list[TradeOff], speeds: list[float], name: str) -> Figure:
     """Return the figure: 1 - cosine against the share of int8, each point with its speed."""
     figure = Figure(figsize=(7, 3.6), layout="constrained")
     axes = figure.subplots()

@@ -10,7 +10,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.checkpoint import checkpoint
 
 from ..architecture.plan import Branch, CellPlan
-from .torch_layers import LayerBuilder, Slot, Step, has_parameters, run
+from .torch_layers import LayerBuilder, LayerStep, Slot, has_parameters, run
 
 
 class State:
@@ -23,9 +23,9 @@ class State:
     def __init__(self, value: Tensor) -> None:
         """Hold `value` [batch, channels, height, width], which no step may overwrite."""
         self.value = value
-        self._after: dict[Step, State] = {}
+        self._after: dict[LayerStep, State] = {}
 
-    def through(self, steps: tuple[Step, ...]) -> Tensor:
+    def through(self, steps: tuple[LayerStep, ...]) -> Tensor:
         """Return the result of the steps."""
         state = self
         for index, step in enumerate(steps):
@@ -68,7 +68,7 @@ class Cell(nn.Module):
         outputs = zip(self.plan.concat, self._concat, strict=True)
         return torch.cat([states[branch.source].through(steps) for branch, steps in outputs], 1)
 
-    def path(self, branch: Branch, steps: tuple[Step, ...], states: list[State], progress: Tensor) -> Tensor:
+    def path(self, branch: Branch, steps: tuple[LayerStep, ...], states: list[State], progress: Tensor) -> Tensor:
         """Return one operand of a block's sum, some of its examples dropped in training."""
         out = states[branch.source].through(steps)
         if not (self.training and branch.drop_path and self.plan.keep_probability < 1):

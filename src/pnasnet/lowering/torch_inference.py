@@ -14,7 +14,7 @@ from ..architecture.plan import Layers, Plan
 from ..architecture.torch_names import parameter_name, to_torch_layout
 from .folding import Folding
 from .torch_cells import Cell
-from .torch_layers import Slot, Step
+from .torch_layers import LayerStep, Slot
 from .torch_network import Network
 
 
@@ -111,10 +111,10 @@ class _Reader:
     side: int
 
     @property
-    def steps(self) -> tuple[Step, ...]:
+    def steps(self) -> tuple[LayerStep, ...]:
         return self.cell._entry[self.side]
 
-    def replace(self, steps: tuple[Step, ...]) -> None:
+    def replace(self, steps: tuple[LayerStep, ...]) -> None:
         entry = list(self.cell._entry)
         entry[self.side] = steps
         self.cell._entry = (entry[0], entry[1])

@@ -26,7 +26,7 @@ from ..architecture.layers import (
     SeparableConv,
 )
 
-Step = Callable[[Tensor], Tensor]
+LayerStep = Callable[[Tensor], Tensor]
 
 
 class Slot:
@@ -54,9 +54,9 @@ class LayerBuilder:
     def __init__(self, root: nn.Module) -> None:
         self._root = root
 
-    def steps(self, layers: Sequence[Layer]) -> tuple[Step, ...]:
+    def steps(self, layers: Sequence[Layer]) -> tuple[LayerStep, ...]:
         """Return the steps of some layers."""
-        steps: list[Step] = []
+        steps: list[LayerStep] = []
         for layer in layers:
             steps += self._steps(layer, owned=any(map(has_parameters, steps)))
         return tuple(steps)
@@ -72,7 +72,7 @@ class LayerBuilder:
         parent.add_module(name, module)
         return Slot(parent, name)
 
-    def _steps(self, layer: Layer, *, owned: bool) -> list[Step]:
+    def _steps(self, layer: Layer, *, owned: bool) -> list[LayerStep]:
         """Return one layer's steps. `owned`: no other step reads the input, so it may be overwritten."""
         match layer:
             case Relu():
@@ -89,18 +89,18 @@ class LayerBuilder:
                 return [self.register(layer.scope, _module(layer))]
         raise TypeError(f"unknown layer {layer}")
 
-    def _halving(self, layer: FactorizedReduction) -> Step:
+    def _halving(self, layer: FactorizedReduction) -> LayerStep:
         convs = [_conv(layer.input.channels, width, (1, 1), 2, Padding()) for width in layer.widths]
         even, odd = (self.register(f"{layer.scope}/path{i}_conv", conv) for i, conv in enumerate(convs, 1))
         return _Halving(even, odd, missing=(layer.input.height % 2, layer.input.width % 2))
 
 
-def has_parameters(step: Step) -> bool:
+def has_parameters(step: LayerStep) -> bool:
     """Return whether a step runs a module."""
     return isinstance(step, Slot | _Halving)
 
 
-def run(steps: Sequence[Step], x: Tensor) -> Tensor:
+def run(steps: Sequence[LayerStep], x: Tensor) -> Tensor:
     """Run steps one after the other."""
     for step in steps:
         x = step(x)
@@ -151,7 +151,7 @@ class _Pad:
         return functional.pad(x, (0, self.right, 0, self.bottom))
 
 
-def _surplus(padding: Padding) -> list[Step]:
+def _surplus(padding: Padding) -> list[LayerStep]:
     """Return the part of TensorFlow's SAME padding that torch's convolutions lack: more at the end than before."""
     # The convolution itself pads what both ends share; only the surplus costs a copy.
     right, bottom = padding.right - padding.left, padding.bottom - padding.top
@@ -206,7 +206,7 @@ class _Pool:
         return functional.avg_pool2d(x, *window, self.ceil_mode, count_include_pad=False)
 
 
-def _pool(layer: Pool) -> Step:
+def _pool(layer: Pool) -> LayerStep:
     start = (layer.padding.top, layer.padding.left)
     # If TensorFlow pads one more at the end, the last window reaches over the edge: torch's ceil mode.
     ceil_mode = (layer.padding.bottom, layer.padding.right) != start

@@ -4,10 +4,10 @@ images ─► a sample ─┬─► ranges ─► equalized weights ─► int8 
                     └─► fidelity on held-out images ─► the folder, or an error
 """
 
-from .choose import Step
+from .choose import TradeOff
 from .fidelity import Fidelity, compare
 from .options import QuantizeOptions
 from .result import QuantizeResult
 from .run import quantize
 
-__all__ = ["Fidelity", "QuantizeOptions", "QuantizeResult", "Step", "compare", "quantize"]
+__all__ = ["Fidelity", "QuantizeOptions", "QuantizeResult", "TradeOff", "compare", "quantize"]

@@ -15,7 +15,7 @@ Measure = Callable[[Collection[str]], float]
 
 
 @dataclass(frozen=True)
-class Step:
+class TradeOff:
     """A point of the trade between fidelity and arithmetic.
 
     Attributes:
@@ -39,14 +39,14 @@ def parts(plan: Plan) -> dict[str, int]:
     return counts
 
 
-def choose(costs: dict[str, int], measure: Measure, least_cosine: float, progress: Progress) -> list[Step]:
+def choose(costs: dict[str, int], measure: Measure, least_cosine: float, progress: Progress) -> list[TradeOff]:
     """Move parts to floating point until the cosine is at least `least_cosine`; return all steps, first and last too.
 
     Greedy: the gain of each part alone is measured once, and parts follow in order of gain for each multiply-add. If
     even the last step falls short, so does every choice.
     """
     total = sum(costs.values())
-    steps = [Step((), measure(()), 1.0)]
+    steps = [TradeOff((), measure(()), 1.0)]
     if steps[0].cosine >= least_cosine:
         return steps
     advance = counter(progress, "choosing layers", len(costs))
@@ -58,7 +58,7 @@ def choose(costs: dict[str, int], measure: Measure, least_cosine: float, progres
     for scope in sorted(gains, key=gains.__getitem__, reverse=True):
         floating = (*floating, scope)
         share = 1 - sum(costs[each] for each in floating) / total
-        steps.append(Step(floating, measure(floating), share))
+        steps.append(TradeOff(floating, measure(floating), share))
         if steps[-1].cosine >= least_cosine:
             break
     return steps

@@ -16,7 +16,7 @@ from ..support.files import write_json
 from ..weights.files import sha256
 from ..weights.quantized import FORMAT, GRAPH, MANIFEST, VALUES
 from . import graphs
-from .choose import Step
+from .choose import TradeOff
 from .fidelity import Fidelity, compare
 from .graphs import Floats
 from .images import Images
@@ -48,7 +48,7 @@ def write(
     graph: "openvino.Model",
     model: Model,
     images: Images,
-    steps: Sequence[Step],
+    steps: Sequence[TradeOff],
     options: QuantizeOptions,
 ) -> dict[str, Any]:
     """Write the graph, and a manifest that lacks what `measure` returns; return the manifest."""

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from .choose import Step
+from .choose import TradeOff
 from .fidelity import Fidelity
 
 
@@ -23,7 +23,7 @@ class QuantizeResult:
 
     folder: Path
     fidelity: Fidelity
-    steps: tuple[Step, ...]
+    steps: tuple[TradeOff, ...]
     calibration: int
     failed: int
     size: int

@@ -14,7 +14,7 @@ from ..support.folders import check_new_folder, replacing_folder
 from ..support.progress import Progress, counter, silent
 from ..weights.quantized import FILES
 from . import graphs
-from .choose import Step, choose, parts
+from .choose import TradeOff, choose, parts
 from .equalize import depthwise_nodes, equalized
 from .fidelity import cosines
 from .folder import FEATURES, complete, measure, write
@@ -86,7 +86,7 @@ def _units(sources: Any) -> Iterable[Unit]:
 
 def make_graphs(
     model: Model, images: Images, options: QuantizeOptions, progress: Progress
-) -> tuple["openvino.Model", "openvino.Model", list[Step]]:
+) -> tuple["openvino.Model", "openvino.Model", list[TradeOff]]:
     """Return the float32 graph, the int8 graph, each with every endpoint, and the steps of the choice of layers."""
     plan, arrays = model.plan, model.arrays()
     weights = {name: arrays[name] for name in model.variables}
