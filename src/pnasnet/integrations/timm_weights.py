@@ -20,7 +20,7 @@ MODELS = {"pnasnet_large": "pnasnet5large", "nasnet_large": "nasnetalarge"}
 
 
 @dataclass(frozen=True)
-class Written:
+class TimmFile:
     """A written state dict: timm's name of the model, and the numbers of its classes and tensors."""
 
     model: str
@@ -28,7 +28,7 @@ class Written:
     tensors: int
 
 
-def write_timm(module: Module, path: Path) -> Written:
+def write_timm(module: Module, path: Path) -> TimmFile:
     """Write a module's variables as a safetensors file under timm's names.
 
     The file loads with `timm.create_model(NAME, checkpoint_path=PATH)`, and `num_classes=N` if it has not 1000 classes.
@@ -59,7 +59,7 @@ def write_timm(module: Module, path: Path) -> Written:
             value = value[..., offset:]
         tensors[name] = np.ascontiguousarray(to_torch_layout(variable, value))
     write_tensors(path, tensors, {"format": "pt"})
-    return Written(
+    return TimmFile(
         MODELS[network], (plan.spec.num_classes or 0) - (offset if plan.spec.num_classes else 0), len(tensors)
     )
 

@@ -42,7 +42,7 @@ def format_of(path: Path) -> str:
 
 
 @dataclass(frozen=True)
-class Written:
+class Exported:
     """An exported model: its file or folder, and the endpoints, or the signatures of a SavedModel."""
 
     path: Path
@@ -102,7 +102,7 @@ class Export:
         elif not self.path.is_dir():
             check_new_folder(self.path, ())
 
-    def write(self, module: Module) -> Written:
+    def write(self, module: Module) -> Exported:
         """Write the module.
 
         Raises:
@@ -116,18 +116,18 @@ class Export:
         if self.format in _SUFFIXES.values():
             file: Callable[..., None] = {"onnx": export_onnx, "openvino": export_openvino_ir}[self.format]
             file(*arguments, self.path, outputs, preprocess=preset)
-            return Written(self.path, outputs)
+            return Exported(self.path, outputs)
         if self.format == "saved_model":
             signatures = _signatures(module)
             export_saved_model(*arguments, self.path, signatures, overwrite=self.overwrite)
-            return Written(self.path, tuple(signatures))
+            return Exported(self.path, tuple(signatures))
         entry = self._entry(self.name or module.model.name)
         folder: dict[str, Callable[..., Any]] = {
             "triton": partial(export_triton, max_batch_size=self.batch_size or BATCH_SIZE),
             "ovms": export_ovms,
         }
         folder[self.format](*arguments, entry, outputs, preprocess=preset)
-        return Written(entry.folder, outputs)
+        return Exported(entry.folder, outputs)
 
     def _entry(self, name: str) -> RepositoryEntry:
         return RepositoryEntry(self.path, name, self.overwrite)
