@@ -114,7 +114,7 @@ def limits(dtype: torch.dtype, settings: Settings) -> Limits:
     target = torch.empty_like(source)
     product = min(_times(lambda: left @ right, settings))
     copied = min(_times(lambda: target.copy_(source), settings))
-    return Limits(2 * side**3 / product, 2 * source.nbytes / copied)
+    return CardLimits(2 * side**3 / product, 2 * source.nbytes / copied)
 
 
 # Measuring.
@@ -191,7 +191,7 @@ HEADER = (
 def print_batch(
     given: Subject,
     ways: Sequence[Way],
-    card: dict[torch.dtype, Limits],
+    card: dict[torch.dtype, CardLimits],
     batch: int,
     settings: Settings,
     images_per_core: float,
@@ -220,7 +220,7 @@ def print_batch(
     return failed
 
 
-def _row(way: Way, found: Measured, plan: Plan, batch: int, card: Limits) -> str:
+def _row(way: Way, found: Measured, plan: Plan, batch: int, card: CardLimits) -> str:
     shares = [f"{seconds / found.seconds:.1%}" for seconds in card.floor(plan, batch, way.dtype.itemsize)]
     memory = "-" if found.memory is None else f"{found.memory / 1e9:.2f}"
     return (

@@ -154,9 +154,9 @@ def test_fidelity_is_of_the_worst_image() -> None:
 def test_the_floor_counts_the_arithmetic_of_the_network_without_its_classifier() -> None:
     plan = resolve(NetworkSpec(PNASNET5, 3, 8, (40, 40), 10))
     features = resolve(replace(plan.spec, num_classes=None))
-    arithmetic, bandwidth, floor = gpu.Limits(flops=1e9, bandwidth=1e9).floor(plan, 4, 2)
+    arithmetic, bandwidth, floor = gpu.CardLimits(flops=1e9, bandwidth=1e9).floor(plan, 4, 2)
     assert arithmetic == pytest.approx(2 * 4 * features.mult_adds / 1e9)
     assert max(arithmetic, bandwidth) <= floor <= arithmetic + bandwidth
     kernels = sum(np.prod(shape) for name, shape in features.variables().items() if name.endswith("weights"))
-    one, two = (gpu.Limits(1e9, 1e9).floor(plan, batch, 2)[1] for batch in (1, 2))
+    one, two = (gpu.CardLimits(1e9, 1e9).floor(plan, batch, 2)[1] for batch in (1, 2))
     assert 2 * one - two == pytest.approx(2 * kernels / 1e9)  # kernels are read once for a batch
