@@ -12,7 +12,7 @@ import pytest
 from wcwidth import width
 
 from pnasnet.architecture.zoo import PUBLISHED
-from pnasnet.cli.tables import Column, first_words, last_folders, note_left_out, print_line, print_table
+from pnasnet.cli.tables import TableColumn, first_words, last_folders, note_left_out, print_line, print_table
 
 from tests.helpers.cli_runs import run
 from tests.helpers.vectors_data import clustered, write_features
@@ -106,7 +106,9 @@ def test_similar_leaves_out_folders_not_letters(tmp_path: Path, monkeypatch: pyt
 
 def test_wide_characters_are_aligned(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     fill(monkeypatch, None)
-    print_table((Column("name"), Column("n", right=True)), [("日本", "1"), ("cafe\u0301", "23"), ("plain", "4")])
+    print_table(
+        (TableColumn("name"), TableColumn("n", right=True)), [("日本", "1"), ("cafe\u0301", "23"), ("plain", "4")]
+    )
     lines = capsys.readouterr().out.splitlines()
     assert {width(line) for line in lines} == {9}
     assert lines[1] == "日本    1"
@@ -114,13 +116,17 @@ def test_wide_characters_are_aligned(capsys: pytest.CaptureFixture[str], monkeyp
 
 def test_cells_and_lines_are_cleaned(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     fill(monkeypatch, None)
-    print_table((Column("a"), Column("b")), [("\x1b[2J", "red"), ("plain", "blue")], titles=False)
+    print_table((TableColumn("a"), TableColumn("b")), [("\x1b[2J", "red"), ("plain", "blue")], titles=False)
     print_line("name  a\u202eb\nc")
     assert capsys.readouterr().out.splitlines() == [r"\x1b[2J  red", "plain    blue", r"name  a\u202eb\nc"]
 
 
 def test_columns_are_left_out_by_rank(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    columns = (Column("class", shorten=first_words), Column("images", rank=1), Column("interval", rank=2))
+    columns = (
+        TableColumn("class", shorten=first_words),
+        TableColumn("images", rank=1),
+        TableColumn("interval", rank=2),
+    )
     rows = [("Egyptian cat", "12", "1 to 2"), ("dog", "3", "")]
     fill(monkeypatch, 24)
     note_left_out(print_table(columns, rows))
@@ -137,7 +143,7 @@ def test_columns_are_left_out_by_rank(capsys: pytest.CaptureFixture[str], monkey
 
 
 def test_columns_are_shortened_in_turn(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    columns = (Column("path", shorten=last_folders), Column("class", shorten=first_words))
+    columns = (TableColumn("path", shorten=last_folders), TableColumn("class", shorten=first_words))
     rows = [("a/folder/of/x.jpg", "Egyptian cat")]
     fill(monkeypatch, 24)
     print_table(columns, rows, titles=False)

@@ -14,7 +14,7 @@ from .options import QUIET, flag
 from .printing import say, to_json
 from .progress import bars
 from .sections import command
-from .tables import Column, last_folders, note_left_out, print_table
+from .tables import TableColumn, last_folders, note_left_out, print_table
 from .values import paths
 from .vectors import column_options, opened_index, page_options
 
@@ -103,10 +103,10 @@ def duplicates(
 
 
 _COLUMNS = (
-    Column("to keep"),
-    Column("similarity"),
-    Column("size", right=True, rank=1),
-    Column("path", shorten=last_folders),
+    TableColumn("to keep"),
+    TableColumn("similarity"),
+    TableColumn("size", right=True, rank=1),
+    TableColumn("path", shorten=last_folders),
 )
 
 

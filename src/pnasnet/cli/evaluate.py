@@ -16,7 +16,7 @@ from .options import IMAGE_COLUMN, QUIET, count, extract_options, flag, model_ar
 from .printing import say, to_json
 from .progress import bars
 from .sections import command, section
-from .tables import Column, first_words, note_left_out, print_line, print_table
+from .tables import TableColumn, first_words, note_left_out, print_line, print_table
 from .values import paths
 
 if TYPE_CHECKING:
@@ -159,13 +159,13 @@ def _lines(result: "Evaluation") -> Iterator[str]:
 
 
 _CLASSES = (
-    Column("class", shorten=first_words),
-    Column("images", right=True, rank=1),
-    Column("recall", right=True),
-    Column("95 % interval", rank=2),
-    Column("predicted", right=True, rank=3),
-    Column("precision", right=True),
-    Column("95 % interval", rank=4),
+    TableColumn("class", shorten=first_words),
+    TableColumn("images", right=True, rank=1),
+    TableColumn("recall", right=True),
+    TableColumn("95 % interval", rank=2),
+    TableColumn("predicted", right=True, rank=3),
+    TableColumn("precision", right=True),
+    TableColumn("95 % interval", rank=4),
 )
 
 

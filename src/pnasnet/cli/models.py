@@ -7,26 +7,26 @@ import click
 from ..support.urls import redact
 from .options import flag
 from .printing import say, to_json
-from .tables import Column, last_folders, note_left_out, print_table
+from .tables import TableColumn, last_folders, note_left_out, print_table
 from .values import models as models_or_paths
 
 _NETWORK = (
-    Column("model"),
-    Column("cells", right=True, rank=4),
-    Column("filters", right=True, rank=5),
-    Column("input", right=True, rank=2),
-    Column("features", right=True, rank=1),
-    Column("parameters", right=True, rank=1),
-    Column("mult-adds", right=True, rank=3),
+    TableColumn("model"),
+    TableColumn("cells", right=True, rank=4),
+    TableColumn("filters", right=True, rank=5),
+    TableColumn("input", right=True, rank=2),
+    TableColumn("features", right=True, rank=1),
+    TableColumn("parameters", right=True, rank=1),
+    TableColumn("mult-adds", right=True, rank=3),
 )
 _WEIGHTS = (
-    Column("weights"),
-    Column("model", rank=1),
-    Column("by", rank=5),
-    Column("classes", right=True, rank=3),
-    Column("top-1", right=True, rank=2),
-    Column("top-5", right=True, rank=4),
-    Column("is"),
+    TableColumn("weights"),
+    TableColumn("model", rank=1),
+    TableColumn("by", rank=5),
+    TableColumn("classes", right=True, rank=3),
+    TableColumn("top-1", right=True, rank=2),
+    TableColumn("top-5", right=True, rank=4),
+    TableColumn("is"),
 )
 
 
@@ -56,7 +56,7 @@ def models(networks: tuple[str, ...], as_json: bool) -> None:
     rows = [_network_cells(network) for network in described]
     if networks:
         rows = [[redact(name), *row] for name, row in zip(networks, rows, strict=True)]
-        note_left_out(print_table((Column("given", shorten=last_folders), *_NETWORK), rows))
+        note_left_out(print_table((TableColumn("given", shorten=last_folders), *_NETWORK), rows))
         return
     left_out = print_table(_NETWORK, rows)
     say()

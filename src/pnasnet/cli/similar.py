@@ -12,7 +12,7 @@ from .options import ENGINE, QUIET, THREADS, flag
 from .printing import say, to_json
 from .progress import bars
 from .sections import command, pass_as, section
-from .tables import Column, last_folders, print_table
+from .tables import TableColumn, last_folders, print_table
 from .values import models, paths, weights
 from .vectors import column_options, page_options
 
@@ -147,7 +147,7 @@ def _print(answer: "Answer") -> None:
     say(answer.query.path)
     pairs = zip(answer.entries, answer.similarities, strict=True)
     rows = [(f"{similarity:7.4f}", entry.path) for entry, similarity in pairs]
-    print_table((Column("similarity"), Column("path", shorten=last_folders)), rows, titles=False, indent="  ")
+    print_table((TableColumn("similarity"), TableColumn("path", shorten=last_folders)), rows, titles=False, indent="  ")
 
 
 def _print_json(answer: "Answer") -> None:

@@ -37,7 +37,7 @@ def first_words(text: str, room: int) -> str:
 
 
 @dataclass(frozen=True)
-class Column:
+class TableColumn:
     """A column of a table."""
 
     title: str
@@ -59,7 +59,7 @@ def terminal_width() -> int | None:
 
 
 def print_table(
-    columns: Sequence[Column], rows: Iterable[Sequence[str]], *, titles: bool = True, indent: str = ""
+    columns: Sequence[TableColumn], rows: Iterable[Sequence[str]], *, titles: bool = True, indent: str = ""
 ) -> list[str]:
     """Print rows, their cells cleaned, below the titles of the columns.
 
@@ -88,7 +88,7 @@ def note_left_out(titles: Iterable[str]) -> None:
         say(f"left out to fit {terminal_width()} columns: {names}; --json shows them", err=True)
 
 
-def _fitting(columns: Sequence[Column], widths: Sequence[int], room: int | None) -> list[int]:
+def _fitting(columns: Sequence[TableColumn], widths: Sequence[int], room: int | None) -> list[int]:
     """Return the places of the columns to show."""
     shown = list(range(len(widths)))
     while room is not None and _total(widths[place] for place in shown) > room:
@@ -110,7 +110,7 @@ def _width(cells: Iterable[str]) -> int:
     return max(map(width, cells), default=0)
 
 
-def _aligned(column: Column, cells: Sequence[str]) -> list[str]:
+def _aligned(column: TableColumn, cells: Sequence[str]) -> list[str]:
     widest = _width(cells)
     spaces = [" " * (widest - _width([cell])) for cell in cells]
     return [space + cell if column.right else cell + space for cell, space in zip(cells, spaces, strict=True)]
