@@ -6,14 +6,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pnasnet.vectors.recall import HeldOut, Measured, Neighbours, is_held_out, lists_to_visit
+from pnasnet.vectors.recall import HeldOut, HeldOutNeighbours, MeasuredRecall, is_held_out, lists_to_visit
 
 
-def found(visits: Any) -> Neighbours:
+def found(visits: Any) -> HeldOutNeighbours:
     """Return neighbours that need these numbers of lists [held out, 10], and the vectors themselves, which need 1."""
     visits = np.asarray(visits, np.float32)
     similarities = np.linspace(0.9, 0.5, 10, dtype=np.float32) * np.ones_like(visits)
-    return Neighbours(np.insert(similarities, 3, 1, axis=1), np.insert(visits, 3, 1, axis=1))
+    return HeldOutNeighbours(np.insert(similarities, 3, 1, axis=1), np.insert(visits, 3, 1, axis=1))
 
 
 def test_neighbours_and_their_lists_are_found_exactly() -> None:
@@ -41,25 +41,25 @@ def test_the_least_number_of_lists_with_the_wanted_recall() -> None:
     visits[:100, 0] = 102
     visits[:30, 1] = 105
     visits[:10, 2] = 109
-    assert lists_to_visit([found(visits)], 200) == Measured(105, 4990, 5000)
+    assert lists_to_visit([found(visits)], 200) == MeasuredRecall(105, 4990, 5000)
 
 
 def test_neighbours_are_those_of_all_parts_together() -> None:
     near, far = found(np.full((200, 10), 102)), found(np.full((200, 10), 108))
-    far = Neighbours(far.similarities / np.float32(3), far.visits)
+    far = HeldOutNeighbours(far.similarities / np.float32(3), far.visits)
     assert lists_to_visit([far], 200).probes == 108
     assert lists_to_visit([far, near], 200).probes == lists_to_visit([near, far], 200).probes == 102
 
 
 def test_of_few_vectors_nothing_is_concluded() -> None:
-    assert lists_to_visit([found(np.ones((99, 10)))], 20) == Measured(20)
-    assert lists_to_visit([found(np.ones((100, 10)))], 20) == Measured(20, 1000, 1000)
+    assert lists_to_visit([found(np.ones((99, 10)))], 20) == MeasuredRecall(20)
+    assert lists_to_visit([found(np.ones((100, 10)))], 20) == MeasuredRecall(20, 1000, 1000)
 
 
 def test_at_least_64_lists_are_visited() -> None:
     visits = np.ones((200, 10))
     visits[0, 0] = 70
-    assert lists_to_visit([found(visits)], 1000) == Measured(64, 1999, 2000)
+    assert lists_to_visit([found(visits)], 1000) == MeasuredRecall(64, 1999, 2000)
 
 
 @pytest.mark.parametrize(("rows", "held"), [(9, 0), (10, 1), (999, 99), (10_000, 1000), (1_000_000, 1000)])

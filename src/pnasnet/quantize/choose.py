@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from ..architecture.plan import Plan
 from ..support.progress import Progress, counter
 
-Measure = Callable[[Collection[str]], float]
+MeasureCosine = Callable[[Collection[str]], float]
 """Returns the mean cosine if the parts of these scopes stay in floating point."""
 
 
@@ -39,7 +39,7 @@ def parts(plan: Plan) -> dict[str, int]:
     return counts
 
 
-def choose(costs: dict[str, int], measure: Measure, least_cosine: float, progress: Progress) -> list[TradeOff]:
+def choose(costs: dict[str, int], measure: MeasureCosine, least_cosine: float, progress: Progress) -> list[TradeOff]:
     """Move parts to floating point until the cosine is at least `least_cosine`; return all steps, first and last too.
 
     Greedy: the gain of each part alone is measured once, and parts follow in order of gain for each multiply-add. If

@@ -29,7 +29,7 @@ FEATURES, LOGITS = "global_pool", "Logits"
 
 
 @dataclass(frozen=True)
-class Measured:
+class Measurements:
     """Measurements of a written model.
 
     Attributes:
@@ -80,8 +80,8 @@ def write(
     return manifest
 
 
-def measure(folder: Path, original: "openvino.Model", images: Images, options: QuantizeOptions) -> Measured:
-    """Measure a written model, opened as it will be, beside the float32 graph `original`."""
+def measure(folder: Path, original: "openvino.Model", images: Images, options: QuantizeOptions) -> Measurements:
+    """MeasureCosine a written model, opened as it will be, beside the float32 graph `original`."""
     module = Module(folder, engine=EngineOptions("openvino", threads=options.threads))
     outputs = [name for name in (FEATURES, LOGITS) if name in module.model.plan.endpoints()]
     highest = _run(module, images.calibration, [FEATURES], options.batch_size)[FEATURES].max(axis=0)
@@ -90,7 +90,7 @@ def measure(folder: Path, original: "openvino.Model", images: Images, options: Q
     pruned = graphs.pruned(original, outputs)
     expected = graphs.run(pruned, images.held_out, options.batch_size, "float32", options.threads)
     fidelity = compare(found[FEATURES], expected[FEATURES], found.get(LOGITS), expected.get(LOGITS))
-    return Measured(fidelity, highest, float((found[FEATURES] > highest).mean(axis=1).max()))
+    return Measurements(fidelity, highest, float((found[FEATURES] > highest).mean(axis=1).max()))
 
 
 def _run(module: Module, images: Floats, outputs: Sequence[str], batch_size: int) -> graphs.Outputs:
@@ -98,7 +98,7 @@ def _run(module: Module, images: Floats, outputs: Sequence[str], batch_size: int
     return {name: np.concatenate([part[name] for part in parts]) for name in outputs}
 
 
-def complete(folder: Path, manifest: dict[str, Any], measured: Measured) -> None:
+def complete(folder: Path, manifest: dict[str, Any], measured: Measurements) -> None:
     """Write the manifest with what was measured."""
     calibrated = {"highest": [float(f"{value:.6g}") for value in measured.highest], "share": measured.share}
     write_json(folder / MANIFEST, {**manifest, "fidelity": measured.fidelity.to_dict(), "calibrated_range": calibrated})

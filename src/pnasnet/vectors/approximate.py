@@ -26,7 +26,7 @@ from .features import PART_IDS, Features
 from .index_files import crc32c
 from .manifest import MANIFEST, Manifest, RowMap, check_belongs, damaged, read_manifest
 from .parts import Numbers
-from .recall import HeldOut, Neighbours, is_held_out, lists_to_visit
+from .recall import HeldOut, HeldOutNeighbours, is_held_out, lists_to_visit
 from .search import NOTHING, Nearest, check_queries, keep_best, leave_out, no_vectors
 from .sketch import Vectors, unit
 
@@ -271,7 +271,7 @@ def _add_segment(folder: Path, manifest: ApproximateManifest, index: Any, held_o
     shape = (2, *found.visits.shape)
     earlier = (_segment(folder, number).with_suffix(".f32").name for number in range(len(manifest.segments)))
     measured = lists_to_visit(
-        [*(Neighbours(*_read_numbers(folder, name, *shape)) for name in earlier), found], index.nlist
+        [*(HeldOutNeighbours(*_read_numbers(folder, name, *shape)) for name in earlier), found], index.nlist
     )
     sizes, vectors = (*manifest.segments, path.stat().st_size), manifest.vectors + index.ntotal
     return _commit(folder, replace(manifest, segments=sizes, vectors=vectors, **asdict(measured)))

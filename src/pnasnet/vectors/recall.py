@@ -31,7 +31,7 @@ _LEAST = 100
 
 
 @dataclass(frozen=True)
-class Neighbours:
+class HeldOutNeighbours:
     """The nearest vectors of each held-out one, among some vectors, in any order.
 
     Attributes:
@@ -43,17 +43,17 @@ class Neighbours:
     visits: Vectors
 
     @classmethod
-    def none(cls, count: int) -> "Neighbours":
+    def none(cls, count: int) -> "HeldOutNeighbours":
         """Return no neighbours of `count` vectors."""
         shape = count, NEIGHBOURS + 1
         return cls(np.full(shape, -np.inf, np.float32), np.zeros(shape, np.float32))
 
-    def merged(self, similarities: Vectors, visits: Vectors) -> "Neighbours":
+    def merged(self, similarities: Vectors, visits: Vectors) -> "HeldOutNeighbours":
         """Return the nearest of these and of others, arrays [held out, any number]."""
         similarities = np.hstack([self.similarities, similarities])
         best = np.argpartition(-similarities, NEIGHBOURS, axis=1)[:, : NEIGHBOURS + 1]
         visits = np.hstack([self.visits, visits])
-        return Neighbours(np.take_along_axis(similarities, best, 1), np.take_along_axis(visits, best, 1))
+        return HeldOutNeighbours(np.take_along_axis(similarities, best, 1), np.take_along_axis(visits, best, 1))
 
 
 class HeldOut:
@@ -68,7 +68,7 @@ class HeldOut:
         self._vectors = vectors
         _, order = quantizer.search(vectors, quantizer.ntotal)
         self._visits = 1 + np.argsort(order, axis=1).astype(np.float32)
-        self.found = Neighbours.none(len(vectors))
+        self.found = HeldOutNeighbours.none(len(vectors))
 
     def see(self, vectors: Vectors, lists: NDArray[np.int64]) -> None:
         """Compare unit vectors [n, F] that are added to these lists [n]."""
@@ -83,7 +83,7 @@ def is_held_out(numbers: NDArray[np.int64], rows: int) -> NDArray[np.bool_]:
 
 
 @dataclass(frozen=True)
-class Measured:
+class MeasuredRecall:
     """How many lists to visit, and how many of the `wanted` neighbours that finds; both 0 if nothing was measured."""
 
     probes: int
@@ -91,7 +91,7 @@ class Measured:
     wanted: int = 0
 
 
-def lists_to_visit(parts: Sequence[Neighbours], lists: int) -> Measured:
+def lists_to_visit(parts: Sequence[HeldOutNeighbours], lists: int) -> MeasuredRecall:
     """Return the least number of lists, from 64, with a recall of 0.99 by three standard errors.
 
     Args:
@@ -100,8 +100,8 @@ def lists_to_visit(parts: Sequence[Neighbours], lists: int) -> Measured:
     """
     count = len(parts[0].similarities)
     if count < _LEAST:
-        return Measured(lists)
-    all_of_them = Neighbours.none(count)
+        return MeasuredRecall(lists)
+    all_of_them = HeldOutNeighbours.none(count)
     for part in parts:
         all_of_them = all_of_them.merged(part.similarities, part.visits)
     # The most similar vector is the held-out one itself, or equal to it.
@@ -112,4 +112,4 @@ def lists_to_visit(parts: Sequence[Neighbours], lists: int) -> Measured:
         shares = (visits <= probes).mean(1)
         if shares.mean() - _ERRORS * shares.std() / count**0.5 >= _TARGET:
             break
-    return Measured(int(probes), int((visits <= probes).sum()), visits.size)
+    return MeasuredRecall(int(probes), int((visits <= probes).sum()), visits.size)
