@@ -214,7 +214,7 @@ def _work(connection: Connection, trainer: Trainer, parent: int) -> None:
         return  # the search has stopped
 
 
-Answer = Child | tuple[str, str]
+Reply = Child | tuple[str, str]
 """A child, or (`refused` or `crashed`, reason); not an exception, because not every exception can be pickled."""
 
 
@@ -231,7 +231,7 @@ def prepare(trainer: Trainer) -> Train:
         return refuse
 
 
-def answer(train: Train, cell: CellSpec, check: Callable[[], None]) -> Answer:
+def answer(train: Train, cell: CellSpec, check: Callable[[], None]) -> Reply:
     """Train a cell, and return the child or the reason why there is none."""
     try:
         return train(cell, check)
@@ -243,7 +243,7 @@ def answer(train: Train, cell: CellSpec, check: Callable[[], None]) -> Answer:
         return "crashed", f"{type(error).__name__}: {error}"
 
 
-def child_or_error(given: Answer) -> Child:
+def child_or_error(given: Reply) -> Child:
     """Return the child of an answer. Raises `InputError` if it was refused, `LostError` if it crashed."""
     if isinstance(given, Child):
         return given

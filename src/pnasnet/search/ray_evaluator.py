@@ -11,9 +11,9 @@ from ..architecture.cells import CellSpec
 from ..errors import InputError
 from ..support.cluster import cluster
 from .evaluator import (
-    Answer,
     LostError,
     Patience,
+    Reply,
     TooLongError,
     Train,
     Trainer,
@@ -106,7 +106,7 @@ class RayEvaluator:
         self._cluster.close()
 
 
-def _train(trainer: Trainer, cell: CellSpec) -> Iterator[Answer | None]:
+def _train(trainer: Trainer, cell: CellSpec) -> Iterator[Reply | None]:
     """Yield None when training starts, then the answer."""
     train = _prepared(trainer)
     yield None
