@@ -65,7 +65,7 @@ def test_only_new_parts_are_read(parts: Path, monkeypatch: pytest.MonkeyPatch) -
     copied: dict[str, int] = {}
     blocks = Features.blocks
 
-    def reading(self: Features, part: int | None = None) -> Iterator[Block]:
+    def reading(self: Features, part: int | None = None) -> Iterator[VectorBlock]:
         read.append(part)
         return blocks(self, part)
 

@@ -34,7 +34,7 @@ Ids = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
-class Block:
+class VectorBlock:
     """Vectors [n, F], and their rows, ids [n]."""
 
     ids: Ids
@@ -107,14 +107,14 @@ class Features:
         """Whether the EXIF orientation was applied; True if the metadata do not state it."""
         return self.metadata.get("exif", "true") == "true"
 
-    def blocks(self, part: int | None = None) -> Iterator[Block]:
+    def blocks(self, part: int | None = None) -> Iterator[VectorBlock]:
         """Yield the vectors of all rows that have one, in order, a bounded number at a time; of one part if given.
 
         Raises `InputError` if a part cannot be read.
         """
         for number in range(len(self.parts)) if part is None else (part,):
             for rows, vectors in self.parts[number].blocks():
-                yield Block(number * PART_IDS + rows, vectors)
+                yield VectorBlock(number * PART_IDS + rows, vectors)
 
     def vectors(self, ids: Ids) -> Numbers:
         """Return the vectors [n, F] of some rows. Raises `InputError` if one of them has none."""
