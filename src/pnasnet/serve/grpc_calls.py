@@ -35,15 +35,15 @@ _CODES = {
 }
 """gRPC's status for an HTTP status; for any other it is INVALID_ARGUMENT."""
 
-Outcome = tuple[Any, grpc.StatusCode, str]
+CallResult = tuple[Any, grpc.StatusCode, str]
 """An answer, gRPC's status, and the message of an error."""
-Call = Callable[[Any, str], Awaitable[Any]]
+Handler = Callable[[Any, str], Awaitable[Any]]
 """From a request and what identifies its client to the answer."""
 WaitForRoom = Callable[[Served, int], Awaitable[None]]
 """Waits until so many images of a model may fit."""
 
 
-def unary_handler(service: Service, budget: ByteBudget, name: str, request_type: Any, call: Call) -> Any:
+def unary_handler(service: Service, budget: ByteBudget, name: str, request_type: Any, call: Handler) -> Any:
     """Return a handler that checks the key, parses the request, and turns errors into gRPC's."""
 
     async def parsed(raw: bytes, context: Any) -> Any:
@@ -62,7 +62,7 @@ def unary_handler(service: Service, budget: ByteBudget, name: str, request_type:
     return handle
 
 
-async def attempt(service: Service, name: str, work: Awaitable[Any], context: Any) -> Outcome:
+async def attempt(service: Service, name: str, work: Awaitable[Any], context: Any) -> CallResult:
     """Return the answer of `work`, gRPC's status, and the message of an error; count and trace the request."""
     if not service.tracing.on:
         return await _attempt(service, name, work)
@@ -76,7 +76,7 @@ async def attempt(service: Service, name: str, work: Awaitable[Any], context: An
     return outcome
 
 
-async def _attempt(service: Service, name: str, work: Awaitable[Any]) -> Outcome:
+async def _attempt(service: Service, name: str, work: Awaitable[Any]) -> CallResult:
     answer, code, text = None, OK, ""
     try:
         answer = await work
@@ -105,7 +105,7 @@ def check_key(service: Service, context: Any) -> None:
         raise ServeError("the API key is missing or wrong: send the metadata authorization: Bearer KEY", 401)
 
 
-def calls(service: Service) -> dict[str, Call]:
+def calls(service: Service) -> dict[str, Handler]:
     """Return the calls of the inference service by name."""
 
     def answer(call: str, **fields: Any) -> Any:
