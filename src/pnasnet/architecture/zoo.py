@@ -13,7 +13,7 @@ from .cells import NASNET_A_NORMAL, NASNET_A_REDUCTION, PNASNET5
 from .spec import NetworkSpec
 
 Labels = Literal["imagenet1001", "imagenet1000", "tiny_imagenet", "cifar10"]
-Signature = Literal["image_feature_vector", "image_classification"]
+SignatureName = Literal["image_feature_vector", "image_classification"]
 
 _SLIM = "https://storage.googleapis.com/download.tensorflow.org/models/"
 _CADENE = "http://data.lip6.fr/cadene/pretrainedmodels/"
@@ -178,7 +178,7 @@ _KAGGLE = re.compile(
     re.IGNORECASE,
 )
 _TIMM = re.compile(r"(?:hf[-_]hub:)?(?:timm/)?(?P<name>p?nasnet(?:5|a)large)(?:\.tf_in1k)?")
-_SIGNATURES: dict[str, Signature] = {
+_SIGNATURES: dict[str, SignatureName] = {
     "feature_vector": "image_feature_vector",
     "classification": "image_classification",
 }
@@ -191,7 +191,7 @@ class Named:
     network: NamedNetwork
     weights: PublishedWeights | None
     """The set of weights; None for a network without published weights."""
-    signature: Signature | None = None
+    signature: SignatureName | None = None
     """The default signature, if the name is a handle of TF-Hub or Kaggle Models."""
 
 
@@ -221,11 +221,11 @@ def find_named(name: str) -> Named | None:
     return None
 
 
-def _named(network: str, signature: Signature | None) -> Named:
+def _named(network: str, signature: SignatureName | None) -> Named:
     return Named(NETWORKS[network], PUBLISHED.get(network), signature)
 
 
-def parse_handle(text: str) -> tuple[str, Signature] | None:
+def parse_handle(text: str) -> tuple[str, SignatureName] | None:
     """Return the name of the network and the default signature for a TF-Hub or Kaggle handle or URL; None otherwise.
 
     All versions give the same result: inference as in version 1, training as corrected in versions 2 and 3. Raises
@@ -247,7 +247,7 @@ def parse_handle(text: str) -> tuple[str, Signature] | None:
     return name, _SIGNATURES[kind]
 
 
-def _parse_kaggle(text: str, model: str, variation: str) -> tuple[str, Signature]:
+def _parse_kaggle(text: str, model: str, variation: str) -> tuple[str, SignatureName]:
     """Find family, size and kind in names such as `nasnet` and `mobile-classification`."""
     words = f"{model}-{variation}".lower().replace("_", "-")
     family = "pnasnet" if words.startswith("pnasnet") else "nasnet"

@@ -32,12 +32,12 @@ MOST_BYTES = 2**31 - 1
 _NETWORK = "network"
 _SAVER = ("saver_filename", "saver_save", "saver_restore")
 
-Signatures = Mapping[str, Mapping[str, str]]
+SignatureOutputs = Mapping[str, Mapping[str, str]]
 """Names of signatures to the names of their outputs to the endpoints that these are."""
 
 
 def export_saved_model(
-    plan: Plan, weights: Weights, folder: Path, signatures: Signatures, *, overwrite: bool = False
+    plan: Plan, weights: Weights, folder: Path, signatures: SignatureOutputs, *, overwrite: bool = False
 ) -> None:
     """Write a frozen SavedModel with the tag `serve`, whole or not at all. Equal arguments write equal bytes.
 
@@ -90,7 +90,7 @@ class _Network:
         """Return the number of an endpoint among the outputs of a call."""
         return list(self.shapes).index(endpoint)
 
-    def functions(self, signatures: Signatures) -> Iterator[Message]:
+    def functions(self, signatures: SignatureOutputs) -> Iterator[Message]:
         """Yield the network, and the functions that return some of its endpoints."""
         argument = (INPUT, self.images)
         yield function(_NETWORK, argument, self.body.nodes, {name: self.body.endpoints[name] for name in self.shapes})
@@ -100,7 +100,7 @@ class _Network:
             yield function(name, argument, [self.call(_NETWORK, INPUT)], tensors)
 
 
-def _saved_model(network: _Network, signatures: Signatures) -> Message:
+def _saved_model(network: _Network, signatures: SignatureOutputs) -> Message:
     filename, save, restore = _SAVER
     nodes = [
         Node(INPUT, "Placeholder", (), {"dtype": Type.FLOAT, "shape": network.images}),
