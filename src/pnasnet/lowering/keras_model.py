@@ -21,7 +21,7 @@ from ..architecture.layers import (
 )
 from ..architecture.plan import Branch, CellPlan, Plan
 
-Tensor = Any
+KerasTensor = Any
 """A symbolic tensor of Keras."""
 
 _PACKAGE = "pnasnet"
@@ -44,7 +44,7 @@ class PaddedPool(layers.Layer):  # type: ignore[misc] # Keras has no types
         super().__init__(**options)
         self.kind, self.kernel, self.stride, self.padding = kind, kernel, stride, tuple(padding)
 
-    def call(self, x: Tensor) -> Tensor:
+    def call(self, x: KerasTensor) -> KerasTensor:
         """Pool."""
         window = {"pool_size": self.kernel, "strides": self.stride, "padding": "valid", "data_format": _CHANNELS}
         if self.kind == "max":
@@ -53,7 +53,7 @@ class PaddedPool(layers.Layer):  # type: ignore[misc] # Keras has no types
         inside = ops.average_pool(self._padded(ops.ones_like(x[:1, :, :, :1]), 0.0), **window)
         return ops.average_pool(self._padded(x, 0.0), **window) / inside
 
-    def _padded(self, x: Tensor, value: float) -> Tensor:
+    def _padded(self, x: KerasTensor, value: float) -> KerasTensor:
         top, bottom, left, right = self.padding
         return ops.pad(x, [[0, 0], [top, bottom], [left, right], [0, 0]], constant_values=value)
 
@@ -78,11 +78,11 @@ class Builder:
 
     def __init__(self, momentum: float) -> None:
         self._momentum = momentum
-        self._shared: dict[tuple[int, Layer], Tensor] = {}
+        self._shared: dict[tuple[int, Layer], KerasTensor] = {}
         self.variables: list[tuple[layers.Layer, tuple[str, ...]]] = []
         """Layers, and the names of their variables in the order of `layer.get_weights()`."""
 
-    def features(self, plan: Plan, images: Tensor) -> Tensor:
+    def features(self, plan: Plan, images: KerasTensor) -> KerasTensor:
         """Return the last map, [batch, height, width, channels] after its ReLU, of images in [-1, 1]."""
         states = [self._chain(plan.stem, images)]
         for cell in plan.cells:
@@ -94,7 +94,7 @@ class Builder:
         for layer, names in self.variables:
             layer.set_weights([weights[name] for name in names])
 
-    def _cell(self, cell: CellPlan, current: Tensor, previous: Tensor) -> Tensor:
+    def _cell(self, cell: CellPlan, current: KerasTensor, previous: KerasTensor) -> KerasTensor:
         states = [self._chain(cell.entry[0], current), self._chain(cell.entry[1], previous)]
         for block in cell.blocks:
             sides = (("left", block.left), ("right", block.right))
@@ -105,13 +105,13 @@ class Builder:
         kept = [self._chain(branch.layers, states[branch.source]) for branch in cell.concat]
         return layers.Concatenate(name=_name(cell.scope))(kept) if len(kept) > 1 else kept[0]
 
-    def _branch(self, branch: Branch, states: Sequence[Tensor], keep: float, scope: str) -> Tensor:
+    def _branch(self, branch: Branch, states: Sequence[KerasTensor], keep: float, scope: str) -> KerasTensor:
         result = self._chain(branch.layers, states[branch.source])
         if not branch.drop_path or keep >= 1:
             return result
         return layers.Dropout(1 - keep, noise_shape=(None, 1, 1, 1), name=_name(f"{scope}/drop_path"))(result)
 
-    def _chain(self, chain: Sequence[Layer], x: Tensor) -> Tensor:
+    def _chain(self, chain: Sequence[Layer], x: KerasTensor) -> KerasTensor:
         for layer in chain:
             key = (id(x), layer)
             # Layers without variables are shared: the same on the same map is computed once.
@@ -120,7 +120,7 @@ class Builder:
             x = self._shared[key]
         return x
 
-    def _layer(self, layer: Layer, x: Tensor) -> Tensor:
+    def _layer(self, layer: Layer, x: KerasTensor) -> KerasTensor:
         match layer:
             case Relu():
                 return layers.ReLU()(x)
@@ -150,7 +150,7 @@ class Builder:
                 return layers.Concatenate(name=_name(f"{layer.scope}/paths"))(paths)
         raise TypeError(f"no lowering for {type(layer).__name__}")
 
-    def _convolution(self, layer: Conv, x: Tensor) -> Tensor:
+    def _convolution(self, layer: Conv, x: KerasTensor) -> KerasTensor:
         x, padding = _padded(layer, x)
         # Keras has no convolution with both: the pixels between are computed, and left out.
         apart = layer.stride > 1 and layer.dilation > 1
@@ -161,8 +161,8 @@ class Builder:
         return PaddedPool("max", 1, layer.stride, Padding())(x) if apart else x
 
     def _conv(
-        self, scope: str, width: int, kernel: tuple[int, int], stride: int, x: Tensor, padding: str, **options: Any
-    ) -> Tensor:
+        self, scope: str, width: int, kernel: tuple[int, int], stride: int, x: KerasTensor, padding: str, **options: Any
+    ) -> KerasTensor:
         made = layers.Conv2D(
             width, kernel, stride, padding, data_format=_CHANNELS, use_bias=False, name=_name(scope), **options
         )
@@ -170,13 +170,13 @@ class Builder:
         self.variables.append((made, (f"{scope}/weights",)))
         return result
 
-    def _add(self, made: layers.Layer, x: Tensor, layer: Layer) -> Tensor:
+    def _add(self, made: layers.Layer, x: KerasTensor, layer: Layer) -> KerasTensor:
         result = made(x)
         self.variables.append((made, tuple(layer.variables())))
         return result
 
 
-def _padded(layer: Conv | SeparableConv, x: Tensor) -> tuple[Tensor, str]:
+def _padded(layer: Conv | SeparableConv, x: KerasTensor) -> tuple[KerasTensor, str]:
     """Return the input of a convolution and the padding that it has left to do."""
     top, bottom, left, right = layer.padding
     if layer.padding == Padding():

@@ -14,7 +14,7 @@ from ..support.text import clean
 from . import kserve
 from .errors import ServeError
 from .grpc_messages import INFERENCE, message
-from .kserve import Tensor
+from .kserve import InputTensor
 from .limits import ByteBudget
 from .models import VERSION, Served
 from .service import Service
@@ -160,18 +160,18 @@ async def infer(service: Service, request: Any, client: str, room: WaitForRoom |
     )
 
 
-def _tensors(request: Any) -> list[Tensor]:
+def _tensors(request: Any) -> list[InputTensor]:
     raw = list(request.raw_input_contents)
     if raw and len(raw) != len(request.inputs):
         raise ServeError(f"the request has {len(request.inputs)} inputs, but {len(raw)} raw contents")
-    tensors = list[Tensor]()
+    tensors = list[InputTensor]()
     for number, given in enumerate(request.inputs):
         data: bytes | list[bytes]
         if given.datatype == "BYTES":
             data = kserve.split_strings(raw[number]) if raw else list(given.contents.bytes_contents)
         else:
             data = raw[number] if raw else _floats(given.contents.fp32_contents)
-        tensors.append(Tensor(given.name, given.datatype, tuple(given.shape), data))
+        tensors.append(InputTensor(given.name, given.datatype, tuple(given.shape), data))
     return tensors
 
 

@@ -24,7 +24,7 @@ _MOST_DIMENSIONS = 4
 
 
 @dataclass(frozen=True)
-class Tensor:
+class InputTensor:
     """An input of a request; its data are little-endian float32, or a list of strings."""
 
     name: str
@@ -43,7 +43,7 @@ def metadata(served: Served) -> tuple[list[dict[str, Any]], list[dict[str, Any]]
     return inputs, outputs
 
 
-def pictures_of(served: Served, tensors: Sequence[Tensor]) -> list[Image]:
+def pictures_of(served: Served, tensors: Sequence[InputTensor]) -> list[Image]:
     """Return the images of a request. Raises `ServeError` or `InputError` unless it has one valid input."""
     if len(tensors) != 1:
         raise ServeError(f"the request has {len(tensors)} inputs: send either {ENCODED} (BYTES) or {IMAGES} (FP32)")

@@ -14,7 +14,7 @@ from .._version import __version__
 from . import kserve
 from .answers import body_of, client_of, json_response
 from .errors import DrainingError, ServeError
-from .kserve import Tensor
+from .kserve import InputTensor
 from .models import VERSION, Served
 from .service import Service
 from .values import from_base64, parse_json, to_floats, typed
@@ -79,8 +79,8 @@ def _split(body: bytes, length: str | None) -> tuple[dict[str, Any], memoryview]
     return parse_json(body[: int(length)]), memoryview(body)[int(length) :]
 
 
-def _tensors(document: dict[str, Any], binary: memoryview) -> list[Tensor]:
-    tensors, start = list[Tensor](), 0
+def _tensors(document: dict[str, Any], binary: memoryview) -> list[InputTensor]:
+    tensors, start = list[InputTensor](), 0
     for entry in typed(document.get("inputs"), list, "inputs"):
         given = typed(entry, dict, "an input")
         name = typed(given.get("name"), str, "the name of an input")
@@ -96,7 +96,7 @@ def _tensors(document: dict[str, Any], binary: memoryview) -> list[Tensor]:
                 raise ServeError("binary_data_size is more than the bytes that follow the JSON")
             raw, start = binary[start:end], end
             data = kserve.split_strings(raw) if datatype == "BYTES" else raw
-        tensors.append(Tensor(name, datatype, shape, data))
+        tensors.append(InputTensor(name, datatype, shape, data))
     if start != len(binary):
         raise ServeError(f"{len(binary) - start:,} bytes follow the tensors: state them as binary_data_size")
     return tensors

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from ..errors import InputError
 
 Array = NDArray[np.float32]
-Shape = tuple[int, ...]
+ArrayShape = tuple[int, ...]
 
 
 class LazyArrays(Mapping[str, Array]):
@@ -32,8 +32,8 @@ class LazyArrays(Mapping[str, Array]):
         >>> arrays.close()
     """
 
-    def __init__(self, shapes: Mapping[str, Shape], read: Callable[[str], Array]) -> None:
-        self.shapes: Mapping[str, Shape] = dict(shapes)
+    def __init__(self, shapes: Mapping[str, ArrayShape], read: Callable[[str], Array]) -> None:
+        self.shapes: Mapping[str, ArrayShape] = dict(shapes)
         self._read: Callable[[str], Array] | None = read
 
     def __getitem__(self, name: str) -> Array:

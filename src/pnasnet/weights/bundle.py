@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from ..errors import CorruptWeightsError, WeightsError, WeightsNotFoundError
 from ..support.crc import masked_crc32c
-from .arrays import Array, Shape
+from .arrays import Array, ArrayShape
 from .files import MappedFile
 from .sstable import read_table
 from .wire import ParsedMessage, read_varint
@@ -33,7 +33,7 @@ class _Entry:
     """The position of a tensor: a BundleEntryProto whose sizes have not been checked."""
 
     dtype: int
-    shape: Shape
+    shape: ArrayShape
     shard: int
     offset: int
     size: int
@@ -61,8 +61,8 @@ class Bundle:
         """The index and the shards."""
         for name, entry in self._entries.items():
             self._check(name, entry)
-        self.shapes: dict[str, Shape] = {n: e.shape for n, e in self._entries.items() if e.dtype in _FLOATS}
-        """Shape of each floating-point tensor, by name; steps, counters and strings are left out."""
+        self.shapes: dict[str, ArrayShape] = {n: e.shape for n, e in self._entries.items() if e.dtype in _FLOATS}
+        """ArrayShape of each floating-point tensor, by name; steps, counters and strings are left out."""
 
     def read(self, name: str) -> Array:
         """Return a tensor of `shapes` as a new array. Raises `CorruptWeightsError` if its checksum is wrong."""

@@ -14,7 +14,7 @@ import numpy as np
 from ..architecture.torch_names import axes_from_torch, variable_leaf
 from ..errors import WeightsError
 from . import timm
-from .arrays import LazyArrays, Shape
+from .arrays import ArrayShape, LazyArrays
 
 log = logging.getLogger(__name__)
 
@@ -92,7 +92,7 @@ def _is_own(shapes: Iterable[str]) -> bool:
     return any(_OWN.match(name) for name in shapes)
 
 
-def _own_names(shapes: Mapping[str, Shape]) -> dict[str, str]:
+def _own_names(shapes: Mapping[str, ArrayShape]) -> dict[str, str]:
     """Map TF-Slim's names to those in a state dict of `lowering.torch_network.Network`."""
     names = {}
     for old in shapes:

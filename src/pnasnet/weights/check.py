@@ -4,7 +4,7 @@ import re
 from collections.abc import Collection, Mapping
 
 from ..errors import WeightsMismatchError
-from .arrays import Shape
+from .arrays import ArrayShape
 
 AUXILIARY_HEAD = "aux_"
 """Prefix of the auxiliary head's variables, which only training uses."""
@@ -25,8 +25,8 @@ def is_training_state(name: str) -> bool:
 
 
 def check_weights(
-    found: Mapping[str, Shape],
-    expected: Mapping[str, Shape],
+    found: Mapping[str, ArrayShape],
+    expected: Mapping[str, ArrayShape],
     *,
     origin: str,
     optional: Collection[str] = (AUXILIARY_HEAD,),
@@ -70,7 +70,7 @@ def check_weights(
     return tuple(wanted)
 
 
-def _may_skip(prefix: str, found: Mapping[str, Shape], expected: Mapping[str, Shape]) -> bool:
+def _may_skip(prefix: str, found: Mapping[str, ArrayShape], expected: Mapping[str, ArrayShape]) -> bool:
     """Return whether a group is missing on one side, or differs in a way that is allowed for it."""
     there = {name: tuple(shape) for name, shape in found.items() if _in_group(name, prefix)}
     wanted = {name: tuple(shape) for name, shape in expected.items() if _in_group(name, prefix)}
@@ -90,7 +90,7 @@ def _is_extra(name: str, skipped: Collection[str]) -> bool:
     return is_training_state(name) or name.startswith(tuple(skipped))
 
 
-def _text(shape: Shape) -> str:
+def _text(shape: ArrayShape) -> str:
     return "x".join(map(str, shape)) or "scalar"
 
 

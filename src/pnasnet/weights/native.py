@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from ..errors import CorruptWeightsError, InputError
 from ..support.crc import masked_crc32c
 from ..support.files import check_target, replacing
-from .arrays import Array, LazyArrays, Shape
+from .arrays import Array, ArrayShape, LazyArrays
 from .files import MappedFile, reading
 
 FORMAT = "pnasnet-weights-1"
@@ -67,7 +67,7 @@ class _Place:
     """The position of a tensor in a file."""
 
     dtype: str
-    shape: Shape
+    shape: ArrayShape
     start: int
     end: int
 

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import CorruptWeightsError
-from .arrays import LazyArrays, Shape
+from .arrays import ArrayShape, LazyArrays
 from .bundle import Bundle
 from .files import MappedFile
 from .wire import ParsedMessage
@@ -148,7 +148,7 @@ def read_constants(path: Path) -> LazyArrays:
     Raises `CorruptWeightsError` for a damaged file, and for two constants of one name.
     """
     file, origin = MappedFile(path), str(path)
-    chunks: dict[str, tuple[Shape, memoryview]] = {}
+    chunks: dict[str, tuple[ArrayShape, memoryview]] = {}
     for graph in ParsedMessage(file.bytes.data, origin).messages(2):
         definition = graph.message(2)
         nodes = definition.messages(1)
@@ -164,7 +164,7 @@ def read_constants(path: Path) -> LazyArrays:
     return LazyArrays(shapes, lambda name: np.frombuffer(chunks[name][1], "<f4").reshape(shapes[name]).copy())
 
 
-def _constant(node: ParsedMessage) -> tuple[Shape, memoryview] | None:
+def _constant(node: ParsedMessage) -> tuple[ArrayShape, memoryview] | None:
     """Return shape and bytes of a float32 constant of at least one dimension, else None."""
     for attribute in node.messages(5):
         if attribute.text(1) != "value":

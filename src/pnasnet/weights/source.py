@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
-from .arrays import LazyArrays, Shape
+from .arrays import ArrayShape, LazyArrays
 from .check import is_training_state
 from .files import sha256
 from .saved_model import HubModuleInfo
@@ -45,7 +45,7 @@ class WeightsSource(AbstractContextManager["WeightsSource"]):
     on_close: Callable[[], object] = lambda: None
 
     @property
-    def shapes(self) -> Mapping[str, Shape]:
+    def shapes(self) -> Mapping[str, ArrayShape]:
         """The shape of each array, known without reading it."""
         return self.arrays.shapes
 

@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable, Mapping
 
 from ..architecture.torch_names import variable_leaf
-from .arrays import Shape
+from .arrays import ArrayShape
 
 _CELL = r"(?P<cell>(?:reduction_)?cell(?:_stem)?_\d+)"
 _BLOCK = rf"{_CELL}\.(?P<block>comb_iter_\d+)_(?P<side>left|right)"
@@ -34,7 +34,7 @@ _MODULES = {
 _BOOKKEEPING = "num_batches_tracked"  # torch's batch normalization counts its updates; inference does not need it
 
 
-def slim_names(shapes: Mapping[str, Shape]) -> dict[str, str]:
+def slim_names(shapes: Mapping[str, ArrayShape]) -> dict[str, str]:
     """Map TF-Slim's names to those of a timm state dict of `shapes`.
 
     Unknown names stay as they are, so that the check against the network reports them.
@@ -47,12 +47,12 @@ def slim_names(shapes: Mapping[str, Shape]) -> dict[str, str]:
     return names
 
 
-def looks_like_timm(shapes: Mapping[str, Shape]) -> bool:
+def looks_like_timm(shapes: Mapping[str, ArrayShape]) -> bool:
     """Return whether any of the names is one of timm's or Cadene's."""
     return any(_slim_name(name, shapes) for name in shapes)
 
 
-def _slim_name(name: str, shapes: Mapping[str, Shape]) -> str | None:
+def _slim_name(name: str, shapes: Mapping[str, ArrayShape]) -> str | None:
     module, _, leaf = name.rpartition(".")
     matches = ((re.fullmatch(pattern, module), scope) for pattern, scope in _MODULES.items())
     match, scope = next(((match, scope) for match, scope in matches if match), (None, ""))
