@@ -63,7 +63,7 @@ PHOTOS = Path(__file__).parents[1] / "tests/photos"
 
 
 @dataclass(frozen=True)
-class Limits:
+class CardLimits:
     """What a card reaches in one precision: FLOP/s of a matrix product, bytes/s read and written by a copy."""
 
     flops: float
@@ -106,7 +106,7 @@ def _has_work(layer: Layer) -> bool:
     return isinstance(layer, Pool) or layer.mult_adds > 0
 
 
-def limits(dtype: torch.dtype, settings: Settings) -> Limits:
+def limits(dtype: torch.dtype, settings: Settings) -> CardLimits:
     """Measure a matrix product and a copy: the best of several rounds."""
     side, numbers = (8192, 2**29) if settings.on_gpu else (256, 2**20)
     left, right = (torch.randn(side, side, device=settings.device).to(dtype) for _ in range(2))

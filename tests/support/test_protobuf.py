@@ -14,10 +14,10 @@ def test_what_is_written_is_read(number: int, text: str, data: bytes, field: int
     message = Message().text(1, text, "").data(2, memoryview(data), inner).entry(3, text, inner)
     encoded = bytes(message)
     assert len(encoded) == message.size
-    read = wire.Message(encoded, "")
+    read = wire.ParsedMessage(encoded, "")
     assert read.texts(1) == [text, ""]
     assert bytes(read.chunks(2)[0]) == data
-    nested = wire.Message(read.chunks(2)[1], "")
+    nested = wire.ParsedMessage(read.chunks(2)[1], "")
     assert nested.signed(field) == number
     assert nested.number(field + 1) == number % 2**32
     assert read.message(3).message(2).signed(field) == number

@@ -10,7 +10,7 @@ import pytest
 
 from pnasnet.errors import InputError, LockedError, OutputError
 from pnasnet.vectors import Features, build, build_index, index_folder, open_features, open_index, search_exactly
-from pnasnet.vectors.features import Block
+from pnasnet.vectors.features import VectorBlock
 from pnasnet.vectors.index_files import crc32c
 
 from tests.helpers.disks import small_disk_at

@@ -2,13 +2,13 @@ import pytest
 
 from pnasnet.errors import WeightsMismatchError
 from pnasnet.weights import AUXILIARY_HEAD, CLASSIFIER, check_weights
-from pnasnet.weights.arrays import Shape
+from pnasnet.weights.arrays import ArrayShape
 
-FEATURES: dict[str, Shape] = {"conv0/weights": (3, 3, 3, 8), "conv0_bn/gamma": (8,)}
-AUX: dict[str, Shape] = {"aux_7/aux_logits/proj/weights": (1, 1, 8, 4), "aux_7/aux_logits/FC/biases": (10,)}
+FEATURES: dict[str, ArrayShape] = {"conv0/weights": (3, 3, 3, 8), "conv0_bn/gamma": (8,)}
+AUX: dict[str, ArrayShape] = {"aux_7/aux_logits/proj/weights": (1, 1, 8, 4), "aux_7/aux_logits/FC/biases": (10,)}
 
 
-def classifier(classes: int, features: int = 8) -> dict[str, Shape]:
+def classifier(classes: int, features: int = 8) -> dict[str, ArrayShape]:
     return {"final_layer/FC/weights": (features, classes), "final_layer/FC/biases": (classes,)}
 
 
@@ -20,7 +20,7 @@ def test_fitting_weights_are_read_in_the_networks_order() -> None:
 
 
 def test_all_differences_are_in_one_error() -> None:
-    found: dict[str, Shape] = {"conv0/weights": (3, 3, 8, 3), "fc.weight": (2,), "b1": (), **classifier(10), **AUX}
+    found: dict[str, ArrayShape] = {"conv0/weights": (3, 3, 8, 3), "fc.weight": (2,), "b1": (), **classifier(10), **AUX}
     with pytest.raises(WeightsMismatchError) as caught:
         check_weights(found, NETWORK, origin="model.ckpt")
     assert str(caught.value).splitlines() == [
@@ -96,6 +96,6 @@ def test_an_incomplete_classifier_or_one_of_another_network_is_an_error() -> Non
     narrow = {**FEATURES, **classifier(1001, features=4)}
     with pytest.raises(WeightsMismatchError, match="4x1001, not 8x10"):
         check_weights(narrow, NETWORK, origin="x", optional=(AUXILIARY_HEAD, CLASSIFIER))
-    part: dict[str, Shape] = {**FEATURES, "final_layer/FC/biases": (1001,)}
+    part: dict[str, ArrayShape] = {**FEATURES, "final_layer/FC/biases": (1001,)}
     with pytest.raises(WeightsMismatchError, match="1 variables missing, 1 of another shape"):
         check_weights(part, NETWORK, origin="x", optional=(AUXILIARY_HEAD, CLASSIFIER))

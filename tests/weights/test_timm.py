@@ -10,7 +10,7 @@ from pnasnet.architecture.cells import NASNET_A_NORMAL, NASNET_A_REDUCTION
 from pnasnet.architecture.plan import resolve
 from pnasnet.architecture.spec import NetworkSpec
 from pnasnet.weights import check_weights
-from pnasnet.weights.arrays import LazyArrays, Shape
+from pnasnet.weights.arrays import ArrayShape, LazyArrays
 from pnasnet.weights.canonical import to_canonical
 from pnasnet.weights.timm import looks_like_timm, slim_names, timm_names
 
@@ -19,13 +19,13 @@ from tests.helpers import golden_weights as golden
 NASNET_LARGE = NetworkSpec(NASNET_A_NORMAL, 18, 168, (331, 331), 1000, NASNET_A_REDUCTION)
 
 
-def state_dict(name: str) -> dict[str, Shape]:
+def state_dict(name: str) -> dict[str, ArrayShape]:
     stored = golden.load("timm_state_dicts")
     shapes = [tuple(json.loads(shape)) for shape in stored[f"{name}_shapes"].tolist()]
     return dict(zip(stored[name].tolist(), shapes, strict=True))
 
 
-def zeros(shapes: dict[str, Shape]) -> LazyArrays:
+def zeros(shapes: dict[str, ArrayShape]) -> LazyArrays:
     return LazyArrays(shapes, lambda name: np.zeros(shapes[name], np.float32))
 
 
@@ -98,7 +98,7 @@ def test_each_kernel_is_turned_into_tensorflows_layout(name: str, leaf: str, sub
 
 
 def test_names_unknown_to_timm_stay() -> None:
-    shapes: dict[str, Shape] = {
+    shapes: dict[str, ArrayShape] = {
         "conv1.weight": (64, 3, 7, 7),
         "cell_0.conv_1x1.conv.scale": (1,),
         "cell_0.comb_iter_0_left.bn_sep_1.weight": (54,),  # without its depthwise kernel its name cannot be known
@@ -115,5 +115,5 @@ def test_kernel_sizes_are_height_and_width() -> None:
 
 
 def test_two_names_for_one_variable_both_stay_to_be_reported() -> None:
-    shapes: dict[str, Shape] = {"conv0.conv.weight": (96, 3, 3, 3), "conv_0.conv.weight": (96, 3, 3, 3)}
+    shapes: dict[str, ArrayShape] = {"conv0.conv.weight": (96, 3, 3, 3), "conv_0.conv.weight": (96, 3, 3, 3)}
     assert slim_names(shapes) == {"conv0/weights": "conv0.conv.weight", "conv_0.conv.weight": "conv_0.conv.weight"}

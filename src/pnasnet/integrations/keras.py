@@ -25,7 +25,7 @@ except ImportError as error:
     ) from error
 
 if TYPE_CHECKING:
-    from ..lowering.keras_model import Tensor
+    from ..lowering.keras_model import KerasTensor
 
 PUBLISHED = "imagenet"
 """The value of `weights` for the model's own weights."""
@@ -39,7 +39,7 @@ def build(
     *,
     include_top: bool = True,
     weights: WeightsName | None = PUBLISHED,
-    input_tensor: "Tensor | None" = None,
+    input_tensor: "KerasTensor | None" = None,
     input_shape: tuple[int, int, int] | None = None,
     pooling: str | None = None,
     classes: int | None = None,
@@ -86,7 +86,7 @@ def build(
     return built
 
 
-def _top(features: "Tensor", classes: int, activation: str | None, dropout: float) -> "Tensor":
+def _top(features: "KerasTensor", classes: int, activation: str | None, dropout: float) -> "KerasTensor":
     result = keras.layers.GlobalAveragePooling2D(name="global_pool")(features)
     if dropout > 0:
         result = keras.layers.Dropout(dropout, name="dropout")(result)
@@ -145,7 +145,7 @@ def _named(model: str, classes: int) -> Any:
         input_shape: tuple[int, int, int] | None = None,
         include_top: bool = True,
         weights: WeightsName | None = PUBLISHED,
-        input_tensor: "Tensor | None" = None,
+        input_tensor: "KerasTensor | None" = None,
         pooling: str | None = None,
         classes: int | None = classes,
         classifier_activation: str | None = "softmax",

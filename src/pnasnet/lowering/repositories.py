@@ -132,8 +132,8 @@ def export_ovms(
 ) -> None:
     """Write `NAME/1/NAME.xml` and `.bin`, and list the model in the repository's `config.json`.
 
-    Other models in `config.json` stay. The arguments and errors are those of `export_openvino_ir` and `RepositoryEntry.check`;
-    also `InputError` for a `config.json` that is not OpenVINO Model Server's.
+    Other models in `config.json` stay. The arguments and errors are those of `export_openvino_ir` and
+    `RepositoryEntry.check`; also `InputError` for a `config.json` that is not OpenVINO Model Server's.
     """
     files = ovms_files(entry.name)
     entry.create_repository(files)

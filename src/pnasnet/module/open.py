@@ -13,7 +13,16 @@ from ..architecture.labels import labels as label_names
 from ..architecture.network_file import is_network_file, read_network
 from ..architecture.plan import Plan, resolve
 from ..architecture.spec import NetworkSpec, resized
-from ..architecture.zoo import NETWORKS, PUBLISHED, Labels, Named, NamedNetwork, PublishedWeights, Signature, find_named
+from ..architecture.zoo import (
+    NETWORKS,
+    PUBLISHED,
+    Labels,
+    Named,
+    NamedNetwork,
+    PublishedWeights,
+    SignatureName,
+    find_named,
+)
 from ..errors import CorruptWeightsError, InputError, UnknownNameError, WeightsMismatchError, WeightsNotFoundError
 from ..support.urls import is_url, redact
 from ..weights import AUXILIARY_HEAD, CLASSIFIER, QuantizedWeights, WeightsSource, check_weights, open_weights
@@ -46,7 +55,7 @@ class Model:
     """The preprocessing of the weights."""
     named: bool = True
     """Whether the name is the network's own, not that of its file."""
-    default_signature: Signature | None = None
+    default_signature: SignatureName | None = None
     """The default signature, if the handle or the weights state one."""
 
     @property
@@ -272,7 +281,7 @@ def _check_quantized(source: QuantizedWeights, spec: NetworkSpec, origin: str, *
         raise WeightsMismatchError(f"{origin} was quantized for {what}: quantize {made_from} again for this one")
 
 
-def _stated_signature(source: WeightsSource) -> Signature | None:
+def _stated_signature(source: WeightsSource) -> SignatureName | None:
     """Return the default signature of a SavedModel, told by the length of its output; None if it has both kinds."""
     if source.hub is None or source.hub.default_width is None:
         return None

@@ -81,7 +81,7 @@ def write(
 
 
 def measure(folder: Path, original: "openvino.Model", images: Images, options: QuantizeOptions) -> Measurements:
-    """MeasureCosine a written model, opened as it will be, beside the float32 graph `original`."""
+    """Measure a written model, opened as it will be, beside the float32 graph `original`."""
     module = Module(folder, engine=EngineOptions("openvino", threads=options.threads))
     outputs = [name for name in (FEATURES, LOGITS) if name in module.model.plan.endpoints()]
     highest = _run(module, images.calibration, [FEATURES], options.batch_size)[FEATURES].max(axis=0)

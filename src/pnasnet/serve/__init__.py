@@ -24,4 +24,4 @@ from .models import Served, open_models
 from .service import Service
 from .similar import open_gallery
 
-__all__ = ["ServerLimits", "Served", "Service", "create_app", "open_gallery", "open_models"]
+__all__ = ["Served", "ServerLimits", "Service", "create_app", "open_gallery", "open_models"]

@@ -62,7 +62,7 @@ class Bundle:
         for name, entry in self._entries.items():
             self._check(name, entry)
         self.shapes: dict[str, ArrayShape] = {n: e.shape for n, e in self._entries.items() if e.dtype in _FLOATS}
-        """ArrayShape of each floating-point tensor, by name; steps, counters and strings are left out."""
+        """Shape of each floating-point tensor, by name; steps, counters and strings are left out."""
 
     def read(self, name: str) -> Array:
         """Return a tensor of `shapes` as a new array. Raises `CorruptWeightsError` if its checksum is wrong."""
