@@ -2,9 +2,10 @@
 
 Command:  python benchmarks/serve.py [--seconds 5] [--without-large] [--without-ray] [--source FOLDER]
 Method:   Every figure of a server is divided by one of this process, measured just before it on the same cores: the
-          median time of the engine, or the rate of a program without a server that decodes the photo in one thread per
-          core and computes batches of 8 meanwhile. A server runs in a process of its own and shares the cores with the
-          clients. They keep their connections: `wrk` if it is installed, else coroutines of this process.
+          median time of decoding and the engine at the pace of one client, or the rate of a program without a server
+          that decodes the photo in one thread per core and computes batches of 8 meanwhile. A server runs in a process
+          of its own and shares the cores with the clients. They keep their connections: `wrk` if it is installed, else
+          coroutines of this process.
           An engine that does next to nothing (mean colours) is sent pixels by the Open Inference Protocol's binary
           extension, here and by Ray Serve: what each server costs.
           `pnasnet_large` has random weights, whose speed is the same. A run of a fixed number of photos is timed, not a
@@ -29,7 +30,7 @@ import sys
 import threading
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -50,6 +51,8 @@ PHOTO = (Path(__file__).parents[1] / "tests" / "photos" / "coffee.jpg").read_byt
 FEATURES = "global_pool"
 BATCH = 8
 CORES = len(os.sched_getaffinity(0))
+PAUSE = 5e-4
+"""Seconds between two requests of one client: the engine's threads fall asleep, as they do not in a loop."""
 STARTED, ENDED, ANSWERED = 240.0, 60.0, 120.0
 """Seconds until a server must listen, must have ended, and must have answered a request."""
 
@@ -200,22 +203,13 @@ def load(port: int, sent: Sent, clients: int, seconds: float) -> Seen:
     return seen
 
 
-def engine_seconds(module: Module, calls: int = 200) -> float:
-    """Return the median seconds of the engine for one image."""
-    image, times = preprocess(PHOTO, module.image_size)[np.newaxis], list[float]()
-    for _ in range(calls):
-        start = time.perf_counter()
-        module.run(image, (FEATURES,))
-        times.append(time.perf_counter() - start)
-    return statistics.median(times)
-
-
-def decoding_seconds(module: Module, calls: int = 200) -> float:
-    """Return the median seconds of decoding one photo."""
+def seconds_alone(work: Callable[[], object], calls: int = 500) -> float:
+    """Return the median seconds of calls without a server, at the pace of a client."""
     times = list[float]()
     for _ in range(calls):
+        time.sleep(PAUSE)
         start = time.perf_counter()
-        preprocess(PHOTO, module.image_size)
+        work()
         times.append(time.perf_counter() - start)
     return statistics.median(times)
 
@@ -268,11 +262,15 @@ def tiny(source: str | None, seconds: float, rounds: int = 3) -> None:
     photo, raw = Sent("/embed", PHOTO, AS_FLOATS), pixels(name, module.image_size)
     print(f"{name}, one photo of 600x400 or its pixels, {module.image_size[0]}x{module.image_size[1]}:")
     with served(source, name, "--max-queue", str(queue)) as port:
-        engine, decoding = engine_seconds(module), decoding_seconds(module)
-        for what, sent, alone in (("pixels", raw, engine), ("a photo", photo, engine + decoding)):
-            seen = load(port, sent, 1, seconds)
-            more = 1e3 * (seen.median - alone)
-            print(f"  1 client, {what}: {1e3 * seen.median:.2f} ms, {more:.2f} ms more than {1e3 * alone:.2f} ms alone")
+        image = preprocess(PHOTO, module.image_size)
+        for what, sent, work in (
+            ("pixels", raw, lambda: module.run(image[np.newaxis], (FEATURES,))),
+            ("a photo", photo, lambda: module.run(preprocess(PHOTO, module.image_size)[np.newaxis], (FEATURES,))),
+        ):
+            for _ in range(rounds):
+                alone, seen = seconds_alone(work), load(port, sent, 1, seconds)
+                more = 1e3 * (seen.median - alone)
+                print(f"  1 client, {what}: {1e3 * seen.median:.2f} ms, {more:.2f} more than {1e3 * alone:.2f} alone")
         shares = list[float]()
         for _ in range(rounds):
             possible = possible_rate(module, 160 * BATCH)
