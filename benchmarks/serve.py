@@ -3,9 +3,9 @@
 Command:  python benchmarks/serve.py [--seconds 5] [--without-large] [--without-ray] [--source FOLDER]
 Method:   Every figure of a server is divided by one of this process, measured just before it on the same cores: the
           median time of decoding and the engine at the pace of one client, or the rate of a program without a server
-          that decodes the photo in one thread per core and computes batches of 8 meanwhile. A server runs in a process
-          of its own and shares the cores with the clients. They keep their connections: `wrk` if it is installed, else
-          coroutines of this process.
+          that decodes the photo in one thread per core and computes batches of 8 meanwhile, the engine having one
+          thread or one per core, whichever is faster. A server runs in a process of its own and shares the cores with
+          the clients. They keep their connections: `wrk` if it is installed, else coroutines of this process.
           An engine that does next to nothing (mean colours) is sent pixels by the Open Inference Protocol's binary
           extension, here and by Ray Serve: what each server costs.
           `pnasnet_large` has random weights, whose speed is the same. A run of a fixed number of photos is timed, not a
@@ -30,7 +30,7 @@ import sys
 import threading
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -49,7 +49,7 @@ from common import machine, random_weights
 
 PHOTO = (Path(__file__).parents[1] / "tests" / "photos" / "coffee.jpg").read_bytes()
 FEATURES = "global_pool"
-BATCH = 8
+BATCH, ROUNDS = 8, 3
 CORES = len(os.sched_getaffinity(0))
 PAUSE = 5e-4
 """Seconds between two requests of one client: the engine's threads fall asleep, as they do not in a loop."""
@@ -214,6 +214,11 @@ def seconds_alone(work: Callable[[], object], calls: int = 500) -> float:
     return statistics.median(times)
 
 
+def run_each(module: Module, images: Sequence[np.ndarray]) -> object:
+    """Run the engine once for some images."""
+    return module.run(np.stack(images), (FEATURES,))
+
+
 def possible_rate(module: Module, count: int) -> float:
     """Return the photos per second of a program without a server: decoding in threads, batches of the engine meanwhile.
 
@@ -223,12 +228,12 @@ def possible_rate(module: Module, count: int) -> float:
         start = time.perf_counter()
         decoded = pool.map(lambda _: preprocess(PHOTO, module.image_size), range(count))
         for _ in range(0, count, BATCH):
-            module.run(np.stack([next(decoded) for _ in range(BATCH)]), (FEATURES,))
+            run_each(module, [next(decoded) for _ in range(BATCH)])
         together = time.perf_counter() - start
         start = time.perf_counter()
         images = list(pool.map(lambda _: preprocess(PHOTO, module.image_size), range(count)))
         for first in range(0, count, BATCH):
-            module.run(np.stack(images[first : first + BATCH]), (FEATURES,))
+            run_each(module, images[first : first + BATCH])
         in_turn = time.perf_counter() - start
     return count / min(together, in_turn)
 
@@ -248,40 +253,46 @@ def overload(port: int, sent: Sent, queue: int, count: int) -> None:
     seen = ask(port, sent, 2 * queue, count=count)
     seconds, images = (now - then for now, then in zip(engine_per_image(port), before, strict=True))
     bound = queue * seconds / images
-    print(
-        f"  overload, {2 * queue} clients, a queue of {queue}: p99 {1e3 * seen.p99:.0f} ms, "
-        f"{seen.p99 / bound:.2f} of queue x engine ({queue} x {1e3 * seconds / images:.2f} ms); "
-        f"{seen.refused} refusals"
-    )
+    share = f"{seen.p99 / bound:.2f} of queue x engine ({queue} x {1e3 * seconds / images:.2f} ms)"
+    print(f"  overload, {2 * queue} clients: p99 {1e3 * seen.p99:.0f} ms, {share}; {seen.refused} refusals")
 
 
-def tiny(source: str | None, seconds: float, rounds: int = 3) -> None:
+def tiny(source: str | None, seconds: float) -> None:
     """Measure a small network: what a request costs, and the share of the possible rate at 64 clients."""
     name, queue = "pnasnet_tiny", 128  # more than the clients: wrk leaves requests behind when it ends
-    module = Module(name)
-    photo, raw = Sent("/embed", PHOTO, AS_FLOATS), pixels(name, module.image_size)
+    module, photo = Module(name), Sent("/embed", PHOTO, AS_FLOATS)
     print(f"{name}, one photo of 600x400 or its pixels, {module.image_size[0]}x{module.image_size[1]}:")
     with served(source, name, "--max-queue", str(queue)) as port:
         image = preprocess(PHOTO, module.image_size)
-        for what, sent, work in (
-            ("pixels", raw, lambda: module.run(image[np.newaxis], (FEATURES,))),
-            ("a photo", photo, lambda: module.run(preprocess(PHOTO, module.image_size)[np.newaxis], (FEATURES,))),
-        ):
-            for _ in range(rounds):
-                alone, seen = seconds_alone(work), load(port, sent, 1, seconds)
-                more = 1e3 * (seen.median - alone)
-                print(f"  1 client, {what}: {1e3 * seen.median:.2f} ms, {more:.2f} more than {1e3 * alone:.2f} alone")
-        shares = list[float]()
-        for _ in range(rounds):
-            possible = possible_rate(module, 160 * BATCH)
-            seen = load(port, photo, 64, seconds)
-            shares.append(seen.rate / possible)
-            print(f"  64 clients: {seen.rate:.0f} photos/s of {possible:.0f} possible, p99 {1e3 * seen.p99:.0f} ms")
-        print(f"  64 clients: {statistics.median(shares):.1%} of what decoding and the engine alone allow")
+        one_client(port, "pixels", pixels(name, module.image_size), lambda: run_each(module, [image]), seconds)
+        one_client(port, "a photo", photo, lambda: run_each(module, [preprocess(PHOTO, module.image_size)]), seconds)
+        many_clients(port, "one thread per core", name, photo, seconds)
         overload(port, photo, queue, 1000)
+    with served(source, name, "--max-queue", str(queue), "--threads", "1") as port:
+        many_clients(port, "one thread", name, photo, seconds)
 
 
-def large(source: str | None, folder: Path, rounds: int = 2) -> None:
+def one_client(port: int, what: str, sent: Sent, work: Callable[[], object], seconds: float) -> None:
+    """Print how much longer a request takes than its work without a server."""
+    for _ in range(ROUNDS):
+        alone, seen = seconds_alone(work), load(port, sent, 1, seconds)
+        more = 1e3 * (seen.median - alone)
+        print(f"  1 client, {what}: {1e3 * seen.median:.2f} ms, {more:.2f} more than {1e3 * alone:.2f} alone")
+
+
+def many_clients(port: int, threads: str, name: str, sent: Sent, seconds: float) -> None:
+    """Print the rate of 64 clients, and its share of the possible one."""
+    shares, modules = list[float](), [Module(name), Module(name, threads=1)]
+    for _ in range(ROUNDS):
+        possible = max(possible_rate(module, 160 * BATCH) for module in modules)
+        seen = load(port, sent, 64, seconds)
+        shares.append(seen.rate / possible)
+        print(f"  64 clients: {seen.rate:.0f} photos/s of {possible:.0f} possible, p99 {1e3 * seen.p99:.0f} ms")
+    share = statistics.median(shares)
+    print(f"  64 clients, an engine of {threads}: {share:.1%} of what decoding and the engine alone allow")
+
+
+def large(source: str | None, folder: Path) -> None:
     """Measure a large network: the share of the possible rate."""
     name, queue = "pnasnet_large", 2 * BATCH
     path, plan = folder / f"{name}.safetensors", resolve(find(name).spec)
@@ -292,7 +303,7 @@ def large(source: str | None, folder: Path, rounds: int = 2) -> None:
     with served(source, str(path), "--max-queue", str(queue)) as port:
         ask(port, photo, BATCH, count=BATCH)
         shares = list[float]()
-        for _ in range(rounds):
+        for _ in range(ROUNDS):
             possible = possible_rate(module, 2 * BATCH)
             seen = ask(port, photo, queue, count=6 * BATCH)
             shares.append(seen.rate / possible)
