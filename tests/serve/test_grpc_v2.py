@@ -142,7 +142,6 @@ def call(server: Live, path: str, request: bytes) -> bytes:
 
 class TestDescriptors:
     def test_they_are_compiled_from_the_files_beside_them(self, tmp_path: Path) -> None:
-        pytest.importorskip("grpc_tools")
         out = tmp_path / "grpc.binpb"
         files = ["inference.proto", "health.proto"]
         compile_ = [sys.executable, "-m", "grpc_tools.protoc", f"-I{PROTOCOLS}", f"--descriptor_set_out={out}", *files]
