@@ -11,7 +11,7 @@ from typing import Any
 
 from ..errors import CorruptWeightsError, WeightsError, WeightsNotFoundError
 from ..support.urls import redact
-from . import quantized
+from . import keras_file, quantized
 from .arrays import LazyArrays, from_mapping
 from .bundle import Bundle, checkpoint_prefix, find_checkpoint
 from .canonical import choose_averages, to_canonical
@@ -23,9 +23,11 @@ _URL = re.compile(r"([a-zA-Z][a-zA-Z0-9+.-]+):/+(.+)", re.DOTALL)
 """A URL; in a `Path`, its slashes have become one."""
 _SAVED_MODEL = "saved_model.pb"
 _STATE_DICT = "PyTorch state dict"
+_ZIP = b"PK\x03\x04"
 _KNOWN = (
     "a TensorFlow V2 checkpoint (.index and .data files), a SavedModel or TF1 hub module (saved_model.pb and "
-    "variables/) or its .tar.gz, a safetensors file, a state dict (.pth), or a folder that pnasnet quantize wrote"
+    "variables/) or its .tar.gz, a safetensors file, a state dict (.pth), weights of Keras (.h5, "
+    ".keras), or a folder that pnasnet quantize wrote"
 )
 
 
@@ -38,8 +40,8 @@ def open_weights(
         source: a checkpoint's prefix (`folder/model.ckpt`), any of its files or its folder; the folder of a TF1 hub
             module or a TF2 SavedModel, or its `.tar.gz`; a safetensors file of this project, of timm or of a torch
             network's state dict, or a folder that holds one; a folder of a quantized model; a `.pth` state dict or
-            training checkpoint; or a mapping from names to arrays or tensors: TF-Slim's names with TensorFlow's layout,
-            or a torch state dict.
+            training checkpoint; an `.h5`, `.weights.h5` or `.keras` file of Keras; or a mapping from names to
+            arrays or tensors: TF-Slim's names with TensorFlow's layout, or a torch state dict.
         moving_averages: whether to use the moving averages of the variables, in files that hold both; None uses them
             if there are any, and logs the choice.
 
@@ -48,7 +50,7 @@ def open_weights(
         CorruptWeightsError: the bytes are damaged or contradict themselves. Checksums of tensors are checked when the
             tensors are read.
         WeightsError: the weights cannot be read, or are ambiguous, or lack what `moving_averages` asks for.
-        MissingExtraError: a `.pth` file, and torch is not installed.
+        MissingExtraError: a `.pth` file without torch, or a file of Keras without pyfive.
         InputError: a mapping of something else.
 
     Example:
@@ -111,7 +113,9 @@ def _open_file(path: Path, moving_averages: bool | None) -> WeightsSource:
         return _open_safetensors(path)
     if head.startswith(b"\x1f\x8b"):
         return _open_archive(path)
-    if head.startswith((b"PK\x03\x04", b"\x80")):  # torch's zip file, or a pickle as torch wrote before
+    if head.startswith(keras_file.SIGNATURE) or (head.startswith(_ZIP) and keras_file.is_keras_archive(path)):
+        return WeightsSource(keras_file.read_keras(path), "Keras weights", path, (path,))
+    if head.startswith((_ZIP, b"\x80")):  # torch's zip file, or a pickle as torch wrote before
         return _open_state_dict(path, moving_averages)
     raise CorruptWeightsError(f"{path} has no known format: pass {_KNOWN}")
 
