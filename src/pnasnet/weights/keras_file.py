@@ -16,7 +16,7 @@ import numpy as np
 
 from ..errors import CorruptWeightsError, MissingExtraError
 from ..support.text import clean
-from .arrays import Array, LazyArrays, Shape
+from .arrays import Array, ArrayShape, LazyArrays
 from .files import MappedFile
 from .keras_names import LEAVES, is_known, scopes
 
@@ -75,7 +75,7 @@ def read_keras(path: Path) -> LazyArrays:
     depthwise = {layer: value.shape for (layer, leaf), value in found.items() if leaf == "depthwise_kernel"}
     named = scopes(depthwise, {layer for layer, _ in found})
     values = {f"{named[layer]}/{LEAVES.get(leaf, leaf)}": value for (layer, leaf), value in found.items()}
-    shapes: dict[str, Shape] = {name: value.shape for name, value in values.items()}
+    shapes: dict[str, ArrayShape] = {name: value.shape for name, value in values.items()}
     return LazyArrays(shapes, lambda name: _read(values[name], name, path))
 
 

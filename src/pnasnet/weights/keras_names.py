@@ -7,7 +7,7 @@ leaves out a number of the normal cells, that of the first reduction.
 import re
 from collections.abc import Collection, Mapping
 
-from .arrays import Shape
+from .arrays import ArrayShape
 
 LEAVES = {
     "kernel": "weights",
@@ -54,7 +54,7 @@ def is_known(layer: str) -> bool:
     return layer in _FIXED or bool(_OWN.fullmatch(layer)) or any(re.fullmatch(each, layer) for each in _LAYERS)
 
 
-def scopes(depthwise: Mapping[str, Shape], layers: Collection[str]) -> dict[str, str]:
+def scopes(depthwise: Mapping[str, ArrayShape], layers: Collection[str]) -> dict[str, str]:
     """Map the names of layers to TF-Slim's scopes; an unknown name stays as it is.
 
     Args:
@@ -65,7 +65,9 @@ def scopes(depthwise: Mapping[str, Shape], layers: Collection[str]) -> dict[str,
     return {layer: _scope(layer, depthwise, layers, reductions) or layer for layer in layers}
 
 
-def _scope(layer: str, depthwise: Mapping[str, Shape], layers: Collection[str], reductions: list[int]) -> str | None:
+def _scope(
+    layer: str, depthwise: Mapping[str, ArrayShape], layers: Collection[str], reductions: list[int]
+) -> str | None:
     if layer in _FIXED:
         return _FIXED[layer]
     if _OWN.fullmatch(layer):
