@@ -58,7 +58,7 @@ def check(server: ServerProcess, answers: Counter[tuple[str, Any]]) -> None:
 
 @pytest.mark.parametrize("count", [400, pytest.param(10_000, marks=LONG)])
 def test_malformed_requests_are_no_fault_of_the_server(count: int, tmp_path: Path) -> None:
-    end = time.monotonic() + 60 + count / 20
+    end = time.monotonic() + 300 + count / 20
 
     def work(sender: Sender) -> None:
         for _ in range(count // WORKERS):
@@ -87,7 +87,7 @@ def test_memory_stays_flat(seconds: float, tmp_path: Path) -> None:
     def work(sender: Sender) -> None:
         numbers, every = random.Random(len(sizes)), seconds / 100
         with requests.Session() as session:
-            while (passed := time.monotonic() - start) < seconds:
+            while (passed := time.monotonic() - start) < seconds or len(sizes) < 20:
                 if not sizes or passed - sizes[-1][0] > every:
                     sizes.append((passed, server.memory()))
                 if numbers.random() < 0.5:
@@ -100,8 +100,8 @@ def test_memory_stays_flat(seconds: float, tmp_path: Path) -> None:
     with server_process(tmp_path) as server:
         start = time.monotonic()
         answers = by_workers(server, work)
-        early = median(size for passed, size in sizes if seconds / 4 < passed < seconds / 2)
-        late = median(size for passed, size in sizes if passed > 0.75 * seconds)
+        quarter = len(sizes) // 4
+        early, late = (median(size for _, size in part) for part in (sizes[quarter : 2 * quarter], sizes[-quarter:]))
         print(f"{answers.total()} requests: {dict(answers)}; memory {early / 2**20:.1f}, then {late / 2**20:.1f} MiB")
         assert late - early < GROWTH
         check(server, answers)

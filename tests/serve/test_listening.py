@@ -1,5 +1,6 @@
 """Connections: bounded headers, requests one after another, and offers of HTTP/2."""
 
+import gzip
 import socket
 from collections.abc import Iterator
 
@@ -12,13 +13,13 @@ from tests.helpers.serving import Live, encoded, fake_models, live
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[Live]:
-    with live(Service(fake_models(), ServerLimits(header_seconds=2))) as running:
+    with live(Service(fake_models(), ServerLimits(header_seconds=60))) as running:
         yield running
 
 
 def talk(server: Live, *parts: bytes, until: int = 1) -> bytes:
     """Send parts, and return what is received until the connection is closed or so many answers have arrived."""
-    with socket.create_connection(("127.0.0.1", server.port), timeout=20) as connection:
+    with socket.create_connection(("127.0.0.1", server.port), timeout=60) as connection:
         received = b""
         try:
             for part in parts:
@@ -55,16 +56,26 @@ def test_headers_of_many_bytes(server: Live) -> None:
     assert answer.startswith(b"HTTP/1.1 200 ")
 
 
-def test_an_offer_of_http_2_is_passed_over(server: Live) -> None:
-    """Java's client makes it with every request; a parser that stops there (httptools does) would lose the body."""
-    offer = (b"Connection: Upgrade, HTTP2-Settings", b"Upgrade: h2c", b"HTTP2-Settings: AAEAAEAAAAIAAAABAAMAAABk")
-    with socket.create_connection(("127.0.0.1", server.port), timeout=20) as connection:
+@pytest.mark.parametrize(
+    "offer",
+    [
+        (b"Connection: Upgrade, HTTP2-Settings", b"Upgrade: h2c", b"HTTP2-Settings: AAEAAEAAAAIAAAABAAMAAABk"),
+        (b"Connection: Upgrade", b"Upgrade: websocket", b"Sec-WebSocket-Version: 13"),
+    ],
+    ids=["HTTP/2", "WebSocket"],
+)
+def test_an_offer_of_another_protocol_is_passed_over(
+    server: Live, offer: tuple[bytes, ...], caplog: pytest.LogCaptureFixture
+) -> None:
+    """Java's client makes one with every request; a parser that stops there (httptools does) would lose the body."""
+    with socket.create_connection(("127.0.0.1", server.port), timeout=60) as connection:
         for _ in range(3):
             connection.sendall(post(encoded(), *offer))
             received = b""
             while not received.endswith(b"}"):
                 received += connection.recv(1 << 16)
             assert received.startswith(b"HTTP/1.1 200 ")
+    assert not caplog.records
 
 
 def test_requests_that_do_not_wait_for_answers(server: Live) -> None:
@@ -73,3 +84,42 @@ def test_requests_that_do_not_wait_for_answers(server: Live) -> None:
     assert [answers.index(b"HTTP/1.1 %d " % status) for status in (200, 404, 400)] == sorted(
         answers.index(b"HTTP/1.1 %d " % status) for status in (200, 404, 400)
     )
+
+
+def test_a_header_may_have_several_lines(server: Live) -> None:
+    answer = talk(server, post(encoded(), b"Accept: text/html", b"Accept: application/json"))
+    assert answer.startswith(b"HTTP/1.1 200 ")
+    answer = talk(server, post(gzip.compress(gzip.compress(encoded())), *[b"Content-Encoding: gzip"] * 2))
+    assert answer.startswith(b"HTTP/1.1 415 ")
+
+
+def test_a_body_with_two_lengths(server: Live) -> None:
+    """A proxy might take what follows for a request of its own, or of another client."""
+    body = b"0\r\n\r\nGET /healthz HTTP/1.1\r\nHost: a\r\n\r\n"
+    answer = talk(server, post(body, b"Transfer-Encoding: chunked"), until=2)
+    assert answer.startswith(b"HTTP/1.1 400 ")
+    assert answer.count(b"HTTP/1.1 ") == 1
+    assert b"not both" in answer
+
+
+def test_chunks_with_extensions_and_trailers(server: Live) -> None:
+    head = b"POST /embed HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
+    body = b"%x;a=b\r\n%b\r\n0\r\nAuthorization: Bearer x\r\n\r\n" % (len(encoded()), encoded())
+    assert talk(server, head, body).startswith(b"HTTP/1.1 200 ")
+
+
+def test_a_client_that_asks_whether_to_send_its_body(server: Live) -> None:
+    sent = post(encoded(), b"Expect: 100-continue")
+    head = sent[: -len(encoded())]
+    with socket.create_connection(("127.0.0.1", server.port), timeout=60) as connection:
+        connection.sendall(head)
+        assert connection.recv(1 << 16).startswith(b"HTTP/1.1 100 ")
+        connection.sendall(encoded())
+        assert connection.recv(1 << 16).startswith(b"HTTP/1.1 200 ")
+
+
+def test_clients_of_http_1_0(server: Live) -> None:
+    sent = post(encoded()).replace(b"HTTP/1.1", b"HTTP/1.0").replace(b"Host: a\r\n", b"")
+    answer = talk(server, sent, until=2)
+    assert answer.startswith(b"HTTP/1.1 200 ")
+    assert answer.endswith(b"}"), "the connection is closed"

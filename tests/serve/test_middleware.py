@@ -13,7 +13,7 @@ import pytest
 import requests
 
 from pnasnet.errors import InputError
-from pnasnet.serve import ServerLimits, Service
+from pnasnet.serve import ServerLimits, Service, middleware
 from pnasnet.serve.auth import ApiKeys
 from pnasnet.serve.errors import BusyError
 from pnasnet.serve.limits import ByteBudget
@@ -21,12 +21,17 @@ from pnasnet.serve.limits import ByteBudget
 from tests.helpers.serving import Live, encoded, fake_models, live
 from tests.helpers.waiting import until
 
-LIMITS = ServerLimits(body=100_000, pixels=10_000, header_seconds=0.5, body_seconds=0.5)
-
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[Live]:
-    with live(Service(fake_models(), LIMITS)) as running:
+    with live(Service(fake_models(), ServerLimits(body=100_000, pixels=10_000))) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def impatient() -> Iterator[Live]:
+    """A server with time limits that a busy machine may exceed for other requests than slow ones."""
+    with live(Service(fake_models(), ServerLimits(header_seconds=0.5, body_seconds=0.5))) as running:
         yield running
 
 
@@ -48,8 +53,8 @@ class TestKeys:
             for key in ("first", "second"):
                 given = {"Authorization": f"Bearer {key}"}
                 assert server.post("/embed", data=encoded(), headers=given).status_code == 200
-            assert requests.get(server.url + "/healthz", timeout=9).status_code == 200
-            assert requests.get(server.url + "/metrics", timeout=9).status_code == 401
+            assert requests.get(server.url + "/healthz", timeout=60).status_code == 200
+            assert requests.get(server.url + "/metrics", timeout=60).status_code == 401
 
     def test_files_without_a_usable_key(self, tmp_path: Path) -> None:
         file = tmp_path / "keys"
@@ -77,10 +82,13 @@ class TestBodies:
             (bytes(100_001), "", 413),
         ],
     )
-    def test_bombs_and_damage(self, server: Live, body: bytes, encoding: str, status: int) -> None:
+    def test_bombs_and_damage(
+        self, server: Live, body: bytes, encoding: str, status: int, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(middleware, "_DISCARD_SECONDS", 120.0)
         answer = server.post("/embed", data=body, headers={"Content-Encoding": encoding})
         assert answer.status_code == status
-        assert answer.elapsed.total_seconds() < 1.9, "nothing more of the body is waited for"
+        assert answer.elapsed.total_seconds() < 60, "nothing more of the body is waited for"
         assert answer.json()["error"].isprintable()
 
     def test_an_image_with_too_many_pixels(self, server: Live) -> None:
@@ -95,7 +103,7 @@ class TestBodies:
         assert "more than 100,000 bytes" in answer.json()["error"]
 
     def test_a_large_body_is_refused_before_it_is_sent(self, server: Live) -> None:
-        with closing(http.client.HTTPConnection("127.0.0.1", server.port, timeout=9)) as connection:
+        with closing(http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)) as connection:
             connection.putrequest("POST", "/embed")
             connection.putheader("Content-Length", str(10**12))
             connection.putheader("Expect", "100-continue")
@@ -114,26 +122,26 @@ class TestBodies:
         assert budget.used == 0
 
     def test_a_body_that_does_not_fit_beside_others_is_refused(self) -> None:
-        with live(Service(fake_models(), ServerLimits(bodies=100_000))) as server:
-            with socket.create_connection(("127.0.0.1", server.port), timeout=9) as connection:
+        with live(Service(fake_models(), ServerLimits(bodies=100_000, body_seconds=300))) as server:
+            with socket.create_connection(("127.0.0.1", server.port), timeout=60) as connection:
                 connection.sendall(b"POST /embed HTTP/1.1\r\nHost: a\r\nContent-Length: 90001\r\n\r\n" + bytes(90_000))
-                until(lambda: server.post("/embed", data=bytes(50_000)).status_code == 429, 9)
+                until(lambda: server.post("/embed", data=bytes(50_000)).status_code == 429)
                 assert server.post("/embed", data=bytes(50_000)).headers["Retry-After"] == "1"
-            until(lambda: server.post("/embed", data=bytes(50_000)).status_code == 400, 9)
+            until(lambda: server.post("/embed", data=bytes(50_000)).status_code == 400)
 
 
 class TestTime:
     @pytest.mark.parametrize("sent", [b"", b"POST /embed HT", b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\nGET /h"])
-    def test_slow_headers_end_the_connection(self, server: Live, sent: bytes) -> None:
-        with socket.create_connection(("127.0.0.1", server.port), timeout=9) as connection:
+    def test_slow_headers_end_the_connection(self, impatient: Live, sent: bytes) -> None:
+        start = time.monotonic()
+        with socket.create_connection(("127.0.0.1", impatient.port), timeout=60) as connection:
             connection.sendall(sent)
-            start = time.monotonic()
             while connection.recv(4096):
                 pass
-            assert 0.2 < time.monotonic() - start < 4
+            assert time.monotonic() - start > 0.4
 
-    def test_a_slow_body_is_a_time_out(self, server: Live) -> None:
-        with socket.create_connection(("127.0.0.1", server.port), timeout=9) as connection:
+    def test_a_slow_body_is_a_time_out(self, impatient: Live) -> None:
+        with socket.create_connection(("127.0.0.1", impatient.port), timeout=60) as connection:
             connection.sendall(b"POST /embed HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nx")
             answer = b""
             while data := connection.recv(4096):
@@ -141,14 +149,14 @@ class TestTime:
             assert answer.startswith(b"HTTP/1.1 408 ")
 
     def test_a_client_that_leaves_frees_its_place(self, server: Live) -> None:
-        with socket.create_connection(("127.0.0.1", server.port), timeout=9) as connection:
+        with socket.create_connection(("127.0.0.1", server.port), timeout=60) as connection:
             connection.sendall(b"POST /embed HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nx")
         until(lambda: server.service.accepted == 0)
         assert server.post("/embed", data=encoded()).status_code == 200
 
 
 def test_headers_that_never_end(server: Live) -> None:
-    with socket.create_connection(("127.0.0.1", server.port), timeout=9) as connection:
+    with socket.create_connection(("127.0.0.1", server.port), timeout=60) as connection:
         connection.sendall(b"GET / HTTP/1.1\r\nX: " + b"x" * 100_000)
         assert connection.recv(4096).startswith(b"HTTP/1.1 400 ")
 

@@ -1,12 +1,14 @@
 """JSON from outside: what is refused, and in whose words."""
 
+import base64
 import json
+from collections.abc import Callable
 
 import pytest
 
 from pnasnet.serve import Service
 from pnasnet.serve.errors import ServeError
-from pnasnet.serve.values import parse_json, typed
+from pnasnet.serve.values import from_base64, parse_json, typed
 
 from tests.helpers.serving import fake_models, live
 
@@ -46,6 +48,19 @@ def test_what_is_json() -> None:
 def test_what_is_no_whole_number(value: object) -> None:
     with pytest.raises(ServeError, match=r"^the count (must be a whole number|is too large)$"):
         typed(value, int, "the count")
+
+
+@pytest.mark.parametrize("encode", [base64.encodebytes, base64.urlsafe_b64encode, base64.b64encode])
+@pytest.mark.parametrize("end", ["", "\r\n", "==", " \t"])
+def test_base64_as_encoders_write_it(encode: Callable[[bytes], bytes], end: str) -> None:
+    data = bytes(range(256)) * 2
+    assert from_base64(encode(data).decode().rstrip("=") + end, "the data") == data
+
+
+@pytest.mark.parametrize("text", ["a", "a===", "!abc", "ab=cd", "ab\x0bcd", "\u00e9abc"])
+def test_what_is_not_base64(text: str) -> None:
+    with pytest.raises(ServeError, match="the data is not base64"):
+        from_base64(text, "the data")
 
 
 @pytest.mark.parametrize("shape", [[10**4000, 1, 1, 3], [2**62] * 9, [1] * 100_000])

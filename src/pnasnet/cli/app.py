@@ -12,7 +12,15 @@ from .completion import VARIABLE, completion_options, register_shells
 from .convert import convert
 from .duplicates import duplicates
 from .embed import embed
-from .errors import Failure, for_command_line, open_closed_streams, to_failure, wants_traceback, writing_results
+from .errors import (
+    Failure,
+    end_as_first_process,
+    for_command_line,
+    open_closed_streams,
+    to_failure,
+    wants_traceback,
+    writing_results,
+)
 from .evaluate import evaluate
 from .explore import explore
 from .export import export
@@ -53,6 +61,7 @@ class Commands(click.Group):
 
     def main(self, *args: Any, **settings: Any) -> Any:
         """Run as a program. Output that cannot be written, `--help` included, is an error like any other."""
+        end_as_first_process()
         open_closed_streams()
         if VARIABLE in os.environ:
             register_shells()

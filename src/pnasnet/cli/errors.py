@@ -157,6 +157,12 @@ def _on_signal(act: Callable[[int], None]) -> Iterator[None]:
         restore()
 
 
+def end_as_first_process() -> None:
+    """Let SIGTERM end the first process of a container, as it ends others: the kernel ignores it there by default."""
+    if os.getpid() == 1 and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+        signal.signal(signal.SIGTERM, lambda number, frame: os._exit(EXIT_SIGNAL + number))
+
+
 def open_closed_streams() -> None:
     """Send standard output and error to nowhere if the caller closed them, as cron's `2>&-` does.
 

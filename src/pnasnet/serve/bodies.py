@@ -23,15 +23,24 @@ class Upload:
 
 
 class _InMemory(MultiPartParser):
-    """A parser of bodies that are in memory already, and stay there."""
+    """A parser of bodies that are in memory already, and stay there.
+
+    Attributes:
+        ended: whether the form's last boundary was found.
+    """
 
     spool_max_size = 1 << 62
+    ended = False
+
+    def on_end(self) -> None:
+        self.ended = True
 
 
 async def read_images(request: Request, most: int) -> list[Upload]:
     """Return the images of a request: the files of a multipart form, or the body itself.
 
-    Raises `ServeError` for a form with other fields or more than `most` files, and for a body that is JSON.
+    Raises `ServeError` for a form that is damaged or cut short, has other fields or more than `most` files, and for a
+    body that is JSON.
     """
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     body = body_of(request)
@@ -47,9 +56,14 @@ async def read_images(request: Request, most: int) -> list[Upload]:
 async def _read_form(request: Request, body: bytes, most: int) -> list[Upload]:
     async def stream() -> AsyncGenerator[bytes, None]:
         yield body
+        if body and not parser.ended:  # the parser would leave out what it has not seen to its end
+            raise MultiPartException("its last boundary is missing")
 
+    parser = _InMemory(request.headers, stream(), max_files=most, max_fields=0)
     try:
-        form = await _InMemory(request.headers, stream(), max_files=most, max_fields=0).parse()
+        form = await parser.parse()
+    except UnicodeError as error:  # the form names its charset, and Python has codecs that decode nothing
+        raise ServeError("the names in the multipart form are not in the charset that it states: send UTF-8") from error
     except MultiPartException as error:
         if "Too many files" in error.message:
             raise ServeError(f"the form has more than {most} images: send at most {most} at a time", 413) from None

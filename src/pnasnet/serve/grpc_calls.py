@@ -10,7 +10,7 @@ from google.protobuf.message import DecodeError
 
 from .._version import __version__
 from ..errors import PnasnetError
-from ..support.text import clean
+from ..support.text import clean, counted
 from . import kserve
 from .errors import ServeError
 from .grpc_messages import INFERENCE, message
@@ -163,7 +163,7 @@ async def infer(service: Service, request: Any, client: str, room: WaitForRoom |
 def _tensors(request: Any) -> list[InputTensor]:
     raw = list(request.raw_input_contents)
     if raw and len(raw) != len(request.inputs):
-        raise ServeError(f"the request has {len(request.inputs)} inputs, but {len(raw)} raw contents")
+        raise ServeError(f"the request has {counted(len(request.inputs), 'input')}, but {len(raw)} raw contents")
     tensors = list[InputTensor]()
     for number, given in enumerate(request.inputs):
         data: bytes | list[bytes]

@@ -31,6 +31,10 @@ def protocol(header_seconds: float) -> type[asyncio.Protocol]:
             super().connection_lost(exc)
             self._stop()
 
+        def _should_upgrade(self) -> bool:
+            """Pass over offers of HTTP/2 and WebSocket; uvicorn's own method also logs each."""
+            return False
+
         def _watch(self) -> None:
             """Start the clock when headers are due; stop it when they are complete."""
             if self.conn.their_state is not h11.IDLE or self.transport.is_closing():

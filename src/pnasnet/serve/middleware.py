@@ -64,7 +64,9 @@ class Guard:
 
     async def _body(self, headers: Headers, receive: Receive, share: Share) -> bytes | None:
         """Return the body, inflated; None if the client left. Raises `ServeError`."""
-        most, encoding = self._limits.body, headers.get("content-encoding", "").strip().lower()
+        most, encoding = self._limits.body, ", ".join(headers.getlist("content-encoding")).strip().lower()
+        if "transfer-encoding" in headers and "content-length" in headers:  # proxies and servers read it differently
+            raise ServeError("a request has either Content-Length or Transfer-Encoding, not both")
         length = headers.get("content-length", "0")
         if length.isdecimal() and int(length) > most:
             raise too_large(most)

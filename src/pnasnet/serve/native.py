@@ -28,21 +28,21 @@ def routes(service: Service) -> list[Route]:
     """Return the routes of the native protocol."""
 
     async def embed(request: Request) -> Response:
-        kind = accepted(request.headers.get("accept", ""), JSON, FLOATS, NPY)
+        kind = _accepted(request, JSON, FLOATS, NPY)
         served, images, rows = await _compute(service, request, FEATURES)
         if kind != JSON:
             return _array(kind, rows)
         return _listed(served, images, [_described(row, lambda row: {"embedding": row.tolist()}) for row in rows])
 
     async def classify(request: Request) -> Response:
-        kind, top = accepted(request.headers.get("accept", ""), JSON, FLOATS, NPY), _top(request, 5)
+        kind, top = _accepted(request, JSON, FLOATS, NPY), _top(request, 5)
         served, images, rows = await _compute(service, request, PROBABILITIES)
         if kind != JSON:
             return _array(kind, rows)
         return _listed(served, images, [_described(row, lambda row: _classes(served, row, top)) for row in rows])
 
     async def similar(request: Request) -> Response:
-        accepted(request.headers.get("accept", ""), JSON)
+        _accepted(request, JSON)
         gallery, top = service.gallery, _top(request, 10)
         if gallery is None:
             raise ServeError("this server has no images to compare with: start it with --features", 404)
@@ -67,6 +67,10 @@ async def _compute(service: Service, request: Request, endpoint: str) -> tuple[S
         raise ServeError(f"{served.name} has no classifier: ask for /embed")
     images = await read_images(request, service.limits.images)
     return served, images, await served.compute([image.data for image in images], endpoint, client_of(request))
+
+
+def _accepted(request: Request, *kinds: str) -> str:
+    return accepted(", ".join(request.headers.getlist("accept")), *kinds)
 
 
 def accepted(header: str, *kinds: str) -> str:

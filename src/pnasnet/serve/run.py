@@ -75,7 +75,7 @@ def run(service: Service, app: ASGIApp, address: Address) -> bool:
     """Serve until SIGINT or SIGTERM; return whether all accepted requests were answered.
 
     The first signal turns readiness off and refuses new images; accepted requests are answered, for up to
-    `address.drain` seconds. A second signal acts as usual, at once.
+    `address.drain` seconds. A second signal, or one before the server has started, ends the process at once.
 
     Raises `OutputError` if the port cannot be listened on.
     """
@@ -91,6 +91,8 @@ async def _serve(service: Service, app: ASGIApp, address: Address, listener: soc
     loop = asyncio.get_running_loop()
 
     def ask(number: int) -> None:
+        if not server.started:  # nothing is accepted yet, and engines that are being compiled cannot be stopped
+            os._exit(128 + number)
         for each in (signal.SIGINT, signal.SIGTERM):
             loop.remove_signal_handler(each)
             signal.signal(each, lambda number, frame: os._exit(128 + number))
