@@ -47,6 +47,8 @@ def test_accessible_in_use(tmp_path: Path) -> None:
                 page.press("#find", "Enter")
                 page.click("#take")
                 assert page.locator("#legend li").count() > 0
+                page.focus("#map")
+                press(page, l=2, Enter=1, ArrowLeft=5)
                 assert violations(page) == [], (width, scheme, label)
                 assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
 
@@ -110,6 +112,57 @@ def test_fingers_move_zoom_and_mark(tmp_path: Path) -> None:
         left, top = page.evaluate("place(0)")
         touch(fingers, [(box["x"] + left, box["y"] + top)])
         assert page.evaluate("current") >= 0
+
+
+def test_lasso_by_keyboard(tmp_path: Path) -> None:
+    """Arrows move a cross, and Enter at two opposite corners selects what is between; the cross takes the map along."""
+    path = written(tmp_path, 64)
+    with browser_page() as page:
+        page.goto(path.as_uri())
+        page.focus("#map")
+        page.keyboard.press("ArrowRight")
+        assert page.evaluate("looks.cross") is None  # without a lasso, arrows move the map
+        page.keyboard.press("0")
+        page.keyboard.press("l")
+        press(page, ArrowLeft=3, ArrowUp=4)
+        press(page, **{"Shift+ArrowUp": 2})
+        page.keyboard.press("Enter")
+        middle = page.evaluate("onScreen(looks.corner)")
+        width, height = page.evaluate("[canvas.clientWidth, canvas.clientHeight]")
+        assert middle == pytest.approx([width / 2 - 3 * 24, height / 2 - 4 * 24 - 2 * 4])
+        press(page, ArrowRight=9, ArrowDown=8)
+        before = view(page)
+        inside = page.evaluate(
+            "[...data.names.keys()].filter((i) => { const [x, y] = place(i), [a, b] = onScreen(looks.corner);"
+            "  return x > a && x < a + 9 * 24 && y > b && y < b + 8 * 24; })"
+        )
+        page.keyboard.press("Enter")
+        assert 0 < len(inside) < 64
+        assert page.evaluate("[...data.names.keys()].filter((i) => selection[i])") == inside
+        assert page.inner_text("#selected") == f"{len(inside)} selected"
+        assert view(page) == before
+
+        page.keyboard.press("Space")
+        assert page.evaluate("current") == page.evaluate("pointAt(...onScreen(looks.cross))")
+        page.keyboard.press("Enter")
+        page.keyboard.press("Escape")
+        assert page.evaluate("looks.corner") is None
+        assert page.inner_text("#selected") == f"{len(inside)} selected"  # the corner alone was dropped
+        page.keyboard.press("Escape")
+        assert page.inner_text("#selected") == "0 selected"
+
+        press(page, ArrowRight=40)
+        assert page.evaluate("onScreen(looks.cross)[0]") == pytest.approx(width)
+        assert view(page)["x"] > before["x"]
+        page.keyboard.press("l")
+        assert page.evaluate("looks.cross") is None
+
+
+def press(page: "Page", **times: int) -> None:
+    """Press keys, each so many times."""
+    for key, number in times.items():
+        for _ in range(number):
+            page.keyboard.press(key)
 
 
 def view(page: "Page") -> dict[str, float]:

@@ -13,9 +13,10 @@ const images = new Map();
 const [SMALLEST, LARGEST] = [48, 96]; // sides of thumbnails on the screen, in CSS pixels
 let side = LARGEST; // smaller with more points on the screen
 const view = { x: 0.5, y: 0.5, scale: 1 }; // centre in map units, and CSS pixels per unit
-const looks = { colours: null, groups: null, faint: null, marked: null, outline: null };
+const looks = { colours: null, groups: null, faint: null, marked: null, outline: null, cross: null, corner: null };
 // colours: CSS colours of the groups; groups: the group of each point; faint: points drawn faintly;
-// marked: points drawn with a frame; outline: corners [x, y] of a selection that is being drawn. null: none.
+// marked: points drawn with a frame; outline: corners [x, y] of a selection that is being drawn; cross: the cursor of the
+// keyboard, and corner: where it began a box, both [x, y] in map units. null: none.
 let order = Uint32Array.from({ length: count }, (_, i) => i); // group by group: changing colours costs more than a dot
 let current = -1; // the point that was clicked
 let drawn = []; // thumbnails on the screen: [place, x, y]
@@ -38,10 +39,12 @@ function fit() {
   redraw();
 }
 
-function place(i) {
+const place = (i) => onScreen([points[2 * i], points[2 * i + 1]]);
+
+function onScreen([x, y]) {
   return [
-    (points[2 * i] - view.x) * view.scale + canvas.clientWidth / 2,
-    (points[2 * i + 1] - view.y) * view.scale + canvas.clientHeight / 2,
+    (x - view.x) * view.scale + canvas.clientWidth / 2,
+    (y - view.y) * view.scale + canvas.clientHeight / 2,
   ];
 }
 
@@ -101,11 +104,21 @@ function drawMarks() {
     const [x, y] = place(i);
     context.strokeRect(x - size / 2, y - size / 2, size, size);
   }
-  if (!looks.outline?.length) return;
+  if (looks.cross) drawCross(...onScreen(looks.cross));
+  const outline = looks.outline ?? box();
   context.setLineDash([4, 3]);
   context.beginPath();
-  for (const [x, y] of looks.outline) context.lineTo(x, y);
+  for (const [x, y] of outline) context.lineTo(x, y);
   context.closePath();
+  context.stroke();
+}
+
+function drawCross(x, y) {
+  context.beginPath();
+  for (const [dx, dy] of [[12, 0], [0, 12]]) {
+    context.moveTo(x - dx, y - dy);
+    context.lineTo(x + dx, y + dy);
+  }
   context.stroke();
 }
 
@@ -250,12 +263,14 @@ canvas.addEventListener("keydown", (event) => {
     "+": () => zoom(1.3, ...middle),
     "-": () => zoom(1 / 1.3, ...middle),
     0: fit,
-    ArrowLeft: () => move(60, 0),
-    ArrowRight: () => move(-60, 0),
-    ArrowUp: () => move(0, 60),
-    ArrowDown: () => move(0, -60),
+    ArrowLeft: () => step(-1, 0, event.shiftKey),
+    ArrowRight: () => step(1, 0, event.shiftKey),
+    ArrowUp: () => step(0, -1, event.shiftKey),
+    ArrowDown: () => step(0, 1, event.shiftKey),
     l: () => document.getElementById("lasso").click(),
-    Escape: clearSelection,
+    Enter: setCorner,
+    " ": () => looks.cross && choose(pointAt(...onScreen(looks.cross))),
+    Escape: () => (looks.corner ? (looks.corner = null) || redraw() : clearSelection()),
   };
   if (actions[event.key]) {
     event.preventDefault();

@@ -129,6 +129,30 @@ function selectInside(corners) {
   selected();
 }
 
+// Moves the cross of the lasso, which takes the map along at its edges; without a lasso, moves the map.
+function step(dx, dy, fine) {
+  if (!looks.cross) return move(-60 * dx, -60 * dy);
+  const pixels = fine ? 4 : 24;
+  looks.cross = [looks.cross[0] + (dx * pixels) / view.scale, looks.cross[1] + (dy * pixels) / view.scale];
+  const beyond = (at, size) => at - Math.min(Math.max(at, 0), size);
+  const [x, y] = onScreen(looks.cross);
+  move(-beyond(x, canvas.clientWidth), -beyond(y, canvas.clientHeight));
+}
+
+// Begins a box at the cross, or selects the images between its first corner and the cross.
+function setCorner() {
+  if (looks.corner) selectInside(box());
+  looks.corner = looks.corner ? null : looks.cross;
+  redraw();
+}
+
+// Returns the corners of the box that the keyboard draws, on the screen.
+function box() {
+  if (!looks.corner) return [];
+  const [[left, top], [right, bottom]] = [onScreen(looks.corner), onScreen(looks.cross)];
+  return [[left, top], [right, top], [right, bottom], [left, bottom]];
+}
+
 function selected() {
   const number = selection.reduce((sum, value) => sum + value, 0);
   looks.marked = number ? selection : null;
@@ -150,10 +174,13 @@ find.addEventListener("keydown", (event) => event.key === "Enter" && jump());
 colour.addEventListener("change", recolour);
 byId("next").addEventListener("click", jump);
 byId("clear").addEventListener("click", clearSelection);
-byId("lasso").addEventListener("click", ({ currentTarget: button }) => {
+byId("lasso").addEventListener("click", ({ currentTarget: button, detail: byPointer }) => {
   const on = button.getAttribute("aria-pressed") !== "true";
   button.setAttribute("aria-pressed", String(on));
   document.body.classList.toggle("lasso", on);
+  looks.cross = on && !byPointer ? [view.x, view.y] : null;
+  looks.corner = null;
+  redraw();
 });
 byId("take").addEventListener("click", () => {
   for (const i of found) selection[i] = 1;
