@@ -9,6 +9,7 @@ ROOT = Path(__file__).parents[2]
 NOTEBOOKS = sorted((ROOT / "docs/notebooks").glob("*.ipynb"))
 NEEDED = {"own-classes": "sklearn", "cell-search": "pytorch_lightning"}
 FILES = ("examples/unpack.py", "tests/golden/cifar10_400.parquet")
+PHOTOS = "examples/photos"
 
 
 def test_there_are_three() -> None:
@@ -36,6 +37,7 @@ def test_a_notebook_runs(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyP
     for file in (path.relative_to(ROOT).as_posix(), *FILES):
         (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / file, tmp_path / file)
+    shutil.copytree(ROOT / PHOTOS, tmp_path / PHOTOS)
     monkeypatch.setenv("PYTHONPATH", str(ROOT / "src"))
     notebook = nbformat.read(tmp_path / path.relative_to(ROOT), 4)
     folder = {"metadata": {"path": str(tmp_path / "docs/notebooks")}}
