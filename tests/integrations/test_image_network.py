@@ -115,6 +115,8 @@ def test_maps_of_each_resolution(tiny: Any) -> None:
     assert [level["reduction"] for level in large.feature_info] == [2, 4, 8, 16, 32]
     with pytest.raises(InputError, match="must be from 0 to"):
         hub("pnasnet_tiny", features_only=True, out_indices=(7,))
+    with pytest.raises(InputError, match="num_classes must be at least 0, not -1"):
+        hub("pnasnet_tiny", num_classes=-1)
 
 
 def test_the_classifier_can_be_replaced() -> None:

@@ -145,6 +145,8 @@ def test_bad_arguments_are_one_line() -> None:
         pnasnet.keras.build("pnasnet_tiny", pooling="mean")
     with pytest.raises(InputError, match=r"input_shape is \(32, 32\): use \(height, width, 3\)"):
         pnasnet.keras.build("pnasnet_tiny", input_shape=(32, 32))  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="classes must be at least 1, not 0"):
+        pnasnet.keras.build("pnasnet_tiny", weights=None, classes=0)
     with pytest.raises(UnknownNameError, match="unknown model 'pnasnet_tin'"):
         pnasnet.keras.build("pnasnet_tin")
     spec = NetworkSpec(PNASNET5, 3, 8, (32, 32), None, stem="cifar")

@@ -90,3 +90,9 @@ def test_failures_are_one_line(hub: Hub, tmp_path: Path, monkeypatch: pytest.Mon
     (tmp_path / "file").touch()
     with pytest.raises(OutputError, match=r"cannot write .*file: File exists"):
         Module("pnasnet_tiny").save_pretrained(tmp_path / "file")
+
+
+@pytest.mark.parametrize("offline", [True, False])
+def test_a_folder_that_does_not_exist_is_one_line(offline: bool) -> None:
+    with pytest.raises(WeightsNotFoundError, match=r"^models/mine/v1 is neither a folder nor a repository, OWNER/NAME"):
+        Module.from_pretrained("models/mine/v1", offline=offline)

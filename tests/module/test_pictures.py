@@ -1,5 +1,6 @@
 """What `embed` and `classify` accept, and what they compute."""
 
+import io
 from pathlib import Path
 from typing import Any
 
@@ -75,8 +76,16 @@ def test_a_batch_of_pixels_is_several_images(module: Module) -> None:
     [
         (3, "images must be paths, .* not int"),
         ({"a": "b.jpg"}, "not a mapping: pass its values"),
-        ([None], "an image must be a path, bytes or a PIL image, not NoneType"),
-        (np.zeros((4, 4, 3), np.float32), r"pixels must be uint8 \[H, W, 3\], not float32"),
+        ([None], "an image must be a path, bytes, a PIL image or a uint8 array .*, not NoneType"),
+        (torch.zeros(1, 3, 4, 4, dtype=torch.uint8), "a uint8 array .*, not Tensor"),
+        (io.BytesIO(b"photo"), "images are an open file: pass its bytes"),
+        ([io.BytesIO(b"photo")], "a uint8 array .*, not BytesIO"),
+        (pd.DataFrame({"path": NAMES}), "images are a table, DataFrame: pass the column of images alone"),
+        (pa.table({"path": NAMES}), "images are a table, Table: pass the column of images alone"),
+        (np.zeros((5, 4, 3), np.float32), r"pixels must be uint8 \[H, W, 3\] or .*, not float32 \[5, 4, 3\]"),
+        (np.zeros((5, 4), np.uint8), r"pixels must be uint8 .*, not uint8 \[5, 4\]"),
+        (np.zeros((2, 5, 4, 1), np.uint8), r"pixels must be uint8 .*, not uint8 \[2, 5, 4, 1\]"),
+        (np.arange(3), r"pixels must be uint8 .*, not int64 \[3\]"),
         ([np.zeros((4, 4), np.uint8)], r"pixels must be uint8 \[H, W, 3\], not uint8 \[4, 4\]"),
         (["https://example.org/a.jpg"], "is a URL: pass its host in allow_hosts, or download it"),
     ],

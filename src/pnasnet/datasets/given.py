@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 from ..errors import InputError
-from ..module.pictures import as_list
+from ..module.pictures import as_list, as_pictures
 from ..pictures.files import find_images
 from ..support.text import some_of
 from .labelled import LabelledImages
@@ -28,7 +28,7 @@ def label_images(images: Any, labels: Any) -> LabelledImages:
         InputError: an image lacks a label, a path occurs twice, or names and numbers are mixed.
     """
     folder = Path(images) if isinstance(images, str | os.PathLike) and Path(images).is_dir() else None
-    sources = [_source(each) for each in (find_images([folder]) if folder else as_list(images))]
+    sources = [_source(each) for each in (find_images([folder]) if folder else as_pictures(images))]
     names = [
         os.fsdecode(each) if isinstance(each, str | os.PathLike) else f"image {index}"
         for index, each in enumerate(sources)

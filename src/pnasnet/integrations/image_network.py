@@ -13,6 +13,7 @@ from ..errors import InputError, MissingExtraError
 from ..images.presets import get_preset
 from ..module.catalogue import find_network
 from ..module.open import ModelName, WeightsName, open_model
+from ..support.typed import whole_number
 from ..weights import CLASSIFIER
 
 try:
@@ -188,6 +189,8 @@ def create(
 
     Raises as `open_model`, and `InputError` for contradictory arguments.
     """
+    if num_classes is not None:
+        num_classes = whole_number("num_classes", num_classes, 0)
     if pretrained or weights is not None:
         opened = open_model(model, weights, image_size=image_size)
     else:

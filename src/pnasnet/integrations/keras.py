@@ -11,6 +11,7 @@ from ..architecture.spec import NetworkSpec, resized
 from ..errors import InputError, MissingExtraError
 from ..module.catalogue import find_network
 from ..module.open import Model, ModelName, WeightsName, open_model
+from ..support.typed import whole_number
 from ..weights import CLASSIFIER
 
 try:
@@ -68,6 +69,8 @@ def build(
     """
     if pooling not in (None, *_POOLING):
         raise InputError(f"pooling is {pooling!r}: use 'avg', 'max' or None")
+    if classes is not None:
+        classes = whole_number("classes", classes)
     opened, spec, known = _open(model, weights, input_shape)
     images = keras.Input((*spec.image_size, 3), name="images") if input_tensor is None else input_tensor
     (inputs,) = keras.utils.get_source_inputs(images)

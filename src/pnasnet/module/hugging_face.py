@@ -145,6 +145,8 @@ features = module.embed(["photo.jpg"])
 
 
 def _download(name: str, revision: str | None, offline: bool | None) -> Path:
+    if not hub.is_repository(name):
+        raise WeightsNotFoundError(f"{clean(name)} is neither a folder nor a repository, OWNER/NAME: check the path")
     if is_offline() if offline is None else offline:
         if found := hub.cached(name, WEIGHTS, revision):
             return found

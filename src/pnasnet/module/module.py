@@ -15,7 +15,7 @@ from ..weights import write_weights
 from .backends import Backend, InferenceBackend, TrainingBackend, TrainingOptions, check_for_training
 from .hugging_face import OnHub
 from .open import ModelName, WeightsName, absolute, metadata, open_model, with_labels
-from .pictures import Pictures, as_list, averaged, to_input
+from .pictures import Pictures, as_pictures, averaged, to_input
 from .quantized import fit_precision
 from .signatures import Signatures, TensorInfo, variant
 
@@ -264,7 +264,7 @@ class Module(OnHub):
     def _run_pictures(
         self, pictures: Pictures, endpoint: str, preset: str | None, batch_size: int, allow_hosts: Collection[str]
     ) -> NDArray[np.float32]:
-        given = as_list(pictures)
+        given = as_pictures(pictures)
         batch_size = whole_number("batch_size", batch_size)
         known = self.model.plan.endpoints()
         if endpoint not in list(known):

@@ -21,16 +21,29 @@ Pictures = Picture | Iterable[Picture]
 Arrow array."""
 
 _ONE = (str, bytes, bytearray, memoryview, os.PathLike, Image.Image)
+_ALL = "a path, bytes, a PIL image or a uint8 array [height, width, 3]"
+
+
+def as_pictures(given: Any) -> list[Picture]:
+    """Return the images as a list. Raises `InputError` for anything else, such as numbers that are no pixels."""
+    if hasattr(given, "read"):
+        raise InputError("images are an open file: pass its bytes, which its read() returns")
+    numbers = isinstance(given, np.ndarray) and given.dtype.kind in "biufc" and given.size
+    if numbers and (given.dtype != np.uint8 or given.ndim not in (3, 4) or given.shape[-1] != 3):
+        raise InputError(f"pixels must be uint8 [H, W, 3] or [N, H, W, 3], not {given.dtype} {list(given.shape)}")
+    return as_list(given)
 
 
 def as_list(given: Any) -> list[Picture]:
-    """Return the images as a list. Raises `InputError` for anything else."""
+    """Return images or labels as a list. Raises `InputError` for anything else."""
     if isinstance(given, _ONE):
         return [given]
     if isinstance(given, np.ndarray) and given.ndim:
         return [given] if given.dtype == np.uint8 and given.ndim == 3 else list(given)
     if isinstance(given, Mapping):
         raise InputError("images must be a list, not a mapping: pass its values")
+    if hasattr(given, "columns"):  # of pandas, Polars or Arrow
+        raise InputError(f"images are a table, {type(given).__name__}: pass the column of images alone")
     for convert in ("to_pylist", "to_list"):  # Arrow arrays; pandas and Polars Series
         if hasattr(given, convert):
             return list(getattr(given, convert)())
@@ -50,6 +63,8 @@ def to_input(
         return transform(picture, size, preset)
     if isinstance(picture, str) and is_http(picture):
         picture = _download(picture, allow_hosts)
+    if not isinstance(picture, _ONE):
+        raise InputError(f"an image must be {_ALL}, not {type(picture).__name__}")
     return preprocess(picture, size, preset)
 
 

@@ -16,6 +16,18 @@ from .files import sha256
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
+def is_repository(name: str) -> bool:
+    """Return whether a name can be that of a repository, `OWNER/NAME`. Uses no network."""
+    from huggingface_hub.errors import HFValidationError
+    from huggingface_hub.utils import validate_repo_id
+
+    try:
+        validate_repo_id(name)
+    except HFValidationError:
+        return False
+    return True
+
+
 def cached(repository: str, name: str, revision: str | None) -> Path | None:
     """Return the path of the file in Hugging Face's own cache, or None. Uses no network."""
     import huggingface_hub
