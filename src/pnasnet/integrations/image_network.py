@@ -189,8 +189,6 @@ def create(
 
     Raises as `open_model`, and `InputError` for contradictory arguments.
     """
-    if num_classes is not None:
-        num_classes = whole_number("num_classes", num_classes, 0)
     if pretrained or weights is not None:
         opened = open_model(model, weights, image_size=image_size)
     else:
@@ -198,8 +196,8 @@ def create(
         opened = open_model(spec, image_size=image_size, training=True)
     spec = opened.spec
     offset = opened.weights.label_offset if opened.weights else int(spec.num_classes == 1001)
-    if num_classes is None:
-        num_classes = 0 if features_only else max((spec.num_classes or 0) - offset, 0)
+    own_classes = 0 if features_only else max((spec.num_classes or 0) - offset, 0)
+    num_classes = own_classes if num_classes is None else whole_number("num_classes", num_classes, 0)
     if drop_path_rate is not None:
         spec = replace(spec, drop_path_keep=1 - drop_path_rate)
     rate = 1 - spec.dropout_keep if drop_rate is None else drop_rate

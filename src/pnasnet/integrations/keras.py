@@ -69,8 +69,6 @@ def build(
     """
     if pooling not in (None, *_POOLING):
         raise InputError(f"pooling is {pooling!r}: use 'avg', 'max' or None")
-    if classes is not None:
-        classes = whole_number("classes", classes)
     opened, spec, known = _open(model, weights, input_shape)
     images = keras.Input((*spec.image_size, 3), name="images") if input_tensor is None else input_tensor
     (inputs,) = keras.utils.get_source_inputs(images)
@@ -120,7 +118,7 @@ def _classifier(
 ) -> tuple[int, list[NDArray[np.float32]] | None]:
     """Return the number of classes, and the kernel and bias of the classifier; None for random ones."""
     stored = spec.num_classes
-    wanted = classes or stored
+    wanted = stored if classes is None else whole_number("classes", classes)
     if not wanted:
         raise InputError("the weights have no classifier: pass include_top=False")
     if opened is None or opened.weights is None:
