@@ -72,11 +72,12 @@ def test_a_model_that_preprocesses_equals_embed(tmp_path: Path) -> None:
 
 def test_a_repository_of_openvino_model_server(tmp_path: Path) -> None:
     other = {"name": "other", "base_path": "/models/other", "nireq": 4}
+    own = {"name": "pnasnet_tiny", "base_path": "pnasnet_tiny", "plugin_config": {"INFERENCE_PRECISION_HINT": "f32"}}
     (tmp_path / "config.json").write_text(json.dumps({"model_config_list": [{"config": other}], "more": 1}))
     result = run("export", "pnasnet_tiny", tmp_path, "--format", "ovms", "--preprocess")
     assert result.exit_code == 0, result.output
     assert json.loads((tmp_path / "config.json").read_text()) == {
-        "model_config_list": [{"config": other}, {"config": {"name": "pnasnet_tiny", "base_path": "pnasnet_tiny"}}],
+        "model_config_list": [{"config": other}, {"config": own}],
         "more": 1,
     }
     model = tmp_path / "pnasnet_tiny/1/pnasnet_tiny.xml"

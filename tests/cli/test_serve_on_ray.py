@@ -96,7 +96,7 @@ def test_a_cluster_without_room(ray_folder: str) -> None:
     pytest.importorskip("ray.serve")
     with serving(Path(ray_folder), "--ray", "--replicas", "1000") as server:
         assert server.process.wait(STARTED) == 1
-        until(lambda: "the cluster has no room for 1,000 replicas of 1 processor" in server.log, 10)
+        until(lambda: "the cluster has no room for 1,000 replicas of 1 processor" in server.log)
 
 
 def test_ray_serve_that_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:

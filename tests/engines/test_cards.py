@@ -59,7 +59,7 @@ def test_the_next_batch_is_copied_while_one_computes_and_a_third_waits() -> None
         finally:
             # Leaving the blocks frees the lanes; the pool is left first, so free one by hand.
             staging._free.put(staging._lanes[0])
-        waiting.result(timeout=10)
+        waiting.result(timeout=60)
     assert third.is_set()
 
 

@@ -14,6 +14,7 @@ import pytest
 from pnasnet.extract import ExtractOptions
 
 from tests.helpers.corpus import MODEL, rows_of
+from tests.helpers.waiting import limited, until
 
 psutil = pytest.importorskip("psutil")
 
@@ -51,30 +52,31 @@ def started(bomb: Path, output: Path) -> subprocess.Popen[str]:
     """Start `pnasnet embed` in a process of its own."""
     command = [sys.executable, "-c", PROGRAM, "embed", str(bomb), "-m", MODEL, "--engine", "fake", "-o", str(output)]
     environment = {**os.environ, "PNASNET_OFFLINE": "1"}
-    return subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, env=environment, text=True)
+    return subprocess.Popen(
+        command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, env=environment, text=True, start_new_session=True
+    )
 
 
 def test_memory_is_bounded(tmp_path: Path, bomb: Path) -> None:
-    process, most = started(bomb, tmp_path / "out"), 0
-    while process.poll() is None:
-        try:
-            most = max(most, psutil.Process(process.pid).memory_info().rss)
-        except psutil.Error:
-            break
-        time.sleep(0.01)
-    stderr = process.communicate()[1]
+    most = 0
+    with limited(started(bomb, tmp_path / "out")) as process:
+        while process.poll() is None:
+            try:
+                most = max(most, psutil.Process(process.pid).memory_info().rss)
+            except psutil.Error:
+                break
+            time.sleep(0.01)
+        stderr = process.communicate()[1]
     assert process.returncode == 3, stderr
     assert [row["status"] for row in rows_of(tmp_path / "out")] == ["error"] * ROWS
     assert most < 1_200_000_000  # all rows would be 2.7 GB
 
 
 def test_a_signal_is_obeyed(tmp_path: Path, bomb: Path) -> None:
-    process = started(bomb, tmp_path / "out")
-    while not (tmp_path / "out/_inputs.jsonl").exists():
-        assert process.poll() is None
-        time.sleep(0.01)
-    process.send_signal(signal.SIGTERM)
-    stderr = process.communicate(timeout=120)[1]
+    with limited(started(bomb, tmp_path / "out")) as process:
+        until(lambda: (tmp_path / "out/_inputs.jsonl").exists() or process.poll() is not None)
+        process.send_signal(signal.SIGTERM)
+        stderr = process.communicate(timeout=120)[1]
     assert process.returncode == 143, stderr
     kept = len(rows_of(tmp_path / "out"))
     assert ("1 row is kept" if kept == 1 else f"{kept} rows are kept") in stderr

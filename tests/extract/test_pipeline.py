@@ -16,6 +16,8 @@ from pnasnet.extract import Batch, Prepared, Stages, pipeline, run_pipeline
 from pnasnet.extract.pipeline import AHEAD_BYTES, map_ahead
 from pnasnet.pictures import Picture
 
+from tests.helpers.waiting import until
+
 Images = tuple[NDArray[np.float32], ...]
 
 
@@ -105,7 +107,8 @@ def test_decoding_continues_while_the_engine_works() -> None:
 
     def slow(images: Images) -> dict[str, NDArray[np.float32]]:
         before = len(seen)
-        time.sleep(0.1)
+        if not during:
+            until(lambda: len(seen) - before >= 8)
         during.append(len(seen) - before)
         return infer(images)
 
@@ -131,6 +134,7 @@ def test_so_many_batches_are_with_the_networks_at_once_and_rows_stay_in_order(co
         with lock:
             running += 1
             most = max(most, running)
+        until(lambda: most >= concurrency)
         time.sleep(0.3 if images[0].flat[0] == 0 else 0.1)  # the first one is the slowest
         with lock:
             running -= 1
@@ -162,11 +166,11 @@ def test_a_single_image_that_is_too_large_for_the_device_ends_the_run() -> None:
 
 def test_the_slowest_stage_is_named() -> None:
     def slow(images: Images) -> dict[str, NDArray[np.float32]]:
-        time.sleep(0.02)
+        time.sleep(0.1)
         return infer(images)
 
     def slow_load(picture: Picture) -> Prepared:
-        time.sleep(0.01)
+        time.sleep(0.05)
         return load(picture)
 
     for loader, engine, name in ((load, slow, "engine"), (slow_load, infer, "decoding")):

@@ -20,6 +20,7 @@ from pnasnet.pictures import listing
 from tests.helpers.corpus import MODEL, everything, jpeg, pictures, rows_of, tar, with_copies, write_folder
 from tests.helpers.disks import small_disk_at
 from tests.helpers.extract_runs import THREE, StopAfter, run
+from tests.helpers.waiting import limited, until
 
 __all__ = ["everything"]
 
@@ -146,10 +147,16 @@ def test_a_full_disk_keeps_what_was_written(module: Module, tmp_path: Path) -> N
 # Real signals, to processes of their own.
 
 PROGRAM = """
-import sys
-from pnasnet.extract import keeper
+import os, sys, time
+from pnasnet.extract import embed, keeper
 from pnasnet.pictures import listing
 listing.FILES_IN_UNIT, keeper.PART_SECONDS = 8, 0.05
+if "SLOW" in os.environ:  # a second for 50 images, so that a signal finds it at work
+    decode = embed.load_each
+    def slowly(*arguments, **options):
+        time.sleep(0.04)
+        return decode(*arguments, **options)
+    embed.load_each = slowly
 from pnasnet.cli import main
 main(sys.argv[1:])
 """
@@ -193,12 +200,14 @@ def test_kill_9_at_20_random_moments(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("number", "exit_code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_signals_keep_finished_rows(tmp_path: Path, number: signal.Signals, exit_code: int) -> None:
     sources = many(tmp_path)
-    process = subprocess.Popen(command(tmp_path / "out", *sources), stderr=subprocess.PIPE, env=ENVIRONMENT, text=True)
-    while not list(tmp_path.glob("out/part-*")):
-        assert process.poll() is None
-        time.sleep(0.002)
-    process.send_signal(number)
-    stderr = process.communicate(timeout=30)[1]
+    first = command(tmp_path / "out", *sources)
+    process = subprocess.Popen(
+        first, stderr=subprocess.PIPE, env={**ENVIRONMENT, "SLOW": "1"}, text=True, start_new_session=True
+    )
+    with limited(process):
+        until(lambda: bool(list(tmp_path.glob("out/part-*"))) or process.poll() is not None)
+        process.send_signal(number)
+        stderr = process.communicate(timeout=120)[1]
     assert process.returncode == exit_code, stderr
     kept = len(rows_of(tmp_path / "out"))
     assert 0 < kept < 1000

@@ -136,7 +136,7 @@ class _Handler(BaseHTTPRequestHandler):
             while reply.endless:
                 self.wfile.write(bytes(2**16))
             if reply.stalls:
-                self.files.closing.wait(10)
+                self.files.closing.wait(120)
 
 
 @contextmanager

@@ -201,9 +201,11 @@ def test_brightness_of_deep_heic(monkeypatch: pytest.MonkeyPatch, bits: int, mod
 def test_all_decoders_share_one_budget() -> None:
     budget, most, lock = PixelBudget(100), 0, threading.Lock()
     held: list[int] = []
+    together = threading.Barrier(48)
 
     def work(pixels: int) -> None:
         nonlocal most
+        together.wait(60)
         with budget.scope():
             budget.take(pixels)
             budget.take(pixels)  # the same image, decoded in another way
@@ -218,7 +220,7 @@ def test_all_decoders_share_one_budget() -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(20)
+        thread.join(60)
     assert not any(thread.is_alive() for thread in threads)
     assert 0 < most <= 100
     assert budget._used == 0

@@ -27,6 +27,7 @@ from tests.helpers.golden_weights import drawn
 SPEC = NetworkSpec(PNASNET5, 2, 8, (16, 20), 5, stem="cifar")
 PLAN, WEIGHTS = resolve(SPEC), drawn(SPEC)
 (FEATURES,) = PLAN.endpoints()["global_pool"]
+OWN: Any = {"config": {"name": "tiny", "base_path": "tiny", "plugin_config": {"INFERENCE_PRECISION_HINT": "f32"}}}
 
 
 def listed(repository: Path) -> Any:
@@ -56,14 +57,15 @@ def test_a_model_for_triton(tmp_path: Path) -> None:
     assert (entry.folder / "config.pbtxt").read_text() == triton_config(PLAN, "tiny", ("Logits",), None, 4)
     model = openvino.Core().read_model(entry.folder / "1/model.onnx")
     assert [output.any_name for output in model.outputs] == ["Logits"]
+    compiled = openvino.Core().compile_model(model, "CPU", OWN["config"]["plugin_config"])
+    assert compiled.get_property("INFERENCE_PRECISION_HINT") == openvino.Type.f32
 
 
 def test_a_model_for_openvino_model_server_keeps_the_others(tmp_path: Path) -> None:
     other = {"config": {"name": "other", "base_path": "/models/other", "nireq": 4}, "plugin": {}}
     (tmp_path / "config.json").write_text(json.dumps({"model_config_list": [other], "more": 1}))
     export_ovms(PLAN, WEIGHTS, RepositoryEntry(tmp_path, "tiny"), ("Logits",), {"origin": "here"})
-    own = {"config": {"name": "tiny", "base_path": "tiny"}}
-    assert listed(tmp_path) == {"model_config_list": [other, own], "more": 1}
+    assert listed(tmp_path) == {"model_config_list": [other, OWN], "more": 1}
     assert files_of(tmp_path) == {"config.json", "tiny/1/tiny.xml", "tiny/1/tiny.bin"}
     assert ovms_files("tiny") == ("1/tiny.xml", "1/tiny.bin")
     model = openvino.Core().read_model(tmp_path / "tiny/1/tiny.xml")
@@ -91,7 +93,7 @@ def test_an_existing_model_is_replaced_only_on_request(tmp_path: Path, kind: str
     export(other, overwrite=True)
     assert content() != first
     if kind == "ovms":
-        assert listed(tmp_path) == {"model_config_list": [{"config": {"name": "tiny", "base_path": "tiny"}}]}
+        assert listed(tmp_path) == {"model_config_list": [OWN]}
 
 
 def test_a_model_that_is_listed_in_another_folder(tmp_path: Path) -> None:
@@ -118,8 +120,7 @@ def test_another_configuration_is_refused_and_kept(tmp_path: Path, text: str) ->
 def test_a_configuration_without_models(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text('{"monitoring": {}}')
     export_ovms(PLAN, WEIGHTS, RepositoryEntry(tmp_path, "tiny"))
-    own = {"config": {"name": "tiny", "base_path": "tiny"}}
-    assert listed(tmp_path) == {"monitoring": {}, "model_config_list": [own]}
+    assert listed(tmp_path) == {"monitoring": {}, "model_config_list": [OWN]}
 
 
 @pytest.mark.parametrize("name", ["a", "9", "A-b_c.1", "n" * 128])

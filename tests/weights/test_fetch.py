@@ -126,12 +126,12 @@ class TestDownload:
     def test_a_silent_server_is_given_up(
         self, cache: Path, server: FileServer, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(http, "SILENT_SECONDS", 0.2)
+        monkeypatch.setattr(http, "SILENT_SECONDS", 2)
         http._pool.cache_clear()
         server.replies = [Reply(ends_after=100_000, stalls=True)]
         start = time.monotonic()
         assert fetch(pth(server), progress=False).read_bytes() == CONTENT
-        assert time.monotonic() - start < 5
+        assert time.monotonic() - start < 60
         assert server.ranges == [None, "bytes=100000-"]
 
     def test_bytes_beyond_the_announced_length_are_ignored(self, cache: Path, server: FileServer) -> None:

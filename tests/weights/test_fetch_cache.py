@@ -4,7 +4,6 @@ import os
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 
 import pytest
@@ -14,6 +13,7 @@ from pnasnet.errors import WeightsNotFoundError
 from pnasnet.weights import fetch as fetching
 from pnasnet.weights.fetch import available, fetch
 
+from tests.helpers.waiting import until
 from tests.helpers.weights_files import CHECKPOINTS
 from tests.helpers.weights_server import (
     CONTENT,
@@ -77,7 +77,7 @@ class TestCache:
 
     def test_two_processes_download_once(self, cache: Path, server: FileServer) -> None:
         go = threading.Event()
-        server.before_body = lambda: go.wait(30)
+        server.before_body = lambda: go.wait(120)
         code = (
             "import logging; logging.basicConfig(level=logging.INFO);"
             "from pnasnet.weights.fetch import fetch; from pnasnet.architecture.zoo import PublishedWeights as P;"
@@ -90,13 +90,12 @@ class TestCache:
             return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
         with start() as first:
-            while not server.requests and first.poll() is None:
-                time.sleep(0.01)
+            until(lambda: bool(server.requests) or first.poll() is not None)
             with start() as second:
                 assert second.stderr
                 assert "waiting" in second.stderr.readline()
                 go.set()
-                assert [process.communicate(timeout=30)[0].strip() for process in (first, second)] == [
+                assert [process.communicate(timeout=120)[0].strip() for process in (first, second)] == [
                     str(cache / "net")
                 ] * 2
         assert len(server.requests) == 1

@@ -26,6 +26,8 @@ VERSION = "1"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
 _CONFIG = "config.json"
 _MODELS = "model_config_list"
+_PRECISION = {"plugin_config": {"INFERENCE_PRECISION_HINT": "f32"}}
+"""Without it, OpenVINO computes in bfloat16 on CPUs that have it."""
 
 
 @dataclass(frozen=True)
@@ -130,10 +132,11 @@ def export_ovms(
     metadata: Mapping[str, str] | None = None,
     preprocess: Preset | None = None,
 ) -> None:
-    """Write `NAME/1/NAME.xml` and `.bin`, and list the model in the repository's `config.json`.
+    """Write `NAME/1/NAME.xml` and `.bin`, and list the model in the repository's `config.json`, to run in float32.
 
-    Other models in `config.json` stay. The arguments and errors are those of `export_openvino_ir` and
-    `RepositoryEntry.check`; also `InputError` for a `config.json` that is not OpenVINO Model Server's.
+    Other models in `config.json`, and settings of a model that it lists already, stay. The arguments and errors are
+    those of `export_openvino_ir` and `RepositoryEntry.check`; also `InputError` for a
+    `config.json` that is not OpenVINO Model Server's.
     """
     files = ovms_files(entry.name)
     entry.create_repository(files)
@@ -168,5 +171,5 @@ def _with_model(config: dict[str, Any], entry: RepositoryEntry) -> dict[str, Any
                 )
             model["config"]["base_path"] = entry.name
             return config
-    config[_MODELS].append({"config": {"name": entry.name, "base_path": entry.name}})
+    config[_MODELS].append({"config": {"name": entry.name, "base_path": entry.name, **_PRECISION}})
     return config
