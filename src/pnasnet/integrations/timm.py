@@ -16,9 +16,12 @@ try:
     from timm.models._features import FeatureInfo
     from timm.models._pretrained import DefaultCfg, PretrainedCfg
     from timm.models._registry import is_model
-except ImportError as error:
+except (ImportError, RuntimeError) as error:  # the latter of a torchvision for another torch
     # No extra: timm needs torchvision, which must be built for the very torch that is installed.
-    raise MissingExtraError(f"pnasnet.timm needs timm, which cannot be imported ({error}): pip install timm") from error
+    raise MissingExtraError(
+        f"pnasnet.timm needs timm, which cannot be imported ({error}): pip install timm, and the torchvision that is "
+        "built for your torch"
+    ) from error
 
 default_cfgs: dict[str, DefaultCfg] = {}
 """timm's configurations of each network; timm looks them up here."""
