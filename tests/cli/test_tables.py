@@ -73,7 +73,7 @@ def in_terminal(columns: int, *arguments: str) -> str:
         return printed.decode().replace("\r", "")
     finally:
         process.kill()
-        process.wait()
+        process.wait(60)
         os.close(ours)
 
 

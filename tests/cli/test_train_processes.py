@@ -63,7 +63,7 @@ def test_second_training_in_one_folder_is_refused(data: Path, tmp_path: Path, mo
         assert sorted(path.name for path in out.rglob("*")) == before
     finally:
         first.kill()
-        first.wait()
+        first.wait(60)
     with pytest.raises(InputError, match="a training on other images"):  # not locked any more
         train(RECIPE, "tiny", encoded(8), None, out, MACHINE)
 
@@ -122,7 +122,9 @@ def test_two_processes_share_the_batches(tmp_path: Path) -> None:
     data, script = write(tmp_path / "data", 33), tmp_path / "script.py"
     script.write_text(_DEVICES.format(path=str(HERE.parent), seconds=0, keep=0.8))
     command = [sys.executable, str(script), "train", "tiny", str(data), str(data), "-o", str(tmp_path / "out")]
-    done = subprocess.run([*command, *OPTIONS, "--devices", "2"], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [*command, *OPTIONS, "--devices", "2"], capture_output=True, text=True, check=False, timeout=600
+    )
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("model.safetensors: 3 epochs") == 1
     figures = read_history(tmp_path / "out")
@@ -139,7 +141,7 @@ def test_two_processes_make_the_steps_of_one(tmp_path: Path, monkeypatch: pytest
     data, script = write(tmp_path / "data", 33), tmp_path / "script.py"
     script.write_text(_DEVICES.format(path=str(HERE.parent), seconds=0, keep=1.0))
     command = [sys.executable, str(script), "train", "tiny", str(data), "-o", str(tmp_path / "two"), *OPTIONS]
-    done = subprocess.run([*command, "--devices", "2"], capture_output=True, text=True, check=False)
+    done = subprocess.run([*command, "--devices", "2"], capture_output=True, text=True, check=False, timeout=600)
     assert done.returncode == 0, done.stderr
     assert run("train", "tiny", data, "-o", tmp_path / "one", *OPTIONS, "--parts", "2").exit_code == 0
     two, one = (Module(tmp_path / name / "model.safetensors").variables for name in ("two", "one"))
@@ -155,7 +157,7 @@ def test_two_processes_and_an_image_that_cannot_be_read(tmp_path: Path) -> None:
     (data / "lying/bad.png").write_text("no")
     script.write_text(_DEVICES.format(path=str(HERE.parent), seconds=11, keep=0.8))
     command = [sys.executable, str(script), "train", "tiny", str(data), "-o", str(tmp_path / "out"), *OPTIONS[:2]]
-    done = subprocess.run([*command, "--devices", "2"], capture_output=True, text=True, check=False)
+    done = subprocess.run([*command, "--devices", "2"], capture_output=True, text=True, check=False, timeout=600)
     assert done.returncode == 3, done.stderr
     assert done.stdout.count("model.safetensors: 3 epochs") == 1
     lines = done.stderr.splitlines()

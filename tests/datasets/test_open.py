@@ -117,4 +117,7 @@ def test_source_of_another_type_is_an_error(source: object) -> None:
 
 def test_torch_and_the_hugging_face_library_are_not_imported() -> None:
     code = "import sys, pnasnet.datasets; print({'torch', 'datasets'} & set(sys.modules))"
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "set()\n"
+    assert (
+        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=600).stdout
+        == "set()\n"
+    )

@@ -167,5 +167,5 @@ print(sorted({"onnx", "torch", "google.protobuf"} & set(sys.modules)))
 def test_a_warm_start_imports_neither_onnx_nor_torch(tmp_path: Path) -> None:
     start(tmp_path, warm=False)
     command = [sys.executable, "-c", WARM_START, str(tmp_path), json.dumps(SPEC.to_dict())]
-    result = subprocess.run(command, capture_output=True, text=True, check=True)
+    result = subprocess.run(command, capture_output=True, text=True, check=True, timeout=600)
     assert result.stdout.strip() == "[]"

@@ -61,7 +61,7 @@ def test_signals_are_handled_after_engines_are_closed() -> None:
         "first.close(); second.close(); signal.signal(signal.SIGUSR1, lambda *_: print('handled'));"
         "os.kill(os.getpid(), signal.SIGUSR1)"
     )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=600)
     assert (done.returncode, done.stdout) == (0, "handled\n")
 
 

@@ -284,7 +284,7 @@ KILLS = 12
 def test_kill_9_at_random_moments(tmp_path: Path) -> None:
     photos, out, random = write_folder(tmp_path / "photos", pictures(200)), tmp_path / "out", Random(0)
     command = [sys.executable, "-c", PROGRAM, "embed", str(photos), "-m", MODEL, "--engine", "fake", "-o", str(out)]
-    subprocess.run(command, env=ENVIRONMENT, check=True, capture_output=True)
+    subprocess.run(command, env=ENVIRONMENT, check=True, capture_output=True, timeout=600)
     before = parts_of(out)
     write_folder(photos, {f"{number:05d}b.jpg": jpeg(number + 1000) for number in range(200)})
     (photos / "00100b.jpg").write_bytes(b"no picture")
@@ -297,11 +297,14 @@ def test_kill_9_at_random_moments(tmp_path: Path) -> None:
             time.sleep(0.0005)
         time.sleep(random.random() * 0.03)
         process.kill()
-        process.communicate()
+        process.communicate(timeout=60)
         if FeatureFolder(out).mark() and len(names_of(out)) == 400:  # it finished before the kill: start over
             shutil.rmtree(out)
             shutil.copytree(tmp_path / "first", out)
-    assert subprocess.run([*command, "--add"], env=ENVIRONMENT, check=False, capture_output=True).returncode == 3
+    assert (
+        subprocess.run([*command, "--add"], env=ENVIRONMENT, check=False, capture_output=True, timeout=600).returncode
+        == 3
+    )
     assert [path.name for path in out.glob(".*")] == [".lock"]
     after = parts_of(out)
     assert {name: after[name] for name in before} == before

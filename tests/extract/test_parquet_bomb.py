@@ -66,7 +66,7 @@ def test_memory_is_bounded(tmp_path: Path, bomb: Path) -> None:
             except psutil.Error:
                 break
             time.sleep(0.01)
-        stderr = process.communicate()[1]
+        stderr = process.communicate(timeout=60)[1]
     assert process.returncode == 3, stderr
     assert [row["status"] for row in rows_of(tmp_path / "out")] == ["error"] * ROWS
     assert most < 1_200_000_000  # all rows would be 2.7 GB

@@ -176,7 +176,9 @@ def many(tmp_path: Path) -> list[Path]:
 @pytest.mark.slow
 def test_kill_9_at_20_random_moments(tmp_path: Path) -> None:
     sources, random, kills = many(tmp_path), Random(0), 0
-    assert subprocess.run(command(tmp_path / "whole", *sources), env=ENVIRONMENT, check=False).returncode == 3
+    assert (
+        subprocess.run(command(tmp_path / "whole", *sources), env=ENVIRONMENT, check=False, timeout=600).returncode == 3
+    )
     while kills < 20:
         process = subprocess.Popen(command(tmp_path / "out", *sources), stderr=subprocess.PIPE, env=ENVIRONMENT)
         deadline = time.monotonic() + 60
@@ -186,11 +188,11 @@ def test_kill_9_at_20_random_moments(tmp_path: Path) -> None:
             time.sleep(0.001)
         time.sleep(random.random() * 0.03)
         process.kill()
-        process.communicate()
+        process.communicate(timeout=60)
         kills += 1
         if FeatureFolder(tmp_path / "out").mark():  # it finished before the kill: start over
             shutil.rmtree(tmp_path / "out")
-    subprocess.run(command(tmp_path / "out", *sources), env=ENVIRONMENT, check=False)
+    subprocess.run(command(tmp_path / "out", *sources), env=ENVIRONMENT, check=False, timeout=600)
     assert FeatureFolder(tmp_path / "out").mark()
     assert [path.name for path in tmp_path.glob("out/.*")] == [".lock"]
     assert rows_of(tmp_path / "out") == rows_of(tmp_path / "whole")
@@ -215,5 +217,7 @@ def test_signals_keep_finished_rows(tmp_path: Path, number: signal.Signals, exit
         "error: interrupted",
         f"{kept} rows are kept in {tmp_path}/out; repeat the command to resume",
     ]
-    assert subprocess.run(command(tmp_path / "out", *sources), env=ENVIRONMENT, check=False).returncode == 3
+    assert (
+        subprocess.run(command(tmp_path / "out", *sources), env=ENVIRONMENT, check=False, timeout=600).returncode == 3
+    )
     assert [str(row["path"])[-9:] for row in rows_of(tmp_path / "out")] == list(pictures(1000))

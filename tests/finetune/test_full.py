@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -27,6 +26,7 @@ from pnasnet.weights import write_weights
 
 from tests.helpers.finetune_data import COLOURS, coloured, folder_of
 from tests.helpers.train_data import SPEC
+from tests.helpers.waiting import limited, until
 
 FULL = FinetuneOptions(full=True, epochs=3, training_batch=8, learning_rate=0.005)
 QUIET = Machine(accelerator="cpu", devices=1, workers=0)
@@ -162,14 +162,12 @@ def full_command(pictures: Path, output: Path) -> list[str]:
 
 def signal_in_training(command: list[str], output: Path, number: signal.Signals) -> subprocess.CompletedProcess[str]:
     """Run a command, and send it a signal once it has trained an epoch."""
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT)
-    deadline = time.monotonic() + 100
-    while not list(output.glob("training/checkpoints/newest*")):
-        assert time.monotonic() < deadline
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT, start_new_session=True)
+    with limited(process, 500):
+        until(lambda: bool(list(output.glob("training/checkpoints/newest*"))) or process.poll() is not None, 400)
         assert process.poll() is None
-        time.sleep(0.02)
-    process.send_signal(number)
-    stderr = process.communicate()[1]
+        process.send_signal(number)
+        stderr = process.communicate()[1]
     return subprocess.CompletedProcess(command, process.returncode, None, stderr)
 
 
@@ -193,7 +191,7 @@ def test_kill_9_and_the_same_command_again(tmp_path: Path) -> None:
     assert not (output / MODEL).exists()
     (part,) = output.glob("features/part-*.parquet")
     before = part.stat().st_mtime_ns
-    again = subprocess.run(command, capture_output=True, text=True, check=False, env=ENVIRONMENT)
+    again = subprocess.run(command, capture_output=True, text=True, check=False, env=ENVIRONMENT, timeout=600)
     assert again.returncode == 0, again.stderr
     assert "resuming from" in again.stderr
     assert part.stat().st_mtime_ns == before
@@ -223,7 +221,9 @@ def test_two_processes_and_an_unreadable_image(tmp_path: Path) -> None:
     script.write_text(_DEVICES)
     command = [sys.executable, str(script), *full_command(pictures, tmp_path / "model")[3:], "--epochs", "1"]
     devices = ("--devices", "2", "--accelerator", "cpu")
-    done = subprocess.run([*command, *devices], capture_output=True, text=True, check=False, env=ENVIRONMENT)
+    done = subprocess.run(
+        [*command, *devices], capture_output=True, text=True, check=False, env=ENVIRONMENT, timeout=600
+    )
     assert done.returncode == 3, done.stderr
     assert done.stdout.count("3 classes, top-1") == 1
     lines = done.stderr.splitlines()

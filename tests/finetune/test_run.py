@@ -317,7 +317,7 @@ def test_a_second_run_into_one_folder_is_refused(tmp_path: Path) -> None:
             finetune("pnasnet_tiny", coloured(6), tmp_path)
     finally:
         other.kill()
-        other.communicate()
+        other.communicate(timeout=60)
     assert finetune("pnasnet_tiny", coloured(6), tmp_path).evaluation.images == 3  # a killed run holds no lock
 
 
@@ -346,5 +346,5 @@ def test_finetune_itself_holds_the_lock(tmp_path: Path) -> None:
             finetune("pnasnet_tiny", coloured(6), tmp_path)
     finally:
         other.kill()
-        other.communicate()
+        other.communicate(timeout=60)
     assert not (tmp_path / MODEL).exists()

@@ -14,7 +14,7 @@ def small_disk_at(path: Path, size: str) -> Iterator[Path]:
     path.mkdir()
     command = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(path)]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=600)
     except FileNotFoundError:
         pytest.skip("no mount command")
     if done.returncode:
@@ -22,4 +22,4 @@ def small_disk_at(path: Path, size: str) -> Iterator[Path]:
     try:
         yield path
     finally:
-        subprocess.run(["umount", str(path)], check=True)
+        subprocess.run(["umount", str(path)], check=True, timeout=600)

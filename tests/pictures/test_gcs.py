@@ -71,5 +71,5 @@ def test_missing_objects(bucket: str) -> None:
 def test_without_credentials_nothing_is_printed(bucket: str) -> None:
     """Public buckets need no credentials."""
     program = f"from pnasnet.pictures.storage import read_url; print(len(read_url('{bucket}/dir/00000.jpg')))"
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=600)
     assert (done.stdout, done.stderr) == (f"{len(FILES['00000.jpg'])}\n", "")

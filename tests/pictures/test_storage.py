@@ -171,7 +171,7 @@ def test_a_missing_extra_is_named() -> None:
     """In a separate process, since fsspec remembers imports."""
     program = "import sys; sys.modules['s3fs'] = None; from pnasnet.pictures.storage import read_url"
     command = [sys.executable, "-c", f"{program}; read_url('s3://bucket/a.jpg')"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=600)
     assert "MissingExtraError: reading s3:// needs " in done.stderr
     assert done.stderr.endswith("pip install 'pnasnet[remote]'\n")
 
@@ -180,7 +180,7 @@ def test_a_file_over_http_needs_no_extra() -> None:
     """The server is not asked before the file is read."""
     program = "import sys; sys.modules['aiohttp'] = None; from pnasnet.pictures.storage import expand_url"
     command = [sys.executable, "-c", f"{program}; print(expand_url('http://127.0.0.1:9/a.tar'))"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=600)
     assert done.stdout == "['http://127.0.0.1:9/a.tar']\n", done.stderr
 
 

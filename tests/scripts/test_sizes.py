@@ -12,7 +12,7 @@ def check(root: Path, exceptions: str = "{}") -> tuple[int, list[str]]:
     script.parent.mkdir(exist_ok=True)
     head, _, tail = SCRIPT.read_text().partition("EXCEPTIONS: dict[str, int] = ")
     script.write_text(f"{head}EXCEPTIONS: dict[str, int] = {exceptions}\n{tail[tail.index('def measured') :]}")
-    done = subprocess.run([sys.executable, script], capture_output=True, text=True, check=False)
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, check=False, timeout=600)
     return done.returncode, done.stderr.splitlines()
 
 

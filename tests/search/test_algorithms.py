@@ -291,7 +291,8 @@ def test_a_search_resumes_after_sigkill(tmp_path: Path) -> None:
     for after in (12, 60, 0):
         done = subprocess.run(
             [sys.executable, str(script), str(tmp_path / "out"), str(seen), str(after)],
-            env={"PYTHONPATH": ":".join(path), "OMP_NUM_THREADS": "1"}, capture_output=True, text=True, check=False,
+            env={"PYTHONPATH": ":".join(path), "OMP_NUM_THREADS": "1"},
+            capture_output=True, text=True, check=False, timeout=600,
         )  # fmt: skip
         outputs.append((done.returncode, done.stdout))
     assert [code for code, _ in outputs] == [-9, -9, 0]

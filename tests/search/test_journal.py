@@ -139,7 +139,7 @@ def test_a_journal_with_a_half_written_row_can_be_read(journal: Journal) -> None
         os._exit(9)
     """
     journal.close()
-    subprocess.run([sys.executable, "-c", script], check=False)
+    subprocess.run([sys.executable, "-c", script], check=False, timeout=600)
     assert Path(f"{journal.path}-journal").exists()
     with Journal(journal.path, readonly=True) as again:
         assert again.children() == {CELL.canonical(): child_of(CELL)}

@@ -43,7 +43,7 @@ def run(folder: Path, ray_folder: str, script: str = _SEARCH) -> subprocess.Comp
     return subprocess.run(
         [sys.executable, "-c", script, str(folder / "out"), str(seen)],
         env={**environment, "RAY_USAGE_STATS_ENABLED": "0", "RAY_TMPDIR": ray_folder},
-        capture_output=True, text=True, check=False,
+        capture_output=True, text=True, check=False, timeout=600,
     )  # fmt: skip
 
 

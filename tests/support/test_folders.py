@@ -57,7 +57,7 @@ def test_a_killed_process_leaves_the_old_folder(tmp_path: Path) -> None:
         "with replacing_folder(Path(sys.argv[1]), ['1/model'], overwrite=True) as folder:\n"
         "    (folder / '1').mkdir(); os.kill(os.getpid(), 9)"
     )
-    killed = subprocess.run([sys.executable, "-c", script, tmp_path / "new"], check=False)
+    killed = subprocess.run([sys.executable, "-c", script, tmp_path / "new"], check=False, timeout=600)
     assert killed.returncode == -9
     assert (tmp_path / "new/1/model").read_text() == "one"
     (left,) = (path for path in tmp_path.iterdir() if path.name != "new")

@@ -55,7 +55,7 @@ _KILLED = """if True:
 def test_kill_9_in_the_middle_of_an_epoch(tmp_path: Path, undisturbed: Fitted) -> None:
     command = [sys.executable, "-c", _KILLED, str(tmp_path), "15"]  # 8 steps, 2 batches of validation, 5 steps
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, [Path(__file__).parents[2], *sys.path]))}
-    killed = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    killed = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=600)
     assert killed.returncode == -signal.SIGKILL, killed.stderr
     assert newest(tmp_path) == tmp_path / "checkpoints/newest-epoch=0.ckpt"
     assert [figures["epoch"] for figures in read_history(tmp_path)] == [0]

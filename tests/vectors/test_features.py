@@ -127,7 +127,7 @@ def test_a_query_does_not_import_pandas(tmp_path: Path, call: str) -> None:
     path = write_features(tmp_path / "f.parquet", clustered(9))
     code = f"import sys, numpy as np, pnasnet.vectors as v; v.open_features(sys.argv[1]).{call}"
     command = [sys.executable, "-c", f"{code}; print('pandas' in sys.modules)", str(path)]
-    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=600)
     assert done.stdout.split() == ["False"]
 
 
