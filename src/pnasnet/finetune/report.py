@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from .._version import __version__
-from ..errors import ImageError, InputError, MissingExtraError
+from ..errors import ImageError, InputError
 from ..evaluation import Evaluation
 from ..images import Source, get_preset
 from ..reports import charts
@@ -30,10 +30,7 @@ _THUMBNAIL = 256
 def check_packages() -> None:
     """Raise `MissingExtraError` if a package of the extra is missing: before hours of work, not after."""
     head.check_packages()
-    try:
-        charts.check_packages()
-    except MissingExtraError as error:
-        raise MissingExtraError.of("matplotlib", "finetune", "the report") from error
+    charts.check_packages("finetune")
 
 
 def write_report(path: Path, result: FinetuneResult, read: Callable[[int], Source]) -> None:

@@ -154,7 +154,7 @@ def _open_system(protocol: str, process: int) -> "AbstractFileSystem":
             log.setLevel(logging.ERROR)
         return fsspec.filesystem(protocol, **options)
     except ImportError as error:
-        extra = "gcs" if protocol in _GOOGLE else "remote"
-        raise MissingExtraError.of(error.name or "a package", extra, f"reading {protocol}://") from error
+        package, extra = ("gcsfs", "gcs") if protocol in _GOOGLE else (error.name or "s3fs", "remote")
+        raise MissingExtraError.of(package, extra, f"reading {protocol}://") from error
     except ValueError as error:
         raise InputError(f"{protocol}:// is not a supported protocol: {reason(error)}") from error

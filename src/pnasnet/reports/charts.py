@@ -62,12 +62,12 @@ _STYLE: dict[str, Any] = {
 }
 
 
-def check_packages() -> None:
-    """Raise `MissingExtraError` if matplotlib is missing. Called before hours of work, not after."""
+def check_packages(extra: str = "train") -> None:
+    """Raise `MissingExtraError` for an extra if matplotlib is missing. Called before hours of work, not after."""
     try:
         import_module("matplotlib")
     except ImportError as error:
-        raise MissingExtraError.of("matplotlib", "train", "the report") from error
+        raise MissingExtraError.of("matplotlib", extra, "the report") from error
 
 
 @dataclass(frozen=True)

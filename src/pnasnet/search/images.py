@@ -54,7 +54,7 @@ def search_images(
     first value returned see `run.search`. The second value has the files of the best cells, best first. Raises
     `MissingExtraError` before anything is trained if the report could not be drawn.
     """
-    check_packages()
+    check_packages("search")
     workers = workers or Workers()
     trainer, data = _open(config, source, split, folder, workers, accelerator)
     searched = search(

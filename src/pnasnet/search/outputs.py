@@ -23,7 +23,7 @@ def write_outputs(folder: Path) -> list[tuple[Path, Child]]:
     `report.html` has all figures. Raises `OutputError`, `InputError` if the journal is missing or damaged, and
     `MissingExtraError` if the report cannot be drawn.
     """
-    check_packages()
+    check_packages("search")
     findings = read_findings(folder)
     written = []
     for rank, (cell, child) in enumerate(findings.best[:KEPT], 1):
