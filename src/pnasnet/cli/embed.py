@@ -238,7 +238,7 @@ def embed(
       pnasnet embed photos/ -o features.parquet
       pnasnet embed 'shards/*.tar' s3://bucket/photos -o features/
       pnasnet embed photos/ -o features/ --add
-      pnasnet embed photos/ --model pnasnet_tiny --endpoint Cell_3 --normalize -o features/
+      pnasnet embed photos/ --model pnasnet_small --endpoint Cell_3 --normalize -o features/
       find / -name '*.jpg' -print0 | pnasnet embed --files-from - -0 -o features/
       pnasnet embed photos/ --weights pnasnet-5_large_2017_12_13.tar.gz -o features.parquet
       pnasnet embed 's3://bucket/*.tar' --address ray://head:10001 --cpus 4 -o /shared/features

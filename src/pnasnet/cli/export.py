@@ -52,7 +52,7 @@ def export(
 
     \b
       pnasnet export pnasnet_large features.onnx
-      pnasnet export pnasnet_tiny model.xml --endpoint global_pool --endpoint Logits
+      pnasnet export pnasnet_small model.xml --endpoint global_pool --endpoint Logits
       pnasnet export pnasnet_large models/ --format triton --preprocess
       pnasnet export pnasnet_large hub_module/ --format saved_model
     """

@@ -120,8 +120,8 @@ def finetune(
     command to resume it. Images that cannot be read are skipped and listed, and the exit code is then 3.
 
     \b
-      pnasnet finetune flowers/ -o model/ -m pnasnet_tiny
-      pnasnet finetune flowers/ -o model/ -m pnasnet_tiny --full --overwrite
+      pnasnet finetune flowers/ -o model/
+      pnasnet finetune flowers/ -o model/ --full --overwrite
     """
     from ..datasets import open_dataset
     from ..finetune import finetune as run

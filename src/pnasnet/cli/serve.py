@@ -106,7 +106,7 @@ def serve(
     On a Ray cluster, it serves HTTP alone.
 
     \b
-      pnasnet serve pnasnet_tiny
+      pnasnet serve pnasnet_small
       curl -F image=@photo.jpg http://127.0.0.1:8000/embed
       pnasnet serve pnasnet_large model/ --features features/ --port 8000 --grpc-port 8001
       pnasnet serve pnasnet_large --ray --replicas 4
