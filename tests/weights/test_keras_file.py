@@ -148,6 +148,12 @@ class TestBadFiles:
             with pytest.raises(CorruptWeightsError, match="stem_conv1/kernel:0 is no array that lies in the file"):
                 open_weights(path)
 
+    def test_layers_without_names_as_keras_3_5_writes_them(self, tmp_path: Path) -> None:
+        with h5py.File(tmp_path / "old.weights.h5", "w") as file:
+            file["layers/conv2d/vars/0"] = np.zeros((3, 3, 3, 8), np.float32)
+        with pytest.raises(CorruptWeightsError, match=r"lacks the names of its layers, which Keras 3\.10 stores"):
+            open_weights(tmp_path / "old.weights.h5")
+
     def test_links_are_not_followed(self, tmp_path: Path) -> None:
         whole = self.write(tmp_path / "whole.h5")
         with h5py.File(tmp_path / "links.h5", "w") as file:

@@ -116,7 +116,9 @@ def _key(place: str, item: Any) -> tuple[str, str]:
     if leaf.isdecimal():  # Keras 3: the group has the layer's name
         group = item.parent
         order = _ORDERS.get(tuple(group[str(index)].ndim for index in range(len(group))), ())
-        name = group.attrs.get("name", "/".join(groups))
+        if "name" not in group.attrs:
+            raise ValueError("it lacks the names of its layers, which Keras 3.10 stores: load it there")
+        name = group.attrs["name"]
         layer = name.decode() if isinstance(name, bytes) else str(name)
         return layer, order[int(leaf)] if int(leaf) < len(order) else leaf
     # Below the group of a layer or of a model within the model are scopes, which TensorFlow 1 may have numbered.
