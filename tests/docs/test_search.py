@@ -45,7 +45,7 @@ def test_rank_correlations_are_those_of_the_journal(kept: Findings, monkeypatch:
 
 def test_the_run_is_what_the_page_says(kept: Findings) -> None:
     runs = {name: [len(steps) for steps in seeds.values()] for name, seeds in kept.steps.items()}
-    assert runs == {name: [103] * 3 for name in ("progressive", "random", "evolution")}
+    assert runs == {name: [103] * 5 for name in ("progressive", "random", "evolution")}
     config = find_config("two_cores")
     assert kept.config == replace(config, notes="")
     assert (DOCS / "search" / JOURNAL).stat().st_size < 2_000_000
