@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 @click.argument("sources", nargs=-1, required=True, shell_complete=paths)
 @model_options
 @extract_options
-@click.option("--top", type=click.IntRange(1), default=5, show_default=True, metavar="N", help="Number of classes.")
+@click.option(
+    "--top", type=click.IntRange(1), default=5, show_default=True, metavar="N", help="Print the N likeliest classes."
+)
 @flag("--json", "as_json", help="Print one JSON object per line and image.")
 @QUIET
 def classify(

@@ -1,12 +1,10 @@
 """`pnasnet duplicates`."""
 
 from collections.abc import Iterable
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from ..support.files import write_text
 from ..support.text import counted
 from .errors import check_file, checking_usage
 from .logs import show_logs
@@ -16,7 +14,7 @@ from .progress import bars
 from .sections import command
 from .tables import TableColumn, last_folders, note_left_out, print_table
 from .values import paths
-from .vectors import column_options, opened_index, page_options
+from .vectors import column_options, opened_index, page_options, write_page
 
 if TYPE_CHECKING:
     from ..pictures import Access
@@ -97,9 +95,7 @@ def duplicates(
     if html:
         with bars(quiet) as progress:
             page = duplicates_page(opened, described, threshold, access, sample, progress)
-        write_text(Path(html), page)
-        if not quiet:
-            say(f"{html}: written", err=True)
+        write_page(html, page, quiet=quiet)
 
 
 _COLUMNS = (

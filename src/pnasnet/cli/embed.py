@@ -13,11 +13,11 @@ from ..support.cluster import LOCAL
 from ..support.text import counted
 from .errors import EXIT_IMAGES_FAILED, checking_usage, to_failure, wants_traceback
 from .logs import show_logs
-from .options import FOLDER, IMAGE_COLUMN, QUIET, count, extract_options, flag, model_options, several
+from .options import ENDPOINTS, FOLDER, IMAGE_COLUMN, QUIET, count, extract_options, flag, model_options, several
 from .printing import say
 from .progress import stoppable_bars
 from .sections import command, pass_as, section
-from .values import VECTORS, endpoints, folders, models, one_of, paths
+from .values import VECTORS, folders, models, one_of, paths
 
 if TYPE_CHECKING:
     from ..extract import ColumnBuilder, ExtractOptions, Report, Sources
@@ -164,15 +164,7 @@ def _choose_cluster(
 )
 @section(
     "Vectors",
-    several(
-        "--endpoint",
-        "endpoints",
-        default=("global_pool",),
-        show_default=True,
-        metavar="NAME",
-        shell_complete=endpoints,
-        help="Output of the network: global_pool, Logits, Predictions, Cell_7, ... May be repeated.",
-    ),
+    ENDPOINTS,
     flag("--whole-maps", help="Write feature maps whole instead of averaging over positions."),
     click.option(
         "--vectors",
@@ -208,7 +200,7 @@ def _choose_cluster(
             help="Address of a Ray cluster: auto, HOST:PORT or ray://HOST:PORT. All machines must reach the sources "
             "and the output.",
         ),
-        count("--workers", help="Number of workers.  [default: what fits]"),
+        count("--workers", help="Workers at a time, each with its own networks.  [default: as many as fit]"),
         count("--cpus", help="Processors of each worker.  [default: 1]"),
         click.option("--gpus", type=click.FloatRange(0), metavar="N", help="GPUs of each worker.  [default: 0]"),
     ),
@@ -249,7 +241,9 @@ def embed(
     with checking_usage():
         check_output(output, mode, sources.names)  # before a model is downloaded
     show_logs(quiet=quiet)
-    build = ColumnBuilder((model, *(replace(model, model=name, weights=None) for name in others)), endpoints, options)
+    build = ColumnBuilder(
+        (model, *(replace(model, model=name, weights=None) for name in others)), endpoints or ("global_pool",), options
+    )
     fill = _fill(cluster, build, options, retry_errors=mode == "retry-errors")
     with stoppable_bars(quiet, "image") as progress:
         report = extract_to(output, sources, build(), options, mode=mode, fill=fill, progress=progress)

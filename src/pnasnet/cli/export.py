@@ -6,9 +6,9 @@ from typing import Any
 import click
 
 from .errors import checking_usage
-from .options import MOVING_AVERAGES, WEIGHTS, count, flag, several
+from .options import ENDPOINTS, MOVING_AVERAGES, WEIGHTS, count, flag
 from .printing import say
-from .values import FORMATS, endpoints, models, one_of, paths
+from .values import FORMATS, models, one_of, paths
 
 
 @click.command(short_help="Export a network for other software and servers.")
@@ -22,14 +22,7 @@ from .values import FORMATS, endpoints, models, one_of, paths
     shell_complete=one_of(*FORMATS),
     help="onnx, openvino, triton, ovms or saved_model.  [default: by the suffix of OUT: .onnx, or .xml for openvino]",
 )
-@several(
-    "--endpoint",
-    "endpoints",
-    metavar="NAME",
-    shell_complete=endpoints,
-    help="Output of the network: global_pool, Logits, Predictions, Cell_5, ... May be repeated.  "
-    "[default: global_pool]",
-)
+@ENDPOINTS
 @flag(
     "--preprocess",
     help="Resize and scale images in the model: it accepts uint8 [batch, height, width, 3] of any size.",

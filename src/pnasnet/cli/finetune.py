@@ -15,11 +15,11 @@ from click.core import ParameterSource
 from ..support.urls import redact
 from .errors import EXIT_IMAGES_FAILED
 from .logs import show_logs
-from .options import IMAGE_COLUMN, QUIET, count, extract_options, flag, machine_options, model_options
+from .options import IMAGE_COLUMN, OUTPUT_FOLDER, QUIET, count, extract_options, flag, machine_options, model_options
 from .printing import say
 from .progress import stoppable_bars
 from .sections import Command, command, pass_as, section
-from .values import folders, paths
+from .values import paths
 
 if TYPE_CHECKING:
     from ..extract import ExtractOptions
@@ -49,7 +49,7 @@ def _refusing_options_of_full(command: Command) -> Command:
 @command()
 @_refusing_options_of_full
 @click.argument("data", shell_complete=paths)
-@click.option("-o", "--output", required=True, metavar="DIR", shell_complete=folders, help="Output folder.")
+@OUTPUT_FOLDER
 @flag("--overwrite", help="Replace a finished model in DIR; its split and features are kept.")
 @QUIET
 @section(
@@ -100,7 +100,7 @@ def _refusing_options_of_full(command: Command) -> Command:
 @section(_HARDWARE, machine_options)
 def finetune(
     data: str,
-    output: str,
+    output: Path,
     split: str | None,
     image_column: str | None,
     model: "ModelChoice",
@@ -134,7 +134,7 @@ def finetune(
     show_logs(quiet=quiet)
     with _ending_if_finished(), stoppable_bars(quiet, "image", "repeat the command to resume") as progress:
         result = run(
-            model.model, images, Path(output), tuning,
+            model.model, images, output, tuning,
             weights=model.weights, extract=options, engine=model.engine,
             machine=replace(machine, precision=model.engine.precision or "float32"),
             overwrite=overwrite, progress=progress, source=redact(data),
@@ -142,7 +142,7 @@ def finetune(
         )  # fmt: skip
     if result.rank > 0:
         return  # Lightning takes any other exit code for a failure, and kills the first process
-    _print(result, Path(output))
+    _print(result, output)
     if result.skipped:
         raise SystemExit(EXIT_IMAGES_FAILED)
 

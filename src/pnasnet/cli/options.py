@@ -1,12 +1,25 @@
 """Options that several commands share: each is declared once, in its section, and passed on as one value."""
 
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from .sections import pass_as, section
-from .values import ACCELERATORS, DEFAULT_MODEL, ENGINES, LOGGERS, PRECISIONS, PRESETS, models, one_of, weights
+from .values import (
+    ACCELERATORS,
+    DEFAULT_MODEL,
+    ENGINES,
+    LOGGERS,
+    PRECISIONS,
+    PRESETS,
+    endpoints,
+    folders,
+    models,
+    one_of,
+    weights,
+)
 
 if TYPE_CHECKING:
     from ..module.choice import ModelChoice
@@ -30,6 +43,23 @@ several = partial(click.option, multiple=True, callback=_once)
 FOLDER = click.Path(exists=True, file_okay=False)
 """The type of an option that names an existing folder."""
 
+OUTPUT_FOLDER = click.option(
+    "-o",
+    "--output",
+    required=True,
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    shell_complete=folders,
+    help="Output folder.",
+)
+ENDPOINTS = several(
+    "--endpoint",
+    "endpoints",
+    metavar="NAME",
+    shell_complete=endpoints,
+    help="Output of the network: global_pool, Logits, Predictions, Cell_3, ... May be repeated.  "
+    "[default: global_pool]",
+)
 IMAGE_COLUMN = click.option(
     "--image-column",
     metavar="NAME",
@@ -167,7 +197,7 @@ machine_options = pass_as(
         "--workers",
         type=click.IntRange(0),
         metavar="N",
-        help="Processes that decode images, for each device; 0 decodes in the training process.  "
+        help="Workers at a time that decode images, as processes of each device; 0 for none.  "
         "[default: one per processor]",
     ),
     several(

@@ -1,15 +1,16 @@
 """`pnasnet quantize`."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from .logs import show_logs
-from .options import MOVING_AVERAGES, PRESET, QUIET, THREADS, WEIGHTS, count, flag
+from .options import MOVING_AVERAGES, OUTPUT_FOLDER, PRESET, QUIET, THREADS, WEIGHTS, count, flag
 from .progress import bars
 from .sections import command, pass_as, section
 from .tables import print_line
-from .values import PRECISIONS, folders, models, one_of, paths
+from .values import PRECISIONS, models, one_of, paths
 
 if TYPE_CHECKING:
     from ..quantize import QuantizeOptions, QuantizeResult
@@ -40,7 +41,7 @@ _OPTIONS = (
 @command(short_help="Quantize a model to int8.")
 @click.argument("model", shell_complete=models)
 @click.argument("sources", nargs=-1, required=True, shell_complete=paths)
-@click.option("-o", "--output", required=True, metavar="DIR", shell_complete=folders, help="Output folder.")
+@OUTPUT_FOLDER
 @flag("--overwrite", help="Replace an existing folder.")
 @QUIET
 @section("Model", WEIGHTS, MOVING_AVERAGES)
@@ -48,7 +49,7 @@ _OPTIONS = (
 def quantize(
     model: str,
     sources: tuple[str, ...],
-    output: str,
+    output: Path,
     overwrite: bool,
     weights: str | None,
     options: "QuantizeOptions",

@@ -11,7 +11,7 @@ import click
 from ..errors import MissingExtraError
 from .errors import check_file, checking_usage, stop_on_signal
 from .logs import show_logs
-from .options import QUIET, count, flag, several
+from .options import OUTPUT_FOLDER, QUIET, count, flag, several
 from .printing import say
 from .progress import bars
 from .sections import Sectioned, pass_as, section
@@ -53,7 +53,7 @@ _worker_options = section(
     pass_as(
         "workers",
         _choose_workers,
-        count("--workers", "count", help="Children to train at a time.  [default: one per processor]"),
+        count("--workers", "count", help="Workers at a time, each training a child.  [default: one per processor]"),
         click.option("--address", metavar="ADDRESS", shell_complete=one_of("auto"),
                      help="Address of a Ray cluster: auto, HOST:PORT or ray://HOST:PORT. Children are trained as Ray "
                      "tasks."),
@@ -87,15 +87,7 @@ def search() -> None:
 @search.command(cls=Sectioned)
 @click.argument("config", shell_complete=configurations)
 @click.argument("data", shell_complete=paths)
-@click.option(
-    "-o",
-    "--output",
-    required=True,
-    type=click.Path(path_type=Path),
-    metavar="DIR",
-    shell_complete=folders,
-    help="Output folder.",
-)
+@OUTPUT_FOLDER
 @click.option("--split", metavar="NAME", help="Split of DATA to use, such as train, if it has several.")
 @_worker_options
 @click.option(
@@ -236,7 +228,8 @@ def describe(config: str | None) -> None:
 @section(
     "Protocol",
     click.option(
-        "--cells",
+        "--fit-cells",
+        "cells",
         type=int,
         default=256,
         show_default=True,

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ..support.cluster import LOCAL
-from .errors import Failure, checking_usage
+from .errors import Failure
 from .logs import show_logs
 from .options import ENGINE, PRECISION, QUIET, THREADS, count, flag
 from .sections import command, pass_as, section
@@ -15,7 +15,9 @@ from .values import one_of, paths
 
 if TYPE_CHECKING:
     from ..engines import EngineOptions
+    from ..serve import ServerLimits
     from ..serve.on_ray import ReplicaOptions
+    from ..serve.run import Address
 
 
 def _choose_cluster(ray: bool = False, address: str | None = None, replicas: int = 1) -> "ReplicaOptions | None":
@@ -28,6 +30,18 @@ def _choose_cluster(ray: bool = False, address: str | None = None, replicas: int
     return None
 
 
+def _choose_address(host: str, port: int, grpc_port: int, no_grpc: bool, drain: float) -> "Address":
+    from ..serve.run import Address
+
+    return Address(host, port, None if no_grpc else grpc_port, drain)
+
+
+def _choose_limits(max_queue: int, max_images: int, max_body: int) -> "ServerLimits":
+    from ..serve import ServerLimits
+
+    return ServerLimits(body=max_body << 20, images=max_images, queue=max_queue)
+
+
 @command(short_help="Serve features, classes and similar images over HTTP and gRPC.")
 @click.argument("models", nargs=-1, required=True, metavar="MODEL...", shell_complete=models_or_paths)
 @click.option(
@@ -38,12 +52,18 @@ def _choose_cluster(ray: bool = False, address: str | None = None, replicas: int
 )
 @section(
     "Connections",
-    click.option("--host", default="127.0.0.1", show_default=True, metavar="ADDRESS", help="Address to listen on."),
-    click.option("--port", type=click.IntRange(0, 65535), default=8000, show_default=True, metavar="N",
-                 help="Port of HTTP; 0 for any free one."),
-    click.option("--grpc-port", type=click.IntRange(0, 65535), default=8001, show_default=True, metavar="N",
-                 help="Port of gRPC; 0 for any free one."),
-    click.option("--no-grpc", is_flag=True, help="Serve HTTP alone."),
+    pass_as(
+        "address",
+        _choose_address,
+        click.option("--host", default="127.0.0.1", show_default=True, metavar="ADDRESS", help="Address to listen on."),
+        click.option("--port", type=click.IntRange(0, 65535), default=8000, show_default=True, metavar="N",
+                     help="Port of HTTP; 0 for any free one."),
+        click.option("--grpc-port", type=click.IntRange(0, 65535), default=8001, show_default=True, metavar="N",
+                     help="Port of gRPC; 0 for any free one."),
+        click.option("--no-grpc", is_flag=True, help="Serve HTTP alone."),
+        click.option("--drain", type=click.FloatRange(0), default=5.0, show_default=True, metavar="SECONDS",
+                     help="Time for accepted requests after SIGTERM."),
+    ),
     click.option("--api-key-file", type=click.Path(path_type=Path), metavar="FILE",
                  help="Require one of the keys in FILE, one per line, as `Authorization: Bearer KEY`."),
     click.option("--allow-origin", "origins", multiple=True, metavar="ORIGIN",
@@ -55,14 +75,16 @@ def _choose_cluster(ray: bool = False, address: str | None = None, replicas: int
     "Load",
     click.option("--batch-size", type=click.IntRange(1), default=8, show_default=True, metavar="N",
                  help="Most images per call of the network."),
-    click.option("--max-queue", type=click.IntRange(1), default=256, show_default=True, metavar="N",
-                 help="Most images that each model has accepted and not answered; others get 429."),
-    click.option("--max-images", type=click.IntRange(1), default=64, show_default=True, metavar="N",
-                 help="Most images per request."),
-    click.option("--max-body", type=click.IntRange(1), default=32, show_default=True, metavar="MIB",
-                 help="Most MiB per request, before and after decompression."),
-    click.option("--drain", type=click.FloatRange(0), default=5.0, show_default=True, metavar="SECONDS",
-                 help="Time for accepted requests after SIGTERM."),
+    pass_as(
+        "limits",
+        _choose_limits,
+        click.option("--max-queue", type=click.IntRange(1), default=256, show_default=True, metavar="N",
+                     help="Most images that each model has accepted and not answered; others get 429."),
+        click.option("--max-images", type=click.IntRange(1), default=64, show_default=True, metavar="N",
+                     help="Most images per request."),
+        click.option("--max-body", type=click.IntRange(1), default=32, show_default=True, metavar="MIB",
+                     help="Most MiB per request, before and after decompression."),
+    ),
 )  # fmt: skip
 @section(
     "Ray cluster",
@@ -83,18 +105,12 @@ def _choose_cluster(ray: bool = False, address: str | None = None, replicas: int
 def serve(
     models: tuple[str, ...],
     features: str | None,
-    host: str,
-    port: int,
-    grpc_port: int,
-    no_grpc: bool,
+    address: "Address",
     api_key_file: Path | None,
     origins: tuple[str, ...],
     hosts: tuple[str, ...],
     batch_size: int,
-    max_queue: int,
-    max_images: int,
-    max_body: int,
-    drain: float,
+    limits: "ServerLimits",
     cluster: "ReplicaOptions | None",
     engine: "EngineOptions",
     quiet: bool,
@@ -111,20 +127,16 @@ def serve(
       pnasnet serve pnasnet_large model/ --features features/ --port 8000 --grpc-port 8001
       pnasnet serve pnasnet_large --ray --replicas 4
     """
-    from ..serve import ServerLimits
     from ..serve.auth import ApiKeys
-    from ..serve.run import Address, run
+    from ..serve.run import run
     from ..serve.settings import Settings
 
     show_logs(quiet=quiet)
-    with checking_usage():
-        address = Address(host, port, None if no_grpc else grpc_port, drain)
-        limits = ServerLimits(body=max_body << 20, images=max_images, queue=max_queue)
     keys = None if api_key_file is None else ApiKeys.from_file(api_key_file)
     settings = Settings(models, engine, limits, batch_size, keys, features, hosts, origins)
     if cluster is not None:
         from ..serve.on_ray import run_on_ray
 
-        run_on_ray(settings, cluster, host, port, drain)
+        run_on_ray(settings, cluster, address.host, address.port, address.drain)
     elif not run(*settings.open(), address):
         raise Failure("the server ended before all accepted requests were answered")

@@ -1,11 +1,9 @@
 """`pnasnet similar`."""
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from ..support.files import write_text
 from .errors import EXIT_IMAGES_FAILED, check_file
 from .logs import show_logs
 from .options import ENGINE, QUIET, THREADS, flag
@@ -14,7 +12,7 @@ from .progress import bars
 from .sections import command, pass_as, section
 from .tables import TableColumn, last_folders, print_table
 from .values import models, paths, weights
-from .vectors import column_options, page_options
+from .vectors import column_options, page_options, write_page
 
 if TYPE_CHECKING:
     from ..module.choice import ModelChoice
@@ -42,7 +40,7 @@ def _choose_model(
     default=10,
     show_default=True,
     metavar="N",
-    help="Number of images per query.",
+    help="Print the N most similar images of each query.",
 )
 @flag("--json", "as_json", help="Print one JSON object per line and query.")
 @QUIET
@@ -123,9 +121,7 @@ def similar(
     if html:
         with bars(quiet) as progress:
             page = similar_page(opened, answers, access, progress)
-        write_text(Path(html), page)
-        if not quiet:
-            say(f"{html}: written", err=True)
+        write_page(html, page, quiet=quiet)
     if any(answer.query.error for answer in answers):
         raise SystemExit(EXIT_IMAGES_FAILED)
 

@@ -7,12 +7,12 @@ import click
 
 from .errors import EXIT_IMAGES_FAILED, checking_usage
 from .logs import show_logs
-from .options import IMAGE_COLUMN, QUIET, count, machine_options
+from .options import IMAGE_COLUMN, OUTPUT_FOLDER, QUIET, count, machine_options
 from .printing import say
 from .progress import stoppable_bars
 from .sections import command, section
 from .tables import print_line
-from .values import PRECISIONS, folders, one_of, paths, recipes, weights
+from .values import PRECISIONS, one_of, paths, recipes, weights
 
 if TYPE_CHECKING:
     from ..datasets import LabelledImages
@@ -47,15 +47,7 @@ def _print_recipe(context: click.Context, parameter: click.Parameter, name: str 
 @click.argument("recipe", shell_complete=recipes)
 @click.argument("training", shell_complete=paths)
 @click.argument("validation", required=False, shell_complete=paths)
-@click.option(
-    "-o",
-    "--output",
-    required=True,
-    type=click.Path(path_type=Path),
-    metavar="DIR",
-    shell_complete=folders,
-    help="Output folder.",
-)
+@OUTPUT_FOLDER
 @QUIET
 @section(
     "Recipes",

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING
 
 import click
 
+from ..support.files import write_text
 from .errors import end_on_signal
 from .options import FOLDER
+from .printing import say
 from .sections import pass_as, section
 from .values import folders, paths
 
@@ -43,6 +45,13 @@ page_options = section(
     )
 )  # fmt: skip
 """The page to write and the images that it may open, as the arguments `html` and `access`."""
+
+
+def write_page(html: str, page: str, *, quiet: bool) -> None:
+    """Write the page of --html, and report it."""
+    write_text(Path(html), page)
+    if not quiet:
+        say(f"{html}: written", err=True)
 
 
 @contextmanager
