@@ -1,4 +1,4 @@
-"""`pnasnet embed` on Ray, as a user runs it: begun for the purpose, or on a cluster that `ray start` began."""
+"""`pnasnet embed` on Ray, as a user runs it: on a cluster of its own, or on one that `ray start` started."""
 
 import importlib.util
 import os

@@ -111,7 +111,7 @@ def test_a_model_that_is_listed_in_another_folder(tmp_path: Path) -> None:
                                   '{"model_config_list": [{"config": 1}]}', '{"model_config_list": [{}]}'])  # fmt: skip
 def test_another_configuration_is_refused_and_kept(tmp_path: Path, text: str) -> None:
     (tmp_path / "config.json").write_text(text)
-    with pytest.raises(InputError, match=r"config\.json is not a configuration of OpenVINO Model Server: mend it"):
+    with pytest.raises(InputError, match=r"config\.json is not a configuration of OpenVINO Model Server: fix it"):
         export_ovms(PLAN, WEIGHTS, RepositoryEntry(tmp_path, "tiny"))
     assert (tmp_path / "config.json").read_text() == text
     assert files_of(tmp_path) == {"config.json"}

@@ -166,7 +166,7 @@ def test_the_whole_step_is_one_graph(checkpointed: bool) -> None:
     network.drop_path_progress.fill_(0.5)
     eager.drop_path_progress.fill_(0.5)
     torch.testing.assert_close(loss_of(compiled), loss_of(eager))
-    assert counter.frame_count == 1, "another progress compiles nothing anew"
+    assert counter.frame_count == 1, "another progress compiles nothing again"
 
 
 @pytest.mark.slow

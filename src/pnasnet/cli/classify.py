@@ -17,19 +17,19 @@ if TYPE_CHECKING:
     from ..module.choice import ModelChoice
 
 
-@command(short_help="Print the likeliest classes of images.")
+@command(short_help="Print the most likely classes of images.")
 @click.argument("sources", nargs=-1, required=True, shell_complete=paths)
 @model_options
 @extract_options
 @click.option(
-    "--top", type=click.IntRange(1), default=5, show_default=True, metavar="N", help="Print the N likeliest classes."
+    "--top", type=click.IntRange(1), default=5, show_default=True, metavar="N", help="Print the N most likely classes."
 )
 @flag("--json", "as_json", help="Print one JSON object per line and image.")
 @QUIET
 def classify(
     sources: tuple[str, ...], model: "ModelChoice", options: "ExtractOptions", top: int, as_json: bool, quiet: bool
 ) -> None:
-    """Print the likeliest classes of images, with their probabilities.
+    """Print the most likely classes of images, with their probabilities.
 
     SOURCES are the same as for `pnasnet embed`: files, folders, patterns, tar, zip and Parquet files, on disk or behind
     a URL, and Hugging Face datasets. Images that cannot be read are named, and the exit code is then 3.

@@ -149,14 +149,14 @@ def export_ovms(
 
 
 def _read_config(path: Path) -> dict[str, Any]:
-    config = read_json(path, "mend it, or choose another folder")
+    config = read_json(path, "fix it, or choose another folder")
     if config is None:
         return {_MODELS: []}
     models = config.get(_MODELS, []) if isinstance(config, dict) else None
     if not isinstance(models, list) or not all(
         isinstance(model, dict) and isinstance(model.get("config"), dict) for model in models
     ):
-        raise InputError(f"{path} is not a configuration of OpenVINO Model Server: mend it, or choose another folder")
+        raise InputError(f"{path} is not a configuration of OpenVINO Model Server: fix it, or choose another folder")
     return {**config, _MODELS: models}
 
 

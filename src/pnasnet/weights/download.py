@@ -79,16 +79,16 @@ class _Partial:
         self.version_path.unlink(missing_ok=True)
 
 
-def _attempt(address: str, begun: _Partial, progress: bool) -> None:
-    with writing(begun.path), _open(address, begun) as response:
-        size, total = _start(response, begun)
+def _attempt(address: str, unfinished: _Partial, progress: bool) -> None:
+    with writing(unfinished.path), _open(address, unfinished) as response:
+        size, total = _start(response, unfinished)
         name = redact(address).rpartition("/")[2]
         shown = bar(progress, total=total, initial=size, unit="B", unit_scale=True, unit_divisor=1024, desc=name)
-        with shown, begun.path.open("ab") as file:
-            for block in _body(response, begun):
+        with shown, unfinished.path.open("ab") as file:
+            for block in _body(response, unfinished):
                 size += len(block)
                 if size > MAX_BYTES:
-                    begun.discard()
+                    unfinished.discard()
                     raise DownloadError(f"the server sends more than the limit of {MAX_BYTES:,} bytes")
                 file.write(block)
                 shown.update(len(block))
@@ -96,15 +96,15 @@ def _attempt(address: str, begun: _Partial, progress: bool) -> None:
         raise _BrokenError(f"the connection broke off after {size:,} of {total:,} bytes")
 
 
-def _open(address: str, begun: _Partial) -> "AbstractContextManager[BaseHTTPResponse]":
-    size, version = begun.size, begun.version
+def _open(address: str, unfinished: _Partial) -> "AbstractContextManager[BaseHTTPResponse]":
+    size, version = unfinished.size, unfinished.version
     headers = {"Range": f"bytes={size}-", "If-Range": version} if size and version else None
-    with _connection(begun):
+    with _connection(unfinished):
         return closing(http.get(address, headers))
 
 
 @contextmanager
-def _connection(begun: _Partial) -> Iterator[None]:
+def _connection(unfinished: _Partial) -> Iterator[None]:
     """Turn errors of the connection into a `DownloadError`, or a `_BrokenError` if another attempt may succeed."""
     try:
         yield
@@ -113,7 +113,7 @@ def _connection(begun: _Partial) -> Iterator[None]:
     except Exception as error:  # of urllib3, and OSError
         if isinstance(error, http.StatusError):
             if error.status == _RANGE_NOT_SATISFIABLE:
-                begun.discard()
+                unfinished.discard()
             elif http.is_answer(error):
                 raise DownloadError(http.reason(error)) from error
             raise _BrokenError(http.reason(error)) from error
@@ -121,22 +121,22 @@ def _connection(begun: _Partial) -> Iterator[None]:
         raise kind(f"the connection failed ({http.reason(error)})") from error
 
 
-def _start(response: "BaseHTTPResponse", begun: _Partial) -> tuple[int, int | None]:
+def _start(response: "BaseHTTPResponse", unfinished: _Partial) -> tuple[int, int | None]:
     """Return the number of bytes already received, and the total if the server states it."""
     version, length = _version(response), _length(response)
     encoding = response.headers.get("Content-Encoding", "identity")
-    if encoding != "identity" and not begun.path.name.endswith((".gz.partial", ".tgz.partial")):
+    if encoding != "identity" and not unfinished.path.name.endswith((".gz.partial", ".tgz.partial")):
         raise DownloadError(f"the server sends it encoded as {clean(encoding)}, which cannot be resumed")
     if response.status == 206:
         match = _CONTENT_RANGE.fullmatch(response.headers.get("Content-Range", ""))
-        size = begun.size
+        size = unfinished.size
         total = None if length is None else size + length
-        if not match or int(match[1]) != size or version != begun.version or match[2] not in ("*", str(total)):
-            begun.discard()
+        if not match or int(match[1]) != size or version != unfinished.version or match[2] not in ("*", str(total)):
+            unfinished.discard()
             raise _BrokenError("the server did not send the rest of the file")
     else:
         size, total = 0, length
-        begun.restart(version)
+        unfinished.restart(version)
     if total is not None and total > MAX_BYTES:
         raise DownloadError(f"the server announces {total:,} bytes, more than the limit of {MAX_BYTES:,}")
     return size, total
@@ -155,11 +155,11 @@ def _version(response: "BaseHTTPResponse") -> str:
     return response.headers.get("Last-Modified", "")
 
 
-def _body(response: "BaseHTTPResponse", begun: _Partial) -> Iterator[bytes]:
+def _body(response: "BaseHTTPResponse", unfinished: _Partial) -> Iterator[bytes]:
     from urllib3.exceptions import IncompleteRead, ProtocolError
 
     while True:
-        with _connection(begun):
+        with _connection(unfinished):
             try:
                 block = response.read1(http.BLOCK)
             except ProtocolError as error:
