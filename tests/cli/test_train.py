@@ -85,7 +85,7 @@ def test_a_model_of_something_else_is_no_finished_training(data: Path, tmp_path:
 
 
 def test_a_training_starts_from_given_weights(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With a learning rate near zero the result equals the first weights; a folder remembers which weights these were."""
+    """With a learning rate near zero, the result equals the first weights; a folder remembers which they were."""
     use_recipe(monkeypatch)
     begin = ("train", "tiny", data / "train", *OPTIONS, "-o")
     first, out = tmp_path / "first", tmp_path / "out"
