@@ -30,7 +30,7 @@ from pnasnet.extract import (
 )
 from pnasnet.extract.inputs import Inputs
 from pnasnet.extract.part import Part
-from pnasnet.extract.run import Fill, fill_here
+from pnasnet.extract.run import Fill
 from pnasnet.extract.schema import FeatureSchema
 from pnasnet.pictures import Files
 
@@ -67,7 +67,7 @@ def looking(folder: Path, count: int) -> float:
     return count / seconds(features.kept)
 
 
-def working(folder: Path, count: int, fill: Fill) -> float:
+def working(folder: Path, count: int, fill: Fill | None) -> float:
     """Return units per second, of the second half of twice as many."""
     folder.mkdir()
     Image.new("RGB", (32, 32)).save(folder / "a.png")
@@ -94,7 +94,7 @@ def main() -> None:
         print(f"listing: {listing(folder / 'files', options.files):10,.0f} files/s")
         (folder / "parts").mkdir()
         print(f"looking: {looking(folder / 'parts', options.parts):10,.0f} parts/s")
-        print(f"alone:   {working(folder / 'alone', options.units, fill_here):10,.1f} units/s")
+        print(f"alone:   {working(folder / 'alone', options.units, None):10,.1f} units/s")
         if options.ray:
             import ray
 

@@ -25,7 +25,7 @@ from pnasnet.extract import (
 )
 from pnasnet.extract.on_ray import RayOptions, enter, fill_on_ray
 from pnasnet.extract.output import Mode
-from pnasnet.extract.run import Fill, fill_here
+from pnasnet.extract.run import Fill
 from pnasnet.pictures import listing
 from pnasnet.support.progress import Progress, silent
 
@@ -70,7 +70,7 @@ def run(
     output: Path, sources: Sources, address: str | None, progress: Progress = silent, *, mode: Mode | None = None
 ) -> Report:
     build = ColumnBuilder((ModelChoice(MODEL, engine=EngineOptions("fake")),), ("global_pool",), OPTIONS)
-    fill: Fill = fill_here
+    fill: Fill | None = None
     if address:
         again = mode == "retry-errors"
         fill = partial(fill_on_ray, build=build, ray_options=RayOptions(address, workers=2), retry_errors=again)

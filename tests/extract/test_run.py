@@ -128,12 +128,11 @@ def test_rows_of_a_lost_worker_are_in_the_report(module: Module, tmp_path: Path)
         folder: FeatureFolder,
         units: Any,
         kept: Any,
-        columns: Any,
         options: ExtractOptions,
         report: Report,
         advance: Any,
     ) -> None:
-        fill_here(folder, units, kept, columns, options, report, advance)
+        fill_here(folder, units, kept, options, report, advance, columns=columns)
         report.rows -= 2
 
     columns, options = columns_for([module], ["global_pool"], ExtractOptions()), ExtractOptions()

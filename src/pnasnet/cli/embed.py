@@ -254,12 +254,10 @@ def embed(
 
 def _fill(
     cluster: "RayOptions | None", build: "ColumnBuilder", options: "ExtractOptions", *, retry_errors: bool
-) -> "Fill":
-    """Return the function that computes the rows: on this machine, or on a cluster that answers."""
-    from ..extract.run import fill_here
-
+) -> "Fill | None":
+    """Return the function that computes the rows on a cluster, which answers; None for this machine."""
     if cluster is None:
-        return fill_here
+        return None
     if options.deduplicate:
         raise click.UsageError("--deduplicate needs one machine: leave out --deduplicate or the cluster")
     from ..extract.on_ray import check_cluster, fill_on_ray

@@ -1,7 +1,7 @@
 """The columns of vectors, one for each model and endpoint: contents, types and metadata."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import prod
 from pathlib import Path
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from ..module.module import Module
 
 Floats = NDArray[np.float32]
+Vectors = Mapping[str, NDArray[np.floating]]
+"""By column: vectors [n, F], or the vector [F] of one image."""
 
 
 @dataclass(frozen=True)

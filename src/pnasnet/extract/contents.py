@@ -13,9 +13,9 @@ from pathlib import Path
 import pyarrow.parquet as pq
 
 from ..errors import OutputError
+from .columns import Vectors
 from .folder import CONTENTS, FeatureFolder
 from .part import reading_part
-from .pipeline import Vectors
 
 _RECENT_BYTES = 96 << 20  # more than a part holds, so all other vectors are on disk
 

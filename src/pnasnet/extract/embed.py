@@ -15,11 +15,11 @@ from ..images.orientation import orientation
 from ..pictures import Picture
 from ..support.files import reason
 from ..support.system import processors
-from .columns import Column, Floats, columns_for
+from .columns import Column, Floats, Vectors, columns_for
 from .contents import Contents, digest_of
 from .feed import read_ahead, read_picture
 from .options import DEFAULTS, ExtractOptions
-from .pipeline import Batch, Prepared, Stages, Vectors, run_pipeline
+from .pipeline import Batch, Prepared, Stages, run_pipeline
 
 if TYPE_CHECKING:
     from ..datasets import LabelledImages

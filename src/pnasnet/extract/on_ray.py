@@ -51,7 +51,6 @@ def fill_on_ray(
     folder: FeatureFolder,
     units: Iterable[tuple[int, Unit]],
     kept: Mapping[int, Kept],
-    columns: Sequence[Column],
     options: ExtractOptions,
     report: Report,
     advance: Callable[[int], object] = lambda rows: None,
@@ -64,7 +63,6 @@ def fill_on_ray(
 
     Args:
         folder, units, kept, options, report: as for `fill_here`.
-        columns: not used; workers build their own.
         advance: called with the number of rows of each finished unit.
         build: builds the columns on a worker's machine.
         ray_options: the cluster, and its workers.
@@ -197,7 +195,7 @@ class _Worker:
         kept = self._folder.kept(number, retry_errors=self._retry_errors)
         report = Report()
         units = [(number, Unit.from_dict(values))]
-        fill_here(self._folder, units, kept, self._columns, self._options, report, part_seconds=math.inf)
+        fill_here(self._folder, units, kept, self._options, report, columns=self._columns, part_seconds=math.inf)
         return report
 
 

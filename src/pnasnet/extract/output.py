@@ -57,7 +57,7 @@ def extract_to(
     options: ExtractOptions = DEFAULTS,
     *,
     mode: Mode | None = None,
-    fill: Fill = fill_here,
+    fill: Fill | None = None,
     progress: Progress = silent,
 ) -> Report:
     """Write the vectors of all images, a row for each, in order.
@@ -74,7 +74,7 @@ def extract_to(
         mode: `resume`: fail unless there is a run to resume. `overwrite`: start over, or resume a run that was
             overwriting with the same settings; the existing output is replaced at the end. `add`: list the sources
             again, and append rows of new inputs to a folder. `retry-errors`: compute failed rows of a folder again.
-        fill: computes the rows on this machine or on a cluster.
+        fill: computes the rows; None for `fill_here`, on this machine.
         progress: receives the number of rows. An exception that it raises ends the run; finished rows are kept.
 
     Raises:
@@ -91,6 +91,7 @@ def extract_to(
         4
     """
     check_output(output, mode, sources.names)
+    fill = fill or partial(fill_here, columns=columns)
     run = _Run(Path(output), sources, columns, options, mode, fill, progress)
     return run.to_file() if run.path.suffix.lower() == FILE_SUFFIX else run.to_folder()
 
@@ -202,7 +203,7 @@ class _Run:
         if report.kept:
             log.info("resuming after %s", counted(report.kept, "row"))
         advance = counter(self.progress, "images", count_rows(inputs, kept), report.kept)
-        self.fill(folder, enumerate(inputs), kept, self.columns, self.options, report, advance)
+        self.fill(folder, enumerate(inputs), kept, self.options, report, advance)
         report.seconds = time.perf_counter() - started
         report.passed_over.merge(self.sources.passed_over)
         failures = failures_in(folder)

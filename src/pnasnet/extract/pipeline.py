@@ -8,11 +8,11 @@ becomes a row with an error, and the others continue.
 
 import time
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Mapping
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,14 +20,11 @@ from numpy.typing import NDArray
 from ..errors import ImageError
 from ..pictures import Picture, UnreachableError
 from ..support.text import clean
-
-if TYPE_CHECKING:
-    from .contents import Contents
+from .columns import Vectors
+from .contents import Contents
 
 R = TypeVar("R")
 Floats = NDArray[np.float32]
-Vectors = Mapping[str, NDArray[np.floating]]
-"""By column: vectors [n, F], or the vector [F] of one image."""
 
 AHEAD_BYTES = 2**27
 """Limit of the encoded images in memory that wait for a decoder; as many again wait to be read."""
@@ -165,7 +162,7 @@ def run_pipeline(
     batch_size: int,
     decoders: int,
     stages: Stages | None = None,
-    known: "Contents | None" = None,
+    known: Contents | None = None,
     concurrency: Callable[[], int] = lambda: 1,
 ) -> Generator[Batch, None, None]:
     """Yield a row for each image, in order.
@@ -200,7 +197,7 @@ _Loaded = tuple[Row, tuple[Floats, ...] | None, float]
 
 
 def _fill(
-    loaded: Iterable[_Loaded], batch_size: int, stages: Stages, known: "Contents | None"
+    loaded: Iterable[_Loaded], batch_size: int, stages: Stages, known: Contents | None
 ) -> Generator["_Work", None, None]:
     """Yield batches of loaded images, each closed when it is full, or late."""
     work, started = _Work(), time.monotonic()
@@ -261,7 +258,7 @@ class _Work:
     vectors: list[int | Vectors] = field(default_factory=list)
     places: dict[bytes, int] = field(default_factory=dict)
 
-    def add(self, row: Row, images: tuple[Floats, ...] | None, known: "Contents | None") -> bool:
+    def add(self, row: Row, images: tuple[Floats, ...] | None, known: Contents | None) -> bool:
         """Add a row, and its images unless it failed or their vectors are known. Return whether they are known."""
         self.rows.append(row)
         if images is None:
@@ -277,7 +274,7 @@ class _Work:
         self.images.append(images)
         return False
 
-    def finish(self, columns: Vectors, known: "Contents | None") -> Batch:
+    def finish(self, columns: Vectors, known: Contents | None) -> Batch:
         """Return the batch with the vectors of its images, and of known ones; add the new ones to `known`."""
         if known is None:
             return Batch(tuple(self.rows), columns)

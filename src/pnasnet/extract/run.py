@@ -122,11 +122,11 @@ def fill_here(
     folder: FeatureFolder,
     units: Iterable[tuple[int, Unit]],
     kept: Mapping[int, Kept],
-    columns: Sequence[Column],
     options: ExtractOptions,
     report: Report,
     advance: Callable[[int], object] = lambda rows: None,
     *,
+    columns: Sequence[Column],
     part_seconds: float | None = None,
 ) -> None:
     """Compute the missing rows of units on this machine, write them to the folder, and count them in `report`.
@@ -134,9 +134,10 @@ def fill_here(
     Args:
         folder: the folder, which the caller has opened.
         units, kept: the numbered units, and the rows that the folder holds of each.
-        columns, options: the vectors, and how they are computed.
+        options: how the vectors are computed.
         report: counts the rows.
         advance: called with the number of new rows; an exception that it raises ends the run, and the rows are kept.
+        columns: the columns of vectors.
         part_seconds: time after which a part is written, however few its rows are.
 
     Raises:
@@ -171,14 +172,13 @@ Fill = Callable[
         FeatureFolder,
         Iterable[tuple[int, Unit]],
         Mapping[int, Kept],
-        Sequence[Column],
         ExtractOptions,
         Report,
         Callable[[int], object],
     ],
     object,
 ]
-"""Computes the missing rows of a folder: `fill_here`, or `fill_on_ray` on a cluster."""
+"""Computes the missing rows of a folder: `fill_here` with its columns, or `fill_on_ray` on a cluster."""
 
 
 def _check_outage(batch: Batch, count: int, give_up: int) -> int:

@@ -128,9 +128,8 @@ class _Reader:
 
 def _merge_siblings(network: Network) -> None:
     """Merge the 1x1 convolutions with which a cell reads its current input and the next cell the same map."""
-    readers: dict[int, list[_Reader]] = defaultdict(
-        list
-    )  # by the state that they read: 0 is the stem's, then each cell's
+    # By the state that they read: 0 is the stem's, then each cell's.
+    readers: dict[int, list[_Reader]] = defaultdict(list)
     for index, slot in enumerate(network._cells):
         cell: Any = slot.module
         for side, state in enumerate((index, index + 1 - cell.plan.lookback)):

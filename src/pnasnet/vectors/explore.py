@@ -46,7 +46,7 @@ _ROWS = 1000
 class ExploreOptions:
     """Options of a map of images.
 
-        Raises `InputError` for values of another type or out of range, and as `choose_projection` for the projection.
+    Raises `InputError` for values of another type or out of range, and as `choose_projection` for the projection.
 
     Example:
         >>> from pnasnet.vectors import ExploreOptions

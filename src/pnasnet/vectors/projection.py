@@ -121,9 +121,8 @@ def _umap(within: Vectors, neighbours: Neighbours) -> Vectors:
     places = np.column_stack([np.arange(count), neighbours.places]).astype(np.int32)
     distances = np.column_stack([np.zeros(count, np.float32), neighbours.distances])
     with warnings.catch_warnings():
-        warnings.simplefilter(
-            "ignore"
-        )  # about the single thread that a seed implies, and that no points can be added later
+        # UMAP warns of the single thread that a seed implies, and that no points can be added later.
+        warnings.simplefilter("ignore")
         model = UMAP(
             n_neighbors=places.shape[1], min_dist=_MIN_DISTANCE, metric="cosine", random_state=0,
             precomputed_knn=(places, distances, None),

@@ -158,10 +158,9 @@ def _embed(
     (column,) = columns_for([module], [endpoint], options)
     ours = {key.removeprefix("pnasnet."): value for key, value in column.metadata().items()}
     what = f"{module.model.name} ({module.model.origin})"
-    if "weights_sha256" in stated and module.model.identified_by(
-        stated["weights_sha256"]
-    ):  # or by their file, as in earlier versions
-        ours["weights_sha256"] = stated["weights_sha256"]
+    checksum = stated.get("weights_sha256")
+    if checksum and module.model.identified_by(checksum):  # earlier versions recorded that of the file
+        ours["weights_sha256"] = checksum
     check_comparable(ours, stated, what=what, where=str(features.path))
     if column.type.list_size != features.length:
         raise InputError(
