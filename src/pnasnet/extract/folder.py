@@ -13,7 +13,6 @@ Arrow, Spark and others read the folder as one table and ignore names that begin
 import hashlib
 import json
 import os
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -27,7 +26,7 @@ import pyarrow.parquet as pq
 
 from ..errors import InputError, OutputError
 from ..pictures import Unit
-from ..support.files import read_json, reading, replacing, write_json, writing
+from ..support.files import final_name, read_json, reading, replacing, write_json, writing
 from ..support.locks import LOCK, locked
 from ..support.text import differences
 from .part import ERROR, NAME, UNREACHABLE, Part, reading_part
@@ -39,7 +38,6 @@ FORMAT = "2"
 _BEFORE = ("_lock", "_overwriting.json")  # files of earlier versions
 _FILES = {SETTINGS, INPUTS, COMPLETE, LOCK, *REPORTS, *_BEFORE}
 _FILES |= {f"{CONTENTS}{end}" for end in ("", "-wal", "-shm", "-journal")}
-_TEMPORARY = re.compile(r"\.[0-9a-f]{8}\.(.+)")
 
 
 @dataclass(frozen=True)
@@ -231,7 +229,7 @@ class FeatureFolder:
     def _remove_temporaries(self) -> None:
         with writing(self.path):
             for name in self._names():
-                if _TEMPORARY.fullmatch(name) and _is_ours(name):
+                if final_name(name) and _is_ours(name):
                     (self.path / name).unlink(missing_ok=True)
 
     def _read_object(self, name: str) -> dict[str, Any] | None:
@@ -275,6 +273,5 @@ def _with_part(before: Kept, part: Part, path: Path, retry_errors: bool) -> Kept
 
 def _is_ours(name: str) -> bool:
     """Return whether this class writes files of this name, or temporary files for them."""
-    temporary = _TEMPORARY.fullmatch(name)
-    plain = temporary[1] if temporary else name
+    plain = final_name(name) or name
     return plain in _FILES or NAME.fullmatch(plain) is not None

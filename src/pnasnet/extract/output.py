@@ -9,8 +9,6 @@ If a run is killed, repeating its command resumes it.
 
 import logging
 import os
-import re
-import secrets
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -23,7 +21,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ..errors import InputError, OutputError
-from ..support.files import check_target, remove_temporaries, replacing, writing
+from ..support.files import check_target, remove_temporaries, replacing, temporaries, temporary_path, writing
 from ..support.locks import locked
 from ..support.progress import Progress, counter, silent
 from ..support.text import counted, utf8
@@ -277,10 +275,9 @@ def _swap(new: FeatureFolder, old: FeatureFolder) -> None:
             for name in old.others():
                 (old.path / name).replace(new.path / name)
         with writing(old.path):
-            old.path.replace(old.path.with_name(f".{secrets.token_hex(4)}.{old.path.name}"))
+            old.path.replace(temporary_path(old.path))
     with writing(old.path):
         new.path.replace(old.path)
-    aside = re.compile(rf"\.[0-9a-f]{{8}}\.{re.escape(old.path.name)}")
-    for path in old.path.parent.iterdir():  # includes folders of killed runs
-        if aside.fullmatch(path.name) and path.is_dir() and not FeatureFolder(path).others():
+    for path in temporaries(old.path, older_than=0):  # includes folders of killed runs
+        if path.is_dir() and not FeatureFolder(path).others():
             FeatureFolder(path).remove()

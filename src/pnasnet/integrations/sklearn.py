@@ -10,7 +10,7 @@ from ..engines import EngineOptions
 from ..errors import InputError, MissingExtraError, UnknownNameError
 from ..module import Module
 from ..module.open import ModelName, WeightsName
-from ..module.pictures import Pictures
+from ..module.pictures import ImageInputs
 
 try:
     from sklearn.base import BaseEstimator, TransformerMixin
@@ -86,7 +86,7 @@ class ImageFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         self.module_ = module
         return self
 
-    def transform(self, X: Pictures) -> NDArray[np.float32]:  # noqa: N803
+    def transform(self, X: ImageInputs) -> NDArray[np.float32]:  # noqa: N803
         """Return the features of images, float32 [number of images, features].
 
         Raises as `Module.embed`, `InputError` for a table of several columns, and `NotFittedError` before `fit`.

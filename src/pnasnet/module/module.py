@@ -15,7 +15,7 @@ from ..weights import write_weights
 from .backends import Backend, InferenceBackend, TrainingBackend, TrainingOptions, check_for_training
 from .hugging_face import OnHub
 from .open import ModelName, WeightsName, absolute, metadata, open_model, with_labels
-from .pictures import Pictures, as_pictures, averaged, to_input
+from .pictures import ImageInputs, as_pictures, averaged, to_input
 from .quantized import fit_precision
 from .signatures import Signatures, TensorInfo, variant
 
@@ -211,7 +211,7 @@ class Module(OnHub):
 
     def embed(
         self,
-        pictures: Pictures,
+        pictures: ImageInputs,
         *,
         endpoint: str = "global_pool",
         preset: str | None = None,
@@ -241,7 +241,7 @@ class Module(OnHub):
 
     def classify(
         self,
-        pictures: Pictures,
+        pictures: ImageInputs,
         *,
         top: int = 5,
         preset: str | None = None,
@@ -262,7 +262,7 @@ class Module(OnHub):
         return [[(names[i], float(row[i])) for i in order] for row, order in zip(rows, best, strict=True)]
 
     def _run_pictures(
-        self, pictures: Pictures, endpoint: str, preset: str | None, batch_size: int, allow_hosts: Collection[str]
+        self, pictures: ImageInputs, endpoint: str, preset: str | None, batch_size: int, allow_hosts: Collection[str]
     ) -> NDArray[np.float32]:
         given = as_pictures(pictures)
         batch_size = whole_number("batch_size", batch_size)

@@ -14,9 +14,9 @@ from ..images.source import LIMITS
 from ..support import http
 from ..support.urls import is_http, redact
 
-Picture = Source | NDArray[np.uint8]
+ImageInput = Source | NDArray[np.uint8]
 """One image: a path, the bytes of a file, a PIL image, or decoded pixels, uint8 [height, width, 3]."""
-Pictures = Picture | Iterable[Picture]
+ImageInputs = ImageInput | Iterable[ImageInput]
 """One image or several: also a NumPy array of paths or of pixels [number, height, width, 3], a pandas Series, or an
 Arrow array."""
 
@@ -24,7 +24,7 @@ _ONE = (str, bytes, bytearray, memoryview, os.PathLike, Image.Image)
 _ALL = "a path, bytes, a PIL image or a uint8 array [height, width, 3]"
 
 
-def as_pictures(given: Any) -> list[Picture]:
+def as_pictures(given: Any) -> list[ImageInput]:
     """Return the images as a list. Raises `InputError` for anything else, such as numbers that are no pixels."""
     if hasattr(given, "read"):
         raise InputError("images are an open file: pass its bytes, which its read() returns")
@@ -34,7 +34,7 @@ def as_pictures(given: Any) -> list[Picture]:
     return as_list(given)
 
 
-def as_list(given: Any) -> list[Picture]:
+def as_list(given: Any) -> list[ImageInput]:
     """Return images or labels as a list. Raises `InputError` for anything else."""
     if isinstance(given, _ONE):
         return [given]
@@ -56,7 +56,7 @@ def as_list(given: Any) -> list[Picture]:
 
 
 def to_input(
-    picture: Picture, size: tuple[int, int], preset: str | Preset, allow_hosts: Collection[str] = ()
+    picture: ImageInput, size: tuple[int, int], preset: str | Preset, allow_hosts: Collection[str] = ()
 ) -> NDArray[np.float32]:
     """Return an image as network input, float32 [*size, 3] in [0, 1]. Raises `ImageError` or `InputError`."""
     if isinstance(picture, np.ndarray):

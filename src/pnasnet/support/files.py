@@ -12,9 +12,10 @@ from typing import Any
 
 from ..errors import InputError, OutputError, PnasnetError
 
-TOKEN_BYTES = 4
 STALE_SECONDS = 3600
 """Age after which a temporary file belongs to a run that was killed: a live one is being written to."""
+
+_TEMPORARY = re.compile(r"\.[0-9a-f]{8}\.(.+)", re.DOTALL)
 
 
 def reason(error: OSError) -> str:
@@ -65,6 +66,28 @@ def check_target(path: Path, suffix: str = "", inputs: Iterable[str | Path] = ()
         raise OutputError(f"cannot write {path}: it is a folder; name a file")
 
 
+def temporary_path(path: Path) -> Path:
+    """Return a new path beside `path`, for what will be moved there; `final_name` recognizes it."""
+    return path.with_name(f".{os.urandom(4).hex()}.{path.name}")
+
+
+def final_name(name: str) -> str | None:
+    """Return the name to which a temporary file or folder of this name would be moved; None for any other name."""
+    temporary = _TEMPORARY.fullmatch(name)
+    return temporary[1] if temporary else None
+
+
+def temporaries(path: Path, *, older_than: float = STALE_SECONDS) -> list[Path]:
+    """Return the temporary files and folders for `path` that have not been written to for `older_than` seconds."""
+    found = list[Path]()
+    with suppress(OSError), os.scandir(path.parent) as entries:
+        for entry in entries:
+            with suppress(FileNotFoundError):  # another run has just moved it
+                if final_name(entry.name) == path.name and entry.stat().st_mtime <= time.time() - older_than:
+                    found.append(Path(entry.path))
+    return found
+
+
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """Yield a temporary name beside `path`; after the block the file is moved to `path`, or removed on failure.
@@ -74,7 +97,7 @@ def replacing(path: Path) -> Iterator[Path]:
     """
     with writing(path):
         remove_temporaries(path)
-        temporary = path.with_name(f".{os.urandom(TOKEN_BYTES).hex()}.{path.name}")
+        temporary = temporary_path(path)
         try:
             yield temporary
             with temporary.open("rb+") as file:
@@ -87,11 +110,9 @@ def replacing(path: Path) -> Iterator[Path]:
 
 def remove_temporaries(path: Path, *, older_than: float = STALE_SECONDS) -> None:
     """Remove the temporary files of `replacing(path)` that have not been written to for `older_than` seconds."""
-    pattern = re.compile(rf"\.[0-9a-f]{{{2 * TOKEN_BYTES}}}\.{re.escape(path.name)}")
-    with suppress(OSError), os.scandir(path.parent) as entries:
-        for entry in entries:
-            if pattern.fullmatch(entry.name) and entry.stat().st_mtime <= time.time() - older_than:
-                Path(entry.path).unlink(missing_ok=True)
+    for temporary in temporaries(path, older_than=older_than):
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
 
 
 def write_text(path: Path, text: str) -> None:

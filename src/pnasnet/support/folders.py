@@ -1,15 +1,12 @@
 """Folders written whole or not at all."""
 
-import re
-import secrets
 import shutil
-import time
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 from ..errors import OutputError
-from .files import STALE_SECONDS, TOKEN_BYTES, writing
+from .files import temporaries, temporary_path, writing
 
 
 def check_new_folder(path: Path, files: Collection[str], *, overwrite: bool = False) -> None:
@@ -45,8 +42,9 @@ def replacing_folder(path: Path, files: Collection[str], *, overwrite: bool = Fa
     check_new_folder(path, files, overwrite=overwrite)
     with writing(path):
         target = path.resolve()
-        _remove_temporaries(target)
-        new, old = (target.with_name(f".{secrets.token_hex(TOKEN_BYTES)}.{target.name}") for _ in range(2))
+        for temporary in temporaries(target):
+            shutil.rmtree(temporary, ignore_errors=True)
+        new, old = temporary_path(target), temporary_path(target)
         new.mkdir()
         try:
             yield new
@@ -76,12 +74,3 @@ def _files_in(folder: Path) -> set[str]:
         entry for entry in folder.rglob("*") if entry.is_symlink() or not (entry.is_dir() and any(entry.iterdir()))
     ]
     return {entry.relative_to(folder).as_posix() for entry in entries}
-
-
-def _remove_temporaries(path: Path) -> None:
-    """Remove the temporary folders of `replacing_folder(path)` that are an hour old."""
-    pattern = re.compile(rf"\.[0-9a-f]{{{2 * TOKEN_BYTES}}}\.{re.escape(path.name)}")
-    for entry in path.parent.iterdir():
-        with suppress(OSError):
-            if pattern.fullmatch(entry.name) and entry.stat().st_mtime <= time.time() - STALE_SECONDS:
-                shutil.rmtree(entry)
