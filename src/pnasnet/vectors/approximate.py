@@ -24,7 +24,7 @@ from ..support.locks import locked
 from ..support.progress import Progress, counter, silent
 from .features import PART_IDS, Features
 from .index_files import crc32c
-from .manifest import MANIFEST, Manifest, RowMap, check_belongs, damaged, read_manifest
+from .manifest import MANIFEST, Manifest, RowMap, check_belongs, damaged, new_parts, read_manifest
 from .parts import Numbers
 from .recall import HeldOut, HeldOutNeighbours, is_held_out, lists_to_visit
 from .search import NOTHING, Nearest, check_queries, keep_best, leave_out, no_vectors
@@ -239,8 +239,7 @@ def _add_parts(
     """Write the vectors of new parts to further segments."""
     from faiss.contrib.ivf_tools import add_preassigned
 
-    known = {name for name, *_ in manifest.parts}
-    new = [number for number, part in enumerate(features.parts) if part.path.name not in known]
+    new = new_parts(manifest, features)
     advance = counter(progress, "index", sum(features.parts[number].rows for number in new))
     parts, index, held_out = list(manifest.parts), None, None
     for number in new:

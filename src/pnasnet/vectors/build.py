@@ -12,6 +12,7 @@ from ..support.progress import Progress, counter, silent
 from .features import PART_IDS, Features
 from .index import VectorIndex, index_folder
 from .index_files import IndexFiles, crc32c
+from .manifest import new_parts
 from .sketch import Vectors, principal_basis, sketch, unit
 
 _GROWTH = 4
@@ -55,8 +56,7 @@ def build_index(features: Features, folder: Path | None = None, *, progress: Pro
 
 def _add_parts(files: IndexFiles, features: Features, progress: Progress) -> None:
     """Copy the vectors of new parts, one part after the other."""
-    known = {name for name, *_ in files.manifest.parts}
-    new = [number for number, part in enumerate(features.parts) if part.path.name not in known]
+    new = new_parts(files.manifest, features)
     advance = counter(progress, "index", sum(features.parts[number].rows for number in new))
     for number in new:
         count, index_number = files.manifest.vectors, len(files.manifest.parts)

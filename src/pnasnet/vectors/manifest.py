@@ -90,6 +90,12 @@ def check_belongs(folder: Path, manifest: Manifest, features: Features) -> None:
         )
 
 
+def new_parts(manifest: Manifest, features: Features) -> list[int]:
+    """Return the numbers of the features' parts that the index lacks."""
+    known = {name for name, *_ in manifest.parts}
+    return [number for number, part in enumerate(features.parts) if part.path.name not in known]
+
+
 def damaged(folder: Path) -> InputError:
     """Return the error for an index whose files contradict one another."""
     return InputError(f"the index {folder} is damaged: remove the folder, and build the index again with --index")
