@@ -53,7 +53,7 @@ def _choose_limits(max_queue: int, max_images: int, max_body: int) -> "ServerLim
 @section(
     "Connections",
     pass_as(
-        "address",
+        "listening",
         _choose_address,
         click.option("--host", default="127.0.0.1", show_default=True, metavar="ADDRESS", help="Address to listen on."),
         click.option("--port", type=click.IntRange(0, 65535), default=8000, show_default=True, metavar="N",
@@ -105,7 +105,7 @@ def _choose_limits(max_queue: int, max_images: int, max_body: int) -> "ServerLim
 def serve(
     models: tuple[str, ...],
     features: str | None,
-    address: "Address",
+    listening: "Address",
     api_key_file: Path | None,
     origins: tuple[str, ...],
     hosts: tuple[str, ...],
@@ -137,6 +137,6 @@ def serve(
     if cluster is not None:
         from ..serve.on_ray import run_on_ray
 
-        run_on_ray(settings, cluster, address.host, address.port, address.drain)
-    elif not run(*settings.open(), address):
+        run_on_ray(settings, cluster, listening.host, listening.port, listening.drain)
+    elif not run(*settings.open(), listening):
         raise Failure("the server ended before all accepted requests were answered")
