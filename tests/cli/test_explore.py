@@ -3,7 +3,6 @@
 import importlib.util
 import io
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -18,22 +17,15 @@ from pnasnet.reports.pages import small_jpeg
 from pnasnet.vectors import explore
 
 from tests.helpers.chromium import browser_page, wait_until
-from tests.helpers.cli_runs import PHOTOS, error_of, run, usage_error_of
+from tests.helpers.cli_runs import PHOTOS, error_of, features, run, usage_error_of
 from tests.helpers.corpus import parquet, tar, zipped
 from tests.helpers.vectors_data import clustered, write_features
 from tests.helpers.waiting import limited
 
+__all__ = ["features"]
+
 if TYPE_CHECKING:
     from playwright.sync_api import Page
-
-
-@pytest.fixture
-def features(tmp_path: Path) -> Path:
-    """Make twelve rows of the four example photos, each three times."""
-    folder = tmp_path / "photos"
-    shutil.copytree(PHOTOS, folder)
-    names = [str(path) for path in sorted(folder.glob("*.jpg"))] * 3
-    return write_features(tmp_path / "features.parquet", clustered(12, 100), names)
 
 
 def test_page_in_a_browser(features: Path, tmp_path: Path) -> None:

@@ -1,7 +1,6 @@
 """`pnasnet explore` without a page: embedding-atlas, started and ended."""
 
 import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -14,18 +13,10 @@ from pathlib import Path
 import pytest
 
 from tests.helpers.chromium import browser_page, wait_until
-from tests.helpers.cli_runs import PHOTOS, error_of, run
-from tests.helpers.vectors_data import clustered, write_features
+from tests.helpers.cli_runs import error_of, features, run
 from tests.helpers.waiting import free_port, limited, until
 
-
-@pytest.fixture
-def features(tmp_path: Path) -> Path:
-    """Make twelve rows of the four example photos, each three times."""
-    folder = tmp_path / "photos"
-    shutil.copytree(PHOTOS, folder)
-    names = [str(path) for path in sorted(folder.glob("*.jpg"))] * 3
-    return write_features(tmp_path / "features.parquet", clustered(12, 100), names)
+__all__ = ["features"]
 
 
 @contextmanager

@@ -20,21 +20,13 @@ from pnasnet.errors import InputError, OutputError
 from pnasnet.extract import FeatureFolder, list_units
 from pnasnet.extract.inputs import Inputs
 from pnasnet.extract.output import Mode
-from pnasnet.pictures import Unit, listing
+from pnasnet.pictures import Unit
 from pnasnet.vectors import build_index, open_features, open_index, search_exactly
 
 from tests.helpers.corpus import MODEL, jpeg, parquet, pictures, rows_of, tar, write_folder, zipped
-from tests.helpers.extract_runs import THREE, StopAfter, dies_at, run
+from tests.helpers.extract_runs import THREE, StopAfter, dies_at, module, run, small_units
 
-
-@pytest.fixture(autouse=True)
-def small_units(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(listing, "FILES_IN_UNIT", 4)
-
-
-@pytest.fixture(scope="module")
-def module() -> Module:
-    return Module(MODEL, engine="fake")
+__all__ = ["module", "small_units"]
 
 
 def names_of(output: Path) -> list[str]:

@@ -15,23 +15,12 @@ from pnasnet.errors import InputError, OutputError
 from pnasnet.extract import ExtractOptions
 from pnasnet.extract.folder import FeatureFolder, Kept
 from pnasnet.extract.part import Part
-from pnasnet.pictures import listing
 
-from tests.helpers.corpus import MODEL, everything, pictures, rows_of, write_folder
+from tests.helpers.corpus import everything, pictures, rows_of, write_folder
 from tests.helpers.disks import small_disk_at
-from tests.helpers.extract_runs import StopAfter, dies_at, run
+from tests.helpers.extract_runs import StopAfter, dies_at, module, run, small_units
 
-__all__ = ["everything"]
-
-
-@pytest.fixture(autouse=True)
-def small_units(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(listing, "FILES_IN_UNIT", 4)
-
-
-@pytest.fixture(scope="module")
-def module() -> Module:
-    return Module(MODEL, engine="fake")
+__all__ = ["everything", "module", "small_units"]
 
 
 def test_parts_of_other_programs_are_not_overwritten(module: Module, tmp_path: Path) -> None:

@@ -19,22 +19,12 @@ from pnasnet.pictures import listing
 
 from tests.helpers.corpus import MODEL, everything, jpeg, pictures, rows_of, tar, with_copies, write_folder
 from tests.helpers.disks import small_disk_at
-from tests.helpers.extract_runs import THREE, StopAfter, run
+from tests.helpers.extract_runs import THREE, StopAfter, module, run, small_units
 from tests.helpers.waiting import limited, until
 
-__all__ = ["everything"]
+__all__ = ["everything", "module", "small_units"]
 
 ENVIRONMENT = {**os.environ, "PNASNET_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
-
-
-@pytest.fixture(autouse=True)
-def small_units(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(listing, "FILES_IN_UNIT", 4)
-
-
-@pytest.fixture(scope="module")
-def module() -> Module:
-    return Module(MODEL, engine="fake")
 
 
 @pytest.mark.parametrize("rows", range(1, 36, 2))

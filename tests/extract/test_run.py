@@ -25,23 +25,12 @@ from pnasnet.extract import (
 )
 from pnasnet.extract.part import Part
 from pnasnet.extract.run import fill_here
-from pnasnet.pictures import listing
 from pnasnet.support.locks import locked
 
 from tests.helpers.corpus import MODEL, everything, jpeg, pictures, rows_of, with_copies, write_folder
-from tests.helpers.extract_runs import THREE, StopAfter, run
+from tests.helpers.extract_runs import THREE, StopAfter, module, run, small_units
 
-__all__ = ["everything"]
-
-
-@pytest.fixture(autouse=True)
-def small_units(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(listing, "FILES_IN_UNIT", 4)
-
-
-@pytest.fixture(scope="module")
-def module() -> Module:
-    return Module(MODEL, engine="fake")
+__all__ = ["everything", "module", "small_units"]
 
 
 def test_every_input_is_one_row_in_order(module: Module, tmp_path: Path, everything: list[Path]) -> None:

@@ -9,10 +9,24 @@ import pytest
 from pnasnet import Module
 from pnasnet.extract import ExtractOptions, Report, Sources, columns_for, extract_to, list_units
 from pnasnet.extract.output import Mode
-from pnasnet.pictures import Unit
+from pnasnet.pictures import Unit, listing
 from pnasnet.support.progress import Progress, silent
 
+from tests.helpers.corpus import MODEL
+
 THREE = ExtractOptions(batch_size=3)
+
+
+@pytest.fixture(autouse=True)
+def small_units(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let units have four files, so that a few images make several."""
+    monkeypatch.setattr(listing, "FILES_IN_UNIT", 4)
+
+
+@pytest.fixture(scope="module")
+def module() -> Module:
+    """Open the test model on the fake engine."""
+    return Module(MODEL, engine="fake")
 
 
 class StopAfter:
