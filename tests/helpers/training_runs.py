@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from pnasnet.support.progress import Progress
-from pnasnet.training.fit import Fitted, fit
+from pnasnet.training.fit import FitResult, fit
 from pnasnet.training.machine import Machine
 from pnasnet.training.recipe import Recipe
 from pnasnet.training.task import initial_network
@@ -16,13 +16,13 @@ from pnasnet.training.task import initial_network
 from tests.helpers.train_data import MACHINE, RECIPE, training_pictures
 
 
-def run(folder: Path, recipe: Recipe = RECIPE, machine: Machine = MACHINE, **options: Any) -> Fitted:
+def run(folder: Path, recipe: Recipe = RECIPE, machine: Machine = MACHINE, **options: Any) -> FitResult:
     training = options.pop("training", None) or training_pictures()
     validation = options.pop("validation", None)
     return fit(recipe, initial_network(recipe), training, validation, folder, machine, **options)
 
 
-def weights(fitted: Fitted) -> dict[str, Tensor]:
+def weights(fitted: FitResult) -> dict[str, Tensor]:
     return {name: value.clone() for name, value in fitted.network.state_dict().items()}
 
 

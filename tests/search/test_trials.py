@@ -12,7 +12,7 @@ from pnasnet.errors import InputError, LockedError, MissingExtraError, UnknownNa
 from pnasnet.search.config import SearchConfig
 from pnasnet.search.journal import JOURNAL, Journal
 from pnasnet.search.predictors import make_predictor, rank_correlation
-from pnasnet.search.trials import TRIALS, Evaluated, Protocol, Training, evaluate_predictors
+from pnasnet.search.trials import TRIALS, PredictorEvaluation, Protocol, Training, evaluate_predictors
 from pnasnet.support.locks import locked
 
 from tests.helpers.search_data import CONFIG, DATA, SPACE, FakeEvaluator, FakeTrainer, fill, observed, without_flushing
@@ -27,7 +27,9 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return fill(tmp_path / "run", RANDOM)
 
 
-def train(folder: Path, monkeypatch: pytest.MonkeyPatch, evaluator: FakeEvaluator, data: object = DATA) -> Evaluated:
+def train(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, evaluator: FakeEvaluator, data: object = DATA
+) -> PredictorEvaluation:
     monkeypatch.setattr("pnasnet.search.trials.make_evaluator", lambda *_: evaluator)
     return evaluate_predictors(folder, PROTOCOL, Training(FakeTrainer(folder), data))  # type: ignore[arg-type]
 
@@ -99,7 +101,7 @@ def test_failed_children_are_ignored(folder: Path, monkeypatch: pytest.MonkeyPat
 
 def test_the_papers_values_are_in_the_table(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     row = replace(train(folder, monkeypatch, FakeEvaluator()).rows[0], predictor="mlp-ensemble", next=-0.25)
-    lines = list(Evaluated([row], {}).lines())
+    lines = list(PredictorEvaluation([row], {}).lines())
     assert lines[-1].split()[:3] == ["mlp-ensemble", "1", "20"]
     assert "\N{MINUS SIGN}0.250 ± " in lines[-1]
     assert lines[-1].endswith("0.975 0.164")

@@ -16,7 +16,7 @@ from torch.utils.checkpoint import checkpoint
 
 from pnasnet.errors import ImageError
 from pnasnet.training.batches import FromSource
-from pnasnet.training.fit import Fitted, fit
+from pnasnet.training.fit import FitResult, fit
 from pnasnet.training.recipe import Cosine, CropAndFlip, RmsProp, Sgd
 from pnasnet.training.task import ClassifierTask, initial_network
 
@@ -34,7 +34,7 @@ def test_it_learns(tmp_path: Path) -> None:
     assert torch.equal(fitted.network(images, ("Logits",))["Logits"].argmax(1), labels)
 
 
-def test_figures_of_each_epoch(undisturbed: Fitted) -> None:
+def test_figures_of_each_epoch(undisturbed: FitResult) -> None:
     assert [figures["epoch"] for figures in undisturbed.history] == [0, 1, 2]
     names = {"epoch", "loss", "learning_rate", "validation_loss", "validation_top1"}
     assert all(figures.keys() == names for figures in undisturbed.history)
@@ -93,19 +93,19 @@ def test_validation_now_and_then_and_at_the_end(tmp_path: Path) -> None:
     assert ["validation_top1" in figures for figures in fitted.history] == [False, True, False, True, True]
 
 
-def test_validation_does_not_change_the_training(tmp_path: Path, undisturbed: Fitted) -> None:
+def test_validation_does_not_change_the_training(tmp_path: Path, undisturbed: FitResult) -> None:
     without = run(tmp_path)
     assert_same(weights(without), weights(undisturbed))
     assert all("validation_top1" not in figures for figures in without.history)
 
 
-def assert_close(one: Fitted, other: Fitted) -> None:
+def assert_close(one: FitResult, other: FitResult) -> None:
     for name, value in weights(one).items():
         torch.testing.assert_close(value, weights(other)[name], rtol=1e-2, atol=1e-3)
 
 
 def test_recomputed_cells_do_not_change_the_training(
-    tmp_path: Path, undisturbed: Fitted, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, undisturbed: FitResult, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     recomputed = []
 
@@ -119,7 +119,7 @@ def test_recomputed_cells_do_not_change_the_training(
     assert_close(undisturbed, other)
 
 
-def test_the_memory_format_does_not_change_the_training(tmp_path: Path, undisturbed: Fitted) -> None:
+def test_the_memory_format_does_not_change_the_training(tmp_path: Path, undisturbed: FitResult) -> None:
     other = run(tmp_path, machine=replace(MACHINE, channels_last=False))
     for fitted, memory_format in ((undisturbed, torch.channels_last), (other, torch.contiguous_format)):
         assert fitted.network.memory_format == memory_format

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from pnasnet.errors import DivergedError, InputError, OutOfMemoryError, OutputError
-from pnasnet.training.fit import Fitted, fit
+from pnasnet.training.fit import FitResult, fit
 from pnasnet.training.folder import newest
 from pnasnet.training.recipe import Cosine
 from pnasnet.training.task import initial_network
@@ -78,7 +78,7 @@ def test_temporary_files_of_killed_runs_are_removed(tmp_path: Path) -> None:
 
 
 def test_a_full_disk_keeps_the_previous_checkpoint(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, undisturbed: Fitted
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, undisturbed: FitResult
 ) -> None:
     save = torch.save
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from pytorch_lightning.utilities.exceptions import SIGTERMException
 
 from pnasnet.training.batches import Batch, InMemory
-from pnasnet.training.fit import Fitted
+from pnasnet.training.fit import FitResult
 from pnasnet.training.folder import newest, read_history
 from pnasnet.training.recipe import Cosine, Muon
 
@@ -25,7 +25,7 @@ from tests.helpers.training_runs import StoppedError, assert_same, run, stop, st
 
 
 @pytest.mark.parametrize("steps", [3, 8, 12, 20])
-def test_a_resumed_run_equals_an_uninterrupted_one(tmp_path: Path, undisturbed: Fitted, steps: int) -> None:
+def test_a_resumed_run_equals_an_uninterrupted_one(tmp_path: Path, undisturbed: FitResult, steps: int) -> None:
     with pytest.raises(StoppedError):
         run(tmp_path, validation=validation_pictures(), progress=stop_after(steps, stop))
     resumed = run(tmp_path, validation=validation_pictures())
@@ -33,7 +33,7 @@ def test_a_resumed_run_equals_an_uninterrupted_one(tmp_path: Path, undisturbed: 
     assert resumed.history == undisturbed.history
 
 
-def test_a_finished_training_returns_the_same_weights_again(tmp_path: Path, undisturbed: Fitted) -> None:
+def test_a_finished_training_returns_the_same_weights_again(tmp_path: Path, undisturbed: FitResult) -> None:
     """Killed between the last checkpoint and the file with weights, there is nothing left to train."""
     run(tmp_path, validation=validation_pictures())
     again = run(tmp_path, validation=validation_pictures(), progress=lambda *_: pytest.fail("was trained again"))
@@ -52,7 +52,7 @@ _KILLED = """if True:
 
 
 @pytest.mark.slow
-def test_kill_9_in_the_middle_of_an_epoch(tmp_path: Path, undisturbed: Fitted) -> None:
+def test_kill_9_in_the_middle_of_an_epoch(tmp_path: Path, undisturbed: FitResult) -> None:
     command = [sys.executable, "-c", _KILLED, str(tmp_path), "15"]  # 8 steps, 2 batches of validation, 5 steps
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, [Path(__file__).parents[2], *sys.path]))}
     killed = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=600)
@@ -78,7 +78,7 @@ def test_a_saved_epoch_has_its_figures(tmp_path: Path, monkeypatch: pytest.Monke
     assert epoch.keys() == {"epoch", "loss", "learning_rate", "validation_loss", "validation_top1"}
 
 
-def test_an_interrupt_restores_the_signal_handler(tmp_path: Path, undisturbed: Fitted) -> None:
+def test_an_interrupt_restores_the_signal_handler(tmp_path: Path, undisturbed: FitResult) -> None:
     """Lightning answers Ctrl-C with exit code 1, and has the process ignore all that follow.
 
     What Python does on Ctrl-C is called, and no signal sent: after OpenVINO has run in the same process, there may be
@@ -95,7 +95,7 @@ def test_an_interrupt_restores_the_signal_handler(tmp_path: Path, undisturbed: F
     assert_same(weights(run(tmp_path, validation=validation_pictures())), weights(undisturbed))
 
 
-def test_termination_has_an_exit_code_that_is_not_0(tmp_path: Path, undisturbed: Fitted) -> None:
+def test_termination_has_an_exit_code_that_is_not_0(tmp_path: Path, undisturbed: FitResult) -> None:
     """Lightning answers SIGTERM with an exit that has no code, which a shell would take for success."""
 
     def end() -> None:
@@ -173,7 +173,7 @@ def without_progress(value: Any) -> Any:
     return type(value)({name: without_progress(each) for name, each in kept.items()})
 
 
-def test_checkpoint_of_an_earlier_version_is_resumed(tmp_path: Path, undisturbed: Fitted) -> None:
+def test_checkpoint_of_an_earlier_version_is_resumed(tmp_path: Path, undisturbed: FitResult) -> None:
     with pytest.raises(StoppedError):
         run(tmp_path, validation=validation_pictures(), progress=stop_after(12, stop))
     path = newest(tmp_path)

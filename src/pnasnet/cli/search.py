@@ -20,7 +20,7 @@ from .values import ACCELERATORS, ALGORITHMS, PREDICTORS, configurations, folder
 
 if TYPE_CHECKING:
     from ..search.journal import Child
-    from ..search.run import Searched, Workers
+    from ..search.run import SearchResult, Workers
 
 
 @contextmanager
@@ -289,7 +289,7 @@ def evaluate_predictors(
         print_line(line)
 
 
-def _print(done: "Searched", output: Path, seconds: float) -> None:
+def _print(done: "SearchResult", output: Path, seconds: float) -> None:
     for name, steps in done.steps.items():
         best = max((step.child.accuracy for step in steps), default=0.0)
         say(f"{name}: {len(steps):,} models, best {best:.2%}")

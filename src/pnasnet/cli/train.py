@@ -16,7 +16,7 @@ from .values import PRECISIONS, one_of, paths, recipes, weights
 
 if TYPE_CHECKING:
     from ..datasets import LabelledImages
-    from ..train.run import Trained
+    from ..train.run import TrainResult
     from ..training.machine import Machine
     from ..training.recipe import Recipe
 
@@ -188,7 +188,7 @@ def _choose(
     return chosen.with_cell(network.spec.cell, cells, filters), network.name
 
 
-def _print(trained: "Trained") -> None:
+def _print(trained: "TrainResult") -> None:
     for reason in list(trained.skipped.values())[:_SHOWN]:
         say(f"skipped: {reason}", err=True)
     if trained.skipped:

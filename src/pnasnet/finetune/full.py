@@ -18,7 +18,7 @@ from ..module.open import ModelName, WeightsName
 from ..support.files import write_text, writing
 from ..support.progress import Progress, silent
 from ..training.batches import seed_of
-from ..training.fit import Fitted, fit, own_rank, started_by_others
+from ..training.fit import FitResult, fit, own_rank, started_by_others
 from ..training.machine import Machine, check_loggers
 from ..training.pictures import prepare
 from ..training.recipe import Cosine, CropAndFlip, Recipe, Sgd, ShiftAndFlip
@@ -79,7 +79,7 @@ def fine_tune(
     machine: Machine,
     preset: str,
     progress: Progress = silent,
-) -> Fitted:
+) -> FitResult:
     """Train the whole network, with path dropout at its final rate.
 
     A training in the folder is resumed if everything that decides the outcome is the same; otherwise it is removed.

@@ -11,7 +11,7 @@ from .child import ChildTrainer, describe_data, split_images
 from .config import SearchConfig
 from .journal import Child
 from .outputs import write_outputs
-from .run import Searched, Workers, search
+from .run import SearchResult, Workers, search
 from .trials import Training, read_config
 
 UNFINISHED = "unfinished"
@@ -47,7 +47,7 @@ def search_images(
     retry_failed: bool = False,
     check: Callable[[], None] = lambda: None,
     progress: Progress = silent,
-) -> tuple[Searched, list[tuple[Path, Child]]]:
+) -> tuple[SearchResult, list[tuple[Path, Child]]]:
     """Search on labelled images, or resume; then write the networks of the best cells and the report.
 
     `source` and `split` are as in `open_dataset`, `accelerator` as in `Machine`; for the rest, the errors, and the

@@ -37,7 +37,7 @@ class Workers:
 
 
 @dataclass(frozen=True)
-class Searched:
+class SearchResult:
     """What `search` returns.
 
     Attributes:
@@ -65,7 +65,7 @@ def search(
     retry_failed: bool = False,
     check: Callable[[], None] = lambda: None,
     progress: Progress = silent,
-) -> Searched:
+) -> SearchResult:
     """Run all searches of a configuration one after the other. Resume interrupted ones.
 
     Args:
@@ -103,7 +103,7 @@ def search(
             }
         finally:
             children.close()
-        return Searched(steps, children.trained)
+        return SearchResult(steps, children.trained)
 
 
 def _take_over(journal: Journal, trainer: Trainer, reuse: Path | None, retry_failed: bool) -> None:

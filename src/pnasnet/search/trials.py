@@ -82,7 +82,7 @@ class Trials:
 
 
 @dataclass(frozen=True)
-class Evaluated:
+class PredictorEvaluation:
     """What `evaluate_predictors` returns.
 
     Attributes:
@@ -127,7 +127,7 @@ def read_config(folder: Path) -> SearchConfig:
 
 def evaluate_predictors(
     folder: Path, protocol: Protocol, training: Training | None = None, progress: Progress = silent
-) -> Evaluated:
+) -> PredictorEvaluation:
     """Measure how well predictors rank the random cells of a search's folder, and write `predictors.json` there.
 
     With `training`, missing cells are trained first; the folder must hold a search on the same images. If this is
@@ -152,7 +152,7 @@ def evaluate_predictors(
         sizes = {level: (len(known[level].accuracies), len(pool)) for level, pool in pools.items()}
         result = {"protocol": asdict(protocol), "trained": sizes, "rows": [asdict(row) for row in rows]}
         write_json(folder / TRIALS, result)
-    return Evaluated(rows, sizes)
+    return PredictorEvaluation(rows, sizes)
 
 
 def _pools(config: SearchConfig, protocol: Protocol, journal: Journal) -> dict[int, list[CellSpec]]:

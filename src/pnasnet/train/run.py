@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from os import PathLike
 from pathlib import Path
 
-from ..training.fit import Fitted, fit, own_rank  # first: it reports a missing extra
+from ..training.fit import FitResult, fit, own_rank  # first: it reports a missing extra
 
 # isort: split
 from ..datasets import LabelledImages
@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Trained:
+class TrainResult:
     """The outcome of a training.
 
     Attributes:
@@ -42,7 +42,7 @@ class Trained:
     """
 
     path: Path
-    fitted: Fitted
+    fitted: FitResult
     skipped: Skipped
     pictures: int
     seconds: float
@@ -90,7 +90,7 @@ def train(
     *,
     first: Model | None = None,
     progress: Progress = silent,
-) -> Trained:
+) -> TrainResult:
     """Train a recipe's network, or resume an interrupted training, and write the averaged weights.
 
     Args:
@@ -129,10 +129,10 @@ def train(
             _write(folder / MODEL, fitted, model)
     skipped = {name: reason for prepared in sets.values() for name, reason in prepared.skipped.items()}
     count = sum(prepared.count for prepared in sets.values())
-    return Trained(folder / MODEL, fitted, skipped, count, time.monotonic() - started)
+    return TrainResult(folder / MODEL, fitted, skipped, count, time.monotonic() - started)
 
 
-def _write(path: Path, fitted: Fitted, model: Model) -> None:
+def _write(path: Path, fitted: FitResult, model: Model) -> None:
     """Write the averaged weights. The caller holds the folder's lock, so every temporary file is a leftover."""
     remove_temporaries(path, older_than=0)
     write_weights(path, fitted.network.to_variables(), **metadata(model))

@@ -45,7 +45,7 @@ _SMALLER = "use more parts (--parts), recompute cells (--checkpoint-cells), or u
 
 
 @dataclass(frozen=True)
-class Fitted:
+class FitResult:
     """The outcome of a training.
 
     Attributes:
@@ -88,7 +88,7 @@ def fit(
     *,
     patience: int | None = None,
     progress: Progress = silent,
-) -> Fitted:
+) -> FitResult:
     """Train to the end, from the newest checkpoint in `folder` if there is one.
 
     The caller holds the folder's lock.
@@ -127,7 +127,7 @@ def fit(
                 task.compile_network()
             _run(trainer, task, RecipeData(recipe, training, validation, machine), newest(folder), reports)
         _load_averaged(task, best_path(folder) if patience is not None else newest(folder))
-    return Fitted(network.eval(), read_history(folder), trainer.global_rank)
+    return FitResult(network.eval(), read_history(folder), trainer.global_rank)
 
 
 def _trainer(
