@@ -64,7 +64,6 @@ class CellSpec:
     concat: tuple[int, ...]
 
     def __post_init__(self) -> None:
-        """Check the cell: every value of this class can be built."""
         object.__setattr__(
             self, "blocks", tuple(_block(i, block) for i, block in enumerate(_sequence("blocks", self.blocks)))
         )
