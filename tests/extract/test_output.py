@@ -95,7 +95,7 @@ def test_one_file(module: Module, tmp_path: Path, everything: list[Path]) -> Non
     assert not (tmp_path / "f.partial").exists()
     again = run(module, output, *everything)
     assert (again.kept, again.rows, again.failed) == (36, 0, 5)
-    with pytest.raises(OutputError, match=r"f\.parquet exists: choose another name"):
+    with pytest.raises(OutputError, match=r"f\.parquet exists, with other settings or of an earlier version: "):
         run(module, output, *everything, options=ExtractOptions(preset="slim"))
 
 

@@ -22,10 +22,10 @@ from tests.helpers.finetune_data import coloured
         {"skipped": [], "images": {"a": [3]}, "settings": 3, "classes": []},
     ],
 )  # fmt: skip
-def test_figures_in_another_form_are_those_of_another_run(tmp_path: Path, recorded: Any) -> None:
+def test_figures_in_another_form_are_those_of_an_earlier_version(tmp_path: Path, recorded: Any) -> None:
     (tmp_path / MODEL).write_bytes(b"")
     (tmp_path / "metrics.json").write_text(json.dumps(recorded))
-    with pytest.raises(OutputError, match="holds a finished model of other settings") as caught:
+    with pytest.raises(OutputError, match="holds a finished model of an earlier version: choose") as caught:
         check_finished(tmp_path, {}, coloured(1), FinetuneOptions())
     assert not isinstance(caught.value, FinishedError)
 

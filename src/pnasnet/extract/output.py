@@ -154,7 +154,8 @@ class _Run:
         if file.exists() and self.mode != "overwrite":
             mark = _mark_of(file)
             if mark.get(_HASH) != settings_hash(self.settings):
-                raise OutputError(f"{file} exists: choose another name, or overwrite it (--overwrite)")
+                what = "exists, with other settings or of an earlier version" if mark else "exists"
+                raise OutputError(f"{file} {what}: choose another name, or overwrite it (--overwrite)")
             report = _before({"rows": int(mark[_ROWS]), "failed": int(mark[_FAILED])})
         else:
             if self.mode == "overwrite":

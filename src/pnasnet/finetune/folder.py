@@ -90,9 +90,9 @@ def check_finished(folder: Path, features: Mapping[str, str], data: LabelledImag
     changed = FeatureFolder(folder / FEATURES).differences(features)
     changed += differences(*({name: str(each[name]) for name in new if name in each} for each in (old, new)))
     if changed:
+        made = f"of other settings ({first_of(sorted(changed), 5)})" if old else "of an earlier version"
         raise OutputError(
-            f"{folder} holds a finished model of other settings ({first_of(sorted(changed), 5)}): choose another "
-            "folder, or overwrite it (--overwrite)"
+            f"{folder} holds a finished model {made}: choose another folder, or overwrite it (--overwrite)"
         )
     error = FinishedError(f"{folder} is already complete; overwrite it to start over (--overwrite)")
     error.skipped = skipped
