@@ -41,7 +41,8 @@ napoleon_numpy_docstring = False
 
 html_theme = "furo"
 html_title = f"pnasnet {__version__}"
-html_static_path: list[str] = []
+html_static_path = ["_static"]
+html_js_files = ["site.js"]
 html_theme_options = {"source_edit_link": "", "top_of_page_buttons": []}
 copybutton_prompt_text = r"\$ |>>> |\.\.\. "
 copybutton_prompt_is_regexp = True

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.helpers.axe import violations
 from tests.helpers.chromium import browser_page, wait_until
 
 ROOT = Path(__file__).parents[2]
@@ -112,6 +113,15 @@ def test_no_page_is_wider_than_a_phone(site: Path) -> None:
         for path in sorted(site.rglob("*.html")):
             page.goto(path.as_uri())
             assert page.evaluate("document.documentElement.scrollWidth") <= 390, path.name
+
+
+def test_what_scrolls_can_be_reached_by_keyboard(site: Path) -> None:
+    """Code and tables that are wider than a phone, which the theme leaves without a place in the order of Tab."""
+    with browser_page() as page:
+        page.set_viewport_size({"width": 390, "height": 800})
+        page.goto((site / "weights.html").as_uri())
+        found = violations(page)
+        assert not [each for each in found if each.startswith(("scrollable-region-focusable", "aria-", "landmark-"))]
 
 
 def test_the_site_is_dark_at_night(site: Path) -> None:
