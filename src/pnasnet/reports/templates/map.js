@@ -113,13 +113,17 @@ function drawMarks() {
   context.stroke();
 }
 
+// Draws the cross of the keyboard, with a rim to be seen on thumbnails.
 function drawCross(x, y) {
   context.beginPath();
-  for (const [dx, dy] of [[12, 0], [0, 12]]) {
+  for (const [dx, dy] of [[14, 0], [0, 14]]) {
     context.moveTo(x - dx, y - dy);
     context.lineTo(x + dx, y + dy);
   }
-  context.stroke();
+  for (const [width, colour] of [[6, "--paper"], [2, "--two"]]) {
+    [context.lineWidth, context.strokeStyle] = [width, style(colour)];
+    context.stroke();
+  }
 }
 
 function neighboursOf(i) {
