@@ -53,7 +53,7 @@ def test_the_folder_has_a_row_for_each_epoch(tmp_path: Path) -> None:
     ]
 
 
-@pytest.mark.filterwarnings("ignore::FutureWarning")  # tensorboardX imports Google's clients if they are installed
+@pytest.mark.filterwarnings("ignore")  # those of Google's clients, which tensorboardX imports if they are installed
 def test_tensorboard(tmp_path: Path) -> None:
     train(tmp_path, replace(MACHINE, loggers=("tensorboard",)))
     (events,) = (tmp_path / "tensorboard").glob("events.out.tfevents.*")
