@@ -31,3 +31,25 @@ def test_hostile_names(tmp_path: Path, command: str) -> None:
     assert not [line for line in result.output.splitlines() if line.startswith("error")]
     assert "<script>f" not in text
     assert r"\u202e" in text
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("\x1b[31m\u202e",),
+        ("--\x1b[31m\u202e",),
+        ("embed", "--\x1b[31m\u202e"),
+        ("export", "pnasnet_tiny", "a.onnx", "\x1b[31m\u202e"),
+        ("convert", "pnasnet_tiny", "a.safetensors", "--to", "\x1b[31m\u202e"),
+        ("embed", "a", "-o", "a.parquet", "--root", "\x1b[31m\u202e"),
+        ("similar", "a", "-k", "\x1b[31m\u202e"),
+        ("search", "--\x1b[31m\u202e"),
+        ("search", "compare", "a", "-o", "a.svg", "--top", "\x1b[31m\u202e"),
+    ],
+    ids=" ".join,
+)
+def test_hostile_words_of_the_command_line(arguments: tuple[str, ...]) -> None:
+    result = run(*arguments)
+    assert result.exit_code == 2
+    assert not [sign for sign in FORBIDDEN if sign in result.output]
+    assert r"\x1b[31m\u202e" in result.stderr.splitlines()[-1]

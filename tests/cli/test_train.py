@@ -211,14 +211,18 @@ def test_other_classes(data: Path, tmp_path: Path) -> None:
     [
         (("--precision", "float16"), 2, "unknown precision 'float16': did you mean bfloat16 or float32?"),
         (("--accelerator", "tpu"), 2, "unknown accelerator 'tpu': "),
-        (("--learning-rate", "nan"), 2, "--learning-rate must be more than 0, not nan"),
-        (("--parts", "3"), 1, "a batch of 8 cannot be shared evenly by 1 devices x 3 parts"),
+        (("--learning-rate", "0"), 2, "--learning-rate must be more than 0, not 0"),
+        (("--parts", "3"), 2, "a batch of 8 cannot be shared evenly by 3 parts: use other numbers"),
+        (("--devices", "2", "--parts", "3"), 2, "a batch of 8 cannot be shared evenly by 2 devices x 3 parts"),
+        (("--nodes", "3"), 2, "a batch of 8 cannot be shared evenly by 3 devices"),
+        (("--parts", "8"), 2, "a batch of 8 in 8 parts has one image in each"),
         (("--split", "nope"), 2, "nope"),
     ],
 )
 def test_impossible_options(data: Path, tmp_path: Path, options: tuple[str, ...], exit_code: int, message: str) -> None:
     result = run("train", "tiny", data / "train", "-o", tmp_path / "out", *OPTIONS, *options)
     assert message in error_of(result, exit_code)
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.usefixtures("recipe")

@@ -4,7 +4,6 @@ import logging
 import subprocess
 import sys
 from collections.abc import Callable
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -18,6 +17,7 @@ from pnasnet.engines import Engine, EngineOptions, FakeEngine, Job, create
 from pnasnet.errors import OutOfMemoryError, PnasnetError
 
 from tests.helpers.golden_weights import Floats, drawn, images
+from tests.helpers.stale_requests import Stale
 
 SPEC = NetworkSpec(PNASNET5, 3, 8, (32, 32), 5, stem="cifar")
 PLAN, DRAWN = resolve(SPEC), drawn(SPEC)
@@ -105,22 +105,6 @@ def test_too_little_memory_for_the_network(name: str, text: str, monkeypatch: py
     monkeypatch.setattr("openvino.Core.compile_model", fail)
     with pytest.raises(OutOfMemoryError, match=r"^not enough memory on the device to load the network: use a smaller"):
         create(Job(PLAN, lambda: DRAWN, EngineOptions(name, device="cpu")))
-
-
-class Stale:
-    """A request that reports success for larger batches than `most`, but leaves its outputs as they were."""
-
-    def __init__(self, request: Any, most: int) -> None:
-        self.request, self.most, self.results = request, most, dict[str, Floats]()
-
-    @property
-    def output_tensors(self) -> list[Any]:
-        return [SimpleNamespace(data=value) for value in self.results.values()]
-
-    def infer(self, inputs: list[Floats]) -> dict[str, Floats]:
-        if len(inputs[0]) <= self.most:
-            self.results = {"global_pool": self.request.infer(inputs)["global_pool"].copy()}
-        return {name: value.copy() for name, value in self.results.items()}
 
 
 @pytest.mark.parametrize("before", [1, 2, 4])

@@ -228,7 +228,7 @@ def test_outputs_that_are_neither_a_folder_nor_parquet(module: Module, tmp_path:
     photos = write_folder(tmp_path / "photos", pictures(3))
     run(module, tmp_path / "A.PARQUET", photos)
     assert (tmp_path / "A.PARQUET").is_file()
-    for name in ("out.csv", "out.NPY", "photos/00000.jpg"):
+    for name in ("out.csv", "out.NPY", "photos/00000.jpg", ".parquet", "out.parquet ", "out.csv\n"):
         with pytest.raises(InputError, match=r"name a folder, or a file whose name ends in \.parquet"):
             run(module, tmp_path / name, photos)
     run(module, tmp_path / "features.v2", photos)

@@ -91,12 +91,8 @@ def test_links_lead_to_files_of_the_tar(tmp_path: Path, kind: str) -> None:
             picture.read()
 
 
-@pytest.mark.parametrize("missing", [0, 1])
-def test_files_that_links_lead_to_are_kept_in_memory_up_to_the_limit(
-    tmp_path: Path, missing: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Only those of a compressed tar: another one is read in place."""
-    files = {"a.jpg": jpeg(0), "b.jpg": jpeg(1)}
+def tar_with_links(files: dict[str, bytes]) -> bytes:
+    """Return a tar with files, followed by a link to each, `link-NAME`."""
     stream = io.BytesIO()
     with tarfile.open(fileobj=stream, mode="w") as archive:
         for name, content in files.items():
@@ -107,8 +103,27 @@ def test_files_that_links_lead_to_are_kept_in_memory_up_to_the_limit(
             info = tarfile.TarInfo(f"link-{name}")
             info.type, info.linkname = tarfile.SYMTYPE, name
             archive.addfile(info)
-    (tmp_path / "a.tar").write_bytes(stream.getvalue())
-    (tmp_path / "a.tar.gz").write_bytes(gzip.compress(stream.getvalue()))
+    return stream.getvalue()
+
+
+def test_each_file_that_is_read_in_place_may_be_as_large_as_the_limit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = {"a.jpg": jpeg(0), "b.jpg": jpeg(0)}
+    (tmp_path / "a.tar").write_bytes(tar_with_links(files))
+    monkeypatch.setattr(tar_files, "LIMITS", replace(LIMITS, bytes=len(jpeg(0))))
+    assert [picture.read() for picture in found_in(tmp_path / "a.tar")] == 2 * list(files.values())
+    assert Picture("a.jpg", bytes).held == 0
+
+
+@pytest.mark.parametrize("missing", [0, 1])
+def test_files_that_links_lead_to_are_kept_in_memory_up_to_the_limit(
+    tmp_path: Path, missing: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only those of a compressed tar: another one is read in place."""
+    files = {"a.jpg": jpeg(0), "b.jpg": jpeg(1)}
+    (tmp_path / "a.tar").write_bytes(tar_with_links(files))
+    (tmp_path / "a.tar.gz").write_bytes(gzip.compress(tar_with_links(files)))
     monkeypatch.setattr(tar_files, "LIMITS", replace(LIMITS, bytes=sum(map(len, files.values())) - missing))
     assert [picture.read() for picture in found_in(tmp_path / "a.tar")] == 2 * list(files.values())
     first, second = found_in(tmp_path / "a.tar.gz")[2:]

@@ -231,6 +231,12 @@ def test_missing_sources_are_found_before_listing(tmp_path: Path) -> None:
         check_sources([tmp_path, "nowhere.tar"])
 
 
+@pytest.mark.parametrize("source", ["file://", "FILE:///", "https://", "s3:///", "gs://"])
+def test_half_a_url_is_not_the_whole_disk(source: str) -> None:
+    with pytest.raises(InputError, match=f"^'{source}' is not a whole URL: check the address"):
+        check_sources([source])
+
+
 def test_a_saved_hugging_face_dataset(tmp_path: Path) -> None:
     datasets = pytest.importorskip("datasets")
     column = [{"bytes": jpeg(number), "path": None} for number in range(3)]

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import InputError, SpecError
+from ..support.arguments import checked
 from ..support.files import reading, write_json
 from .spec import NetworkSpec
 from .zoo import NamedNetwork
@@ -23,11 +24,13 @@ def is_network_file(name: str) -> bool:
     return Path(name).suffix == SUFFIX
 
 
+@checked
 def write_network(path: Path, network: NamedNetwork, about: dict[str, Any] | None = None) -> None:
     """Write a network file, whole or not at all. `about` must be valid JSON. Raises `OutputError`."""
     write_json(path, {"format": _FORMAT, "name": network.name, "spec": network.spec.to_dict(), "about": about or {}})
 
 
+@checked
 def read_network(path: Path) -> NamedNetwork:
     """Return the network of a network file.
 

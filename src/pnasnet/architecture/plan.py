@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from math import prod
 
 from ..errors import SpecError
+from ..support.arguments import checked
 from .cells import CellSpec
 from .layers import Dense, GlobalPool, Layer, Relu, Shape, Stack, Variables
 from .spec import NetworkSpec
@@ -139,6 +140,7 @@ class Plan:
         return [name for name in self.variables(training=True) if name.endswith("weights")]
 
 
+@checked
 def resolve(spec: NetworkSpec) -> Plan:
     """Decide everything about the network of `spec`. Raises `SpecError` if its images are too small.
 

@@ -14,8 +14,8 @@ from .duplicates import duplicates
 from .embed import embed
 from .errors import (
     Failure,
+    cleaned_usage,
     end_as_first_process,
-    for_command_line,
     open_closed_streams,
     to_failure,
     wants_traceback,
@@ -48,16 +48,19 @@ class Commands(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; turn its errors into `Failure`."""
         try:
-            return super().invoke(ctx)
-        except click.ClickException as error:
-            error.message = for_command_line(error.message)  # type: ignore[misc] # click declares it final
-            raise
-        except (click.exceptions.Exit, click.Abort, BrokenPipeError):
+            with cleaned_usage():
+                return super().invoke(ctx)
+        except (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError):
             raise  # click's own; a reader that closed the pipe has seen enough
         except (Exception, KeyboardInterrupt) as error:
             if wants_traceback():
                 raise
             raise to_failure(error) from error
+
+    def make_context(self, *args: Any, **settings: Any) -> click.Context:
+        """Parse what precedes the command's name."""
+        with cleaned_usage():
+            return super().make_context(*args, **settings)
 
     def main(self, *args: Any, **settings: Any) -> Any:
         """Run as a program. Output that cannot be written, `--help` included, is an error like any other."""

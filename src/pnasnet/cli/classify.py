@@ -6,6 +6,7 @@ import click
 
 from .errors import EXIT_IMAGES_FAILED
 from .logs import show_logs
+from .numbers import Whole
 from .options import QUIET, extract_options, flag, model_options
 from .printing import say, to_json
 from .sections import command
@@ -21,9 +22,7 @@ if TYPE_CHECKING:
 @click.argument("sources", nargs=-1, required=True, shell_complete=paths)
 @model_options
 @extract_options
-@click.option(
-    "--top", type=click.IntRange(1), default=5, show_default=True, metavar="N", help="Print the N most likely classes."
-)
+@click.option("--top", type=Whole(), default=5, show_default=True, metavar="N", help="Print the N most likely classes.")
 @flag("--json", "as_json", help="Print one JSON object per line and image.")
 @QUIET
 def classify(

@@ -8,6 +8,7 @@ import click
 from ..support.text import counted
 from .errors import check_file, checking_usage
 from .logs import show_logs
+from .numbers import Real, Whole
 from .options import QUIET, flag
 from .printing import say, to_json
 from .progress import bars
@@ -30,7 +31,7 @@ _THRESHOLD, _EXAMINED = 0.95, 2000
 @click.argument("features", shell_complete=paths)
 @click.option(
     "--threshold",
-    type=float,
+    type=Real(),
     default=_THRESHOLD,
     show_default=True,
     metavar="X",
@@ -38,7 +39,7 @@ _THRESHOLD, _EXAMINED = 0.95, 2000
 )
 @click.option(
     "--examine",
-    type=click.IntRange(0),
+    type=Whole(0),
     default=_EXAMINED,
     show_default=True,
     metavar="N",

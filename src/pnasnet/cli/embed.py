@@ -13,6 +13,7 @@ from ..support.cluster import LOCAL
 from ..support.text import counted
 from .errors import EXIT_IMAGES_FAILED, checking_usage, to_failure, wants_traceback
 from .logs import show_logs
+from .numbers import Real, Whole
 from .options import ENDPOINTS, FOLDER, IMAGE_COLUMN, QUIET, count, extract_options, flag, model_options, several
 from .printing import say
 from .progress import stoppable_bars
@@ -155,7 +156,7 @@ def _choose_cluster(
     ),
     click.option(
         "--give-up",
-        type=click.IntRange(0),
+        type=Whole(0),
         metavar="N",
         help="Stop after N unreachable images or shards in sequence. With 0, record them as failed instead of trying "
         "them again in the next run.  [default: 32]",
@@ -202,7 +203,7 @@ def _choose_cluster(
         ),
         count("--workers", help="Workers at a time, each with its own networks.  [default: as many as fit]"),
         count("--cpus", help="Processors of each worker.  [default: 1]"),
-        click.option("--gpus", type=click.FloatRange(0), metavar="N", help="GPUs of each worker.  [default: 0]"),
+        click.option("--gpus", type=Real(0), metavar="N", help="GPUs of each worker.  [default: 0]"),
     ),
 )
 def embed(

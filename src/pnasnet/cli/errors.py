@@ -75,6 +75,16 @@ def _clean(message: str) -> str:
 
 
 @contextmanager
+def cleaned_usage() -> Iterator[None]:
+    """Within the block, clean click's errors, which repeat words of the command line: no escapes, no credentials."""
+    try:
+        yield
+    except click.ClickException as error:
+        error.message = for_command_line(_clean(error.message))  # type: ignore[misc] # click declares it final
+        raise
+
+
+@contextmanager
 def checking_usage() -> Iterator[None]:
     """Within the block, which only checks values of options, let an `InputError` end the command as wrong usage.
 

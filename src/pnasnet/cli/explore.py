@@ -12,7 +12,8 @@ from ..support.files import write_text
 from ..support.text import clean, counted
 from .errors import check_file, end_on_signal
 from .logs import show_logs
-from .options import QUIET
+from .numbers import Whole
+from .options import QUIET, count
 from .printing import say
 from .progress import bars
 from .sections import command, pass_as, section
@@ -33,8 +34,9 @@ if TYPE_CHECKING:
     pass_as(
         "options",
         "pnasnet.vectors:ExploreOptions",
-        click.option(
-            "--points", type=int, metavar="N", help="Show N images, spread evenly.  [default: all; 50000 with --html]"
+        count(
+            "--points",
+            help="Show N images, spread evenly.  [default: all; 50000 with --html]",
         ),
         click.option(
             "--projection",
@@ -42,10 +44,8 @@ if TYPE_CHECKING:
             shell_complete=one_of(*PROJECTIONS),
             help="pca or umap.  [default: umap if installed]",
         ),
-        click.option("--neighbours", type=int, metavar="N", help="Nearest neighbours of each image.  [default: 15]"),
-        click.option(
-            "--thumbnail", type=int, metavar="N", help="Size of thumbnails in pixels, 8 to 512.  [default: 96]"
-        ),
+        count("--neighbours", help="Nearest neighbours of each image.  [default: 15]"),
+        count("--thumbnail", help="Size of thumbnails in pixels, 8 to 512.  [default: 96]"),
     ),
 )
 @section(
@@ -58,7 +58,7 @@ if TYPE_CHECKING:
     ),
     click.option(
         "--port",
-        type=click.IntRange(1, 65535),
+        type=Whole(1, 65535),
         default=5055,
         show_default=True,
         metavar="N",

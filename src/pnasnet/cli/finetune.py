@@ -13,8 +13,9 @@ import click
 from click.core import ParameterSource
 
 from ..support.urls import redact
-from .errors import EXIT_IMAGES_FAILED
+from .errors import EXIT_IMAGES_FAILED, checking_usage
 from .logs import show_logs
+from .numbers import Real, Whole
 from .options import IMAGE_COLUMN, OUTPUT_FOLDER, QUIET, count, extract_options, flag, machine_options, model_options
 from .printing import say
 from .progress import stoppable_bars
@@ -58,18 +59,18 @@ def _refusing_options_of_full(command: Command) -> Command:
     IMAGE_COLUMN,
     click.option(
         "--validation",
-        type=float,
+        type=Real(),
         metavar="FRACTION",
         help="Fraction of each class used for model selection.  [default: 0.15]",
     ),
     click.option(
         "--test",
-        type=float,
+        type=Real(),
         metavar="FRACTION",
         help="Fraction of each class used to measure the result.  [default: 0.15]",
     ),
     flag("--balanced", help="Give all classes the same weight, whatever their sizes."),
-    click.option("--seed", type=int, metavar="N", help="Seed of a new split and of all randomness.  [default: 0]"),
+    click.option("--seed", type=Whole(0), metavar="N", help="Seed of a new split and of all randomness.  [default: 0]"),
 )
 @model_options
 @extract_options
@@ -83,17 +84,17 @@ def _refusing_options_of_full(command: Command) -> Command:
         count("--patience", help="Stop after N epochs without a lower validation loss.  [default: 5]"),
         click.option(
             "--learning-rate",
-            type=float,
+            type=Real(),
             metavar="RATE",
             help="Highest learning rate, that of the classifier.  [default: 0.01]",
         ),
         click.option(
             "--layer-decay",
-            type=float,
+            type=Real(),
             metavar="X",
             help="Learning rate of a cell relative to that of the next cell.  [default: 0.8]",
         ),
-        click.option("--training-batch", type=click.IntRange(2), metavar="N", help="Images per step.  [default: 32]"),
+        click.option("--training-batch", type=Whole(2), metavar="N", help="Images per step.  [default: 32]"),
         flag("--train-batch-norm", help="Let batch normalization adapt to the images."),
     ),
 )
@@ -127,6 +128,8 @@ def finetune(
     from ..finetune import finetune as run
 
     if tuning.full:
+        with checking_usage():
+            machine.check_batch(tuning.training_batch, freeze_batch_norm=not tuning.train_batch_norm)
         from ..training.fit import own_rank
 
         quiet = quiet or own_rank() > 0  # the first process prints

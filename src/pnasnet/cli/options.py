@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from .numbers import Whole
 from .sections import pass_as, section
 from .values import (
     ACCELERATORS,
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
 flag = partial(click.option, is_flag=True)
 """An option without value."""
-count = partial(click.option, type=click.IntRange(1), metavar="N")
+count = partial(click.option, type=Whole(), metavar="N")
 """An option whose value is a number from 1 up."""
 
 
@@ -162,7 +163,7 @@ class _Devices(click.ParamType):  # type: ignore[type-arg] # generic in new rele
     name = "devices"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int | str:
-        return "auto" if value == "auto" else int(click.IntRange(1).convert(value, param, ctx))
+        return "auto" if value == "auto" else int(Whole().convert(value, param, ctx))
 
 
 machine_options = pass_as(
@@ -195,7 +196,7 @@ machine_options = pass_as(
     count("--parts", help="Compute each batch in N parts: less memory.  [default: 1]"),
     click.option(
         "--workers",
-        type=click.IntRange(0),
+        type=Whole(0),
         metavar="N",
         help="Workers at a time that decode images, as processes of each device; 0 for none.  "
         "[default: one per processor]",

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 from .logs import show_logs
+from .numbers import Real
 from .options import MOVING_AVERAGES, OUTPUT_FOLDER, PRESET, QUIET, THREADS, WEIGHTS, count, flag
 from .progress import bars
 from .sections import command, pass_as, section
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 _OPTIONS = (
     click.option(
         "--least-cosine",
-        type=click.FloatRange(0, 1),
+        type=Real(0, 1),
         metavar="X",
         help="Required mean cosine between int8 and float32 features of held-out images. More parts stay in floating "
         "point until it is reached; if it is never reached, nothing is written.  [default: 0.995]",

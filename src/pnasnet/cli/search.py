@@ -11,6 +11,7 @@ import click
 from ..errors import MissingExtraError
 from .errors import check_file, checking_usage, stop_on_signal
 from .logs import show_logs
+from .numbers import Real, Whole
 from .options import OUTPUT_FOLDER, QUIET, count, flag, several
 from .printing import say
 from .progress import bars
@@ -57,11 +58,11 @@ _worker_options = section(
         click.option("--address", metavar="ADDRESS", shell_complete=one_of("auto"),
                      help="Address of a Ray cluster: auto, HOST:PORT or ray://HOST:PORT. Children are trained as Ray "
                      "tasks."),
-        click.option("--gpus", type=click.FloatRange(0, 8), metavar="N",
+        click.option("--gpus", type=Real(0, 8), metavar="N",
                      help="With --address: share of a GPU for each child.  [default: 0]"),
-        click.option("--timeout", type=float, metavar="SECONDS",
+        click.option("--timeout", type=Real(), metavar="SECONDS",
                      help="Limit for each attempt to train a child.  [default: none]"),
-        click.option("--retries", type=click.IntRange(0), metavar="N",
+        click.option("--retries", type=Whole(0), metavar="N",
                      help="Further attempts after a child's process died or exceeded --timeout.  [default: 2]")
     ),
     click.option("--accelerator", default="auto", show_default=True, metavar="NAME",
@@ -163,7 +164,7 @@ def report(folder: Path) -> None:
 @click.option("-o", "--output", required=True, type=click.Path(path_type=Path), metavar="FILE.svg", help="Output file.")
 @several(
     "--top",
-    type=click.IntRange(1),
+    type=Whole(),
     metavar="N",
     help="Draw the mean accuracy of the N best cells. May be repeated.  [default: 1 and 5]",
 )
@@ -230,17 +231,27 @@ def describe(config: str | None) -> None:
     click.option(
         "--fit-cells",
         "cells",
-        type=int,
+        type=Whole(),
         default=256,
         show_default=True,
         metavar="K",
         help="Random cells to which a predictor is fitted.",
     ),
     click.option(
-        "--pool", type=int, default=10_000, show_default=True, metavar="R", help="Random cells of each size to rank."
+        "--pool",
+        type=Whole(),
+        default=10_000,
+        show_default=True,
+        metavar="R",
+        help="Random cells of each size to rank.",
     ),
     click.option(
-        "--trials", type=int, default=20, show_default=True, metavar="T", help="Number of trials, each of other cells."
+        "--trials",
+        type=Whole(),
+        default=20,
+        show_default=True,
+        metavar="T",
+        help="Number of trials, each of other cells.",
     ),
     several(
         "--predictor",

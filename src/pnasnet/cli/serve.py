@@ -8,6 +8,7 @@ import click
 from ..support.cluster import LOCAL
 from .errors import Failure
 from .logs import show_logs
+from .numbers import LARGEST, Real, Whole
 from .options import ENGINE, PRECISION, QUIET, THREADS, count, flag
 from .sections import command, pass_as, section
 from .values import models as models_or_paths
@@ -56,12 +57,12 @@ def _choose_limits(max_queue: int, max_images: int, max_body: int) -> "ServerLim
         "listening",
         _choose_address,
         click.option("--host", default="127.0.0.1", show_default=True, metavar="ADDRESS", help="Address to listen on."),
-        click.option("--port", type=click.IntRange(0, 65535), default=8000, show_default=True, metavar="N",
+        click.option("--port", type=Whole(0, 65535), default=8000, show_default=True, metavar="N",
                      help="Port of HTTP; 0 for any free one."),
-        click.option("--grpc-port", type=click.IntRange(0, 65535), default=8001, show_default=True, metavar="N",
+        click.option("--grpc-port", type=Whole(0, 65535), default=8001, show_default=True, metavar="N",
                      help="Port of gRPC; 0 for any free one."),
         click.option("--no-grpc", is_flag=True, help="Serve HTTP alone."),
-        click.option("--drain", type=click.FloatRange(0), default=5.0, show_default=True, metavar="SECONDS",
+        click.option("--drain", type=Real(0), default=5.0, show_default=True, metavar="SECONDS",
                      help="Time for accepted requests after SIGTERM."),
     ),
     click.option("--api-key-file", type=click.Path(path_type=Path), metavar="FILE",
@@ -73,16 +74,16 @@ def _choose_limits(max_queue: int, max_images: int, max_body: int) -> "ServerLim
 )  # fmt: skip
 @section(
     "Load",
-    click.option("--batch-size", type=click.IntRange(1), default=8, show_default=True, metavar="N",
+    click.option("--batch-size", type=Whole(), default=8, show_default=True, metavar="N",
                  help="Most images per call of the network."),
     pass_as(
         "limits",
         _choose_limits,
-        click.option("--max-queue", type=click.IntRange(1), default=256, show_default=True, metavar="N",
+        click.option("--max-queue", type=Whole(), default=256, show_default=True, metavar="N",
                      help="Most images that each model has accepted and not answered; others get 429."),
-        click.option("--max-images", type=click.IntRange(1), default=64, show_default=True, metavar="N",
+        click.option("--max-images", type=Whole(), default=64, show_default=True, metavar="N",
                      help="Most images per request."),
-        click.option("--max-body", type=click.IntRange(1), default=32, show_default=True, metavar="MIB",
+        click.option("--max-body", type=Whole(most=LARGEST >> 20), default=32, show_default=True, metavar="MIB",
                      help="Most MiB per request, before and after decompression."),
     ),
 )  # fmt: skip

@@ -6,6 +6,7 @@ import click
 
 from .errors import EXIT_IMAGES_FAILED, check_file
 from .logs import show_logs
+from .numbers import Whole
 from .options import ENGINE, QUIET, THREADS, flag
 from .printing import say, to_json
 from .progress import bars
@@ -36,7 +37,7 @@ def _choose_model(
     "-k",
     "--top",
     "k",
-    type=click.IntRange(1),
+    type=Whole(),
     default=10,
     show_default=True,
     metavar="N",

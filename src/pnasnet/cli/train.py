@@ -7,6 +7,7 @@ import click
 
 from .errors import EXIT_IMAGES_FAILED, checking_usage
 from .logs import show_logs
+from .numbers import Real, Whole
 from .options import IMAGE_COLUMN, OUTPUT_FOLDER, QUIET, count, machine_options
 from .printing import say
 from .progress import stoppable_bars
@@ -78,9 +79,9 @@ def _print_recipe(context: click.Context, parameter: click.Parameter, name: str 
 @section(
     "Changes to the recipe",
     count("--epochs", help="Train for N epochs, in the recipe's stages."),
-    click.option("--batch-size", type=click.IntRange(2), metavar="N", help="Images per step, over all devices."),
-    click.option("--learning-rate", type=float, metavar="RATE", help="Highest learning rate of the schedule."),
-    click.option("--seed", type=click.IntRange(0), metavar="N", help="Seed of all randomness."),
+    click.option("--batch-size", type=Whole(2), metavar="N", help="Images per step, over all devices."),
+    click.option("--learning-rate", type=Real(), metavar="RATE", help="Highest learning rate of the schedule."),
+    click.option("--seed", type=Whole(0), metavar="N", help="Seed of all randomness."),
     click.option(
         "--cell",
         metavar="FILE",
@@ -143,7 +144,7 @@ def train(
 
     quiet = quiet or own_rank() > 0
     show_logs(quiet=quiet)
-    chosen, name = _choose(recipe, **changes)
+    chosen, name = _choose(recipe, machine, **changes)
     chosen, first = (chosen, None) if weights is None else run.begin_from(chosen, weights)
     if path := run.finished(chosen, output):
         say(f"{path}: this training is finished; there is nothing to do")
@@ -171,7 +172,7 @@ def _open(
 
 
 def _choose(
-    recipe: str, cell: str | None, cells: int | None, filters: int | None, **changes: Any
+    recipe: str, machine: "Machine", cell: str | None, cells: int | None, filters: int | None, **changes: Any
 ) -> "tuple[Recipe, str]":
     """Return the recipe with its changes, and the name of the model."""
     from ..architecture.network_file import read_network
@@ -180,6 +181,7 @@ def _choose(
     chosen, name = open_recipe(recipe), Path(recipe).stem
     with checking_usage():
         chosen = chosen.changed(**changes)
+        machine.check_batch(chosen.batch_size, freeze_batch_norm=chosen.freeze_batch_norm)
     if cell is None:
         if cells or filters:
             raise click.UsageError("--cells and --filters need --cell; without it, the recipe sets them")

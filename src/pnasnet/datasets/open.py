@@ -14,6 +14,7 @@ from ..pictures.files import match
 from ..pictures.huggingface import PREFIX, is_saved
 from ..pictures.kinds import kind_of
 from ..support import files
+from ..support.arguments import checked
 from . import imagenet
 from .folder import bulk_files, open_folder, split_folders, subfolders
 from .huggingface import open_huggingface
@@ -31,6 +32,7 @@ class _Tables(NamedTuple):
     access: Access
 
 
+@checked
 def open_dataset(
     source: str | os.PathLike[str],
     *,

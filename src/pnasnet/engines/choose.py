@@ -7,6 +7,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from ..errors import InputError
+from ..support.arguments import checked
 from ..support.system import processor_quota
 from .base import Engine, Job
 from .fake import FakeEngine
@@ -15,6 +16,7 @@ from .options import EngineOptions
 log = logging.getLogger(__name__)
 
 
+@checked
 def create(job: Job) -> Engine:
     """Return an engine that is ready to run.
 

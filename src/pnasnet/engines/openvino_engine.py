@@ -14,6 +14,7 @@ from ..support.system import has_int8_instructions
 from ..support.text import counted
 from .base import Engine, Floats, Job, library_errors
 from .compiled_cache import CacheEntry
+from .openvino_calls import infer, reason
 from .signal_stack import kept_signal_stack
 
 if TYPE_CHECKING:
@@ -23,9 +24,6 @@ log = logging.getLogger(__name__)
 
 _HINTS = {"float32": "f32", "bfloat16": "bf16"}
 _CAPABILITIES = "OPTIMIZATION_CAPABILITIES"
-_NOT_COMPUTED = np.float32(-3e38)
-"""Marks outputs before each batch: OpenVINO 2026.4 reports success if memory is insufficient for a larger batch, and
-leaves the outputs of an earlier one in place, also in the next batches."""
 
 
 class OpenVINOEngine(Engine):
@@ -44,7 +42,7 @@ class OpenVINOEngine(Engine):
             raise MissingExtraError(
                 "this engine needs openvino, which is not installed: pip install openvino"
             ) from error
-        with kept_signal_stack(), library_errors("OpenVINO", "load the network", _reason):
+        with kept_signal_stack(), library_errors("OpenVINO", "load the network", reason):
             self._open(openvino.Core(), job)
 
     def _open(self, core: "openvino.Core", job: Job) -> None:
@@ -57,14 +55,7 @@ class OpenVINOEngine(Engine):
         self.description = _describe(core, device, compiled, is_int8=job.graph is not None)
 
     def _run(self, images: Floats) -> dict[str, Floats]:
-        with library_errors("OpenVINO", f"run {counted(len(images), 'image')}", _reason):
-            for tensor in self._request.output_tensors:
-                tensor.data.reshape(-1)[:1] = _NOT_COMPUTED
-            results = self._request.infer([images])
-            outputs = {name: results[name] for name in self.outputs}
-            if any(len(value) != len(images) or value.flat[0] == _NOT_COMPUTED for value in outputs.values()):
-                raise MemoryError
-        return outputs
+        return infer(self._request, images, self.outputs)
 
     def _release(self) -> None:
         with kept_signal_stack():
@@ -160,7 +151,7 @@ def _import(
     try:
         return core.import_model(openvino.Tensor(content, shared_memory=True), device, config), content
     except Exception as error:  # an entry may be wrong in any way: compile again
-        entry.discard(_reason(error))
+        entry.discard(reason(error))
         return None
 
 
@@ -176,9 +167,3 @@ def _describe(core: "openvino.Core", device: str, compiled: Any, *, is_int8: boo
     if device == "CPU":
         parts.append(counted(compiled.get_property("INFERENCE_NUM_THREADS"), "thread"))
     return ", ".join(parts)
-
-
-def _reason(error: Exception) -> str:
-    """Return the cause in OpenVINO's message: the last line that is not a place in its source."""
-    lines = [line.strip() for line in str(error).splitlines()]
-    return next((line for line in reversed(lines) if line and not line.startswith("Exception from")), str(error))

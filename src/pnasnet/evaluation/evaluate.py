@@ -15,6 +15,7 @@ from ..errors import InputError
 from ..extract.embed import extract_labelled
 from ..extract.options import DEFAULTS, ExtractOptions
 from ..images import get_preset
+from ..support.arguments import checked
 from ..support.progress import Progress, counter, silent
 from .calibration import Calibration
 from .match import ClassMatch, is_whole_imagenet, match_classes
@@ -46,6 +47,7 @@ class _Counted:
         self.calibration.add(logits, labels)
 
 
+@checked
 def evaluate(
     module: "Module", data: "LabelledImages", options: ExtractOptions = DEFAULTS, *, progress: Progress = silent
 ) -> Evaluation:
@@ -97,6 +99,7 @@ def evaluate(
     return replace(result, seconds=time.perf_counter() - started)
 
 
+@checked
 def evaluate_logits(
     module: "Module", endpoint: str, data: "LabelledImages", logits: NDArray[np.floating[Any]], options: ExtractOptions
 ) -> Evaluation:

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from ..architecture.labels import labels, wordnet_ids
 from ..errors import InputError
+from ..support.arguments import checked
 from ..support.text import some_of
 
 _SAME_ORDER = 0.99
@@ -32,6 +33,7 @@ class ClassMatch:
     note: str
 
 
+@checked
 def match_classes(classes: Sequence[str], num_logits: int, names: Sequence[str] | None) -> ClassMatch:
     """Find the logit of each class.
 

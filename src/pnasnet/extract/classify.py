@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import InputError
 from ..pictures import Picture
+from ..support.arguments import checked
 from ..support.typed import whole_number
 from .embed import extract
 from .options import DEFAULTS, ExtractOptions
@@ -32,6 +33,7 @@ class Classification:
     error: str | None = None
 
 
+@checked
 def classify(
     module: "Module", pictures: Iterable[Picture], options: ExtractOptions = DEFAULTS, *, top: int = 5
 ) -> Generator[Classification, None, None]:

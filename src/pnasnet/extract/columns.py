@@ -16,6 +16,7 @@ from ..errors import InputError, UnknownNameError
 from ..images import Preset, get_preset
 from ..module.choice import ModelChoice
 from ..module.pictures import averaged
+from ..support.arguments import checked
 from ..support.urls import redact
 from .options import ExtractOptions
 
@@ -110,6 +111,7 @@ class Column:
         }
 
 
+@checked
 def columns_for(modules: Sequence["Module"], endpoints: Sequence[str], options: ExtractOptions) -> tuple[Column, ...]:
     """Return a column for each model and endpoint: `embedding`, or `embedding_NAME` if there are several.
 

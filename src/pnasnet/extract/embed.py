@@ -13,6 +13,7 @@ from ..errors import ImageError, PnasnetError
 from ..images import Source, Target, load_each
 from ..images.orientation import orientation
 from ..pictures import Picture
+from ..support.arguments import checked
 from ..support.files import reason
 from ..support.system import processors
 from .columns import Column, Floats, Vectors, columns_for
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from ..module.module import Module
 
 
+@checked
 def extract(
     module: "Module", pictures: Iterable[Picture], options: ExtractOptions = DEFAULTS, *, endpoint: str = "global_pool"
 ) -> Generator[Batch, None, None]:
@@ -47,6 +49,7 @@ def extract(
         yield from extract_columns(ahead, columns, options)
 
 
+@checked
 def extract_labelled(
     module: "Module", data: "LabelledImages", endpoint: str, options: ExtractOptions = DEFAULTS
 ) -> Generator[Batch, None, None]:
@@ -58,6 +61,7 @@ def extract_labelled(
     return extract_columns(pictures, columns_for([module], [endpoint], options), options)
 
 
+@checked
 def extract_columns(
     pictures: Iterable[Picture],
     columns: Sequence[Column],

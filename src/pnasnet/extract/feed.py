@@ -12,6 +12,7 @@ from pathlib import Path
 from ..errors import ImageError
 from ..images import Source, read_file
 from ..pictures import PassedOver, Picture, Unit, UnreachableError
+from ..support.arguments import checked
 from .folder import Kept
 from .part import Part
 from .pipeline import AHEAD_BYTES
@@ -67,6 +68,7 @@ def feed(
             yield from _new(number, unit, known.rows, outages_fail, passed_over)
 
 
+@checked
 def pictures_of(units: Iterable[Unit]) -> Iterator[Picture]:
     """Yield the images of units, in order; the remaining images of a damaged or unreachable unit fail.
 

@@ -26,6 +26,7 @@ import pyarrow.parquet as pq
 
 from ..errors import InputError, OutputError
 from ..pictures import Unit
+from ..support.arguments import checked
 from ..support.files import final_name, read_json, reading, replacing, write_json, writing
 from ..support.locks import LOCK, locked
 from ..support.text import differences
@@ -78,6 +79,7 @@ class FeatureFolder:
     Every method that writes raises `OutputError` on failure.
     """
 
+    @checked
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
 

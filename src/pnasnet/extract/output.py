@@ -21,7 +21,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ..errors import InputError, OutputError
-from ..support.files import check_target, remove_temporaries, replacing, temporaries, temporary_path, writing
+from ..support.arguments import checked
+from ..support.files import (
+    check_expanded,
+    check_target,
+    remove_temporaries,
+    replacing,
+    temporaries,
+    temporary_path,
+    writing,
+)
 from ..support.locks import locked
 from ..support.progress import Progress, counter, silent
 from ..support.text import counted, utf8
@@ -42,12 +51,13 @@ _OTHER_FILES = (
     *(".arrow", ".ipc", ".orc", ".avro", ".pq", ".pkl", ".pickle", ".pt", ".pth", ".safetensors", ".tfrecord"),
     *(".xlsx", ".xls", ".ods", ".sqlite", ".db", ".duckdb", ".zip", ".tar", ".gz", ".zst", ".html", ".md", ".pdf"),
 )
-"""Suffixes that no folder is expected to have."""
+"""Suffixes that no folder is expected to have, nor a name that is a suffix alone, or has a space after it."""
 _HASH, _ROWS, _FAILED = b"pnasnet.settings_sha256", b"pnasnet.rows", b"pnasnet.failed"
 
 Mode = Literal["resume", "overwrite", "add", "retry-errors"]
 
 
+@checked
 def extract_to(
     output: str | os.PathLike[str],
     sources: Sources,
@@ -101,6 +111,7 @@ def check_output(output: str | os.PathLike[str], mode: Mode | None = None, sourc
     its kind does not have, and for a name that is not UTF-8.
     """
     path = Path(output)
+    check_expanded(path)
     if utf8(str(path)) != str(path):
         raise InputError(f"cannot write {path}: its name is not UTF-8, and Arrow opens no such file; rename it")
     suffix = path.suffix.lower()
@@ -110,7 +121,7 @@ def check_output(output: str | os.PathLike[str], mode: Mode | None = None, sourc
         if mode in ("add", "retry-errors"):
             raise InputError(f"--{mode} needs a folder of parts, and {path} is one file: name a folder")
         check_target(path, inputs=sources)
-    elif path.is_file() or (suffix in _OTHER_FILES and not path.is_dir()):
+    elif path.is_file() or (path.name.strip().lower().endswith((FILE_SUFFIX, *_OTHER_FILES)) and not path.is_dir()):
         raise InputError(f"cannot write {path}: name a folder, or a file whose name ends in {FILE_SUFFIX}")
     elif path.is_dir():
         FeatureFolder(path).check_ours()

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from ..errors import ImageError
 from ..pictures import Picture, UnreachableError
+from ..support.arguments import checked
 from ..support.text import clean
 from .columns import Vectors
 from .contents import Contents
@@ -154,6 +155,7 @@ class Stages:
         return max(seconds, key=lambda name: seconds[name])
 
 
+@checked
 def run_pipeline(
     pictures: Iterable[Picture],
     load: Load,

@@ -11,6 +11,7 @@ from ..errors import PnasnetError
 from ..images.source import read_file
 from ..pictures import Access, Picture, find_named
 from ..reports.pages import small_jpeg
+from ..support.arguments import checked
 from ..support.system import processors
 from ..support.text import clean, utf8
 from .pipeline import map_ahead
@@ -29,6 +30,7 @@ class Thumbnail:
     file_size: int
 
 
+@checked
 def thumbnails(
     names: Iterable[str],
     side: int,

@@ -49,6 +49,7 @@ def check_start(data: LabelledImages, folder: Path, options: FinetuneOptions, ma
         from .full import check_machine
 
         rank = check_machine(machine)
+        machine.check_batch(options.training_batch, freeze_batch_norm=not options.train_batch_norm)
     if len(data.classes) < 2:
         raise InputError(f"a classifier distinguishes at least two classes; the data has {len(data.classes)}")
     check_folder(folder)

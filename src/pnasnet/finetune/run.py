@@ -24,6 +24,7 @@ from ..extract.options import DEFAULTS
 from ..images import get_preset
 from ..module.module import Module
 from ..module.open import ModelName, WeightsName
+from ..support.arguments import checked
 from ..support.locks import locked
 from ..support.progress import Progress, silent
 from ..training.machine import DEFAULTS as ANY_MACHINE
@@ -43,6 +44,7 @@ _ROUNDING = 1e-6
 Floats = NDArray[np.float32]
 
 
+@checked
 def finetune(
     model: ModelName,
     data: Any,

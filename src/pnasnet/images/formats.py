@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from ..support.arguments import checked
+
 
 @dataclass(frozen=True)
 class Format:
@@ -58,6 +60,7 @@ _BRANDS = {
 }
 
 
+@checked
 def format_of(head: bytes) -> Format | None:
     """Return the format of a file from its first 32 bytes, or None if the format is unknown.
 

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import InputError, UnknownNameError
+from ..support.arguments import checked
 from .resize import Size, central_crop, resize_bilinear, resize_crop_bicubic
 
 
@@ -79,6 +80,7 @@ def get_preset(preset: str | Preset) -> Preset:
     return PRESETS[base] if base == preset else PRESETS[base].turned(True)
 
 
+@checked
 def transform(pixels: NDArray[np.uint8], size: Size, preset: str | Preset = "hub") -> NDArray[np.float32]:
     """Turn decoded pixels into network input.
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from PIL import Image
 
 from ..errors import ImageError, InputError
+from ..support.arguments import checked
 from .formats import FORMATS
 
 Source = str | os.PathLike[str] | bytes | bytearray | memoryview | Image.Image
@@ -66,6 +67,7 @@ class Limits:
 LIMITS = Limits()
 
 
+@checked
 def is_image_path(path: str | os.PathLike[str]) -> bool:
     """Return whether a file is an image by its suffix.
 
@@ -98,6 +100,7 @@ def name_of(source: Source) -> str:
     return path if path and path.isprintable() else ascii(path)
 
 
+@checked
 def read_file(path: str | os.PathLike[str], limits: Limits = LIMITS) -> bytes:
     """Return the bytes of the file at `path`.
 

@@ -10,6 +10,7 @@ from ..architecture.torch_names import to_torch_layout
 from ..architecture.zoo import NETWORKS
 from ..errors import InputError
 from ..module import Module
+from ..support.arguments import checked
 from ..support.files import check_target
 from ..weights import CLASSIFIER
 from ..weights.native import write_tensors
@@ -28,6 +29,7 @@ class TimmFile:
     tensors: int
 
 
+@checked
 def write_timm(module: Module, path: Path) -> TimmFile:
     """Write a module's variables as a safetensors file under timm's names.
 

@@ -6,6 +6,7 @@ from typing import Any
 from ..architecture.network_file import is_network_file, read_network
 from ..architecture.plan import resolve
 from ..architecture.zoo import NETWORKS, NamedNetwork, PublishedWeights, find_named
+from ..support.arguments import checked
 from ..weights.fetch import available
 
 
@@ -20,6 +21,7 @@ def list_models() -> list[str]:
     return [network.name for network in NETWORKS.values() if network.weights]
 
 
+@checked
 def find_network(name: str) -> NamedNetwork:
     """Return the network that a model's name, handle, file or folder stands for. Nothing is downloaded.
 
@@ -35,6 +37,7 @@ def find_network(name: str) -> NamedNetwork:
     return NamedNetwork(model.name, model.spec, ())
 
 
+@checked
 def describe(network: NamedNetwork) -> dict[str, Any]:
     """Return a network's figures and its published weights, as values for JSON.
 

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any, Self
 
 from ..architecture.zoo import PUBLISHED
 from ..errors import WeightsNotFoundError
+from ..support.arguments import checked
 from ..support.files import write_text, writing
+from ..support.paths import exists
 from ..support.text import clean
 from ..weights import hub
 from ..weights.download import DownloadError
@@ -38,6 +40,7 @@ class OnHub(ABC):
         """Whether the weights are certainly those that were opened."""
 
     @classmethod
+    @checked
     def from_pretrained(
         cls, name: str | Path, *, revision: str | None = None, offline: bool | None = None, **arguments: Any
     ) -> Self:
@@ -55,9 +58,10 @@ class OnHub(ABC):
             WeightsNotFoundError: no such repository or file, no access, or no connection.
             CorruptWeightsError: the download is damaged.
         """
-        path = Path(name) if Path(name).exists() else _download(str(name), revision, offline)
+        path = Path(name) if exists(name) else _download(str(name), revision, offline)
         return cls(path, offline=offline, **arguments)  # type: ignore[call-arg]
 
+    @checked
     def save_pretrained(self, folder: str | PathLike[str]) -> None:
         """Write the weights as `model.safetensors`, and a model card, `README.md`, into a folder.
 
@@ -77,6 +81,7 @@ class OnHub(ABC):
                     with writing(folder / name):
                         shutil.copyfile(source / name, folder / name)
 
+    @checked
     def push_to_hub(
         self,
         repository: str,

@@ -1,10 +1,12 @@
 """The image size and channels of a module, under the names of TF-Hub's functions."""
 
 from ..errors import UnknownNameError
+from ..support.arguments import checked
 from .module import Module
 from .signatures import TensorInfo
 
 
+@checked
 def get_expected_image_size(module: Module, signature: str | None = None, input_name: str | None = None) -> list[int]:
     """Return [height, width] of a module's images, as `hub.get_expected_image_size` did.
 
@@ -19,6 +21,7 @@ def get_expected_image_size(module: Module, signature: str | None = None, input_
     return [int(n) for n in shape[1:3] if n]
 
 
+@checked
 def get_num_image_channels(module: Module, signature: str | None = None, input_name: str | None = None) -> int:
     """Return the number of channels of a module's images: 3. Raises like `get_expected_image_size`.
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from ..engines import Engine, EngineOptions
 from ..engines.options import engine_options
 from ..errors import InputError, UnknownNameError, WeightsMismatchError
+from ..support.arguments import checked
 from ..support.typed import whole_number
 from ..weights import write_weights
 from .backends import Backend, InferenceBackend, TrainingBackend, TrainingOptions, check_for_training
@@ -200,6 +201,7 @@ class Module(OnHub):
         outputs = self._backend.call(call.images, endpoints, training, call.batch_norm_momentum)
         return {"default": outputs[default], **outputs} if as_dict else outputs[default]
 
+    @checked
     def run(self, images: NDArray[np.float32], endpoints: Sequence[str]) -> dict[str, NDArray[np.float32]]:
         """Run the inference engine on valid images, without checks; return the endpoints by name.
 
@@ -299,6 +301,7 @@ class Module(OnHub):
         """Functions without arguments that return the L2 terms; empty unless the module is trainable."""
         return [self.network.regularization_loss] if self._trainable else []
 
+    @checked
     def export(self, path: str | PathLike[str], *, float16: bool = False) -> None:
         """Write the network with its present variables as this project's safetensors file, which `Module` opens.
 

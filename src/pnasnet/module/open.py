@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -24,6 +25,8 @@ from ..architecture.zoo import (
     find_named,
 )
 from ..errors import CorruptWeightsError, InputError, UnknownNameError, WeightsMismatchError, WeightsNotFoundError
+from ..support.arguments import checked
+from ..support.paths import exists
 from ..support.urls import is_url, redact
 from ..weights import AUXILIARY_HEAD, CLASSIFIER, QuantizedWeights, WeightsSource, check_weights, open_weights
 from ..weights.fetch import fetch
@@ -106,6 +109,7 @@ class _How:
     offline: bool | None
 
 
+@checked
 def open_model(
     model: ModelName,
     weights: WeightsName | None = None,
@@ -176,7 +180,7 @@ def with_labels(model: Model, labels: Sequence[str], *, new: bool) -> Model:
 
 def _find(model: ModelName, weights: WeightsName | None, how: _How) -> tuple[Named | None, _Found]:
     """Find a model, and the record of its name if it is known by name."""
-    named = find_named(model) if isinstance(model, str) and (model in NETWORKS or not Path(model).exists()) else None
+    named = find_named(model) if isinstance(model, str) and (model in NETWORKS or not exists(model)) else None
     if named is None:
         return None, _find_unnamed(model, weights, how)
     default = named.weights.id if named.weights else None
@@ -244,8 +248,7 @@ def _open(network: NamedNetwork | None, weights: WeightsName, how: _How) -> _Fou
 
 def is_path(text: str) -> bool:
     """Return whether weights exist at this path."""
-    path = Path(text)
-    return path.exists() or path.with_name(f"{path.name}.index").exists()
+    return exists(text) or exists(f"{text}.index")
 
 
 def absolute(name: Any) -> Any:
@@ -258,7 +261,7 @@ def absolute(name: Any) -> Any:
 def _looks_like_path(text: str) -> bool:
     """Return whether the text is a path or looks like one, so that errors are about a file, not a name."""
     path = Path(text)
-    return is_path(text) or path.is_symlink() or "/" in text or len(path.parts) > 1 or bool(path.suffix)
+    return is_path(text) or os.path.lexists(text) or "/" in text or len(path.parts) > 1 or bool(path.suffix)
 
 
 def _settled(found: _Found, image_size: tuple[int, int] | None) -> NetworkSpec:

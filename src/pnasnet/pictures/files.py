@@ -9,6 +9,7 @@ from pathlib import Path
 
 from ..errors import InputError
 from ..images import EXTENSIONS, Source
+from ..support.arguments import checked
 from ..support.urls import is_url, redact
 from .passed_over import PassedOver
 from .storage import read_url
@@ -48,6 +49,7 @@ def _read(path: str) -> Source:
     return read_url(path) if is_url(path) else path
 
 
+@checked
 def find_images(sources: Sequence[str | os.PathLike[str]]) -> list[str]:
     """Return the paths of all images, in the order of `sources`; within a folder or pattern, sorted by name.
 

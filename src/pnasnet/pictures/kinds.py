@@ -52,11 +52,9 @@ def path_of(source: str) -> str:
 
 
 def local_path(source: str) -> str:
-    """Return the path that a `file://` URL names; return anything else unchanged."""
-    if not source.lower().startswith("file://"):
-        return source
-    _, _, rest = source.partition("://")
-    return url2pathname("/" + rest.partition("/")[2])
+    """Return the path that a `file://` URL names; return anything else unchanged, an incomplete URL included."""
+    path = source.partition("://")[2].partition("/")[2]
+    return url2pathname(f"/{path}") if path and source.lower().startswith("file://") else source
 
 
 def is_hidden(name: str) -> bool:

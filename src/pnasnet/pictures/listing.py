@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import cast
 
 from ..errors import InputError
+from ..support.arguments import checked
 from ..support.urls import is_url, redact
 from .access import CLOSED, Access
 from .files import Files, find_in
@@ -24,6 +25,7 @@ from .zip import Zip
 FILES_IN_UNIT = 1024
 
 
+@checked
 def list_units(
     sources: Iterable[str | os.PathLike[str]],
     *,
@@ -60,6 +62,7 @@ def list_units(
     yield from in_units(found for source in sources for found in listing.expand(local_path(os.fspath(source))))
 
 
+@checked
 def in_units(each: Iterable[str | Unit]) -> Iterator[Unit]:
     """Yield the units in order, and the files (paths or URLs) between them in units of up to `FILES_IN_UNIT`."""
     for is_path, group in groupby(each, lambda found: isinstance(found, str)):
@@ -69,9 +72,12 @@ def in_units(each: Iterable[str | Unit]) -> Iterator[Unit]:
             yield Files(cast("tuple[str, ...]", paths))
 
 
+@checked
 def check_sources(sources: Iterable[str | os.PathLike[str]]) -> None:
-    """Raise `InputError` for the first source that is a missing path, before anything is listed."""
+    """Raise `InputError` for the first source that is a missing path or half a URL, before anything is listed."""
     for source in (local_path(os.fspath(source)) for source in sources):
+        if is_url(source) and not source.partition("://")[2].strip("/"):
+            raise InputError(f"{source!r} is not a whole URL: check the address")
         if not (source.startswith(PREFIX) or is_url(source) or glob.has_magic(source) or os.path.lexists(source)):
             raise InputError(f"{source!r} does not exist: check the path")
 

@@ -11,10 +11,12 @@ from typing import BinaryIO, cast
 
 from ..errors import InputError
 from ..support import files
+from ..support.arguments import checked
 
 _BLOCK = 1 << 16
 
 
+@checked
 def read_list(path: str, *, null: bool = False) -> Iterator[str]:
     """Yield the paths and URLs in a file, one per line. Empty lines are skipped.
 

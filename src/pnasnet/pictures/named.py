@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 from ..errors import ImageError, PnasnetError, UnreachableError
 from ..images import Source
+from ..support.arguments import checked
 from ..support.text import utf8
 from ..support.urls import is_url
 from . import huggingface, parquet
@@ -30,6 +31,7 @@ _ROW = re.compile(r"(.+)#\d+", re.DOTALL)
 _ESCAPED = re.compile(rb"\\x([89a-f][0-9a-f])")
 
 
+@checked
 def find_named(names: Iterable[str], access: Access | None = None) -> Iterator[Picture]:
     r"""Yield the pictures with these names, each name once, shard by shard.
 

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..architecture.plan import Plan
+from ..engines.openvino_calls import infer
 from ..engines.signal_stack import kept_signal_stack
 from ..errors import MissingExtraError
 from ..lowering.onnx_graph import build
@@ -58,7 +59,7 @@ def pruned(graph: "openvino.Model", names: Iterable[str]) -> "openvino.Model":
 def run(
     graph: "openvino.Model", images: Floats, batch_size: int, precision: str = "float32", threads: int | None = None
 ) -> Outputs:
-    """Run a graph on the CPU; return its outputs by name."""
+    """Run a graph on the CPU; return its outputs by name. Raises `OutOfMemoryError`."""
     import openvino
 
     config: dict[str, Any] = {"INFERENCE_PRECISION_HINT": HINTS[precision], "PERFORMANCE_HINT": "LATENCY"}
@@ -66,7 +67,8 @@ def run(
         config["INFERENCE_NUM_THREADS"] = threads
     compiled = openvino.Core().compile_model(graph, "CPU", config)
     names = [output.any_name for output in graph.outputs]
-    parts = [compiled(batch) for batch in batches(images, batch_size)]
+    request = compiled.create_infer_request()
+    parts = [infer(request, batch, names) for batch in batches(images, batch_size)]
     return {name: np.concatenate([part[name] for part in parts]) for name in names}
 
 
@@ -91,11 +93,12 @@ def channel_ranges(
         results.append(ops.result(highest))
     measured = openvino.Model(results, graph.get_parameters(), "ranges")
     config = {"INFERENCE_PRECISION_HINT": "f32"}
-    compiled = openvino.Core().compile_model(measured, "CPU", config)
+    request = openvino.Core().compile_model(measured, "CPU", config).create_infer_request()
+    places = range(len(results))
     ranges: dict[str, Floats] = {}
     for batch in batches(images, batch_size):
-        for key, value in zip(nodes, compiled(batch).values(), strict=True):
-            ranges[key] = np.maximum(ranges[key], value) if key in ranges else np.array(value)
+        for key, value in zip(nodes, infer(request, batch, places, by_image=False).values(), strict=True):
+            ranges[key] = np.maximum(ranges[key], value) if key in ranges else value
     return ranges
 
 

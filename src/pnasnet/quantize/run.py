@@ -10,6 +10,7 @@ from ..errors import InputError
 from ..extract import ModelChoice, list_units
 from ..module.open import Model, open_model
 from ..pictures import Unit
+from ..support.arguments import checked
 from ..support.folders import check_new_folder, replacing_folder
 from ..support.progress import Progress, counter, silent
 from ..weights.quantized import FILES
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     import openvino
 
 
+@checked
 def quantize(
     model: str | PathLike[str] | ModelChoice,
     sources: str | PathLike[str] | Sequence[str | PathLike[str]] | Iterable[Unit],

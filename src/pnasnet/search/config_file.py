@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import InputError, SpecError, UnknownNameError
+from ..support.arguments import checked
 from ..support.files import reading
 from ..support.typed import typed
 from .config import ChildSettings, Scale, SearchConfig, Strategy
@@ -22,6 +23,7 @@ _SECTIONS: dict[str, type[Any]] = {
 }
 
 
+@checked
 def find_config(name: str) -> SearchConfig:
     """Return a configuration by its name, or by the path of a `.toml` file.
 

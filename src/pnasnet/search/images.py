@@ -6,6 +6,7 @@ from typing import Any
 
 from ..datasets import open_dataset
 from ..reports.charts import check_packages
+from ..support.arguments import checked
 from ..support.progress import Progress, silent
 from .child import ChildTrainer, describe_data, split_images
 from .config import SearchConfig
@@ -35,6 +36,7 @@ def _open(
     return trainer, describe_data(images)
 
 
+@checked
 def search_images(
     config: SearchConfig,
     source: str,
@@ -64,6 +66,7 @@ def search_images(
     return searched, write_outputs(folder)
 
 
+@checked
 def training_on(
     folder: Path, source: str, split: str | None, workers: Workers, accelerator: str, check: Callable[[], None]
 ) -> Training:

@@ -5,6 +5,7 @@ from pathlib import Path
 from ..architecture.network_file import write_network
 from ..architecture.zoo import NamedNetwork
 from ..reports.charts import check_packages
+from ..support.arguments import checked
 from ..support.files import write_text
 from .analysis import place_pnasnet5, rank_table, read_findings
 from .drawing import draw_cell
@@ -16,6 +17,7 @@ KEPT = 5
 """Number of best cells with files."""
 
 
+@checked
 def write_outputs(folder: Path) -> list[tuple[Path, Child]]:
     """Write the results in a folder's journal, and return the network files of the best cells, best first.
 

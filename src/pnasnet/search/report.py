@@ -11,6 +11,7 @@ from ..architecture.cells import PNASNET5
 from ..errors import InputError, UnknownNameError
 from ..reports.charts import Chart, Colour, Line, as_file, draw, stack
 from ..reports.pages import environment
+from ..support.arguments import checked
 from ..support.files import check_target, write_text
 from ..support.text import NOTHING, counted, percent
 from .analysis import TOP, Curve, Findings, Placed, Ranks, curves, predicted_and_measured, read_findings
@@ -116,6 +117,7 @@ def _scatters(findings: Findings) -> Iterator[tuple[str, str]]:
 # Comparing folders.
 
 
+@checked
 def write_comparison(
     output: Path, folders: Sequence[Path], tops: Sequence[int] = (), algorithms: Sequence[str] = ()
 ) -> None:

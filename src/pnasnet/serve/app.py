@@ -9,6 +9,7 @@ from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 
 from ..errors import PnasnetError
+from ..support.arguments import checked
 from . import kserve_http, native, openai, openapi, operations, page, tf_serving
 from .answers import on_error
 from .middleware import Guard
@@ -18,6 +19,7 @@ from .tracing import Traced
 _PROTOCOLS = (native, kserve_http, openai, tf_serving, operations, openapi, page)
 
 
+@checked
 def create_app(service: Service, *, allow_origins: Sequence[str] = ()) -> Starlette:
     """Return the application of a service; its lifespan runs the service.
 

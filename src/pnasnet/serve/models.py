@@ -15,6 +15,7 @@ from ..errors import ImageError, InputError
 from ..module import Module
 from ..module.choice import ModelChoice
 from ..module.open import is_path
+from ..support.arguments import checked
 from ..support.text import clean
 from .batcher import Batcher, Floats
 from .decode import Decoder
@@ -163,6 +164,7 @@ def _decoded(result: list[Floats] | ImageError, number: int, count: int) -> Type
     return True
 
 
+@checked
 def open_models(names: Sequence[str], engine: EngineOptions) -> dict[str, Module]:
     """Open models, by the names under which they are served.
 

@@ -11,6 +11,7 @@ import numpy as np
 from ..errors import InputError
 from ..extract import ExtractOptions, columns_for
 from ..module import Module
+from ..support.arguments import checked
 from ..support.text import clean
 from ..vectors import Features, check_comparable, open_features, open_index, search_exactly
 from .batcher import Floats
@@ -54,6 +55,7 @@ class Gallery:
         return answers
 
 
+@checked
 def open_gallery(path: str, modules: Mapping[str, Module]) -> Gallery:
     """Open features and find the served model that computed them.
 

@@ -49,6 +49,15 @@ def reading(
         raise kind(f"cannot read {source}: {reason(error)}; {hint}") from error
 
 
+def check_expanded(path: Path) -> None:
+    """Raise `InputError` if a path begins with `~`, as it does in Python and in `--output=~/folder`.
+
+    Arrow reads such a name as that of a home folder, other libraries as that of a folder called `~`.
+    """
+    if str(path).startswith("~"):
+        raise InputError(f"cannot write {path}: no shell has replaced the ~; write the whole path")
+
+
 def check_target(path: Path, suffix: str = "", inputs: Iterable[str | Path] = ()) -> None:
     """Raise an error if no file may be written to `path`, before any work is done for it.
 
@@ -56,6 +65,7 @@ def check_target(path: Path, suffix: str = "", inputs: Iterable[str | Path] = ()
     a slip replaces no file of another kind. A path that is one of the `inputs`, a folder, or in a missing folder is
     refused with an `OutputError`.
     """
+    check_expanded(path)
     if suffix and path.suffix.lower() != suffix:
         raise InputError(f"cannot write {path}: name a file that ends in {suffix}")
     if any(os.path.exists(each) and path.exists() and path.samefile(each) for each in inputs):  # noqa: PTH110 - of any text

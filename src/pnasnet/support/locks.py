@@ -7,7 +7,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from ..errors import LockedError
-from .files import writing
+from .files import check_expanded, writing
 
 LOCK = ".lock"
 
@@ -16,9 +16,11 @@ LOCK = ".lock"
 def locked(folder: Path) -> Iterator[None]:
     """Create `folder` if needed, and hold its lock within the block.
 
+    Raises `InputError` for a folder whose name begins with an unexpanded `~`.
     Raises `LockedError` at once if another process (or thread) holds it, and `OutputError` if the folder cannot be
     created or written to. The system releases the lock when the process ends, however it ends.
     """
+    check_expanded(folder)
     lock = FileLock(folder / LOCK)
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)

@@ -28,3 +28,14 @@ def common_folder(paths: Sequence[str]) -> str:
     folders = [path[: path.rfind("/") + 1] for path in paths]
     shared = os.path.commonprefix([min(folders, default=""), max(folders, default="")])  # noqa: RUF071 - cut to whole names below
     return shared[: shared.rfind("/") + 1]
+
+
+def exists(path: str | os.PathLike[str]) -> bool:
+    """Return whether something exists at a path; False for text that cannot be one, such as a very long name."""
+    return os.path.exists(path)  # noqa: PTH110 - Path.exists raises OSError for such text
+
+
+def beside(path: Path, suffix: str) -> Path:
+    """Return the path whose name is that of `path` and a suffix, also for `.`, whose name is that of its folder."""
+    named = path if path.name not in ("", "..") else path.resolve()
+    return named.with_name(f"{named.name}{suffix}")

@@ -13,7 +13,7 @@ import numpy as np
 
 from ..errors import InputError, UnknownNameError
 
-_LARGEST = 2**53
+LARGEST = 2**53
 """Limit of numbers; larger integers overflow the libraries that they are passed to."""
 _WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: "a string", dict: "a table"}
 
@@ -65,6 +65,11 @@ def check_range(name: str, value: float, least: float, most: float = math.inf) -
         raise InputError(f"{name} must be {limits}, not {value}")
 
 
+def shown(value: Any) -> str:
+    """Return a value as errors show it: short, and on one line."""
+    return " ".join(reprlib.repr(value).split())
+
+
 def _value(hint: Any, value: Any, name: str) -> Any:
     value = value.item() if isinstance(value, np.generic) else value
     inner = get_args(hint)
@@ -81,14 +86,14 @@ def _value(hint: Any, value: Any, name: str) -> Any:
     elif _origin(hint) not in (*_WORDS, tuple):  # such as a path, which its own class checks
         return value
     elif type(value) is hint or (hint is float and type(value) is int):
-        if type(value) is int and abs(value) > _LARGEST:
-            raise InputError(f"{name} is too large: use at most {_LARGEST:,}")
+        if type(value) is int and abs(value) > LARGEST:
+            raise InputError(f"{name} is too large: use at most {LARGEST:,}")
         return hint(value)
     if get_origin(hint) is tuple:
         expected = "a list" if inner[-1] is Ellipsis else f"a list of {len(inner)} values"
     else:
         expected = _WORDS[_origin(hint)]
-    raise InputError(f"{name} must be {expected}, not {reprlib.repr(value)}")
+    raise InputError(f"{name} must be {expected}, not {shown(value)}")
 
 
 def _origin(hint: Any) -> Any:

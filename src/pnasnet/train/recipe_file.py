@@ -23,6 +23,7 @@ from typing import Any
 
 from ..architecture.spec import NetworkSpec
 from ..errors import InputError, PnasnetError, UnknownNameError
+from ..support.arguments import checked
 from ..support.files import reading
 from ..support.text import clean
 from ..support.typed import typed
@@ -37,6 +38,7 @@ _KINDS: dict[str, tuple[type[Any], ...]] = {
 """The tables with a `kind`, and the classes to choose from."""
 
 
+@checked
 def open_recipe(name: str) -> Recipe:
     """Return a recipe by its name, or from a `.toml` or `.py` file. A Python file is executed.
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from os import PathLike
 from pathlib import Path
 
+from ..support.arguments import checked
 from ..training.fit import FitResult, fit, own_rank  # first: it reports a missing extra
 
 # isort: split
@@ -58,6 +59,7 @@ class TrainResult:
         return self.fitted.history[-1].get("validation_top1")
 
 
+@checked
 def begin_from(recipe: Recipe, weights: WeightsName) -> tuple[Recipe, Model]:
     """Return a recipe that starts from given weights, and the weights, checked against its network.
 
@@ -68,6 +70,7 @@ def begin_from(recipe: Recipe, weights: WeightsName) -> tuple[Recipe, Model]:
     return replace(recipe, first_weights=first.checksum), first
 
 
+@checked
 def finished(recipe: Recipe, folder: Path) -> Path | None:
     """Return the file with weights if the folder holds this recipe's finished training, or None.
 
@@ -80,6 +83,7 @@ def finished(recipe: Recipe, folder: Path) -> Path | None:
     return path
 
 
+@checked
 def train(
     recipe: Recipe,
     name: str,
@@ -111,8 +115,7 @@ def train(
     assert recipe.spec.num_classes is not None  # checked by the recipe
     if recipe.first_weights != (first.checksum if first else None):
         raise InputError("the recipe starts from other weights: pass both values that `begin_from` returns")
-    steps_per_epoch(recipe, len(training))
-    check_classes(training)
+    _check(recipe, machine, training)
     if validation is not None:
         validation, _ = to_logits(with_classes_of(validation, training), recipe.spec.num_classes)
     training, note = to_logits(training, recipe.spec.num_classes)
@@ -130,6 +133,12 @@ def train(
     skipped = {name: reason for prepared in sets.values() for name, reason in prepared.skipped.items()}
     count = sum(prepared.count for prepared in sets.values())
     return TrainResult(folder / MODEL, fitted, skipped, count, time.monotonic() - started)
+
+
+def _check(recipe: Recipe, machine: Machine, training: LabelledImages) -> None:
+    machine.check_batch(recipe.batch_size, freeze_batch_norm=recipe.freeze_batch_norm)
+    steps_per_epoch(recipe, len(training))
+    check_classes(training)
 
 
 def _write(path: Path, fitted: FitResult, model: Model) -> None:

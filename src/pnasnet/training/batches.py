@@ -19,6 +19,7 @@ from ..datasets.readable import decode_picture
 from ..errors import ImageError, InputError
 from ..images import transform
 from .augment import Moves, crop_and_flip
+from .machine import check_shares
 from .recipe import CropAndFlip, Recipe, ShiftAndFlip
 
 Batch = tuple[Tensor, Tensor]
@@ -161,14 +162,7 @@ def epoch_loader(
         InputError: there is not one batch, or it cannot be shared evenly, or shares are smaller than two images.
     """
     shares = devices * parts
-    if recipe.batch_size % shares:
-        wanted = f"{devices} devices" if parts == 1 else f"{devices} devices x {parts} parts"
-        raise InputError(f"a batch of {recipe.batch_size} cannot be shared evenly by {wanted}: use other numbers")
-    if recipe.batch_size == shares and not recipe.freeze_batch_norm:
-        raise InputError(
-            f"a batch of {recipe.batch_size} in {shares} parts has one image in each, and batch normalization needs "
-            "two: use fewer parts or devices"
-        )
+    check_shares(recipe.batch_size, devices, parts, freeze_batch_norm=recipe.freeze_batch_norm)
     order = np.random.default_rng([recipe.seed, epoch]).permutation(len(pictures.labels))
     size, steps = recipe.batch_size, steps_per_epoch(recipe, len(order))
     batches = [order[i * size : (i + 1) * size] for i in range(steps)]

@@ -6,6 +6,7 @@ from typing import Any
 
 from ..errors import InputError, MissingExtraError, UnknownNameError
 from ..support.system import processors
+from ..support.text import counted
 from ..support.typed import convert_fields
 
 PRECISIONS = {"float32": "32-true", "bfloat16": "bf16-mixed"}
@@ -63,6 +64,28 @@ class Machine:
     def workers_for(self, devices: int) -> int:
         """Return the number of processes that decode for each of `devices` on this machine."""
         return max(processors() // devices, 1) if self.workers is None else self.workers
+
+    def check_batch(self, size: int, *, freeze_batch_norm: bool) -> None:
+        """Raise `InputError` if a batch of `size` images cannot be shared evenly, before the devices are counted."""
+        devices = 1 if self.devices == "auto" else int(self.devices)
+        check_shares(size, devices * self.nodes, self.parts, freeze_batch_norm=freeze_batch_norm)
+
+
+def check_shares(batch_size: int, devices: int, parts: int, *, freeze_batch_norm: bool) -> None:
+    """Raise `InputError` if devices, and their parts, cannot share a batch evenly, with two images in each part.
+
+    Two because of batch normalization, unless its moving averages are frozen.
+    """
+    shares = devices * parts
+    if batch_size % shares:
+        given = ((devices, "device"), (parts, "part"))
+        wanted = " x ".join(counted(count, name) for count, name in given if count > 1)
+        raise InputError(f"a batch of {batch_size} cannot be shared evenly by {wanted}: use other numbers")
+    if batch_size == shares and not freeze_batch_norm:
+        raise InputError(
+            f"a batch of {batch_size} in {shares} parts has one image in each, and batch normalization needs "
+            "two: use fewer parts or devices"
+        )
 
 
 DEFAULTS = Machine()

@@ -19,8 +19,10 @@ from typing import Any
 import numpy as np
 
 from ..errors import InputError, MissingExtraError, OutputError
+from ..support.arguments import checked
 from ..support.files import replacing, write_json, writing
 from ..support.locks import locked
+from ..support.paths import beside
 from ..support.progress import Progress, counter, silent
 from .features import PART_IDS, Features
 from .index_files import crc32c
@@ -124,6 +126,7 @@ class ApproximateIndex:
         return results
 
 
+@checked
 def build_approximate(
     features: Features, folder: Path | None = None, *, progress: Progress = silent
 ) -> ApproximateIndex:
@@ -163,6 +166,7 @@ def build_approximate(
     return ApproximateIndex(folder, features, manifest)
 
 
+@checked
 def open_approximate(features: Features, folder: Path | None = None) -> ApproximateIndex:
     """Open the approximate index of the features.
 
@@ -190,9 +194,10 @@ def open_approximate(features: Features, folder: Path | None = None) -> Approxim
     return ApproximateIndex(folder, features, manifest)
 
 
+@checked
 def approximate_folder(features: Path) -> Path:
     """Return the folder of the features' approximate index, beside them."""
-    return features.with_name(f"{features.name}.approximate")
+    return beside(features, ".approximate")
 
 
 def _read(folder: Path, features: Features) -> ApproximateManifest | None:

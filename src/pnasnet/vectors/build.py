@@ -6,6 +6,7 @@ from typing import BinaryIO
 
 import numpy as np
 
+from ..support.arguments import checked
 from ..support.files import writing
 from ..support.locks import locked
 from ..support.progress import Progress, counter, silent
@@ -22,6 +23,7 @@ _AT_ONCE = 1024
 """Vectors in memory at a time."""
 
 
+@checked
 def build_index(features: Features, folder: Path | None = None, *, progress: Progress = silent) -> VectorIndex:
     """Build the index of the features, or add new parts to it, and open it.
 

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import InputError
+from ..support.arguments import checked
 from ..support.progress import Progress, counter, silent
 from ..support.typed import number
 from .features import Ids
@@ -51,6 +52,7 @@ def check_threshold(threshold: float) -> None:
         raise InputError(f"threshold must be more than 0 and at most 1, not {threshold:g}")
 
 
+@checked
 def find_duplicates(index: VectorIndex, threshold: float = THRESHOLD, *, progress: Progress = silent) -> list[Group]:
     """Return groups of near duplicates, the largest first: all members have similarity `threshold` to the one to keep.
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from ..errors import InputError
 from ..reports.pages import render
+from ..support.arguments import checked
 from ..support.progress import Progress, silent
 from ..support.text import counted
 from .duplicates import RULE, Group
@@ -43,6 +44,7 @@ class UnusualImages:
     count: int
 
 
+@checked
 def sample_rows(index: VectorIndex, count: int = MEASURED) -> Ids:
     """Return up to `count` rows, spread evenly over the vectors of an index. Raises `InputError` below 0."""
     if count < 0:
@@ -51,6 +53,7 @@ def sample_rows(index: VectorIndex, count: int = MEASURED) -> Ids:
     return index.ids(np.unique(places))
 
 
+@checked
 def duplicates_page(
     features: Features,
     groups: Sequence[tuple[Group, Sequence[Entry]]],

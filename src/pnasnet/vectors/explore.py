@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ..reports.pages import data_url, render
+from ..support.arguments import checked
 from ..support.files import check_target, replacing
 from ..support.progress import Progress, silent
 from ..support.text import clean
@@ -101,6 +102,7 @@ class PictureMap:
     sketches: Vectors
 
 
+@checked
 def make_map(index: VectorIndex, options: ExploreOptions, progress: Progress = silent) -> PictureMap:
     """Project the images of an index onto a map. Raises `UnknownNameError`, `MissingExtraError`.
 
@@ -124,6 +126,7 @@ def make_map(index: VectorIndex, options: ExploreOptions, progress: Progress = s
     return PictureMap(entries, points, neighbours, index.count, projection, index.features, ids, sketches)
 
 
+@checked
 def write_atlas(
     path: Path, shown: PictureMap, options: ExploreOptions, access: "Access", progress: Progress = silent
 ) -> None:
@@ -143,6 +146,7 @@ def write_atlas(
             writer.write_table(pa.Table.from_pylist(some, _atlas_schema()))
 
 
+@checked
 def map_page(
     shown: PictureMap, title: str, options: ExploreOptions, access: "Access", progress: Progress = silent
 ) -> str:

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import InputError
+from ..support.arguments import checked
 from ..support.paths import spellings
 from ..support.text import clean, utf8
 from .parts import Numbers, VectorFile, open_part, strings
@@ -139,6 +140,7 @@ class Features:
                     result[place] = Entry(path, row.get("width"), row.get("height"))
         return result
 
+    @checked
     def lookup(self, paths: Sequence[str]) -> dict[str, tuple[int, Numbers]]:
         """Return the row and the vector [F] of each path that has one; the first row if there are several.
 
@@ -206,6 +208,7 @@ class Features:
         return None
 
 
+@checked
 def open_features(path: str | Path, column: str | None = None, names: str | None = None) -> Features:
     """Open a table of vectors; reads only footers, and the first vector of lists of variable length.
 
@@ -248,6 +251,7 @@ def open_features(path: str | Path, column: str | None = None, names: str | None
     return features
 
 
+@checked
 def check_comparable(these: Mapping[str, str], those: Mapping[str, str], *, what: str, where: str) -> None:
     """Raise `InputError` with the differences if vectors of the two are not comparable.
 

@@ -20,6 +20,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from ..support.arguments import checked
+from ..support.paths import beside
 from .features import Features, Ids
 from .index_files import IndexFiles
 from .manifest import RowMap
@@ -160,11 +162,13 @@ def _largest(estimates: Vectors, places: NDArray[np.int64], count: int) -> NDArr
     return places[np.argpartition(-estimates[places], count - 1)[:count]]
 
 
+@checked
 def index_folder(features: Path) -> Path:
     """Return the folder of the features' index: beside them, with `.index` appended to their name."""
-    return features.with_name(f"{features.name}.index")
+    return beside(features, ".index")
 
 
+@checked
 def open_index(features: Features, folder: Path | None = None) -> VectorIndex | None:
     """Open the index of the features, or the one in `folder`; return None if there is none.
 

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import MissingExtraError, UnknownNameError
+from ..support.arguments import checked
 from ..support.progress import Progress, counter, silent
 from .index import VectorIndex
 from .sketch import Vectors, principal_basis
@@ -29,6 +30,7 @@ class Neighbours:
     distances: Vectors
 
 
+@checked
 def choose_projection(name: str | None) -> Projection:
     """Return the projection of that name; by default UMAP if it is installed, else principal components.
 

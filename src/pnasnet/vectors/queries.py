@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
+from ..support.arguments import checked
 from .features import Features
 from .parts import Numbers
 
@@ -27,6 +28,7 @@ class Query:
     error: str | None = None
 
 
+@checked
 def find_queries(
     features: Features, names: Sequence[str], expand: Callable[[list[str]], list[str]], embed: Embed
 ) -> list[Query]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ..errors import InputError
+from ..support.arguments import checked
 from ..support.progress import Progress, counter, silent
 from ..support.typed import whole_number
 from .features import Features, Ids
@@ -39,6 +40,7 @@ class Nearest:
 NOTHING = Nearest(np.empty(0, np.int64), np.empty(0, np.float32))
 
 
+@checked
 def search_exactly(
     features: Features,
     queries: Numbers,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..errors import InputError
+from ..support.arguments import checked
 from ..support.progress import Progress, silent
 from ..support.text import clean, counted
 from ..support.typed import convert_fields
@@ -74,6 +75,7 @@ class SearchOptions:
             raise InputError("a search is either approximate or exact: leave out --approximate or --exact")
 
 
+@checked
 def find_similar(
     features: Features,
     names: Sequence[str],
@@ -115,6 +117,7 @@ def find_similar(
     ]
 
 
+@checked
 def model_of(features: Features, choice: "ModelChoice") -> "ModelChoice":
     """Return the model that computes vectors like those of the features.
 
@@ -211,6 +214,7 @@ def _search(
     return found
 
 
+@checked
 def wrong_order(features: str, queries: Sequence[str]) -> str | None:
     """Return the error for arguments in the wrong order: an image, or no features, as the last one."""
     from ..images.source import is_image_path

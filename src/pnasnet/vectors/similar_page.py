@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..reports.pages import render
+from ..support.arguments import checked
 from ..support.progress import Progress, silent
 from ..support.text import counted
 from .features import Entry, Features
@@ -24,6 +25,7 @@ _BLOCK_BYTES = 128 << 20
 """Vectors in memory at a time, twice."""
 
 
+@checked
 def similar_page(features: Features, answers: Sequence[Answer], access: "Access", progress: Progress = silent) -> str:
     """Return a page with each query and the images most similar to it.
 

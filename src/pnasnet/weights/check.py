@@ -4,6 +4,7 @@ import re
 from collections.abc import Collection, Mapping
 
 from ..errors import WeightsMismatchError
+from ..support.arguments import checked
 from .arrays import ArrayShape
 
 AUXILIARY_HEAD = "aux_"
@@ -24,6 +25,7 @@ def is_training_state(name: str) -> bool:
     return bool(_TRAINING_STATE.search(name))
 
 
+@checked
 def check_weights(
     found: Mapping[str, ArrayShape],
     expected: Mapping[str, ArrayShape],

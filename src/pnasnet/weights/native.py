@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import CorruptWeightsError, InputError
+from ..support.arguments import checked
 from ..support.crc import masked_crc32c
 from ..support.files import check_target, replacing
 from .arrays import Array, ArrayShape, LazyArrays
@@ -106,6 +107,7 @@ def _read_checksums(metadata: dict[str, str], path: Path) -> dict[str, Any] | No
     return checksums
 
 
+@checked
 def write_weights(
     path: str | os.PathLike[str],
     arrays: Mapping[str, Any],

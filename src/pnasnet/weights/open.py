@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import CorruptWeightsError, WeightsError, WeightsNotFoundError
+from ..support.arguments import checked
+from ..support.paths import exists
 from ..support.urls import redact
 from . import keras_file, quantized
 from .arrays import LazyArrays, from_mapping
@@ -31,6 +33,7 @@ _KNOWN = (
 )
 
 
+@checked
 def open_weights(
     source: str | os.PathLike[str] | Mapping[str, Any], *, moving_averages: bool | None = None
 ) -> WeightsSource:
@@ -65,11 +68,9 @@ def open_weights(
         shown = redact(f"{url[1]}://{url[2]}")
         raise WeightsNotFoundError(f"{shown} is a URL: download the file, and pass its path")
     path = Path(source)
-    if path.is_dir():
-        opened = _open_folder(path)
-    elif path.exists():
-        opened = _open_file(path, moving_averages)
-    elif path.with_name(f"{path.name}.index").exists():
+    if exists(path):
+        opened = _open_folder(path) if path.is_dir() else _open_file(path, moving_averages)
+    elif exists(f"{path}.index"):
         opened = _open_checkpoint(path, path)
     else:
         raise WeightsNotFoundError(f"{path} does not exist: pass {_KNOWN}")
