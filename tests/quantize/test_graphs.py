@@ -41,7 +41,7 @@ def test_outputs_that_were_not_computed_are_not_measured(monkeypatch: pytest.Mon
         "kernel": next(node.get_friendly_name() for node in graph.get_ops() if node.get_type_name() == "Convolution")
     }
     requests: list[Stale] = []
-    create = openvino.CompiledModel.create_infer_request
+    create: Any = openvino.CompiledModel.create_infer_request
 
     def stale(compiled: Any) -> Stale:
         requests.append(Stale(create(compiled), most=1))
