@@ -13,6 +13,7 @@ import pytest
 from pnasnet.architecture.zoo import NETWORKS
 from pnasnet.cli import main, values
 from pnasnet.cli.completion import SHELLS
+from pnasnet.cli.numbers import Real, Whole
 
 from tests.helpers.cli_runs import run
 
@@ -133,9 +134,7 @@ def test_every_value_that_can_be_known_is_completed() -> None:
     for path, command in commands(main):
         context = click.Context(command, info_name=path, resilient_parsing=True)
         for parameter in command.params:
-            free = parameter.name in FREE or isinstance(
-                parameter.type, click.types.IntParamType | click.types.FloatParamType
-            )
+            free = parameter.name in FREE or isinstance(parameter.type, Whole | Real)
             if not (free or getattr(parameter, "is_flag", False) or parameter.shell_complete(context, "")):
                 mute.append(f"{path} {parameter.name}")
     assert mute == []

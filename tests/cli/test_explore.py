@@ -218,8 +218,6 @@ def test_errors_are_one_line(features: Path, tmp_path: Path, monkeypatch: pytest
         result = run("explore", features, "--html", page, "--projection", "tsne")
         assert "unknown projection 'tsne'" in usage_error_of(result)
     for option, value, limits in (
-        ("--points", "0", "at least 1"),
-        ("--neighbours", "-1", "at least 1"),
         ("--thumbnail", "3", "from 8 to 512"),
         ("--thumbnail", "513", "from 8 to 512"),
     ):

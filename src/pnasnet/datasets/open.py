@@ -59,8 +59,6 @@ def open_dataset(
         >>> data.classes[data.labels[0]]
         'bird'
     """
-    if not isinstance(source, str | os.PathLike):
-        raise InputError(f"a dataset must be a path, a pattern or hf:NAME, not {type(source).__name__}")
     where, tables = os.fsdecode(source), _Tables(image_column, access)
     if where.startswith(PREFIX):
         return open_huggingface(where, split, *tables)

@@ -18,16 +18,14 @@ from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Literal, TypeVar, Union, cast, get_args, get_origin
 
-import numpy as np
-
 from ..errors import InputError
-from .typed import shown
+from .text import shown
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 _PLAIN = (
     *(NoneType, bool, int, float, complex, str, bytes, bytearray, list, tuple, dict, set, frozenset),
-    *(Path, np.generic, np.ndarray),
+    Path,
 )
 """Types whose values are never meant where an object of another class is."""
 _UNCHECKED = (Any, int, float, object, tuple, Callable)
@@ -75,15 +73,15 @@ def fits(hint: Any, value: Any) -> bool:
     if kind in _PATHS:
         return isinstance(value, str | os.PathLike) and not isinstance(os.fspath(value), bytes)
     if kind is bool:
-        return isinstance(value, bool | np.bool_)
+        return isinstance(value, bool) or type(value).__name__ in ("bool_", "bool")
     if kind is bytes:
         return isinstance(value, bytes | bytearray | memoryview)
-    if kind is np.ndarray:
+    if _is_array(kind):
         return hasattr(value, "__array__")
     if not _is_checked(hint):
         return True
     if isinstance(kind, str):
-        return not isinstance(value, (*_PLAIN, type))
+        return not _is_plain(value)
     if issubclass(kind, Mapping):
         return isinstance(value, Mapping)
     if _is_list(kind):
@@ -93,7 +91,7 @@ def fits(hint: Any, value: Any) -> bool:
             return kind in (collections.abc.Iterable, collections.abc.Collection)
         inner = _element(hint)
         return inner is None or not isinstance(value, list | tuple) or all(fits(inner, each) for each in value)
-    return isinstance(value, kind) or (not isinstance(value, (*_PLAIN, type)))
+    return isinstance(value, kind) or not _is_plain(value)
 
 
 def _is_checked(hint: Any) -> bool:
@@ -120,7 +118,7 @@ def _described(hint: Any) -> str:
         return "a path"
     if kind is bool:
         return "true or false"
-    if kind is np.ndarray:
+    if _is_array(kind):
         return "an array"
     if not isinstance(kind, str) and issubclass(kind, Mapping):
         return "a mapping"
@@ -137,6 +135,15 @@ def _element(hint: Any) -> Any:
     inner = [each for each in get_args(hint) if each is not Ellipsis]
     of_lists = len(inner) != 1 or get_origin(inner[0]) not in (None, Union, UnionType, os.PathLike)
     return None if of_lists or not _is_checked(inner[0]) else inner[0]
+
+
+def _is_plain(value: Any) -> bool:
+    return isinstance(value, (*_PLAIN, type)) or type(value).__module__ == "numpy"
+
+
+def _is_array(kind: Any) -> bool:
+    """Return whether a class is NumPy's array, without importing NumPy."""
+    return getattr(kind, "__module__", "") == "numpy" and kind.__name__ == "ndarray"
 
 
 def _is_list(kind: type[Any]) -> bool:

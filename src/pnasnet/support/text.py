@@ -5,6 +5,7 @@ a page sees it.
 """
 
 import re
+import reprlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -31,6 +32,11 @@ def clean(text: str) -> str:
     Bytes of file names that are not UTF-8 become `\xNN`, also if `repr` has written them as halves of surrogate pairs.
     """
     return _UNPRINTABLE.sub(_escaped, _BYTE_IN_REPR.sub(r"\\x\1", text))
+
+
+def shown(value: Any) -> str:
+    """Return a value as errors show it: short, and on one line."""
+    return clean(" ".join(reprlib.repr(value).split()))
 
 
 def utf8(text: str) -> str:

@@ -1,7 +1,6 @@
 """Plain values from outside, as arguments and as the values of a dataclass's fields: their types and ranges."""
 
 import math
-import reprlib
 from collections.abc import Mapping
 from dataclasses import fields
 from functools import reduce
@@ -12,6 +11,7 @@ from typing import Any, get_args, get_origin, get_type_hints
 import numpy as np
 
 from ..errors import InputError, UnknownNameError
+from .text import shown
 
 LARGEST = 2**53
 """Limit of numbers; larger integers overflow the libraries that they are passed to."""
@@ -63,11 +63,6 @@ def check_range(name: str, value: float, least: float, most: float = math.inf) -
     if not least <= value <= most:
         limits = f"at least {least:g}" if most == math.inf else f"from {least:g} to {most:g}"
         raise InputError(f"{name} must be {limits}, not {value}")
-
-
-def shown(value: Any) -> str:
-    """Return a value as errors show it: short, and on one line."""
-    return " ".join(reprlib.repr(value).split())
 
 
 def _value(hint: Any, value: Any, name: str) -> Any:
