@@ -133,9 +133,12 @@ class Blocked:
         self.gate, self.fail = threading.Event(), False
         (served,) = service.models.values()
         self._run, served.batcher._run = served.batcher._run, self
+        self.entered = threading.Event()
+        """Set once it has a batch; an image that is accepted may still be decoded."""
 
     def __call__(self, images: Any, endpoint: str) -> Any:
-        assert self.gate.wait(30)
+        self.entered.set()
+        assert self.gate.wait(60)
         if self.fail:
             self.fail = False
             raise PnasnetError("no memory")

@@ -1,4 +1,4 @@
-"""The container file and the Kubernetes example of docs/serve.md, against the server's real options and paths."""
+"""The container file and docs/serve.md for operators, against the server's real options, paths and metrics."""
 
 import re
 from pathlib import Path
@@ -6,10 +6,11 @@ from typing import Any
 
 import requests
 import yaml
+from prometheus_client.parser import text_string_to_metric_families
 
 from pnasnet.cli.serve import serve
 
-from tests.helpers.serving import Live
+from tests.helpers.serving import Live, encoded
 
 ROOT = Path(__file__).parents[2]
 
@@ -54,3 +55,17 @@ def test_commands_of_the_page_have_real_options() -> None:
     used = {option for line in lines for option in re.findall(r"(?<= )--[a-z-]+", line.partition("#")[0])}
     assert used
     assert used <= known
+
+
+def test_the_page_lists_all_metrics_and_their_labels(server: Live) -> None:
+    assert server.post("/embed", data=encoded()).status_code == 200
+    text = requests.get(server.url + "/metrics", timeout=60).text
+    served = {
+        family.name + "_total" * (family.type == "counter"): (family.type, set(family.samples[0].labels) - {"le"})
+        for family in text_string_to_metric_families(text)
+        if not family.name.endswith("_created")
+    }
+    page = (ROOT / "docs/serve.md").read_text()
+    rows = re.findall(r"^\| `(pnasnet_\w+)` \| (\w+).*? \| (.*) \|$", page, re.MULTILINE)
+    listed = {name: (kind, set(re.findall(r"`(model|protocol|status|reason)`", labels))) for name, kind, labels in rows}
+    assert listed == served

@@ -53,7 +53,7 @@ def test_images_of_clients_that_left_are_dropped() -> None:
     engine = Blocked(service)
     with live(service) as server, ThreadPoolExecutor(4) as pool:
         first = pool.submit(server.post, "/embed", data=encoded())
-        until(lambda: service.accepted == 1)
+        assert engine.entered.wait(60)
         with socket.create_connection(("127.0.0.1", server.port), timeout=60) as leaving:
             head = f"POST /embed HTTP/1.1\r\nHost: a\r\nContent-Length: {len(encoded())}\r\n\r\n"
             leaving.sendall(head.encode() + encoded())

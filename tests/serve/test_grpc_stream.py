@@ -181,7 +181,7 @@ def test_the_images_of_a_stream_that_was_left_are_dropped() -> None:
         with stream(server) as opened:
             for seed in range(5):
                 opened.send([encoded(seed)])
-            until(lambda: service.accepted == 5)
+            until(lambda: service.accepted == 5 and engine.entered.is_set())
         until(lambda: service.accepted == 0)
         engine.gate.set()
         assert server.post("/embed", data=encoded()).status_code == 200

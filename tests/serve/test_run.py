@@ -17,6 +17,8 @@ import pytest
 import requests
 import tritonclient.grpc as triton
 
+from pnasnet.serve.settings import Settings
+
 from tests.helpers.cli_runs import error_of, run
 from tests.helpers.serving import CHECKPOINT, encoded
 from tests.helpers.waiting import until
@@ -166,10 +168,23 @@ def test_an_address_of_another_machine() -> None:
         ((CHECKPOINT, "--host", "", "--port", "0"), "--host must be an address, such as 127.0.0.1, or 0.0.0.0 for all"),
         ((CHECKPOINT, "--port", "8001"), "HTTP and gRPC cannot share port 8001: choose another --port or --grpc-port"),
         ((CHECKPOINT, "--features", "/nowhere"), "/nowhere"),
+        ((CHECKPOINT, "--allow-url-host", "http://a.example"), "'http://a.example' is not a host: write its name"),
+        ((CHECKPOINT, "--allow-url-host", "a.example:80"), "'a.example:80' is not a host: write its name or address"),
+        ((CHECKPOINT, "--allow-url-host", ""), "'' is not a host"),
+        ((CHECKPOINT, "--allow-origin", "a.example"), "'a.example' is not an origin: write scheme and host, such as"),
+        ((CHECKPOINT, "--allow-origin", "https://a.example/"), "'https://a.example/' is not an origin"),
     ],
 )
 def test_wrong_arguments(arguments: tuple[str, ...], error: str) -> None:
-    assert error in error_of(run("serve", *arguments, "--engine", "fake"), 2 if "--port" in arguments else 1)
+    usage = {"--port", "--allow-url-host", "--allow-origin"} & set(arguments)
+    assert error in error_of(run("serve", *arguments, "--engine", "fake"), 2 if usage else 1)
+
+
+def test_hosts_and_origins_as_they_are_written() -> None:
+    Settings((str(CHECKPOINT),), url_hosts=("127.0.0.1", "::1", "Images.Example", "bücher.example"))
+    Settings((str(CHECKPOINT),), origins=("*", "https://a.example", "http://localhost:3000", "chrome-extension://abc"))
+    service, _ = Settings((str(CHECKPOINT),), url_hosts=("Images.Example",)).open()
+    assert service.references._hosts == {"images.example"}
 
 
 STARTING = """

@@ -7,6 +7,7 @@ import pytest
 from pnasnet import Module
 from pnasnet.errors import InputError
 from pnasnet.serve import Service, open_gallery
+from pnasnet.serve.auth import ApiKeys
 
 from tests.helpers.chromium import browser_page, wait_until
 from tests.helpers.cli_runs import PHOTOS, run
@@ -62,3 +63,14 @@ def test_the_page_shows_classes_and_similar_images(features: Path, module: Modul
         assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(20, 23, 28)"
         page.set_input_files("#file", {"name": "a.png", "mimeType": "image/png", "buffer": b"no image"})
         wait_until(page, "document.querySelector('#state').textContent.includes('not an image')")
+
+
+def test_the_page_asks_for_the_key(module: Module) -> None:
+    with live(Service({"tiny": module}, keys=ApiKeys(["secret"]))) as server, browser_page() as page:
+        page.goto(f"http://localhost:{server.port}/")
+        page.set_input_files("#file", PHOTOS / "chelsea.jpg")
+        wait_until(page, "document.querySelector('#state').textContent.includes('enter it above')")
+        page.fill("#key", "secret")
+        page.locator("#key").blur()  # the same image is asked for again
+        wait_until(page, "document.querySelectorAll('#classes tr').length == 5")
+        assert page.inner_text("#state") == ""

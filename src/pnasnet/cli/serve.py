@@ -1,12 +1,13 @@
 """`pnasnet serve`."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from ..support.cluster import LOCAL
-from .errors import Failure
+from .errors import Failure, checking_usage
 from .logs import show_logs
 from .numbers import LARGEST, Real, Whole
 from .options import ENGINE, PRECISION, QUIET, THREADS, count, flag
@@ -133,8 +134,10 @@ def serve(
     from ..serve.settings import Settings
 
     show_logs(quiet=quiet)
-    keys = None if api_key_file is None else ApiKeys.from_file(api_key_file)
-    settings = Settings(models, engine, limits, batch_size, keys, features, hosts, origins)
+    with checking_usage():
+        settings = Settings(models, engine, limits, batch_size, None, features, hosts, origins)
+    if api_key_file is not None:
+        settings = replace(settings, keys=ApiKeys.from_file(api_key_file))
     if cluster is not None:
         from ..serve.on_ray import run_on_ray
 

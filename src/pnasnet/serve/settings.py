@@ -1,11 +1,13 @@
 """The settings of a server as plain values: opened here, or by each replica on a cluster."""
 
+import re
 from dataclasses import dataclass, field
 
 from starlette.applications import Starlette
 
 from ..engines import EngineOptions
 from ..engines.options import DEFAULTS
+from ..errors import InputError
 from .app import create_app
 from .auth import ApiKeys
 from .limits import ServerLimits
@@ -13,10 +15,17 @@ from .models import open_models
 from .service import Service
 from .similar import open_gallery
 
+_HOST = re.compile(r"[^\s/@?#\[\]]+")
+_ORIGIN = re.compile(r"\*|[a-z][a-z0-9+.-]*://[^\s/@?#]+")
+"""As browsers send it: scheme, host and port."""
+
 
 @dataclass(frozen=True)
 class Settings:
-    """The arguments of `Service` and `create_app`, with names in place of models and features. Picklable."""
+    """The arguments of `Service` and `create_app`, with names in place of models and features. Picklable.
+
+    Raises `InputError` for a host or an origin that no URL or browser could have.
+    """
 
     models: tuple[str, ...]
     engine: EngineOptions = DEFAULTS
@@ -29,6 +38,14 @@ class Settings:
     origins: tuple[str, ...] = ()
     """Origins whose pages may use the server from a browser (CORS)."""
 
+    def __post_init__(self) -> None:
+        for host in self.url_hosts:
+            if not _HOST.fullmatch(host) or (":" in host and host.count(":") < 2):  # more: an address of IPv6
+                raise InputError(f"{host!r} is not a host: write its name or address alone, such as images.example")
+        for origin in self.origins:
+            if not _ORIGIN.fullmatch(origin):
+                raise InputError(f"{origin!r} is not an origin: write scheme and host, such as https://a.example, or *")
+
     def open(self) -> tuple[Service, Starlette]:
         """Open the models and features. Raises the errors of `open_models` and `open_gallery`."""
         modules = open_models(self.models, self.engine)
@@ -39,6 +56,6 @@ class Settings:
             batch_size=self.batch_size,
             keys=self.keys,
             gallery=gallery,
-            url_hosts=self.url_hosts,
+            url_hosts=tuple(host.lower() for host in self.url_hosts),
         )
         return service, create_app(service, allow_origins=self.origins)

@@ -22,6 +22,7 @@ async function post(path, file) {
   const headers = find("key") ? { Authorization: `Bearer ${find("key").value}` } : {};
   const answer = await fetch(path, { method: "POST", body: file, headers });
   const content = await answer.json().catch(() => ({ error: `status ${answer.status}` }));
+  if (answer.status === 401) throw new Error("The API key is missing or wrong: enter it above.");
   if (!answer.ok) throw new Error(content.error);
   return content.images[0];
 }
@@ -55,6 +56,7 @@ async function ask(file) {
 }
 
 find("file").addEventListener("change", () => find("file").files[0] && ask(find("file").files[0]));
+find("key")?.addEventListener("change", () => find("file").files[0] && ask(find("file").files[0]));
 find("model").addEventListener("change", () => find("file").files[0] && ask(find("file").files[0]));
 for (const kind of ["dragover", "dragleave", "drop"]) {
   find("drop").addEventListener(kind, (event) => {
