@@ -47,7 +47,7 @@ def test_figures(report: Path) -> None:
     assert (said["rows"], said["failed"], said["this_run"]["rows"]) == (63, 3, 63)
     assert [group["count"] for group in said["failures"]] == [2, 1]
     assert said["failures"][0]["kind"] == "empty: copy or download it again, or leave it out"
-    assert said["failures"][0]["reasons"] == {"N bytes": 2}
+    assert said["failures"][0]["reasons"] == {"0 bytes": 2}
     assert [Path(example["path"]).name for example in said["failures"][0]["examples"]] == ["<b>&.jpg", "empty.jpg"]
     assert said["this_run"]["bottleneck"] in ("decoding", "engine", "writing")
     assert sum(said["this_run"]["shares"].values()) == pytest.approx(1)
@@ -96,7 +96,7 @@ def test_engines_of_several_columns_and_runs(tmp_path: Path) -> None:
 
 def test_failures_are_grouped_without_names_and_numbers_and_bounded() -> None:
     failures = Failures()
-    for number in range(1000):
+    for number in range(1, 1001):
         failures.add(f"{number}.jpg", f"{number}.jpg: {number:,} x 7 pixels, too many")
         failures.add("x.jpg", f"x.jpg: kind {chr(0x4E00 + number)}")
     groups = failures.groups()
@@ -202,6 +202,8 @@ DAMAGED = "damaged, cut short or of an unsupported kind"
             "",
         ),
         ("u/1.jpg", "u/1.jpg: 40,000 x 30,000 pixels, more than the limit", "N x N pixels, more than the limit", ""),
+        ("g.jp2", "g.jp2: a damaged JPEG 2000 image: copy it again", "a damaged JPEG 2000 image: copy it again", ""),
+        ("h.jpg", "h.jpg: 0 bytes after 120 of them", "0 bytes after N of them", ""),
     ],
 )  # fmt: skip
 def test_the_cause_of_a_failure(path: str, error: str, kind: str, reason: str) -> None:

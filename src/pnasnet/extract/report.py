@@ -28,7 +28,7 @@ _VARYING = (
     (re.compile(r"'[^']*'|\"[^\"]*\""), "…"),
     (re.compile(r"(--allow-url-host) \S+"), r"\1 …"),
     (re.compile(r"[^\s():]*(://|/|\\)[^\s():]*"), "…"),  # paths and URLs
-    (re.compile(r"0x[0-9a-f]+|\d[\d,]*"), "N"),
+    (re.compile(r"0x[0-9a-f]+|(?<!JPEG )(?<!\d)[1-9][\d,]*"), "N"),  # but "JPEG 2000" and "0 bytes" say what is wrong
 )
 """Parts of errors that differ from image to image, and what stands for them."""
 _IN_PARENTHESES = re.compile(r" ?\(([^()]*)\)")
