@@ -120,10 +120,9 @@ def test_credentials_are_neither_in_the_card_nor_in_the_report(
             2,
             "--layer-decay must be more than 0 and",
         ),
-        (("{data}", "-o", "{out}", *TINY, "--validation", "nan"), 2, "--validation must be a fraction between 0 and 1"),
-        (("{data}", "-o", "{out}", *TINY, "--seed", "-1"), 2, "--seed must be at least 0, not -1"),
+        (("{data}", "-o", "{out}", *TINY, "--validation", "1"), 2, "--validation must be a fraction between 0 and 1"),
         (
-            ("{data}", "-o", "{out}", *TINY, "--full", "--learning-rate", "nan"),
+            ("{data}", "-o", "{out}", *TINY, "--full", "--learning-rate", "0"),
             2,
             "--learning-rate must be more than 0",
         ),

@@ -79,5 +79,6 @@ def test_a_signal_is_obeyed(tmp_path: Path, bomb: Path) -> None:
         stderr = process.communicate(timeout=120)[1]
     assert process.returncode == 143, stderr
     kept = len(rows_of(tmp_path / "out"))
-    assert ("1 row is kept" if kept == 1 else f"{kept} rows are kept") in stderr
-    assert 0 < kept < 4 * ExtractOptions().batch_size  # without waiting for a batch of failures
+    assert kept < 4 * ExtractOptions().batch_size  # without waiting for a batch of failures
+    if kept:  # else the signal came before the first row
+        assert ("1 row is kept" if kept == 1 else f"{kept} rows are kept") in stderr
