@@ -113,8 +113,9 @@ class FakeTrainer:
             check()
             with tempfile.NamedTemporaryFile(dir=self.folder, delete=False) as file:
                 file.write(json.dumps(cell.canonical().to_dict()).encode())
+            started = len(list(self.folder.iterdir()))  # at the start: another may start, or start over, meanwhile
             time.sleep(self.seconds)
-            if len(list(self.folder.iterdir())) <= self.die:
+            if started <= self.die:
                 os.kill(os.getpid(), signal.SIGKILL)
             if self.bad == "crash":
                 raise RuntimeError("a bug")
