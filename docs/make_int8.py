@@ -50,7 +50,11 @@ def draw(steps: list[TradeOff], speeds: list[float], name: str) -> Figure:
     axes = figure.subplots()
     shares = [100 * step.int8_share for step in steps]
     axes.plot(shares, [step.cosine for step in steps], "o-", color="#3b6ea5")
+    labelled = 200.0
     for share, step, speed in zip(shares, steps, speeds, strict=True):
+        if labelled - share < 3:  # labels would overlap
+            continue
+        labelled = share
         axes.annotate(f"{speed:.1f}x", (share, step.cosine), (0, 7), textcoords="offset points", ha="center", size=8)
     axes.axhline(0.995, color="#999999", linewidth=0.8, linestyle="--")
     axes.set_xlabel("multiply-adds in int8, %; the rest in bfloat16")

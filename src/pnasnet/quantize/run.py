@@ -61,7 +61,8 @@ def quantize(
     if opened.quantized:
         raise InputError(f"{opened.origin} is quantized already: name the model that it was made from")
     images = read_images(_units(sources), opened.spec.image_size, options.preset or opened.preset, options, progress)
-    original, graph, steps = make_graphs(opened, images, options, progress)
+    original, whole, steps = make_graphs(opened, images, options, progress)
+    graph = graphs.without(whole, steps[-1].floating)
     with replacing_folder(target, FILES, overwrite=overwrite) as temporary:
         manifest = write(temporary, graph, opened, images, steps, options)
         measured = measure(temporary, original, images, options)
@@ -89,7 +90,7 @@ def _units(sources: Any) -> Iterable[Unit]:
 def make_graphs(
     model: Model, images: Images, options: QuantizeOptions, progress: Progress
 ) -> tuple["openvino.Model", "openvino.Model", list[TradeOff]]:
-    """Return the float32 graph, the int8 graph, each with every endpoint, and the steps of the choice of layers."""
+    """Return the graphs in float32 and all in int8, each with every endpoint, and the steps of the choice of layers."""
     plan, arrays = model.plan, model.arrays()
     weights = {name: arrays[name] for name in model.variables}
     calibration, batch_size = images.calibration, options.batch_size
@@ -106,7 +107,7 @@ def make_graphs(
         return float(cosines(features, reference).mean())
 
     steps = choose(parts(plan), cosine, options.least_cosine, progress)
-    return original, graphs.without(whole, steps[-1].floating), steps
+    return original, whole, steps
 
 
 def _features(
