@@ -5,6 +5,7 @@ import logging
 import sys
 from math import prod
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from pnasnet.module.open import open_model
 from pnasnet.quantize import QuantizeOptions, compare, quantize
 from pnasnet.quantize.images import read_images
 from pnasnet.quantize.options import FEWEST_IMAGES
+from pnasnet.quantize.run import make_graphs
 from pnasnet.support.progress import silent
 
 from tests.helpers.quantized_models import IMAGES, quantized_tiny
@@ -84,6 +86,22 @@ def test_below_the_least_cosine_nothing_is_written(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"the mean cosine to float32 is 0\.99\d+ on 32 held-out images, below 1: "):
         quantize("pnasnet_tiny", IMAGES, tmp_path / "out", options)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_graphs_are_those_before_the_choice() -> None:
+    """Whoever draws the trade-off makes every mixture from them."""
+    model, options = open_model("pnasnet_tiny"), QuantizeOptions(images=32, held_out=32, least_cosine=1.0, threads=1)
+    images = read_images(list_units([str(IMAGES)]), model.spec.image_size, model.preset, options, silent)
+    original, whole, steps = make_graphs(model, images, options, silent)
+
+    def quantized(graph: Any) -> set[str]:
+        """Return the parts that read int8 activations."""
+        readers = (node.get_friendly_name() for node in graph.get_ops() if "Convolution" in node.get_type_name()
+                   and node.input_value(0).get_node().get_type_name() == "FakeQuantize")  # fmt: skip
+        return {name.partition("/")[0] for name in readers}
+
+    assert not quantized(original)
+    assert {f"cell_{i}" for i in range(4)} <= quantized(whole) & set(steps[-1].floating)
 
 
 def test_a_quantized_model_is_not_quantized_again(tmp_path: Path) -> None:
