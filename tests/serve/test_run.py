@@ -24,11 +24,12 @@ from tests.helpers.serving import CHECKPOINT, encoded
 from tests.helpers.waiting import until
 
 SLOW = """
-import sys, time
+import gc, sys, time
 from pathlib import Path
 from pnasnet.engines.fake import FakeEngine
 compute = FakeEngine._run
 def slow(self, images):
+    print(gc.get_freeze_count(), "objects are frozen", file=sys.stderr, flush=True)
     end = time.monotonic() + 300
     while not Path(sys.argv[1]).exists() and time.monotonic() < end:
         time.sleep(0.01)
@@ -111,6 +112,18 @@ def test_a_signal_under_load_loses_no_accepted_request(tmp_path: Path) -> None:
         assert called.result(60) == (1, 160)
         assert server.process.wait(60) == 0
         assert "Traceback" not in server.rest()
+
+
+def test_garbage_collection_passes_over_what_was_loaded(tmp_path: Path) -> None:
+    go = tmp_path / "go"
+    go.touch()
+    with serving(go) as server:
+        assert server.post().status_code == 200
+        server.process.send_signal(signal.SIGTERM)
+        assert server.process.wait(60) == 0
+        found = re.search(r"(\d+) objects are frozen", server.rest())
+    assert found is not None
+    assert int(found[1]) > 10_000
 
 
 def test_a_second_signal_ends_at_once(tmp_path: Path) -> None:
