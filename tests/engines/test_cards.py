@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from pnasnet.engines.cards import LANES, Outputs, Replay, Staging
+from pnasnet.engines.cards import LANES, Replay, Staging, TensorOutputs
 
 from tests.helpers.host_card import HostCard
 
@@ -24,7 +24,7 @@ class Network:
     def __init__(self) -> None:
         self.runs = 0
 
-    def __call__(self, images: Tensor) -> Outputs:
+    def __call__(self, images: Tensor) -> TensorOutputs:
         self.runs += 1
         return {"sum": images.sum((1, 2, 3))}
 

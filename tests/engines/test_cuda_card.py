@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from pnasnet.engines import cuda_card, torch_engine
-from pnasnet.engines.cards import Outputs, Replay, Staging
+from pnasnet.engines.cards import Replay, Staging, TensorOutputs
 from pnasnet.engines.cuda_card import CudaCard
 
 from tests.helpers.lazy_cuda import LazyCuda
@@ -64,7 +64,7 @@ def test_staged_batches_arrive_whole_in_any_order(cuda: LazyCuda) -> None:
                 assert plain(staged.images) == batch.flatten().tolist()
 
 
-def launched(source: Tensor, result: Tensor) -> Outputs:
+def launched(source: Tensor, result: Tensor) -> TensorOutputs:
     result.copy_(source, non_blocking=True)
     return {"result": result}
 
@@ -88,7 +88,7 @@ def test_a_recording_begins_after_earlier_work_and_later_work_waits_for_it(cuda:
     _, result = card.buffers((2,))
     order: list[str] = []
 
-    def run() -> Outputs:
+    def run() -> TensorOutputs:
         cuda.current.work.append(lambda: order.append("run"))
         return {"result": result}
 
@@ -113,7 +113,7 @@ def test_graphs_share_one_pool_and_other_threads_may_allocate_meanwhile(cuda: La
 def test_kernels_are_chosen_before_the_recording(cuda: LazyCuda) -> None:
     recordings: list[int] = []
 
-    def run() -> Outputs:
+    def run() -> TensorOutputs:
         recordings.append(len(cuda.recordings))
         return {}
 

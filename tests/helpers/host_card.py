@@ -5,7 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from pnasnet.engines.cards import Outputs
+from pnasnet.engines.cards import TensorOutputs
 
 
 class HostCard:
@@ -36,7 +36,7 @@ class HostCard:
 
         return wait
 
-    def record(self, run: Callable[[], Outputs]) -> tuple[Callable[[], None], Outputs]:
+    def record(self, run: Callable[[], TensorOutputs]) -> tuple[Callable[[], None], TensorOutputs]:
         """Find the shapes of the outputs; nothing is computed before the launch."""
         if not self._records:
             raise RuntimeError("operation not permitted when stream is capturing\nand a long trace")

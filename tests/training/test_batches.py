@@ -11,16 +11,16 @@ from pnasnet.datasets.readable import decode_picture
 from pnasnet.errors import ImageError, InputError
 from pnasnet.images import transform
 from pnasnet.training.augment import distort_colours, random_box
-from pnasnet.training.batches import FromSource, InMemory, Pictures, epoch_loader, evaluation_loader, steps_per_epoch
+from pnasnet.training.batches import Examples, FromSource, InMemory, epoch_loader, evaluation_loader, steps_per_epoch
 from pnasnet.training.recipe import CropAndFlip, ShiftAndFlip
 
 from tests.helpers.train_data import RECIPE, encoded, to_png, training_pictures, validation_pictures
 
-SOURCES: list[Pictures] = [training_pictures(30), FromSource(encoded(30), CropAndFlip())]
+SOURCES: list[Examples] = [training_pictures(30), FromSource(encoded(30), CropAndFlip())]
 
 
 @pytest.mark.parametrize("pictures", SOURCES, ids=["in memory", "from source"])
-def test_the_same_epoch_is_the_same_again_and_others_are_not(pictures: Pictures) -> None:
+def test_the_same_epoch_is_the_same_again_and_others_are_not(pictures: Examples) -> None:
     once, again = (list(epoch_loader(RECIPE, pictures, 1)) for _ in range(2))
     assert len(once) == 3
     assert all(torch.equal(a[0], b[0]) and torch.equal(a[1], b[1]) for a, b in zip(once, again, strict=True))
@@ -32,7 +32,7 @@ def test_the_same_epoch_is_the_same_again_and_others_are_not(pictures: Pictures)
 
 @pytest.mark.parametrize("pictures", SOURCES, ids=["in memory", "from source"])
 @pytest.mark.parametrize(("devices", "parts"), [(2, 1), (1, 2), (2, 2), (4, 1)])
-def test_shares_of_devices_and_parts_make_the_batches_of_one(pictures: Pictures, devices: int, parts: int) -> None:
+def test_shares_of_devices_and_parts_make_the_batches_of_one(pictures: Examples, devices: int, parts: int) -> None:
     whole = list(epoch_loader(RECIPE, pictures, 1))
     shares = [list(epoch_loader(RECIPE, pictures, 1, rank=r, devices=devices, parts=parts)) for r in range(devices)]
     assert all(len(share) == 3 * parts for share in shares)
@@ -152,7 +152,7 @@ def test_the_images_of_a_batch_are_changed_independently(augmentation: CropAndFl
     """Here all are copies of one."""
     data, count = one_picture(60, 50), 16
     data = replace(data, names=[f"{index}.png" for index in range(count)], labels=np.zeros(count, np.int64))
-    pictures: Pictures
+    pictures: Examples
     if isinstance(augmentation, CropAndFlip):
         pictures = FromSource(data, augmentation)
     else:

@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from pytorch_lightning.utilities.exceptions import SIGTERMException
 
-from pnasnet.training.batches import Batch, InMemory
+from pnasnet.training.batches import InMemory, TrainingBatch
 from pnasnet.training.fit import FitResult
 from pnasnet.training.folder import newest, read_history
 from pnasnet.training.recipe import Cosine, Muon
@@ -123,7 +123,7 @@ class Worsening(InMemory):
         object.__setattr__(self, "left", 2 * good)  # two batches each
         return self
 
-    def batch(self, indices: NDArray[np.int64], size: int, seed: Any, share: slice = slice(None)) -> Batch:
+    def batch(self, indices: NDArray[np.int64], size: int, seed: Any, share: slice = slice(None)) -> TrainingBatch:
         images, labels = super().batch(indices, size, seed, share)
         left: int = self.__dict__["left"]
         object.__setattr__(self, "left", left - 1)

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from ..errors import SpecError
 
-Variables = dict[str, tuple[int, ...]]
+VariableShapes = dict[str, tuple[int, ...]]
 """Variable name to shape, in TensorFlow's layout and TF-Slim's order of creation."""
 
 
@@ -48,7 +48,7 @@ class Layer:
     input: Shape
     output: Shape
 
-    def variables(self) -> Variables:
+    def variables(self) -> VariableShapes:
         """Return the layer's variables. Most layers have none."""
         return {}
 
@@ -73,7 +73,7 @@ class Conv(Layer):
     padding: Padding
     dilation: int = 1
 
-    def variables(self) -> Variables:
+    def variables(self) -> VariableShapes:
         """Return the kernel."""
         return {f"{self.scope}/weights": (*self.kernel, self.input.channels, self.output.channels)}
 
@@ -92,7 +92,7 @@ class SeparableConv(Layer):
     stride: int
     padding: Padding
 
-    def variables(self) -> Variables:
+    def variables(self) -> VariableShapes:
         """Return the depthwise and the pointwise kernel."""
         channels = self.input.channels
         return {
@@ -114,7 +114,7 @@ class BatchNorm(Layer):
     scope: str
     epsilon: float
 
-    def variables(self) -> Variables:
+    def variables(self) -> VariableShapes:
         """Return gamma, beta and the moving statistics."""
         leaves = ("gamma", "beta", "moving_mean", "moving_variance")
         return {f"{self.scope}/{leaf}": (self.input.channels,) for leaf in leaves}
@@ -145,7 +145,7 @@ class FactorizedReduction(Layer):
         half = self.output.channels // 2
         return half, self.output.channels - half
 
-    def variables(self) -> Variables:
+    def variables(self) -> VariableShapes:
         """Return the two kernels."""
         channels = self.input.channels
         return {f"{self.scope}/path{i}_conv/weights": (1, 1, channels, w) for i, w in enumerate(self.widths, 1)}
@@ -167,7 +167,7 @@ class Dense(Layer):
 
     scope: str
 
-    def variables(self) -> Variables:
+    def variables(self) -> VariableShapes:
         """Return the kernel and the bias."""
         return {
             f"{self.scope}/weights": (self.input.channels, self.output.channels),

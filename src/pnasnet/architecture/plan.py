@@ -14,7 +14,7 @@ from math import prod
 from ..errors import SpecError
 from ..support.arguments import checked
 from .cells import CellSpec
-from .layers import Dense, GlobalPool, Layer, Relu, Shape, Stack, Variables
+from .layers import Dense, GlobalPool, Layer, Relu, Shape, Stack, VariableShapes
 from .spec import NetworkSpec
 
 Layers = tuple[Layer, ...]
@@ -113,7 +113,7 @@ class Plan:
         if self.classifier:
             yield self.classifier
 
-    def variables(self, *, training: bool = False) -> Variables:
+    def variables(self, *, training: bool = False) -> VariableShapes:
         """Return the name and shape of every variable; those of the auxiliary head for `training` alone."""
         return {name: shape for layer in self.layers(training=training) for name, shape in layer.variables().items()}
 
@@ -181,7 +181,7 @@ def _stem(spec: NetworkSpec) -> Layers:
 
 
 @dataclass(frozen=True)
-class _Place:
+class _CellPosition:
     """A cell's place: everything that the network, not the cell, decides about it."""
 
     cell: CellSpec
@@ -192,14 +192,14 @@ class _Place:
     lookback: int
 
 
-def _places(spec: NetworkSpec) -> Iterator[_Place]:
+def _places(spec: NetworkSpec) -> Iterator[_CellPosition]:
     """Yield the places of all cells in order: the stem's, then reduction and normal cells."""
     reducing = spec.reduction_cell or spec.cell
     if spec.stem == "imagenet":
         for index in range(2):
             narrow = int(spec.filters / spec.filter_scaling ** (2 - index))
             # The very first cell has one input, which is also its previous one.
-            yield _Place(reducing, f"cell_stem_{index}", ("Stem" if index else None), narrow, 2, 1 + index)
+            yield _CellPosition(reducing, f"cell_stem_{index}", ("Stem" if index else None), narrow, 2, 1 + index)
     filters, first = float(spec.filters), spec.stem == "cifar"
     for index in range(spec.num_cells):
         reduces = index in spec.reduction_indices
@@ -208,11 +208,11 @@ def _places(spec: NetworkSpec) -> Iterator[_Place]:
         if reduces and spec.reduction_cell:
             number = spec.reduction_indices.index(index)
             names = f"reduction_cell_{number}", f"Reduction_Cell_{number}"
-            yield _Place(spec.reduction_cell, *names, int(filters), 2, lookback)
+            yield _CellPosition(spec.reduction_cell, *names, int(filters), 2, lookback)
             # TF-Slim notes the previous input before or after it inserts the reduction cell.
             lookback = min(lookback + 1, 2 if first else 3) if spec.skip_reduction_input else 2
         stride = 2 if reduces and not spec.reduction_cell else 1
-        yield _Place(spec.cell, f"cell_{index}", f"Cell_{index}", int(filters), stride, lookback)
+        yield _CellPosition(spec.cell, f"cell_{index}", f"Cell_{index}", int(filters), stride, lookback)
         first = False
 
 
@@ -225,7 +225,7 @@ def _cells(spec: NetworkSpec, stem: Shape) -> Iterator[CellPlan]:
         yield cell
 
 
-def _cell(place: _Place, current: Shape, previous: Shape, keep: float, epsilon: float) -> CellPlan:
+def _cell(place: _CellPosition, current: Shape, previous: Shape, keep: float, epsilon: float) -> CellPlan:
     entry_current = Stack(current, place.scope, epsilon).relu().conv("1x1", place.filters).batch_norm("beginning_bn")
     entry_previous = Stack(previous, place.scope, epsilon)
     if place.lookback > 1:
@@ -250,7 +250,7 @@ def _cell(place: _Place, current: Shape, previous: Shape, keep: float, epsilon: 
     return CellPlan(place.scope, place.endpoint, place.lookback, entry, tuple(blocks), concat, keep, output)
 
 
-def _operation(scope: str, operation: str, source: int, shape: Shape, place: _Place, epsilon: float) -> Branch:
+def _operation(scope: str, operation: str, source: int, shape: Shape, place: _CellPosition, epsilon: float) -> Branch:
     """Return the layers of one operation. The stride applies to the cell's two inputs alone."""
     stride, filters = (place.stride if source < 2 else 1), place.filters
     stack = Stack(shape, scope, epsilon)

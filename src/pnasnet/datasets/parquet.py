@@ -47,11 +47,11 @@ def open_parquet(paths: Sequence[str], image_column: str | None = None, access: 
     _check_alike([column.type for column in plain], paths, "types of labels")
     labels, classes = read_labels(pa.chunked_array([c for column in plain for c in column.chunks]), names, known[0])
     images = tuple(table.column(0) for table in tables)
-    return LabelledImages(names, labels, classes, _Images(images, starts, tuple(paths), access))
+    return LabelledImages(names, labels, classes, _ColumnImages(images, starts, tuple(paths), access))
 
 
 @dataclass(frozen=True)
-class _Images:
+class _ColumnImages:
     """Reads images from columns, one for each file. It can be pickled."""
 
     columns: tuple[pa.ChunkedArray, ...]

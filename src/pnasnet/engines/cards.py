@@ -17,8 +17,8 @@ from .base import Floats
 
 log = logging.getLogger(__name__)
 
-Outputs = dict[str, Tensor]
-Forward = Callable[[Tensor], Outputs]
+TensorOutputs = dict[str, Tensor]
+Forward = Callable[[Tensor], TensorOutputs]
 
 LANES = 2
 """Number of batches on their way: one computes, and the next one is copied."""
@@ -35,7 +35,7 @@ class Card(Protocol):
     def copy(self, source: Tensor, target: Tensor) -> Callable[[], None]:
         """Start to copy beside the computation. Return a function that makes the computation wait for the copy."""
 
-    def record(self, run: Callable[[], Outputs]) -> tuple[Callable[[], None], Outputs]:
+    def record(self, run: Callable[[], TensorOutputs]) -> tuple[Callable[[], None], TensorOutputs]:
         """Record what `run` launches. Return a function that launches it again, and the outputs that it overwrites.
 
         Raises `RuntimeError` if it cannot be recorded.
@@ -113,7 +113,7 @@ class Staging:
 class _Recording:
     images: Tensor
     launch: Callable[[], None]
-    outputs: Outputs
+    outputs: TensorOutputs
 
 
 class Replay:
@@ -129,7 +129,7 @@ class Replay:
         self._recordings: dict[int, _Recording] = {}
         self._works = True
 
-    def __call__(self, images: Tensor) -> Outputs:
+    def __call__(self, images: Tensor) -> TensorOutputs:
         """Return the outputs of a batch on the card."""
         size = len(images)
         recording = self._recordings.get(size) or self._record_if_seen(images)

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .cards import Outputs
+from .cards import TensorOutputs
 
 
 class CudaCard:
@@ -32,7 +32,7 @@ class CudaCard:
             copied.record(self._copies)
         return lambda: torch.cuda.current_stream(self._device).wait_event(copied)
 
-    def record(self, run: Callable[[], Outputs]) -> tuple[Callable[[], None], Outputs]:
+    def record(self, run: Callable[[], TensorOutputs]) -> tuple[Callable[[], None], TensorOutputs]:
         graph, computing = torch.cuda.CUDAGraph(), torch.cuda.current_stream(self._device)
         self._recording.wait_stream(computing)
         with torch.cuda.device(self._device), torch.cuda.stream(self._recording):

@@ -14,7 +14,7 @@ from .base import Engine, Floats, Job, library_errors
 if TYPE_CHECKING:
     import torch
 
-    from .cards import Card, Outputs
+    from .cards import Card, TensorOutputs
 
 log = logging.getLogger(__name__)
 
@@ -90,7 +90,7 @@ class TorchEngine(Engine):
         self._check_range(outputs)
         return outputs
 
-    def _forward(self, images: "torch.Tensor") -> "Outputs":
+    def _forward(self, images: "torch.Tensor") -> "TensorOutputs":
         return self._network(images, self.outputs)  # type: ignore[no-any-return]
 
     def _check_range(self, outputs: dict[str, Floats]) -> None:

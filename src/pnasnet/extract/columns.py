@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from ..module.module import Module
 
 Floats = NDArray[np.float32]
-Vectors = Mapping[str, NDArray[np.floating]]
+ColumnVectors = Mapping[str, NDArray[np.floating]]
 """By column: vectors [n, F], or the vector [F] of one image."""
 
 

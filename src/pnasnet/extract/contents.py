@@ -13,7 +13,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 
 from ..errors import OutputError
-from .columns import Vectors
+from .columns import ColumnVectors
 from .folder import CONTENTS, FeatureFolder
 from .part import reading_part
 
@@ -30,7 +30,7 @@ class Contents:
 
     def __init__(self, folder: FeatureFolder) -> None:
         self._folder = folder
-        self._recent: OrderedDict[bytes, Vectors] = OrderedDict()
+        self._recent: OrderedDict[bytes, ColumnVectors] = OrderedDict()
         self._recent_bytes = 0
         try:
             self._database = sqlite3.connect(folder.path / CONTENTS)
@@ -42,11 +42,11 @@ class Contents:
         except sqlite3.Error as error:
             raise self._failed(error) from error
 
-    def find(self, digest: bytes) -> Vectors | None:
+    def find(self, digest: bytes) -> ColumnVectors | None:
         """Return the vectors [F] of a content, or None if it is new."""
         return self._recent.get(digest) or self._from_part(digest)
 
-    def add(self, digest: bytes, vectors: Vectors) -> None:
+    def add(self, digest: bytes, vectors: ColumnVectors) -> None:
         """Add the vectors of a content."""
         self._recent[digest] = vectors
         self._recent_bytes += sum(vector.nbytes for vector in vectors.values())
@@ -67,7 +67,7 @@ class Contents:
         """Close the database."""
         self._database.close()
 
-    def _from_part(self, digest: bytes) -> Vectors | None:
+    def _from_part(self, digest: bytes) -> ColumnVectors | None:
         try:
             place = self._database.execute("SELECT part, row FROM contents WHERE digest = ?", (digest,)).fetchone()
         except sqlite3.Error as error:
@@ -85,7 +85,7 @@ class Contents:
         )
 
 
-def _read_row(path: Path, row: int) -> Vectors | None:
+def _read_row(path: Path, row: int) -> ColumnVectors | None:
     """Return the vectors of a row, reading only its row group; None if the part was replaced and has no such row."""
     with reading_part(path), pq.ParquetFile(path) as part:
         names = [name for name in part.schema_arrow.names if name.startswith("embedding")]

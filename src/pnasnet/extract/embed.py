@@ -16,7 +16,7 @@ from ..pictures import Picture
 from ..support.arguments import checked
 from ..support.files import reason
 from ..support.system import processors
-from .columns import Column, Floats, Vectors, columns_for
+from .columns import Column, ColumnVectors, Floats, columns_for
 from .contents import Contents, digest_of
 from .feed import read_ahead, read_picture
 from .options import DEFAULTS, ExtractOptions
@@ -119,7 +119,7 @@ class _Networks:
         """Return how many batches keep the engines busy."""
         return max(network.module.engine_for(network.computed).concurrency for network in self._networks)
 
-    def infer(self, images: tuple[Floats, ...]) -> Vectors:
+    def infer(self, images: tuple[Floats, ...]) -> ColumnVectors:
         """Return the vectors of all columns."""
         found: dict[str, NDArray[np.floating]] = {}
         for network, batch in zip(self._networks, images, strict=True):

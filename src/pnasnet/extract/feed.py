@@ -44,7 +44,7 @@ class Place:
     part: Part | None = None
 
 
-Placed = tuple[Picture, Place]
+PlacedPicture = tuple[Picture, Place]
 
 
 def feed(
@@ -53,7 +53,7 @@ def feed(
     *,
     outages_fail: bool = False,
     passed_over: PassedOver | None = None,
-) -> Iterator[Placed]:
+) -> Iterator[PlacedPicture]:
     """Yield the images of numbered units that are not kept: first those to compute again, then new ones.
 
     The remaining rows of a damaged unit become images that fail: as many as the unit has, or one if that is unknown.
@@ -80,7 +80,7 @@ def pictures_of(units: Iterable[Unit]) -> Iterator[Picture]:
     return (picture for picture, _ in feed(enumerate(units), {}, outages_fail=True))
 
 
-def _again(number: int, unit: Unit, known: Kept) -> Iterator[Placed]:
+def _again(number: int, unit: Unit, known: Kept) -> Iterator[PlacedPicture]:
     """Yield the images of kept rows that are computed again."""
     parts = {row: part for part, rows in known.again for row in rows}
     row, failure = min(parts), ImageError(f"{unit.name}: the image of this row is gone: check the file")
@@ -97,7 +97,9 @@ def _again(number: int, unit: Unit, known: Kept) -> Iterator[Placed]:
         yield Picture.failing(unit.name_at(row), failure), Place(number, row, part=part)
 
 
-def _new(number: int, unit: Unit, start: int, outages_fail: bool, passed_over: PassedOver | None) -> Iterator[Placed]:
+def _new(
+    number: int, unit: Unit, start: int, outages_fail: bool, passed_over: PassedOver | None
+) -> Iterator[PlacedPicture]:
     """Yield the images of a unit from row `start` on, one behind, so that the last one is known to be the last."""
     row, previous, failure = start, None, None
     try:

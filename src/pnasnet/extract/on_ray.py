@@ -122,7 +122,7 @@ def _results(
     context.enable_progress_bars = False
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     done = ray.data.from_items(jobs, override_num_blocks=len(jobs)).map_batches(
-        _Worker,
+        _ExtractActor,
         fn_constructor_kwargs=settings,
         batch_size=1,
         num_cpus=options.cpus,
@@ -177,7 +177,7 @@ def _own(error: BaseException) -> BaseException:
     return PnasnetError(f"Ray: {str(error).strip().splitlines()[-1]}")
 
 
-class _Worker:
+class _ExtractActor:
     """An actor that opens the networks once and then extracts units."""
 
     def __init__(

@@ -100,7 +100,7 @@ def extract_to(
     """
     check_output(output, mode, sources.names)
     fill = fill or partial(fill_here, columns=columns)
-    run = _Run(Path(output), sources, columns, options, mode, fill, progress)
+    run = _Extraction(Path(output), sources, columns, options, mode, fill, progress)
     return run.to_file() if run.path.suffix.lower() == FILE_SUFFIX else run.to_folder()
 
 
@@ -128,7 +128,7 @@ def check_output(output: str | os.PathLike[str], mode: Mode | None = None, sourc
 
 
 @dataclass
-class _Run:
+class _Extraction:
     """One call of `extract_to`, with its arguments."""
 
     path: Path

@@ -21,7 +21,7 @@ from ..errors import ImageError
 from ..pictures import Picture, UnreachableError
 from ..support.arguments import checked
 from ..support.text import clean
-from .columns import Vectors
+from .columns import ColumnVectors
 from .contents import Contents
 
 R = TypeVar("R")
@@ -55,7 +55,7 @@ class Prepared:
 
 Load = Callable[[Picture], Prepared]
 """Decodes an image; raises `ImageError`. Called by several threads."""
-Infer = Callable[[tuple[Floats, ...]], Vectors]
+Infer = Callable[[tuple[Floats, ...]], ColumnVectors]
 """Returns the vectors of batches [B, h, w, 3], one batch for each network."""
 
 
@@ -113,7 +113,7 @@ class Batch:
     """
 
     rows: tuple[Row, ...]
-    columns: Vectors
+    columns: ColumnVectors
 
     @property
     def vectors(self) -> NDArray[np.floating]:
@@ -195,11 +195,11 @@ def run_pipeline(
             yield work.finish(columns, known)
 
 
-_Loaded = tuple[Row, tuple[Floats, ...] | None, float]
+_LoadedRow = tuple[Row, tuple[Floats, ...] | None, float]
 
 
 def _fill(
-    loaded: Iterable[_Loaded], batch_size: int, stages: Stages, known: Contents | None
+    loaded: Iterable[_LoadedRow], batch_size: int, stages: Stages, known: Contents | None
 ) -> Generator["_Work", None, None]:
     """Yield batches of loaded images, each closed when it is full, or late."""
     work, started = _Work(), time.monotonic()
@@ -216,16 +216,16 @@ def _fill(
 
 def _infer(
     works: Iterable["_Work"], infer: Infer, concurrency: Callable[[], int], stages: Stages
-) -> Generator[tuple["_Work", Vectors], None, None]:
+) -> Generator[tuple["_Work", ColumnVectors], None, None]:
     """Yield each batch with its vectors, in order. Up to `concurrency()` are with the networks at once."""
 
-    def run(images: list[tuple[Floats, ...]]) -> Vectors:
+    def run(images: list[tuple[Floats, ...]]) -> ColumnVectors:
         return infer(tuple(np.stack(batch) for batch in zip(*images, strict=True))) if images else {}
 
     most: int | None = None
-    running: deque[tuple[_Work, Future[Vectors]]] = deque()
+    running: deque[tuple[_Work, Future[ColumnVectors]]] = deque()
 
-    def finished() -> tuple[_Work, Vectors]:
+    def finished() -> tuple[_Work, ColumnVectors]:
         started = time.perf_counter()
         work, future = running.popleft()
         try:
@@ -257,7 +257,7 @@ class _Work:
 
     rows: list[Row] = field(default_factory=list)
     images: list[tuple[Floats, ...]] = field(default_factory=list)
-    vectors: list[int | Vectors] = field(default_factory=list)
+    vectors: list[int | ColumnVectors] = field(default_factory=list)
     places: dict[bytes, int] = field(default_factory=dict)
 
     def add(self, row: Row, images: tuple[Floats, ...] | None, known: Contents | None) -> bool:
@@ -276,7 +276,7 @@ class _Work:
         self.images.append(images)
         return False
 
-    def finish(self, columns: Vectors, known: Contents | None) -> Batch:
+    def finish(self, columns: ColumnVectors, known: Contents | None) -> Batch:
         """Return the batch with the vectors of its images, and of known ones; add the new ones to `known`."""
         if known is None:
             return Batch(tuple(self.rows), columns)
@@ -288,7 +288,7 @@ class _Work:
         return Batch(tuple(self.rows), whole)
 
 
-def _load_row(picture: Picture, load: Load) -> _Loaded:
+def _load_row(picture: Picture, load: Load) -> _LoadedRow:
     started = time.perf_counter()
     try:
         loaded = load(picture)

@@ -101,7 +101,7 @@ def train_head(
     check_packages()
     if not (np.isfinite(training.features).all() and np.isfinite(validation.features).all()):
         raise InputError("the features are not finite: the network's weights or its images are damaged")
-    scale = _Scale.of(training.features)
+    scale = _Standardization.of(training.features)
     path = _Path(scale.apply(training.features), training.labels, classes, balanced)
     seen = scale.apply(validation.features)
     trials: list[Trial] = []
@@ -120,14 +120,14 @@ def train_head(
 
 
 @dataclass(frozen=True)
-class _Scale:
+class _Standardization:
     """Scales features to mean 0 and deviation 1, and folds that into a classifier of scaled features."""
 
     mean: Floats
     deviation: Floats
 
     @classmethod
-    def of(cls, features: Floats) -> "_Scale":
+    def of(cls, features: Floats) -> "_Standardization":
         deviation = features.std(0, dtype=np.float64)
         # A constant feature carries nothing, and dividing by the rounding error of its deviation would blow it up.
         constant = deviation <= 1e-6 * np.maximum(np.abs(features).max(0), 1e-6)

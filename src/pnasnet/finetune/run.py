@@ -89,7 +89,7 @@ def finetune(
     rank = check_start(data, folder, options, machine)
     with locked(folder) if rank == 0 else nullcontext():  # the other devices' processes only read
         module = Module(model, weights, engine=engine)
-        run = _Run(module, engine, data, folder, options, _with_preset(extract, module), rank, source, command)
+        run = _FineTuning(module, engine, data, folder, options, _with_preset(extract, module), rank, source, command)
         run.prepare(progress, overwrite=overwrite)
         head = _train_classifier(run, progress)
         tuned = _tune(run, head, (model, weights), machine, progress) if options.full else (head.variables(), [])
@@ -111,7 +111,7 @@ def _with_preset(extract: ExtractOptions, module: Module) -> ExtractOptions:
 
 
 @dataclass
-class _Run:
+class _FineTuning:
     """The state of a run: images by part, their features, durations and notes."""
 
     module: Module
@@ -227,7 +227,7 @@ def _classifier_note(module: Module, classes: int) -> str:
 
 
 def _tune(
-    run: _Run,
+    run: _FineTuning,
     head: Head,
     start: tuple[ModelName, WeightsName | None],
     machine: Machine,
@@ -253,7 +253,7 @@ def _tune(
     return variables, fitted.history
 
 
-def _worse(run: _Run, head: Head, history: Sequence[dict[str, float]]) -> str | None:
+def _worse(run: _FineTuning, head: Head, history: Sequence[dict[str, float]]) -> str | None:
     """Return a sentence on the validation of the whole network, if the classifier alone does better."""
     best = min(history, key=lambda epoch: epoch.get("validation_loss", np.inf))
     if run.options.balanced:
@@ -269,7 +269,7 @@ def _worse(run: _Run, head: Head, history: Sequence[dict[str, float]]) -> str | 
 
 
 def _finish(
-    run: _Run,
+    run: _FineTuning,
     head: Head,
     variables: Mapping[str, Floats],
     history: Sequence[dict[str, float]],
@@ -323,7 +323,7 @@ def _settings(split: Split, options: FinetuneOptions) -> dict[str, str]:
     return {name: str(value) for name, value in stated.items()}
 
 
-def _train_classifier(run: _Run, progress: Progress) -> Head:
+def _train_classifier(run: _FineTuning, progress: Progress) -> Head:
     classes = len(run.data.classes)
     with run.timed("classifier"):
         head = train_head(

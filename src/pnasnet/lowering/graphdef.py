@@ -98,7 +98,7 @@ def lower(plan: Plan, weights: Weights) -> Body:
 
     Raises `KeyError` if a variable is not in `weights`.
     """
-    graph, endpoints = _Graph(weights), dict[str, str]()
+    graph, endpoints = _FunctionGraph(weights), dict[str, str]()
     doubled = graph.add("Mul", f"{INPUT}/doubled", INPUT, graph.constant("two", np.float32(2)))
     image = graph.add("Sub", f"{INPUT}/centred", doubled, graph.constant("one", np.float32(1)))
     states = [graph.chain(plan.stem, image)]
@@ -115,7 +115,7 @@ def lower(plan: Plan, weights: Weights) -> Body:
     return Body(list(graph.nodes.values()), endpoints)
 
 
-def _cell(cell: CellPlan, graph: "_Graph", current: str, previous: str) -> str:
+def _cell(cell: CellPlan, graph: "_FunctionGraph", current: str, previous: str) -> str:
     states = [graph.chain(cell.entry[0], current), graph.chain(cell.entry[1], previous)]
     for block in cell.blocks:
         branches = [graph.chain(branch.layers, states[branch.source]) for branch in (block.left, block.right)]
@@ -123,7 +123,7 @@ def _cell(cell: CellPlan, graph: "_Graph", current: str, previous: str) -> str:
     return graph.concatenate(cell.scope, [graph.chain(branch.layers, states[branch.source]) for branch in cell.concat])
 
 
-class _Graph:
+class _FunctionGraph:
     """A function being built: nodes by name, in order of computation."""
 
     def __init__(self, weights: Weights) -> None:

@@ -65,12 +65,12 @@ def build(
     for name in outputs:
         if name not in known:
             raise UnknownNameError.of("endpoint", name, list(known))
-    graph = _Graph(plan, weights)
+    graph = _OnnxGraph(plan, weights)
     _lower(plan, graph)
     return graph.to_model((*plan.spec.image_size, 3), {name: known[name] for name in outputs}, metadata or {})
 
 
-def _lower(plan: Plan, graph: "_Graph") -> None:
+def _lower(plan: Plan, graph: "_OnnxGraph") -> None:
     """Add the whole network, every endpoint under its name."""
     scaled = graph.add("Mul", f"{INPUT}/doubled", [INPUT, graph.constant("two", lambda: np.float32(2))])
     scaled = graph.add("Sub", f"{INPUT}/centred", [scaled, graph.constant("one", lambda: np.float32(1))])
@@ -89,7 +89,7 @@ def _lower(plan: Plan, graph: "_Graph") -> None:
         graph.add("Softmax", "Predictions", [logits], axis=1)
 
 
-def _cell(cell: CellPlan, graph: "_Graph", current: str, previous: str) -> str:
+def _cell(cell: CellPlan, graph: "_OnnxGraph", current: str, previous: str) -> str:
     states = [graph.chain(cell.entry[0], current), graph.chain(cell.entry[1], previous)]
     for block in cell.blocks:
         branches = [graph.chain(branch.layers, states[branch.source]) for branch in (block.left, block.right)]
@@ -98,7 +98,7 @@ def _cell(cell: CellPlan, graph: "_Graph", current: str, previous: str) -> str:
     return graph.add("Concat", cell.scope, kept, axis=1)
 
 
-class _Graph:
+class _OnnxGraph:
     """A graph being built: nodes in order of computation, and constants that are not read yet."""
 
     def __init__(self, plan: Plan, weights: Weights) -> None:

@@ -54,7 +54,7 @@ def export_saved_model(
     Raises:
         OutputError: the folder exists, or cannot be written; or the weights exceed the 2 GiB of a protocol buffer.
     """
-    model = _saved_model(_Network.of(plan, weights), signatures)
+    model = _saved_model(_NetworkFunction.of(plan, weights), signatures)
     if model.size > MOST_BYTES:
         raise OutputError(
             f"cannot write {folder}: its {model.size:,} bytes exceed the {MOST_BYTES:,} that a SavedModel's graph may "
@@ -68,7 +68,7 @@ def export_saved_model(
 
 
 @dataclass(frozen=True)
-class _Network:
+class _NetworkFunction:
     """The function of the network: its body, and the shapes of its argument and its endpoints."""
 
     body: Body
@@ -76,7 +76,7 @@ class _Network:
     shapes: Mapping[str, Dims]
 
     @classmethod
-    def of(cls, plan: Plan, weights: Weights) -> "_Network":
+    def of(cls, plan: Plan, weights: Weights) -> "_NetworkFunction":
         shapes = {name: (-1, *shape) for name, shape in plan.endpoints().items()}
         return cls(lower(plan, weights), (-1, *plan.spec.image_size, 3), shapes)
 
@@ -100,7 +100,7 @@ class _Network:
             yield function(name, argument, [self.call(_NETWORK, INPUT)], tensors)
 
 
-def _saved_model(network: _Network, signatures: SignatureOutputs) -> Message:
+def _saved_model(network: _NetworkFunction, signatures: SignatureOutputs) -> Message:
     filename, save, restore = _SAVER
     nodes = [
         Node(INPUT, "Placeholder", (), {"dtype": Type.FLOAT, "shape": network.images}),
@@ -119,7 +119,7 @@ def _saved_model(network: _Network, signatures: SignatureOutputs) -> Message:
     return Message().number(1, 1).data(2, meta)
 
 
-def _signature(network: _Network, outputs: Mapping[str, str]) -> Message:
+def _signature(network: _NetworkFunction, outputs: Mapping[str, str]) -> Message:
     """Return a SignatureDef."""
     message = Message().entry(1, INPUT, _tensor_info(f"{INPUT}:0", network.images))
     for name, endpoint in sorted(outputs.items()):

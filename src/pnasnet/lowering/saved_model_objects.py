@@ -9,8 +9,8 @@ from ..support.protobuf import Message
 from .graphdef import Type
 from .graphdef_messages import Dims, shape_message
 
-Outputs = Mapping[str, str]
-Shapes = Mapping[str, Dims]
+OutputTensors = Mapping[str, str]
+OutputShapes = Mapping[str, Dims]
 
 CALL, CALL_ENDPOINTS = "call", "call_with_endpoints"
 _ARGUMENTS = ("training", "return_endpoints")
@@ -20,7 +20,7 @@ _ROOT_CALL, _SIGNATURES, _FIRST = 1, 2, 3
 _NONE = Message().data(1, Message())
 
 
-def functions(signatures: Mapping[str, Outputs]) -> Iterator[tuple[str, Outputs]]:
+def functions(signatures: Mapping[str, OutputTensors]) -> Iterator[tuple[str, OutputTensors]]:
     """Yield the name of each function that the objects refer to, and its outputs."""
     default = signatures["default"]
     yield CALL, {"default": default["default"]}
@@ -33,7 +33,7 @@ def _of_signature(name: str) -> str:
     return f"signature_{name}"
 
 
-def saved_objects(signatures: Mapping[str, Outputs], images: tuple[str, Dims], shapes: Shapes) -> Message:
+def saved_objects(signatures: Mapping[str, OutputTensors], images: tuple[str, Dims], shapes: OutputShapes) -> Message:
     """Return a SavedObjectGraph.
 
     Args:
@@ -63,12 +63,12 @@ def saved_objects(signatures: Mapping[str, Outputs], images: tuple[str, Dims], s
     return message
 
 
-def trackable_objects(signatures: Mapping[str, Outputs]) -> Message:
+def trackable_objects(signatures: Mapping[str, OutputTensors]) -> Message:
     """Return the TrackableObjectGraph of a checkpoint without variables: the same objects."""
     return Message().data(1, *(_references(signatures, number) for number in range(_FIRST + len(signatures))))
 
 
-def _references(signatures: Mapping[str, Outputs], number: int) -> Message:
+def _references(signatures: Mapping[str, OutputTensors], number: int) -> Message:
     """Return an object with its children: the fields are the same in both kinds of graph."""
     children: dict[str, int] = {}
     if number == 0:

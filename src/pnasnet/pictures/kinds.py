@@ -21,10 +21,10 @@ ARCHIVE = re.compile(
 
 _MAC_FOLDER = "__MACOSX"
 
-Kind = Literal["tar", "zip", "parquet"]
+ArchiveKind = Literal["tar", "zip", "parquet"]
 
 
-def kind_of(source: str) -> Kind | None:
+def kind_of(source: str) -> ArchiveKind | None:
     """Return the kind of the archive or table that a path or URL names, or None."""
     path = path_of(source).lower()
     if path.endswith(TARS):

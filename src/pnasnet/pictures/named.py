@@ -24,7 +24,7 @@ from .unit import Picture
 from .zip import Zip
 
 T = TypeVar("T")
-Kind = Literal["tar", "zip", "parquet", "dataset", "file"]
+SourceKind = Literal["tar", "zip", "parquet", "dataset", "file"]
 
 _GIVE_UP = 4  # unreachable pictures or shards in sequence, each after several attempts
 _ROW = re.compile(r"(.+)#\d+", re.DOTALL)
@@ -50,7 +50,7 @@ def find_named(names: Iterable[str], access: Access | None = None) -> Iterator[P
         >>> [picture.name for picture in find_named(["photos/coffee.jpg"])]
         ['photos/coffee.jpg']
     """
-    shards: dict[tuple[Kind, str], dict[str, str]] = {}
+    shards: dict[tuple[SourceKind, str], dict[str, str]] = {}
     for name in names:
         try:
             place = name if access is None or name.startswith(PREFIX) else access.check(name, name)
@@ -65,7 +65,7 @@ def find_named(names: Iterable[str], access: Access | None = None) -> Iterator[P
         yield from _pictures(opening, shard, wanted, hosts.setdefault(where, _Host(where)))
 
 
-def _locate(name: str) -> tuple[Kind, str]:
+def _locate(name: str) -> tuple[SourceKind, str]:
     """Return the kind and the name of the shard that contains a picture. An image file is its own shard."""
     row = _ROW.fullmatch(name)
     whole = row[1] if row else ""
@@ -81,7 +81,7 @@ def _locate(name: str) -> tuple[Kind, str]:
     return kind_of(shard) or "file", shard
 
 
-def _locate_path(name: str, whole: str) -> tuple[Kind, str]:
+def _locate_path(name: str, whole: str) -> tuple[SourceKind, str]:
     """Return the same for a path; `whole` is the part before its row number, or empty."""
     path = _on_disk(name)
     if not os.path.lexists(path):
@@ -94,7 +94,7 @@ def _locate_path(name: str, whole: str) -> tuple[Kind, str]:
     return kind_of(path) or "file", path
 
 
-def _open(kind: Kind, shard: str, names: Collection[str], access: Access) -> Iterator[Picture]:
+def _open(kind: SourceKind, shard: str, names: Collection[str], access: Access) -> Iterator[Picture]:
     """Return the pictures of a shard that have these names."""
     match kind:
         case "tar":

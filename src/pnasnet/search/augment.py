@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..training.batches import Batch, seed_of
+from ..training.batches import TrainingBatch, seed_of
 
 
 def enlarged(size: int) -> int:
@@ -34,7 +34,9 @@ class Whitened:
     crop: int | None
     decoded: bool = True
 
-    def batch(self, indices: NDArray[np.int64], size: int, seed: Sequence[int], share: slice = slice(None)) -> Batch:
+    def batch(
+        self, indices: NDArray[np.int64], size: int, seed: Sequence[int], share: slice = slice(None)
+    ) -> TrainingBatch:
         """Return the `share` of a batch; all randomness comes from `seed`."""
         own = indices[share]
         images = self.images[torch.from_numpy(own)].float() / 255

@@ -52,7 +52,7 @@ class ChildTrainer:
         """Decode the images; return a function that trains cells on them. Raises `InputError`."""
         import torch
 
-        from ..training.batches import InMemory, Pictures
+        from ..training.batches import InMemory
         from ..training.pictures import decode_into_memory
         from ..training.recipe import ShiftAndFlip
         from .augment import Whitened, enlarged
@@ -70,8 +70,8 @@ class ChildTrainer:
                 name, reason = next(iter(skipped.items()))
                 raise InputError(f"{name}: {reason}; a search needs readable images only: remove it")
             parts.append((images, good.labels))
-        training: Pictures
-        validation: Pictures
+        training: Examples
+        validation: Examples
         if whitens:
             training, validation = Whitened(*parts[0], size), Whitened(*parts[1], None)
         else:

@@ -32,7 +32,7 @@ def draw_cell(cell: CellSpec) -> Drawing:
 
     Its parts have CSS classes, so that a page can recolour them.
     """
-    drawing = _Drawing(_layout(cell))
+    drawing = _CellDrawing(_layout(cell))
     for index, _ in enumerate(cell.blocks):
         drawing.block(cell, INPUTS + index)
     drawing.output(cell)
@@ -128,7 +128,7 @@ def _centre(cell: CellSpec, layout: _Layout, state: int, number: int) -> float:
 # Drawing.
 
 
-class _Drawing:
+class _CellDrawing:
     """An SVG drawing: lines first, boxes above them."""
 
     def __init__(self, layout: _Layout) -> None:

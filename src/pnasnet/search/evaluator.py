@@ -116,8 +116,8 @@ class LocalEvaluator:
             raise InputError(f"workers must be at least 1, not {workers}")
         self.workers = workers
         self._trainer, self._patience, self._seed = trainer, patience, seed
-        self._all = [_Worker(trainer) for _ in range(workers)]
-        self._free: queue.SimpleQueue[_Worker] = queue.SimpleQueue()
+        self._all = [_ChildProcess(trainer) for _ in range(workers)]
+        self._free: queue.SimpleQueue[_ChildProcess] = queue.SimpleQueue()
         for worker in self._all:
             self._free.put(worker)
 
@@ -136,7 +136,7 @@ class LocalEvaluator:
             worker.close()
 
 
-class _Worker:
+class _ChildProcess:
     """One process, and the pipe to it."""
 
     def __init__(self, trainer: Trainer) -> None:

@@ -19,7 +19,7 @@ from .errors import BusyError, DrainingError, EngineError
 log = logging.getLogger(__name__)
 
 Floats = NDArray[np.float32]
-Run = Callable[[Floats, str], Floats]
+RunEngine = Callable[[Floats, str], Floats]
 """From images [n, height, width, 3] and an endpoint to the endpoint's rows [n, ...]."""
 
 
@@ -58,7 +58,7 @@ class Batcher:
 
     def __init__(
         self,
-        run: Run,
+        run: RunEngine,
         image_bytes: int,
         *,
         batch_size: int = 8,
@@ -113,7 +113,7 @@ class Batcher:
         return row
 
     async def work(self) -> None:
-        """Run batches until cancelled."""
+        """RunEngine batches until cancelled."""
         with ThreadPoolExecutor(1, "engine") as thread:
             while True:
                 batch = self._take()
@@ -145,7 +145,7 @@ class Batcher:
         return batch
 
     async def _answer(self, batch: list[_Item], thread: ThreadPoolExecutor) -> None:
-        """Run a batch; hand each image its row, or all of them the engine's error."""
+        """RunEngine a batch; hand each image its row, or all of them the engine's error."""
         self._observe(len(batch))
         rows, error, start = None, "", time.time_ns()
         try:

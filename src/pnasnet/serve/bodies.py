@@ -22,7 +22,7 @@ class Upload:
     data: bytes
 
 
-class _InMemory(MultiPartParser):
+class _FormParser(MultiPartParser):
     """A parser of bodies that are in memory already, and stay there.
 
     Attributes:
@@ -59,7 +59,7 @@ async def _read_form(request: Request, body: bytes, most: int) -> list[Upload]:
         if body and not parser.ended:  # the parser would leave out what it has not seen to its end
             raise MultiPartException("its last boundary is missing")
 
-    parser = _InMemory(request.headers, stream(), max_files=most, max_fields=0)
+    parser = _FormParser(request.headers, stream(), max_files=most, max_fields=0)
     try:
         form = await parser.parse()
     except UnicodeError as error:  # the form names its charset, and Python has codecs that decode nothing

@@ -22,13 +22,13 @@ from .augment import Moves, crop_and_flip
 from .machine import check_shares
 from .recipe import CropAndFlip, Recipe, ShiftAndFlip
 
-Batch = tuple[Tensor, Tensor]
+TrainingBatch = tuple[Tensor, Tensor]
 """Images [B, height, width, 3] float32 in [0, 1], labels [B] int64; -1 marks an image that is not counted."""
 
 Ints = NDArray[np.int64]
 
 
-class Pictures(Protocol):
+class Examples(Protocol):
     """A source of batches, augmented or not."""
 
     @property
@@ -41,7 +41,7 @@ class Pictures(Protocol):
         """Whether the images are in memory, so that no processes are needed to decode them."""
         ...
 
-    def batch(self, indices: Ints, size: int, seed: Sequence[int], share: slice = slice(None)) -> Batch:
+    def batch(self, indices: Ints, size: int, seed: Sequence[int], share: slice = slice(None)) -> TrainingBatch:
         """Return one device's `share` of the batch of the images at `indices`.
 
         Random changes depend on `seed`, `indices` and the position in the whole batch, not on the share. Raises
@@ -59,7 +59,7 @@ class InMemory:
     augmentation: ShiftAndFlip | None
     decoded: bool = True
 
-    def batch(self, indices: Ints, size: int, seed: Sequence[int], share: slice = slice(None)) -> Batch:
+    def batch(self, indices: Ints, size: int, seed: Sequence[int], share: slice = slice(None)) -> TrainingBatch:
         """Return a batch; without augmentation, at the images' own size."""
         own = indices[share]
         images, labels = self.images[torch.from_numpy(own)], torch.from_numpy(self.labels[own])
@@ -84,7 +84,7 @@ class FromSource:
         """The labels, [N] int64."""
         return self.data.labels
 
-    def batch(self, indices: Ints, size: int, seed: Sequence[int], share: slice = slice(None)) -> Batch:
+    def batch(self, indices: Ints, size: int, seed: Sequence[int], share: slice = slice(None)) -> TrainingBatch:
         """Return a batch."""
         images = [self._load(int(index), size, seed) for index in indices[share]]
         return torch.from_numpy(np.stack(images)), torch.from_numpy(self.data.labels[indices[share]])
@@ -100,7 +100,7 @@ class FromSource:
 class _Epoch(Dataset[Any]):
     """An epoch of one device: item `i` is a part of its share of a batch, or the error that occurred there."""
 
-    pictures: Pictures
+    pictures: Examples
     batches: list[Ints]
     shares: list[slice]
     """The parts of each batch that the device computes, one after the other."""
@@ -110,7 +110,7 @@ class _Epoch(Dataset[Any]):
     def __len__(self) -> int:
         return len(self.batches) * len(self.shares)
 
-    def __getitem__(self, item: int) -> Batch | Exception:
+    def __getitem__(self, item: int) -> TrainingBatch | Exception:
         index, part = divmod(item, len(self.shares))
         count, indices = len(self.pictures.labels), self.batches[index]
         try:
@@ -136,7 +136,7 @@ def steps_per_epoch(recipe: Recipe, count: int) -> int:
 
 def epoch_loader(
     recipe: Recipe,
-    pictures: Pictures,
+    pictures: Examples,
     epoch: int,
     *,
     rank: int = 0,
@@ -156,7 +156,7 @@ def epoch_loader(
         options: options of `DataLoader`, such as `num_workers`.
 
     Returns:
-        A loader of `Batch`, or of the `ImageError` that occurred in its place.
+        A loader of `TrainingBatch`, or of the `ImageError` that occurred in its place.
 
     Raises:
         InputError: there is not one batch, or it cannot be shared evenly, or shares are smaller than two images.
@@ -172,7 +172,7 @@ def epoch_loader(
 
 
 def evaluation_loader(
-    recipe: Recipe, pictures: Pictures, *, rank: int = 0, devices: int = 1, parts: int = 1, **options: Any
+    recipe: Recipe, pictures: Examples, *, rank: int = 0, devices: int = 1, parts: int = 1, **options: Any
 ) -> DataLoader[Any]:
     """Return all images once, in order and at the recipe's own image size, for one of several devices.
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytorch_lightning as pl
 from torch.utils.data import DataLoader
 
-from .batches import Pictures, epoch_loader, evaluation_loader
+from .batches import Examples, epoch_loader, evaluation_loader
 from .machine import Machine
 from .recipe import Recipe
 
@@ -14,7 +14,7 @@ from .recipe import Recipe
 class RecipeData(pl.LightningDataModule):
     """Training and validation images, in the order and at the sizes of a recipe."""
 
-    def __init__(self, recipe: Recipe, training: Pictures, validation: Pictures | None, machine: Machine) -> None:
+    def __init__(self, recipe: Recipe, training: Examples, validation: Examples | None, machine: Machine) -> None:
         super().__init__()
         self._recipe, self._training, self._validation = recipe, training, validation
         self._machine = machine
@@ -37,7 +37,7 @@ class RecipeData(pl.LightningDataModule):
             raise batch
         return batch
 
-    def _options(self, pictures: Pictures) -> dict[str, Any]:
+    def _options(self, pictures: Examples) -> dict[str, Any]:
         assert self.trainer is not None
         devices = self.trainer.world_size
         workers = 0 if pictures.decoded else self._machine.workers_for(devices // self._machine.nodes)

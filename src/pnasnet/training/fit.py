@@ -29,7 +29,7 @@ from ..lowering.torch_network import Network
 from ..support.files import writing
 from ..support.progress import Progress, silent
 from ..support.system import lacks_memory
-from .batches import Pictures, steps_per_epoch
+from .batches import Examples, steps_per_epoch
 from .callbacks import KeepCheckpoints, MovingAverage, ReportProgress, WholeFiles
 from .epochs import RecipeData
 from .folder import best_path, claim, newest, read_history
@@ -81,8 +81,8 @@ def started_by_others() -> bool:
 def fit(
     recipe: Recipe,
     network: Network,
-    training: Pictures,
-    validation: Pictures | None,
+    training: Examples,
+    validation: Examples | None,
     folder: Path,
     machine: Machine = DEFAULTS,
     *,

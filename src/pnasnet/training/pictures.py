@@ -18,7 +18,7 @@ from ..images import transform
 from ..support.progress import Progress, counter, silent
 from ..support.system import processors
 from ..support.text import gigabytes
-from .batches import FromSource, InMemory, Pictures
+from .batches import Examples, FromSource, InMemory
 from .memory import available_memory
 from .recipe import Recipe, ShiftAndFlip
 
@@ -37,7 +37,7 @@ class PreparedSet:
         count: number of images, including those left out.
     """
 
-    pictures: Pictures
+    pictures: Examples
     skipped: Skipped
     sha256: str
     count: int
@@ -77,7 +77,7 @@ def prepare(
     advance = counter(progress, "decoding", len(data))
     if isinstance(recipe.augmentation, ShiftAndFlip):
         images, good, skipped = decode_into_memory(data, recipe.spec.image_size, preset, advance=advance)
-        source: Pictures = InMemory(images, good.labels, recipe.augmentation if augmented else None)
+        source: Examples = InMemory(images, good.labels, recipe.augmentation if augmented else None)
     else:
         if known and known["sha256"] == sha256:
             skipped = known["skipped"]

@@ -14,7 +14,7 @@ from ..architecture.plan import resolve
 from ..errors import DivergedError, InputError
 from ..lowering.torch_network import Network
 from ..lowering.torch_sizes import NetworkSizes
-from .batches import Batch, seed_of
+from .batches import TrainingBatch, seed_of
 from .optimizers import make_optimizer
 from .parameters import parameter_groups
 from .recipe import Muon, Recipe
@@ -58,7 +58,7 @@ class ClassifierTask(pl.LightningModule):
             raise InputError("a compiled network has one image size: use a recipe with one size, or do not compile")
         self.network.compile()  # in place, so that the parameters keep their names in checkpoints
 
-    def on_train_batch_start(self, batch: Batch, index: int) -> None:
+    def on_train_batch_start(self, batch: TrainingBatch, index: int) -> None:
         """Seed the step's dropout by seed, epoch, step and device alone, so that a resumed run repeats it.
 
         Seeding each epoch is not enough: Lightning and DataLoader draw random numbers of their own.
@@ -69,7 +69,7 @@ class ClassifierTask(pl.LightningModule):
 
     # Steps.
 
-    def training_step(self, batch: Batch, index: int) -> Tensor:
+    def training_step(self, batch: TrainingBatch, index: int) -> Tensor:
         """Return the loss of a batch: cross entropy, plus that of the auxiliary head."""
         images, labels = batch
         network = self._sizes.at(images.shape[1])
@@ -122,7 +122,7 @@ class ClassifierTask(pl.LightningModule):
         assert self.recipe.spec.num_classes is not None  # checked by the recipe
         self._counted = torch.zeros(1 + 2 * self.recipe.spec.num_classes, device=self.device)
 
-    def validation_step(self, batch: Batch, index: int) -> None:
+    def validation_step(self, batch: TrainingBatch, index: int) -> None:
         """Count the correct answers of the averaged weights, and sum the losses. Images labelled -1 do not count."""
         images, labels = batch
         logits = self.network(images, ("Logits",))["Logits"].float()

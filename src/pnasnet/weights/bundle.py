@@ -29,7 +29,7 @@ _MAX_RANK = 8
 
 
 @dataclass(frozen=True)
-class _Entry:
+class _TensorEntry:
     """The position of a tensor: a BundleEntryProto whose sizes have not been checked."""
 
     dtype: int
@@ -94,13 +94,13 @@ class Bundle:
             raise self._damaged(name)
         return data[start + 4 :]
 
-    def _bytes(self, entry: _Entry) -> NDArray[np.uint8]:
+    def _bytes(self, entry: _TensorEntry) -> NDArray[np.uint8]:
         return self._shards[entry.shard].bytes[entry.offset : entry.offset + entry.size]
 
     def _damaged(self, name: str) -> CorruptWeightsError:
         return CorruptWeightsError(f"{self.origin} is damaged: the checksum of {name} is wrong; download it again")
 
-    def _check(self, name: str, entry: _Entry) -> None:
+    def _check(self, name: str, entry: _TensorEntry) -> None:
         available = len(self._shards[entry.shard].bytes)
         if entry.offset + entry.size > available:
             raise CorruptWeightsError(
@@ -140,9 +140,9 @@ def _read_header(data: bytes, origin: str) -> int:
     return header.number(1)
 
 
-def _read_entry(data: bytes, origin: str) -> _Entry:
+def _read_entry(data: bytes, origin: str) -> _TensorEntry:
     entry = ParsedMessage(data, origin)
-    return _Entry(
+    return _TensorEntry(
         dtype=entry.number(1),
         shape=tuple(dim.signed(1) for dim in entry.message(2).messages(2)),
         shard=entry.number(3),

@@ -64,7 +64,7 @@ def read_safetensors(path: Path) -> tuple[LazyArrays, dict[str, str]]:
 
 
 @dataclass(frozen=True)
-class _Place:
+class _TensorSpan:
     """The position of a tensor in a file."""
 
     dtype: str
@@ -73,18 +73,18 @@ class _Place:
     end: int
 
 
-def _read_places(file: MappedFile) -> dict[str, _Place]:
+def _read_places(file: MappedFile) -> dict[str, _TensorSpan]:
     """Return the positions of the tensors in a file whose header has been checked."""
     start = 8 + int.from_bytes(file.bytes[:8].tobytes(), "little")
     header = json.loads(file.bytes[8:start].tobytes())
     return {
-        name: _Place(entry["dtype"], tuple(entry["shape"]), *(start + offset for offset in entry["data_offsets"]))
+        name: _TensorSpan(entry["dtype"], tuple(entry["shape"]), *(start + offset for offset in entry["data_offsets"]))
         for name, entry in header.items()
         if name != "__metadata__"
     }
 
 
-def _to_float32(file: MappedFile, place: _Place) -> Array:
+def _to_float32(file: MappedFile, place: _TensorSpan) -> Array:
     array: NDArray[Any] = np.empty(place.shape, _DTYPES[place.dtype])
     array.reshape(-1).view(np.uint8)[:] = file.bytes[place.start : place.end]
     file.release(place.start, place.end)
