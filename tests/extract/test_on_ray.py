@@ -82,7 +82,7 @@ def workers() -> list[Any]:
     found = []
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error):
-            if "_Worker" in " ".join(process.cmdline()) and "ray::" in process.cmdline()[0]:
+            if "_ExtractActor" in " ".join(process.cmdline()) and "ray::" in process.cmdline()[0]:
                 found.append(process)
     return found
 

@@ -52,7 +52,7 @@ class ChildTrainer:
         """Decode the images; return a function that trains cells on them. Raises `InputError`."""
         import torch
 
-        from ..training.batches import InMemory
+        from ..training.batches import Examples, InMemory
         from ..training.pictures import decode_into_memory
         from ..training.recipe import ShiftAndFlip
         from .augment import Whitened, enlarged
