@@ -106,6 +106,9 @@ def test_recipe_of_its_own_has_the_defaults() -> None:
         (f'base = "cifar10"\nlabel_smoothing = {10**400}', "label_smoothing is too large"),
         ('base = "cifar10"\nstages = []', "stages must be pairs of image size and epochs"),
         ('base = "cifar10"\nschedule = "Cosine"', "schedule must be a table: write its fields below [schedule]"),
+        ('base = "cifar10"\n[schedule]\npeak = nan', "peak must be more than 0, not nan"),
+        ('base = "cifar10"\n[optimizer]\nmomentum = 2', "momentum must be from 0 to 1, not 2.0"),
+        ('base = "cifar10"\nlabel_smoothing = 2', "label_smoothing must be in [0, 1), not 2.0"),
         ('base = "cifar10"\nnotes = [1]', "notes must be a table, not [1]"),
         (
             'base = "cifar10"\n[optimizer]\nkind = "Adam"',
@@ -134,7 +137,16 @@ def test_recipe_of_a_python_file(tmp_path: Path) -> None:
         "RECIPE = replace(find_recipe('cifar10_short'), seed=5)\n"
     )
     assert open_recipe(str(path)) == replace(SHORT, seed=5)
-    for text, message in (("x = 1", "does not define RECIPE"), ("1 / 0", "fails: ZeroDivisionError: division by zero")):
+    for text, message in (
+        ("x = 1", "does not define RECIPE"),
+        ("1 / 0", "fails: ZeroDivisionError: division by zero"),
+        ("RECIPE = ", "fails: SyntaxError: invalid syntax"),
+        ("raise SystemExit('stop')", "fails: SystemExit: stop"),
+        (
+            "from pnasnet.training.recipe import Cosine\nRECIPE = Cosine(-1)",
+            "fails: InputError: peak must be more than 0",
+        ),
+    ):
         path.write_text(text)
         with pytest.raises(InputError, match=f"mine.py {message}"):
             open_recipe(str(path))

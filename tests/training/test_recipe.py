@@ -1,7 +1,8 @@
 """Recipes: schedules, checks, and the values of those in the package."""
 
 import json
-from dataclasses import replace
+import math
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
@@ -48,14 +49,56 @@ def test_staircase_falls_at_its_interval() -> None:
         ({"spec": replace(SPEC, num_classes=None)}, "no classifier"),
         ({"spec": replace(SPEC, image_size=(16, 8))}, "training needs square images, not 16x8"),
         ({"augmentation": ShiftAndFlip(shift=16)}, "a shift of 16 pixels does not fit images of 16x16"),
-        ({"schedule": Cosine(1.0, 1.0)}, "warm_up must be a share"),
         ({"spec": replace(SPEC, aux_head=True)}, "auxiliary head needs one image size"),
         ({"class_weights": (1.0, 2.0, 0.5)}, "3 class_weights do not fit 2 classes"),
+        ({"class_weights": (1.0, -2.0)}, "class_weights must be at least 0, and not all 0"),
+        ({"class_weights": (0.0, 0.0)}, "class_weights must be at least 0, and not all 0"),
+        ({"label_smoothing": 1.0}, r"label_smoothing must be in \[0, 1\), not 1.0"),
+        ({"batch_norm_momentum": 1.5}, "batch_norm_momentum must be from 0 to 1, not 1.5"),
+        ({"aux_weight": math.nan}, "aux_weight must be at least 0, not nan"),
+        ({"clip_norm": 0.0}, "clip_norm must be more than 0, not 0.0"),
+        ({"layer_decay": -1.0}, "layer_decay must be more than 0, not -1.0"),
+        ({"seed": -1}, "seed must be at least 0, not -1"),
+        ({"seed": 1.5}, "seed must be a whole number, not 1.5"),
+        ({"batch_size": "8"}, "batch_size must be a whole number, not '8'"),
+        ({"stages": ((8, 1.5),)}, "stages must be a whole number, not 1.5"),
+        ({"spec": "large"}, "spec must be a NetworkSpec, not 'large'"),
+        ({"optimizer": "sgd"}, "optimizer must be a Sgd or RmsProp or Muon, not 'sgd'"),
+        ({"augmentation": Sgd}, "augmentation must be a ShiftAndFlip or CropAndFlip, not <class"),
+        ({"schedule": "cosine"}, r"schedule must be a Cosine, a Staircase or a dataclass .* not 'cosine'"),
+        ({"schedule": Cosine}, "schedule must be a Cosine, a Staircase or a dataclass .* not <class"),
+        ({"schedule": lambda share, epoch: 0.1}, "schedule must be a Cosine, a Staircase or a dataclass .* not <func"),
     ],
 )
 def test_contradictory_recipes(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
         replace(RECIPE, **changes)
+
+
+@pytest.mark.parametrize(
+    ("kind", "values", "message"),
+    [
+        (Cosine, {"peak": -0.1}, "peak must be more than 0, not -0.1"),
+        (Cosine, {"peak": math.inf}, "peak must be more than 0, not inf"),
+        (Cosine, {"peak": "0.1"}, "peak must be a number, not '0.1'"),
+        (Cosine, {"peak": 1.0, "warm_up": 1.0}, "warm_up must be a share"),
+        (Staircase, {"initial": 0.0}, "initial must be more than 0, not 0.0"),
+        (Staircase, {"initial": 1.0, "epochs": 0.0}, "epochs must be more than 0, not 0.0"),
+        (Sgd, {"momentum": 2.0}, "momentum must be from 0 to 1, not 2.0"),
+        (Sgd, {"nesterov": 1}, "nesterov must be true or false, not 1"),
+        (RmsProp, {"decay": math.nan}, "decay must be from 0 to 1, not nan"),
+        (RmsProp, {"epsilon": 0.0}, "epsilon must be more than 0, not 0.0"),
+        (Muon, {"decay": -0.1}, "decay must be at least 0, not -0.1"),
+        (ShiftAndFlip, {"cutout": -1}, "cutout must be at least 0, not -1"),
+        (ShiftAndFlip, {"shift": 1.5}, "shift must be a whole number, not 1.5"),
+        (CropAndFlip, {"area": (0.5, 0.1)}, "area must be two rising shares of the image"),
+        (CropAndFlip, {"area": (0.5, 2.0)}, "area must be two rising shares of the image"),
+        (CropAndFlip, {"ratio": (0.0, 1.0)}, "ratio must be two rising numbers above 0"),
+    ],
+)
+def test_impossible_parts(kind: type[Any], values: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        kind(**values)
 
 
 def test_plain_values_distinguish_all_recipes() -> None:
@@ -191,10 +234,26 @@ def test_other_changes() -> None:
         ({"learning_rate": 0.0}, "learning_rate must be more than 0, not 0.0"),
         ({"learning_rate": float("nan")}, "learning_rate must be more than 0, not nan"),
         ({"batch_size": 1}, "batch_size=1"),
+        ({"learning_rate": "fast"}, "learning_rate must be a number, not 'fast'"),
+        ({"epochs": 2.5}, "epochs must be a whole number, not 2.5"),
+        ({"seed": "1"}, "seed must be a whole number, not '1'"),
     ],
 )
 def test_impossible_changes(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
         RECIPE.changed(**changes)
-    with pytest.raises(InputError, match="a function has no learning rate to set"):
-        replace(RECIPE, schedule=lambda share, epoch: 1.0).changed(learning_rate=1.0)
+
+
+@dataclass(frozen=True)
+class Constant:
+    rate: float
+
+    def __call__(self, share: float, epoch: float) -> float:
+        return self.rate
+
+
+def test_a_schedule_of_ones_own() -> None:
+    recipe = replace(RECIPE, schedule=Constant(0.5))
+    assert json.loads(json.dumps(recipe.to_dict()))["schedule"] == {"rate": 0.5}
+    with pytest.raises(InputError, match="a Constant has no learning rate to set: change the recipe"):
+        recipe.changed(learning_rate=1.0)

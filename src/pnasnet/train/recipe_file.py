@@ -65,7 +65,7 @@ def from_toml(content: bytes, name: str) -> Recipe:
 def _run(path: Path) -> Recipe:
     try:
         found = runpy.run_path(str(path)).get("RECIPE")
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise InputError(f"{path} fails: {type(error).__name__}: {clean(str(error))}") from error
     if not isinstance(found, Recipe):
         raise InputError(f"{path} does not define RECIPE, a pnasnet.training.recipe.Recipe")

@@ -1,12 +1,14 @@
 """Recipes as values: everything that decides the outcome of a training, except the data and the machine."""
 
 import math
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, is_dataclass, replace
 from typing import Any, Protocol
 
 from ..architecture.cells import CellSpec
 from ..architecture.spec import NetworkSpec
 from ..errors import InputError
+from ..support.text import shown
+from ..support.typed import check_range, convert_fields, number, whole_number
 
 
 class Schedule(Protocol):
@@ -30,6 +32,12 @@ class Cosine:
     peak: float
     warm_up: float = 0.0
 
+    def __post_init__(self) -> None:
+        convert_fields(self)
+        _check_positive("peak", self.peak)
+        if not 0 <= self.warm_up < 1:
+            raise InputError(f"warm_up must be a share of all steps, in [0, 1), not {self.warm_up}")
+
     def __call__(self, share: float, epoch: float) -> float:
         """Return the learning rate."""
         if share < self.warm_up:
@@ -45,6 +53,11 @@ class Staircase:
     factor: float = 0.97
     epochs: float = 2.4
 
+    def __post_init__(self) -> None:
+        convert_fields(self)
+        for name in ("initial", "factor", "epochs"):
+            _check_positive(name, getattr(self, name))
+
     def __call__(self, share: float, epoch: float) -> float:
         """Return the learning rate."""
         falls = int(epoch / self.epochs + 1e-9)  # 7.2 / 2.4 may round to less than 3
@@ -58,6 +71,10 @@ class Sgd:
     momentum: float = 0.9
     nesterov: bool = True
 
+    def __post_init__(self) -> None:
+        convert_fields(self)
+        check_range("momentum", self.momentum, 0, 1)
+
 
 @dataclass(frozen=True)
 class RmsProp:
@@ -66,6 +83,12 @@ class RmsProp:
     decay: float = 0.9
     momentum: float = 0.9
     epsilon: float = 1.0
+
+    def __post_init__(self) -> None:
+        convert_fields(self)
+        check_range("decay", self.decay, 0, 1)
+        check_range("momentum", self.momentum, 0, 1)
+        _check_positive("epsilon", self.epsilon)
 
 
 @dataclass(frozen=True)
@@ -81,6 +104,10 @@ class Muon:
     others: float = 4.0
     """Factor of the learning rate for all other parameters."""
 
+    def __post_init__(self) -> None:
+        convert_fields(self, decay=0, others=0)
+        check_range("momentum", self.momentum, 0, 1)
+
 
 @dataclass(frozen=True)
 class ShiftAndFlip:
@@ -92,6 +119,9 @@ class ShiftAndFlip:
 
     shift: int = 4
     cutout: int = 0
+
+    def __post_init__(self) -> None:
+        convert_fields(self, shift=0, cutout=0)
 
 
 @dataclass(frozen=True)
@@ -106,6 +136,13 @@ class CropAndFlip:
     area: tuple[float, float] = (0.05, 1.0)
     ratio: tuple[float, float] = (0.75, 1.33)
     colours: bool = True
+
+    def __post_init__(self) -> None:
+        convert_fields(self)
+        if not 0 < self.area[0] <= self.area[1] <= 1:
+            raise InputError(f"area must be two rising shares of the image, in (0, 1], not {self.area}")
+        if not 0 < self.ratio[0] <= self.ratio[1] < math.inf:
+            raise InputError(f"ratio must be two rising numbers above 0, not {self.ratio}")
 
 
 @dataclass(frozen=True)
@@ -147,6 +184,9 @@ class Recipe:
     """Anything else a reader should know; it has no effect."""
 
     def __post_init__(self) -> None:
+        convert_fields(self, seed=0, aux_weight=0)
+        self._check_parts()
+        self._check_numbers()
         if not self.stages or any(size < 1 or epochs < 1 for size, epochs in self.stages):
             raise InputError(f"stages must be pairs of image size and epochs, at least 1 each, not {self.stages}")
         if self.batch_size < 2:
@@ -160,14 +200,36 @@ class Recipe:
             raise InputError(
                 f"a shift of {self.augmentation.shift} pixels does not fit images of {height}x{width}: make it smaller"
             )
-        if isinstance(self.schedule, Cosine) and not 0 <= self.schedule.warm_up < 1:
-            raise InputError(f"warm_up must be a share of all steps, in [0, 1), not {self.schedule.warm_up}")
         if self.class_weights is not None and len(self.class_weights) != self.spec.num_classes:
             raise InputError(f"{len(self.class_weights)} class_weights do not fit {self.spec.num_classes} classes")
-        if not 0 <= self.average_decay < 1:
-            raise InputError(f"average_decay must be in [0, 1), not {self.average_decay}")
         if len({size for size, _ in self.stages}) > 1 and self.spec.aux_head:
             raise InputError("an auxiliary head needs one image size: use one size in all stages, or aux_head=False")
+
+    def _check_parts(self) -> None:
+        for name, kinds in _KINDS.items():
+            if not isinstance(getattr(self, name), kinds):
+                words = " or ".join(kind.__name__ for kind in kinds)
+                raise InputError(f"{name} must be a {words}, not {shown(getattr(self, name))}")
+        schedule: Any = self.schedule
+        # Resuming compares the fields of the schedule.
+        if not (is_dataclass(schedule) and callable(schedule)) or isinstance(schedule, type):
+            raise InputError(
+                "schedule must be a Cosine, a Staircase or a dataclass of your own with __call__(share, epoch), "
+                f"not {shown(schedule)}"
+            )
+
+    def _check_numbers(self) -> None:
+        """Raise `InputError` for numbers out of their range."""
+        for name in ("label_smoothing", "average_decay"):
+            if not 0 <= getattr(self, name) < 1:
+                raise InputError(f"{name} must be in [0, 1), not {getattr(self, name)}")
+        check_range("batch_norm_momentum", self.batch_norm_momentum, 0, 1)
+        _check_positive("layer_decay", self.layer_decay)
+        if self.clip_norm is not None:
+            _check_positive("clip_norm", self.clip_norm)
+        weights = self.class_weights
+        if weights is not None and not (all(0 <= each < math.inf for each in weights) and any(weights)):
+            raise InputError(f"class_weights must be at least 0, and not all 0, not {weights}")
 
     def with_cell(self, cell: CellSpec, num_cells: int | None = None, filters: int | None = None) -> "Recipe":
         """Return the recipe for a network of another cell, and of another depth and width unless they are None.
@@ -206,10 +268,10 @@ class Recipe:
         """
         changes: dict[str, Any] = {"batch_size": batch_size, "seed": seed}
         if epochs is not None:
-            changes["stages"] = _divided(self.stages, epochs)
+            changes["stages"] = _divided(self.stages, whole_number("epochs", epochs))
         if learning_rate is not None:
-            if not (learning_rate > 0 and math.isfinite(learning_rate)):
-                raise InputError(f"learning_rate must be more than 0, not {learning_rate}")
+            learning_rate = number("learning_rate", learning_rate)
+            _check_positive("learning_rate", learning_rate)
             name = {Cosine: "peak", Staircase: "initial"}.get(type(self.schedule))
             if name is None:
                 raise InputError(f"a {type(self.schedule).__name__} has no learning rate to set: change the recipe")
@@ -230,6 +292,19 @@ class Recipe:
             if plain[later] is None:  # trainings of earlier versions, which lack it, can resume
                 del plain[later]
         return plain
+
+
+_KINDS: dict[str, tuple[type[Any], ...]] = {
+    "spec": (NetworkSpec,),
+    "optimizer": (Sgd, RmsProp, Muon),
+    "augmentation": (ShiftAndFlip, CropAndFlip),
+}
+
+
+def _check_positive(name: str, value: float) -> None:
+    """Raise `InputError` for a number that is not finite and above 0."""
+    if not (value > 0 and math.isfinite(value)):
+        raise InputError(f"{name} must be more than 0, not {value}")
 
 
 def _divided(stages: tuple[tuple[int, int], ...], epochs: int) -> tuple[tuple[int, int], ...]:
