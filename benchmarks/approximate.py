@@ -26,15 +26,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from pnasnet.vectors import (
-    Nearest,
-    approximate_folder,
-    index_folder,
-    open_approximate,
-    open_features,
-    open_index,
-    search_exactly,
-)
+from pnasnet.vectors import Nearest, open_approximate, open_features, open_index, search_exactly
+from pnasnet.vectors.approximate import approximate_folder
+from pnasnet.vectors.index import index_folder
 from similar import run, size_of
 
 from common import machine

@@ -18,7 +18,8 @@ from PIL import Image, ImageEnhance, ImageOps
 
 from pnasnet import Module
 from pnasnet.datasets import open_dataset
-from pnasnet.extract import ExtractOptions, extract_labelled
+from pnasnet.extract import ExtractOptions
+from pnasnet.extract.embed import extract_labelled
 
 COUNT, THRESHOLDS = 3000, (0.95, 0.96, 0.97, 0.98, 0.99)
 

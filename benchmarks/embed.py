@@ -23,7 +23,8 @@ from PIL import Image
 from pnasnet import Module
 from pnasnet.architecture.plan import resolve
 from pnasnet.architecture.zoo import find
-from pnasnet.extract import ColumnBuilder, ExtractOptions, ModelChoice, Sources, columns_for, extract_to, list_units
+from pnasnet.extract import ExtractOptions, ModelChoice, Sources, columns_for, extract_to, list_units
+from pnasnet.extract.columns import ColumnBuilder
 from pnasnet.images import preprocess
 from pnasnet.pictures import listing
 

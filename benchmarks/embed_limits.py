@@ -17,17 +17,9 @@ from tempfile import TemporaryDirectory
 from PIL import Image
 
 from pnasnet.engines import EngineOptions
-from pnasnet.extract import (
-    Batch,
-    ColumnBuilder,
-    ExtractOptions,
-    FeatureFolder,
-    ModelChoice,
-    Row,
-    Sources,
-    extract_to,
-    list_units,
-)
+from pnasnet.extract import Batch, ExtractOptions, ModelChoice, Row, Sources, extract_to, list_units
+from pnasnet.extract.columns import ColumnBuilder
+from pnasnet.extract.folder import FeatureFolder
 from pnasnet.extract.inputs import Inputs
 from pnasnet.extract.part import Part
 from pnasnet.extract.run import Fill

@@ -15,7 +15,8 @@ from pnasnet import Module
 from pnasnet.datasets import open_dataset
 from pnasnet.errors import InputError
 from pnasnet.evaluation import Rate
-from pnasnet.extract import ExtractOptions, extract_labelled
+from pnasnet.extract import ExtractOptions
+from pnasnet.extract.embed import extract_labelled
 
 _AT_ONCE = 500
 

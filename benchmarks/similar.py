@@ -25,17 +25,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from pnasnet.vectors import (
-    Features,
-    Nearest,
-    VectorIndex,
-    approximate_folder,
-    index_folder,
-    open_approximate,
-    open_features,
-    open_index,
-    search_exactly,
-)
+from pnasnet.vectors import Features, Nearest, VectorIndex, open_approximate, open_features, open_index, search_exactly
+from pnasnet.vectors.approximate import approximate_folder
+from pnasnet.vectors.index import index_folder
 
 from common import machine
 

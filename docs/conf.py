@@ -34,8 +34,8 @@ default_role = "code"
 autodoc_member_order = "bysource"
 autodoc_typehints = "description"
 autodoc_default_options = {"members": True}
-# Imported only for types, or heavy: their absence must not keep the site from being built.
-autodoc_mock_imports = ["torch", "pytorch_lightning", "ray", "sklearn", "scipy", "umap", "matplotlib"]
+# Imported only for types, or heavy: their absence must not keep the site from being built. Training needs torch itself.
+autodoc_mock_imports = ["ray", "sklearn", "scipy", "umap", "matplotlib", "keras", "timm", "nncf"]
 napoleon_google_docstring = True
 napoleon_numpy_docstring = False
 

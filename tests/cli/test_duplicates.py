@@ -10,7 +10,8 @@ from click.testing import Result
 from PIL import Image, ImageFilter
 
 from pnasnet.cli.duplicates import _EXAMINED, _THRESHOLD
-from pnasnet.vectors import MEASURED, THRESHOLD
+from pnasnet.vectors import THRESHOLD
+from pnasnet.vectors.duplicates_page import MEASURED
 
 from tests.helpers.chromium import browser_page
 from tests.helpers.cli_runs import PHOTOS, error_of, run, usage_error_of

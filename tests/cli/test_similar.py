@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from pnasnet.vectors import index_folder
+from pnasnet.vectors.index import index_folder
 
 from tests.helpers.chromium import browser_page
 from tests.helpers.cli_runs import MODEL, PHOTOS, error_of, run, usage_error_of

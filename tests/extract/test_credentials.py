@@ -9,7 +9,8 @@ import pytest
 
 from pnasnet import Module
 from pnasnet.errors import InputError
-from pnasnet.extract import FeatureFolder, list_units
+from pnasnet.extract import list_units
+from pnasnet.extract.folder import FeatureFolder
 from pnasnet.extract.inputs import Inputs
 from pnasnet.pictures import Unit
 

@@ -17,7 +17,8 @@ import pytest
 
 from pnasnet import Module
 from pnasnet.errors import InputError, OutputError
-from pnasnet.extract import FeatureFolder, list_units
+from pnasnet.extract import list_units
+from pnasnet.extract.folder import FeatureFolder
 from pnasnet.extract.inputs import Inputs
 from pnasnet.extract.output import Mode
 from pnasnet.pictures import Unit

@@ -9,7 +9,9 @@ from pnasnet import Module
 from pnasnet.engines import FakeEngine
 from pnasnet.engines.base import Floats
 from pnasnet.errors import OutOfMemoryError
-from pnasnet.extract import ExtractOptions, Stages, columns_for, extract_columns
+from pnasnet.extract import ExtractOptions, columns_for
+from pnasnet.extract.embed import extract_columns
+from pnasnet.extract.pipeline import Stages
 from pnasnet.pictures import Picture
 
 PHOTOS = sorted((Path(__file__).parents[1] / "photos").glob("*.jpg"))

@@ -14,15 +14,8 @@ import pytest
 
 from pnasnet.engines import EngineOptions
 from pnasnet.errors import InputError
-from pnasnet.extract import (
-    ColumnBuilder,
-    ExtractOptions,
-    ModelChoice,
-    Report,
-    Sources,
-    extract_to,
-    list_units,
-)
+from pnasnet.extract import ExtractOptions, ModelChoice, Report, Sources, extract_to, list_units
+from pnasnet.extract.columns import ColumnBuilder
 from pnasnet.extract.on_ray import RayOptions, enter, fill_on_ray
 from pnasnet.extract.output import Mode
 from pnasnet.extract.run import Fill

@@ -12,8 +12,8 @@ import pytest
 from numpy.typing import NDArray
 
 from pnasnet.errors import ImageError, OutOfMemoryError
-from pnasnet.extract import Batch, Prepared, Stages, pipeline, run_pipeline
-from pnasnet.extract.pipeline import AHEAD_BYTES, map_ahead
+from pnasnet.extract import Batch, pipeline
+from pnasnet.extract.pipeline import AHEAD_BYTES, Prepared, Stages, map_ahead, run_pipeline
 from pnasnet.pictures import Picture
 
 from tests.helpers.waiting import until

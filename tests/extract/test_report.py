@@ -11,17 +11,9 @@ import pytest
 from PIL import Image
 
 from pnasnet import Module
-from pnasnet.extract import (
-    ExtractOptions,
-    FeatureFolder,
-    Prepared,
-    Report,
-    Sources,
-    Stages,
-    columns_for,
-    extract_to,
-    list_units,
-)
+from pnasnet.extract import ExtractOptions, Report, Sources, columns_for, extract_to, list_units
+from pnasnet.extract.folder import FeatureFolder
+from pnasnet.extract.pipeline import Prepared, Stages
 from pnasnet.extract.report import Failures, write_report
 from pnasnet.extract.sample import Sample
 from pnasnet.pictures import PassedOver, Picture

@@ -14,7 +14,8 @@ import pytest
 
 from pnasnet import Module
 from pnasnet.errors import OutputError
-from pnasnet.extract import FeatureFolder, contents, keeper
+from pnasnet.extract import contents, keeper
+from pnasnet.extract.folder import FeatureFolder
 from pnasnet.pictures import listing
 
 from tests.helpers.corpus import MODEL, everything, jpeg, pictures, rows_of, tar, with_copies, write_folder

@@ -13,16 +13,8 @@ from numpy.typing import NDArray
 
 from pnasnet import Module
 from pnasnet.errors import InputError, LockedError, OutputError
-from pnasnet.extract import (
-    ExtractOptions,
-    FeatureFolder,
-    Report,
-    Sources,
-    columns_for,
-    contents,
-    extract_to,
-    list_units,
-)
+from pnasnet.extract import ExtractOptions, Report, Sources, columns_for, contents, extract_to, list_units
+from pnasnet.extract.folder import FeatureFolder
 from pnasnet.extract.part import Part
 from pnasnet.extract.run import fill_here
 from pnasnet.support.locks import locked

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from PIL import ExifTags, Image
 
-from pnasnet.extract import list_units, pictures_of, thumbnails
+from pnasnet.extract import list_units, pictures_of
+from pnasnet.extract.thumbnails import thumbnails
 from pnasnet.images import Limits
 from pnasnet.pictures import tar as tar_files
 from pnasnet.pictures import tar_members

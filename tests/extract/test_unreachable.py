@@ -14,8 +14,9 @@ import pytest
 
 from pnasnet import Module
 from pnasnet.errors import InputError
-from pnasnet.extract import ExtractOptions, FeatureFolder, Report, Sources, columns_for, extract_to, keeper, list_units
+from pnasnet.extract import ExtractOptions, Report, Sources, columns_for, extract_to, keeper, list_units
 from pnasnet.extract import feed as reading
+from pnasnet.extract.folder import FeatureFolder
 from pnasnet.extract.output import Mode
 from pnasnet.pictures import PassedOver, Picture, Unit, UnreachableError, listing
 

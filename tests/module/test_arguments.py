@@ -14,7 +14,8 @@ from pnasnet.finetune import FinetuneOptions
 from pnasnet.quantize import QuantizeOptions
 from pnasnet.serve import ServerLimits
 from pnasnet.training.machine import Machine
-from pnasnet.vectors import ExploreOptions, check_threshold
+from pnasnet.vectors import ExploreOptions
+from pnasnet.vectors.duplicates import check_threshold
 
 PIXELS = np.zeros((32, 32, 3), np.uint8)
 WRONG: tuple[Any, ...] = (

@@ -12,7 +12,8 @@ import pytest
 
 from pnasnet import Module
 from pnasnet.errors import InputError
-from pnasnet.extract import ExtractOptions, FeatureFolder, Report, Sources, columns_for, extract_to, list_units
+from pnasnet.extract import ExtractOptions, Report, Sources, columns_for, extract_to, list_units
+from pnasnet.extract.folder import FeatureFolder
 from pnasnet.pictures import Unit, UnreachableError
 from pnasnet.pictures import parquet as parquet_files
 from pnasnet.pictures import zip as zip_files

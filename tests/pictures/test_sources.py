@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from pnasnet.errors import InputError
-from pnasnet.extract import find_images
+from pnasnet.pictures import find_images
 from pnasnet.pictures.walking import walk
 
 

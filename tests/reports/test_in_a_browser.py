@@ -9,7 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pnasnet.extract import FeatureFolder, Prepared, Report, Stages
+from pnasnet.extract import Report
+from pnasnet.extract.folder import FeatureFolder
+from pnasnet.extract.pipeline import Prepared, Stages
 from pnasnet.extract.report import Failures
 from pnasnet.extract.report import write_report as write_extract_report
 from pnasnet.finetune.report import write_report as write_finetune_report

@@ -13,7 +13,8 @@ import pytest
 import pnasnet
 from pnasnet.engines import EngineOptions
 from pnasnet.errors import InputError
-from pnasnet.extract import FeatureFolder, ModelChoice
+from pnasnet.extract import ModelChoice
+from pnasnet.extract.folder import FeatureFolder
 from pnasnet.images import is_image_path, read_file
 from pnasnet.module import Module
 from pnasnet.module.open import open_model

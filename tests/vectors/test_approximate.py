@@ -10,14 +10,9 @@ import pytest
 
 from pnasnet.errors import InputError, LockedError, MissingExtraError, OutputError
 from pnasnet.vectors import approximate as approximate_module
-from pnasnet.vectors import (
-    approximate_folder,
-    build_approximate,
-    open_approximate,
-    open_features,
-    search_exactly,
-)
+from pnasnet.vectors import build_approximate, open_approximate, open_features, search_exactly
 from pnasnet.vectors import recall as recall_module
+from pnasnet.vectors.approximate import approximate_folder
 
 from tests.helpers.disks import small_disk_at
 from tests.helpers.vectors_data import clustered, write_features

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from pnasnet.pictures import Access
-from pnasnet.vectors import Answer, Query, gallery, open_features, similar_page
+from pnasnet.vectors import Answer, gallery, open_features, similar_page
 from pnasnet.vectors.features import Entry
 from pnasnet.vectors.gallery import Shown, show
+from pnasnet.vectors.queries import Query
 
 from tests.helpers.cli_runs import PHOTOS
 from tests.helpers.vectors_data import clustered, write_features

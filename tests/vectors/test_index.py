@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from pnasnet.errors import InputError, LockedError, OutputError
-from pnasnet.vectors import Features, build, build_index, index_folder, open_features, open_index, search_exactly
+from pnasnet.vectors import Features, build, build_index, open_features, open_index, search_exactly
 from pnasnet.vectors.features import VectorBlock
+from pnasnet.vectors.index import index_folder
 from pnasnet.vectors.index_files import crc32c
 
 from tests.helpers.disks import small_disk_at

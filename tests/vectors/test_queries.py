@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from pnasnet.errors import InputError
-from pnasnet.vectors import Features, Query, find_queries, open_features
+from pnasnet.vectors import Features, open_features
 from pnasnet.vectors.parts import Numbers
+from pnasnet.vectors.queries import Query, find_queries
 from pnasnet.vectors.sketch import Vectors
 
 from tests.helpers.vectors_data import clustered, write_features

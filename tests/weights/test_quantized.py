@@ -7,8 +7,8 @@ import pytest
 
 from pnasnet.errors import CorruptWeightsError, InputError, WeightsError, WeightsNotFoundError
 from pnasnet.module.open import open_model
-from pnasnet.weights import QuantizedWeights, open_weights
-from pnasnet.weights.quantized import FORMAT, MANIFEST
+from pnasnet.weights import open_weights
+from pnasnet.weights.quantized import FORMAT, MANIFEST, QuantizedWeights
 
 from tests.helpers.quantized_models import change_manifest, copied, quantized_tiny
 

@@ -73,7 +73,9 @@ def duplicates(
       pnasnet duplicates features/ --threshold 0.9 --html duplicates.html
       pnasnet duplicates features/ --json | jq -r '.pictures[1:][].path'
     """
-    from ..vectors import RULE, check_threshold, duplicates_page, find_duplicates, open_features, sample_rows
+    from ..vectors import duplicates_page, find_duplicates, open_features
+    from ..vectors.duplicates import RULE, check_threshold
+    from ..vectors.duplicates_page import sample_rows
 
     with checking_usage():
         check_threshold(threshold)  # before an index is built

@@ -21,7 +21,8 @@ from .sections import command, pass_as, section
 from .values import VECTORS, folders, models, one_of, paths
 
 if TYPE_CHECKING:
-    from ..extract import ColumnBuilder, ExtractOptions, Report, Sources
+    from ..extract import ExtractOptions, Report, Sources
+    from ..extract.columns import ColumnBuilder
     from ..extract.on_ray import RayOptions
     from ..extract.output import Mode
     from ..extract.run import Fill
@@ -38,8 +39,8 @@ def _list_sources(
     hosts: tuple[str, ...] = (),
 ) -> "Sources":
     """Return the sources; they are listed when the run needs them."""
-    from ..extract import Sources, check_sources, list_units, read_list
-    from ..pictures import Access, PassedOver
+    from ..extract import Sources, list_units
+    from ..pictures import Access, PassedOver, check_sources, read_list
 
     if not sources and files_from is None:
         raise click.UsageError("name at least one source, or a list with --files-from")
@@ -236,7 +237,8 @@ def embed(
       pnasnet embed photos/ --weights pnasnet-5_large_2017_12_13.tar.gz -o features.parquet
       pnasnet embed 's3://bucket/*.tar' --address ray://head:10001 --cpus 4 -o /shared/features
     """
-    from ..extract import ColumnBuilder, extract_to
+    from ..extract import extract_to
+    from ..extract.columns import ColumnBuilder
     from ..extract.output import check_output
 
     with checking_usage():

@@ -119,7 +119,7 @@ def explore(
 
 
 def _check_atlas(port: int) -> None:
-    from ..vectors import check_port
+    from ..vectors.atlas import check_port
 
     if importlib.util.find_spec("embedding_atlas") is None:
         raise MissingExtraError.of("embedding-atlas", "explore", "the explorer (without --html or --table)")
@@ -132,7 +132,8 @@ def _show_atlas(
     """Show the map in embedding-atlas until it ends or is interrupted."""
     from tempfile import TemporaryDirectory
 
-    from ..vectors import serve_atlas, write_atlas
+    from ..vectors import write_atlas
+    from ..vectors.atlas import serve_atlas
 
     with end_on_signal(), TemporaryDirectory(prefix="pnasnet-") as folder:
         table = Path(folder) / "atlas.parquet"

@@ -110,7 +110,8 @@ def similar(
       pnasnet similar 'new/*.jpg' features.parquet -k 5 --html similar.html
       pnasnet similar --index features/
     """
-    from ..vectors import find_similar, model_of, open_features, similar_page
+    from ..vectors import find_similar, open_features, similar_page
+    from ..vectors.similar import model_of
 
     _check(features, queries, how.build, html)
     show_logs(quiet=quiet)
@@ -128,7 +129,7 @@ def similar(
 
 
 def _check(features: str, queries: tuple[str, ...], build: bool, html: str | None) -> None:
-    from ..vectors import wrong_order
+    from ..vectors.similar import wrong_order
 
     if order := wrong_order(features, queries):
         raise click.UsageError(order)

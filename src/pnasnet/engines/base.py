@@ -22,7 +22,7 @@ from ..errors import (
 )
 from ..support.system import lacks_memory
 from ..support.text import counted, some_of
-from ..weights import QuantizedGraph
+from ..weights.quantized import QuantizedGraph
 from .options import DEFAULTS, EngineOptions
 
 log = logging.getLogger(__name__)

@@ -4,44 +4,30 @@ sources ─ list_units ─► units ─ feed ─► images ─ extract_columns �
 """
 
 from ..module.choice import ModelChoice
-from ..pictures import check_sources, find_images, find_named, list_units, read_list
+from ..pictures import find_named, list_units
 from .classify import Classification, classify
-from .columns import Column, ColumnBuilder, columns_for
-from .embed import extract, extract_columns, extract_labelled
+from .columns import Column, columns_for
+from .embed import extract
 from .feed import pictures_of
-from .folder import FeatureFolder
 from .options import ExtractOptions
 from .output import extract_to
-from .pipeline import Batch, Prepared, Row, Stages, run_pipeline
+from .pipeline import Batch, Row
 from .run import Report, Sources
-from .thumbnails import Thumbnail, thumbnails
 
 __all__ = [
     "Batch",
     "Classification",
     "Column",
-    "ColumnBuilder",
     "ExtractOptions",
-    "FeatureFolder",
     "ModelChoice",
-    "Prepared",
     "Report",
     "Row",
     "Sources",
-    "Stages",
-    "Thumbnail",
-    "check_sources",
     "classify",
     "columns_for",
     "extract",
-    "extract_columns",
-    "extract_labelled",
     "extract_to",
-    "find_images",
     "find_named",
     "list_units",
     "pictures_of",
-    "read_list",
-    "run_pipeline",
-    "thumbnails",
 ]

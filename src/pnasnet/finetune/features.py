@@ -14,9 +14,10 @@ from PIL import Image
 
 from ..datasets import LabelledImages
 from ..errors import ImageError, InputError, OutOfMemoryError, OutputError
-from ..extract import Batch, ExtractOptions, extract_labelled
+from ..extract import Batch, ExtractOptions
 from ..extract.columns import columns_for
 from ..extract.contents import digest_of
+from ..extract.embed import extract_labelled
 from ..extract.folder import FeatureFolder
 from ..extract.schema import FeatureSchema
 from ..images.source import Source, read_file

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from ..architecture.plan import resolve
 from ..datasets import LabelledImages
 from ..errors import InputError, OutputError
-from ..extract import FeatureFolder
+from ..extract.folder import FeatureFolder
 from ..images import Source
 from ..module.open import Model, metadata
 from ..support.files import read_json, reading, write_text, writing

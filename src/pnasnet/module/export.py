@@ -61,6 +61,15 @@ class Export:
         name: the model's name in a repository; None for the network's.
         batch_size: the largest batch that Triton forms; None for `BATCH_SIZE`.
         overwrite: whether to replace an existing folder. Files are always replaced.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from pnasnet import Module
+        >>> from pnasnet.module.export import Export
+        >>> export = Export(Path("tiny.onnx"), "onnx", ("global_pool", "Logits"), preprocess=True)
+        >>> export.check()
+        >>> export.write(Module("pnasnet_tiny")).contents
+        ('global_pool', 'Logits')
     """
 
     path: Path

@@ -28,8 +28,9 @@ from ..errors import CorruptWeightsError, InputError, UnknownNameError, WeightsM
 from ..support.arguments import checked
 from ..support.paths import exists
 from ..support.urls import is_url, redact
-from ..weights import AUXILIARY_HEAD, CLASSIFIER, QuantizedWeights, WeightsSource, check_weights, open_weights
+from ..weights import AUXILIARY_HEAD, CLASSIFIER, WeightsSource, check_weights, open_weights
 from ..weights.fetch import fetch
+from ..weights.quantized import QuantizedWeights
 
 log = logging.getLogger(__name__)
 

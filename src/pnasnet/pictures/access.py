@@ -18,6 +18,16 @@ class Access:
     Attributes:
         roots: allowed folders, with all below them; relative paths start at the first. Empty: the table's own folder.
         hosts: allowed hosts and buckets of URLs. Addresses that are not public must be listed themselves. Empty: none.
+
+    Example:
+        >>> from pnasnet.pictures import Access
+        >>> access = Access(roots=("photos",), hosts=("example.com",))
+        >>> access.path("coffee.jpg", "row 0"), access.check("https://example.com/a.jpg", "row 1")
+        ('photos/coffee.jpg', 'https://example.com/a.jpg')
+        >>> access.check_url("https://example.org/a.jpg", "row 2")
+        Traceback (most recent call last):
+            ...
+        pnasnet.errors.ImageError: row 2: the host of https://example.org/a.jpg is not allowed: ...
     """
 
     roots: tuple[str, ...] = ()

@@ -13,7 +13,8 @@ from ..extract import ExtractOptions, columns_for
 from ..module import Module
 from ..support.arguments import checked
 from ..support.text import clean
-from ..vectors import Features, check_comparable, open_features, open_index, search_exactly
+from ..vectors import Features, open_features, open_index, search_exactly
+from ..vectors.features import check_comparable
 from .batcher import Floats
 from .models import FEATURES
 

@@ -43,6 +43,11 @@ def open_recipe(name: str) -> Recipe:
     """Return a recipe by its name, or from a `.toml` or `.py` file. A Python file is executed.
 
     Raises `UnknownNameError`, and `InputError` if a file cannot be read or is no recipe.
+
+    Example:
+        >>> from pnasnet.train.recipe_file import open_recipe
+        >>> open_recipe("cifar10_short").changed(epochs=6).stages  # (size of the images, epochs)
+        ((16, 4), (24, 2))
     """
     path = Path(name)
     if path.suffix not in (".toml", ".py"):

@@ -1,4 +1,14 @@
-"""A network's parameters in groups for an optimizer: lower learning rates for earlier cells, L2 for kernels alone."""
+"""A network's parameters in groups for an optimizer: lower learning rates for earlier cells, L2 for kernels alone.
+
+Example:
+    >>> import torch
+    >>> from pnasnet import Module
+    >>> from pnasnet.training.parameters import parameter_groups
+    >>> module = Module("pnasnet_tiny", trainable=True, tags={"train"})
+    >>> optimizer = torch.optim.SGD(parameter_groups(module.network, 0.1, layer_decay=0.8))
+    >>> round(optimizer.param_groups[0]["lr"], 3), round(optimizer.param_groups[-1]["lr"], 3)
+    (0.1, 0.033)
+"""
 
 from typing import Any
 

@@ -19,7 +19,7 @@ from ..support.urls import is_url
 from .features import Features
 
 if TYPE_CHECKING:
-    from ..extract import Thumbnail
+    from ..extract.thumbnails import Thumbnail
     from ..pictures import Access
 
 log = logging.getLogger(__name__)
@@ -129,7 +129,7 @@ def open_thumbnails(
         quality: JPEG quality.
         progress: the stage is `thumbnails`.
     """
-    from ..extract import thumbnails  # imports much that commands on vectors do without
+    from ..extract.thumbnails import thumbnails  # imports much that commands on vectors do without
     from ..pictures import Access
 
     locate = Locator(features, access)

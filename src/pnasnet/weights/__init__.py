@@ -16,7 +16,6 @@ from .arrays import LazyArrays
 from .check import AUXILIARY_HEAD, CLASSIFIER, check_weights
 from .native import write_weights
 from .open import open_weights
-from .quantized import QuantizedGraph, QuantizedWeights
 from .saved_model import HubModuleInfo, Signature
 from .source import WeightsSource
 
@@ -25,8 +24,6 @@ __all__ = [
     "CLASSIFIER",
     "HubModuleInfo",
     "LazyArrays",
-    "QuantizedGraph",
-    "QuantizedWeights",
     "Signature",
     "WeightsSource",
     "check_weights",

@@ -47,6 +47,13 @@ def fetch(record: PublishedWeights, *, offline: bool | None = None, progress: bo
         CorruptWeightsError: the file is damaged, or not the published one. It is renamed, so that the next call
             downloads it again.
         OutputError: the cache cannot be written. The part received so far is kept.
+
+    Example:
+        >>> from pnasnet.architecture.zoo import NETWORKS
+        >>> from pnasnet.weights.fetch import fetch
+        >>> (record,) = NETWORKS["pnasnet_tiny"].weights
+        >>> fetch(record).name, record.licence
+        ('pnasnet_tiny.safetensors', 'Apache-2.0')
     """
     if record.shipped:
         return _shipped(record)
