@@ -100,9 +100,9 @@ def test_no_output_replaces_its_source() -> None:
     before = Path("photos.parquet").read_bytes()
     for option in ((), ("--overwrite",)):
         message = error_of(run("embed", "photos.parquet", *MODEL, "-o", "photos.parquet", *option))
-        assert message == "cannot write photos.parquet: it is read as well; choose another name"
+        assert message == "cannot write photos.parquet: it is also an input; choose another name"
     Path("figures.json").symlink_to("photos.parquet")
-    assert "it is read as well" in error_of(run("evaluate", "pnasnet_tiny", "photos.parquet", "-o", "figures.json"))
+    assert "it is also an input" in error_of(run("evaluate", "pnasnet_tiny", "photos.parquet", "-o", "figures.json"))
     assert run("convert", MODEL[1], "w.safetensors").exit_code == 0
-    assert "it is read as well" in error_of(run("convert", "w.safetensors", "w.safetensors", "--float16"))
+    assert "it is also an input" in error_of(run("convert", "w.safetensors", "w.safetensors", "--float16"))
     assert Path("photos.parquet").read_bytes() == before

@@ -336,4 +336,4 @@ def test_a_page_replaces_neither_the_features_nor_the_query(features: Path, tmp_
     for page in (features, tmp_path / "photo.jpg"):
         assert "name a file that ends in .html" in usage_error_of(run("similar", query, features, "--html", page))
     odd = shutil.copy(features, tmp_path / "features.html")
-    assert "it is read as well" in error_of(run("similar", query, odd, "--html", odd))
+    assert "it is also an input" in error_of(run("similar", query, odd, "--html", odd))

@@ -130,7 +130,7 @@ def example(
         ({"path": "x", "things": ["x"]}, "things must be a list of Things, not ['x']"),
         ({"path": "x", "things": 3}, "things must be a list of Things, not 3"),
         ({"path": "x", "known": "x"}, "known must be a Thing, not 'x'"),
-        ({"path": "x", "content": "x"}, "content must be a bytes, not 'x'"),
+        ({"path": "x", "content": "x"}, "content must be bytes, not 'x'"),
         ({"path": "x", "options": "x"}, "options must be an EngineOptions, not 'x'"),
         ({"path": "x", "options": EngineOptions}, "options must be an EngineOptions, not <class "),
         ({"path": "x", "table": [3]}, "table must be a mapping, not [3]"),

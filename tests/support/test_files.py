@@ -101,7 +101,7 @@ def test_a_target_that_is_an_input_is_refused(tmp_path: Path) -> None:
     page = tmp_path / "page.html"
     page.touch()
     (tmp_path / "link.html").symlink_to(page)
-    with pytest.raises(OutputError, match="it is read as well; choose another name"):
+    with pytest.raises(OutputError, match="it is also an input; choose another name"):
         check_target(tmp_path / "link.html", ".html", [tmp_path / "missing", page])
     check_target(tmp_path / "other.html", ".html", [page])
 

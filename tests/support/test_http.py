@@ -6,6 +6,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+from urllib3 import HTTPResponse
 
 from pnasnet.support import http
 
@@ -106,6 +107,33 @@ def test_user_info_is_sent_to_its_host_alone() -> None:
         http.get(f"{url}/a")
         http.get(f"{other.replace('//', '//me:p%40ss@')}/r")
     assert asked == ["Basic " + b64encode(b"me:p@ss").decode(), None, None]
+
+
+@pytest.mark.parametrize(
+    ("asked", "target", "sent"),
+    [
+        ("https://me:pass@host/r", "https://host/a", True),
+        ("http://me:pass@host/r", "https://host/a", True),
+        ("http://me:pass@host/r", "http://host/a", True),
+        ("https://me:pass@host/r", "http://host/a", False),
+        ("https://me:pass@host/r", "https://other/a", False),
+        ("https://me:pass@host/r", "https://host:8443/a", False),
+    ],
+)
+def test_user_info_of_https_is_never_sent_unencrypted(
+    asked: str, target: str, sent: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers = [HTTPResponse(status=302, headers={"Location": target}), HTTPResponse(status=200)]
+    seen: list[bool] = []
+
+    class Client:
+        def request(self, method: str, url: str, *, headers: dict[str, str], **options: Any) -> HTTPResponse:
+            seen.append("authorization" in headers)
+            return answers.pop(0)
+
+    monkeypatch.setattr(http, "_client", lambda url, allowed: Client())
+    http.get(asked)
+    assert seen == [True, sent]
 
 
 def test_retries_wait_longer_each_time_and_as_long_as_a_server_asks(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,12 +1,17 @@
-"""Arguments of public functions: those that cannot be what the annotation asks for are refused in one line.
+"""Checks the arguments of public functions against their annotations, and refuses wrong ones in one line.
 
     @checked
     def open_features(path: str | Path, column: str | None = None) -> Features: ...
 
     open_features(3)    # InputError: path must be a string or a path, not 3
 
-A wrong argument is found before the function begins. Numbers have ranges too: their functions check them (`typed`). An
-object of any class is accepted in place of another class, since it may have the same methods; a plain value is not.
+Numbers also have ranges, which the functions check themselves (`typed`). An object of any class is accepted in place
+of another class, because it may have the same methods; a plain value is not.
+
+Why not beartype: 0.23 accepts a string as `Sequence[str]`, checks one random element of a list (it found one wrong name
+of 100 in 1 of 200 calls), rejects paths for `Path` and NumPy's bools, and raises an error for names imported only for
+types, of which this package has many. Importing it also takes 80 ms or more and loads 397 modules; `import pnasnet`
+takes 26 to 38 ms and loads 61.
 """
 
 import collections.abc
@@ -27,24 +32,23 @@ _PLAIN = (
     *(NoneType, bool, int, float, complex, str, bytes, bytearray, list, tuple, dict, set, frozenset),
     Path,
 )
-"""Types whose values are never meant where an object of another class is."""
+"""Types whose values are never accepted in place of an object of another class."""
 _UNCHECKED = (Any, int, float, object, tuple, Callable)
 _PATHS = (Path, os.PathLike)
 _BY_POSITION = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 
 
 def checked(function: F) -> F:
-    """Let a function refuse arguments that are not what its annotations ask for, with an `InputError`.
+    """Return the function with a check of its arguments, which raises `InputError`. Text for a `Path` becomes one.
 
-    `Any`, numbers, tuples and protocols are not checked; of names that are imported only for types, only that the
-    value is no plain one. Elements are checked in lists and tuples, since other iterables can be read once only.
+    `Any`, numbers, tuples and protocols are not checked. For a class that is imported only for types, every object but
+    a plain value passes. Elements are checked in lists and tuples alone, because other iterables can be read only once.
     """
     names = [name for name, each in inspect.signature(function).parameters.items() if each.kind in _BY_POSITION]
     hints = {name: hint for name, hint in inspect.get_annotations(function).items() if _is_checked(hint)}
-
     paths = {name for name, hint in hints.items() if hint is Path or hint == Path | None}
 
-    def admitted(name: str, value: Any) -> Any:
+    def accepted(name: str, value: Any) -> Any:
         if name not in hints:
             return value
         if not fits(hints[name], value):
@@ -55,8 +59,8 @@ def checked(function: F) -> F:
     def checking(*args: Any, **kwargs: Any) -> Any:
         if len(args) > len(names):
             return function(*args, **kwargs)  # Python's own error
-        given = [admitted(name, value) for name, value in zip(names, args, strict=False)]
-        return function(*given, **{name: admitted(name, value) for name, value in kwargs.items()})
+        given = [accepted(name, value) for name, value in zip(names, args, strict=False)]
+        return function(*given, **{name: accepted(name, value) for name, value in kwargs.items()})
 
     return cast(F, checking)
 
@@ -116,6 +120,8 @@ def _described(hint: Any) -> str:
         return "a string"
     if kind in _PATHS:
         return "a path"
+    if kind is bytes:
+        return "bytes"
     if kind is bool:
         return "true or false"
     if _is_array(kind):

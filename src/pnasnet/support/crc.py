@@ -1,11 +1,11 @@
-"""The checksum of LevelDB's and TensorFlow's files: CRC-32C, masked."""
+"""Masked CRC-32C, the checksum in LevelDB's and TensorFlow's files."""
 
 import google_crc32c
 import numpy as np
 from numpy.typing import NDArray
 
 _MASK_DELTA = 0xA282EAD8
-"""Added after a rotation, so that checksums of data that contains checksums stay strong (LevelDB, crc32c.h)."""
+"""Added after a rotation, because the CRC of data that contains CRCs is weak (LevelDB, crc32c.h)."""
 
 
 def masked_crc32c(data: bytes | NDArray[np.generic], *, before: bytes = b"") -> int:

@@ -50,26 +50,26 @@ def reading(
 
 
 def check_expanded(path: Path) -> None:
-    """Raise `InputError` if a path begins with `~`, as it does in Python and in `--output=~/folder`.
+    """Raise `InputError` for a path that begins with `~`, which shells leave as it is in `--output=~/folder`.
 
-    Arrow reads such a name as that of a home folder, other libraries as that of a folder called `~`.
+    Arrow expands it to the home folder; other libraries create a folder called `~`.
     """
     if str(path).startswith("~"):
-        raise InputError(f"cannot write {path}: no shell has replaced the ~; write the whole path")
+        raise InputError(f"cannot write {path}: the shell did not expand the ~; write the whole path")
 
 
 def check_target(path: Path, suffix: str = "", inputs: Iterable[str | Path] = ()) -> None:
     """Raise an error if no file may be written to `path`, before any work is done for it.
 
-    Existing files are replaced. Therefore, names that do not end in `suffix` are refused with an `InputError`, so that
-    a slip replaces no file of another kind. A path that is one of the `inputs`, a folder, or in a missing folder is
-    refused with an `OutputError`.
+    Existing files are replaced. A mistyped name must not replace a file of another kind, so a name that does not end in
+    `suffix` is an `InputError`. A path that is one of the `inputs`, a folder, or in a missing folder is an
+    `OutputError`.
     """
     check_expanded(path)
     if suffix and path.suffix.lower() != suffix:
         raise InputError(f"cannot write {path}: name a file that ends in {suffix}")
     if any(os.path.exists(each) and path.exists() and path.samefile(each) for each in inputs):  # noqa: PTH110 - of any text
-        raise OutputError(f"cannot write {path}: it is read as well; choose another name")
+        raise OutputError(f"cannot write {path}: it is also an input; choose another name")
     if not path.parent.is_dir():
         raise OutputError(f"cannot write {path}: there is no folder {path.parent}; create it first")
     if path.is_dir():
@@ -77,7 +77,7 @@ def check_target(path: Path, suffix: str = "", inputs: Iterable[str | Path] = ()
 
 
 def temporary_path(path: Path) -> Path:
-    """Return a new path beside `path`, for what will be moved there; `final_name` recognizes it."""
+    """Return a new path beside `path`, for a file or folder to move to `path` later; `final_name` recognizes it."""
     return path.with_name(f".{os.urandom(4).hex()}.{path.name}")
 
 
@@ -100,10 +100,10 @@ def temporaries(path: Path, *, older_than: float = STALE_SECONDS) -> list[Path]:
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Yield a temporary name beside `path`; after the block the file is moved to `path`, or removed on failure.
+    """Yield a temporary path beside `path`; after the block, move the file there to `path`, or remove it on failure.
 
-    The temporary name keeps the suffix of `path`. Temporary files that killed runs left for the same `path` are
-    removed. Raises `OutputError` for any OSError, also in the block.
+    The temporary path has the suffix of `path`. Temporary files of killed runs for the same `path` are removed. Raises
+    `OutputError` for any OSError, also in the block.
     """
     with writing(path):
         remove_temporaries(path)

@@ -12,8 +12,8 @@ from .files import temporaries, temporary_path, writing
 def check_new_folder(path: Path, files: Collection[str], *, overwrite: bool = False) -> None:
     """Raise `OutputError` unless `replacing_folder` can create a folder at `path`, before any work is done for it.
 
-    `files` are the files that the new folder will hold, by their paths in it. With `overwrite`, an existing folder may
-    hold these and no others, which would be lost.
+    `files` are the files of the new folder, by their paths in it. With `overwrite`, an existing folder must not hold
+    any other file, which would be lost.
     """
     if not path.parent.is_dir():
         raise OutputError(f"cannot write {path}: there is no folder {path.parent}; create it first")
@@ -29,15 +29,15 @@ def check_new_folder(path: Path, files: Collection[str], *, overwrite: bool = Fa
 
 @contextmanager
 def replacing_folder(path: Path, files: Collection[str], *, overwrite: bool = False) -> Iterator[Path]:
-    """Yield a temporary folder beside `path`; after the block it is moved to `path`, or removed on failure.
+    """Yield a temporary folder beside `path`; after the block, move it to `path`, or remove it on failure.
 
     `files` are the files that the block writes, by their paths in the folder. With `overwrite`, an existing folder is
-    replaced. If the process ends between the two moves, `path` is missing; old and new files never meet. Temporary
-    folders that killed runs left for the same `path` are removed.
+    replaced. If the process is killed between the two moves, `path` is missing; old and new files never mix. Temporary
+    folders of killed runs for the same `path` are removed.
 
     Raises:
-        OutputError: there is such a folder, and no `overwrite`; it holds other files than the new one, so that
-            replacing it would lose them; or any OSError, also in the block.
+        OutputError: the folder exists without `overwrite`, or holds files that the new one lacks, which would be lost;
+            or any OSError, also in the block.
     """
     check_new_folder(path, files, overwrite=overwrite)
     with writing(path):
@@ -49,7 +49,9 @@ def replacing_folder(path: Path, files: Collection[str], *, overwrite: bool = Fa
         try:
             yield new
             if target.exists():
-                check_new_folder(path, _files_in(new), overwrite=overwrite)  # again: others may have written to it
+                check_new_folder(
+                    path, _files_in(new), overwrite=overwrite
+                )  # again: another process may have written to it
                 _exchange(target, new, old)
             else:
                 new.rename(target)
@@ -58,7 +60,7 @@ def replacing_folder(path: Path, files: Collection[str], *, overwrite: bool = Fa
 
 
 def _exchange(target: Path, new: Path, old: Path) -> None:
-    """Move `new` to `target`, and remove what was there; on failure, put it back."""
+    """Replace the folder `target` by `new`; on failure, restore it."""
     target.rename(old)
     try:
         new.rename(target)

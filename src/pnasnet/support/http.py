@@ -8,7 +8,7 @@ import time
 import zlib
 from collections.abc import Callable, Collection, Iterator, Mapping
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 from urllib.parse import SplitResult, unquote, urljoin, urlsplit, urlunsplit
 from urllib.request import getproxies, proxy_bypass
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from urllib3 import BaseHTTPResponse, PoolManager
 
 WAITS = (0.5, 1.0, 2.0)
-"""Seconds before each further attempt. A server may ask for more, up to `_LONGEST_WAIT`."""
+"""Seconds before each retry. A server may ask for more, up to `_LONGEST_WAIT`."""
 CONNECT_SECONDS = 10.0
 """Time limit for connecting."""
 SILENT_SECONDS = 30.0
@@ -45,7 +45,7 @@ class StatusError(OSError):
 
 
 class RefusedError(Exception):
-    """A host that the user did not allow. No OSError, which urllib3 would wrap, and callers would retry."""
+    """A host that the user did not allow. Not an OSError, because urllib3 would wrap it and callers would retry."""
 
 
 def reason(error: BaseException) -> str:
@@ -76,11 +76,11 @@ def is_answer(error: BaseException) -> bool:
 
 
 def retrying(call: Callable[[], T], is_final: Callable[[Exception], bool] = is_answer) -> T:
-    """Return `call()`. After an error that may pass, wait and try again, once for each of `WAITS`.
+    """Return `call()`. After a temporary error, wait and retry, at most once for each of `WAITS`.
 
     Args:
         call: one attempt.
-        is_final: returns whether an error makes further attempts useless; those of `is_permanent` always do.
+        is_final: returns whether an error makes retries useless; they are never tried after a permanent error.
     """
     for wait in WAITS:
         try:
@@ -100,6 +100,18 @@ def is_permanent(error: BaseException) -> bool:
     return isinstance(cause, ssl.SSLCertVerificationError)
 
 
+class _UserInfo(NamedTuple):
+    """The user info of a URL."""
+
+    scheme: str
+    host: str
+    credentials: str
+
+    def credentials_for(self, scheme: str, host: str) -> str | None:
+        """Return the credentials for a redirect's target: the same host, and not HTTP after HTTPS."""
+        return self.credentials if host == self.host and scheme in ("https", self.scheme) else None
+
+
 def get(
     url: str,
     headers: Mapping[str, str] | None = None,
@@ -109,31 +121,32 @@ def get(
 ) -> "BaseHTTPResponse":
     """Send one request, follow redirects, and return the answer (200 or 206) with its body unread.
 
-    User info in the URL is sent as basic authentication.
+    User info in the URL is sent as basic authentication: to its own host alone, and never unencrypted if the URL is
+    HTTPS.
 
     Args:
         url: `http://` or `https://`.
         headers: further request headers.
         allowed: hosts to which requests and redirects may lead, or None for any. An address that is not public must be
             listed itself. (A proxy from the environment resolves names itself, so only names are checked.)
-        most_redirects: how many redirects are followed.
+        most_redirects: maximum number of redirects to follow.
 
     Raises:
         StatusError: another answer. RefusedError: the host, or one it redirects to, is not allowed. Otherwise the
         errors of urllib3.
     """
-    credentials: tuple[str, str] | None = None
+    user: _UserInfo | None = None
     for _ in range(most_redirects + 1):
         parts = urlsplit(url)
         host = host_of(parts.netloc)
         if "@" in parts.netloc:
-            credentials = host, unquote(parts.netloc.rpartition("@")[0])
+            user = _UserInfo(parts.scheme, host, unquote(parts.netloc.rpartition("@")[0]))
         if not is_http(url):
             raise RefusedError(f"the server redirects to {redact(url)}")
         if allowed is not None and (parts.hostname or "") not in allowed:
             raise RefusedError(f"the host {clean(str(parts.hostname))!r} is not allowed")
         plain = urlunsplit(SplitResult(parts.scheme, host, parts.path, parts.query, ""))
-        own = _headers(headers, credentials[1] if credentials and credentials[0] == host else None)
+        own = _headers(headers, user.credentials_for(parts.scheme, host) if user else None)
         response = _client(plain, allowed).request(
             "GET", plain, headers=own, redirect=False, retries=False, preload_content=False, decode_content=False
         )

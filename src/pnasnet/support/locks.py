@@ -16,9 +16,12 @@ LOCK = ".lock"
 def locked(folder: Path) -> Iterator[None]:
     """Create `folder` if needed, and hold its lock within the block.
 
-    Raises `InputError` for a folder whose name begins with an unexpanded `~`.
-    Raises `LockedError` at once if another process (or thread) holds it, and `OutputError` if the folder cannot be
-    created or written to. The system releases the lock when the process ends, however it ends.
+    The system releases the lock when the process ends, however it ends.
+
+    Raises:
+        LockedError: another process or thread holds the lock; raised at once.
+        OutputError: the folder cannot be created or written to.
+        InputError: the folder's name begins with an unexpanded `~`.
     """
     check_expanded(folder)
     lock = FileLock(folder / LOCK)

@@ -36,6 +36,6 @@ def exists(path: str | os.PathLike[str]) -> bool:
 
 
 def beside(path: Path, suffix: str) -> Path:
-    """Return the path whose name is that of `path` and a suffix, also for `.`, whose name is that of its folder."""
+    """Return the path with a suffix added to its name; for `.`, the name is that of the working directory."""
     named = path if path.name not in ("", "..") else path.resolve()
     return named.with_name(f"{named.name}{suffix}")

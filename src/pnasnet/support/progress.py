@@ -44,7 +44,7 @@ def bars(quiet: bool = False, unit: str = "row") -> Iterator[Progress]:
 
     def progress(stage: str, done: int, total: int | None) -> None:
         if stage not in shown:
-            # The delay: no bar before the first row.
+            # With a delay, tqdm draws no bar before the first row.
             shown[stage] = bar(not quiet, total=total, initial=done, desc=stage, unit=unit, delay=1e-9, leave=False)
         shown[stage].update(done - shown[stage].n)
         if done == total:

@@ -1,4 +1,4 @@
-"""Protocol buffers written field by field: TensorFlow's files need no more.
+"""Writes protocol buffers field by field; TensorFlow's files need no more.
 
 Source: "Encoding", protobuf.dev/programming-guides/encoding.
 """
@@ -23,7 +23,7 @@ def varint(value: int) -> bytes:
 
 
 class Message:
-    """A message being written. Nested messages and large values are referred to, not copied."""
+    """A message being written. Nested messages and large values are not copied."""
 
     def __init__(self) -> None:
         self._parts: list[Buffer | Message] = []
@@ -53,7 +53,7 @@ class Message:
         return self
 
     def data(self, field: int, *values: "Buffer | Message") -> Self:
-        """Add bytes or a nested message, or several. A message must not change any more."""
+        """Add bytes or nested messages. A message must not change after it is added."""
         for value in values:
             size = value.size if isinstance(value, Message) else len(value)
             self._add(varint(field << 3 | _BYTES) + varint(size))._add(value)

@@ -14,7 +14,7 @@ _NO_MEMORY = re.compile(
     r"|(can(no|')t|failed to|unable to|could not) allocate|alloc(ation)?_fail(ed|ure)|bad[ _]alloc",
     re.IGNORECASE,
 )
-"""torch on CPUs and GPUs, cuBLAS, cuDNN, OpenVINO on CPUs and GPUs, ONNX Runtime, the C++ library and the system."""
+"""Matches the messages of torch, cuBLAS, cuDNN, OpenVINO, ONNX Runtime, the C++ library and the system."""
 
 
 def processors() -> int:
@@ -66,8 +66,8 @@ def _free(path: Path = Path("/proc/meminfo")) -> Iterator[int]:
     """Yield the bytes available without swapping on Linux, or else all memory of the machine."""
     try:
         lines = path.read_text().splitlines() if path.exists() else []
-        told = [int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:")]
-        yield from told or [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")]
+        available = [int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:")]
+        yield from available or [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")]
     except (AttributeError, OSError, ValueError):  # Windows
         return
 
@@ -86,7 +86,7 @@ def cgroup_free(root: Path = _ROOT, own: Path = _OWN) -> Iterator[int]:
                 continue
             used = int((group / usage).read_text())
             stat = dict(line.split() for line in (group / "memory.stat").read_text().splitlines())
-            # Cached files count as used, and make room when it is needed.
+            # Cached files count as used, but are dropped when memory is needed.
             yield max(int(most) - used + int(stat.get(reclaimable, 0)), 0)
         except (OSError, ValueError):
             continue  # a container sees only its own groups

@@ -23,7 +23,7 @@ _UNPRINTABLE = re.compile(
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _BYTE_IN_REPR = re.compile(r"\\udc([89a-f][0-9a-f])")
-"""What `repr` makes of a byte that is not UTF-8."""
+"""The escape that `repr` writes for a byte that is not UTF-8."""
 
 
 def clean(text: str) -> str:
@@ -49,9 +49,9 @@ def _escaped(found: re.Match[str]) -> str:
     return f"\\x{code - 0xDC00:02x}" if 0xDC80 <= code <= 0xDCFF else ascii(found[0])[1:-1]
 
 
-def some_of(names: Sequence[str], shown: int = 3) -> str:
+def some_of(names: Sequence[str], most: int = 3) -> str:
     """Return the first of many names, quoted: `'cat', 'dog', 'fox', ...`."""
-    return ", ".join(map(repr, names[:shown])) + (", ..." if len(names) > shown else "")
+    return ", ".join(map(repr, names[:most])) + (", ..." if len(names) > most else "")
 
 
 def differences(old: Any, new: Mapping[str, Any]) -> list[str]:
@@ -77,19 +77,19 @@ def _short(value: object) -> str:
     return text if len(text) <= _VALUE_WIDTH else f"{text[: _VALUE_WIDTH - 1]}…"
 
 
-def first_of(sentences: Sequence[str], shown: int = 3) -> str:
+def first_of(phrases: Sequence[str], most: int = 3) -> str:
     """Return the first of several phrases, and how many more there are: `a; b; c; and 2 more`."""
-    more = [f"and {len(sentences) - shown} more"] if len(sentences) > shown else []
-    return "; ".join([*sentences[:shown], *more])
+    more = [f"and {len(phrases) - most} more"] if len(phrases) > most else []
+    return "; ".join([*phrases[:most], *more])
 
 
 def tail(name: str) -> str:
-    """Return the end of a long path, which is more specific than its beginning."""
+    """Return a path; of a long one only the end, which is more specific than the beginning."""
     return name if len(name) <= _NAME_WIDTH else f"…{name[1 - _NAME_WIDTH :]}"
 
 
 def tight(text: str) -> str:
-    """Return figures with no-break spaces inside them."""
+    """Return text with no-break spaces before each `%` and around each `of`, so that figures stay on one line."""
     return text.replace(" %", "\N{NO-BREAK SPACE}%").replace(" of ", "\N{NO-BREAK SPACE}of\N{NO-BREAK SPACE}")
 
 

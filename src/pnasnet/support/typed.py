@@ -1,4 +1,4 @@
-"""Plain values from outside, as arguments and as the values of a dataclass's fields: their types and ranges."""
+"""Checks and converts plain values (numbers, strings, lists): arguments, and fields of dataclasses."""
 
 import math
 from collections.abc import Mapping
@@ -21,9 +21,8 @@ _WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: 
 def typed(kind: type[Any], table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """Return the values of a table with the types of the fields of `kind`: lists as tuples, integers as floats.
 
-    NumPy's numbers become Python's.
-    `prefix` precedes the names in errors. Raises `UnknownNameError` for a name that is not a field, and `InputError`
-    for a value of another type.
+    NumPy's numbers become Python's. `prefix` precedes the names in errors. Raises `UnknownNameError` for a name that is
+    not a field, and `InputError` for a value of another type.
     """
     known = [field.name for field in fields(kind) if field.init]
     for name in table:

@@ -29,8 +29,8 @@ def is_http(url: str) -> bool:
 def redact(url: str) -> str:
     """Return a URL without user info, signing parameters and fragment, to show or store it. A path stays as it is.
 
-    The rest of the query stays, because it may select the file (`?versionId=3`). Over HTTP, a slash in it becomes
-    `%2F`. A rotated signature does not change the result.
+    The rest of the query is kept, because it may select the file (`?versionId=3`). Over HTTP, a slash in it becomes
+    `%2F`. URLs that differ only in their signatures give the same result.
     """
     if not is_url(url):
         return url
