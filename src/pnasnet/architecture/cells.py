@@ -1,4 +1,4 @@
-"""Convolutional cells as plain values, without width or size.
+"""Convolutional cells as plain values; a network gives them width and image size.
 
 States are numbered as TF-Slim numbers them: 0 is the cell's current input (the output of the cell before), 1 the
 previous input (the output of the cell before that), 2 and up the outputs of the blocks in order.
@@ -90,12 +90,13 @@ class CellSpec:
 
     @classmethod
     def from_dict(cls, value: Mapping[str, Any]) -> "CellSpec":
-        """Return the cell of `to_dict`'s value, as read from JSON. Raises `SpecError`."""
+        """Return the cell that `to_dict` described. Raises `SpecError`."""
         try:
             return cls(value["blocks"], value["concat"])
         except (KeyError, TypeError, IndexError) as error:
-            shown = str(value)[:100]
-            raise SpecError(f"not a cell: {shown} needs 'blocks' (op, input, op, input) and 'concat'") from error
+            raise SpecError(
+                f"not a cell: {str(value)[:100]} needs 'blocks' (op, input, op, input) and 'concat'"
+            ) from error
 
     def to_dict(self) -> dict[str, Any]:
         """Return the cell as plain lists, for JSON."""
@@ -151,9 +152,13 @@ def _block(index: int, block: Any) -> Block:
 def _smallest_order(
     cell: CellSpec, done: tuple[Block, ...], states: tuple[int, ...], left: frozenset[int]
 ) -> tuple[tuple[Block, ...], tuple[int, ...]]:
-    """Extend `done` by the blocks still `left`, in the order of the lexicographically smallest cell.
+    """Return the blocks and the concatenation of the lexicographically smallest cell that begins with `done`.
 
-    `states[new]` is the old number of state `new`. Only equal candidates branch, which keeps the search small.
+    Args:
+        cell: the cell.
+        done: the blocks ordered so far, with the new numbers of their states.
+        states: the old number of each new state.
+        left: the indices in `cell` of the other blocks. Only equal candidates branch, which keeps the search small.
     """
     if not left:
         return done, tuple(sorted(states.index(state) for state in cell.concat))

@@ -21,7 +21,7 @@ def identify(shapes: Shapes, image_size: tuple[int, int] | None, *, origin: str)
 
     Args:
         shapes: TF-Slim's variable names and shapes; optimizer slots and the like are ignored.
-        image_size: height and width; None for those of the named network, or else 331x331, 224x224 or 32x32.
+        image_size: height and width; None for the named network's, or else 331x331, 224x224 or 32x32 by its width.
         origin: name of the weights in an error.
 
     Raises:
@@ -35,16 +35,16 @@ def identify(shapes: Shapes, image_size: tuple[int, int] | None, *, origin: str)
             expected = resolve(spec).variables()
         except SpecError:
             continue
-        if all(shapes.get(name) == shape for name, shape in expected.items()) and _all_cells(shapes) == _all_cells(
-            expected
-        ):
+        same_shapes = all(shapes.get(name) == shape for name, shape in expected.items())
+        if same_shapes and _cell_kernels(shapes) == _cell_kernels(expected):
             return spec
     raise WeightsMismatchError(
         f"{origin} holds no PNASNet-5 or NASNet-A that this version recognises: pass the name of its model, too"
     )
 
 
-def _all_cells(shapes: Shapes) -> set[str]:
+def _cell_kernels(shapes: Shapes) -> set[str]:
+    """Return the names of the kernels in cells: a network with fewer cells has some of the weights' variables."""
     return {name for name in shapes if re.match(r"(?:reduction_)?cell_", name) and name.endswith("weights")}
 
 
@@ -56,6 +56,7 @@ def _candidates(shapes: Shapes) -> Iterator[NetworkSpec]:
 
 
 def _suggested(shapes: Shapes) -> Iterator[NetworkSpec]:
+    """Yield the networks whose depth, width, stem and number of reductions agree with the shapes."""
     numbers = [int(match[1]) for name in shapes if (match := re.match(r"cell_(\d{1,4})/", name))]
     first, last = shapes.get("cell_0/1x1/weights"), shapes.get(f"cell_{max(numbers, default=0)}/1x1/weights")
     cifar = "l1_stem_3x3/weights" in shapes

@@ -13,9 +13,9 @@ _CIFAR10 = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "hor
 def labels(kind: Labels) -> tuple[str, ...]:
     """Return the distinct names of the classes, in order of the logits.
 
-    An ImageNet class is named by the first of its WordNet lemmas, or by all of them if another class has the same
-    first one. `imagenet1001` is the class "background", followed by `imagenet1000`. `tiny_imagenet` is the 200 of
-    these that Stanford's CS231n chose in 2015.
+    An ImageNet class is named by its first WordNet lemma, or by all of them if another class has the same first one.
+    `imagenet1001` is the class "background", followed by `imagenet1000`. `tiny_imagenet` is the 200 of these that
+    Stanford's CS231n chose in 2015.
     """
     if kind == "cifar10":
         return _CIFAR10

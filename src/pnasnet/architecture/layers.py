@@ -1,4 +1,4 @@
-"""The layers of a plan: plain values with every size, padding and variable name decided.
+"""The layers of a plan: plain values that state every size, padding and variable name.
 
 All shapes are (height, width, channels). Variables carry TF-Slim's names and TensorFlow's layouts: convolution
 kernels [height, width, in, out], depthwise kernels [height, width, in, 1], dense kernels [in, out].
@@ -15,7 +15,7 @@ VariableShapes = dict[str, tuple[int, ...]]
 
 
 class Shape(NamedTuple):
-    """The size of one image's feature map."""
+    """The shape of one image's feature map."""
 
     height: int
     width: int
@@ -32,9 +32,10 @@ class Padding(NamedTuple):
 
 
 def same_padding(size: int, kernel: int, stride: int, dilation: int = 1) -> tuple[int, int]:
-    """Return TensorFlow's SAME padding (before, after) along one axis; an odd pixel goes after.
+    """Return TensorFlow's SAME padding (before, after) along one axis; an odd pixel is added after.
 
-    Source: TensorFlow's guide "Padding" under `tf.nn`, total = max((ceil(size/stride)-1)*stride + kernel - size, 0).
+    Source: TensorFlow's guide "Padding" under `tf.nn`, total = max((ceil(size/stride)-1)*stride + span - size, 0),
+    where span is the extent of the dilated kernel.
     """
     span = (kernel - 1) * dilation + 1
     total = max((-(-size // stride) - 1) * stride + span - size, 0)
@@ -54,7 +55,7 @@ class Layer:
 
     @property
     def mult_adds(self) -> int:
-        """Multiply-adds per image. As in the papers, convolutions and the classifier alone count."""
+        """Multiply-adds per image. As in the papers, only convolutions and the classifier count."""
         return 0
 
 
@@ -122,7 +123,7 @@ class BatchNorm(Layer):
 
 @dataclass(frozen=True)
 class Pool(Layer):
-    """Max or average pooling. An average is over the pixels inside the map alone."""
+    """Max or average pooling. Padding does not count in an average."""
 
     kind: str
     kernel: int

@@ -1,4 +1,4 @@
-"""Resolve a network's spec into a plan, in which every rule of TF-Slim is decided once.
+"""Resolve a network's spec into a plan: the only place that applies TF-Slim's rules.
 
 The plan decides when the previous input is projected or halved, when pooling needs a 1x1 convolution, how each
 convolution pads, which cell reduces, the keep probability of each path, and the name of each variable. The torch
@@ -22,7 +22,7 @@ Layers = tuple[Layer, ...]
 
 @dataclass(frozen=True)
 class Branch:
-    """A state of a cell, and the layers applied to it. `drop_path`: training drops it as a whole, at random."""
+    """A state of a cell, and the layers applied to it. With `drop_path`, training drops the whole branch at random."""
 
     source: int
     layers: Layers
@@ -67,7 +67,7 @@ class CellPlan:
 
 @dataclass(frozen=True)
 class AuxPlan:
-    """The auxiliary classifier in the middle of the network, for training alone."""
+    """The auxiliary classifier in the middle of the network; only training uses it."""
 
     scope: str
     cell: int
@@ -103,7 +103,7 @@ class Plan:
         return self.pool[-1].output.channels
 
     def layers(self, *, training: bool = False) -> Iterator[Layer]:
-        """Yield all layers in TF-Slim's order of creation; those of the auxiliary head for `training` alone."""
+        """Yield all layers in TF-Slim's order of creation; with `training`, those of the auxiliary head as well."""
         yield from self.stem
         for index, cell in enumerate(self.cells):
             yield from cell.layers()
@@ -114,7 +114,7 @@ class Plan:
             yield self.classifier
 
     def variables(self, *, training: bool = False) -> VariableShapes:
-        """Return the name and shape of every variable; those of the auxiliary head for `training` alone."""
+        """Return the name and shape of every variable; with `training`, those of the auxiliary head as well."""
         return {name: shape for layer in self.layers(training=training) for name, shape in layer.variables().items()}
 
     def endpoints(self) -> dict[str, tuple[int, ...]]:
@@ -182,7 +182,7 @@ def _stem(spec: NetworkSpec) -> Layers:
 
 @dataclass(frozen=True)
 class _CellPosition:
-    """A cell's place: everything that the network, not the cell, decides about it."""
+    """A cell with the properties that its position in the network decides."""
 
     cell: CellSpec
     scope: str
@@ -192,8 +192,8 @@ class _CellPosition:
     lookback: int
 
 
-def _places(spec: NetworkSpec) -> Iterator[_CellPosition]:
-    """Yield the places of all cells in order: the stem's, then reduction and normal cells."""
+def _positions(spec: NetworkSpec) -> Iterator[_CellPosition]:
+    """Yield all cells in order: the stem's, then reduction and normal cells."""
     reducing = spec.reduction_cell or spec.cell
     if spec.stem == "imagenet":
         for index in range(2):
@@ -217,42 +217,46 @@ def _places(spec: NetworkSpec) -> Iterator[_CellPosition]:
 
 
 def _cells(spec: NetworkSpec, stem: Shape) -> Iterator[CellPlan]:
-    outputs, places = [stem], list(_places(spec))
-    for index, place in enumerate(places):
-        keep = 1 - (index + 1) / len(places) * (1 - spec.drop_path_keep)
-        cell = _cell(place, outputs[-1], outputs[-place.lookback], keep, spec.epsilon)
+    outputs, positions = [stem], list(_positions(spec))
+    for index, position in enumerate(positions):
+        keep = 1 - (index + 1) / len(positions) * (1 - spec.drop_path_keep)
+        cell = _cell(position, outputs[-1], outputs[-position.lookback], keep, spec.epsilon)
         outputs.append(cell.output)
         yield cell
 
 
-def _cell(place: _CellPosition, current: Shape, previous: Shape, keep: float, epsilon: float) -> CellPlan:
-    entry_current = Stack(current, place.scope, epsilon).relu().conv("1x1", place.filters).batch_norm("beginning_bn")
-    entry_previous = Stack(previous, place.scope, epsilon)
-    if place.lookback > 1:
+def _cell(position: _CellPosition, current: Shape, previous: Shape, keep: float, epsilon: float) -> CellPlan:
+    entry_current = (
+        Stack(current, position.scope, epsilon).relu().conv("1x1", position.filters).batch_norm("beginning_bn")
+    )
+    entry_previous = Stack(previous, position.scope, epsilon)
+    if position.lookback > 1:
         if previous[:2] != current[:2]:
-            entry_previous.relu().reduce(place.filters, 2)
-        elif previous.channels != place.filters:
-            entry_previous.relu().conv("prev_1x1", place.filters).batch_norm("prev_bn")
+            entry_previous.relu().reduce(position.filters, 2)
+        elif previous.channels != position.filters:
+            entry_previous.relu().conv("prev_1x1", position.filters).batch_norm("prev_bn")
     states = [entry_current.shape, entry_previous.shape]
     blocks = []
-    for index, (left, left_input, right, right_input) in enumerate(place.cell.blocks):
-        scope = f"{place.scope}/comb_iter_{index}"
+    for index, (left, left_input, right, right_input) in enumerate(position.cell.blocks):
+        scope = f"{position.scope}/comb_iter_{index}"
         branches = [
-            _operation(f"{scope}/{side}", operation, source, states[source], place, epsilon)
+            _operation(f"{scope}/{side}", operation, source, states[source], position, epsilon)
             for side, operation, source in (("left", left, left_input), ("right", right, right_input))
         ]
         shape = next((b.layers[-1].output for b in branches if b.layers), states[left_input])
         states.append(shape)
         blocks.append(BlockPlan(scope, *branches))
-    concat = tuple(_output(source, states, place.scope, epsilon) for source in place.cell.concat)
+    concat = tuple(_output(source, states, position.scope, epsilon) for source in position.cell.concat)
     output = Shape(*states[-1][:2], len(concat) * states[-1].channels)
     entry = (entry_current.done(), entry_previous.done())
-    return CellPlan(place.scope, place.endpoint, place.lookback, entry, tuple(blocks), concat, keep, output)
+    return CellPlan(position.scope, position.endpoint, position.lookback, entry, tuple(blocks), concat, keep, output)
 
 
-def _operation(scope: str, operation: str, source: int, shape: Shape, place: _CellPosition, epsilon: float) -> Branch:
-    """Return the layers of one operation. The stride applies to the cell's two inputs alone."""
-    stride, filters = (place.stride if source < 2 else 1), place.filters
+def _operation(
+    scope: str, operation: str, source: int, shape: Shape, position: _CellPosition, epsilon: float
+) -> Branch:
+    """Return the layers of one operation. Only operations on the cell's two inputs have the cell's stride."""
+    stride, filters = (position.stride if source < 2 else 1), position.filters
     stack = Stack(shape, scope, epsilon)
     match operation:
         case "sep3" | "sep5" | "sep7":

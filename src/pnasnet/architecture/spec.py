@@ -17,9 +17,10 @@ _NUMBERS = (
     ("drop_path_keep", 0, 1),
     ("dropout_keep", 0, 1),
 )
+_MOST_FILTERS = 100_000
 _WHOLE = (
     ("num_cells", 1, 1000),
-    ("filters", 1, 100_000),
+    ("filters", 1, _MOST_FILTERS),
     ("stem_stride", 1, 1000),
     ("reductions", 0, 1000),
     ("num_classes", 1, 10**7),
@@ -31,8 +32,8 @@ _LONGEST_SIDE = 2**16
 class NetworkSpec:
     """A network: its cells, its width and depth, its stem and head.
 
-    With a `reduction_cell` the network is a NASNet: that cell is inserted before the cells where the map halves, and
-    forms the ImageNet stem. Without one it is a PNASNet: the one `cell` has stride 2 there.
+    With a `reduction_cell` the network is a NASNet: that cell is inserted wherever the map halves, and forms the
+    ImageNet stem. Without one it is a PNASNet, whose `cell` itself has stride 2 there.
 
     NumPy's numbers become Python's, and lists become tuples. Raises `SpecError` if the network is impossible or
     unreasonably large.
@@ -61,7 +62,7 @@ class NetworkSpec:
     """`imagenet`: a 3x3 convolution of stride 2 and two reducing cells; `cifar`: a 3x3 convolution."""
     stem_multiplier: float = 3.0
     stem_stride: int = 1
-    """Stride of the `cifar` stem's convolution; with 2 the cells cost a quarter. The `imagenet` stem always has 2."""
+    """Stride of the `cifar` stem's convolution; 2 makes the cells four times cheaper. For `imagenet` it is always 2."""
     reductions: int = 2
     """How often the map halves, evenly distributed over the cells."""
     filter_scaling: float = 2.0
@@ -90,8 +91,8 @@ class NetworkSpec:
         if min(self.stem_filters, self.narrowest) < 1:
             raise SpecError(f"{self.filters} filters leave none in the stem; use more")
         widest = max(self.stem_filters, self.filters * max(self.filter_scaling, 1) ** self.reductions)
-        if widest > _WHOLE[1][2]:
-            raise SpecError(f"layers of {widest:.3g} filters are too wide: the most is {_WHOLE[1][2]:,}")
+        if widest > _MOST_FILTERS:
+            raise SpecError(f"layers of {widest:.3g} filters are too wide: the most is {_MOST_FILTERS:,}")
         if self.reduction_cell is None and not self.skip_reduction_input:
             raise SpecError("skip_reduction_input=False needs a reduction_cell")
 
@@ -102,12 +103,12 @@ class NetworkSpec:
 
     @property
     def narrowest(self) -> int:
-        """Filters of the first cell, of the stem or not."""
+        """Filters of the first cell: of the stem's, or of cell 0 without stem cells."""
         return int(self.filters / self.filter_scaling**2) if self.stem == "imagenet" else self.filters
 
     @property
     def reduction_indices(self) -> tuple[int, ...]:
-        """The cells at which the map halves."""
+        """The indices of the cells at which the map halves."""
         return tuple(int(i / (self.reductions + 1) * self.num_cells) for i in range(1, self.reductions + 1))
 
     def to_dict(self) -> dict[str, Any]:
@@ -120,7 +121,7 @@ class NetworkSpec:
 
     @classmethod
     def from_dict(cls, value: Mapping[str, Any]) -> "NetworkSpec":
-        """Return the spec of `to_dict`'s value, as read from JSON. Raises `SpecError`."""
+        """Return the spec that `to_dict` described. Raises `SpecError`."""
         unknown = set(value) - {field.name for field in fields(cls)}
         if unknown:
             raise SpecError(f"a network has no field {', '.join(sorted(unknown))}")
@@ -172,9 +173,9 @@ def _number(name: str, value: Any, low: float, high: float) -> float:
         number = float(value)
     except (TypeError, ValueError):
         raise SpecError(f"{name} must be a number, not {value!r}") from None
-    above = name.endswith("_keep")  # a path that is never kept cannot be scaled
-    if not math.isfinite(number) or not low <= number <= high or (above and number == low):
-        raise SpecError(f"{name} must be {'in (0, 1]' if above else f'from {low:g} to {high:g}'}, not {value!r}")
+    positive = name.endswith("_keep")  # a path that is never kept cannot be scaled
+    if not math.isfinite(number) or not low <= number <= high or (positive and number == 0):
+        raise SpecError(f"{name} must be {'in (0, 1]' if positive else f'from {low:g} to {high:g}'}, not {value!r}")
     return number
 
 

@@ -24,7 +24,7 @@ def parameter_name(variable: str) -> str:
 
 
 def variable_leaf(parameter_leaf: str, *, batch_norm: bool) -> str | None:
-    """Return the last part of a variable's name for that of a parameter of a layer; None if it is unknown."""
+    """Return the last part of the name of a parameter's variable; None if the parameter is unknown."""
     leaves = _BATCH_NORM if batch_norm else _OTHER
     return next((leaf for leaf, name in leaves.items() if name == parameter_leaf), None)
 

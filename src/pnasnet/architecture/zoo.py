@@ -42,8 +42,11 @@ class PublishedWeights:
     preset: str = "hub"
     """The default preprocessing."""
     moving_averages: bool | None = None
-    """False if the published evaluation used the variables although the file holds their moving averages. None for the
-    default of `open_weights`, which is TF-Slim's (`--moving_average_decay=0.9999`, tensorflow/models#2778)."""
+    """False if the published evaluation used the variables themselves, although the file has their moving averages.
+
+    None for the default of `open_weights`, which is TF-Slim's (`--moving_average_decay=0.9999`,
+    tensorflow/models#2778).
+    """
 
     @property
     def num_classes(self) -> int:
@@ -248,7 +251,7 @@ def parse_handle(text: str) -> tuple[str, SignatureName] | None:
 
 
 def _parse_kaggle(text: str, model: str, variation: str) -> tuple[str, SignatureName]:
-    """Find family, size and kind in names such as `nasnet` and `mobile-classification`."""
+    """Return network and signature for names such as `nasnet` and `mobile-classification`. See `parse_handle`."""
     words = f"{model}-{variation}".lower().replace("_", "-")
     family = "pnasnet" if words.startswith("pnasnet") else "nasnet"
     size = next((size for size in ("large", "mobile") if size in words.split("-")), None)
