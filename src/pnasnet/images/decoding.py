@@ -26,6 +26,7 @@ from . import formats
 from .budget import PixelBudget
 from .jpeg import decode_jpeg
 from .metadata import plain_jpeg, plain_png
+from .other_files import FIRST, other_file
 from .source import LIMITS, Limits, Source, name_of, read_file
 
 Pixels = NDArray[np.uint8]
@@ -111,12 +112,18 @@ def _read(source: Source, name: str, limits: Limits) -> bytes:
     return read_file(source, limits)
 
 
+def _not_an_image(head: bytes) -> str:
+    if found := other_file(head):
+        return f"{found.name}, not an image: {found.advice}"
+    known = ", ".join(known.name for known in formats.FORMATS)
+    return f"not an image of a known format ({known}): convert it, or leave it out"
+
+
 def _open(data: bytes, name: str) -> tuple[ImageFile.ImageFile, bytes]:
     """Read the header. Return it with the content of the file, without metadata that might be damaged."""
     found = formats.format_of(data[:32])
     if found is None:
-        known = ", ".join(known.name for known in formats.FORMATS)
-        raise ImageError(f"{name}: not an image of a known format ({known}): convert it, or leave it out")
+        raise ImageError(f"{name}: {_not_an_image(data[:FIRST])}")
     if found is formats.JPEG:
         data = plain_jpeg(data)
     elif found is formats.PNG:

@@ -6,11 +6,14 @@ import lzma
 import zipfile
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
 
 import pyarrow as pa
 
 from ..errors import ImageError, PnasnetError, UnreachableError
+from ..images import format_of
+from ..images.other_files import FIRST, TAR, other_file
 from ..support.http import reason
 from ..support.urls import is_url
 from .tar_members import DAMAGE
@@ -20,12 +23,13 @@ _NO_OUTAGE = (errno.EINVAL, errno.EISDIR, errno.ELOOP)  # negative offsets, fold
 
 
 @contextmanager
-def sorting_errors(name: str, damaged: str) -> Iterator[None]:
+def sorting_errors(name: str, damaged: str, opened: str = "") -> Iterator[None]:
     """Turn errors of opening and reading a file into an `ImageError` or an `UnreachableError` of one line.
 
     Args:
         name: name of the file, or of an image in it, as shown to the user.
         damaged: text of the error if the file is damaged.
+        opened: path of the file, if it is being opened: another kind of file is named in the error.
     """
     try:
         yield
@@ -33,11 +37,29 @@ def sorting_errors(name: str, damaged: str) -> Iterator[None]:
         raise
     except Exception as error:  # every decompressor and every file system has its own classes
         if is_damage(error, remote=is_url(name)):
+            if opened and (other := _other_kind(opened, damaged)):
+                raise ImageError(f"{name}: {other}") from error
             raise ImageError(f"{name}: {damaged} ({reason(error)}): get it again") from error
         where = "address" if is_url(name) else "path and the disk"
         raise UnreachableError(
             f"{name}: cannot be read ({reason(error)}): check the {where}, or try again later"
         ) from error
+
+
+def _other_kind(path: str, damaged: str) -> str | None:
+    """Return what a local file is instead of what it was opened as, with what to do; None if that is not known."""
+    head = b""
+    with suppress(OSError):
+        if not is_url(path):
+            with Path(path).open("rb") as file:
+                head = file.read(FIRST)
+    expected = damaged.partition(",")[0]  # such as: not a tar
+    if image := format_of(head[:32]):
+        return f"an image ({image.name}), {expected}: name it {image.suffixes[0]}"
+    found = other_file(head)
+    if found is None or found.name in expected or (found.compressed and TAR.name in expected):
+        return None
+    return f"{found.name}, {expected}: {found.advice}"
 
 
 def is_damage(error: Exception, *, remote: bool) -> bool:

@@ -149,7 +149,7 @@ def opened(path: str) -> Iterator[Any]:
     Raises `ImageError` or `UnreachableError`, of one line, now or while the file is read.
     """
     with (
-        sorting_errors(redact(path), "not a Parquet file, or damaged"),
+        sorting_errors(redact(path), "not a Parquet file, or damaged", path),
         pq.ParquetFile(open_url(path) if is_url(path) else path, buffer_size=_BUFFER, pre_buffer=False) as file,
     ):
         yield file

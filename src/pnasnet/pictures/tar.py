@@ -67,7 +67,8 @@ class Tar(Unit):
     ) -> Generator[Picture, None, None]:
         """Yield the members with wanted names. The bytes of others are not kept."""
         distinct, links = Distinct(), _Links(self.path)
-        with sorting_errors(self.name, "not a tar, or damaged from here on"), closing(_open(self.path)) as tar:
+        errors = sorting_errors(self.name, "not a tar, or damaged from here on", self.path)
+        with errors, closing(_open(self.path)) as tar:
             for member in _members(tar):
                 name = f"{self.name}/{member.name}"
                 if is_member(member.name):

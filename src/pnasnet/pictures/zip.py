@@ -32,9 +32,10 @@ class Zip(Unit):
 
     def pictures(self, start: int = 0, passed_over: PassedOver | None = None) -> Iterator[Picture]:
         """Yield the members from number `start` on, named `shard.zip/name`."""
-        with sorting_errors(self.name, "not a zip file, or damaged"):
+        with sorting_errors(self.name, "not a zip file, or damaged", self.path):
             # Never closed explicitly: other threads read pictures, the last ones after this generator has ended.
             archive = zipfile.ZipFile(open_url(self.path) if is_url(self.path) else self.path)
+        _check_whole(archive, self.name)
         members = [info for info in archive.infolist() if not info.is_dir() and not is_hidden_member(info.filename)]
         distinct, number = Distinct(), 0
         for info in members:
@@ -47,15 +48,23 @@ class Zip(Unit):
                 passed_over.add(name, bytes if is_url(self.path) else partial(_head, archive, info))
 
 
+def _check_whole(archive: zipfile.ZipFile, name: str) -> None:
+    """Refuse the last part of a split archive, which lists members of all parts."""
+    if any(info.volume for info in archive.infolist()):
+        raise ImageError(f"{name}: a part of a split archive: join the parts first, as zip -s 0 does")
+
+
 def _read(archive: zipfile.ZipFile, info: zipfile.ZipInfo, name: str) -> bytes:
     if info.flag_bits & _ENCRYPTED:
         raise ImageError(f"{name}: encrypted: unpack the zip file with its password, and pass the folder")
     LIMITS.check_bytes(info.file_size, name)
+    unpack = partial(_unpack, archive, info)
     with sorting_errors(name, "cannot be unpacked"):
-        if is_url(name):
-            data = retrying(partial(_unpack, archive, info), partial(is_damage, remote=True))
-        else:
-            data = _unpack(archive, info)
+        try:
+            data = retrying(unpack, partial(is_damage, remote=True)) if is_url(name) else unpack()
+        except NotImplementedError as error:  # a method of compression or encryption
+            advice = "unpack the zip file with another program, and pass the folder"
+            raise ImageError(f"{name}: packed by a method that is not known here: {advice}") from error
     LIMITS.check_bytes(len(data), name)
     return data
 

@@ -1,0 +1,80 @@
+"""Files that are given in place of images by mistake, recognised by their first bytes."""
+
+from dataclasses import dataclass
+
+FIRST = 512
+"""Number of bytes that tell what a file is: a tar says so at byte 257."""
+
+
+@dataclass(frozen=True)
+class OtherFile:
+    """A kind of file that is not an image.
+
+    Attributes:
+        name: what it is, with an article.
+        advice: what to do with it.
+        compressed: whether it holds another file, compressed, which may be a tar.
+    """
+
+    name: str
+    advice: str
+    compressed: bool = False
+
+
+def _compressed(program: str, suffix: str) -> OtherFile:
+    return OtherFile(f"a file compressed by {program}", f"unpack it; if it is a tar, name it {suffix}", compressed=True)
+
+
+ZIP = OtherFile("a zip file", "name it .zip, or unpack it and pass the folder")
+TAR = OtherFile("a tar", "name it .tar, or unpack it and pass the folder")
+PARQUET = OtherFile("a Parquet file", "name it .parquet")
+_PAGE = "a server may have sent it instead of the image; get the image again"
+_UNPACK, _VIDEO = "unpack it, and pass the folder", OtherFile("a video", "extract images from it")
+
+_MAGIC = (
+    (b"PK\x03\x04", ZIP),
+    (b"PK\x05\x06", ZIP),
+    (b"PAR1", PARQUET),
+    (b"7z\xbc\xaf\x27\x1c", OtherFile("a 7z archive", _UNPACK)),
+    (b"Rar!\x1a\x07", OtherFile("a RAR archive", _UNPACK)),
+    (b"070701", OtherFile("a cpio archive", _UNPACK)),
+    (b"070707", OtherFile("a cpio archive", _UNPACK)),
+    (b"\x1f\x8b", _compressed("gzip", ".tar.gz")),
+    (b"BZh", _compressed("bzip2", ".tar.bz2")),
+    (b"\xfd7zXZ\0", _compressed("xz", ".tar.xz")),
+    (b"\x28\xb5\x2f\xfd", _compressed("zstd", ".tar.zst")),
+    (b"\x89HDF\r\n\x1a\n", OtherFile("an HDF5 file", "write its images to files, or to a Parquet file")),
+    (b"\x93NUMPY", OtherFile("a NumPy array", "pass the array to Module.embed, or write its images to files")),
+    (b"%PDF-", OtherFile("a PDF", "convert its pages to images")),
+    (b"8BPS", OtherFile("a Photoshop file", "convert it to PNG")),
+    (b"\x1a\x45\xdf\xa3", _VIDEO),
+    (b"\0\x05\x16\x07", OtherFile("metadata of macOS (AppleDouble)", "leave it out")),
+    (b"version https://git-lfs", OtherFile("a pointer of Git LFS", "get the image by git lfs pull")),
+    (b"/annex/objects/", OtherFile("a pointer of git-annex", "get the image by git annex get")),
+)
+_VIDEO_BRANDS = (b"iso", b"mp4", b"avc1", b"qt  ", b"M4V", b"3g", b"MSNV", b"dash", b"f4v")
+_TEXT = (
+    ("<!doctype html", OtherFile("an HTML page", _PAGE)),
+    ("<html", OtherFile("an HTML page", _PAGE)),
+    ("<svg", OtherFile("an SVG drawing", "convert it to PNG")),
+    ("<?xml", OtherFile("an XML document", _PAGE)),
+    ('{"', OtherFile("JSON", _PAGE)),
+)
+
+
+def other_file(head: bytes) -> OtherFile | None:
+    """Return the kind of a file that is not an image from its first `FIRST` bytes, or None if it is unknown."""
+    if head[257:262] == b"ustar":
+        return TAR
+    if (head[4:8] == b"ftyp" and head[8:12].startswith(_VIDEO_BRANDS)) or (
+        head.startswith(b"RIFF") and head[8:12] == b"AVI "
+    ):
+        return _VIDEO
+    if len(head) == FIRST and not any(head):
+        return OtherFile("only zeros at its beginning", "copy or download it again")
+    text = head.removeprefix(b"\xef\xbb\xbf").lstrip().lower().decode("latin-1")
+    if text.startswith(("<?xml", "<!--", "<!doctype svg")) and "<svg" in text:
+        text = "<svg"
+    found = [kind for magic, kind in _MAGIC if head.startswith(magic)]
+    found += [kind for start, kind in _TEXT if text.startswith(start)]
+    return found[0] if found else None
