@@ -10,7 +10,7 @@ import pytest
 
 from tests.cli.test_app import COMMANDS
 from tests.cli.test_numbers import OPTIONS as NUMBERS
-from tests.helpers.cli_runs import MODEL, PHOTOS, run
+from tests.helpers.cli_runs import MODEL, PHOTOS, run, usage_error_of
 from tests.helpers.vectors_data import write_features
 
 PHOTO = str(PHOTOS / "coffee.jpg")
@@ -114,3 +114,13 @@ def test_silly_values(
         text = lines[0].partition(": ")[2].replace(value, "")
         assert not [word for word in RAW if word in text], lines[0]
         assert after == before, "something was written before the refusal"
+
+
+@pytest.mark.parametrize("host", ["", "http://a.example", "a.example:80"])
+@pytest.mark.parametrize(
+    "words", [words for words, each in COMMANDS.items() if any("--allow-url-host" in one.opts for one in each.params)]
+)
+def test_hosts_that_are_none(words: tuple[str, ...], host: str, inputs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(inputs)
+    error = usage_error_of(run(*words, *GIVEN[words], f"--allow-url-host={host}"))
+    assert error == f"{host!r} is not a host: write its name or address alone, such as images.example"

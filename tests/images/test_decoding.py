@@ -188,6 +188,18 @@ def test_jpeg_of_uncommon_sampling_falls_back_on_pillow(picture: Image.Image) ->
     assert images.decode(bytes(data)).shape == (64, 64, 3)
 
 
+@pytest.mark.parametrize(("marker", "expected"), [(True, (100, 64, 64)), (False, (27, 63, 63))])
+def test_cmyk_jpeg_of_uncommon_sampling(marker: bool, expected: tuple[int, int, int]) -> None:
+    inks = np.full((64, 64, 4), (55, 127, 127, 127), np.uint8)  # stored inverted: 200, and 128, which takes no bits
+    data = bytearray(encode(Image.fromarray(inks, "CMYK"), "JPEG", quality=100))
+    data[data.index(b"\xff\xc0") + 11] = 0x22
+    with pytest.raises(ValueError, match="subsampling"):
+        simplejpeg.decode_jpeg(bytes(data))
+    adobe = data.index(b"\xff\xee")
+    decoded = images.decode(bytes(data if marker else data[:adobe] + data[adobe + 16 :]))
+    assert np.abs(decoded.astype(int) - expected).max() <= 1
+
+
 @pytest.mark.parametrize("orientation", range(1, 9))
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
 def test_exif_orientation_is_applied_on_request_only(picture: Image.Image, kind: str, orientation: int) -> None:

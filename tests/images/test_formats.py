@@ -3,6 +3,8 @@
 import importlib
 import io
 import struct
+import subprocess
+import sys
 import threading
 import time
 import zlib
@@ -240,3 +242,13 @@ def test_libtiff_does_not_write_to_the_terminal(capfd: pytest.CaptureFixture[str
     with pytest.raises(ImageError):
         images.decode(bytes(data))
     assert capfd.readouterr() == ("", "")
+
+
+def test_pillow_does_not_write_to_the_terminal() -> None:
+    data = saved(Image.new("RGB", (8, 8)), "TIFF")
+    three = struct.pack("<HHIHH", 277, 3, 1, 3, 0)  # samples per pixel
+    assert three in data
+    many = data.replace(three, struct.pack("<HHIHH", 277, 3, 1, 65535, 0))
+    code = "import sys, pnasnet as p\ntry: p.images.decode(sys.stdin.buffer.read())\nexcept p.PnasnetError: print('no')"
+    done = subprocess.run([sys.executable, "-c", code], input=many, capture_output=True, timeout=120, check=True)
+    assert (done.stdout.strip(), done.stderr) == (b"no", b"")

@@ -145,6 +145,10 @@ def test_urls_are_fetched_only_from_allowed_hosts(module: Module, expected: Any)
         for hosts in ((), ("example.org",)):
             with pytest.raises((InputError, ImageError), match="allow_hosts"):
                 module.embed(f"{address}/a.jpg", allow_hosts=hosts)
+        with pytest.raises(InputError, match="is not a host"):
+            module.embed(f"{address}/a.jpg", allow_hosts=[address])
+        with pytest.raises(ImageError, match="allow_hosts"):  # a name, not a text in which to find one
+            module.embed(f"{address}/a.jpg", allow_hosts="127.0.0.100")
         assert not asked
         found = module.embed([f"{address}/a.jpg", PHOTOS[1]], allow_hosts=["127.0.0.1"])
         np.testing.assert_allclose(found, expected[:2], atol=1e-3 * expected.max())

@@ -70,8 +70,16 @@ def test_a_folder_and_an_archive_are_counted_together(tmp_path: Path) -> None:
     folder = write_folder(tmp_path / "folder", {"a.jpg": jpeg(0), "a.txt": b"x", "b.md": b"x"})
     (tmp_path / "a.zip").write_bytes(zipped({"a.txt": b"x", "b.txt": jpeg(1)}))
     line, names = skipped(folder, tmp_path / "a.zip")
-    assert line.endswith(f": 3 .txt (JPEG inside, such as {tmp_path}/a.zip/b.txt: rename them), 1 .md")
+    assert line.endswith(f": 3 .txt (JPEG inside some, such as {tmp_path}/a.zip/b.txt: rename those), 1 .md")
     assert names == [f"{folder}/a.jpg", f"{tmp_path}/a.zip"]  # the row of an archive without images
+
+
+@pytest.mark.parametrize("first", ["a", "z"])
+def test_a_drawing_beside_a_photo_of_its_suffix_is_not_called_one(tmp_path: Path, first: str) -> None:
+    photo, drawing = ("a.svg", "z.svg") if first == "a" else ("z.svg", "a.svg")
+    folder = write_folder(tmp_path / "photos", {"a.jpg": jpeg(0), photo: jpeg(1), drawing: b"<svg/>", "empty.raw": b""})
+    line = f"2 .svg (JPEG inside some, such as {folder}/{photo}: rename those), 1 .raw"
+    assert skipped(folder)[0].endswith(f": {line}")
 
 
 @pytest.mark.parametrize("pattern", ["photos/**", "photos/*"])

@@ -1,8 +1,9 @@
-"""Credentials are removed from URLs that are shown or stored."""
+"""Credentials are removed from URLs that are shown or stored; hosts that a user allows are hosts."""
 
 import pytest
 
-from pnasnet.support.urls import redact, redact_text
+from pnasnet.errors import InputError
+from pnasnet.support.urls import host_names, redact, redact_text
 
 
 @pytest.mark.parametrize(
@@ -20,3 +21,17 @@ from pnasnet.support.urls import redact, redact_text
 def test_credentials_are_not_shown(url: str, shown: str) -> None:
     assert redact(url) == redact(redact(url)) == shown
     assert "secret" not in redact_text("failed: url='https://u:secret@h/a?token=secret' x")
+
+
+def test_hosts_in_lower_case() -> None:
+    given = ("Images.Example", "10.0.0.1", "FE80::1", "my_bucket", "bücher.example")
+    assert host_names(given) == ("images.example", "10.0.0.1", "fe80::1", "my_bucket", "bücher.example")
+    assert host_names("Images.Example") == ("images.example",)  # not its letters
+
+
+@pytest.mark.parametrize(
+    "host", ["", " ", "http://a.example", "a.example/", "a.example:80", "u@a.example", "[::1]", "a b", "a?b", "a#b"]
+)
+def test_what_is_no_host(host: str) -> None:
+    with pytest.raises(InputError, match=r"is not a host: write its name or address alone"):
+        host_names(["b.example", host])

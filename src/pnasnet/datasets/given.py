@@ -35,7 +35,10 @@ def label_images(images: Any, labels: Any) -> LabelledImages:
     ]
     if len(set(names)) < len(names):
         raise InputError(f"{max(names, key=names.count)!r} occurs twice among the images: remove the copies")
-    given = _looked_up(names, labels, folder) if isinstance(labels, Mapping) else as_list(labels)
+    if isinstance(labels, Mapping):
+        given = _looked_up(names, labels, folder)
+    else:
+        given = as_list(labels, "labels", "names or whole numbers in a list")
     if len(given) != len(names):
         raise InputError(f"{len(names):,} images have {len(given):,} labels: pass one for each image")
     plain: list[Any] = [each.item() if isinstance(each, np.generic) else each for each in given]

@@ -3,6 +3,7 @@
 import ctypes
 import importlib
 import io
+import logging
 import threading
 import warnings
 from collections.abc import Iterator
@@ -173,6 +174,8 @@ def _silence_libtiff() -> None:
 
 
 _silence_libtiff()
+# Pillow logs some errors before it raises them; without a handler, Python prints them on standard error.
+logging.getLogger("PIL").addHandler(logging.NullHandler())
 
 
 def _upright(pixels: Pixels, picture: Image.Image) -> Pixels:

@@ -55,7 +55,8 @@ def decode_jpeg(data: bytes, header: JpegImageFile, name: str, *, fast_dct: bool
         try:
             pixels = simplejpeg.decode_jpeg(data, strict=False, **options)
         except ValueError:  # uncommon chroma sampling
-            return np.asarray(header.convert("RGB"))
+            pixels = np.asarray(header if is_cmyk else header.convert("RGB"))
+            pixels = 255 - pixels if is_cmyk else pixels  # Pillow inverts every CMYK file
     return _cmyk_to_rgb(pixels, inverted="adobe" in header.info) if is_cmyk else pixels
 
 

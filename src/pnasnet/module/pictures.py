@@ -12,7 +12,7 @@ from ..errors import ImageError, InputError
 from ..images import Preset, Source, preprocess, transform
 from ..images.source import LIMITS
 from ..support import http
-from ..support.urls import is_http, redact
+from ..support.urls import host_names, is_http, redact
 
 ImageInput = Source | NDArray[np.uint8]
 """One image: a path, the bytes of a file, a PIL image, or decoded pixels, uint8 [height, width, 3]."""
@@ -21,6 +21,7 @@ ImageInputs = ImageInput | Iterable[ImageInput]
 Arrow array."""
 
 _ONE = (str, bytes, bytearray, memoryview, os.PathLike, Image.Image)
+_KINDS = "paths, bytes, PIL images or uint8 arrays [height, width, 3]"
 _ALL = "a path, bytes, a PIL image or a uint8 array [height, width, 3]"
 
 
@@ -34,25 +35,23 @@ def as_pictures(given: Any) -> list[ImageInput]:
     return as_list(given)
 
 
-def as_list(given: Any) -> list[ImageInput]:
-    """Return images or labels as a list. Raises `InputError` for anything else."""
+def as_list(given: Any, what: str = "images", kinds: str = _KINDS) -> list[Any]:
+    """Return images or labels, `what`, as a list. Raises `InputError`, with their `kinds`, for anything else."""
     if isinstance(given, _ONE):
         return [given]
     if isinstance(given, np.ndarray) and given.ndim:
         return [given] if given.dtype == np.uint8 and given.ndim == 3 else list(given)
     if isinstance(given, Mapping):
-        raise InputError("images must be a list, not a mapping: pass its values")
+        raise InputError(f"{what} must be a list, not a mapping: pass its values")
     if hasattr(given, "columns"):  # of pandas, Polars or Arrow
-        raise InputError(f"images are a table, {type(given).__name__}: pass the column of images alone")
+        raise InputError(f"{what} are a table, {type(given).__name__}: pass the column of {what} alone")
     for convert in ("to_pylist", "to_list"):  # Arrow arrays; pandas and Polars Series
         if hasattr(given, convert):
             return list(getattr(given, convert)())
     try:
         return list(given)
     except TypeError:
-        raise InputError(
-            f"images must be paths, bytes, PIL images or uint8 arrays [height, width, 3], not {type(given).__name__}"
-        ) from None
+        raise InputError(f"{what} must be {kinds}, not {type(given).__name__}") from None
 
 
 def to_input(
@@ -79,8 +78,9 @@ def averaged(output: NDArray[np.float32]) -> NDArray[np.float32]:
 def _download(url: str, allow_hosts: Collection[str]) -> bytes:
     if not allow_hosts:
         raise InputError(f"{redact(url)!r} is a URL: pass its host in allow_hosts, or download it and pass its bytes")
+    allowed = host_names(allow_hosts)
     try:
-        return http.retrying(lambda: http.read_all(http.get(url, allowed=allow_hosts), LIMITS.bytes + 1))
+        return http.retrying(lambda: http.read_all(http.get(url, allowed=allowed), LIMITS.bytes + 1))
     except http.RefusedError as error:
         raise ImageError(
             f"{redact(url)}: {http.reason(error)}: pass it in allow_hosts, or leave the image out"

@@ -6,7 +6,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from ..errors import ImageError
-from ..support.urls import is_url, redact
+from ..support.urls import host_names, is_url, redact
 
 _REMOTE = ("http", "https", "s3", "gs", "gcs")
 
@@ -18,6 +18,8 @@ class Access:
     Attributes:
         roots: allowed folders, with all below them; relative paths start at the first. Empty: the table's own folder.
         hosts: allowed hosts and buckets of URLs. Addresses that are not public must be listed themselves. Empty: none.
+
+    Raises `InputError` for a host that is none, such as a URL.
 
     Example:
         >>> from pnasnet.pictures import Access
@@ -33,6 +35,9 @@ class Access:
     roots: tuple[str, ...] = ()
     hosts: tuple[str, ...] = ()
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "hosts", host_names(self.hosts))
+
     def path(self, path: str, name: str) -> str:
         """Return the path of a file if it is below a root. Raises `ImageError`, with `name`, if it is not."""
         for root in self.roots:
@@ -46,7 +51,7 @@ class Access:
         """Raise `ImageError`, with `name`, unless the URL's host is allowed."""
         try:
             parts = urlsplit(url)
-            host = (parts.hostname or "") if parts.scheme in ("http", "https") else parts.netloc
+            host = (parts.hostname or "") if parts.scheme in ("http", "https") else parts.netloc.lower()
         except ValueError:
             host = ""
         if not host or parts.scheme not in _REMOTE or host not in self.hosts:

@@ -24,6 +24,7 @@ class PassedOver:
     def __init__(self) -> None:
         self._kinds: Counter[str] = Counter()
         self._formats: dict[str, str] = {}
+        self._others: set[str] = set()  # suffixes with a file, among those looked into, that is no image
         self._example: dict[str, str] = {}
 
     def add(self, name: str, head: Callable[[], bytes] = bytes) -> None:
@@ -31,9 +32,12 @@ class PassedOver:
         suffix = PurePosixPath(path_of(name)).suffix.lower()
         self._kinds[suffix] += 1
         self._example.setdefault(suffix, name)
-        if self._kinds[suffix] <= _SAMPLES and suffix not in self._formats:
-            found = format_of(head())
-            if found is not None:
+        if self._kinds[suffix] <= _SAMPLES and not (suffix in self._formats and suffix in self._others):
+            start = head()
+            found = format_of(start)
+            if found is None:
+                self._others |= {suffix} if start else set()
+            elif suffix not in self._formats:
                 self._formats[suffix], self._example[suffix] = found.name, name
 
     def merge(self, other: "PassedOver") -> None:
@@ -43,6 +47,7 @@ class PassedOver:
             suffix: other._example[suffix] for suffix in other._formats.keys() - self._formats.keys()
         }
         self._formats = other._formats | self._formats
+        self._others |= other._others
 
     @property
     def count(self) -> int:
@@ -62,4 +67,7 @@ class PassedOver:
     def _describe(self, suffix: str) -> str:
         name = f"{self._kinds[suffix]:,} {clean(suffix) if suffix else 'without suffix'}"
         found = self._formats.get(suffix)
-        return f"{name} ({found} inside, such as {clean(self._example[suffix])}: rename them)" if found else name
+        if not found:
+            return name
+        inside, which = (f"{found} inside some", "those") if suffix in self._others else (f"{found} inside", "them")
+        return f"{name} ({inside}, such as {clean(self._example[suffix])}: rename {which})"

@@ -8,6 +8,7 @@ from starlette.applications import Starlette
 from ..engines import EngineOptions
 from ..engines.options import DEFAULTS
 from ..errors import InputError
+from ..support.urls import host_names
 from .app import create_app
 from .auth import ApiKeys
 from .limits import ServerLimits
@@ -15,7 +16,6 @@ from .models import open_models
 from .service import Service
 from .similar import open_gallery
 
-_HOST = re.compile(r"[^\s/@?#\[\]]+")
 _ORIGIN = re.compile(r"\*|[a-z][a-z0-9+.-]*://[^\s/@?#]+")
 """As browsers send it: scheme, host and port."""
 
@@ -39,9 +39,7 @@ class Settings:
     """Origins whose pages may use the server from a browser (CORS)."""
 
     def __post_init__(self) -> None:
-        for host in self.url_hosts:
-            if not _HOST.fullmatch(host) or (":" in host and host.count(":") < 2):  # more: an address of IPv6
-                raise InputError(f"{host!r} is not a host: write its name or address alone, such as images.example")
+        object.__setattr__(self, "url_hosts", host_names(self.url_hosts))
         for origin in self.origins:
             if not _ORIGIN.fullmatch(origin):
                 raise InputError(f"{origin!r} is not an origin: write scheme and host, such as https://a.example, or *")
@@ -56,6 +54,6 @@ class Settings:
             batch_size=self.batch_size,
             keys=self.keys,
             gallery=gallery,
-            url_hosts=tuple(host.lower() for host in self.url_hosts),
+            url_hosts=self.url_hosts,
         )
         return service, create_app(service, allow_origins=self.origins)

@@ -1,7 +1,10 @@
 """Recognise URLs, and remove credentials from them."""
 
 import re
+from collections.abc import Iterable
 from urllib.parse import unquote, urlsplit
+
+from ..errors import InputError
 
 _URL = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]*://[^\s'\"<>)]+")
 
@@ -14,6 +17,8 @@ _SECRET = re.compile(
 )
 _AZURE = re.compile(r"s[vesrptks]|srt|st|sip|spr|skoid|sktid|skt|ske|sks|skv|ses|sdd|saoid|suoid|scid", re.IGNORECASE)
 """The other parameters of an Azure signature (`sig`); without one these names mean nothing."""
+
+_HOST = re.compile(r"[^\s/@?#\[\]]+")
 
 
 def is_url(source: str) -> bool:
@@ -59,3 +64,15 @@ def redact_text(text: str) -> str:
 def host_of(netloc: str) -> str:
     """Return host and port without user info."""
     return netloc.rpartition("@")[2]
+
+
+def host_names(hosts: Iterable[str]) -> tuple[str, ...]:
+    """Return hosts that the user allows, in lower case, as `urlsplit` returns them.
+
+    Raises `InputError` for anything but a name or an address, such as a URL, or a host with a port.
+    """
+    hosts = (hosts,) if isinstance(hosts, str) else tuple(hosts)
+    for host in hosts:
+        if not _HOST.fullmatch(host) or (":" in host and host.count(":") < 2):  # more: an address of IPv6
+            raise InputError(f"{host!r} is not a host: write its name or address alone, such as images.example")
+    return tuple(host.lower() for host in hosts)

@@ -142,7 +142,8 @@ def open_thumbnails(
             "%s of %s not opened, such as %s: %s",
             f"{len(refused):,}", counted(len(names), "image"), clean(refused[0]), hint,
         )  # fmt: skip
-    hosts = {urlsplit(name).hostname or "" for name in trusted if is_url(name)} | set(access.hosts)
+    typed = {urlsplit(name).hostname for name in trusted if is_url(name)}
+    hosts = {host for host in typed if host} | set(access.hosts)
     everywhere = Access((os.sep,), tuple(sorted(hosts)))  # paths are checked above, hosts at each redirect
     advance = counter(progress, "thumbnails", len(allowed))
     found = thumbnails(allowed, side, exif=features.exif, quality=quality, access=everywhere, advance=advance)
