@@ -25,7 +25,7 @@ def free_port() -> int:
     used.
     """
     low, high = map(int, Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split())
-    ports = [*range(20_000, low), *range(high + 1, 65_536)]  # Ray's workers have those below
+    ports: list[int] = [*range(20_000, low), *range(high + 1, 65_536)]  # Ray's workers have those below
     random.SystemRandom().shuffle(ports)
     folder = Path(tempfile.gettempdir(), f"pnasnet-test-ports-{os.getuid()}")
     folder.mkdir(exist_ok=True)
