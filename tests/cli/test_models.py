@@ -99,7 +99,7 @@ def test_convert_to_half_the_size(tmp_path: Path) -> None:
         ([PHOTOS, "out.safetensors"], 1, "holds no weights"),
         (["pnasnet_large", "none/out.safetensors"], 1, "cannot write none/out.safetensors: there is no folder none"),
         ([HUB, "out.safetensors", "--model", "nasnet_mobil"], 2, "did you mean nasnet_mobile"),
-        ([HUB, "out.safetensors", "--model", "pnasnet_mobile"], 1, "does not fit the network: "),
+        ([HUB, "out.safetensors", "--model", "pnasnet_mobile"], 1, "does not match the network: "),
         ([HUB, "out.txt"], 2, "cannot write out.txt: name a file that ends in .safetensors"),
     ],
 )

@@ -128,7 +128,7 @@ def test_first_weights_that_lack_variables_of_the_recipe(
     assert result.exit_code == 0, result.output
     assert "no classifier for these 2 classes; it starts at random" in result.stderr
     use_recipe(monkeypatch, spec=replace(RECIPE.spec, filters=2 * RECIPE.spec.filters))
-    assert "does not fit the network" in error_of(run(*begin, tmp_path / "wide"))
+    assert "does not match the network" in error_of(run(*begin, tmp_path / "wide"))
 
 
 def test_first_weights_for_as_many_other_classes(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

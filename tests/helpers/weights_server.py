@@ -25,7 +25,7 @@ class Reply:
     """Bytes of the body after which the connection ends."""
     stalls: bool = False
     """Whether the connection stays open without sending anything after the body."""
-    announced: int | None = None
+    announced: int | str | None = None
     """The length announced; None for the true one, -1 for none."""
     ranges: bool = True
     range_shift: int = 0

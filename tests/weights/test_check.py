@@ -24,11 +24,11 @@ def test_all_differences_are_in_one_error() -> None:
     with pytest.raises(WeightsMismatchError) as caught:
         check_weights(found, NETWORK, origin="model.ckpt")
     assert str(caught.value).splitlines() == [
-        "model.ckpt does not fit the network: 1 variables missing, 1 of another shape, 2 unknown; check that the "
+        "model.ckpt does not match the network: 1 variable missing, 1 with another shape, 2 unknown; check that the "
         "model and the weights belong together",
         "missing:",
         "  conv0_bn/gamma",
-        "of another shape:",
+        "with another shape:",
         "  conv0/weights: 3x3x8x3, not 3x3x3x8",
         "unknown:",
         "  fc.weight",
@@ -82,7 +82,7 @@ def test_the_auxiliary_head_may_be_missing_or_another_one() -> None:
 
 def test_a_classifier_of_another_size_is_skipped_only_on_request() -> None:
     found = {**FEATURES, **classifier(1001)}
-    with pytest.raises(WeightsMismatchError, match="2 of another shape"):
+    with pytest.raises(WeightsMismatchError, match="2 with another shape"):
         check_weights(found, NETWORK, origin="x")
     both = (AUXILIARY_HEAD, CLASSIFIER)
     assert check_weights(found, NETWORK, origin="x", optional=both) == tuple(FEATURES)
@@ -97,5 +97,5 @@ def test_an_incomplete_classifier_or_one_of_another_network_is_an_error() -> Non
     with pytest.raises(WeightsMismatchError, match="4x1001, not 8x10"):
         check_weights(narrow, NETWORK, origin="x", optional=(AUXILIARY_HEAD, CLASSIFIER))
     part: dict[str, ArrayShape] = {**FEATURES, "final_layer/FC/biases": (1001,)}
-    with pytest.raises(WeightsMismatchError, match="1 variables missing, 1 of another shape"):
+    with pytest.raises(WeightsMismatchError, match="1 variable missing, 1 with another shape"):
         check_weights(part, NETWORK, origin="x", optional=(AUXILIARY_HEAD, CLASSIFIER))

@@ -143,6 +143,10 @@ class TestDownload:
         with pytest.raises(WeightsNotFoundError, match=r"announces 1,000,000,000,000,000 bytes"):
             fetch(pth(server), progress=False)
 
+    def test_a_length_of_thousands_of_digits_is_no_length(self, cache: Path, server: FileServer) -> None:
+        server.replies = [Reply(announced="9" * 5000)]
+        assert fetch(pth(server), progress=False).read_bytes() == CONTENT
+
     def test_an_endless_body_is_cut_off(self, cache: Path, server: FileServer, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(download, "MAX_BYTES", 2**20)
         server.replies = [Reply(announced=-1, endless=True)]

@@ -25,7 +25,7 @@ def test_keys_are_built_from_the_prefix_shared_with_the_previous_one() -> None:
         (table([block([(5, b"a", b"")])]), "beyond its block"),
         (table([block([(0, b"a" * (sstable.MAX_KEY + 1), b"")])]), "beyond its block"),
         (table([block([(0, b"a", b"")], compression=1)]), "compressed"),
-        (bytes(sstable.MAX_BYTES + 1), "claims to be an index"),
+        (bytes(sstable.MAX_BYTES + 1), "more than the limit of 16,777,216 for an index"),
     ],
 )
 def test_a_dishonest_table_is_refused(data: bytes, why: str) -> None:

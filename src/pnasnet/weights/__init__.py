@@ -1,4 +1,4 @@
-"""Reads weights of every origin without TensorFlow, checks them against a network, and writes this project's own.
+"""Reads weights of all supported formats without TensorFlow, checks them against a network, and writes our own format.
 
 Example:
     >>> from pnasnet import Module

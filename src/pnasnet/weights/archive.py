@@ -16,7 +16,7 @@ from .files import MappedFile
 from .sstable import MAX_BYTES as MAX_INDEX_BYTES
 
 MAX_BYTES = 4 * 2**30
-"""Limit of the whole archive, unpacked; the largest published network takes well below 1 GiB."""
+"""Limit of the unpacked archive; the largest published network has well below 1 GiB."""
 MAX_MEMBERS = 10_000
 MAX_GRAPH_BYTES = 2**29
 """Limit of a SavedModel's graph in an archive; a frozen one of the largest published network has 345 MB."""
@@ -34,8 +34,8 @@ _DAMAGE = (
 )  # fmt: skip
 
 _HINT = "set TMPDIR to a folder with more space"
-_FAULTS_OF_NAMES = {errno.ENAMETOOLONG, errno.EEXIST, errno.ENOTDIR, errno.EISDIR}
-"""Errors caused by names in the archive; all others are the disk's."""
+_NAME_ERRORS = {errno.ENAMETOOLONG, errno.EEXIST, errno.ENOTDIR, errno.EISDIR}
+"""Errors caused by names in the archive; all others come from the disk."""
 
 
 class _BoundedReader(io.RawIOBase):
@@ -81,7 +81,7 @@ def unpack(path: Path) -> Path:
     except BaseException as error:
         shutil.rmtree(folder, ignore_errors=True)
         cause = error.__cause__ if isinstance(error, OutputError) else error
-        if isinstance(cause, _DAMAGE) or (isinstance(cause, OSError) and cause.errno in _FAULTS_OF_NAMES):
+        if isinstance(cause, _DAMAGE) or (isinstance(cause, OSError) and cause.errno in _NAME_ERRORS):
             raise CorruptWeightsError(f"{path} is damaged: {cause}; download it again") from error
         raise
     return folder
@@ -94,7 +94,7 @@ def _unpack(path: Path, folder: Path) -> None:
             for count, member in enumerate(archive):
                 if count == MAX_MEMBERS:
                     raise ValueError(f"it holds more than {MAX_MEMBERS} files")
-                archive.members = []  # type: ignore[attr-defined]  # or it keeps every header
+                archive.members = []  # type: ignore[attr-defined]  # otherwise it keeps every header
                 _extract(archive, member, folder)
         # tarfile mistakes a damaged header for the end; gzip's checksum, at the very end, reveals it.
         while reader.read():

@@ -54,7 +54,7 @@ class LazyArrays(Mapping[str, Array]):
         return len(self.shapes)
 
     def renamed(self, names: Mapping[str, str]) -> "LazyArrays":
-        """Return these arrays under other names: `names` maps each new name to the present one."""
+        """Return these arrays under other names: `names` maps new names to old ones."""
         return LazyArrays({new: self.shapes[old] for new, old in names.items()}, lambda new: self[names[new]])
 
     def close(self) -> None:

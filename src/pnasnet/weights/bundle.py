@@ -62,13 +62,13 @@ class Bundle:
         for name, entry in self._entries.items():
             self._check(name, entry)
         self.shapes: dict[str, ArrayShape] = {n: e.shape for n, e in self._entries.items() if e.dtype in _FLOATS}
-        """Shape of each floating-point tensor, by name; steps, counters and strings are left out."""
+        """Shape of each floating-point tensor, by name; no step counters or strings."""
 
     def read(self, name: str) -> Array:
         """Return a tensor of `shapes` as a new array. Raises `CorruptWeightsError` if its checksum is wrong."""
         entry = self._entries[name]
         array: NDArray[np.generic] = np.empty(entry.shape, _FLOATS[entry.dtype])
-        # Check the copy: the file may change meanwhile.
+        # The copy is checked, not the file, which may change meanwhile.
         array.reshape(-1).view(np.uint8)[:] = self._bytes(entry)
         self._shards[entry.shard].release(entry.offset, entry.offset + entry.size)
         if masked_crc32c(array) != entry.crc:
@@ -173,5 +173,5 @@ def find_checkpoint(folder: Path) -> Path | None:
             return folder / latest[1]
     if len(prefixes) > 1:
         names = ", ".join(prefix.name for prefix in prefixes[:20])
-        raise WeightsError(f"{folder} holds several checkpoints, name one of them: {names}")
+        raise WeightsError(f"{folder} holds several checkpoints: name one of them: {names}")
     return prefixes[0] if prefixes else None

@@ -1,8 +1,8 @@
 """Convert other names and layouts to the canonical form: TF-Slim's names, TensorFlow's layout.
 
-Three kinds of names are told apart: TF-Slim's own; those of timm's and Cadene's networks; and those of this package's
-torch network, as in `module.network.state_dict()`. Wrappers such as DataParallel and torch.compile put a prefix before
-every name, which is dropped.
+Three kinds of names are recognised: TF-Slim's; those of timm's and Cadene's networks; and those of this package's torch
+network, as in `module.network.state_dict()`. The prefix that wrappers such as DataParallel and torch.compile put before
+every name is dropped.
 """
 
 import logging
@@ -20,11 +20,11 @@ log = logging.getLogger(__name__)
 
 _EMA = "/ExponentialMovingAverage"
 _RENAMED = re.compile(r"(?<=^final_layer/)fully_connected(?=/)|(?<=/aux_logits/)fully_connected(?=/)")
-"""What TF-Slim called its dense layers after 24 November 2017; before and here they are `FC`."""
+"""TF-Slim's name of dense layers since 24 November 2017. Before that, and in this package, it is `FC`."""
 
 _OWN = re.compile(r"(?:reduction_)?cell(?:_stem)?_\d+\.comb_iter_\d+\.(?:left|right)\.|final_layer\.FC\.")
 _NOT_VARIABLES = ("num_batches_tracked", "drop_path_progress")
-"""Buffers that only training uses: batch normalization's count of updates, and the progress of path dropout."""
+"""Buffers that only training uses: batch normalization's number of updates, and the progress of path dropout."""
 
 
 def to_canonical(arrays: LazyArrays, origin: str) -> tuple[LazyArrays, str]:

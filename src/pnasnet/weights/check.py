@@ -1,10 +1,11 @@
-"""Checks whether weights fit a network: names both ways, every shape, all differences in one error."""
+"""Checks that weights match a network: names in both directions and every shape; one error lists all differences."""
 
 import re
 from collections.abc import Collection, Mapping
 
 from ..errors import WeightsMismatchError
 from ..support.arguments import checked
+from ..support.text import counted
 from .arrays import ArrayShape
 
 AUXILIARY_HEAD = "aux_"
@@ -33,7 +34,7 @@ def check_weights(
     origin: str,
     optional: Collection[str] = (AUXILIARY_HEAD,),
 ) -> tuple[str, ...]:
-    """Compare the variables in a weights file with those of a network.
+    """Compare the variables in weights with those of a network.
 
     Step counters, optimizer slots and moving averages are ignored.
 
@@ -41,7 +42,7 @@ def check_weights(
         found: names and shapes in the weights.
         expected: names and shapes of the network's variables.
         origin: name of the weights in the error.
-        optional: prefixes of optional groups. `AUXILIARY_HEAD` may differ in any way; `CLASSIFIER` may be absent on
+        optional: prefixes of optional groups. `AUXILIARY_HEAD` may differ in any way; `CLASSIFIER` may be missing on
             either side, or have another number of classes (the last dimension).
 
     Returns:
@@ -62,10 +63,10 @@ def check_weights(
     unknown = [name for name in found if name not in expected and not _is_extra(name, skipped)]
     if missing or wrong or unknown:
         lines = [
-            f"{origin} does not fit the network: {len(missing)} variables missing, {len(wrong)} of another shape, "
-            f"{len(unknown)} unknown; check that the model and the weights belong together",
+            f"{origin} does not match the network: {counted(len(missing), 'variable')} missing, {len(wrong):,} with "
+            f"another shape, {len(unknown):,} unknown; check that the model and the weights belong together",
             *_listed("missing", missing),
-            *_listed("of another shape", wrong),
+            *_listed("with another shape", wrong),
             *_listed("unknown", unknown),
         ]
         raise WeightsMismatchError("\n".join(lines))
@@ -73,15 +74,15 @@ def check_weights(
 
 
 def _may_skip(prefix: str, found: Mapping[str, ArrayShape], expected: Mapping[str, ArrayShape]) -> bool:
-    """Return whether a group is missing on one side, or differs in a way that is allowed for it."""
-    there = {name: tuple(shape) for name, shape in found.items() if _in_group(name, prefix)}
+    """Return whether a group is missing on one side, or differs in an allowed way."""
+    present = {name: tuple(shape) for name, shape in found.items() if _in_group(name, prefix)}
     wanted = {name: tuple(shape) for name, shape in expected.items() if _in_group(name, prefix)}
-    if not there or not wanted:
+    if not present or not wanted:
         return True
     if prefix == AUXILIARY_HEAD:
-        return there != wanted
-    same_inputs = there.keys() == wanted.keys() and all(there[name][:-1] == wanted[name][:-1] for name in wanted)
-    return same_inputs and there != wanted
+        return present != wanted
+    same_inputs = present.keys() == wanted.keys() and all(present[name][:-1] == wanted[name][:-1] for name in wanted)
+    return same_inputs and present != wanted
 
 
 def _in_group(name: str, prefix: str) -> bool:

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
     from urllib3 import BaseHTTPResponse
 
-_CONTENT_RANGE = re.compile(r"bytes (\d+)-\d+/(\d+|\*)")
+_CONTENT_RANGE = re.compile(r"bytes (\d{1,18})-\d+/(\d+|\*)")
+_LENGTH = re.compile(r"\d{1,18}")
 _RANGE_NOT_SATISFIABLE = 416
 
 
@@ -39,8 +40,8 @@ writing = partial(files.writing, hint="free some space, or set PNASNET_CACHE to 
 def download(address: str, target: Path, *, progress: bool) -> None:
     """Download `address` to `target`, which appears whole or not at all. Its folder must exist.
 
-    The bytes received so far are in `target` + `.partial`. The next attempt or run resumes there if the server states
-    the version of the file, by an ETag or a date, and still has that version.
+    The bytes received so far are in `target` + `.partial`. The next attempt or run resumes there if the server still
+    has the same version of the file, by its ETag or date.
 
     Raises:
         DownloadError: the file cannot be downloaded whole.
@@ -144,11 +145,11 @@ def _start(response: "BaseHTTPResponse", unfinished: _Partial) -> tuple[int, int
 
 def _length(response: "BaseHTTPResponse") -> int | None:
     length = response.headers.get("Content-Length", "")
-    return int(length) if length.isdecimal() else None
+    return int(length) if _LENGTH.fullmatch(length) else None
 
 
 def _version(response: "BaseHTTPResponse") -> str:
-    """Return a text that identifies the bytes of this version of the file; empty if the server states none."""
+    """Return the file's strong ETag, else its date of modification, else an empty text."""
     etag = response.headers.get("ETag", "")
     if etag and not etag.startswith("W/"):
         return etag

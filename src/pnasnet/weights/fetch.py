@@ -1,4 +1,4 @@
-"""Published weights: found on this machine or downloaded; no others are used in their place."""
+"""Finds published weights on this machine, or downloads them; never uses others in their place."""
 
 import logging
 import os
@@ -63,7 +63,7 @@ def fetch(record: PublishedWeights, *, offline: bool | None = None, progress: bo
     if not found and (is_offline() if offline is None else offline):
         by = "PNASNET_OFFLINE" if offline is None else "offline=True"
         raise _not_found(record, f"downloads are disabled by {by}")
-    with _lock(_place(record)):
+    with _lock(_cache_path(record)):
         try:
             # Another process may have downloaded them meanwhile.
             return _ready(record, _find(record) or _download(record, progress))
@@ -72,7 +72,7 @@ def fetch(record: PublishedWeights, *, offline: bool | None = None, progress: bo
 
 
 def available(record: PublishedWeights) -> Literal["shipped", "cached", "downloadable"]:
-    """Return whether the weights are in the package, on this machine, or on a server, which is not asked."""
+    """Return whether the weights are in the package, on this machine, or on a server. Uses no network."""
     if record.shipped:
         return "shipped"
     return "cached" if _find(record) else "downloadable"
@@ -90,8 +90,8 @@ def _shipped(record: PublishedWeights) -> Path:
     return path
 
 
-def _place(record: PublishedWeights) -> Path:
-    """Return the path of the file in the cache."""
+def _cache_path(record: PublishedWeights) -> Path:
+    """Return the path of the file in the cache, whether it exists or not."""
     if record.location.startswith(_HUB):
         return cache_dir() / "weights" / record.location.removeprefix(_HUB)
     return cache_dir() / "weights" / Path(urlsplit(record.location).path).name
@@ -104,32 +104,32 @@ def _hub_file(record: PublishedWeights) -> tuple[str, str, str | None]:
 
 def _find(record: PublishedWeights) -> Path | None:
     """Return the path of the unpacked folder, or else of the file, if one of them is on this machine."""
-    place = _place(record)
-    for path in (_unpacked(place), place):
+    file = _cache_path(record)
+    for path in (_unpacked(file), file):
         if path.exists():
             return path
     return hub.cached(*_hub_file(record)) if record.location.startswith(_HUB) else None
 
 
-def _unpacked(place: Path) -> Path:
-    return place.with_name(place.name.removesuffix(_TAR))
+def _unpacked(archive: Path) -> Path:
+    return archive.with_name(archive.name.removesuffix(_TAR))
 
 
 def _download(record: PublishedWeights, progress: bool) -> Path:
     if record.location.startswith(_HUB):
         return hub.download(*_hub_file(record), progress=progress)
-    place = _place(record)
-    download(record.location, place, progress=progress)
-    if not place.name.endswith(_TAR):
-        return place
-    folder = _ready(record, place)
-    with writing(place):
-        place.unlink()  # the folder has the same content
+    file = _cache_path(record)
+    download(record.location, file, progress=progress)
+    if not file.name.endswith(_TAR):
+        return file
+    folder = _ready(record, file)
+    with writing(file):
+        file.unlink()  # the folder has the same content
     return folder
 
 
 def _ready(record: PublishedWeights, found: Path) -> Path:
-    """Return a path for `open_weights`: check the file, and unpack an archive. A file that fails is renamed."""
+    """Check the file, unpack an archive, and return a path for `open_weights`. A damaged file is renamed."""
     try:
         if found.is_dir():
             return _checkpoint_folder(found, found)
@@ -147,11 +147,11 @@ def _unpack(archive: Path) -> Path:
     folder = _unpacked(archive)
     unpacked = unpack(archive)
     try:
-        place = _checkpoint_folder(unpacked, archive)
+        checkpoint = _checkpoint_folder(unpacked, archive)
         with writing(folder), tempfile.TemporaryDirectory(dir=folder.parent, prefix=".unpacking-") as staging:
             new = Path(staging, "new")
             new.mkdir()  # with the usual permissions, unlike a temporary folder
-            for path in place.iterdir():
+            for path in checkpoint.iterdir():
                 shutil.move(path, new / path.name)  # possibly from another disk
             new.replace(folder)
     finally:
@@ -169,7 +169,7 @@ def _checkpoint_folder(folder: Path, source: Path) -> Path:
 
 
 def _set_aside(file: Path) -> str:
-    """Rename a damaged file, so that the next call does not find it; return what to do next."""
+    """Rename a damaged file, so that the next call downloads it again; return the advice for the error."""
     aside = file.with_name(f"{file.name}.damaged")
     with suppress(OSError):
         file.replace(aside)
@@ -178,15 +178,15 @@ def _set_aside(file: Path) -> str:
 
 
 @contextmanager
-def _lock(place: Path) -> Iterator[None]:
+def _lock(file: Path) -> Iterator[None]:
     """Hold the lock of a file in the cache within the block; wait for it if necessary."""
-    with writing(place):
-        place.parent.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(place.with_name(f"{place.name}.lock"))
+    with writing(file):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(file.with_name(f"{file.name}.lock"))
         try:
             lock.acquire(timeout=0)
         except Timeout:
-            log.info("another process is fetching %s: waiting for it", place.name)
+            log.info("another process is fetching %s: waiting for it", file.name)
             lock.acquire()
     try:
         yield
@@ -202,5 +202,5 @@ def _not_found(record: PublishedWeights, reason: str) -> WeightsNotFoundError:
     check = f" (its SHA-256 begins with {record.sha256_head})" if record.sha256_head else ""
     return WeightsNotFoundError(
         f"the weights {record.id} are not on this machine: {reason}; download {redact(address)}{check} "
-        f"to {_place(record)}, or pass weights=FILE"
+        f"to {_cache_path(record)}, or pass weights=FILE"
     )

@@ -1,4 +1,4 @@
-"""Files from outside: regular files only, memory-mapped, with one line for each failure."""
+"""Untrusted files: regular files only, memory-mapped, with one line for each error."""
 
 import hashlib
 import mmap

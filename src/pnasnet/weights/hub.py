@@ -1,4 +1,4 @@
-"""Weights on Hugging Face, through its own client and cache, with our errors and without its log."""
+"""Weights on Hugging Face, through its client and cache, with our errors and without its log messages."""
 
 import logging
 import os
@@ -58,9 +58,9 @@ def download(repository: str, name: str, revision: str | None, *, progress: bool
             )
     except Exception as error:  # of OSError, ValueError or httpx, depending on the client's version
         if isinstance(error, OSError) and error.errno and not isinstance(error, (ConnectionError, TimeoutError)):
-            place = error.filename or huggingface_hub.constants.HF_HUB_CACHE
+            path = error.filename or huggingface_hub.constants.HF_HUB_CACHE
             raise OutputError(
-                f"cannot write {place}: {error.strerror}; free some space, or set HF_HOME to another folder"
+                f"cannot write {path}: {error.strerror}; free some space, or set HF_HOME to another folder"
             ) from error
         raise DownloadError(_first_line(error.__cause__ or error)) from error
     _check(path)
@@ -70,7 +70,7 @@ def download(repository: str, name: str, revision: str | None, *, progress: bool
 def upload(
     folder: Path, repository: str, private: bool | None, revision: str | None, message: str, token: str | None
 ) -> str:
-    """Commit the files of a folder to a repository, created if need be; return the commit's URL.
+    """Commit the files of a folder to a repository, which is created if needed, and return the commit's URL.
 
     Raises `OutputError` for any failure.
     """
@@ -90,7 +90,7 @@ def upload(
 
 
 def _check(path: Path) -> None:
-    """Check a large file against its SHA-256, its name in the cache; the client checks the length alone."""
+    """Check a large file against its SHA-256, which is its name in the cache; the client checks only the length."""
     blob = path.readlink() if path.is_symlink() else path
     if _SHA256.fullmatch(blob.name) and sha256((path,)) != blob.name:
         (path.parent / blob).unlink()

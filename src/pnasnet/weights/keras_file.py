@@ -1,8 +1,8 @@
-"""Weights that Keras wrote, read by pyfive: `.h5` of Keras 1 and 2, `.weights.h5` and `.keras` of Keras 3.
+"""Reads weights of Keras with pyfive: `.h5` of Keras 1 and 2, `.weights.h5` and `.keras` of Keras 3.
 
-The layers are those of `keras.applications`' NASNet, or of this package's own Keras models. Arrays are read only if
-they lie in the file as they are: HDF5 can also refer to other files, and compress much into little. pyfive is written
-in Python; the HDF5 library behind h5py ends the process on some damaged files.
+The layers are those of `keras.applications`' NASNet, or of this package's own Keras models. Only arrays that are stored
+contiguously and uncompressed are read: HDF5 can also refer to other files, and expand a small file to any size. pyfive
+is written in Python; the HDF5 library behind h5py crashes on some damaged files.
 """
 
 import io
@@ -26,7 +26,7 @@ SIGNATURE = b"\x89HDF\r\n\x1a\n"
 _MEMBER = "model.weights.h5"
 """The weights in a `.keras` file."""
 _CONTIGUOUS = 1
-"""HDF5's layout of an array that is one piece."""
+"""HDF5's number of the contiguous layout."""
 _MAX_RANK = 4
 _ORDERS = {
     (4,): ("kernel",),
@@ -34,7 +34,7 @@ _ORDERS = {
     (1, 1, 1, 1): ("gamma", "beta", "moving_mean", "moving_variance"),
     (2, 1): ("kernel", "bias"),
 }
-"""The variables of a layer by their ranks: Keras 3 numbers them."""
+"""Names of a layer's variables by their ranks: Keras 3 stores only their numbers."""
 
 
 def is_keras_archive(path: Path) -> bool:
@@ -47,9 +47,9 @@ def is_keras_archive(path: Path) -> bool:
 
 
 def read_keras(path: Path) -> LazyArrays:
-    """Return the weights at `path` under TF-Slim's names; those of the optimizer are left out.
+    """Return the weights at `path` under TF-Slim's names, without those of the optimizer.
 
-    A layer that neither `keras.applications`' NASNet nor this package names keeps its name, so that the check against
+    A layer whose name neither `keras.applications`' NASNet nor this package uses keeps it, so that the check against
     the network reports it.
 
     Raises:
@@ -80,7 +80,7 @@ def read_keras(path: Path) -> LazyArrays:
 
 
 def _unpack(path: Path, size: int) -> bytes:
-    """Return the weights in a `.keras` file. Keras stores them as they are; a compressed file could be of any size."""
+    """Return the weights in a `.keras` file, which Keras stores uncompressed; others could expand to any size."""
     with zipfile.ZipFile(path) as archive:
         if archive.getinfo(_MEMBER).file_size > size:
             raise ValueError(f"{_MEMBER} claims more bytes than the file has")
@@ -96,9 +96,9 @@ def _variables(file: Any, size: int) -> dict[tuple[str, str], Any]:
             return  # groups, random seeds
         if place.startswith(("optimizer", "_optimizer")):
             return
-        whole = item.id.layout_class == _CONTIGUOUS and item.ndim <= _MAX_RANK
-        if not whole or item.id.data_offset + prod(item.shape) * item.dtype.itemsize > size:
-            raise ValueError(f"{place} is no array that lies in the file as it is")
+        is_plain = item.id.layout_class == _CONTIGUOUS and item.ndim <= _MAX_RANK
+        if not is_plain or item.id.data_offset + prod(item.shape) * item.dtype.itemsize > size:
+            raise ValueError(f"{place} is not stored contiguously and uncompressed in the file")
         key = _key(place, item)
         if key in found:
             raise ValueError(f"it has two variables {'/'.join(key)}")
@@ -113,7 +113,7 @@ def _variables(file: Any, size: int) -> dict[tuple[str, str], Any]:
 def _key(place: str, item: Any) -> tuple[str, str]:
     """Return the names of a dataset's layer and variable."""
     *groups, leaf = place.split("/")
-    if leaf.isdecimal():  # Keras 3: the group has the layer's name
+    if leaf.isdecimal():  # Keras 3: the group's attribute is the layer's name
         group = item.parent
         order = _ORDERS.get(tuple(group[str(index)].ndim for index in range(len(group))), ())
         if "name" not in group.attrs:

@@ -1,7 +1,7 @@
-"""The names of Keras's layers, mapped to TF-Slim's scopes: those of `keras.applications`' NASNet, and this package's.
+"""Maps names of Keras layers to TF-Slim's scopes: those of `keras.applications`' NASNet, and this package's own.
 
 Keras's names lack the kernel sizes that TF-Slim's names contain, so the sizes come from the kernels' shapes. Keras
-leaves out a number of the normal cells, that of the first reduction.
+skips a number among the normal cells: that of the first reduction.
 """
 
 import re
@@ -19,7 +19,7 @@ LEAVES = {
     "moving_mean": "moving_mean",
     "moving_variance": "moving_variance",
 }
-"""Keras's name of a variable, to TF-Slim's."""
+"""Maps Keras's names of variables to TF-Slim's."""
 
 _FIXED = {"stem_conv1": "conv0", "stem_bn1": "conv0_bn", "predictions": "final_layer/FC"}
 _CELL = r"(?P<cell>stem_[12]|reduce_\d+|\d+)"
@@ -50,7 +50,7 @@ _OWN = re.compile(r"(?:reduction_)?cell(?:_stem)?_\d+-.+|conv0(?:_bn)?")
 
 
 def is_known(layer: str) -> bool:
-    """Return whether a layer has a name that `keras.applications`' NASNet or this package gives."""
+    """Return whether `keras.applications`' NASNet or this package has a layer of this name."""
     return layer in _FIXED or bool(_OWN.fullmatch(layer)) or any(re.fullmatch(each, layer) for each in _LAYERS)
 
 
@@ -86,7 +86,7 @@ def _scope(
 
 
 def _cell(name: str, reductions: list[int]) -> str:
-    """Return TF-Slim's name of a cell. Keras leaves out a number of the normal cells after its first reduction."""
+    """Return TF-Slim's name of a cell. Keras skips a number among the normal cells after its first reduction."""
     kind, _, number = name.rpartition("_")
     if kind == "stem":
         return f"cell_stem_{int(number) - 1}"

@@ -1,4 +1,4 @@
-"""Safetensors files: this project's own, which it also writes, and those of other programs.
+"""Reads safetensors files, this project's own and those of other programs, and writes our own.
 
 Our files hold float32 arrays in TensorFlow's layout by TF-Slim's names, with kernels as float16 on request. Their
 metadata describe the network and hold a checksum of each array, which the format itself lacks.
@@ -50,12 +50,12 @@ def read_safetensors(path: Path) -> tuple[LazyArrays, dict[str, str]]:
     for name, dtype in dtypes.items():
         if "F" in dtype and dtype not in _DTYPES:
             raise CorruptWeightsError(f"{path} holds {name} as {dtype}: convert it to float32 (F32)")
-    places = _read_places(file)
-    shapes = {name: places[name].shape for name, dtype in dtypes.items() if dtype in _DTYPES}
+    spans = _read_spans(file)
+    shapes = {name: spans[name].shape for name, dtype in dtypes.items() if dtype in _DTYPES}
     checksums = _read_checksums(metadata, path)
 
     def read(name: str) -> Array:
-        array = _to_float32(file, places[name])
+        array = _to_float32(file, spans[name])
         if checksums is not None and checksums.get(name) != masked_crc32c(array):
             raise CorruptWeightsError(f"{path} is damaged: the checksum of {name} is wrong; download it again")
         return array
@@ -73,7 +73,7 @@ class _TensorSpan:
     end: int
 
 
-def _read_places(file: MappedFile) -> dict[str, _TensorSpan]:
+def _read_spans(file: MappedFile) -> dict[str, _TensorSpan]:
     """Return the positions of the tensors in a file whose header has been checked."""
     start = 8 + int.from_bytes(file.bytes[:8].tobytes(), "little")
     header = json.loads(file.bytes[8:start].tobytes())
@@ -84,11 +84,11 @@ def _read_places(file: MappedFile) -> dict[str, _TensorSpan]:
     }
 
 
-def _to_float32(file: MappedFile, place: _TensorSpan) -> Array:
-    array: NDArray[Any] = np.empty(place.shape, _DTYPES[place.dtype])
-    array.reshape(-1).view(np.uint8)[:] = file.bytes[place.start : place.end]
-    file.release(place.start, place.end)
-    if place.dtype == "BF16":  # the upper half of a float32; NumPy has no such type
+def _to_float32(file: MappedFile, span: _TensorSpan) -> Array:
+    array: NDArray[Any] = np.empty(span.shape, _DTYPES[span.dtype])
+    array.reshape(-1).view(np.uint8)[:] = file.bytes[span.start : span.end]
+    file.release(span.start, span.end)
+    if span.dtype == "BF16":  # the upper half of a float32; NumPy has no such type
         return (array.astype(np.uint32) << 16).view(np.float32)
     return array.astype(np.float32, copy=False)
 

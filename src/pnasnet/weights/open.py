@@ -1,4 +1,4 @@
-"""Opens weights of every origin: the content decides the format, and the names become TF-Slim's."""
+"""Opens weights of all supported formats, recognised by content, under TF-Slim's names."""
 
 import os
 import re
@@ -22,7 +22,7 @@ from .saved_model import read_constants, read_module_info, read_object_names
 from .source import WeightsSource
 
 _URL = re.compile(r"([a-zA-Z][a-zA-Z0-9+.-]+):/+(.+)", re.DOTALL)
-"""A URL; in a `Path`, its slashes have become one."""
+"""Matches a URL; a `Path` has merged its slashes into one."""
 _SAVED_MODEL = "saved_model.pb"
 _STATE_DICT = "PyTorch state dict"
 _ZIP = b"PK\x03\x04"
@@ -74,6 +74,7 @@ def open_weights(
         opened = _open_checkpoint(path, path)
     else:
         raise WeightsNotFoundError(f"{path} does not exist: pass {_KNOWN}")
+    # For a state dict, the reader has already chosen: it has one dict for each.
     return _canonical(opened, None if opened.format == _STATE_DICT else moving_averages)
 
 
@@ -97,7 +98,7 @@ def _open_folder(folder: Path) -> WeightsSource:
     if len(tensors) == 1:
         return _open_safetensors(folder / tensors[0])
     if tensors:
-        raise WeightsError(f"{folder} holds several safetensors files, name one of them: {', '.join(tensors[:20])}")
+        raise WeightsError(f"{folder} holds several safetensors files: name one of them: {', '.join(tensors[:20])}")
     raise WeightsNotFoundError(f"{folder} holds no weights: looked for {_KNOWN}")
 
 
@@ -116,7 +117,7 @@ def _open_file(path: Path, moving_averages: bool | None) -> WeightsSource:
         return _open_archive(path)
     if head.startswith(keras_file.SIGNATURE) or (head.startswith(_ZIP) and keras_file.is_keras_archive(path)):
         return WeightsSource(keras_file.read_keras(path), "Keras weights", path, (path,))
-    if head.startswith((_ZIP, b"\x80")):  # torch's zip file, or a pickle as torch wrote before
+    if head.startswith((_ZIP, b"\x80")):  # torch's zip file, or a pickle of torch before 1.6
         return _open_state_dict(path, moving_averages)
     raise CorruptWeightsError(f"{path} has no known format: pass {_KNOWN}")
 
@@ -171,7 +172,7 @@ def _open_safetensors(path: Path) -> WeightsSource:
     arrays, metadata = native.read_safetensors(path)
     if metadata.get("format") == native.FORMAT:
         return WeightsSource(arrays, "pnasnet safetensors", path, (path,), metadata)
-    return WeightsSource(arrays, "safetensors", path, (path,))  # others' metadata have other meanings
+    return WeightsSource(arrays, "safetensors", path, (path,))  # the metadata of other programs have other meanings
 
 
 def _open_state_dict(path: Path, moving_averages: bool | None) -> WeightsSource:

@@ -1,10 +1,10 @@
-"""Models quantized to int8: a folder with a graph of OpenVINO's and a manifest that describes it.
+"""Models quantized to int8: a folder with an OpenVINO graph and a manifest that describes it.
 
     int8.xml, int8.bin   the graph, with every endpoint, and its values
     quantization.json    the manifest: network, labels, preprocessing, calibration, measured fidelity, checksums
 
-`pnasnet.quantize` writes these folders. Reading them needs neither the weights that they were made from nor the
-library that quantized them.
+`pnasnet.quantize` writes these folders. Reading one needs neither the original weights nor the library that quantized
+them.
 """
 
 import hashlib
@@ -26,13 +26,13 @@ from .files import MappedFile, sha256
 from .source import WeightsSource
 
 FORMAT = "pnasnet-int8-1"
-"""The value of the manifest's `format`; a change to the manifest's meaning changes it."""
+"""The manifest's `format`; it changes with the manifest's meaning."""
 FILES = MANIFEST, GRAPH, VALUES = "quantization.json", "int8.xml", "int8.bin"
 
 
 @dataclass(frozen=True)
 class QuantizedGraph:
-    """A graph that an engine runs instead of one built from weights.
+    """A quantized graph, which an engine runs instead of one built from weights.
 
     Attributes:
         path: OpenVINO's `.xml` file; its values are in the `.bin` file beside it.
@@ -62,7 +62,7 @@ class CalibratedRange:
 
 @dataclass(eq=False)
 class QuantizedWeights(WeightsSource):
-    """A quantized model, opened. Its arrays have shapes, but cannot be read: the graph has integers in their place."""
+    """An opened quantized model. Its arrays have shapes but cannot be read, because the graph has integers instead."""
 
     spec: NetworkSpec = field(kw_only=True)
     """The network that was quantized."""
@@ -71,11 +71,11 @@ class QuantizedWeights(WeightsSource):
 
     @property
     def image_size(self) -> tuple[int, int]:
-        """Height and width of the images: the graph has no other size."""
+        """Height and width of the images; the graph accepts no other size."""
         return self.spec.image_size
 
     def checksum(self) -> str:
-        """Return the identity of the model: the SHA-256 of its format and its files, which differs from its origin's.
+        """Return the SHA-256 of the format and the files, in hexadecimal; it differs from that of the original weights.
 
         It covers the quantized values and every setting that they depend on.
         """

@@ -2,7 +2,7 @@
 
 Both are `saved_model.pb` and a checkpoint `variables/variables`. A TF1 module's checkpoint contains the variables'
 names; a TF2 one is keyed by object path, and its object graph, a string in the checkpoint, holds the names. A frozen
-SavedModel has no variables: its weights are constants in the graph, such as `pnasnet export` writes them.
+SavedModel, such as `pnasnet export` writes, has no variables: its weights are constants in the graph.
 
 Sources: TensorFlow's saved_model.proto, meta_graph.proto and trackable_object_graph.proto; tensorflow_hub's
 module_attachment.proto and image_module_info.proto.
@@ -61,7 +61,7 @@ class HubModuleInfo:
     image_size: tuple[int, int] | None
     """Height and width: attached to a hub module, or else the shape of the input `images`."""
     tags: tuple[frozenset[str], ...]
-    """The tags of each graph variant; of a hub module set() and {"train"}."""
+    """The tags of each graph variant; for a hub module, set() and {"train"}."""
     signatures: Mapping[str, Signature]
     """The signatures of the variant for inference."""
     training_signatures: Mapping[str, Signature]
@@ -86,9 +86,10 @@ def read_module_info(path: Path) -> HubModuleInfo:
     data = MappedFile(path).bytes
     if len(data) > MAX_BYTES:
         raise CorruptWeightsError(f"{origin} has {len(data)} bytes; more than {MAX_BYTES} are not read")
-    count = len((model := ParsedMessage(data.data, origin)).chunks(2))
+    model = ParsedMessage(data.data, origin)
+    count = len(model.chunks(2))
     if not 1 <= count <= _MAX_GRAPHS:
-        raise CorruptWeightsError(f"{origin} is no SavedModel: it holds {count} graphs")
+        raise CorruptWeightsError(f"{origin} is not a SavedModel: it has {count} graphs")
     graphs = list(model.messages(2))
     tags = tuple(frozenset(graph.message(1).texts(4)) for graph in graphs)
     inference = graphs[min(range(len(graphs)), key=lambda i: "train" in tags[i])]
@@ -143,9 +144,9 @@ def _checked_size(height: int, width: int, origin: str) -> tuple[int, int]:
 
 
 def read_constants(path: Path) -> LazyArrays:
-    """Return the float32 constants, but for single numbers, of a graph and its functions, by name; often none.
+    """Return the float32 constants of the graphs and their functions by name, without scalars; most files have none.
 
-    Raises `CorruptWeightsError` for a damaged file, and for two constants of one name.
+    Raises `CorruptWeightsError` for a damaged file, and for two constants with the same name.
     """
     file, origin = MappedFile(path), str(path)
     chunks: dict[str, tuple[ArrayShape, memoryview]] = {}
@@ -165,7 +166,7 @@ def read_constants(path: Path) -> LazyArrays:
 
 
 def _constant(node: ParsedMessage) -> tuple[ArrayShape, memoryview] | None:
-    """Return shape and bytes of a float32 constant of at least one dimension, else None."""
+    """Return shape and bytes of a float32 constant; None for other types and scalars."""
     for attribute in node.messages(5):
         if attribute.text(1) != "value":
             continue
@@ -188,7 +189,7 @@ def read_object_names(bundle: Bundle) -> dict[str, str] | None:
     A tensor without a name in the object graph keeps its key. Returns None for TF1's checkpoints, which have no graph.
 
     Raises:
-        CorruptWeightsError: the graph is damaged, or two tensors have one name.
+        CorruptWeightsError: the graph is damaged, or two tensors have the same name.
     """
     graph = bundle.read_string(OBJECT_GRAPH)
     if graph is None:

@@ -43,6 +43,7 @@ class WeightsSource(AbstractContextManager["WeightsSource"]):
     hub: HubModuleInfo | None = None
     """Image size and signatures, if a SavedModel states them."""
     on_close: Callable[[], object] = lambda: None
+    """Called by `close`, to remove temporary files."""
 
     @property
     def shapes(self) -> Mapping[str, ArrayShape]:
@@ -70,9 +71,9 @@ class WeightsSource(AbstractContextManager["WeightsSource"]):
         return int(stated) if stated.isdecimal() and len(stated) < 10 else int(self.classes == 1001)
 
     def checksum(self) -> str:
-        """Return the identity of the weights: the SHA-256 of names, shapes and values, in order of the names.
+        """Return the SHA-256 of names, shapes and values, in hexadecimal.
 
-        Equal weights have the same checksum in every format. Optimizer slots and the like are left out.
+        Equal weights have the same checksum in every format. Training state, such as optimizer slots, does not count.
         """
         return self._checksum
 
@@ -85,7 +86,7 @@ class WeightsSource(AbstractContextManager["WeightsSource"]):
         return digest.hexdigest()
 
     def file_checksum(self) -> str | None:
-        """Return the SHA-256 of the files, the identity in earlier development versions; None for a mapping."""
+        """Return the SHA-256 of the files, as earlier development versions recorded it; None for a mapping."""
         return sha256(self.files) if self.files else None
 
     def close(self) -> None:

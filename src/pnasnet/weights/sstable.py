@@ -13,7 +13,7 @@ MAGIC = (0xDB4775248B80FB57).to_bytes(8, "little")
 """The last eight bytes of every table."""
 
 MAX_BYTES = 16 * 2**20
-"""Limit of a table; that of a large network with optimizer slots is well below 1 MiB."""
+"""Limit of a table; a large network with optimizer slots has well below 1 MiB."""
 MAX_ENTRIES = 100_000
 MAX_KEY = 4096
 
@@ -22,13 +22,15 @@ _TRAILER = 5  # after each block: its compression (1 byte) and the masked CRC-32
 
 
 def read_table(data: bytes | memoryview, origin: str) -> dict[bytes, bytes]:
-    """Return the table's entries in the order of their keys; nothing is copied before its size is checked.
+    """Return the table's entries in the order of their keys. Every size is checked before anything is copied.
 
-    Raises `CorruptWeightsError`, which names `origin`, for bytes that are not a table, for wrong checksums, and for
-    sizes beyond the bounds of this module.
+    Raises `CorruptWeightsError`, which names `origin`, for bytes that are not a table, wrong checksums, and sizes above
+    the limits of this module.
     """
     if len(data) > MAX_BYTES:
-        raise CorruptWeightsError(f"{origin} claims to be an index but has {len(data)} bytes, over {MAX_BYTES}")
+        raise CorruptWeightsError(
+            f"{origin} has {len(data):,} bytes, more than the limit of {MAX_BYTES:,} for an index"
+        )
     if len(data) < _FOOTER or bytes(data[-len(MAGIC) :]) != MAGIC:
         raise CorruptWeightsError(f"{origin} is not the index of a TensorFlow V2 checkpoint, or is cut short")
     view = memoryview(data)

@@ -1,6 +1,6 @@
-"""The names of timm's and Cadene's `pnasnet5large` and `nasnetalarge`, mapped to TF-Slim's.
+"""Maps the names in timm's and Cadene's `pnasnet5large` and `nasnetalarge` to TF-Slim's, and back to timm's.
 
-Both name their modules alike. Their names lack the kernel sizes that TF-Slim's names contain, so the sizes come from
+Both use the same names of modules, which lack the kernel sizes that TF-Slim's names contain, so the sizes come from
 the kernels' shapes. Nothing else depends on the architecture: networks of other depths and widths map as well.
 """
 
@@ -75,8 +75,7 @@ def _slim_name(name: str, shapes: Mapping[str, ArrayShape]) -> str | None:
 def timm_names(variables: Iterable[str], *, nasnet: bool) -> dict[str, str]:
     """Map the names of timm's `nasnetalarge`, or else `pnasnet5large`, to TF-Slim's `variables`: a full state dict.
 
-    Counts of updates (`num_batches_tracked`) are left out; torch starts them at 0. Variables without counterpart are
-    left out, too.
+    Without `num_batches_tracked`, which torch starts at 0, and without variables that timm's network lacks.
     """
     stem, halving = ("conv0", "") if nasnet else ("conv_0", "conv_prev_1x1.")
     names: dict[str, str] = {}
@@ -104,7 +103,7 @@ _SCOPES = {
     r"([^/]+)/(comb_iter_\d+)/(left|right)/bn_1": r"\1.\2_\3.bn",
     "final_layer/FC": "last_linear",
 }
-"""A variable's scope in TF-Slim, to the module's name in timm: what `_MODULES` maps back, for one spelling each."""
+"""Maps a variable's scope in TF-Slim to the module in timm: the inverse of `_MODULES`, with one spelling each."""
 
 _LEAVES = {
     "weights": "weight",

@@ -1,4 +1,4 @@
-"""State dicts in `.pth` files, read by torch with `weights_only`, so that code in them never runs."""
+"""Reads state dicts in `.pth` files by torch with `weights_only`, so that code in them never runs."""
 
 import argparse
 import logging
@@ -19,8 +19,8 @@ from .files import MappedFile
 log = logging.getLogger(__name__)
 
 _KEYS = ("state_dict", "model", "model_state_dict", "net", "network")
-"""Where training scripts put the state dict."""
-_KEYS_OF_AVERAGES = ("state_dict_ema", "model_ema", "ema")
+"""Keys under which training scripts store the state dict."""
+_AVERAGES_KEYS = ("state_dict_ema", "model_ema", "ema")
 _PICKLES = 5
 """Pickles at the start of a file written before torch 1.6: magic number, version, machine, state dict, storages."""
 
@@ -28,8 +28,8 @@ _PICKLES = 5
 def read_state_dict(path: Path, moving_averages: bool | None = None) -> LazyArrays:
     """Return the floating-point tensors of the state dict at `path`.
 
-    The state dict may be part of a training checkpoint, under a key such as `state_dict` or `model`. If there is one
-    of moving averages as well (`state_dict_ema`, `model_ema`), `moving_averages` chooses; None prefers the averages.
+    The state dict may be part of a training checkpoint, under a key such as `state_dict` or `model`. If there is also
+    one of moving averages (`state_dict_ema`, `model_ema`), `moving_averages` chooses; None prefers the averages.
 
     Raises:
         MissingExtraError: torch is not installed.
@@ -63,8 +63,9 @@ def read_state_dict(path: Path, moving_averages: bool | None = None) -> LazyArra
         raise CorruptWeightsError(f"{path} holds no state dict: save model.state_dict() of the network")
     for name, tensor in tensors.items():
         # A view may repeat its storage without end; a tensor of a state dict is no larger than its file.
-        strange = tensor.layout != torch.strided or tensor.device.type != "cpu"  # as of a model without weights
-        if strange or tensor.numel() * tensor.element_size() > len(data):
+        # A model without weights has tensors on the meta device.
+        is_plain = tensor.layout == torch.strided and tensor.device.type == "cpu"
+        if not is_plain or tensor.numel() * tensor.element_size() > len(data):
             raise CorruptWeightsError(f"{path} is damaged: {name} claims the shape {tuple(tensor.shape)}")
 
     def read(name: str) -> Array:
@@ -88,7 +89,7 @@ def _check_zip(path: Path, size: int) -> None:
 
 
 def _check_pickles(path: Path, zipped: bool) -> None:
-    """Refuse byte arrays, and strings longer than the file: torch would allocate them, and no state dict has any."""
+    """Raise `CorruptWeightsError` for byte arrays, and for strings longer than the file: torch would allocate them."""
     with suppress(ValueError, OSError, EOFError, zipfile.BadZipFile):  # torch reports what is not a pickle
         if zipped:
             with zipfile.ZipFile(path) as archive:
@@ -110,7 +111,7 @@ def _check_pickle(file: "_Bounded", path: Path) -> None:
 
 
 class _Bounded:
-    """A file that refuses to read more bytes than it has, because Python would allocate them first."""
+    """A file that refuses reads of more bytes than it has, because Python would allocate them first."""
 
     def __init__(self, file: IO[bytes], size: int, path: Path) -> None:
         self._file, self._size, self._path = file, size, path
@@ -131,8 +132,8 @@ def _state_dict(loaded: Any, moving_averages: bool | None, path: Path) -> Any:
     """Return the state dict in an object that a training script saved."""
     if not isinstance(loaded, dict):
         return {}
-    found = {key: loaded[key] for key in (*_KEYS, *_KEYS_OF_AVERAGES) if isinstance(loaded.get(key), dict)}
-    plain, averages = (next((key for key in keys if key in found), None) for keys in (_KEYS, _KEYS_OF_AVERAGES))
+    found = {key: loaded[key] for key in (*_KEYS, *_AVERAGES_KEYS) if isinstance(loaded.get(key), dict)}
+    plain, averages = (next((key for key in keys if key in found), None) for keys in (_KEYS, _AVERAGES_KEYS))
     if moving_averages and not averages:
         raise WeightsError(f"{path} holds no moving averages: leave out moving_averages=True")
     if moving_averages is False and averages and not plain:

@@ -1,4 +1,4 @@
-"""The wire format of protocol buffers, as far as TensorFlow's files use it, read without trusting any byte.
+"""Reads the wire format of protocol buffers, as far as TensorFlow's files use it; no byte is trusted.
 
 Source: "Encoding", protobuf.dev/programming-guides/encoding.
 """
