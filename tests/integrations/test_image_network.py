@@ -16,7 +16,7 @@ import torch
 
 from pnasnet import Module
 from pnasnet.architecture.zoo import NETWORKS
-from pnasnet.errors import InputError
+from pnasnet.errors import InputError, SpecError
 from pnasnet.integrations.image_network import ImageNetwork, create
 
 from tests.helpers.golden_weights import SPECS, assert_endpoints, images, weights
@@ -113,7 +113,7 @@ def test_maps_of_each_resolution(tiny: Any) -> None:
     torch.testing.assert_close(chosen, maps[-2])
     large = create("pnasnet_mobile", pretrained=False, features_only=True)
     assert [level["reduction"] for level in large.feature_info] == [2, 4, 8, 16, 32]
-    with pytest.raises(InputError, match="must be from 0 to"):
+    with pytest.raises(InputError, match="must be some numbers from 0 to"):
         hub("pnasnet_tiny", features_only=True, out_indices=(7,))
     with pytest.raises(InputError, match="num_classes must be at least 0, not -1"):
         hub("pnasnet_tiny", num_classes=-1)
@@ -148,6 +148,42 @@ def test_sizes_and_bad_input(tiny: Any) -> None:
     assert tiny.pretrained_cfg["mean"] == tiny.pretrained_cfg["std"] == (0.5, 0.5, 0.5)
     with pytest.raises(InputError, match=r"images are \[1, 3, 40, 48\], but the network is planned for"):
         tiny(torch.zeros(1, 3, 40, 48))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"drop_path_rate": "x"}, "drop_path_rate must be a number, not 'x'"),
+        ({"drop_path_rate": 1.0}, r"drop_path_rate must be in \[0, 1\), not 1.0"),
+        ({"drop_rate": 2}, r"drop_rate must be in \[0, 1\), not 2.0"),
+        ({"drop_rate": float("nan")}, r"drop_rate must be in \[0, 1\), not nan"),
+        ({"num_classes": 10**12}, "num_classes must be from 0 to 1e\\+07"),
+        ({"num_classes": "3"}, "num_classes must be a whole number, not '3'"),
+        ({"features_only": True, "out_indices": 1}, "out_indices must be a list, not 1"),
+        ({"features_only": True, "out_indices": "ab"}, "out_indices must be a list, not 'ab'"),
+        ({"features_only": True, "out_indices": [1.0]}, "out_indices must be a whole number, not 1.0"),
+        ({"features_only": True, "out_indices": []}, r"out_indices=\(\) must be some numbers from 0 to 2"),
+        ({"features_only": True, "out_indices": [-4]}, "out_indices must be at least -3, not -4"),
+        ({"out_indices": [0]}, "out_indices chooses maps: pass features_only=True with it"),
+        ({"features_only": "no"}, "features_only must be true or false, not 'no'"),
+        ({"pretrained": "no"}, "pretrained must be true or false, not 'no'"),
+        ({"global_pool": ["avg"]}, r"global_pool must be a string, not \['avg'\]"),
+        ({"weights": 3}, "weights must be a string, a path or a mapping, not 3"),
+        ({"image_size": 64}, r"image_size must be \(height, width\), such as \(64, 64\), not 64"),
+    ],
+)
+def test_impossible_options(options: dict[str, Any], message: str) -> None:
+    with pytest.raises((InputError, SpecError), match=message):
+        hub("pnasnet_tiny", **{"pretrained": False} | options)
+
+
+def test_images_that_are_no_normalised_tensors(tiny: Any) -> None:
+    with pytest.raises(InputError, match="images must be a torch tensor, not array"):
+        tiny(normalised(IMAGES).numpy())
+    with pytest.raises(InputError, match=r"images are torch\.uint8: scale them to floating-point numbers"):
+        tiny(torch.zeros(1, 3, 32, 32, dtype=torch.uint8))
+    with pytest.raises(InputError, match="num_classes must be at least 0, not -1"):
+        copy.deepcopy(tiny).reset_classifier(-1)
 
 
 def test_every_network_has_an_entry_and_a_help() -> None:

@@ -9,7 +9,7 @@ import torch
 from pnasnet import Module
 from pnasnet.architecture.plan import resolve
 from pnasnet.architecture.zoo import NETWORKS, find
-from pnasnet.errors import InputError
+from pnasnet.errors import InputError, SpecError
 from pnasnet.integrations.timm_weights import write_timm
 
 from tests.helpers.golden_weights import draw
@@ -77,7 +77,10 @@ def test_weights_of_the_users_own(tmp_path: Path) -> None:
 def test_bad_input() -> None:
     with pytest.raises(InputError, match="in_chans=1: pnasnet_tiny has 3 input channels"):
         timm.create_model("pnasnet_tiny", in_chans=1)
-    assert timm.create_model("pnasnet_tiny", img_size=40)(torch.zeros(1, 3, 40, 40)).shape == (1, 10)
+    for size in (40, np.int64(40), [40, 40]):
+        assert timm.create_model("pnasnet_tiny", img_size=size)(torch.zeros(1, 3, 40, 40)).shape == (1, 10)
+    with pytest.raises(SpecError, match="image_size"):
+        timm.create_model("pnasnet_tiny", img_size=4.5)
 
 
 @pytest.mark.slow

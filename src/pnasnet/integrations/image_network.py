@@ -2,7 +2,7 @@
 
 import logging
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from math import log2
 from typing import Any
@@ -13,7 +13,9 @@ from ..errors import InputError, MissingExtraError
 from ..images.presets import get_preset
 from ..module.catalogue import find_network
 from ..module.open import ModelName, WeightsName, open_model
-from ..support.typed import whole_number
+from ..support.arguments import checked
+from ..support.text import shown
+from ..support.typed import check_range, number, whole_number
 from ..weights import CLASSIFIER
 
 try:
@@ -27,6 +29,8 @@ except ImportError as error:
     raise MissingExtraError.of("torch", "torch", "a network for timm or torch.hub") from error
 
 log = logging.getLogger(__name__)
+
+_MOST_CLASSES = 10**7
 
 
 class ImageNetwork(nn.Module):
@@ -65,6 +69,7 @@ class ImageNetwork(nn.Module):
         """Return the classifier."""
         return self.classifier
 
+    @checked
     def reset_classifier(self, num_classes: int, global_pool: str | None = None) -> None:
         """Replace the classifier by a new one at random, or remove it if `num_classes` is 0.
 
@@ -74,7 +79,8 @@ class ImageNetwork(nn.Module):
             self.global_pool = global_pool
         if self.global_pool not in ("avg", "") or (num_classes and not self.global_pool):
             raise InputError(f"global_pool is {self.global_pool!r}: use 'avg', or '' together with num_classes=0")
-        self.num_classes = num_classes
+        self.num_classes = whole_number("num_classes", num_classes, 0)
+        check_range("num_classes", num_classes, 0, _MOST_CLASSES)
         self.classifier = _linear(self.num_features, num_classes) if num_classes else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
@@ -123,6 +129,11 @@ class ImageNetwork(nn.Module):
         return self.backbone.states(x)
 
     def _check(self, x: Tensor) -> None:
+        given: Any = x
+        if not isinstance(given, Tensor):
+            raise InputError(f"images must be a torch tensor, not {shown(given)}")
+        if not x.is_floating_point():
+            raise InputError(f"images are {x.dtype}: scale them to floating-point numbers in [-1, 1]")
         height, width = self.backbone.plan.spec.image_size
         if x.ndim != 4 or x.shape[1] != 3 or tuple(x.shape[2:]) != (height, width):
             raise InputError(
@@ -144,10 +155,13 @@ class FeatureMaps(nn.Module):
 
     def __init__(self, model: ImageNetwork, out_indices: Sequence[int] | None = None) -> None:
         super().__init__()
-        known = range(len(model.feature_info))
-        self.model, self.out_indices = model, tuple(known if out_indices is None else out_indices)
-        if not set(self.out_indices) <= {*known, *range(-len(known), 0)}:
-            raise InputError(f"out_indices={self.out_indices} must be from 0 to {len(known) - 1}")
+        count = len(model.feature_info)
+        given: Any = range(count) if out_indices is None else out_indices
+        if isinstance(given, str) or not isinstance(given, Iterable):
+            raise InputError(f"out_indices must be a list of whole numbers, not {shown(given)}")
+        self.model, self.out_indices = model, tuple(whole_number("out_indices", each, -count) for each in given)
+        if not self.out_indices or max(self.out_indices) >= count:
+            raise InputError(f"out_indices={self.out_indices} must be some numbers from 0 to {count - 1}")
         self.feature_info = [model.feature_info[index] for index in self.out_indices]
         self.pretrained_cfg = self.default_cfg = model.pretrained_cfg
 
@@ -159,6 +173,7 @@ class FeatureMaps(nn.Module):
         return fx.symbolic_trace(self)
 
 
+@checked
 def create(
     model: ModelName,
     *,
@@ -187,8 +202,10 @@ def create(
         drop_rate: rate of the dropout before the classifier, in training; None for the network's own.
         drop_path_rate: rate at which the last cell's paths are dropped, in training; None for the network's own.
 
-    Raises as `open_model`, and `InputError` for contradictory arguments.
+    Raises as `open_model`, and `InputError` for contradictory or impossible arguments.
     """
+    if out_indices is not None and not features_only:
+        raise InputError("out_indices chooses maps: pass features_only=True with it")
     if pretrained or weights is not None:
         opened = open_model(model, weights, image_size=image_size)
     else:
@@ -199,8 +216,8 @@ def create(
     own_classes = 0 if features_only else max((spec.num_classes or 0) - offset, 0)
     num_classes = own_classes if num_classes is None else whole_number("num_classes", num_classes, 0)
     if drop_path_rate is not None:
-        spec = replace(spec, drop_path_keep=1 - drop_path_rate)
-    rate = 1 - spec.dropout_keep if drop_rate is None else drop_rate
+        spec = replace(spec, drop_path_keep=1 - _rate("drop_path_rate", drop_path_rate))
+    rate = 1 - spec.dropout_keep if drop_rate is None else _rate("drop_rate", drop_rate)
     plan = resolve(replace(spec, num_classes=None, aux_head=False))
     created = ImageNetwork(plan, num_classes=num_classes, global_pool=global_pool, drop_rate=rate)
     if opened.weights:
@@ -227,6 +244,14 @@ def config(spec: NetworkSpec, preset: str, num_classes: int) -> dict[str, Any]:
         "crop_mode": "center" if chosen.resize == "bicubic" else "squash",
         "classifier": "classifier",
     }
+
+
+def _rate(name: str, value: Any) -> float:
+    """Return a share of what is dropped. Raises `InputError` unless it is a number in [0, 1)."""
+    rate = number(name, value)
+    if not 0 <= rate < 1:
+        raise InputError(f"{name} must be in [0, 1), not {rate}")
+    return rate
 
 
 def _linear(inputs: int, outputs: int) -> nn.Linear:

@@ -47,7 +47,7 @@ def _entry_point(network: NamedNetwork) -> Any:
         if (channels := options.pop("in_chans", 3)) != 3:
             raise InputError(f"in_chans={channels}: {network.name} has 3 input channels")
         if (size := options.pop("img_size", None)) is not None:
-            options["image_size"] = (size, size) if isinstance(size, int) else tuple(size)
+            options["image_size"] = tuple(size) if isinstance(size, list | tuple) else (size, size)
         if pretrained:
             options.setdefault("weights", _weights(network, chosen))
         features = options.get("features_only", False)
