@@ -6,7 +6,7 @@ Method:   FEATURES are Parquet of `pnasnet embed`, of one model. 500 of their ve
           of its 10 nearest. Both indexes are built by `pnasnet similar --index` in processes of their own. Recall is
           the share of the 10 truly nearest, found by reading all vectors, in the 10 of the approximate answer; also
           for other numbers of lists than the default.
-Result:   see docs/similar.md.
+Result:   see docs/benchmarks.md and docs/similar.md.
 """
 
 import argparse
