@@ -221,8 +221,7 @@ def create(
     plan = resolve(replace(spec, num_classes=None, aux_head=False))
     created = ImageNetwork(plan, num_classes=num_classes, global_pool=global_pool, drop_rate=rate)
     if opened.weights:
-        arrays = opened.arrays()
-        created.load_variables({name: arrays[name] for name in opened.variables}, offset)
+        created.load_variables({name: opened.arrays()[name] for name in opened.variables}, offset)
     created.pretrained_cfg = config(spec, opened.preset, num_classes)
     return (FeatureMaps(created, out_indices) if features_only else created).eval()
 
