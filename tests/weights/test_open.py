@@ -109,9 +109,25 @@ def test_an_empty_file_and_one_of_no_known_format(tmp_path: Path) -> None:
         with pytest.raises(CorruptWeightsError, match=name) as caught:
             open_weights(tmp_path / name)
         one_line(caught.value)
-    (tmp_path / "page").write_bytes(b"<!DOCTYPE html><html>not found</html>")
-    with pytest.raises(CorruptWeightsError, match="page has no known format"):
-        open_weights(tmp_path / "page")
+    (tmp_path / "notes").write_bytes(b"to be trained")
+    with pytest.raises(CorruptWeightsError, match="notes has no known format"):
+        open_weights(tmp_path / "notes")
+
+
+@pytest.mark.parametrize("name", ["model", "model.pth", "model.safetensors", "model.h5"])
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"<!DOCTYPE html><html>not found</html>", "an HTML page, not weights: a server may have sent it"),
+        (b"version https://git-lfs.github.com/spec/v1", "a pointer of Git LFS, not weights: get the file by git lfs"),
+        (bytes(257) + b"ustar" + bytes(250), "a tar, not weights: unpack it and pass the folder"),
+    ],
+)
+def test_files_of_another_kind_are_named(tmp_path: Path, name: str, content: bytes, said: str) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(CorruptWeightsError, match=f"{name} is {said}") as caught:
+        open_weights(tmp_path / name)
+    one_line(caught.value)
 
 
 def test_unreadable_sources(tmp_path: Path) -> None:

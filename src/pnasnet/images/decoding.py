@@ -23,11 +23,11 @@ from PIL.TiffImagePlugin import BITSPERSAMPLE, PHOTOMETRIC_INTERPRETATION, TiffI
 from PIL.WebPImagePlugin import WebPImageFile
 
 from ..errors import ImageError, MissingExtraError
+from ..support.other_files import FIRST, other_file
 from . import formats
 from .budget import PixelBudget
 from .jpeg import decode_jpeg
 from .metadata import plain_jpeg, plain_png
-from .other_files import FIRST, other_file
 from .source import LIMITS, Limits, Source, name_of, read_file
 
 Pixels = NDArray[np.uint8]

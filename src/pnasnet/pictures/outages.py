@@ -13,8 +13,8 @@ import pyarrow as pa
 
 from ..errors import ImageError, PnasnetError, UnreachableError
 from ..images import format_of
-from ..images.other_files import FIRST, TAR, other_file
 from ..support.http import reason
+from ..support.other_files import FIRST, TAR, other_file
 from ..support.urls import is_url
 from .tar_members import DAMAGE
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from ..errors import CorruptWeightsError, WeightsError, WeightsNotFoundError
 from ..support.arguments import checked
+from ..support.other_files import FIRST, other_file
 from ..support.paths import exists
 from ..support.urls import redact
 from . import keras_file, quantized
@@ -108,10 +109,10 @@ def _open_file(path: Path, moving_averages: bool | None) -> WeightsSource:
         return _open_checkpoint(prefix, path)
     if path.name in (_SAVED_MODEL, "checkpoint", quantized.MANIFEST, quantized.GRAPH, quantized.VALUES):
         return _open_folder(path.parent)
-    head = MappedFile(path).bytes[:9].tobytes()
+    head = MappedFile(path).bytes[:FIRST].tobytes()
     if not head:
         raise CorruptWeightsError(f"{path} is empty: download it again")
-    if head[8:] == b"{" or path.suffix == ".safetensors":  # after the header's size, its JSON
+    if head[8:9] == b"{":  # after the header's size, its JSON
         return _open_safetensors(path)
     if head.startswith(b"\x1f\x8b"):
         return _open_archive(path)
@@ -119,6 +120,10 @@ def _open_file(path: Path, moving_averages: bool | None) -> WeightsSource:
         return WeightsSource(keras_file.read_keras(path), "Keras weights", path, (path,))
     if head.startswith((_ZIP, b"\x80")):  # torch's zip file, or a pickle of torch before 1.6
         return _open_state_dict(path, moving_averages)
+    if other := other_file(head):
+        raise CorruptWeightsError(f"{path} is {other.name}, not weights: {other.advice.rpartition(', or ')[2]}")
+    if path.suffix == ".safetensors":
+        return _open_safetensors(path)
     raise CorruptWeightsError(f"{path} has no known format: pass {_KNOWN}")
 
 

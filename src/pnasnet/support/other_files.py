@@ -1,4 +1,4 @@
-"""Files that are given in place of images by mistake, recognised by their first bytes."""
+"""Files that are given in place of images or weights by mistake, recognised by their first bytes."""
 
 from dataclasses import dataclass
 
@@ -8,7 +8,7 @@ FIRST = 512
 
 @dataclass(frozen=True)
 class OtherFile:
-    """A kind of file that is not an image.
+    """A kind of file that is neither an image nor weights, or an archive that may hold them.
 
     Attributes:
         name: what it is, with an article.
@@ -28,7 +28,7 @@ def _compressed(program: str, suffix: str) -> OtherFile:
 ZIP = OtherFile("a zip file", "name it .zip, or unpack it and pass the folder")
 TAR = OtherFile("a tar", "name it .tar, or unpack it and pass the folder")
 PARQUET = OtherFile("a Parquet file", "name it .parquet")
-_PAGE = "a server may have sent it instead of the image; get the image again"
+_PAGE = "a server may have sent it instead of the file; get the file again"
 _UNPACK, _VIDEO = "unpack it, and pass the folder", OtherFile("a video", "extract images from it")
 
 _MAGIC = (
@@ -49,8 +49,8 @@ _MAGIC = (
     (b"8BPS", OtherFile("a Photoshop file", "convert it to PNG")),
     (b"\x1a\x45\xdf\xa3", _VIDEO),
     (b"\0\x05\x16\x07", OtherFile("metadata of macOS (AppleDouble)", "leave it out")),
-    (b"version https://git-lfs", OtherFile("a pointer of Git LFS", "get the image by git lfs pull")),
-    (b"/annex/objects/", OtherFile("a pointer of git-annex", "get the image by git annex get")),
+    (b"version https://git-lfs", OtherFile("a pointer of Git LFS", "get the file by git lfs pull")),
+    (b"/annex/objects/", OtherFile("a pointer of git-annex", "get the file by git annex get")),
 )
 _VIDEO_BRANDS = (b"iso", b"mp4", b"avc1", b"qt  ", b"M4V", b"3g", b"MSNV", b"dash", b"f4v")
 _TEXT = (
@@ -63,7 +63,7 @@ _TEXT = (
 
 
 def other_file(head: bytes) -> OtherFile | None:
-    """Return the kind of a file that is not an image from its first `FIRST` bytes, or None if it is unknown."""
+    """Return the kind of a file that holds neither an image nor weights from its first `FIRST` bytes, or None if it is unknown."""
     if head[257:262] == b"ustar":
         return TAR
     if (head[4:8] == b"ftyp" and head[8:12].startswith(_VIDEO_BRANDS)) or (

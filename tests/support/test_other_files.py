@@ -9,7 +9,7 @@ import pytest
 
 from pnasnet.errors import ImageError
 from pnasnet.images import decode
-from pnasnet.images.other_files import FIRST, other_file
+from pnasnet.support.other_files import FIRST, other_file
 
 from tests.helpers.cli_runs import PHOTOS
 
