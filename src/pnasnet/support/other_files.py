@@ -63,7 +63,7 @@ _TEXT = (
 
 
 def other_file(head: bytes) -> OtherFile | None:
-    """Return the kind of a file that holds neither an image nor weights from its first `FIRST` bytes, or None if it is unknown."""
+    """Return what a file is from its first `FIRST` bytes if it holds neither an image nor weights, else None."""
     if head[257:262] == b"ustar":
         return TAR
     if (head[4:8] == b"ftyp" and head[8:12].startswith(_VIDEO_BRANDS)) or (
