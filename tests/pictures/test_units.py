@@ -266,15 +266,16 @@ def test_hugging_face_datasets_do_not_own_the_working_folder(tmp_path: Path, mon
 
 
 @pytest.mark.parametrize(
-    ("unit", "inputs"),
+    ("unit", "name", "inputs", "size"),
     [
-        (Files(("a.jpg", "s3://b/c.jpg")), ("a.jpg", "s3://b/c.jpg")),
-        (Tar("a.tar"), ("a.tar",)),
-        (Zip("a.zip"), ("a.zip",)),
-        (parquet_files.RowGroup("a.parquet", "image", 2, 17, 5), ("a.parquet",)),
-        (parquet_files.Damaged("a.parquet", "damaged"), ("a.parquet",)),
-        (SplitRows("hf:x", "test", "image", 1024, 512), ("hf:x/test",)),
+        (Files(("a.jpg", "s3://b/c.jpg")), "a.jpg", ("a.jpg", "s3://b/c.jpg"), 2),
+        (Files(("https://me:secret@host/a.jpg",)), "https://host/a.jpg", ("https://host/a.jpg",), 1),
+        (Tar("a.tar"), "a.tar", ("a.tar",), None),
+        (Zip("a.zip"), "a.zip", ("a.zip",), None),
+        (parquet_files.RowGroup("a.parquet", "image", 2, 17, 5), "a.parquet#17", ("a.parquet",), 5),
+        (parquet_files.Damaged("a.parquet", "damaged"), "a.parquet", ("a.parquet",), None),
+        (SplitRows("hf:x", "test", "image", 1024, 512), "hf:x/test#1024", ("hf:x/test",), 512),
     ],
 )
-def test_inputs_of_units(unit: Unit, inputs: tuple[str, ...]) -> None:
-    assert unit.inputs == inputs
+def test_names_inputs_and_sizes_of_units(unit: Unit, name: str, inputs: tuple[str, ...], size: int | None) -> None:
+    assert (unit.name, unit.inputs, unit.size) == (name, inputs, size)

@@ -193,6 +193,12 @@ def test_page(tmp_path: Path) -> None:
     assert "118 images could not be opened." in page.text
     points = np.frombuffer(b64decode(str(data["points"])), "<f4").reshape(-1, 2)
     np.testing.assert_array_equal(points, shown.points)
+    nearest = np.frombuffer(b64decode(str(data["neighbours"])), "<i4").reshape(120, -1)
+    np.testing.assert_array_equal(nearest, shown.neighbours.places[:, :8])
+    sketches = np.frombuffer(b64decode(str(data["sketches"])), "i1").reshape(120, -1) / 127
+    assert sketches.shape[1] <= 64
+    vectors = clustered(120, 300)
+    np.testing.assert_allclose(sketches @ sketches.T, cosines(vectors, vectors), atol=0.1)
     names, images = data["names"], data["images"]
     assert isinstance(names, list)
     assert names[2] == AWKWARD.replace("\u2028", r"\u2028")
