@@ -67,6 +67,31 @@ def test_the_checkpoint_holds_the_objects_and_no_variables(tmp_path: Path) -> No
     assert len(children) == 3 + 4
 
 
+def entries(message: ParsedMessage, field: int) -> dict[str, ParsedMessage]:
+    return {entry.text(1): entry.message(2) for entry in message.messages(field)}
+
+
+def stated(file: Path) -> list[tuple[int, list[int], str]]:
+    """Return, for each function of `images`: the argument's type, its shape, and its name for the user."""
+    found = []
+    for function in ParsedMessage(file.read_bytes(), "").message(2).message(2).message(2).messages(1):
+        argument = next(function.message(1).messages(2))
+        shape = next(entries(function, 5)["_input_shapes"].message(1).messages(7))
+        of_first = min((entry.number(1), entry.message(2)) for entry in function.messages(7))[1]
+        if argument.text(1) == "images":
+            name = entries(of_first, 1)["_user_specified_name"].text(2)
+            found.append((argument.number(3), [size.signed(1) for size in shape.messages(2)], name))
+    return found
+
+
+def test_functions_state_their_argument_as_tensorflows_do(tmp_path: Path) -> None:
+    original = CHECKPOINTS / "tiny_hub_tf2"
+    ours = stated(export(Module(str(original)), tmp_path / "model") / "saved_model.pb")
+    assert len(ours) >= 3
+    for each in (*stated(original / "saved_model.pb"), *ours):
+        assert each == (1, [-1, 64, 64, 3], "images")
+
+
 def test_equal_weights_write_equal_bytes(tmp_path: Path) -> None:
     first, second = (export(Module("pnasnet_tiny"), tmp_path / name) for name in "ab")
     files = [path.relative_to(first) for path in sorted(first.rglob("*")) if path.is_file()]
