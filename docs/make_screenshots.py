@@ -1,11 +1,11 @@
 """Run the commands of the user's pages, put into the pages what they print, and make the pages' pictures.
 
-Command:  python docs/make_screenshots.py CIFAR10_TEST.parquet FOLDER
+Command:  python docs/make_screenshots.py CIFAR10_TEST.parquet TINY_IMAGENET_VALIDATION.parquet FOLDER
 Needs:    the extras train and explore, playwright and Chromium.
 
-`FOLDER` gets the first 2,000 test images as `pictures/CLASS/NUMBER.png`, 2,000 of five classes as `animals/CLASS/`,
-1,000 others of them as `more_animals/CLASS/`, and what the commands write; docs/similar.png, map.png, atlas.png and
-report.png are replaced, and in `PAGES` what stands under a command that was run.
+`FOLDER` gets the example photos, those of five classes as `photos/CLASS/` and `new/CLASS/`, the first 2,000 validation
+images of Tiny ImageNet as `pictures/CLASS/NUMBER.jpg`, and what the commands write; docs/similar.png, map.png,
+atlas.png and report.png are replaced, and in `PAGES` what stands under a command that was run.
 """
 
 import re
@@ -17,22 +17,20 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
-from io import BytesIO
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pyarrow.parquet as pq
 from PIL import Image
 
-from pnasnet.architecture.labels import labels
+from pnasnet import Module
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
 
 DOCS = Path(__file__).absolute().parent
 PHOTOS, QUERY = Path("examples", "photos"), "windmills/altenbeichlingen.jpg"
-ANIMALS, OF_EACH, ALL = ("bird", "cat", "deer", "dog", "frog"), {"animals": 400, "more_animals": 200}, 2000
+ALL = 2000
 PORT = 5055
 PAGES = ("commands.md", "similar.md", "transfer-learning.md")
 
@@ -42,27 +40,31 @@ printed: dict[str, str] = {}
 
 def main() -> None:
     """Write the folders, run the commands, and take the pictures."""
-    folder = Path(sys.argv[2])
-    write_pictures(Path(sys.argv[1]), folder)
+    folder = Path(sys.argv[3])
+    write_pictures(Path(sys.argv[2]), folder)
     shutil.copytree(DOCS.parent / PHOTOS, folder / PHOTOS, dirs_exist_ok=True)
     run(folder, "embed", PHOTOS, "-o", "features.parquet")
-    run(folder, "embed", "pictures", "--model", "pnasnet_tiny", "-o", "cifar.parquet")
+    copy_coffee(folder)
+    run(folder, "embed", PHOTOS, "copies", "-o", "all.parquet")
+    run(folder, "embed", "pictures", "-o", "many.parquet")
     (folder / "cifar10").mkdir(exist_ok=True)
     shutil.copyfile(sys.argv[1], folder / "cifar10/test.parquet")
     run(folder, "evaluate", "pnasnet_tiny", "cifar10/test.parquet", "--threads", 1, "--quiet")
     run(folder, "similar", PHOTOS / QUERY, "features.parquet", "--html", "similar.html")
-    run(folder, "similar", "pictures/cat/0103.png", "cifar.parquet", "-k", 5, "--quiet")
-    run(folder, "duplicates", "cifar.parquet")
-    run(folder, "explore", "cifar.parquet", "--html", "map.html")
-    run(folder, "finetune", "animals/", "-o", "model/", "--model", "pnasnet_tiny")
-    some = ("animals/cat/0001.jpg", "animals/frog/0007.jpg")
+    run(folder, "duplicates", "all.parquet")
+    run(folder, "explore", "features.parquet", "--html", "map.html")
+    run(folder, "explore", "many.parquet", "--html", "many.html")
+    (sort,) = re.findall(r"```sh\n(.*?)```", (DOCS / "transfer-learning.md").read_text("utf-8"), re.DOTALL)
+    subprocess.run(["bash", "-e", "-c", sort], cwd=folder, check=True)
+    run(folder, "finetune", "photos/", "-o", "model/")
+    some = ("new/mammals/red_panda.jpg", "new/windmills/rhodes.jpg")
     run(folder, "classify", *some, "--model", "model/", "--top", 2, "--quiet")
-    run(folder, "evaluate", "model/", "more_animals/", "--per-class", "--quiet")
+    run(folder, "evaluate", "model/", "new/", "--per-class", "--quiet")
     for name in PAGES:
         page = DOCS / name
         page.write_text(with_outputs(page.read_text("utf-8")), "utf-8")
     shoot(folder / "similar.html", "similar.png", 900, 1150)
-    shoot(folder / "map.html", "map.png", 1000, 760)
+    shoot(folder / "many.html", "map.png", 1000, 760)
     shoot(folder / "model/report.html", "report.png", 900, 2400)
     count = len(list((folder / PHOTOS).glob("*/*")))
     with explorer(folder) as address:
@@ -70,18 +72,20 @@ def main() -> None:
 
 
 def write_pictures(table: Path, folder: Path) -> None:
-    """Write pictures as files."""
-    names, rows = labels("cifar10"), pq.read_table(table, columns=["image", "label"]).to_pylist()
-    for number, row in enumerate(rows[:ALL]):
-        path = folder / "pictures" / names[row["label"]] / f"{number:04}.png"
+    """Write images of Tiny ImageNet as files."""
+    names, rows = Module("pnasnet_small").labels, pq.read_table(table).slice(0, ALL).to_pylist()
+    for number, row in enumerate(rows):
+        path = folder / "pictures" / re.sub(r"\W", "_", names[row["label"]]) / f"{number:04}.jpg"
         path.parent.mkdir(parents=True, exist_ok=True)
-        Image.open(BytesIO(row["image"]["bytes"])).save(path)
-    for name in ANIMALS:
-        own = (row["image"]["bytes"] for row in rows if names[row["label"]] == name)
-        for part, count in OF_EACH.items():
-            (folder / part / name).mkdir(parents=True, exist_ok=True)
-            for number, picture in enumerate(islice(own, count), 1):
-                (folder / part / name / f"{number:04}.jpg").write_bytes(picture)
+        path.write_bytes(row["image"]["bytes"])
+
+
+def copy_coffee(folder: Path) -> None:
+    """Write two copies of a photo, as docs/tutorials/similar-photos.md does."""
+    (folder / "copies").mkdir(exist_ok=True)
+    with Image.open(folder / PHOTOS / "kitchen/coffee.jpg") as photo:
+        photo.save(folder / "copies/worse.jpg", quality=40)
+        photo.resize((photo.width * 3 // 4, photo.height * 3 // 4)).save(folder / "copies/smaller.jpg")
 
 
 def run(folder: Path, *arguments: object) -> None:
