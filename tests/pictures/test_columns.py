@@ -3,9 +3,10 @@
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
-from pnasnet.errors import InputError
+from pnasnet.errors import ImageError, InputError
 from pnasnet.pictures import list_units
 from pnasnet.pictures.columns import refuse_missing
 
@@ -44,3 +45,32 @@ def test_a_unit_of_a_table_is_named_by_its_first_row(tmp_path: Path) -> None:
     (unit,) = list_units([tmp_path / "t.parquet"])
     assert unit.name == f"{tmp_path}/t.parquet#0"
     assert [picture.name for picture in unit.pictures()] == [f"{tmp_path}/t.parquet#{row}" for row in range(2)]
+
+
+@pytest.mark.parametrize("groups", [[], [[], [jpeg(0)], []], [[]]])
+def test_a_table_without_rows_fails_as_an_archive_without_images_does(
+    tmp_path: Path, groups: list[list[bytes]]
+) -> None:
+    path = tmp_path / "t.parquet"
+    schema = pa.schema([("image", pa.binary())])
+    with pq.ParquetWriter(path, schema) as writer:
+        for group in groups:
+            writer.write_table(pa.table({"image": group}, schema))
+    (unit,) = list_units([path])
+    if any(groups):
+        assert [picture.name for picture in unit.pictures()] == [f"{path}#0"]
+    else:
+        with pytest.raises(ImageError, match=r"holds no image$"):
+            next(iter(unit.pictures()))
+
+
+@pytest.mark.parametrize("text", ["/9j/4AAQ" * 1000, "data:image/jpeg;base64," + "A" * 5000])
+def test_text_that_is_no_path(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "t.parquet"
+    pq.write_table(pa.table({"image": [text]}), path)
+    (unit,) = list_units([path])
+    (picture,) = unit.pictures()
+    said = f"{path}#0: text of {len(text):,} characters, not a path: write the bytes of the image instead"
+    with pytest.raises(ImageError) as caught:
+        picture.read()
+    assert str(caught.value) == said

@@ -15,6 +15,9 @@ Source = str | os.PathLike[str] | bytes | bytearray | memoryview | Image.Image
 
 EXTENSIONS = frozenset(suffix for known in FORMATS for suffix in known.suffixes)
 
+_MOST_NAME = 1000
+"""Characters of a path in an error."""
+
 
 @dataclass(frozen=True)
 class Limits:
@@ -97,7 +100,8 @@ def name_of(source: Source) -> str:
                 f"an image must be a path, bytes or a PIL image, not {type(source).__name__}: pass decoded pixels to "
                 "pnasnet.images.transform"
             )
-    return path if path and path.isprintable() else ascii(path)
+    shown = path if path and path.isprintable() else ascii(path)
+    return shown if len(shown) <= _MOST_NAME else f"{shown[:_MOST_NAME]}…"
 
 
 @checked

@@ -81,6 +81,10 @@ def refuse_missing(column: pa.ChunkedArray, names: Sequence[str]) -> None:
         raise InputError(f"{names[row]!r} has no image: add it, or remove the row")
 
 
+_LONGEST_PATH = 4096
+"""Characters; Linux allows no longer path."""
+
+
 def picture_in(cell: pa.Scalar, folder: str, access: Access, name: str, also: tuple[str, ...] = ()) -> Source:
     """Return the image in a cell: its bytes, the path of its file, or the bytes at its URL.
 
@@ -104,6 +108,8 @@ def picture_in(cell: pa.Scalar, folder: str, access: Access, name: str, also: tu
     if is_url(found):
         access.check_url(found, name)
         return read_url(found, allowed=access.hosts)
+    if len(found) > _LONGEST_PATH:  # an image as base64 or as a data URI
+        raise ImageError(f"{name}: text of {len(found):,} characters, not a path: write the bytes of the image instead")
     if is_url(folder) and not access.roots:
         if found.startswith("/") or ".." in found.split("/"):
             raise ImageError(f"{name}: {found!r} is a path on the writer's machine: write the images into the file")

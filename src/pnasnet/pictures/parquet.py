@@ -82,7 +82,7 @@ class RowGroup(Unit):
 
 @dataclass(frozen=True)
 class Damaged(Unit):
-    """A Parquet file with an unreadable header, which counts as one picture that fails."""
+    """A Parquet file with an unreadable header or without rows, which counts as one picture that fails."""
 
     kind = "damaged"
     path: str
@@ -106,6 +106,8 @@ def row_groups(path: str, column: str | None = None, access: Access = CLOSED) ->
     try:
         with opened(path) as file:
             groups = list(_groups_of(path, file, column, access))
+            if not groups:
+                raise ImageError(f"{redact(path)}: holds no image")
     except UnreachableError as error:
         raise InputError(str(error)) from error
     except ImageError as error:
@@ -159,5 +161,6 @@ def _groups_of(path: str, file: pq.ParquetFile, column: str | None, access: Acce
     found, first = find_pictures(file.schema_arrow, redact(path), column), 0
     for group in range(file.num_row_groups):
         rows = file.metadata.row_group(group).num_rows
-        yield RowGroup(path, found, group, first, rows, access.roots, access.hosts)
+        if rows:
+            yield RowGroup(path, found, group, first, rows, access.roots, access.hosts)
         first += rows
