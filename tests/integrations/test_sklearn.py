@@ -106,6 +106,10 @@ def test_unknown_names_fail_when_fitted() -> None:
         ImageFeatures("pnasnet_tiny", endpoint="Cell_99").fit()
     with pytest.raises(UnknownNameError, match="unknown model 'pnasnet_tinny': did you mean pnasnet_tiny"):
         ImageFeatures("pnasnet_tinny").fit()
+    changed = ImageFeatures("pnasnet_tiny").fit().set_params(endpoint="Cell_99")
+    for method in (changed.get_feature_names_out, lambda: changed.transform([PHOTOS / "chelsea.jpg"])):
+        with pytest.raises(UnknownNameError, match="unknown endpoint 'Cell_99': did you mean Cell_"):
+            method()
 
 
 def test_tables_come_out_on_demand(expected: Any) -> None:

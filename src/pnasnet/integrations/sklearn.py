@@ -80,9 +80,7 @@ class ImageFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     def fit(self, X: Any = None, y: Any = None) -> "ImageFeatures":  # noqa: N803 - scikit-learn's name
         """Open the model. `X` and `y` are ignored. Raises as `Module`, and `UnknownNameError` for the endpoint."""
         module = Module(self.model, self.weights, image_size=self.image_size, engine=self.engine)
-        known = list(module.model.plan.endpoints())
-        if self.endpoint not in known:
-            raise UnknownNameError.of("endpoint", self.endpoint, known)
+        self._length(module)
         self.module_ = module
         return self
 
@@ -103,8 +101,14 @@ class ImageFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     def get_feature_names_out(self, input_features: Any = None) -> NDArray[np.object_]:
         """Return the endpoint's name and a number for each feature: `global_pool_0`, `global_pool_1`, and so on."""
         check_is_fitted(self)
-        length = self.module_.model.plan.endpoints()[self.endpoint][-1]
-        return np.array([f"{self.endpoint}_{index}" for index in range(length)], object)
+        return np.array([f"{self.endpoint}_{index}" for index in range(self._length(self.module_))], object)
+
+    def _length(self, module: Module) -> int:
+        """Return the length of the endpoint's features. Raises `UnknownNameError` if there is no such endpoint."""
+        endpoints = module.model.plan.endpoints()
+        if self.endpoint not in list(endpoints):
+            raise UnknownNameError.of("endpoint", self.endpoint, list(endpoints))
+        return endpoints[self.endpoint][-1]
 
     def __sklearn_tags__(self) -> "Tags":
         tags = super().__sklearn_tags__()
