@@ -40,6 +40,7 @@ def test_accessible_in_use(tmp_path: Path) -> None:
             page.set_viewport_size({"width": width, "height": 800})
             page.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
             page.goto(path.as_uri())
+            page.click("details summary")
             page.click("#lasso")
             for label in ("folder", "similarity to the nearest image", "similarity to the marked image"):
                 page.select_option("#colour", label=label)

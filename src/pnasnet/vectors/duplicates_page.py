@@ -53,6 +53,15 @@ def sample_rows(index: VectorIndex, count: int = MEASURED) -> Ids:
     return index.ids(np.unique(places))
 
 
+def _about(groups: int, threshold: float) -> str:
+    if not groups:
+        return f"There are no near duplicates, images with a similarity of {threshold:g} or more."
+    return (
+        f"{counted(groups, 'group')} of near duplicates, the largest first. The similarity of each image to the first "
+        f"one is {threshold:g} or more. {RULE.capitalize()}."
+    )
+
+
 @checked
 def duplicates_page(
     features: Features,
@@ -82,8 +91,7 @@ def duplicates_page(
         "duplicates.html",
         {
             "title": "Near duplicates" if not sampled else "Near duplicates and unusual images",
-            "about": f"{counted(len(groups), 'group')} of near duplicates, the largest first. The similarity of each "
-            f"image to the first one is {threshold:g} or more. {RULE.capitalize()}.",
+            "about": _about(len(groups), threshold),
             "stated": facts(features),
             "groups": [
                 [(next(pictures), similarity) for similarity in group.similarities[: len(entries)].tolist()]
