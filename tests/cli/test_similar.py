@@ -263,7 +263,7 @@ def test_an_approximate_search_says_so(photos: Path, features: Path, tmp_path: P
     assert "has no approximate index" in error_of(run("similar", query, features, "--approximate", *ENGINE))
     built = run("similar", query, features, "-k", "3", "--index", "--approximate", "--html", page, *ENGINE)
     assert built.exit_code == 0, built.output
-    assert "the answers are approximate: some of the nearest may be missing" in built.stderr
+    assert "the results are approximate: some of the nearest may be missing" in built.stderr
     exact = run("similar", query, features, "-k", "3", "--exact", *ENGINE)
     assert listed(built.stdout) == listed(exact.stdout)
     assert "approximate" not in exact.stderr

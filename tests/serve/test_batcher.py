@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from pnasnet.errors import InputError
 from pnasnet.serve.batcher import Batcher, Floats
 from pnasnet.serve.errors import BusyError, DrainingError, EngineError
 
@@ -159,3 +160,9 @@ def test_a_server_that_is_ending_accepts_nothing() -> None:
     batcher.draining = True
     with pytest.raises(DrainingError), batcher.reserve(1):
         pass
+
+
+@pytest.mark.parametrize("batch_size", [0, -1, 1.5, "8"])
+def test_a_batch_has_at_least_one_image(batch_size: Any) -> None:
+    with pytest.raises(InputError, match=r"^batch_size must be "):
+        Batcher(Engine(), 12, batch_size=batch_size)

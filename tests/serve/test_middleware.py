@@ -58,7 +58,7 @@ class TestKeys:
 
     def test_files_without_a_usable_key(self, tmp_path: Path) -> None:
         file = tmp_path / "keys"
-        for content, error in ((b"\n", "holds no API key"), (b"k\xc3\xa9y", "other characters than ASCII")):
+        for content, error in ((b"\n", "holds no API key"), (b"k\xc3\xa9y", "non-ASCII characters")):
             file.write_bytes(content)
             with pytest.raises(InputError, match=error):
                 ApiKeys.from_file(file)

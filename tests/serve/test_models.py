@@ -7,7 +7,7 @@ import pytest
 
 from pnasnet.engines import EngineOptions
 from pnasnet.errors import InputError
-from pnasnet.serve import open_models
+from pnasnet.serve import Service, open_models
 
 from tests.helpers.serving import CHECKPOINT
 
@@ -31,3 +31,8 @@ def test_two_models_of_one_name(tmp_path: Path) -> None:
 def test_one_model_twice() -> None:
     with pytest.raises(InputError, match=r"^the model pnasnet_tiny is named twice: name it once$"):
         open_models(["pnasnet_tiny", "pnasnet_tiny"], FAKE)
+
+
+def test_a_service_needs_a_model() -> None:
+    with pytest.raises(InputError, match=r"^there is no model to serve: name at least one$"):
+        Service({})

@@ -74,7 +74,7 @@ def test_the_key_is_the_clients() -> None:
 @pytest.mark.parametrize(
     ("change", "error"),
     [
-        ({"input": "a photo of a cat"}, "text is not embedded"),
+        ({"input": "a photo of a cat"}, "text cannot be embedded"),
         ({"input": "/etc/passwd"}, "must be a data URI"),
         ({"input": "file:///etc/passwd"}, "must be a data URI"),
         ({"input": "http://127.0.0.1/"}, "images at URLs are not fetched"),

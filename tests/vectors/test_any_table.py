@@ -142,9 +142,20 @@ def test_columns_without_vectors(tmp_path: Path, rows: list[list[float] | None],
 
 
 def test_absurdly_long_vectors_are_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(parts, "MOST_NUMBERS", 1000)
+    monkeypatch.setattr(parts, "MAX_NUMBERS", 1000)
     path = tmp_path / "f.parquet"
     pq.write_table(pa.table({"vector": pa.array([[0.0] * 100_000], pa.list_(pa.float32()))}), path)
     monkeypatch.setattr(pq.ParquetFile, "iter_batches", lambda *_, **__: pytest.fail("was read"))
     with pytest.raises(InputError, match="are longer than 1,000"):
         open_features(path)
+
+
+@pytest.mark.parametrize("doubled", ["embedding", "name"])
+def test_two_columns_of_one_name(tmp_path: Path, doubled: str) -> None:
+    vectors = pa.FixedSizeListArray.from_arrays(pa.array([1.0, 2, 3, 4]), 2)
+    columns = {"embedding": vectors, "name": pa.array(["a", "b"])}
+    names = ["embedding", "name", doubled]
+    path = tmp_path / "table.parquet"
+    pq.write_table(pa.Table.from_arrays([columns[name] for name in names], names=names), path)
+    with pytest.raises(InputError, match=rf"has 2 columns named {doubled}: rename all but one of them$"):
+        open_features(path, names="name")

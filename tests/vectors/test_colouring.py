@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pnasnet.vectors import open_features
-from pnasnet.vectors.colouring import MOST_GROUPS, Colouring, colourings
+from pnasnet.vectors.colouring import MAX_GROUPS, Colouring, colourings
 from pnasnet.vectors.features import PART_IDS
 
 COUNT = 40
@@ -44,11 +44,11 @@ def test_text_in_groups_by_size(tmp_path: Path) -> None:
 
 
 def test_the_smallest_groups_share_a_colour(tmp_path: Path) -> None:
-    labels = [f"{i % MOST_GROUPS}" for i in range(COUNT)] + ["rare", "rarer"]
+    labels = [f"{i % MAX_GROUPS}" for i in range(COUNT)] + ["rare", "rarer"]
     found = coloured(tmp_path, [f"{i}.jpg" for i in range(COUNT + 2)], label=labels)["label"]
-    assert len(found.groups) == MOST_GROUPS
+    assert len(found.groups) == MAX_GROUPS
     assert found.groups[-1] == "other"
-    assert found.values[-2:].tolist() == [MOST_GROUPS - 1] * 2
+    assert found.values[-2:].tolist() == [MAX_GROUPS - 1] * 2
 
 
 def test_numbers_are_a_scale_and_few_of_them_are_groups(tmp_path: Path) -> None:

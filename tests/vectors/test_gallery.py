@@ -19,7 +19,7 @@ from tests.helpers.vectors_data import clustered, write_features
 def test_hidden_images_are_counted_once(
     tmp_path: Path, answers: int, more: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(gallery, "MOST_PICTURES", 10)
+    monkeypatch.setattr(gallery, "MAX_PICTURES", 10)
     features = open_features(write_features(tmp_path / "f.parquet", clustered(4)))
     entries = [Entry(f"f/{row}.jpg") for row in (1, 2, 3)]
     answer = Answer(Query("f/0.jpg", np.ones(40, np.float32), 0), entries, [0.9, 0.8, 0.7], ids=[1, 2, 3])

@@ -1,4 +1,4 @@
-"""From many images to Parquet: the pipeline, and a folder of parts that any run can resume.
+"""From images to Parquet files of vectors: the pipeline, and a folder of parts that an interrupted run resumes.
 
 sources ─ list_units ─► units ─ feed ─► images ─ extract_columns ─► batches of rows ─ Keeper ─► parts in a folder
 """

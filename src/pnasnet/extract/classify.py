@@ -1,4 +1,4 @@
-"""From images to their most probable classes."""
+"""Compute the most probable classes of images."""
 
 from collections.abc import Generator, Iterable
 from contextlib import closing
@@ -18,7 +18,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Classification:
-    """The most probable classes of an image, most probable first, with probabilities; or the error in one line.
+    """The most probable classes of an image, or its error.
+
+    Attributes:
+        path: the image's name.
+        classes: names and probabilities in [0, 1], most probable first; empty after an error.
+        error: the error in one line; None if there was none.
 
     Example:
         >>> from pnasnet import Module
@@ -39,7 +44,7 @@ def classify(
 ) -> Generator[Classification, None, None]:
     """Yield the `top` classes of each image, in order.
 
-    A class without a known name is called `class N`, by the index of its logit.
+    If the names of the classes are unknown, they are `class N`, where N is the index of the logit.
 
     Raises:
         InputError: the network has no classifier, or `top` is less than 1.

@@ -1,4 +1,4 @@
-"""The columns of vectors, one for each model and endpoint: contents, types and metadata."""
+"""The columns of vectors, one for each model and endpoint: their values, types and metadata."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 Floats = NDArray[np.float32]
 ColumnVectors = Mapping[str, NDArray[np.floating]]
-"""By column: vectors [n, F], or the vector [F] of one image."""
+"""The vectors of each column, by its name: [n, F], or [F] for one image."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Column:
         name: name of the column.
         module: the network.
         endpoint: the output of the network.
-        computed: all endpoints that the network computes at once, for this column and others.
+        computed: all endpoints that the network computes in one pass, for this column and others.
         preset: the preprocessing.
         options: pooling, number format and normalisation.
 
@@ -62,20 +62,20 @@ class Column:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Shape of one vector: [length], or [height, width, channels] of a whole map."""
+        """Shape of one vector: [F], or [height, width, channels] for a whole map."""
         shape = self.module.model.plan.endpoints()[self.endpoint]
         return shape if self.options.whole_maps else shape[-1:]
 
     @property
     def type(self) -> pa.DataType:
-        """Arrow type of one vector: a fixed-size list of float32 or float16."""
+        """Arrow type of one vector: a fixed-size list of float32 or float16. Maps are flattened."""
         number = pa.float16() if self.options.vectors == "float16" else pa.float32()
         return pa.list_(number, prod(self.shape))
 
     def finish(self, output: Floats) -> NDArray[np.float32] | NDArray[np.float16]:
-        """Return the vectors [B, length] to write for a network's output, [B, length] or maps [B, h, w, C].
+        """Return the vectors to write, [B, F], for a network's output: [B, F], or maps [B, h, w, C].
 
-        Maps are averaged as `Module.embed` does, unless whole maps are wanted.
+        Maps are averaged over positions, as by `Module.embed`, unless `options.whole_maps`.
         """
         if not self.options.whole_maps:
             output = averaged(output)
@@ -91,7 +91,7 @@ class Column:
         return vectors
 
     def metadata(self) -> dict[str, str]:
-        """Return the metadata; vectors are comparable if all values except version and engine are equal."""
+        """Return the column's metadata. Vectors are comparable if all values but version and engine are equal."""
         module, options = self.module, self.options
         height, width = module.image_size
         return {
@@ -117,7 +117,7 @@ def columns_for(modules: Sequence["Module"], endpoints: Sequence[str], options: 
 
     Raises:
         UnknownNameError: a model has no such endpoint, or there is no such preset.
-        InputError: two columns would have the same name.
+        InputError: there are no models or no endpoints, or two columns would have the same name.
 
     Example:
         >>> from pnasnet import Module
@@ -126,6 +126,8 @@ def columns_for(modules: Sequence["Module"], endpoints: Sequence[str], options: 
         >>> [column.name for column in columns]
         ['embedding_Cell_1', 'embedding_global_pool']
     """
+    if not modules or not endpoints:
+        raise InputError(f"there is no {'endpoint' if modules else 'model'} to compute: name at least one")
     columns = []
     computed = tuple(dict.fromkeys(endpoints))
     for module in modules:
@@ -146,14 +148,14 @@ def columns_for(modules: Sequence["Module"], endpoints: Sequence[str], options: 
 
 @dataclass(frozen=True)
 class ColumnBuilder:
-    """A picklable function that opens the models on the machine where it is called, and returns their columns."""
+    """A picklable function that opens the models on the machine where it runs, and returns their columns."""
 
     models: tuple[ModelChoice, ...]
     endpoints: tuple[str, ...]
     options: ExtractOptions
 
     def on_workers(self, cpus: int) -> "ColumnBuilder":
-        """Return a builder whose engines and decoders use at most `cpus` processors."""
+        """Return a builder whose engines and decoders have `cpus` threads, unless their number is set."""
         engines = [replace(choice.engine, threads=choice.engine.threads or cpus) for choice in self.models]
         models = tuple(replace(choice, engine=own) for choice, own in zip(self.models, engines, strict=True))
         options = replace(self.options, decoders=self.options.decoders or cpus)

@@ -1,7 +1,7 @@
-"""The contents of a folder's images, so that images with equal bytes are computed once.
+"""The vectors of a folder by the digests of the images' bytes, so that equal images are computed once.
 
-The most recent vectors are kept in memory. For the others, a database in the folder names the part and the row from
-which they are read, so memory does not grow with the number of images.
+The most recent vectors are kept in memory. The others are read from their parts: a database in the folder stores part
+and row of each digest. So memory does not grow with the number of images.
 """
 
 import sqlite3
@@ -17,16 +17,16 @@ from .columns import ColumnVectors
 from .folder import CONTENTS, FeatureFolder
 from .part import reading_part
 
-_RECENT_BYTES = 96 << 20  # more than a part holds, so all other vectors are on disk
+_RECENT_BYTES = 96 << 20  # more than a part holds, so that all other vectors are on disk
 
 
 def digest_of(content: bytes | bytearray | memoryview) -> bytes:
-    """Return the 16-byte BLAKE2b digest of some bytes."""
+    """Return the BLAKE2b digest of an image's bytes, 16 bytes."""
     return blake2b(content, digest_size=16).digest()
 
 
 class Contents:
-    """The vectors of a folder's rows, by the digests of their images."""
+    """The vectors of a folder's rows by the digests of their images. Methods raise `OutputError` if the disk fails."""
 
     def __init__(self, folder: FeatureFolder) -> None:
         self._folder = folder
@@ -43,20 +43,20 @@ class Contents:
             raise self._failed(error) from error
 
     def find(self, digest: bytes) -> ColumnVectors | None:
-        """Return the vectors [F] of a content, or None if it is new."""
+        """Return the vectors [F] of the image with this digest, or None if it is new."""
         return self._recent.get(digest) or self._from_part(digest)
 
     def add(self, digest: bytes, vectors: ColumnVectors) -> None:
-        """Add the vectors of a content."""
+        """Keep new vectors [F] in memory. `keep` must record where they are written."""
         self._recent[digest] = vectors
         self._recent_bytes += sum(vector.nbytes for vector in vectors.values())
         while self._recent_bytes > _RECENT_BYTES and len(self._recent) > 1:
             _, oldest = self._recent.popitem(last=False)
             self._recent_bytes -= sum(vector.nbytes for vector in oldest.values())
 
-    def keep(self, part: str, found: Iterable[tuple[bytes | None, int]]) -> None:
-        """Record the digests and row numbers of a part that has been written. Raises `OutputError`."""
-        places = [(digest, part, row) for digest, row in found if digest]
+    def keep(self, part: str, rows: Iterable[tuple[bytes | None, int]]) -> None:
+        """Record the digest and number of each row of a part that has been written."""
+        places = [(digest, part, row) for digest, row in rows if digest]
         try:
             with self._database:
                 self._database.executemany("INSERT OR REPLACE INTO contents VALUES (?, ?, ?)", places)

@@ -9,16 +9,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import ImageError, PnasnetError
+from ..errors import ImageError
 from ..images import Source, Target, load_each
 from ..images.orientation import orientation
 from ..pictures import Picture
 from ..support.arguments import checked
-from ..support.files import reason
 from ..support.system import processors
 from .columns import Column, ColumnVectors, Floats, columns_for
 from .contents import Contents, digest_of
-from .feed import read_ahead, read_picture
+from .feed import read_ahead, read_picture, with_name
 from .options import DEFAULTS, ExtractOptions
 from .pipeline import Batch, Prepared, Stages, run_pipeline
 
@@ -32,7 +31,7 @@ if TYPE_CHECKING:
 def extract(
     module: "Module", pictures: Iterable[Picture], options: ExtractOptions = DEFAULTS, *, endpoint: str = "global_pool"
 ) -> Generator[Batch, None, None]:
-    """Yield the vectors of one endpoint, a row for each image, in order; unreachable images fail.
+    """Yield the vectors of one endpoint, a row for each image, in order. Unreachable images fail, too.
 
     Raises:
         UnknownNameError: there is no such endpoint or preset.
@@ -55,7 +54,8 @@ def extract_labelled(
 ) -> Generator[Batch, None, None]:
     """Yield the vectors of one endpoint, a row for each image of a data set, in order; `path` is its name there.
 
-    An image that cannot be read becomes a row with an error. Raises `UnknownNameError` if there is no such preset.
+    An image that cannot be read becomes a row with an error. Raises `UnknownNameError` for an unknown endpoint or
+    preset.
     """
     pictures = (Picture(str(name), partial(data.read, index)) for index, name in enumerate(data.names))
     return extract_columns(pictures, columns_for([module], [endpoint], options), options)
@@ -78,10 +78,10 @@ def extract_columns(
         pictures: the images; consumed as needed.
         columns: the columns of vectors.
         options: batch size and decoders.
-        stages: accumulates the seconds.
+        stages: accumulates the seconds of each stage.
         watch: called with each decoded image and its source, by several threads.
-        known: vectors of contents computed before, which are not computed again.
-        outages_fail: whether an unreachable image fails like a damaged one.
+        known: vectors of images computed before, which are not computed again.
+        outages_fail: whether an unreachable image counts as damaged (`error` instead of `unreachable`).
     """
     stages = stages or Stages()
     networks = _Networks(columns, stages)
@@ -106,7 +106,7 @@ def extract_columns(
 
 
 class _Networks:
-    """The networks of some columns: an input for each, and their vectors. Several threads may ask for vectors."""
+    """Runs the networks of several columns, each once per batch. Thread-safe."""
 
     def __init__(self, columns: Sequence[Column], stages: Stages) -> None:
         self._columns, self._stages = columns, stages
@@ -116,11 +116,11 @@ class _Networks:
         self._splits: dict[Engine, int] = {}
 
     def concurrency(self) -> int:
-        """Return how many batches keep the engines busy."""
+        """Return the number of concurrent batches that keep the engines busy."""
         return max(network.module.engine_for(network.computed).concurrency for network in self._networks)
 
     def infer(self, images: tuple[Floats, ...]) -> ColumnVectors:
-        """Return the vectors of all columns."""
+        """Return the vectors of all columns for a batch of inputs [B, h, w, 3] of each network."""
         found: dict[str, NDArray[np.floating]] = {}
         for network, batch in zip(self._networks, images, strict=True):
             engine = network.module.engine_for(network.computed)
@@ -132,7 +132,7 @@ class _Networks:
         return found
 
     def _count_splits(self, engine: "Engine") -> None:
-        """Count how often the engine halved batches since it was first seen."""
+        """Count how often the engine halved batches for lack of memory since it was first seen."""
         with self._lock:
             now = engine.memory_splits
             self._stages.memory_splits += now - self._splits.get(engine, now)
@@ -145,13 +145,9 @@ def _load(
     try:
         source = read_picture(picture)
         loaded = load_each(source, targets, exif=exif)
-    except ImageError as error:  # bytes do not know their name
+    except ImageError as error:
         kind = ImageError if outages_fail else type(error)
-        raise kind(str(error).replace("image bytes", picture.name, 1)) from error
-    except PnasnetError:
-        raise
-    except OSError as error:
-        raise ImageError(f"{picture.name}: cannot be read ({reason(error)}): check the disk") from error
+        raise kind(with_name(error, picture)) from error
     images = tuple(one.image for one in loaded)
     if not isinstance(source, bytes | bytearray | memoryview):
         return Prepared(images, loaded[0].width, loaded[0].height), source

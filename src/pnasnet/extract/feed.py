@@ -1,4 +1,4 @@
-"""The images to compute, in the order of the units, each with the place of its row."""
+"""The images to compute, in the order of their units, each with the place of its row."""
 
 import errno
 import os
@@ -13,14 +13,15 @@ from ..errors import ImageError
 from ..images import Source, read_file
 from ..pictures import PassedOver, Picture, Unit, UnreachableError
 from ..support.arguments import checked
+from ..support.files import reason
 from .folder import Kept
 from .part import Part
 from .pipeline import AHEAD_BYTES
 
 _TRIES = 3
 _OUTAGES = (errno.EIO, errno.ESTALE, errno.ENOTCONN)  # errors of a failing disk or a lost server
-_MOST_ROWS = 2**24
-"""Limit of the images that a damaged file is believed to hold: each would become a row."""
+_MAX_ROWS = 2**24
+"""Limit of the rows for the rest of a damaged file, whose own statement of its size is not trusted."""
 _AHEAD = 32
 """Number of images that are read ahead."""
 
@@ -30,11 +31,11 @@ class Place:
     """The place of a row.
 
     Attributes:
-        unit: the number of its unit.
+        unit: number of its unit.
         row: its number within the unit.
-        last: whether the unit ends with it.
-        rest: whether it stands for the remaining rows of a unit that could not be opened or read.
-        part: the part in which it replaces an earlier row; None for a new row.
+        last: whether it is the last row of the unit.
+        rest: whether it stands for all remaining rows of a unit that could not be opened or read.
+        part: the part whose row it replaces; None for a new row.
     """
 
     unit: int
@@ -56,9 +57,9 @@ def feed(
 ) -> Iterator[PlacedPicture]:
     """Yield the images of numbered units that are not kept: first those to compute again, then new ones.
 
-    The remaining rows of a damaged unit become images that fail: as many as the unit has, or one if that is unknown.
-    If a unit cannot be reached, one image stands for the remaining rows, unless `outages_fail`: then it counts as
-    damaged.
+    The remaining rows of a damaged unit become images that fail: as many as the unit has, or one if their number is
+    unknown. For the remaining rows of an unreachable unit, a single image is yielded, unless `outages_fail`: then the
+    unit counts as damaged.
     """
     for number, unit in units:
         known = kept.get(number, Kept())
@@ -100,7 +101,7 @@ def _again(number: int, unit: Unit, known: Kept) -> Iterator[PlacedPicture]:
 def _new(
     number: int, unit: Unit, start: int, outages_fail: bool, passed_over: PassedOver | None
 ) -> Iterator[PlacedPicture]:
-    """Yield the images of a unit from row `start` on, one behind, so that the last one is known to be the last."""
+    """Yield the images of a unit from row `start` on, each after the next one is read, so that the last is known."""
     row, previous, failure = start, None, None
     try:
         for picture in _pictures(unit, row, passed_over):
@@ -119,7 +120,7 @@ def _new(
         return
     if isinstance(failure, UnreachableError) and outages_fail:
         failure = ImageError(str(failure))
-    if isinstance(failure, UnreachableError) or unit.size is None or unit.size > _MOST_ROWS:
+    if isinstance(failure, UnreachableError) or unit.size is None or unit.size > _MAX_ROWS:
         yield Picture.failing(unit.name_at(row), failure), Place(number, row, last=True, rest=True)
         return
     for each in range(row, unit.size):
@@ -127,7 +128,7 @@ def _new(
 
 
 def _pictures(unit: Unit, start: int, passed_over: PassedOver | None = None) -> Iterator[Picture]:
-    """Yield the images of a unit; if a server breaks off, ask for the others, three times without progress."""
+    """Yield the images of a unit from row `start` on; after an outage, try three times to read the others."""
     tries, done = 0, start
     while True:
         before, counted = done, PassedOver()  # each attempt counts all skipped files of the unit
@@ -145,15 +146,27 @@ def _pictures(unit: Unit, start: int, passed_over: PassedOver | None = None) -> 
 
 
 def read_picture(picture: Picture) -> Source:
-    """Return the content of an image. Raises `ImageError`; `UnreachableError` if the reason lies outside the image."""
-    found = picture.read()
-    return _read_listed(found) if isinstance(found, str | os.PathLike) else found
+    """Return the content of an image.
+
+    Raises `ImageError`, or its subclass `UnreachableError` if the cause lies outside the image.
+    """
+    try:
+        found = picture.read()
+        return _read_listed(found) if isinstance(found, str | os.PathLike) else found
+    except OSError as error:
+        raise ImageError(f"{picture.name}: cannot be read ({reason(error)}): check the disk") from error
+
+
+def with_name(error: ImageError, picture: Picture) -> str:
+    """Return the message of a decoder's error with the name of the image, which bytes do not know."""
+    return str(error).replace("image bytes", picture.name, 1)
 
 
 def _read_listed(path: str | os.PathLike[str]) -> bytes:
     """Return the bytes of a file that existed when it was listed.
 
-    A file that is missing among others is gone. If its folder is missing or empty, the disk may not be mounted.
+    A missing file is an `ImageError`. If its folder is missing or empty, too, the disk may not be mounted: that is an
+    `UnreachableError`.
     """
     try:
         return read_file(path)
@@ -178,15 +191,15 @@ def _has_entries(folder: Path) -> bool:
 
 
 def read_ahead(pictures: Iterable[Picture]) -> Generator[Picture, None, None]:
-    """Yield the images while a thread fetches up to 32 of the next ones, or `AHEAD_BYTES` bytes of them."""
+    """Yield the images while a thread fetches the next ones: up to 32, or up to `AHEAD_BYTES` of their bytes."""
     waiting: queue.Queue[Picture | BaseException | None] = queue.Queue(_AHEAD)  # None is the end
-    held = deque[int]()  # bytes in memory of each waiting image
+    held = deque[int]()  # bytes of each waiting image
     stop = threading.Event()
 
     def put(entry: Picture | BaseException | None) -> None:
         size = entry.held if isinstance(entry, Picture) else 0
         while not stop.is_set():
-            if sum(held) + size > AHEAD_BYTES and held:  # one alone never waits
+            if sum(held) + size > AHEAD_BYTES and held:  # a single image never waits
                 stop.wait(0.01)
                 continue
             try:

@@ -1,11 +1,11 @@
-"""A resumable folder of features: settings, Parquet files that are whole or absent, and a mark of completeness.
+"""A resumable folder of features: settings, atomically written Parquet files, and a mark of completeness.
 
     _settings.json    the settings; a run with other settings is refused
     _inputs.jsonl     the units of `embed`, listed once, so that a resumed run has the same inputs (see inputs.py)
     part-00000012-000000000.parquet   rows of unit 12, from its row 0 on
     _complete.json    written last: counts, and the hash of the settings
     _report.json, _report.html   the report of the run
-    _contents.sqlite  the part and row of each content, for runs that compute equal images once
+    _contents.sqlite  part and row of each image's digest, if equal images are computed once (see contents.py)
 
 Arrow, Spark and others read the folder as one table and ignore names that begin with `_` or a dot.
 """
@@ -35,9 +35,9 @@ from .part import ERROR, NAME, UNREACHABLE, Part, reading_part
 SETTINGS, INPUTS, COMPLETE, CONTENTS = "_settings.json", "_inputs.jsonl", "_complete.json", "_contents.sqlite"
 REPORTS = ("_report.json", "_report.html")
 FORMAT = "2"
-"""The setting `format` of `embed`; earlier versions had no such setting, and identified weights differently."""
-_BEFORE = ("_lock", "_overwriting.json")  # files of earlier versions
-_FILES = {SETTINGS, INPUTS, COMPLETE, LOCK, *REPORTS, *_BEFORE}
+"""The setting `format` of `embed`. Earlier versions lacked it, and identified weights in another way."""
+_OLD_FILES = ("_lock", "_overwriting.json")  # files of earlier versions
+_FILES = {SETTINGS, INPUTS, COMPLETE, LOCK, *REPORTS, *_OLD_FILES}
 _FILES |= {f"{CONTENTS}{end}" for end in ("", "-wal", "-shm", "-journal")}
 
 
@@ -48,7 +48,7 @@ class Kept:
     Attributes:
         rows: the number of rows, counted from the unit's first.
         finished: whether these are all of its rows.
-        again: the parts with rows to compute again, and the numbers of these rows within the unit.
+        again: the rows to compute again: each part that has some, with their numbers within the unit.
     """
 
     rows: int = 0
@@ -71,7 +71,7 @@ class FeatureFolder:
         folder = FeatureFolder("features")
         with folder.opened({"model": ..., "preset": ...}):    # locked; a folder with other settings is refused
             known = [pq.read_table(part) for part in folder.parts()]    # rows of earlier runs, killed ones included
-            folder.append(table)                              # durable once it returns
+            folder.append(table)                              # durable when it returns
 
     `append` is for callers that identify rows by a column of their own, such as a digest of the content. `embed`
     numbers its rows by unit instead: see `kept`, `write_part` and `replace_rows`.
@@ -106,24 +106,24 @@ class FeatureFolder:
             yield
 
     def differences(self, settings: Mapping[str, Any]) -> list[str]:
-        """Return the differences to the folder's settings, each as `key: old → new`; none if it has no settings yet."""
+        """Return how `settings` differ from the folder's, each as `key: old → new`; none if it has none."""
         known = self._read_object(SETTINGS)
         return [] if known is None else differences(known, json.loads(json.dumps(settings)))
 
     def mark(self, settings: Mapping[str, Any] | None = None) -> dict[str, Any]:
-        """Return the mark of completeness, with `rows` and `failed`.
+        """Return the mark of completeness: `rows`, `failed` and `settings_sha256`.
 
         It is empty if the folder is incomplete, has lost parts, or was created with settings other than `settings`.
         """
-        stated = self._read_object(COMPLETE) or {}
-        if settings is not None and stated.get("settings_sha256") != settings_hash(settings):
+        mark = self._read_object(COMPLETE) or {}
+        if settings is not None and mark.get("settings_sha256") != settings_hash(settings):
             return {}
-        return stated if stated.get("rows") == self.rows() and isinstance(stated.get("failed"), int) else {}
+        return mark if mark.get("rows") == self.rows() and isinstance(mark.get("failed"), int) else {}
 
     def mark_complete(self, settings: Mapping[str, Any], rows: int, failed: int) -> None:
-        """Record that all rows are present."""
-        stated = {"rows": rows, "failed": failed, "settings_sha256": settings_hash(settings)}
-        self.write_json(COMPLETE, stated)
+        """Record, durably, that all rows are present, `failed` of them with errors."""
+        mark = {"rows": rows, "failed": failed, "settings_sha256": settings_hash(settings)}
+        self.write_json(COMPLETE, mark)
 
     def unmark(self) -> None:
         """Record, durably, that rows are missing."""
@@ -141,11 +141,11 @@ class FeatureFolder:
         return sum(kept.rows for kept in self.kept().values())
 
     def kept(self, unit: int | None = None, *, retry_errors: bool = False) -> dict[int, Kept]:
-        """Return the rows kept of each unit, or of one; failed rows are to be computed again if `retry_errors`."""
+        """Return the rows kept of each unit, or of one. With `retry_errors`, failed ones are to be computed again."""
         return self._survey(unit, retry_errors)[0]
 
     def _survey(self, unit: int | None, retry_errors: bool) -> tuple[dict[int, Kept], list[Path]]:
-        """Return the rows kept, and the parts to ignore: behind a gap, or one row for a rest that is read again."""
+        """Return the rows kept, and the parts to ignore: those after a gap, and rows for the rest of a unit."""
         known: dict[int, Kept] = {}
         apart: list[Path] = []
         for path in self.parts(unit):
@@ -164,7 +164,7 @@ class FeatureFolder:
     def resume(self, *, retry_errors: bool = False) -> dict[int, Kept]:
         """Return the rows kept of each unit, and remove the files that new rows would contradict.
 
-        These are the mark of completeness, rows that stand for the rest of a unit, and parts behind a removed one.
+        These are the mark of completeness, rows that stand for the rest of a unit, and parts after a removed one.
         """
         known, apart = self._survey(None, retry_errors)
         with writing(self.path):
@@ -173,14 +173,14 @@ class FeatureFolder:
         return known
 
     def write_part(self, part: Part, table: pa.Table) -> None:
-        """Write a part as a whole; it is durable when this returns."""
+        """Write a part atomically; it is durable when this returns."""
         with replacing(self.path / part.name) as temporary, temporary.open("wb") as file:
-            part.write(file, table)  # to an open file, which is closed even if the writer fails
+            part.write(file, table)  # to an open file, which is closed if the writer fails
         with writing(self.path):
             sync_folder(self.path)
 
     def replace_rows(self, part: Part, rows: Sequence[int], table: pa.Table) -> None:
-        """Replace rows of a part, given by their numbers within the unit, and keep the others."""
+        """Replace the rows with these numbers within the unit by those of `table`, and keep the part's other rows."""
         with reading_part(self.path / part.name):
             old = pq.read_table(self.path / part.name).cast(table.schema)
         order = np.arange(part.rows)
@@ -190,12 +190,12 @@ class FeatureFolder:
         self.write_part(replace(part, unreachable=unreachable), new)
 
     def append(self, table: pa.Table) -> None:
-        """Write rows as a further part, behind all others."""
+        """Write rows as a new part after all others."""
         unit = 1 + max((int(path.name.split("-")[1]) for path in self.parts()), default=-1)
         self.write_part(Part(unit, 0, len(table), last=True), table)
 
     def write_json(self, name: str, value: Any) -> None:
-        """Write a JSON file as a whole."""
+        """Write a JSON file atomically and durably."""
         write_json(self.path / name, value)
         with writing(self.path):
             sync_folder(self.path)
@@ -261,7 +261,7 @@ def sync_folder(path: Path) -> None:
 
 
 def _with_part(before: Kept, part: Part, path: Path, retry_errors: bool) -> Kept:
-    """Return the rows kept of a unit, including one more part."""
+    """Return the rows kept of a unit together with those of its next part."""
     failed = part.rows_with(path, (ERROR,)) if retry_errors else ()
     if part.rest and (failed or part.unreachable):
         return before  # the rest of the unit is computed again, from this row on

@@ -1,4 +1,4 @@
-"""The inputs of a folder of features: a list of units, written before the first image is read, that only grows.
+"""The inputs of a folder of features: a list of units that is written before the first image is read, and only grows.
 
 A resumed run therefore has the same inputs in the same order, even if the sources have changed since. `--add` appends
 files, shards, tables and splits whose names are not in the list yet.
@@ -72,7 +72,7 @@ class Inputs:
     def renew(self, listed: Callable[[], Iterable[Unit]]) -> None:
         """If the list holds credentials, replace them with those of a new listing of the same inputs.
 
-        A run can then be resumed although a signature has expired. Raises `OutputError`.
+        So a run can be resumed after a signature in a URL has expired. Raises `OutputError`.
         """
         if not any(_has_credentials(unit) for unit in self):
             return
@@ -85,8 +85,8 @@ class Inputs:
     def add(self, listed: Iterable[Unit]) -> int:
         """Append the new inputs of `listed`, and return the number of known inputs that are no longer listed.
 
-        Inputs are known by name; whether their content has changed is not checked. If inputs are appended, the folder
-        is no longer complete. Raises `OutputError` if the list cannot be written; errors of listing are passed on.
+        Inputs are compared by name, not by content. If inputs are appended, the folder is no longer marked complete.
+        Raises `OutputError` if the list cannot be written, and the errors of `listed`.
         """
         known = _Known(self)
         lines = map(_line, in_units(_new(known, listed)))
@@ -97,7 +97,7 @@ class Inputs:
                 while block := old.read(1 << 20):
                     file.write(block)
             file.writelines(chain([first], lines))
-            # Before the new list takes effect: the mark must never cover inputs without rows.
+            # Before the new list is in place: the mark must never cover inputs without rows.
             self._folder.unmark()
         return known.unseen
 
@@ -118,7 +118,7 @@ def _has_credentials(unit: Unit) -> bool:
 
 
 def _new(known: "_Known", listed: Iterable[Unit]) -> Iterator[str | Unit]:
-    """Yield the files and the other units that are new."""
+    """Yield the new files by name, and other units that have new inputs."""
     for unit in listed:
         names = known.missing(unit.inputs)
         if isinstance(unit, Files):

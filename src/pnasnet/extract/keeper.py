@@ -1,4 +1,4 @@
-"""Write the rows of a run as parts, often enough that a kill costs little."""
+"""Writes the rows of a run as parts, often enough that little work is lost if the run is killed."""
 
 import time
 from collections.abc import Sequence
@@ -14,13 +14,13 @@ from .pipeline import Batch, Row
 from .schema import FeatureSchema, nbytes
 
 PART_BYTES = 32 << 20
-"""Size of a part before encoding; it may exceed this by one batch."""
+"""Size of the pending rows, before encoding, from which they are written."""
 PART_SECONDS = 60.0
-"""Time after which rows are written, however few they are."""
+"""Time after which pending rows are written, however few."""
 
 
 class Keeper:
-    """Collects batches and writes them: new rows as parts, recomputed rows into their parts.
+    """Collects batches and writes them: new rows as new parts, recomputed rows into the parts that they belong to.
 
     Attributes:
         seconds: time spent writing.
@@ -37,7 +37,7 @@ class Keeper:
         self.seconds = 0.0
 
     def add(self, batch: Batch, places: Sequence[Place]) -> None:
-        """Add the next rows, and the place of each. Raises `OutputError` if they cannot be written."""
+        """Add a batch, with the place of each row. Raises `OutputError` if rows cannot be written."""
         start = 0
         for part, group in groupby(places, _part_of):
             own = list(group)
@@ -73,5 +73,5 @@ class Keeper:
 
 
 def _part_of(place: Place) -> tuple[int, bool, Part | None]:
-    """Return a value that is equal for places in the same part."""
+    """Return a key that is equal for places that belong in one part."""
     return place.unit, place.rest, place.part

@@ -2,8 +2,8 @@
 
     units ─► Ray Data ─► workers, each with its own networks ─► parts in a folder that all machines reach
 
-A worker writes the rows of a unit itself and returns its report. If it dies, Ray starts another one, which resumes the
-unit. Parts are cut by size alone: if a lost worker is still alive, its replacement writes parts with the same bytes.
+A worker writes the rows of a unit itself, and returns a report. If it dies, Ray starts another one, which resumes the
+unit. The size alone decides where a part ends: if a worker that counts as dead still runs, both write the same bytes.
 """
 
 import logging
@@ -29,7 +29,7 @@ BuildColumns = Callable[[], Sequence[Column]]
 
 @dataclass(frozen=True)
 class RayOptions:
-    """The cluster to use, and its workers.
+    """The cluster to use, and its workers. Raises `InputError` for values of another type or out of range.
 
     Attributes:
         address: `local`, `auto`, `host:port` or `ray://host:port`.
@@ -66,10 +66,12 @@ def fill_on_ray(
         advance: called with the number of rows of each finished unit.
         build: builds the columns on a worker's machine.
         ray_options: the cluster, and its workers.
-        retry_errors: whether `kept` lists failed rows as rows to compute again.
+        retry_errors: whether failed rows are computed again; as for the `FeatureFolder.kept` that returned `kept`.
 
     Raises:
-        MissingExtraError: Ray is not installed. InputError: no cluster answers, or it has no room for a worker.
+        MissingExtraError: Ray is not installed.
+        InputError: no cluster answers, it has no room for a worker, or `options.deduplicate` is set.
+        PnasnetError: Ray or a worker failed.
     """
     if options.deduplicate:
         raise InputError("deduplication needs one machine: leave out --deduplicate or the cluster")
@@ -102,7 +104,7 @@ def check_cluster(options: RayOptions) -> None:
 
 
 def _room(resources: Mapping[str, float], options: RayOptions) -> int:
-    """Return the number of workers that fit."""
+    """Return the number of workers that fit on the cluster. Raises `InputError` if none does."""
     room = resources.get("CPU", 0) // options.cpus
     if options.gpus:
         room = min(room, resources.get("GPU", 0) // options.gpus)
@@ -139,22 +141,22 @@ def _results(
 def _results_for_client(
     jobs: list[dict[str, Any]], settings: dict[str, Any], options: RayOptions, workers: int
 ) -> Iterator[Report]:
-    """Do the same for a Ray client, in which Ray Data does not run: an actor on the cluster runs it."""
+    """Do the same through a Ray client. Ray Data does not run in a client, so an actor on the cluster runs it."""
     import ray
     from ray.exceptions import RayError
 
     try:
         driver = ray.remote(num_cpus=0)(_Driver).remote(jobs, settings, options, workers)
-        while (answer := ray.get(driver.next.remote())) is not None:
-            if isinstance(answer, PnasnetError):
-                raise answer
-            yield answer
+        while (report := ray.get(driver.next.remote())) is not None:
+            if isinstance(report, PnasnetError):
+                raise report
+            yield report
     except (RayError, ConnectionError) as error:
         raise _own(error) from error
 
 
 class _Driver:
-    """An actor that hands out units and returns their reports."""
+    """An actor that runs `_results` on the cluster, and returns the reports one by one."""
 
     def __init__(self, *arguments: Any) -> None:
         self._results = _results(*arguments)
@@ -168,7 +170,7 @@ class _Driver:
 
 
 def _own(error: BaseException) -> BaseException:
-    """Return the error of this package that ended a worker, or an error with the last line of Ray's message."""
+    """Return the `PnasnetError` that ended a worker; if there is none, one with the last line of Ray's message."""
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, PnasnetError):
@@ -200,8 +202,8 @@ class _ExtractActor:
 
 
 def enter(directory: str) -> None:
-    """Change to the directory where the command runs, so that workers resolve relative paths as the command does."""
+    """Change to the command's working directory, so that workers resolve relative paths as the command does."""
     try:
         os.chdir(directory)
     except OSError:
-        os.chdir(os.sep)  # relative paths must not lead to other files of the same names
+        os.chdir(os.sep)  # relative paths must not resolve to files in another folder

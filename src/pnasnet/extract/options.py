@@ -29,17 +29,17 @@ class ExtractOptions:
     vectors: str = "float32"
     """Number format: float32, float16, or bfloat16 (float32 rounded to bfloat16, which halves the size on disk)."""
     normalize: bool = False
-    """Whether vectors are scaled to length 1."""
+    """Whether vectors are scaled to norm 1."""
     whole_maps: bool = False
-    """Whether to write feature maps whole, instead of averaging them over positions after a ReLU."""
+    """Whether feature maps are written whole, instead of averaged over positions after a ReLU."""
     batch_size: int = 8
-    """Images for each run of the engine. On CPUs, larger batches are not faster and use more memory."""
+    """Images per run of the engine. On CPUs, larger batches are not faster, and use more memory."""
     decoders: int | None = None
     """Number of decoding threads; None for one per processor."""
     deduplicate: bool = False
-    """Whether images with equal bytes are computed once; not available on clusters."""
+    """Whether images with equal bytes are computed once. Not available on clusters."""
     give_up: int = 32
-    """Number of unreachable images or shards in sequence that ends the run; 0 records them as failed instead."""
+    """Number of consecutive unreachable images or shards after which the run ends; with 0, they count as failed."""
 
     def __post_init__(self) -> None:
         convert_fields(self, batch_size=1, decoders=1, give_up=0)

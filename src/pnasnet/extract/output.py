@@ -15,12 +15,12 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ..errors import InputError, OutputError
+from ..errors import InputError, OutputError, UnknownNameError
 from ..support.arguments import checked
 from ..support.files import (
     check_expanded,
@@ -51,7 +51,7 @@ _OTHER_FILES = (
     *(".arrow", ".ipc", ".orc", ".avro", ".pq", ".pkl", ".pickle", ".pt", ".pth", ".safetensors", ".tfrecord"),
     *(".xlsx", ".xls", ".ods", ".sqlite", ".db", ".duckdb", ".zip", ".tar", ".gz", ".zst", ".html", ".md", ".pdf"),
 )
-"""Suffixes that no folder is expected to have, nor a name that is a suffix alone, or has a space after it."""
+"""Suffixes of other files: an output with such a name is a mistake, not a folder."""
 _HASH, _ROWS, _FAILED = b"pnasnet.settings_sha256", b"pnasnet.rows", b"pnasnet.failed"
 
 Mode = Literal["resume", "overwrite", "add", "retry-errors"]
@@ -79,16 +79,18 @@ def extract_to(
         sources: the images.
         columns: the columns of vectors.
         options: how they are computed.
-        mode: `resume`: fail unless there is a run to resume. `overwrite`: start over, or resume a run that was
-            overwriting with the same settings; the existing output is replaced at the end. `add`: list the sources
+        mode: `resume`: fail unless there is a run to resume. `overwrite`: start over, and replace the existing output
+            at the end; an interrupted run of this kind is resumed if its settings are the same. `add`: list the sources
             again, and append rows of new inputs to a folder. `retry-errors`: compute failed rows of a folder again.
         fill: computes the rows; None for `fill_here`, on this machine.
         progress: receives the number of rows. An exception that it raises ends the run; finished rows are kept.
 
     Raises:
-        OutputError: the output cannot be written, exists, is in use by another run, or was created with other settings;
-            there is nothing to resume.
-        InputError: it is a file of another kind, or to add to; a source is missing, or some could not be reached.
+        OutputError: the output cannot be written, exists, or was created with other settings; or there is nothing to
+            resume. LockedError: another run is writing it.
+        InputError: the output is a file of another kind, or a file although `mode` needs a folder; a source is missing,
+            or some images could not be reached.
+        UnknownNameError: there is no such mode.
 
     Example:
         >>> from functools import partial
@@ -105,12 +107,14 @@ def extract_to(
 
 
 def check_output(output: str | os.PathLike[str], mode: Mode | None = None, sources: Iterable[str] = ()) -> None:
-    """Raise `OutputError` for an output that cannot be written, if this is known before any work.
+    """Check an output before any work. Raises `OutputError` if it cannot be written, or is one of the sources.
 
-    A file that is one of the sources is not written. Raises `InputError` for a file of another kind, for a mode that
-    its kind does not have, and for a name that is not UTF-8.
+    Raises `InputError` for a file of another kind, for a file with a mode that needs a folder, and for a name that is
+    not UTF-8; and `UnknownNameError` for an unknown mode.
     """
     path = Path(output)
+    if mode is not None and mode not in get_args(Mode):
+        raise UnknownNameError.of("mode", mode, get_args(Mode))
     check_expanded(path)
     if utf8(str(path)) != str(path):
         raise InputError(f"cannot write {path}: its name is not UTF-8, and Arrow opens no such file; rename it")
@@ -146,10 +150,10 @@ class _Extraction:
 
     def to_folder(self) -> Report:
         folder = FeatureFolder(self.path.resolve() if self.path.is_symlink() else self.path)
-        place = Path(os.path.abspath(folder.path))  # noqa: PTH100 - `.` has a name here
+        place = Path(os.path.abspath(folder.path))  # noqa: PTH100 - resolves `.`, but no links
         new = FeatureFolder(place.with_name(f"{place.name}.new"))
         if not folder.path.exists() and new.mark():
-            _swap(new, folder)  # an earlier run was killed between the two renames
+            _swap(new, folder)  # an earlier run was killed between the two renames of `_swap`
             self.mode = None if self.mode == "overwrite" else self.mode
         if self.mode != "overwrite":
             return self._into(folder)
@@ -160,14 +164,14 @@ class _Extraction:
         return report
 
     def to_file(self) -> Report:
-        """Write to a folder, and join its parts into a file."""
+        """Write parts to a folder, and join them into a file."""
         file, folder = self.path, FeatureFolder(self.path.with_suffix(".partial"))
         if file.exists() and self.mode != "overwrite":
             mark = _mark_of(file)
             if mark.get(_HASH) != settings_hash(self.settings):
                 what = "exists, with other settings or of an earlier version" if mark else "exists"
                 raise OutputError(f"{file} {what}: choose another name, or overwrite it (--overwrite)")
-            report = _before({"rows": int(mark[_ROWS]), "failed": int(mark[_FAILED])})
+            report = _finished({"rows": int(mark[_ROWS]), "failed": int(mark[_FAILED])})
         else:
             if self.mode == "overwrite":
                 self._start_over(folder)
@@ -184,7 +188,7 @@ class _Extraction:
             folder.remove()
 
     def _into(self, folder: FeatureFolder, finish: Callable[[Report], None] = lambda report: None) -> Report:
-        """Start, resume or extend the run of a folder; `finish` is called with its lock held."""
+        """Start, resume or extend the run of a folder. `finish` is called while its lock is held."""
         inputs = Inputs(folder)
         if self.mode == "resume" and not inputs.are_listed:
             raise OutputError(f"nothing to resume: no run has started in {folder.path}; leave out --resume")
@@ -193,7 +197,7 @@ class _Extraction:
                 vanished = inputs.add(self.sources.units()) if self.mode == "add" and inputs.are_listed else 0
                 mark = folder.mark(self.settings)
                 again = self.mode == "retry-errors" and mark.get("failed")
-                report = _before(mark) if mark and not again else self._complete(folder, inputs)
+                report = _finished(mark) if mark and not again else self._complete(folder, inputs)
                 report.vanished = vanished
                 finish(report)
                 return report
@@ -230,14 +234,14 @@ class _Extraction:
         return report
 
 
-def _before(mark: Mapping[str, Any]) -> Report:
-    """Return the report of a run that finds a complete result."""
+def _finished(mark: Mapping[str, Any]) -> Report:
+    """Return the report of a run that finds a complete output with this mark."""
     return Report(kept=mark["rows"], failed=mark["failed"], failed_before=mark["failed"])
 
 
 @contextmanager
 def _noting(folder: FeatureFolder) -> Iterator[None]:
-    """Add the number of kept rows to an error that ends a run, unless it has a note already."""
+    """Add a note with the number of kept rows to an error that ends the block, unless it has a note."""
     try:
         yield
     except BaseException as error:
@@ -251,12 +255,12 @@ def _noting(folder: FeatureFolder) -> Iterator[None]:
 def _join(
     folder: FeatureFolder, file: Path, schema: FeatureSchema, settings: Mapping[str, Any], report: Report
 ) -> None:
-    """Write all parts into one file, a row group at a time; the folder is locked."""
-    remove_temporaries(file, older_than=0)  # those of killed runs: nobody else holds the lock
+    """Write all parts into one file, a row group at a time. The caller holds the folder's lock."""
+    remove_temporaries(file, older_than=0)  # they are from killed runs, because this one holds the lock
     rows = report.kept + report.rows
-    stated = {_HASH: settings_hash(settings), _ROWS: str(rows), _FAILED: str(report.failed)}
+    mark = {_HASH: settings_hash(settings), _ROWS: str(rows), _FAILED: str(report.failed)}
     arrow = schema.schema()
-    arrow = arrow.with_metadata({**(arrow.metadata or {}), **stated})
+    arrow = arrow.with_metadata({**(arrow.metadata or {}), **mark})
     try:
         with replacing(file) as temporary, temporary.open("wb") as out, parquet_writer(out, arrow) as writer:
             for path in folder.parts():
@@ -268,19 +272,19 @@ def _join(
 
 
 def _mark_of(file: Path) -> dict[bytes, str]:
-    """Return the metadata that `_join` wrote into a file; empty for other files."""
+    """Return the mark that `_join` wrote into the metadata of a file; empty for other files."""
     try:
-        stated = pq.read_schema(file).metadata or {}
-        found = {key: stated[key].decode() for key in (_HASH, _ROWS, _FAILED)}
-        return found if found[_ROWS].isdecimal() and found[_FAILED].isdecimal() else {}
+        metadata = pq.read_schema(file).metadata or {}
+        mark = {key: metadata[key].decode() for key in (_HASH, _ROWS, _FAILED)}
+        return mark if mark[_ROWS].isdecimal() and mark[_FAILED].isdecimal() else {}
     except (OSError, ValueError, KeyError, pa.ArrowException):
         return {}
 
 
 def _swap(new: FeatureFolder, old: FeatureFolder) -> None:
-    """Replace a folder with a complete one, and keep the user's files in it.
+    """Replace a folder with a complete new one, and keep the user's own files in it.
 
-    A kill at any moment leaves one of the two complete, and the next run finishes the swap.
+    If the run is killed at any moment, one of the two folders is complete, and the next run finishes the swap.
     """
     if old.path.exists():
         with locked(old.path), writing(old.path):
@@ -290,6 +294,6 @@ def _swap(new: FeatureFolder, old: FeatureFolder) -> None:
             old.path.replace(temporary_path(old.path))
     with writing(old.path):
         new.path.replace(old.path)
-    for path in temporaries(old.path, older_than=0):  # includes folders of killed runs
+    for path in temporaries(old.path, older_than=0):  # those of killed runs, too
         if path.is_dir() and not FeatureFolder(path).others():
             FeatureFolder(path).remove()

@@ -1,4 +1,4 @@
-"""A part: a Parquet file of consecutive rows, written as a whole, whose metadata name the unit and the rows."""
+"""A part: a Parquet file of consecutive rows of one unit, which its metadata name."""
 
 import re
 from collections.abc import Iterator
@@ -26,15 +26,15 @@ _REST, _UNREACHABLE = b"pnasnet.rest", b"pnasnet.unreachable"
 
 @dataclass(frozen=True)
 class Part:
-    """The rows in a part.
+    """The metadata of a part.
 
     Attributes:
-        unit: the number of the unit.
-        first: the number of the first row within the unit.
-        rows: the number of rows.
-        last: whether the unit ends with this part.
+        unit: number of the unit.
+        first: number of the part's first row within the unit.
+        rows: number of rows.
+        last: whether this is the last part of the unit.
         rest: whether the part is one row that stands for the rest of a unit that could not be opened or read.
-        unreachable: the number of rows with the status `unreachable`.
+        unreachable: number of rows with the status `unreachable`.
         has_rest: whether the part states `rest`; parts of earlier versions do not.
     """
 
@@ -48,22 +48,22 @@ class Part:
 
     @property
     def name(self) -> str:
-        """The file's name; names in order are rows in order."""
+        """The file's name. The order of names is the order of rows."""
         return f"part-{self.unit:08d}-{self.first:09d}.parquet"
 
     @classmethod
     def read(cls, path: Path) -> "Part | None":
-        """Read a footer; returns None for a file of another program. Raises `OutputError` if it is damaged."""
+        """Read a file's footer. Return None for a file of another program; raise `OutputError` for a damaged one."""
         with reading_part(path):
             footer = pq.read_metadata(path)
-        stated = footer.metadata or {}
-        numbers = [stated.get(key, b"0") for key in (_LAST, _REST, _UNREACHABLE)]
+        metadata = footer.metadata or {}
+        numbers = [metadata.get(key, b"0") for key in (_LAST, _REST, _UNREACHABLE)]
         try:
             last, rest, unreachable = map(int, numbers)
-            place = int(stated[_UNIT]), int(stated[_FIRST])
+            place = int(metadata[_UNIT]), int(metadata[_FIRST])
         except (KeyError, ValueError):
             return None
-        return cls(*place, footer.num_rows, bool(last), bool(rest), unreachable, _REST in stated)
+        return cls(*place, footer.num_rows, bool(last), bool(rest), unreachable, _REST in metadata)
 
     def rows_with(self, path: Path, statuses: tuple[str, ...]) -> tuple[int, ...]:
         """Return the numbers, within the unit, of the rows with one of these statuses."""
@@ -74,9 +74,9 @@ class Part:
 
     def write(self, file: object, table: pa.Table) -> None:
         """Write the rows and this part's metadata."""
-        stated = {_UNIT: self.unit, _FIRST: self.first, _LAST: int(self.last), _REST: int(self.rest)}
-        stated[_UNREACHABLE] = self.unreachable
-        own = {key: str(value).encode() for key, value in stated.items()}
+        numbers = {_UNIT: self.unit, _FIRST: self.first, _LAST: int(self.last), _REST: int(self.rest)}
+        numbers[_UNREACHABLE] = self.unreachable
+        own = {key: str(value).encode() for key, value in numbers.items()}
         schema = table.schema.with_metadata({**(table.schema.metadata or {}), **own})
         group = max(1, GROUP_BYTES // max(1, table.nbytes // max(1, len(table))))
         with parquet_writer(file, schema) as writer:
@@ -84,20 +84,20 @@ class Part:
 
 
 def parquet_writer(file: object, schema: pa.Schema) -> pq.ParquetWriter:
-    """Return a writer for rows of features: compressed, with statistics of the short columns."""
+    """Return a Parquet writer for rows of features: compressed, with statistics of the short columns only."""
     vectors = [field.name for field in schema if pa.types.is_fixed_size_list(field.type)]
     return pq.ParquetWriter(
         file,
         schema,
         compression="zstd",
         use_dictionary=False,
-        use_byte_stream_split=[f"{name}.list.element" for name in vectors],  # a fifth smaller, in the same time
+        use_byte_stream_split=[f"{name}.list.element" for name in vectors],  # a fifth smaller, and as fast
         write_statistics=["width", "height", "status"],
     )
 
 
 def read_groups(path: Path, schema: pa.Schema) -> Iterator[pa.Table]:
-    """Yield the row groups of a part. Raises `OutputError` if it is damaged."""
+    """Yield the row groups of a part, cast to a schema. Raises `OutputError` if the part is damaged."""
     with reading_part(path), pq.ParquetFile(path) as part:
         for group in range(part.num_row_groups):
             yield part.read_row_group(group).cast(schema)
@@ -105,7 +105,7 @@ def read_groups(path: Path, schema: pa.Schema) -> Iterator[pa.Table]:
 
 @contextmanager
 def reading_part(path: Path) -> Iterator[None]:
-    """Turn errors of reading a damaged or foreign part into an `OutputError` of one line."""
+    """Within the block, turn errors of reading a damaged part into an `OutputError`."""
     try:
         yield
     except (OSError, pa.ArrowException, KeyError, TypeError, ValueError) as error:

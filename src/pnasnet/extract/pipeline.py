@@ -23,16 +23,17 @@ from ..support.arguments import checked
 from ..support.text import clean
 from .columns import ColumnVectors
 from .contents import Contents
+from .part import ERROR, OK, UNREACHABLE
 
 R = TypeVar("R")
 Floats = NDArray[np.float32]
 
 AHEAD_BYTES = 2**27
-"""Limit of the encoded images in memory that wait for a decoder; as many again wait to be read."""
+"""Limit of the encoded images in memory that wait for a decoder. `read_ahead` holds as many again."""
 _BATCH_SECONDS = 5.0
-"""A batch is closed after this time even if it is not full: callers can stop between two batches."""
-_MOST_CONCURRENT = 4
-"""Limit of the batches with the networks at once, which memory holds."""
+"""Time after which a batch is computed even if it is not full, because callers can stop only between batches."""
+_MAX_CONCURRENT = 4
+"""Limit of the batches that the networks compute at once; all of them are in memory."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ class Prepared:
         images: the input of each network, float32 [h, w, 3] in [0, 1].
         width, height: the size before resizing.
         digest: the digest of the encoded bytes, if equal images are computed once.
-        unturned: whether there is an EXIF orientation that was not applied.
+        unturned: whether the image has an EXIF orientation that was not applied.
     """
 
     images: tuple[Floats, ...]
@@ -56,18 +57,18 @@ class Prepared:
 Load = Callable[[Picture], Prepared]
 """Decodes an image; raises `ImageError`. Called by several threads."""
 Infer = Callable[[tuple[Floats, ...]], ColumnVectors]
-"""Returns the vectors of batches [B, h, w, 3], one batch for each network."""
+"""Returns the vectors of each column, [B, F], for one batch [B, h, w, 3] of each network's input."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """The outcome of one image.
+    """The result of one image, without its vectors.
 
     Attributes:
         path: the image's name.
-        width, height: the size as decoded; None if it failed.
-        error: the reason of a failure in one line; None if there was none.
-        unreachable: whether it failed for a reason outside the image, so that a later run may succeed.
+        width, height: the size as decoded, in pixels; None if it failed.
+        error: the error in one line; None if there was none.
+        unreachable: whether the cause lies outside the image, so that a later run may succeed.
         digest, unturned: as in `Prepared`.
 
     Example:
@@ -91,7 +92,7 @@ class Row:
     @property
     def status(self) -> str:
         """`ok`, `error` or `unreachable`."""
-        return "ok" if self.error is None else "unreachable" if self.unreachable else "error"
+        return OK if self.error is None else UNREACHABLE if self.unreachable else ERROR
 
 
 @dataclass(frozen=True)
@@ -121,7 +122,7 @@ class Batch:
         return next(iter(self.columns.values()), np.empty((0, 0), np.float32))
 
     def slice(self, start: int, stop: int) -> "Batch":
-        """Return some of the rows, with their vectors."""
+        """Return the rows from `start` to before `stop`, with their vectors."""
         first = sum(row.error is None for row in self.rows[:start])
         count = sum(row.error is None for row in self.rows[start:stop])
         columns = {name: vectors[first : first + count] for name, vectors in self.columns.items()}
@@ -130,21 +131,21 @@ class Batch:
 
 @dataclass
 class Stages:
-    """Seconds spent in each stage. Decoding is summed over its threads; the others alternate in one thread."""
+    """Seconds spent in each stage. Decoding is the sum over its threads; the other stages alternate in one thread."""
 
     decoding: float = 0.0
-    """Reading, decoding and preprocessing, by all threads together."""
+    """Reading, decoding and preprocessing, summed over all threads."""
     waiting: float = 0.0
-    """Waiting for the next image: the part of decoding that the other stages did not hide."""
+    """Waiting for the next decoded image: the part of decoding that did not overlap with other stages."""
     engine: float = 0.0
     writing: float = 0.0
     memory_splits: int = 0
-    """How often the device ran out of memory, and batches were halved."""
+    """Number of batches that were halved because the device ran out of memory."""
     copies: int = 0
-    """Number of vectors copied from images with the same content."""
+    """Number of vectors copied from images with equal bytes."""
 
     def add(self, other: "Stages") -> None:
-        """Add the figures of another machine."""
+        """Add the figures of another worker."""
         for name, value in vars(other).items():
             setattr(self, name, getattr(self, name) + value)
 
@@ -175,10 +176,10 @@ def run_pipeline(
         infer: returns the vectors of a batch; called by threads.
         batch_size: images for each call of `infer`; fewer at the end, and if most images fail or are slow to come.
         decoders: number of decoding threads.
-        stages: accumulates the seconds.
-        known: vectors of contents computed before, which are not computed again.
-        concurrency: returns how many calls of `infer` may run at once; called when the first batch is full. A GPU
-            computes one batch while the next one is copied to it.
+        stages: accumulates the seconds of each stage.
+        known: vectors of images computed before, which are not computed again.
+        concurrency: returns how many calls of `infer` may run at once; called when the first batch is full. With two, a
+            GPU computes one batch while the next one is copied to it.
     """
     stages = stages or Stages()
     loaded = map_ahead(
@@ -188,7 +189,7 @@ def run_pipeline(
         ahead=2 * batch_size + decoders,
         stages=stages,
     )
-    # Copies of an image need the vectors of the batch before.
+    # A copy of an image may need the vectors of the batch before.
     most = (lambda: 1) if known else concurrency
     with closing(loaded), closing(_infer(_fill(loaded, batch_size, stages, known), infer, most, stages)) as inferred:
         for work, columns in inferred:
@@ -201,7 +202,7 @@ _LoadedRow = tuple[Row, tuple[Floats, ...] | None, float]
 def _fill(
     loaded: Iterable[_LoadedRow], batch_size: int, stages: Stages, known: Contents | None
 ) -> Generator["_Work", None, None]:
-    """Yield batches of loaded images, each closed when it is full, or late."""
+    """Yield batches of loaded images, each as soon as it is full or late."""
     work, started = _Work(), time.monotonic()
     for row, images, seconds in loaded:
         stages.decoding += seconds
@@ -217,7 +218,7 @@ def _fill(
 def _infer(
     works: Iterable["_Work"], infer: Infer, concurrency: Callable[[], int], stages: Stages
 ) -> Generator[tuple["_Work", ColumnVectors], None, None]:
-    """Yield each batch with its vectors, in order. Up to `concurrency()` are with the networks at once."""
+    """Yield each batch with its vectors, in order. Up to `concurrency()` batches are computed at once."""
 
     def run(images: list[tuple[Floats, ...]]) -> ColumnVectors:
         return infer(tuple(np.stack(batch) for batch in zip(*images, strict=True))) if images else {}
@@ -231,13 +232,13 @@ def _infer(
         try:
             return work, future.result()
         finally:
-            del future  # its error holds this frame: neither would be freed
+            del future  # its error refers to this frame: a reference cycle would keep both alive
             stages.engine += time.perf_counter() - started
 
-    with ThreadPoolExecutor(_MOST_CONCURRENT, "pnasnet-network") as pool:
+    with ThreadPoolExecutor(_MAX_CONCURRENT, "pnasnet-network") as pool:
         for work in works:
             if most is None and work.images:
-                most = min(concurrency(), _MOST_CONCURRENT)
+                most = min(concurrency(), _MAX_CONCURRENT)
             running.append((work, pool.submit(run, work.images)))
             while len(running) >= (most or 1):
                 yield finished()
@@ -250,9 +251,10 @@ class _Work:
     """A batch to compute.
 
     Attributes:
-        rows, images: its rows, and the images whose vectors are not known.
-        vectors: for each row without error: the index of its images, or its vectors if they are known.
-        places: index of images by digest.
+        rows: its rows.
+        images: the inputs of each image to compute, one for each network.
+        vectors: for each row without error: the index in `images`, or the vectors if they are known.
+        places: the index in `images` of each digest.
     """
 
     rows: list[Row] = field(default_factory=list)
@@ -277,7 +279,7 @@ class _Work:
         return False
 
     def finish(self, columns: ColumnVectors, known: Contents | None) -> Batch:
-        """Return the batch with the vectors of its images, and of known ones; add the new ones to `known`."""
+        """Return the batch with computed and known vectors, and add the computed ones to `known`."""
         if known is None:
             return Batch(tuple(self.rows), columns)
         computed = [{name: vectors[place] for name, vectors in columns.items()} for place in range(len(self.images))]
@@ -307,10 +309,10 @@ def map_ahead(
     ahead: int,
     stages: Stages | None = None,
 ) -> Generator[R, None, None]:
-    """Yield `function(picture)` for each image, in order, while threads work on further ones.
+    """Yield `function(picture)` for each image, in order, while threads work on the next ones.
 
-    These are up to `ahead` images, and fewer if they occupy more than `AHEAD_BYTES` before they are read. The seconds
-    spent waiting for results are added to `stages`.
+    Up to `ahead` images are in work, or up to `AHEAD_BYTES` of their encoded bytes. The seconds spent waiting for
+    results are added to `stages`.
     """
     stages = stages or Stages()
     pending: deque[tuple[int, Future[R]]] = deque()
@@ -329,6 +331,6 @@ def map_ahead(
                     yield next_result()
             while pending:
                 yield next_result()
-        finally:  # the caller may stop early: start nothing more
+        finally:  # if the caller stops early, start no more
             for _, future in pending:
                 future.cancel()

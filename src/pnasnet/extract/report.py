@@ -28,17 +28,17 @@ _VARYING = (
     (re.compile(r"'[^']*'|\"[^\"]*\""), "…"),
     (re.compile(r"(--allow-url-host) \S+"), r"\1 …"),
     (re.compile(r"[^\s():]*(://|/|\\)[^\s():]*"), "…"),  # paths and URLs
-    (re.compile(r"0x[0-9a-f]+|(?<!JPEG )(?<!\d)[1-9][\d,]*"), "N"),  # but "JPEG 2000" and "0 bytes" say what is wrong
+    (re.compile(r"0x[0-9a-f]+|(?<!JPEG )(?<!\d)[1-9][\d,]*"), "N"),  # but not in "JPEG 2000" and "0 bytes"
 )
-"""Parts of errors that differ from image to image, and what stands for them."""
+"""Patterns of the parts of errors that differ from image to image, and their replacements."""
 _IN_PARENTHESES = re.compile(r" ?\(([^()]*)\)")
 
 
 class Failures:
-    """Failed rows, grouped by cause: their errors without names, numbers and the decoders' own words.
+    """Failed rows, grouped by cause: the error without names, numbers and the decoder's own message.
 
     Attributes:
-        rows: number of all rows, if read from a folder.
+        rows: number of all rows, if they were read from a folder.
         count: rows with the status `error`.
         unreachable: rows with the status `unreachable`; they are in no group.
     """
@@ -50,7 +50,7 @@ class Failures:
         self._examples: dict[str, list[dict[str, str]]] = {}
 
     def add(self, path: str, error: str) -> None:
-        """Count a row. Memory is bounded by a limit of groups."""
+        """Count a failed row. The number of groups is limited; further causes are counted as `other`."""
         self.count += 1
         kind, reason = _cause(path, error)
         if kind not in self._counts and len(self._counts) >= _KINDS:
@@ -64,7 +64,7 @@ class Failures:
             examples.append({"path": path, "error": error})
 
     def groups(self) -> list[dict[str, Any]]:
-        """Return the groups, largest first: kind, count, the decoders' reasons and their counts, a few examples."""
+        """Return the groups, largest first: `kind`, `count`, `reasons` (decoders' messages, counted), `examples`."""
         return [
             {
                 "kind": kind,
@@ -77,8 +77,8 @@ class Failures:
 
 
 def _cause(path: str, error: str) -> tuple[str, str]:
-    """Return the cause of an error, without its varying parts, and the words in parentheses, which decoders chose."""
-    for name in (path, clean(path), ascii(path)):  # as `images.name_of` and rows spell it
+    """Return the cause of an error without its varying parts, and the decoder's message, which is in parentheses."""
+    for name in (path, clean(path), ascii(path)):  # the spellings of `images.name_of` and of rows
         error = error.removeprefix(f"{name}: ")
     for varying, instead in _VARYING:
         error = varying.sub(instead, error)
@@ -90,7 +90,7 @@ def _cause(path: str, error: str) -> tuple[str, str]:
 
 
 def failures_in(folder: FeatureFolder) -> Failures:
-    """Return the failures of all rows, read a row group at a time. Raises `OutputError` for a damaged part."""
+    """Return the failures among a folder's rows. Raises `OutputError` for a damaged part."""
     failures = Failures()
     for path in folder.parts():
         with reading_part(path), pq.ParquetFile(path) as part:
@@ -112,7 +112,7 @@ def write_report(folder: FeatureFolder, settings: dict[str, Any], report: Report
 
 
 def move_report(folder: FeatureFolder, file: Path) -> None:
-    """Move a folder's report beside the file that its parts were joined into. Raises `OutputError`."""
+    """Move a folder's report beside the file into which its parts were joined. Raises `OutputError`."""
     for name, suffix in _BESIDE.items():
         beside = file.with_suffix(suffix)
         with writing(beside), suppress(FileNotFoundError):
@@ -132,8 +132,8 @@ def _engines(folder: FeatureFolder) -> list[str]:
 
 def _values(settings: dict[str, Any], report: Report, failures: Failures, engines: list[str]) -> dict[str, Any]:
     stages = report.stages
-    alone = {"decoding": stages.waiting, "engine": stages.engine, "writing": stages.writing}
-    whole = sum(alone.values())  # summed over workers, so it may exceed the duration of the run
+    seconds = {"decoding": stages.waiting, "engine": stages.engine, "writing": stages.writing}
+    total = sum(seconds.values())  # over all workers, so it may exceed the duration of the run
     return {
         "pnasnet_version": __version__,
         "settings": settings,
@@ -150,7 +150,7 @@ def _values(settings: dict[str, Any], report: Report, failures: Failures, engine
             "rows_per_second": report.rows / report.seconds if report.seconds else None,
             "stages": asdict(stages),
             "images_per_second": _rates(report),
-            "shares": {name: seconds / whole if whole else 0 for name, seconds in alone.items()},
+            "shares": {name: share / total if total else 0 for name, share in seconds.items()},
             "bottleneck": stages.bottleneck,
         },
         "failures": failures.groups(),
@@ -160,12 +160,12 @@ def _values(settings: dict[str, Any], report: Report, failures: Failures, engine
 def _rates(report: Report) -> dict[str, float | None]:
     """Return the images per second of each stage: of one decoding thread, and of one worker for the others."""
     stages = report.stages
-    took = {
+    work = {
         "decoding": (report.rows, stages.decoding),
         "engine": (report.rows - report.failed - stages.copies, stages.engine),
         "writing": (report.rows, stages.writing),
     }
-    return {name: images / seconds if seconds else None for name, (images, seconds) in took.items()}
+    return {name: images / seconds if seconds else None for name, (images, seconds) in work.items()}
 
 
 def _page(values: dict[str, Any], report: Report) -> str:

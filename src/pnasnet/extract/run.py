@@ -26,23 +26,23 @@ _MAY_DIFFER = ("pnasnet.version", "pnasnet.engine")  # these affect rounding onl
 
 @dataclass
 class Report:
-    """The outcome of an extraction.
+    """The result of an extraction, or what is known of it so far.
 
     Attributes:
         rows: rows that this run computed.
         kept: rows of earlier runs.
-        failed: rows with the status `error`; at the end of a run, those of earlier runs included.
+        failed: rows with the status `error`; at the end of a run, including those of earlier runs.
         failed_before: failed rows of earlier runs.
         unreachable: rows with the status `unreachable`; the same command computes them again.
         unturned: rows of this run whose image has an EXIF orientation that was not applied.
-        unturned_examples: the paths of the first few of them.
-        vanished: inputs of the folder that a new listing no longer contains.
-        passed_over: skipped files in folders, if the sources were listed, and in archives that were read to the end.
+        unturned_examples: the paths of the first few such images.
+        vanished: known inputs of the folder that are missing in a new listing.
+        passed_over: files skipped while the sources were listed, and in archives that were read to the end.
         errors: the first few errors, one line each.
         outage: the error of the last unreachable row.
         seconds: duration of the run.
-        stages: time spent in each stage.
-        sample: some of the images.
+        stages: seconds spent in each stage.
+        sample: a sample of the images.
 
     Example:
         >>> from pnasnet.extract import Report
@@ -81,7 +81,7 @@ class Report:
         self._count_unturned([row.path for row in batch.rows if row.unturned])
 
     def merge(self, other: "Report") -> None:
-        """Count the rows of another machine."""
+        """Add the report of another worker."""
         self._count(other.rows, other.failed, other.errors, other.unreachable, other.outage)
         self._count_unturned(other.unturned_examples, other.unturned)
         self.passed_over.merge(other.passed_over)
@@ -102,7 +102,12 @@ class Report:
 
 @dataclass(frozen=True)
 class Sources:
-    """The images to extract: a function that lists their units when needed, and the names that the user gave.
+    """The images to extract.
+
+    Attributes:
+        units: lists the units of images; called when needed.
+        names: the sources as the user named them.
+        passed_over: counts the files that the listing skips.
 
     Example:
         >>> from functools import partial
@@ -115,7 +120,6 @@ class Sources:
     units: Callable[[], Iterable[Unit]]
     names: Sequence[str]
     passed_over: PassedOver = field(default_factory=PassedOver)
-    """Counts the files that the listing skips."""
 
 
 def fill_here(
@@ -133,16 +137,17 @@ def fill_here(
 
     Args:
         folder: the folder, which the caller has opened.
-        units, kept: the numbered units, and the rows that the folder holds of each.
+        units: the units with their numbers.
+        kept: the rows that the folder holds of each unit, by its number.
         options: how the vectors are computed.
         report: counts the rows.
-        advance: called with the number of new rows; an exception that it raises ends the run, and the rows are kept.
+        advance: called with the number of new rows; if it raises an exception, the run ends, and its rows are kept.
         columns: the columns of vectors.
-        part_seconds: time after which a part is written, however few its rows are.
+        part_seconds: time after which pending rows are written, however few; None for `keeper.PART_SECONDS`.
 
     Raises:
         OutputError: the folder cannot be written to.
-        InputError: `options.give_up` rows in sequence cannot be reached.
+        InputError: `options.give_up` consecutive images or shards cannot be reached.
     """
     contents = Contents(folder) if options.deduplicate else None
     keeper = Keeper(folder, FeatureSchema.of(columns), contents, part_seconds)
@@ -182,7 +187,7 @@ Fill = Callable[
 
 
 def _check_outage(batch: Batch, count: int, give_up: int) -> int:
-    """Return the number of unreachable rows in sequence, `count` before the batch; raise `InputError` at the limit."""
+    """Return how many unreachable rows end the batch; `count` precede it. Raises `InputError` at the limit."""
     for row in batch.rows:
         count = count + 1 if row.unreachable else 0
         if 0 < give_up <= count:
@@ -196,15 +201,15 @@ def _check_outage(batch: Batch, count: int, give_up: int) -> int:
 def settings_of(sources: Sources, columns: Sequence[Column]) -> dict[str, Any]:
     """Return the settings that a resumed run must share: the sources, and everything that determines the vectors.
 
-    They hold no credentials, so a rotated signature does not make another source. Trailing slashes do not count.
+    URLs are stored without credentials, so a rotated signature is the same source. Trailing slashes are ignored.
     """
-    stated = {column.name: column.metadata() for column in columns}
+    metadata_of = {column.name: column.metadata() for column in columns}
     return {
         "format": FORMAT,
         "sources": [redact(name) if is_url(name) else name.rstrip("/") or "/" for name in sources.names],
         **{
             f"{name}.{key.removeprefix('pnasnet.')}": value
-            for name, metadata in stated.items()
+            for name, metadata in metadata_of.items()
             for key, value in metadata.items()
             if key not in _MAY_DIFFER
         },
@@ -212,7 +217,7 @@ def settings_of(sources: Sources, columns: Sequence[Column]) -> dict[str, Any]:
 
 
 def count_rows(units: Iterable[Unit], kept: Mapping[int, Kept]) -> int | None:
-    """Return the number of rows of a complete folder; None if it is unknown until every shard is opened."""
+    """Return the number of rows of the complete folder; None if it is unknown before all shards are opened."""
     total = 0
     for number, unit in enumerate(units):
         known = kept.get(number, Kept())

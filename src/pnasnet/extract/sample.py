@@ -1,4 +1,4 @@
-"""A random sample of a run's images for the report: each photo, and what the network saw of it."""
+"""A random sample of a run's images for the report: each photo, and the network's input."""
 
 import io
 import random
@@ -17,7 +17,7 @@ from .pipeline import Prepared
 
 _PICTURES = 48
 _PHOTO, _SEEN = 240, 160
-"""Longer sides of the two thumbnails, in pixels."""
+"""Longer sides, in pixels, of the thumbnails of a photo and of a network's input."""
 
 
 @dataclass(frozen=True)
@@ -25,10 +25,10 @@ class Sampled:
     """An image of the sample.
 
     Attributes:
-        name: its name.
+        name: the image's name.
         seen: the input of the first network, as a small JPEG.
         photo: the photo, upright, as a small JPEG; None if it cannot be decoded again.
-        unturned: whether it has an EXIF orientation that was not applied.
+        unturned: whether the image has an EXIF orientation that was not applied.
     """
 
     name: str
@@ -51,7 +51,7 @@ class Sample:
         return [each for each in self._kept if each.seen]
 
     def offer(self, picture: Picture, prepared: Prepared, source: Source | None = None) -> None:
-        """Add an image, decoded again from its source for the photo, or skip it; called by several threads."""
+        """Add an image to the sample or skip it. For the photo, its source is decoded again. Thread-safe."""
         with self._lock:
             self._seen += 1
             place = len(self._kept) if len(self._kept) < self._size else self._random.randrange(self._seen)
@@ -64,7 +64,7 @@ class Sample:
             self._kept[place] = sampled
 
     def merge(self, other: "Sample") -> None:
-        """Merge the sample of another machine; all images of both are equally likely to be kept."""
+        """Merge the sample of another worker. All images that either has seen are equally likely to be kept."""
         with self._lock:
             both, left = [self._kept, list(other._kept)], [self._seen, other._seen]
             kept: list[Sampled] = []
@@ -82,7 +82,7 @@ class Sample:
 
 
 def _photo(source: Source | None) -> bytes | None:
-    """Return the photo as a small JPEG, turned upright for people even if it was not for the network."""
+    """Return the photo as a small JPEG, upright even if the network's input is not."""
     try:
         return None if source is None else small_jpeg(source, _PHOTO, exif=True)
     except ImageError:
@@ -90,7 +90,7 @@ def _photo(source: Source | None) -> bytes | None:
 
 
 def _input(prepared: Prepared) -> bytes:
-    """Return the network's input as a small JPEG, with the network's aspect ratio: squeezed or cropped as it was."""
+    """Return the network's input as a small JPEG, squeezed or cropped as the network got it."""
     pixels = np.clip(prepared.images[0] * 255 + 0.5, 0, 255).astype(np.uint8)
     picture = Image.fromarray(pixels)
     picture.thumbnail((_SEEN, _SEEN))

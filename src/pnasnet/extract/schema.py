@@ -1,9 +1,9 @@
-r"""The rows as Arrow tables, with one schema for files and parts.
+r"""The schema of features, and batches of rows as Arrow tables.
 
-One row for each image: `path` (string; bytes that are not UTF-8 as `\xNN`), the vectors (`embedding`, a fixed-size
+Each image has one row: `path` (string; bytes that are not UTF-8 as `\xNN`), the vectors (`embedding`, a fixed-size
 list of F float32 or float16; or one such column for each model and endpoint), `width` and `height` (int32, as decoded),
 `status` (`ok`, `error` or `unreachable`) and `error` (string). If the status is `ok`, the error is null; otherwise the
-vectors and the size are.
+vectors and the size are null.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,31 +16,35 @@ from ..support.text import utf8
 from .columns import Column
 from .pipeline import Batch
 
-_ROW_BYTES = 256  # a guess at the size of a row without its vectors
+_ROW_BYTES = 256  # estimated size of a row without its vectors
 
 
 @dataclass(frozen=True)
 class FeatureSchema:
-    """The columns of vectors, by name, with their types and metadata: the input of the rows' schema."""
+    """The columns of vectors, from which the schema of the rows is made.
+
+    Attributes:
+        columns: the Arrow type of each column, by name.
+        metadata: metadata of the schema: the values that all columns share.
+        fields: metadata of each column's field: the values of that column alone.
+    """
 
     columns: Mapping[str, pa.DataType]
     metadata: Mapping[str, str]
-    """Metadata of the schema: the values that all columns share."""
     fields: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
-    """Metadata of each column's field: the values of that column alone."""
 
     @classmethod
     def of(cls, columns: Sequence[Column]) -> "FeatureSchema":
-        """Describe columns; shared metadata go to the schema, other metadata to the fields."""
+        """Describe columns: shared metadata go to the schema, the others to the fields."""
         types = {column.name: column.type for column in columns}
-        stated = {column.name: column.metadata() for column in columns}
-        first = next(iter(stated.values()))
-        common = {key: value for key, value in first.items() if all(one.get(key) == value for one in stated.values())}
-        own = {name: {k: v for k, v in one.items() if k not in common} for name, one in stated.items()}
+        metadata = {column.name: column.metadata() for column in columns}
+        first = next(iter(metadata.values()))
+        common = {key: value for key, value in first.items() if all(one.get(key) == value for one in metadata.values())}
+        own = {name: {k: v for k, v in one.items() if k not in common} for name, one in metadata.items()}
         return cls(types, common, own)
 
     def schema(self) -> pa.Schema:
-        """Return the schema of all files."""
+        """Return the Arrow schema of the rows."""
         fields = [
             pa.field("path", pa.string(), nullable=False),
             *(pa.field(name, kind, metadata=self.fields.get(name) or None) for name, kind in self.columns.items()),

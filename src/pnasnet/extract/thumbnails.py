@@ -1,19 +1,18 @@
 """Thumbnails of images, found by the names in their rows."""
 
 import logging
-import os
 from collections.abc import Callable, Generator, Iterable
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 
 from ..errors import PnasnetError
-from ..images.source import read_file
 from ..pictures import Access, Picture, find_named
 from ..reports.pages import small_jpeg
 from ..support.arguments import checked
 from ..support.system import processors
 from ..support.text import clean, utf8
+from .feed import read_picture
 from .pipeline import map_ahead
 from .report import Failures
 
@@ -42,16 +41,16 @@ def thumbnails(
 ) -> Generator[Thumbnail | None, None, None]:
     """Yield a thumbnail of each image, in the order of the names; None for an image that cannot be opened.
 
-    Images are searched shard by shard, as by `find_named`. Those found before their turn are kept in memory; they are
-    few if the names are in the order of the rows. At the end, a warning counts missing images with the reasons.
+    Images are read shard by shard, as by `find_named`. Thumbnails that are found before their turn wait in memory; they
+    are few if the names are in the order of the rows. At the end, a warning counts the missing images, with reasons.
 
     Args:
         names: names as in the column `path`.
         side: maximum of the longer side, in pixels.
         exif: whether to apply the EXIF orientation; pass the value used for the vectors to show the network's input.
         quality: JPEG quality.
-        access: the files and hosts that names may lead to; None for any.
-        advance: called with the number of further images done.
+        access: the files and hosts that may be opened; None for all.
+        advance: called with the number of images done since the last call.
     """
     places: dict[str, list[int]] = {}
     for place, name in enumerate(names):
@@ -76,11 +75,10 @@ def thumbnails(
 
 
 def _shrink(picture: Picture, side: int, exif: bool, quality: int) -> tuple[str, Thumbnail | None, str | None]:
-    """Return an image's name and its thumbnail, or the error."""
+    """Return an image's name, and its thumbnail or the error."""
     try:
-        found = picture.read()
-        data = read_file(found) if isinstance(found, str | os.PathLike) else found
-        assert isinstance(data, bytes | bytearray | memoryview)  # as `Picture.read` promises
+        data = read_picture(picture)
+        assert isinstance(data, bytes | bytearray | memoryview)  # `read_picture` reads paths
         jpeg = small_jpeg(data, side, exif=exif, quality=quality)
         return picture.name, Thumbnail(jpeg, memoryview(data).nbytes), None
     except PnasnetError as error:
@@ -90,9 +88,9 @@ def _shrink(picture: Picture, side: int, exif: bool, quality: int) -> tuple[str,
 def _why(failures: Failures) -> str:
     """Return the most frequent reasons, each with an example."""
     groups = failures.groups()
-    told = [f"{group['count']:,} such as {_example(**group['examples'][0])}" for group in groups[:_KINDS]]
-    left = sum(group["count"] for group in groups[_KINDS:])
-    return clean("; ".join([*told, f"{left:,} for other reasons"] if left else told))
+    reasons = [f"{group['count']:,} such as {_example(**group['examples'][0])}" for group in groups[:_KINDS]]
+    others = sum(group["count"] for group in groups[_KINDS:])
+    return clean("; ".join([*reasons, f"{others:,} for other reasons"] if others else reasons))
 
 
 def _example(path: str, error: str) -> str:

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import ImageError, InputError, PnasnetError
+from ..errors import ImageError, InputError
 from ..extract import pictures_of
-from ..extract.feed import read_picture
+from ..extract.feed import read_picture, with_name
 from ..images import load
 from ..pictures import Picture, Unit
 from ..support.progress import Progress, counter
@@ -68,11 +68,7 @@ def read_images(
         try:
             return load(read_picture(picture), size, preset).image
         except ImageError as error:
-            return str(error).replace("image bytes", picture.name, 1)  # bytes do not know their name
-        except PnasnetError:
-            raise
-        except OSError as error:
-            return f"{picture.name}: {error.strerror or error}"
+            return with_name(error, picture)
 
     with ThreadPoolExecutor(processors()) as decoders:
         for image in decoders.map(read, pictures):

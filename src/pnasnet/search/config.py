@@ -19,7 +19,7 @@ ALGORITHMS = ("progressive", "random", "evolution")
 AUGMENTATIONS = ("shift", "crop-and-whiten")
 
 _ENUMERABLE = 1_000_000
-_MOST_EPOCHS = 100_000
+_MAX_EPOCHS = 100_000
 _LARGEST_SEED = 2**53
 _ANY_CELL = CellSpec.of([("sep3", 0, "sep3", 1)])
 
@@ -64,7 +64,7 @@ class ChildSettings:
 
     def __post_init__(self) -> None:
         for name, least, most in (
-            ("epochs", 1, _MOST_EPOCHS), ("validation_images", 1, math.inf), ("validate_every", 1, math.inf),
+            ("epochs", 1, _MAX_EPOCHS), ("validation_images", 1, math.inf), ("validate_every", 1, math.inf),
             ("seed", 0, _LARGEST_SEED),
         ):  # fmt: skip
             _check_range("child", name, getattr(self, name), least, most)

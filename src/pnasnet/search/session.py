@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 
 _FAILED = 5
 """The search stops after this many failed children in a row: the cause is not the cells."""
-_ASK = 0.2
+_POLL_SECONDS = 0.2
 """Seconds between two checks whether to stop."""
 
 
@@ -95,7 +95,7 @@ class Children:
         while True:
             self.check()
             try:
-                return future.result(_ASK)
+                return future.result(_POLL_SECONDS)
             except FutureTimeoutError:
                 if future.done():  # just now, or with a TimeoutError of its own
                     return future.result()

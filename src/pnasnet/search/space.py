@@ -22,7 +22,7 @@ EncodedCells = NDArray[np.uint16]
 Tokens = NDArray[np.uint8]
 """Cells in the paper's notation: left input, right input, left operation, right operation, [N, blocks, 4] uint8."""
 
-MOST_BLOCKS = 10
+MAX_BLOCKS = 10
 _NONE = np.iinfo(np.uint16).max
 
 OPERATION_SETS = {"pnas": PNAS_OPERATIONS, "nasnet": tuple(OPERATIONS)}
@@ -46,8 +46,8 @@ class SearchSpace:
                 raise UnknownNameError.of("operation", name, list(OPERATIONS))
         if not self.operations or len(set(self.operations)) < len(self.operations):
             raise InputError(f"operations must be different names, at least one, not {', '.join(self.operations)!r}")
-        if not 1 <= self.blocks <= MOST_BLOCKS:
-            raise InputError(f"blocks must be from 1 to {MOST_BLOCKS}, not {self.blocks}")
+        if not 1 <= self.blocks <= MAX_BLOCKS:
+            raise InputError(f"blocks must be from 1 to {MAX_BLOCKS}, not {self.blocks}")
         object.__setattr__(self, "operations", tuple(sorted(self.operations)))
 
     @property

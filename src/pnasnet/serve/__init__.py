@@ -3,8 +3,8 @@
     request ─ middleware (limits, key) ─ a protocol's routes ─┐
     gRPC call ────────────────────────── grpc_v2 ─────────────┴─► Served ─ decoder ─► batcher ─► engine
 
-Every protocol turns its requests into images for a `Served` model and its rows into answers; decoding, queueing,
-batching and refusing are the same for all of them.
+Each protocol turns its requests into images for a `Served` model, and the model's rows into responses. Decoding,
+queueing, batching and refusing are shared.
 
 Example:
     >>> import asyncio

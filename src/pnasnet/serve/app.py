@@ -11,8 +11,8 @@ from starlette.middleware.cors import CORSMiddleware
 from ..errors import PnasnetError
 from ..support.arguments import checked
 from . import kserve_http, native, openai, openapi, operations, page, tf_serving
-from .answers import on_error
 from .middleware import Guard
+from .responses import on_error
 from .service import Service
 from .tracing import Traced
 
@@ -24,8 +24,8 @@ def create_app(service: Service, *, allow_origins: Sequence[str] = ()) -> Starle
     """Return the application of a service; its lifespan runs the service.
 
     Args:
-        service: the models, with what limits and measures them.
-        allow_origins: origins whose pages may use the server from a browser (CORS).
+        service: the models with their limits, keys and metrics.
+        allow_origins: origins whose web pages may call the server (CORS).
     """
 
     @asynccontextmanager

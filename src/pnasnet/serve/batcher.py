@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import PnasnetError
+from ..support.typed import whole_number
 from .errors import BusyError, DrainingError, EngineError
 
 log = logging.getLogger(__name__)
@@ -24,13 +25,13 @@ RunEngine = Callable[[Floats, str], Floats]
 
 
 class EngineCall(NamedTuple):
-    """A batch that the engine has run, or failed on; times are those of `time.time_ns`."""
+    """A call of the engine with one batch. `start` and `end` are in nanoseconds, as from `time.time_ns`."""
 
     start: int
     end: int
     images: int
     error: str = ""
-    """What its clients read if it failed."""
+    """The error message for clients; empty if the call succeeded."""
 
 
 class _Done(NamedTuple):
@@ -48,11 +49,11 @@ class _Item:
 class Batcher:
     """Collects images of many clients into batches for one engine.
 
-    There is no timer: a free engine takes the waiting images, up to `batch_size`, one of each client in turn. An image
-    whose request was cancelled is dropped. All methods belong to one event loop; the engine runs in a thread.
+    There is no timer: a free engine runs the waiting images at once, up to `batch_size`, one of each client in turn.
+    Images of cancelled requests are dropped. Call all methods from one event loop; the engine runs in a thread.
 
     Attributes:
-        accepted: the number of images that are reserved, waiting or running.
+        accepted: number of images that are reserved, waiting or running.
         draining: whether new images are refused.
     """
 
@@ -67,26 +68,37 @@ class Batcher:
         observe: Callable[[int], None] = lambda images: None,
         waited: Callable[[int, EngineCall], None] = lambda begin, call: None,
     ) -> None:
-        """Bound the images accepted at a time by their number and, at `image_bytes` each, by their bytes.
+        """Limit the images accepted at a time.
 
-        `observe` is called with the size of each batch; `waited` for each image, in the task of its request, with the
-        time (`time.time_ns`) when it was submitted and the call of its batch, failed or not.
+        Args:
+            run: the engine; called in a thread.
+            image_bytes: bytes of an image as network input.
+            batch_size: limit of the images per call of `run`.
+            most_images: limit of the number of accepted images.
+            most_bytes: limit of their bytes.
+            observe: called with the size of each batch.
+            waited: called for each image, in the task of its request, with the time of its submission
+                (`time.time_ns`) and the call of its batch, failed or not.
+
+        Raises:
+            InputError: `batch_size` is not a whole number from 1 up.
         """
-        self._run, self._batch_size, self._observe, self._waited = run, batch_size, observe, waited
+        self._batch_size = whole_number("batch_size", batch_size)
+        self._run, self._observe, self._waited = run, observe, waited
         self._capacity = max(1, min(most_images, most_bytes // max(image_bytes, 1)))
         self._clients: OrderedDict[str, deque[_Item]] = OrderedDict()
         self._arrived = asyncio.Event()
         self.accepted, self.draining = 0, False
 
     def fits(self, count: int) -> bool:
-        """Return whether so many more images would be accepted; a request alone always is."""
+        """Return whether `count` more images would be accepted; if no others are, any number is."""
         return not self.accepted or self.accepted + count <= self._capacity
 
     @contextmanager
     def reserve(self, count: int) -> Iterator[None]:
-        """Accept `count` images for the length of the block, all or none.
+        """Accept `count` images, all or none, until the end of the block.
 
-        Raises `BusyError` if others leave too little room (a request alone is never refused), and `DrainingError`.
+        Raises `BusyError` unless `fits`, and `DrainingError`.
         """
         if self.draining:
             raise DrainingError("the server is shutting down: try another server")
@@ -99,7 +111,7 @@ class Batcher:
             self.accepted -= count
 
     async def submit(self, image: Floats, endpoint: str, client: str) -> Floats:
-        """Return the endpoint's row for an image [height, width, 3], within `reserve`.
+        """Return the endpoint's row [...] for an image [height, width, 3]. Call it within `reserve`.
 
         Raises `EngineError` if the engine failed on its batch.
         """
@@ -113,7 +125,7 @@ class Batcher:
         return row
 
     async def work(self) -> None:
-        """RunEngine batches until cancelled."""
+        """Run batches until cancelled."""
         with ThreadPoolExecutor(1, "engine") as thread:
             while True:
                 batch = self._take()
@@ -126,7 +138,7 @@ class Batcher:
     def _take(self) -> list[_Item]:
         """Remove the next batch from the queue: images of one endpoint, one of each client in turn."""
         batch = list[_Item]()
-        passed = list[tuple[str, deque[_Item]]]()
+        skipped = list[tuple[str, deque[_Item]]]()
         while self._clients and len(batch) < self._batch_size:
             client, items = self._clients.popitem(last=False)
             while items and items[0].done.done():  # its client has left
@@ -134,23 +146,23 @@ class Batcher:
             if not items:
                 continue
             if batch and items[0].endpoint != batch[0].endpoint:
-                passed.append((client, items))
+                skipped.append((client, items))
                 continue
             batch.append(items.popleft())
             if items:
                 self._clients[client] = items
-        for client, items in reversed(passed):  # they are next
+        for client, items in reversed(skipped):  # skipped clients are first in the next batch
             self._clients[client] = items
             self._clients.move_to_end(client, last=False)
         return batch
 
     async def _answer(self, batch: list[_Item], thread: ThreadPoolExecutor) -> None:
-        """RunEngine a batch; hand each image its row, or all of them the engine's error."""
+        """Run a batch, and set the result of each image: its row, or the engine's error."""
         self._observe(len(batch))
         rows, error, start = None, "", time.time_ns()
         try:
             rows = await asyncio.get_running_loop().run_in_executor(thread, self._compute, batch)
-        except Exception as failure:  # whatever an engine raises concerns this batch alone
+        except Exception as failure:  # an error of the engine concerns this batch alone
             log.exception("the engine failed on a batch of %d", len(batch))
             error = f"the engine failed: {failure if isinstance(failure, PnasnetError) else type(failure).__name__}"
         call = EngineCall(start, time.time_ns(), len(batch), error)

@@ -8,22 +8,22 @@ from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
 
 from ..support.text import clean
-from .answers import body_of
 from .errors import ServeError
+from .responses import body_of
 
-_MOST_NAME = 200
+_MAX_NAME = 200
 
 
 @dataclass(frozen=True)
 class Upload:
-    """An encoded image with the name that its client gave it, cleaned."""
+    """An encoded image, and its file name from the client, cleaned."""
 
     name: str
     data: bytes
 
 
 class _FormParser(MultiPartParser):
-    """A parser of bodies that are in memory already, and stay there.
+    """A parser of bodies in memory, which it does not spool to disk.
 
     Attributes:
         ended: whether the form's last boundary was found.
@@ -39,8 +39,8 @@ class _FormParser(MultiPartParser):
 async def read_images(request: Request, most: int) -> list[Upload]:
     """Return the images of a request: the files of a multipart form, or the body itself.
 
-    Raises `ServeError` for a form that is damaged or cut short, has other fields or more than `most` files, and for a
-    body that is JSON.
+    Raises `ServeError` if a form is damaged, truncated, or has other fields or more than `most` files; and if the body
+    is empty or JSON.
     """
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     body = body_of(request)
@@ -56,14 +56,14 @@ async def read_images(request: Request, most: int) -> list[Upload]:
 async def _read_form(request: Request, body: bytes, most: int) -> list[Upload]:
     async def stream() -> AsyncGenerator[bytes, None]:
         yield body
-        if body and not parser.ended:  # the parser would leave out what it has not seen to its end
+        if body and not parser.ended:  # the parser would silently drop an unfinished part
             raise MultiPartException("its last boundary is missing")
 
     parser = _FormParser(request.headers, stream(), max_files=most, max_fields=0)
     try:
         form = await parser.parse()
-    except UnicodeError as error:  # the form names its charset, and Python has codecs that decode nothing
-        raise ServeError("the names in the multipart form are not in the charset that it states: send UTF-8") from error
+    except UnicodeError as error:  # the client chooses the charset, and some of Python's codecs decode no text
+        raise ServeError("the names in the multipart form are not in its charset: send UTF-8") from error
     except MultiPartException as error:
         if "Too many files" in error.message:
             raise ServeError(f"the form has more than {most} images: send at most {most} at a time", 413) from None
@@ -73,6 +73,6 @@ async def _read_form(request: Request, body: bytes, most: int) -> list[Upload]:
         raise ServeError(f"the multipart form is damaged: {error.message}") from error
     try:
         files = [value for _, value in form.multi_items() if isinstance(value, UploadFile)]
-        return [Upload(clean(file.filename or "")[:_MOST_NAME], await file.read()) for file in files]
+        return [Upload(clean(file.filename or "")[:_MAX_NAME], await file.read()) for file in files]
     finally:
         await form.close()

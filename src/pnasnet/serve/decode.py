@@ -1,4 +1,4 @@
-"""Decodes images to network inputs, in threads, before they wait for the engine."""
+"""Decodes images to network inputs in threads, before they are queued for the engine."""
 
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
@@ -16,7 +16,7 @@ _HINTS = (", or raise Limits.pixels", ", or raise Limits.bytes")
 
 
 class Decoder:
-    """Decodes encoded images in a pool of threads that all models share."""
+    """Decodes images in a pool of threads that all models share."""
 
     def __init__(self, most_pixels: int, most_bytes: int, threads: int | None = None) -> None:
         self._limits = ImageLimits(most_pixels, most_bytes)
@@ -34,10 +34,10 @@ class Decoder:
             return load(data, size, preset, limits=self._limits).image
         except ImageError as error:
             reason = str(error).removeprefix(_UNNAMED)
-            for hint in _HINTS:  # of a library; a client cannot
+            for hint in _HINTS:  # for users of the library; clients cannot follow them
                 reason = reason.removesuffix(hint)
             raise ImageError(reason) from error
 
     def close(self) -> None:
-        """Finish running decodings, and drop those that wait."""
+        """Finish the images being decoded, and drop the queued ones."""
         self._pool.shutdown(cancel_futures=True)

@@ -4,11 +4,11 @@ from ..errors import PnasnetError, choose_one_of
 
 
 class ServeError(PnasnetError):
-    """A request that is refused or fails. The message, one line, is for its client.
+    """A request that is refused or fails. The message is one line for the client.
 
     Attributes:
-        status: of HTTP; gRPC has its own for each.
-        retry_after: seconds after which the same request may succeed; None if it will not.
+        status: HTTP status; `grpc_calls` maps it to gRPC's.
+        retry_after: seconds after which a retry may succeed; None if it cannot.
     """
 
     status = 400
@@ -21,7 +21,7 @@ class ServeError(PnasnetError):
 
 
 class BusyError(ServeError):
-    """The server has no room for this request now."""
+    """The server has no room for the request at the moment."""
 
     status, retry_after = 429, 1
 
@@ -33,7 +33,7 @@ class DrainingError(ServeError):
 
 
 class EngineError(ServeError):
-    """The engine failed on the batch of this request."""
+    """The engine failed on the request's batch."""
 
     status = 500
 

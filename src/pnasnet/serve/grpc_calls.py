@@ -1,4 +1,4 @@
-"""The calls of the Open Inference Protocol over gRPC: from a request's bytes to its answer or gRPC's error."""
+"""The calls of the Open Inference Protocol over gRPC: from a request's bytes to its response or gRPC's error."""
 
 import logging
 from collections.abc import Awaitable, Callable
@@ -33,20 +33,20 @@ _CODES = {
     503: grpc.StatusCode.UNAVAILABLE,
     500: grpc.StatusCode.INTERNAL,
 }
-"""gRPC's status for an HTTP status; for any other it is INVALID_ARGUMENT."""
+"""gRPC's status for each HTTP status; INVALID_ARGUMENT for all others."""
 
 CallResult = tuple[Any, grpc.StatusCode, str]
-"""An answer, gRPC's status, and the message of an error."""
+"""A response (None after an error), gRPC's status, and the error's message."""
 Handler = Callable[[Any, str], Awaitable[Any]]
-"""From a request and what identifies its client to the answer."""
+"""Returns the response to a request; the second argument identifies its client."""
 WaitForRoom = Callable[[Served, int], Awaitable[None]]
-"""Waits until so many images of a model may fit."""
+"""Waits until a model has room for a number of images."""
 
 
 def unary_handler(service: Service, budget: ByteBudget, name: str, request_type: Any, call: Handler) -> Any:
-    """Return a handler that checks the key, parses the request, and turns errors into gRPC's."""
+    """Return a handler that checks the key, parses the request, runs `call`, and turns errors into gRPC's."""
 
-    async def parsed(raw: bytes, context: Any) -> Any:
+    async def checked_call(raw: bytes, context: Any) -> Any:
         if name not in _OPEN:
             check_key(service, context)
         with budget.share() as share:
@@ -56,14 +56,14 @@ def unary_handler(service: Service, budget: ByteBudget, name: str, request_type:
             return await call(request, context.peer())
 
     async def handle(raw: bytes, context: Any) -> Any:
-        answer, code, text = await attempt(service, name, parsed(raw, context), context)
-        return answer if code is OK else await context.abort(code, text)
+        response, code, text = await attempt(service, name, checked_call(raw, context), context)
+        return response if code is OK else await context.abort(code, text)
 
     return handle
 
 
 async def attempt(service: Service, name: str, work: Awaitable[Any], context: Any) -> CallResult:
-    """Return the answer of `work`, gRPC's status, and the message of an error; count and trace the request."""
+    """Await `work`, and return its response, or the status and message of its error; count and trace the request."""
     if not service.tracing.on:
         return await _attempt(service, name, work)
     carrier = {key: value for key, value in context.invocation_metadata() or () if isinstance(value, str)}
@@ -77,9 +77,9 @@ async def attempt(service: Service, name: str, work: Awaitable[Any], context: An
 
 
 async def _attempt(service: Service, name: str, work: Awaitable[Any]) -> CallResult:
-    answer, code, text = None, OK, ""
+    response, code, text = None, OK, ""
     try:
-        answer = await work
+        response = await work
     except PnasnetError as error:
         status = getattr(error, "status", 400)
         code, text = _CODES.get(status, grpc.StatusCode.INVALID_ARGUMENT), clean(str(error))
@@ -87,11 +87,11 @@ async def _attempt(service: Service, name: str, work: Awaitable[Any]) -> CallRes
         log.exception("%s failed", name)
         code, text = grpc.StatusCode.INTERNAL, "the server failed: see its log"
     service.metrics.answers.labels("grpc", code.name).inc()
-    return answer, code, text
+    return response, code, text
 
 
 def parse_into(request: Any, raw: bytes) -> None:
-    """Set a request to the message in `raw`. Raises `ServeError`."""
+    """Parse the bytes of a message into `request`. Raises `ServeError`."""
     try:
         request.ParseFromString(raw)
     except DecodeError as error:
@@ -99,36 +99,36 @@ def parse_into(request: Any, raw: bytes) -> None:
 
 
 def check_key(service: Service, context: Any) -> None:
-    """Raise `ServeError` unless a call has the API key."""
+    """Raise `ServeError` unless the call's metadata have an accepted API key."""
     given = dict(context.invocation_metadata() or ()).get("authorization")
     if not service.keys.accept(given if isinstance(given, str) else None):
         raise ServeError("the API key is missing or wrong: send the metadata authorization: Bearer KEY", 401)
 
 
 def calls(service: Service) -> dict[str, Handler]:
-    """Return the calls of the inference service by name."""
+    """Return the handlers of the inference service, by the name of the call."""
 
-    def answer(call: str, **fields: Any) -> Any:
+    def response(call: str, **fields: Any) -> Any:
         return message(INFERENCE, f"{call}Response")(**fields)
 
     async def server_live(request: Any, client: str) -> Any:
-        return answer("ServerLive", live=True)
+        return response("ServerLive", live=True)
 
     async def server_ready(request: Any, client: str) -> Any:
-        return answer("ServerReady", ready=not service.draining)
+        return response("ServerReady", ready=not service.draining)
 
     async def model_ready(request: Any, client: str) -> Any:
         service.model(request.name, request.version)
-        return answer("ModelReady", ready=not service.draining)
+        return response("ModelReady", ready=not service.draining)
 
     async def server_metadata(request: Any, client: str) -> Any:
-        return answer("ServerMetadata", name=kserve.SERVER, version=__version__)
+        return response("ServerMetadata", name=kserve.SERVER, version=__version__)
 
     async def model_metadata(request: Any, client: str) -> Any:
         served = service.model(request.name, request.version)
         inputs, outputs = kserve.metadata(served)
         about = {"name": served.name, "versions": [VERSION], "platform": kserve.PLATFORM}
-        return answer("ModelMetadata", **about, inputs=inputs, outputs=outputs)
+        return response("ModelMetadata", **about, inputs=inputs, outputs=outputs)
 
     async def model_infer(request: Any, client: str) -> Any:
         return await infer(service, request, client)
@@ -144,13 +144,13 @@ def calls(service: Service) -> dict[str, Handler]:
 
 
 async def infer(service: Service, request: Any, client: str, room: WaitForRoom | None = None) -> Any:
-    """Return the answer to a ModelInferRequest; `room` is awaited before its images are accepted or refused."""
+    """Return the response to a ModelInferRequest. `room` is awaited before the images are accepted or refused."""
     served = service.model(request.model_name, request.model_version)
-    pictures = kserve.pictures_of(served, _tensors(request))
+    images = kserve.images_of(served, _tensors(request))
     endpoints = kserve.endpoints_of(served, [output.name for output in request.outputs])
     if room is not None:
-        await room(served, len(pictures))
-    arrays = await served.arrays(pictures, endpoints, client)
+        await room(served, len(images))
+    arrays = await served.arrays(images, endpoints, client)
     return message(INFERENCE, "ModelInferResponse")(
         model_name=served.name,
         model_version=VERSION,

@@ -1,7 +1,8 @@
-"""The messages of the gRPC services, in a pool of their own.
+"""The messages of the gRPC services, in a separate descriptor pool.
 
-Client libraries register the same protocol in the process-wide pool; a second registration there fails. The
-descriptors are compiled from the .proto files beside them: `protoc --descriptor_set_out=grpc.binpb *.proto`.
+A client library in the same process may have registered the same protocol in the default pool, where a second
+registration fails. The descriptors are compiled from the .proto files beside them:
+`protoc --descriptor_set_out=grpc.binpb *.proto`.
 """
 
 from functools import cache

@@ -1,4 +1,4 @@
-"""ModelStreamInfer: many requests over one call of gRPC, answered in their order."""
+"""ModelStreamInfer: many requests over one gRPC call, answered in order."""
 
 import asyncio
 from collections.abc import Callable
@@ -15,14 +15,14 @@ from .models import Served
 from .service import Service
 
 _AHEAD = 16
-"""Requests of a stream that are read before the first of them is answered; more would fill the queue for others."""
-_LOOK_SECONDS = 0.2
+"""Limit of the unanswered requests of a stream; with more, one stream could fill the queue that all clients share."""
+_POLL_SECONDS = 0.2
 _NAME = "ModelStreamInfer"
 _ENDING = "the server is shutting down: try another server"
 
 
 def stream_handler(service: Service, budget: ByteBudget) -> Any:
-    """Return the handler of the call. An error concerns its request alone, as the answer's `error_message`."""
+    """Return the handler of the call. An error is its response's `error_message`; the stream continues."""
 
     async def handle(requests: Any, context: Any) -> None:
         try:
@@ -35,65 +35,65 @@ def stream_handler(service: Service, budget: ByteBudget) -> Any:
 
 
 class _Stream:
-    """One call: a task reads requests, at most `_AHEAD` before their answers, and this one writes the answers."""
+    """One call: a task reads the requests, at most `_AHEAD` in advance, and `run` writes the responses."""
 
     def __init__(self, service: Service, budget: ByteBudget, context: Any) -> None:
         self._service, self._budget, self._context = service, budget, context
-        self._answers: asyncio.Queue[asyncio.Task[Any] | None] = asyncio.Queue(_AHEAD)
+        self._pending: asyncio.Queue[asyncio.Task[Any] | None] = asyncio.Queue(_AHEAD)
         self._tasks = set[asyncio.Task[Any]]()
-        self._turn = asyncio.Lock()  # requests take room in their order: a later one must not take an earlier one's
-        self._admitted = set[asyncio.Task[Any]]()  # those that have had their turn and are not answered
+        self._turn = asyncio.Lock()  # requests reserve room in order: a later one must not overtake an earlier one
+        self._admitted = set[asyncio.Task[Any]]()  # tasks with room reserved, not yet answered
 
     async def run(self) -> None:
-        """Answer until the client has sent its last request, or leaves, or the server is shutting down."""
+        """Write responses until the client has sent its last request or disconnects, or the server shuts down."""
         reader = asyncio.create_task(self._read())
         try:
-            while (task := await self._answers.get()) is not None:
-                answer = await task
+            while (task := await self._pending.get()) is not None:
+                response = await task
                 async with asyncio.timeout(self._service.limits.body_seconds):
-                    await self._context.write(answer)
+                    await self._context.write(response)
             if not await reader:
                 await self._context.abort(grpc.StatusCode.UNAVAILABLE, _ENDING)
         except TimeoutError:
-            await self._context.abort(grpc.StatusCode.ABORTED, "the answers were not read in time")
+            await self._context.abort(grpc.StatusCode.ABORTED, "the responses were not read in time")
         finally:
             for task in (reader, *self._tasks):
                 task.cancel()
 
     async def _read(self) -> bool:
-        """Start an answer for each request; return whether the client has sent its last one."""
+        """Start a task for each request; return True at the end of the requests, False if the server shuts down."""
         try:
             while (raw := await self._next()) is not grpc.aio.EOF:
                 if raw is None:
                     return False
-                task = asyncio.create_task(self._answer(raw))
+                task = asyncio.create_task(self._respond(raw))
                 self._tasks.add(task)
                 task.add_done_callback(self._tasks.discard)
-                await self._answers.put(task)
+                await self._pending.put(task)
             return True
         finally:
-            await self._answers.put(None)
+            await self._pending.put(None)
 
     async def _next(self) -> Any:
-        """Return the next request, or `EOF`; None if the server is shutting down."""
+        """Return the bytes of the next request, or `EOF`; None if the server shuts down."""
         reading = asyncio.ensure_future(self._context.read())
         try:
             while not reading.done():
                 if self._service.draining:
                     return None
-                await asyncio.wait((reading,), timeout=_LOOK_SECONDS)
+                await asyncio.wait((reading,), timeout=_POLL_SECONDS)
             return reading.result()
         finally:
             reading.cancel()
 
-    async def _answer(self, raw: bytes) -> Any:
-        """Return the answer to a request; if it does not fit, it first waits for those of this stream before it."""
+    async def _respond(self, raw: bytes) -> Any:
+        """Return the response to a request. If it does not fit, it first waits for earlier requests of this stream."""
         request = message(INFERENCE, "ModelInferRequest")()
-        answer, code, text = await attempt(self._service, _NAME, self._compute(raw, request), self._context)
+        result, code, text = await attempt(self._service, _NAME, self._compute(raw, request), self._context)
         response = message(INFERENCE, "ModelStreamInferResponse")
         if code is OK:
-            answer.parameters["triton_final_response"].bool_param = True
-            return response(infer_response=answer)
+            result.parameters["triton_final_response"].bool_param = True
+            return response(infer_response=result)
         return response(error_message=text, infer_response={"id": request.id, "model_name": request.model_name})
 
     async def _compute(self, raw: bytes, request: Any) -> Any:
@@ -112,7 +112,7 @@ class _Stream:
                 return await infer(self._service, request, self._context.peer(), room)
 
     async def _until(self, fits: Callable[[], bool]) -> None:
-        """Wait until a request fits, or none of this stream holds room that it could wait for."""
+        """Wait until a request fits, or no other request of this stream holds room."""
         while self._admitted and not fits():
             await asyncio.wait(self._admitted, return_when=asyncio.FIRST_COMPLETED)
 

@@ -1,4 +1,4 @@
-"""The Open Inference Protocol and gRPC's health checks over gRPC."""
+"""The gRPC server: the Open Inference Protocol, and gRPC's health checks."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -15,7 +15,7 @@ from .limits import ByteBudget
 from .service import Service
 
 _HEALTH_SERVICE = "grpc.health.v1.Health"
-_LOOK_SECONDS = 0.2
+_POLL_SECONDS = 0.2
 _SERVING, _NOT_SERVING, _SERVICE_UNKNOWN = 1, 2, 3
 
 
@@ -53,8 +53,8 @@ def _inference(service: Service) -> Any:
     return grpc.method_handlers_generic_handler(SERVICE, handlers)
 
 
-def _serialize(answer: Any) -> bytes:
-    data: bytes = answer.SerializeToString()
+def _serialize(response: Any) -> bytes:
+    data: bytes = response.SerializeToString()
     return data
 
 
@@ -82,13 +82,13 @@ def _health(service: Service) -> Any:
     async def watch(raw: bytes, context: Any) -> AsyncIterator[Any]:
         name, last = await parse(raw, context), None
         while True:
-            draining = service.draining  # asked before the status, so that the last one is reported
+            draining = service.draining  # read before the status, so that the final status is reported
             if (now := status(name)) != last:
                 yield response_type(status=now)
                 last = now
-            if draining:  # else this call would hold up the end
+            if draining:  # an open call would delay the shutdown
                 return
-            await asyncio.sleep(_LOOK_SECONDS)
+            await asyncio.sleep(_POLL_SECONDS)
 
     return grpc.method_handlers_generic_handler(
         _HEALTH_SERVICE,

@@ -1,4 +1,4 @@
-"""The Open Inference Protocol (KServe v2, Triton), as far as HTTP and gRPC share it: tensors in, tensors out."""
+"""The part of the Open Inference Protocol (KServe v2, Triton) that HTTP and gRPC share: tensors in, tensors out."""
 
 import struct
 from collections.abc import Sequence
@@ -18,14 +18,14 @@ SERVER = "pnasnet"
 EXTENSIONS = ("binary_tensor_data",)
 PLATFORM = "pnasnet"
 ENCODED, IMAGES = "image_bytes", "images"
-"""The inputs, of which a request has one: encoded images, BYTES [n], or pixels, FP32 [n, height, width, 3]."""
+"""The inputs, one per request: encoded images, BYTES [n], or pixels in [0, 1], FP32 [n, height, width, 3]."""
 
-_MOST_DIMENSIONS = 4
+_MAX_DIMENSIONS = 4
 
 
 @dataclass(frozen=True)
 class InputTensor:
-    """An input of a request; its data are little-endian float32, or a list of strings."""
+    """An input of a request. Its data are little-endian float32, or a list of byte strings."""
 
     name: str
     datatype: str
@@ -34,7 +34,7 @@ class InputTensor:
 
 
 def metadata(served: Served) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """Return name, datatype and shape of each input and output; -1 is the number of images."""
+    """Return the inputs and the outputs, each with name, datatype and shape; -1 stands for the number of images."""
     inputs = [
         {"name": ENCODED, "datatype": "BYTES", "shape": [-1]},
         {"name": IMAGES, "datatype": "FP32", "shape": [-1, *served.module.image_size, 3]},
@@ -43,8 +43,8 @@ def metadata(served: Served) -> tuple[list[dict[str, Any]], list[dict[str, Any]]
     return inputs, outputs
 
 
-def pictures_of(served: Served, tensors: Sequence[InputTensor]) -> list[Image]:
-    """Return the images of a request. Raises `ServeError` or `InputError` unless it has one valid input."""
+def images_of(served: Served, tensors: Sequence[InputTensor]) -> list[Image]:
+    """Return the images of a request. Raises `ServeError` or `InputError` unless there is exactly one valid input."""
     if len(tensors) != 1:
         raise ServeError(f"the request has {len(tensors)} inputs: send either {ENCODED} (BYTES) or {IMAGES} (FP32)")
     (tensor,) = tensors
@@ -53,8 +53,8 @@ def pictures_of(served: Served, tensors: Sequence[InputTensor]) -> list[Image]:
         raise ServeError(f"no input has this name: send either {ENCODED} (BYTES) or {IMAGES} (FP32)")
     if tensor.datatype != wanted:
         raise ServeError(f"the input {tensor.name} must have the datatype {wanted}")
-    if len(tensor.shape) > _MOST_DIMENSIONS:
-        raise ServeError(f"the shape of {tensor.name} has more than {_MOST_DIMENSIONS} numbers")
+    if len(tensor.shape) > _MAX_DIMENSIONS:
+        raise ServeError(f"the shape of {tensor.name} has more than {_MAX_DIMENSIONS} numbers")
     if any(length < 0 for length in tensor.shape):
         raise ServeError(f"the shape of {tensor.name} has a negative number")
     count = prod(tensor.shape)
@@ -71,7 +71,7 @@ def pictures_of(served: Served, tensors: Sequence[InputTensor]) -> list[Image]:
 
 
 def endpoints_of(served: Served, names: Sequence[str]) -> list[str]:
-    """Return the outputs that a request names, or all. Raises `ServeError`."""
+    """Return the outputs that a request names, each once; all if it names none. Raises `ServeError`."""
     for name in names:
         if name not in served.outputs:
             raise ServeError(f"no output has this name: {choose_one_of(served.outputs)}")
@@ -79,7 +79,7 @@ def endpoints_of(served: Served, names: Sequence[str]) -> list[str]:
 
 
 def split_strings(raw: bytes | memoryview) -> list[bytes]:
-    """Return the strings of a binary BYTES tensor, each after its length. Raises `ServeError`."""
+    """Return the strings of a binary BYTES tensor: each follows its length (uint32). Raises `ServeError`."""
     strings, start = list[bytes](), 0
     while start < len(raw):
         if start + 4 > len(raw):

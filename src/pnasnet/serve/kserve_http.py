@@ -12,15 +12,15 @@ from starlette.routing import Route
 
 from .._version import __version__
 from . import kserve
-from .answers import body_of, client_of, json_response
 from .errors import DrainingError, ServeError
 from .kserve import InputTensor
 from .models import VERSION, Served
+from .responses import body_of, client_of, json_response
 from .service import Service
 from .values import from_base64, parse_json, to_floats, typed
 
 _HEADER_LENGTH = "Inference-Header-Content-Length"
-_MOST_ID = 1000
+_MAX_ID = 1000
 
 
 def routes(service: Service) -> list[Route]:
@@ -47,12 +47,12 @@ def routes(service: Service) -> list[Route]:
     async def infer(request: Request) -> Response:
         served = _served(service, request)
         document, binary = _split(body_of(request), request.headers.get(_HEADER_LENGTH))
-        pictures = kserve.pictures_of(served, _tensors(document, binary))
+        images = kserve.images_of(served, _tensors(document, binary))
         in_binary = _requested(document)
         endpoints = kserve.endpoints_of(served, list(in_binary))
-        arrays = await served.arrays(pictures, endpoints, client_of(request))
+        arrays = await served.arrays(images, endpoints, client_of(request))
         default = _flag(document, "binary_data_output")
-        return _answer(served, document, arrays, [name for name in endpoints if in_binary.get(name, default)])
+        return _response(served, document, arrays, [name for name in endpoints if in_binary.get(name, default)])
 
     versioned = [
         route
@@ -71,7 +71,7 @@ def _served(service: Service, request: Request) -> Served:
 
 
 def _split(body: bytes, length: str | None) -> tuple[dict[str, Any], memoryview]:
-    """Return the JSON of a request, and the binary data behind it."""
+    """Return the JSON of a request, and the binary data after it."""
     if length is None:
         return parse_json(body), memoryview(b"")
     if not (length.isascii() and length.isdecimal() and len(length) < 12 and int(length) <= len(body)):
@@ -109,7 +109,7 @@ def _from_json(data: Any, datatype: str) -> bytes | list[bytes]:
 
 
 def _requested(document: dict[str, Any]) -> dict[str, bool]:
-    """Return the outputs that a request names, and whether each is to be binary."""
+    """Return the outputs that a request names, each with whether its data are to be binary."""
     wanted, default = dict[str, bool](), _flag(document, "binary_data_output")
     for entry in typed(document.get("outputs", []), list, "outputs"):
         parameters = _parameters(typed(entry, dict, "an output"))
@@ -128,10 +128,10 @@ def _flag(document: dict[str, Any], name: str) -> bool:
     return typed(_parameters(document).get(name, False), bool, name)
 
 
-def _answer(
+def _response(
     served: Served, document: dict[str, Any], arrays: dict[str, NDArray[np.float32]], binary: Sequence[str]
 ) -> Response:
-    """Return the arrays, in JSON or, those named in `binary`, behind it."""
+    """Return the response: JSON, followed by the data of the arrays named in `binary`."""
     outputs, raw = list[dict[str, Any]](), list[bytes]()
     for name, array in arrays.items():
         output: dict[str, Any] = {"name": name, "datatype": "FP32", "shape": list(array.shape)}
@@ -143,7 +143,7 @@ def _answer(
         outputs.append(output)
     content: dict[str, Any] = {"model_name": served.name, "model_version": VERSION, "outputs": outputs}
     if "id" in document:
-        content["id"] = typed(document["id"], str, "id")[:_MOST_ID]
+        content["id"] = typed(document["id"], str, "id")[:_MAX_ID]
     if not raw:
         return json_response(content)
     text = json.dumps(content, separators=(",", ":"), allow_nan=False).encode()

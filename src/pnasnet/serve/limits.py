@@ -1,4 +1,4 @@
-"""What the server accepts: one value that all protocols share."""
+"""The limits of the server, as one value that all protocols share."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,24 +14,24 @@ _MIB = 1 << 20
 
 @dataclass(frozen=True)
 class ServerLimits:
-    """How much a request may hold, and how much the server holds at a time. Raises `InputError` for less than 1."""
+    """Limits of a request, and of all requests at a time. Raises `InputError` unless all are above 0."""
 
     body: int = 32 * _MIB
-    """Bytes of a request's body, both before and after decompression."""
+    """Bytes of a request's body, before and after decompression."""
     images: int = 64
     """Images of a request."""
     pixels: int = 64 * _MIB
     """Pixels of an image."""
     queue: int = 256
-    """Images of a model that are accepted and not answered yet."""
+    """Images that each model has accepted and not answered."""
     queue_bytes: int = 512 * _MIB
     """Bytes of their network inputs."""
     bodies: int = 256 * _MIB
-    """Bytes of all bodies in memory."""
+    """Bytes of all bodies in memory; HTTP and gRPC have this limit each."""
     header_seconds: float = 10.0
-    """Until the headers of a request are complete."""
+    """Seconds until the headers of a request must be complete."""
     body_seconds: float = 30.0
-    """Until its body is complete, and until an answer has been read."""
+    """Seconds until the body must be complete, and until the client must have read the response."""
 
     def __post_init__(self) -> None:
         convert_fields(self)
@@ -53,9 +53,9 @@ def too_large(most: int) -> ServeError:
 
 
 def inflate(body: bytes, encoding: str, most: int) -> bytes:
-    """Return a body without its `Content-Encoding`, gzip or deflate.
+    """Return the decompressed body. `encoding` is its `Content-Encoding`, gzip or deflate.
 
-    Raises `ServeError` if it is damaged, has another encoding, or more than `most` bytes.
+    Raises `ServeError` if it is damaged, has another encoding, or decompresses to more than `most` bytes.
     """
     if encoding not in ("gzip", "x-gzip", "deflate"):
         raise ServeError("this Content-Encoding is not supported: send gzip, deflate, or no encoding", 415)
@@ -71,18 +71,18 @@ def inflate(body: bytes, encoding: str, most: int) -> bytes:
 
 
 class ByteBudget:
-    """A number of bytes that all requests share."""
+    """A budget of bytes that all requests share."""
 
     def __init__(self, most: int) -> None:
         self.most, self.used = most, 0
 
     def fits(self, count: int) -> bool:
-        """Return whether a new share may hold so many bytes."""
+        """Return whether a new share may hold `count` bytes."""
         return not self.used or self.used + count <= self.most
 
     @contextmanager
     def share(self) -> Iterator["Share"]:
-        """Yield a share that is returned after the block."""
+        """Yield a share whose bytes are given back after the block."""
         share = Share(self)
         try:
             yield share
@@ -91,13 +91,13 @@ class ByteBudget:
 
 
 class Share:
-    """What one request holds of a budget."""
+    """The bytes that one request holds of a budget."""
 
     def __init__(self, budget: ByteBudget) -> None:
         self._budget, self.held = budget, 0
 
     def take(self, count: int) -> None:
-        """Hold more bytes. Raises `BusyError` if others hold too many; a request alone is never refused."""
+        """Hold `count` more bytes. Raises `BusyError` if others hold too many; the only request is never refused."""
         others = self._budget.used - self.held
         if others and self._budget.used + count > self._budget.most:
             raise BusyError("too many bytes of other requests are in memory: try again")

@@ -1,4 +1,4 @@
-"""Connections of HTTP/1.1 with a time limit for headers, which uvicorn has only between requests."""
+"""HTTP/1.1 connections with a time limit for headers; uvicorn limits only the time between requests."""
 
 import asyncio
 from typing import Any
@@ -6,11 +6,11 @@ from typing import Any
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-MOST_HEADER_BYTES = 64 << 10
+MAX_HEADER_BYTES = 64 << 10
 
 
 def protocol(header_seconds: float) -> type[asyncio.Protocol]:
-    """Return uvicorn's protocol, closing connections whose next request has no complete headers in time."""
+    """Return uvicorn's protocol, which closes a connection if the next request's headers are not complete in time."""
 
     class Timed(H11Protocol):
         _deadline: asyncio.TimerHandle | None = None
@@ -32,11 +32,11 @@ def protocol(header_seconds: float) -> type[asyncio.Protocol]:
             self._stop()
 
         def _should_upgrade(self) -> bool:
-            """Pass over offers of HTTP/2 and WebSocket; uvicorn's own method also logs each."""
+            """Ignore offers to upgrade to HTTP/2 or WebSocket; uvicorn's own method also logs each."""
             return False
 
         def _watch(self) -> None:
-            """Start the clock when headers are due; stop it when they are complete."""
+            """Start the timer when headers are due; stop it when they are complete."""
             if self.conn.their_state is not h11.IDLE or self.transport.is_closing():
                 self._stop()
             elif self._deadline is None:

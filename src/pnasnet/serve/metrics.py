@@ -12,12 +12,12 @@ _IMAGES = (1, 2, 4, 8, 16, 32, 64)
 
 
 class Metrics:
-    """The figures of one server, in a registry of its own, so that several fit in one process."""
+    """The metrics of one server. Each server has its own registry, so a process may run several."""
 
     def __init__(self) -> None:
         self._registry = CollectorRegistry()
         self.answers = Counter(
-            "pnasnet_answers", "Answers by protocol and status.", ("protocol", "status"), registry=self._registry
+            "pnasnet_answers", "Responses by protocol and status.", ("protocol", "status"), registry=self._registry
         )
         self.refused = Counter(
             "pnasnet_refused", "Requests refused because of load.", ("model", "reason"), registry=self._registry
@@ -34,16 +34,16 @@ class Metrics:
         return Histogram(name, text, ("model",), registry=self._registry, buckets=buckets)
 
     def of(self, model: str) -> "ModelMetrics":
-        """Return the figures of a model."""
+        """Return the metrics of a model."""
         return ModelMetrics(self, model)
 
     def text(self) -> bytes:
-        """Return all figures in Prometheus's text format."""
+        """Return all metrics in Prometheus's text format."""
         return generate_latest(self._registry)
 
 
 class ModelMetrics:
-    """The figures of one model."""
+    """The metrics of one model."""
 
     def __init__(self, metrics: Metrics, model: str) -> None:
         self._queue = metrics.queue.labels(model)
@@ -52,7 +52,7 @@ class ModelMetrics:
         self._busy, self._draining = (metrics.refused.labels(model, reason) for reason in ("busy", "draining"))
 
     def watch_queue(self, length: Callable[[], int]) -> None:
-        """Read the length of the queue from `length`."""
+        """Let the gauge of the queue call `length` whenever it is read."""
         self._queue.set_function(length)
 
     def batch(self, images: int) -> None:
@@ -61,7 +61,7 @@ class ModelMetrics:
 
     @contextmanager
     def request(self) -> Iterator[None]:
-        """Time a request, and count its refusal."""
+        """Time a request, or count its refusal."""
         try:
             with self._request.time():
                 yield

@@ -1,4 +1,4 @@
-"""Checks of every HTTP request before its route: API key, body with its limits, and whether the client has left."""
+"""Middleware before every HTTP route: API key, body and its limits, and cancellation if the client disconnects."""
 
 import asyncio
 import time
@@ -8,24 +8,24 @@ from contextlib import suppress
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from .answers import BODY, error_response
 from .auth import ApiKeys
 from .errors import ServeError
 from .limits import ByteBudget, ServerLimits, Share, inflate, too_large
 from .metrics import Metrics
+from .responses import BODY, error_response
 
 OPEN_PATHS = frozenset(("/", "/healthz", "/v2/health/live", "/v2/health/ready"))
 """Paths that need no API key: probes, and a page that asks for the key."""
 _DISCARD_SECONDS = 2.0
-_LOOK_SECONDS = 0.1
-"""Most requests are answered before, and save a task each."""
+_WATCH_AFTER_SECONDS = 0.1
+"""Time until a request is watched for a disconnect. Most are answered before, which saves a task each."""
 
 
 class Guard:
-    """ASGI middleware: checks the key, reads and inflates the body, and cancels requests whose clients have left.
+    """ASGI middleware: checks the key, reads and inflates the body, and cancels requests whose clients disconnect.
 
-    A body is in memory before its route runs; all bodies share one budget. A refused request's body is read on for a
-    moment and dropped: a client that is still sending would not see the answer.
+    The whole body is in memory before the route runs; all bodies share one budget. If a request is refused, the rest of
+    its body is read and dropped for a moment: a client that is still sending would not read the response.
     """
 
     def __init__(self, app: ASGIApp, limits: ServerLimits, keys: ApiKeys, metrics: Metrics) -> None:
@@ -33,27 +33,27 @@ class Guard:
         self._bodies = ByteBudget(limits.bodies)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one request, as ASGI has it."""
+        """Handle one ASGI connection scope."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
         headers, complete = Headers(scope=scope), False
 
-        async def noted() -> Message:
+        async def receive_body() -> Message:
             nonlocal complete
             message = await receive()
             complete = not message.get("more_body")
             return message
 
-        send = self._watched(scope["path"], send)
+        send = self._measured(scope["path"], send)
         with self._bodies.share() as share:
             try:
                 if scope["path"] not in OPEN_PATHS and not self._keys.accept(headers.get("authorization")):
                     raise ServeError("the API key is missing or wrong: send the header Authorization: Bearer KEY", 401)
-                body = await self._body(headers, noted, share)
+                body = await self._body(headers, receive_body, share)
             except ServeError as error:
                 if not complete and "expect" not in headers:
-                    await _discard(noted, self._limits.body)
+                    await _discard(receive_body, self._limits.body)
                 response = error_response(scope["path"], error)
                 response.headers["Connection"] = "close"
                 await response(scope, receive, send)
@@ -63,9 +63,9 @@ class Guard:
                 await self._run(scope, receive, send)
 
     async def _body(self, headers: Headers, receive: Receive, share: Share) -> bytes | None:
-        """Return the body, inflated; None if the client left. Raises `ServeError`."""
+        """Return the body, inflated; None if the client disconnected. Raises `ServeError`."""
         most, encoding = self._limits.body, ", ".join(headers.getlist("content-encoding")).strip().lower()
-        if "transfer-encoding" in headers and "content-length" in headers:  # proxies and servers read it differently
+        if "transfer-encoding" in headers and "content-length" in headers:  # proxies and servers may disagree
             raise ServeError("a request has either Content-Length or Transfer-Encoding, not both")
         length = headers.get("content-length", "0")
         if length.isdecimal() and int(length) > most:
@@ -96,53 +96,53 @@ class Guard:
         return plain
 
     async def _run(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Run the route; cancel it when the client leaves, which is looked for only if the route takes a while."""
+        """Run the route, and cancel it if the client disconnects. Only routes that take a while are watched."""
         loop, task = asyncio.get_running_loop(), asyncio.current_task()
         assert task is not None
-        left: asyncio.Task[None] | None = None
+        disconnect: asyncio.Task[None] | None = None
 
-        def cancel(left: asyncio.Task[None]) -> None:
-            if not left.cancelled():
+        def cancel(disconnect: asyncio.Task[None]) -> None:
+            if not disconnect.cancelled():
                 task.cancel()
 
         def watch() -> None:
-            nonlocal left
-            left = loop.create_task(_leaving(receive))
-            left.add_done_callback(cancel)
+            nonlocal disconnect
+            disconnect = loop.create_task(_disconnected(receive))
+            disconnect.add_done_callback(cancel)
 
-        timer = loop.call_later(_LOOK_SECONDS, watch)
+        timer = loop.call_later(_WATCH_AFTER_SECONDS, watch)
         try:
             await self._app(scope, receive, send)
         except asyncio.CancelledError:
-            if left is None or not left.done() or left.cancelled():
+            if disconnect is None or not disconnect.done() or disconnect.cancelled():
                 raise
             task.uncancel()
         finally:
             timer.cancel()
-            if left is not None:
-                left.remove_done_callback(cancel)
-                left.cancel()
+            if disconnect is not None:
+                disconnect.remove_done_callback(cancel)
+                disconnect.cancel()
 
-    def _watched(self, path: str, send: Send) -> Send:
-        """Return `send`, which counts answers and raises `TimeoutError` if a client does not read its answer."""
+    def _measured(self, path: str, send: Send) -> Send:
+        """Return a `send` that counts responses, and raises `TimeoutError` if the client does not read its response."""
 
-        async def watched(message: Message) -> None:
+        async def measured(message: Message) -> None:
             if message["type"] == "http.response.start":
                 self._metrics.answers.labels(_protocol(path), message["status"]).inc()
             async with asyncio.timeout(self._limits.body_seconds):
                 await send(message)
 
-        return watched
+        return measured
 
 
-async def _leaving(receive: Receive) -> None:
-    """Return when the client has left."""
+async def _disconnected(receive: Receive) -> None:
+    """Return when the client has disconnected."""
     while (await receive())["type"] != "http.disconnect":
         pass
 
 
 async def _discard(receive: Receive, most: int) -> None:
-    """Read on, for a moment and up to `most` bytes."""
+    """Read and drop the rest of a body: up to `most` bytes, for at most `_DISCARD_SECONDS`."""
     end = time.monotonic() + _DISCARD_SECONDS
     with suppress(TimeoutError):
         async with asyncio.timeout(_DISCARD_SECONDS):

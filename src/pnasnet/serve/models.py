@@ -1,4 +1,4 @@
-"""The served models: names, inputs and outputs, and the computation of rows from images, which all protocols share."""
+"""The served models, and the computation of their rows from images, which all protocols share."""
 
 import asyncio
 import logging
@@ -29,22 +29,23 @@ T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 VERSION = "1"
-"""The version of every model; protocols with versions ask for one."""
+"""The version of every model, for protocols with versions."""
 FEATURES, LOGITS, PROBABILITIES = "global_pool", "Logits", "Predictions"
 
 Image = bytes | Floats
-"""An encoded image, or a checked network input [height, width, 3]."""
+"""An encoded image, or a checked network input, float32 [height, width, 3] in [0, 1]."""
 Outcome = Floats | ImageError
-"""The values of an endpoint for an image, or the error if the image cannot be decoded."""
+"""The row of an endpoint for an image, or the error if the image cannot be decoded."""
 
 
 class Served:
     """A model that is served.
 
     Attributes:
-        name: in URLs and requests.
+        name: its name in URLs and requests.
         module: the model.
-        outputs: shape of a row of each endpoint that is served.
+        outputs: the shape of one row of each served endpoint.
+        batcher: runs images in batches.
     """
 
     def __init__(
@@ -89,43 +90,44 @@ class Served:
         return {name: LOGITS if kind == "image_classification" else FEATURES for name, kind in names.items()}
 
     def load(self) -> None:
-        """Create the engines of features and probabilities, so that no request waits for them."""
+        """Create the engines for features and probabilities, so that no request waits for them."""
         for endpoint in (FEATURES, PROBABILITIES):
             if endpoint in self.outputs:
                 self.module.engine_for((endpoint,))
 
-    async def compute(self, pictures: Sequence[Image], endpoint: str, client: str) -> list[Outcome]:
-        """Return an endpoint of several images, in order; an image that cannot be decoded has an `ImageError`.
+    async def compute(self, images: Sequence[Image], endpoint: str, client: str) -> list[Outcome]:
+        """Return the rows of an endpoint for several images, in order; an `ImageError` in place of those that fail.
 
         Args:
-            pictures: encoded images and network inputs.
+            images: encoded images and network inputs.
             endpoint: one of `outputs`.
-            client: whose request it is; clients take turns.
+            client: identifies the client; clients take turns.
 
         Raises:
-            ServeError: no or too many images. BusyError: the queue is full. EngineError: the engine failed.
+            ServeError: no images, or too many. BusyError: the queue is full. DrainingError: the server is shutting
+                down. EngineError: the engine failed.
         """
-        results = await self._each(pictures, (endpoint,), client)
+        results = await self._each(images, (endpoint,), client)
         return [result if isinstance(result, ImageError) else result[0] for result in results]
 
     async def arrays(
-        self, pictures: Sequence[Image], endpoints: Sequence[str], client: str
+        self, images: Sequence[Image], endpoints: Sequence[str], client: str
     ) -> dict[str, NDArray[np.float32]]:
-        """Return endpoints as arrays [number of images, ...], for protocols without errors of single images.
+        """Return endpoints as arrays, float32 [number of images, ...], for protocols without errors of single images.
 
-        Raises `ImageError` naming the first image that cannot be decoded; the errors of `compute`.
+        Raises `ImageError` with the number of the first image that cannot be decoded, and the errors of `compute`.
         """
-        results = await self._each(pictures, endpoints, client)
+        results = await self._each(images, endpoints, client)
         rows = [result for number, result in enumerate(results, 1) if _decoded(result, number, len(results))]
         return {endpoint: np.stack([row[i] for row in rows]) for i, endpoint in enumerate(endpoints)}
 
     async def _each(
-        self, pictures: Sequence[Image], endpoints: Sequence[str], client: str
+        self, images: Sequence[Image], endpoints: Sequence[str], client: str
     ) -> list[list[Floats] | ImageError]:
-        """Return the endpoints of each image, or why it cannot be decoded; all images are accepted, or none."""
-        self._limits.check_images(len(pictures))
-        with self._metrics.request(), self.batcher.reserve(len(pictures)):
-            results = await _settled([self._one(picture, endpoints, client) for picture in pictures])
+        """Return the endpoints of each image, or the error of decoding it; all images are accepted, or none."""
+        self._limits.check_images(len(images))
+        with self._metrics.request(), self.batcher.reserve(len(images)):
+            results = await _settled([self._one(image, endpoints, client) for image in images])
         rows = list[list[Floats] | ImageError]()
         for result in results:
             if isinstance(result, BaseException) and not isinstance(result, ImageError):
@@ -133,11 +135,11 @@ class Served:
             rows.append(result)
         return rows
 
-    async def _one(self, picture: Image, endpoints: Sequence[str], client: str) -> list[Floats]:
-        if isinstance(picture, bytes):
+    async def _one(self, image: Image, endpoints: Sequence[str], client: str) -> list[Floats]:
+        if isinstance(image, bytes):
             with self._metrics.decoding(), self._tracing.span("decode"):
-                picture = await self._decoder.decode(picture, self.module.image_size, self.module.preset)
-        return [await self.batcher.submit(picture, endpoint, client) for endpoint in endpoints]
+                image = await self._decoder.decode(image, self.module.image_size, self.module.preset)
+        return [await self.batcher.submit(image, endpoint, client) for endpoint in endpoints]
 
     def _run(self, images: Floats, endpoint: str) -> Floats:
         with self._metrics.running():
@@ -148,7 +150,7 @@ class Served:
 
 
 async def _settled(works: Sequence[Coroutine[Any, Any, T]]) -> list[T | BaseException]:
-    """Return the results of all, or their errors; one alone needs no task of its own."""
+    """Return the result or the error of each coroutine. A single one runs without a task of its own."""
     if len(works) > 1:
         return await asyncio.gather(*works, return_exceptions=True)
     try:
@@ -158,7 +160,7 @@ async def _settled(works: Sequence[Coroutine[Any, Any, T]]) -> list[T | BaseExce
 
 
 def _decoded(result: list[Floats] | ImageError, number: int, count: int) -> TypeGuard[list[Floats]]:
-    """Raise the error of an image, with its number."""
+    """Return True for rows; raise the `ImageError` of an image, with its number."""
     if isinstance(result, ImageError):
         raise ImageError(f"image {number} of {count}: {result}")
     return True
@@ -166,26 +168,27 @@ def _decoded(result: list[Floats] | ImageError, number: int, count: int) -> Type
 
 @checked
 def open_models(names: Sequence[str], engine: EngineOptions) -> dict[str, Module]:
-    """Open models, by the names under which they are served.
+    """Open models; return them by the names under which they are served.
 
-    A published model keeps its name; a file or folder is served under its own, with other characters than letters,
-    digits, `_`, `.` and `-` replaced. Raises `InputError` if two have the same; see `Module` for other errors.
+    A published model keeps its name. A file or folder is served under its own name, in which characters other than
+    letters, digits, `_`, `.` and `-` are replaced by `_`. Raises `InputError` if two models have the same name, and the
+    errors of `Module`.
     """
     opened, sources = dict[str, Module](), dict[str, str]()
     for name in names:
         module = ModelChoice(name, engine=engine).open()
-        shown = re.sub(r"[^A-Za-z0-9_.-]", "_", _file_name(name) or module.model.name)
-        if shown in opened:
-            raise InputError(_same(sources[shown], name, shown))
-        opened[shown], sources[shown] = module, name
+        public = re.sub(r"[^A-Za-z0-9_.-]", "_", _file_name(name) or module.model.name)
+        if public in opened:
+            raise _same_name(sources[public], name, public)
+        opened[public], sources[public] = module, name
     return opened
 
 
-def _same(first: str, second: str, shown: str) -> str:
+def _same_name(first: str, second: str, public: str) -> InputError:
     """Return the error for two models that would be served under one name."""
     if first == second:
-        return f"the model {first} is named twice: name it once"
-    return f"{first} and {second} would both be served as {shown}: rename one of them, or serve one of them"
+        return InputError(f"the model {first} is named twice: name it once")
+    return InputError(f"{first} and {second} would both be served as {public}: rename one of them, or serve only one")
 
 
 def _file_name(name: str) -> str:

@@ -1,4 +1,4 @@
-"""The server's own protocol, for curl and browsers: POST images, get features, classes or similar images."""
+"""The server's own protocol, for curl and browsers: POST images to get features, classes or similar images."""
 
 import io
 from collections.abc import Callable, Sequence
@@ -10,16 +10,16 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from ..errors import ImageError
-from .answers import client_of, json_response
 from .batcher import Floats
 from .bodies import Upload, read_images
 from .errors import ServeError
 from .models import FEATURES, PROBABILITIES, Outcome, Served
+from .responses import client_of, json_response
 from .service import Service
 
 JSON, FLOATS, NPY = "application/json", "application/octet-stream", "application/x-npy"
-"""Media types of an answer, chosen by the header Accept."""
-_MOST_TOP = 1000
+"""Media types of a response, chosen by the Accept header."""
+_MAX_TOP = 1000
 
 Describe = Callable[[Floats], dict[str, Any]]
 
@@ -28,21 +28,21 @@ def routes(service: Service) -> list[Route]:
     """Return the routes of the native protocol."""
 
     async def embed(request: Request) -> Response:
-        kind = _accepted(request, JSON, FLOATS, NPY)
+        kind = _media_type(request, JSON, FLOATS, NPY)
         served, images, rows = await _compute(service, request, FEATURES)
         if kind != JSON:
             return _array(kind, rows)
         return _listed(served, images, [_described(row, lambda row: {"embedding": row.tolist()}) for row in rows])
 
     async def classify(request: Request) -> Response:
-        kind, top = _accepted(request, JSON, FLOATS, NPY), _top(request, 5)
+        kind, top = _media_type(request, JSON, FLOATS, NPY), _top(request, 5)
         served, images, rows = await _compute(service, request, PROBABILITIES)
         if kind != JSON:
             return _array(kind, rows)
         return _listed(served, images, [_described(row, lambda row: _classes(served, row, top)) for row in rows])
 
     async def similar(request: Request) -> Response:
-        _accepted(request, JSON)
+        _media_type(request, JSON)
         gallery, top = service.gallery, _top(request, 10)
         if gallery is None:
             raise ServeError("this server has no images to compare with: start it with --features", 404)
@@ -69,14 +69,14 @@ async def _compute(service: Service, request: Request, endpoint: str) -> tuple[S
     return served, images, await served.compute([image.data for image in images], endpoint, client_of(request))
 
 
-def _accepted(request: Request, *kinds: str) -> str:
+def _media_type(request: Request, *kinds: str) -> str:
     return accepted(", ".join(request.headers.getlist("accept")), *kinds)
 
 
 def accepted(header: str, *kinds: str) -> str:
-    """Return the media type, of `kinds`, that a header Accept prefers; the first if it accepts any.
+    """Return the one of `kinds` that an Accept header prefers; the first if it accepts any media type.
 
-    Raises `ServeError` (406) if it accepts none.
+    Raises `ServeError` (406) if it accepts none of them.
     """
     wanted = list[tuple[float, str]]()
     for part in header.split(","):
@@ -91,13 +91,13 @@ def accepted(header: str, *kinds: str) -> str:
             return kinds[0]
         if weight > 0 and kind in kinds:
             return kind
-    raise ServeError(f"the header Accept allows no format of this answer: send {' or '.join(kinds)}", 406)
+    raise ServeError(f"the header Accept allows none of the available formats: send {' or '.join(kinds)}", 406)
 
 
 def _top(request: Request, default: int) -> int:
     text = request.query_params.get("top", str(default))
-    if not (text.isascii() and text.isdecimal() and len(text) < 6 and 1 <= int(text) <= _MOST_TOP):
-        raise ServeError(f"top must be a number from 1 to {_MOST_TOP:,}")
+    if not (text.isascii() and text.isdecimal() and len(text) < 6 and 1 <= int(text) <= _MAX_TOP):
+        raise ServeError(f"top must be a number from 1 to {_MAX_TOP:,}")
     return int(text)
 
 
@@ -111,7 +111,7 @@ def _classes(served: Served, row: Floats, top: int) -> dict[str, Any]:
 
 
 def _listed(served: Served, images: Sequence[Upload], results: Sequence[dict[str, Any]]) -> Response:
-    """Return the JSON of all images; the status is 400 if none could be decoded."""
+    """Return a JSON response with the result of each image; its status is 400 if no image could be decoded."""
     listed = [{"name": image.name, **result} for image, result in zip(images, results, strict=True)]
     content: dict[str, Any] = {"model": served.name, "images": listed}
     if all("error" in result for result in results):
@@ -121,7 +121,7 @@ def _listed(served: Served, images: Sequence[Upload], results: Sequence[dict[str
 
 
 def _array(kind: str, rows: Sequence[Outcome]) -> Response:
-    """Return float32 [number of images, length], little-endian; raise for an image that could not be decoded."""
+    """Return a response with little-endian float32 [number of images, length], raw or as .npy. Raises `ImageError`."""
     for number, row in enumerate(rows, 1):
         if isinstance(row, ImageError):
             raise ImageError(f"image {number} of {len(rows)}: {row}")

@@ -1,4 +1,4 @@
-"""The same server on Ray Serve: replicas of the ASGI application on the machines of a cluster, behind one address.
+"""The server on Ray Serve: replicas of the ASGI application on the machines of a cluster, behind one address.
 
 client ─► Ray Serve's proxy ─► one of the replicas, each with its own models, queue and limits
 """
@@ -17,32 +17,32 @@ from ..errors import InputError, MissingExtraError, PnasnetError
 from ..extract.on_ray import enter
 from ..support.cluster import LOCAL, cluster
 from ..support.text import counted
+from ..support.typed import convert_fields
 from .settings import Settings
 
 log = logging.getLogger(__name__)
 
 _NAME = "pnasnet"
 _ONGOING = 10_000
-"""Requests that Ray hands to a replica at a time: all, so that the replica's own limits answer what is too much."""
+"""Limit of the requests that Ray passes to a replica at a time: high, so that the replica itself refuses the excess."""
 
 
 @dataclass(frozen=True)
 class ReplicaOptions:
-    """The cluster to use, and the replicas on it. Raises `InputError` for less than one replica."""
+    """The cluster to use, and the number of replicas on it. Raises `InputError` for less than one replica."""
 
     address: str = LOCAL
     """`local` (a new cluster on this machine), `auto`, or `HOST:PORT`."""
     replicas: int = 1
 
     def __post_init__(self) -> None:
-        if self.replicas < 1:
-            raise InputError(f"there must be at least one replica, not {self.replicas}")
+        convert_fields(self, replicas=1)
 
 
 def run_on_ray(settings: Settings, options: ReplicaOptions, host: str, port: int, drain: float) -> None:
     """Serve over HTTP until SIGINT or SIGTERM; accepted requests are answered, for up to `drain` seconds.
 
-    A replica occupies as many processors as its engine has threads, by default one.
+    A replica occupies as many processors as its engine has threads: one by default.
 
     Raises:
         MissingExtraError: Ray Serve is not installed.
@@ -53,7 +53,7 @@ def run_on_ray(settings: Settings, options: ReplicaOptions, host: str, port: int
         from ray import serve
     except ImportError as error:
         raise MissingExtraError.of("ray[serve]", "serve-ray", "serving on a cluster") from error
-    settings.open()  # report wrong names here, in one line
+    settings.open()  # a wrong name fails here, in one line, before the cluster is used
     cpus = settings.engine.threads or 1
     settings, directory = replace(settings, engine=replace(settings.engine, threads=cpus)), str(Path.cwd())
 
@@ -86,22 +86,22 @@ def run_on_ray(settings: Settings, options: ReplicaOptions, host: str, port: int
 
 
 def _wait() -> None:
-    """Return at the first SIGINT or SIGTERM; a second one ends the process at once."""
-    asked = threading.Event()
+    """Wait for SIGINT or SIGTERM; a second one ends the process at once."""
+    stop = threading.Event()
 
-    def ask(number: int, frame: Any) -> None:
+    def on_signal(number: int, frame: Any) -> None:
         for each in (signal.SIGINT, signal.SIGTERM):
             signal.signal(each, lambda number, frame: os._exit(128 + number))
-        log.info("signal %d: answering accepted requests before the end", number)
-        asked.set()
+        log.info("signal %d: answering accepted requests, then stopping", number)
+        stop.set()
 
     for each in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(each, ask)
-    asked.wait()
+        signal.signal(each, on_signal)
+    stop.wait()
 
 
 def _end(serve: Any) -> None:
-    """Remove the replicas, and Ray Serve if it serves nothing else."""
+    """Remove the replicas, and stop Ray Serve if it runs no other application."""
     serve.delete(_NAME)
     if not serve.status().applications:
         serve.shutdown()

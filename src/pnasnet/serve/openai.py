@@ -1,4 +1,4 @@
-"""OpenAI's embeddings, for images: data URIs as input, and vLLM's messages."""
+"""OpenAI's embeddings API, for images: data URIs as `input`, or as vLLM's `messages`."""
 
 import base64
 from typing import Any
@@ -7,9 +7,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from .answers import body_of, client_of, json_response
 from .errors import ServeError
 from .models import FEATURES
+from .responses import body_of, client_of, json_response
 from .service import Service
 from .values import parse_json, typed
 
@@ -17,7 +17,7 @@ OWNER = "pnasnet"
 
 
 def routes(service: Service) -> list[Route]:
-    """Return the routes of the embeddings; `tf_serving` answers /v1/models/M, with the fields of both."""
+    """Return the routes. `tf_serving` has that of /v1/models/M, whose response has the fields of both protocols."""
 
     async def embeddings(request: Request) -> Response:
         document = parse_json(body_of(request))
@@ -50,7 +50,7 @@ def describe(name: str) -> dict[str, Any]:
 
 
 def _references(document: dict[str, Any]) -> list[str]:
-    """Return the images that a request refers to, in `input` or in `messages`."""
+    """Return the URIs of the images in `input` or `messages`."""
     given, messages = document.get("input"), document.get("messages")
     if (given is None) == (messages is None):
         raise ServeError("the request needs either input or messages")

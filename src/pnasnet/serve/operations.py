@@ -1,11 +1,11 @@
-"""For operators: health and metrics."""
+"""Health and metrics, for operators."""
 
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
 from .._version import __version__
-from .answers import json_response
+from .responses import json_response
 from .service import Service
 
 

@@ -1,4 +1,4 @@
-"""The page for people: drop an image, see its classes and similar images."""
+"""The web page: drop an image to see its classes and similar images."""
 
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
@@ -10,7 +10,7 @@ from .service import Service
 
 
 def routes(service: Service) -> list[Route]:
-    """Return the route of the page. It has no secrets: it asks for the API key if one is needed."""
+    """Return the route of the page. It needs no API key: it asks the user for one if the server requires it."""
     gallery = service.gallery
     models = [
         {

@@ -1,4 +1,4 @@
-"""The process of a server: its sockets, its signals and its end."""
+"""The server's process: its sockets, its signals and its shutdown."""
 
 import asyncio
 import errno
@@ -20,25 +20,25 @@ from ..errors import InputError, OutputError
 from ..support.text import counted
 from ..support.typed import convert_fields
 from .grpc_v2 import start_grpc
-from .listening import MOST_HEADER_BYTES, protocol
+from .listening import MAX_HEADER_BYTES, protocol
 from .service import Service
 
 log = logging.getLogger(__name__)
 
-_LOOK_SECONDS = 0.02
+_POLL_SECONDS = 0.02
 
 
 @dataclass(frozen=True)
 class Address:
-    """Where the server listens, and how long it takes to end."""
+    """Where the server listens, and how long it waits at shutdown. Raises `InputError` for values out of range."""
 
     host: str = "127.0.0.1"
     port: int = 8000
-    """0 for any free port."""
+    """Port of HTTP; 0 for any free port."""
     grpc_port: int | None = 8001
-    """Likewise; None for no gRPC."""
+    """Port of gRPC; 0 for any free port, None for no gRPC."""
     drain: float = 5.0
-    """Seconds for accepted requests after a signal."""
+    """Seconds that accepted requests have after a signal."""
 
     def __post_init__(self) -> None:
         convert_fields(self, port=0, grpc_port=0, drain=0)
@@ -49,7 +49,7 @@ class Address:
 
 
 class HttpServer(uvicorn.Server):
-    """uvicorn with the limits of a service, and without signal handlers of its own."""
+    """A uvicorn server with the limits of a service, and without uvicorn's signal handlers."""
 
     def __init__(self, service: Service, app: ASGIApp) -> None:
         super().__init__(
@@ -61,7 +61,7 @@ class HttpServer(uvicorn.Server):
                 log_config=None,
                 access_log=False,
                 server_header=False,
-                h11_max_incomplete_event_size=MOST_HEADER_BYTES,
+                h11_max_incomplete_event_size=MAX_HEADER_BYTES,
                 timeout_graceful_shutdown=1,
             )
         )
@@ -75,10 +75,10 @@ class HttpServer(uvicorn.Server):
 def run(service: Service, app: ASGIApp, address: Address) -> bool:
     """Serve until SIGINT or SIGTERM; return whether all accepted requests were answered.
 
-    The first signal turns readiness off and refuses new images; accepted requests are answered, for up to
-    `address.drain` seconds. A second signal, or one before the server has started, ends the process at once.
+    After the first signal, the server reports that it is not ready, refuses new images, and answers accepted requests
+    for up to `address.drain` seconds. A second signal, or one before the server has started, ends the process at once.
 
-    Raises `OutputError` if the port cannot be listened on.
+    Raises `OutputError` if a port cannot be listened on.
     """
     with listen(address.host, address.port) as listener:
         if address.grpc_port is not None:  # gRPC's library prints lines of its own if it cannot listen
@@ -88,44 +88,44 @@ def run(service: Service, app: ASGIApp, address: Address) -> bool:
 
 
 async def _serve(service: Service, app: ASGIApp, address: Address, listener: socket.socket) -> bool:
-    server, asked = HttpServer(service, app), asyncio.Event()
+    server, stop = HttpServer(service, app), asyncio.Event()
     loop = asyncio.get_running_loop()
 
-    def ask(number: int) -> None:
-        if not server.started:  # nothing is accepted yet, and engines that are being compiled cannot be stopped
+    def on_signal(number: int) -> None:
+        if not server.started:  # nothing is accepted yet, and compiling an engine cannot be interrupted
             os._exit(128 + number)
         for each in (signal.SIGINT, signal.SIGTERM):
             loop.remove_signal_handler(each)
             signal.signal(each, lambda number, frame: os._exit(128 + number))
-        log.info("signal %d: answering %s before the end", number, counted(service.accepted, "accepted image"))
+        log.info("signal %d: answering %s, then stopping", number, counted(service.accepted, "accepted image"))
         service.drain()
-        asked.set()
+        stop.set()
 
     for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, ask, number)
+        loop.add_signal_handler(number, on_signal, number)
     running = asyncio.create_task(server.serve([listener]))
     while not server.started and not running.done():
-        await asyncio.sleep(_LOOK_SECONDS)
+        await asyncio.sleep(_POLL_SECONDS)
     gc.collect()
-    gc.freeze()  # the garbage collector walks through all modules and models otherwise: a seventh of the loop's time
+    gc.freeze()  # without it, collections walk through all modules and models: a seventh of the loop's time
     calls = await _start_grpc(service, server, running, address, listener.getsockname()[1])
-    stopping = asyncio.create_task(asked.wait())
+    stopping = asyncio.create_task(stop.wait())
     await asyncio.wait((running, stopping), return_when=asyncio.FIRST_COMPLETED)
-    if running.done():  # it could not start
+    if running.done():  # the server could not start
         await running
         return False
-    end = loop.time() + address.drain
+    deadline = loop.time() + address.drain
     if calls is not None:
         stopped = asyncio.create_task(calls.stop(address.drain))
-    while service.accepted and loop.time() < end:
-        await asyncio.sleep(_LOOK_SECONDS)
+    while service.accepted and loop.time() < deadline:
+        await asyncio.sleep(_POLL_SECONDS)
     if left := service.accepted:
         verb = "was" if left == 1 else "were"
         log.warning("%s %s not answered within %g s", counted(left, "accepted image"), verb, address.drain)
-        os._exit(1)  # threads of the engine cannot be stopped
+        os._exit(1)  # the engines' threads cannot be interrupted
     if calls is not None:
         await stopped
-    server.config.timeout_graceful_shutdown = max(1, int(end - loop.time()))
+    server.config.timeout_graceful_shutdown = max(1, int(deadline - loop.time()))
     server.should_exit = True
     await running
     return True
@@ -134,7 +134,7 @@ async def _serve(service: Service, app: ASGIApp, address: Address, listener: soc
 async def _start_grpc(
     service: Service, server: HttpServer, running: "asyncio.Task[None]", address: Address, port: int
 ) -> Any | None:
-    """Start gRPC, unless HTTP, and with it the service, could not start; log where both listen."""
+    """Start gRPC unless HTTP could not start, and log both addresses; return the gRPC server, if there is one."""
     if running.done():
         return None
     calls = grpc_port = None
@@ -153,9 +153,9 @@ async def _start_grpc(
 
 
 def listen(host: str, port: int, option: str = "port") -> socket.socket:
-    """Return a socket bound to an address. Raises `OutputError` if that is not possible, with the option to change."""
+    """Return a TCP socket bound to an address. Raises `OutputError`, which names the option to change."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    # asyncio turns off Nagle's algorithm, which costs 40 ms an answer, only where the protocol is named.
+    # asyncio turns off Nagle's algorithm, which delays responses by 40 ms, only if the socket's protocol is explicit.
     listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -1,11 +1,11 @@
-"""JSON Schemas of requests and answers, which the OpenAPI description refers to by name."""
+"""JSON Schemas of requests and responses, which the OpenAPI description refers to by name."""
 
 from typing import Any
 
 Schema = dict[str, Any]
 
 _PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAIAAACQd1PeAAAADElEQVR4nGNoaGgAAAMEAYFL09IQAAAAAElFTkSuQmCC"
-"""A PNG of one grey pixel, in base64: the image of all examples."""
+"""A PNG of one grey pixel in base64, for the examples."""
 
 _TEXT: Schema = {"type": "string"}
 _NUMBER: Schema = {"type": "number"}
@@ -32,7 +32,7 @@ def _constant(value: Any) -> Schema:
 
 
 def _per_image(**result: Schema) -> Schema:
-    """Return the native protocol's answer: for each image its result, or why it cannot be decoded."""
+    """Return the schema of a native response: for each image its result, or the error of decoding it."""
     results = [_object({"name": _TEXT, **result}), _object({"name": _TEXT, "error": _TEXT})]
     return _object({"model": _TEXT, "images": _list({"anyOf": results}, minItems=1)}, {"error": _TEXT})
 
@@ -97,7 +97,7 @@ SCHEMAS: dict[str, Schema] = {
         },
         example={"inputs": [{"name": "image_bytes", "datatype": "BYTES", "shape": [1], "data": [_PIXEL]}]},
     ),
-    "InferAnswer": _object(
+    "InferResponse": _object(
         {"model_name": _TEXT, "model_version": _TEXT, "outputs": _list(_OUTPUT, minItems=1)}, {"id": _TEXT}
     ),
     "EmbeddingsRequest": _object(

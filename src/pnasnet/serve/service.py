@@ -1,10 +1,11 @@
-"""Everything that the protocols of one server share."""
+"""A service: the models, limits, keys and metrics that all protocols of one server share."""
 
 import asyncio
 from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
+from ..errors import InputError
 from ..module import Module
 from .auth import ApiKeys
 from .decode import Decoder
@@ -20,12 +21,12 @@ if TYPE_CHECKING:
 
 
 class Service:
-    """The served models, with what limits and measures them.
+    """The served models with their limits, keys and metrics.
 
     Attributes:
-        models: by name; the first is the default.
-        references: fetches images that requests refer to.
-        gallery: features among which similar images are found; None for none.
+        models: the models by name; the first is the default.
+        references: fetches the images that requests refer to.
+        gallery: the features that are searched for similar images; None for none.
     """
 
     def __init__(
@@ -43,13 +44,18 @@ class Service:
 
         Args:
             modules: the models by name; the first is the default.
-            limits: what the server accepts.
-            batch_size: most images per call of an engine.
-            keys: API keys, one of which a request needs; none by default.
-            gallery: features among which similar images are found.
+            limits: the limits of requests and queues.
+            batch_size: limit of the images per call of an engine.
+            keys: API keys, of which each request needs one; none by default.
+            gallery: the features to search for similar images.
             url_hosts: hosts from which images may be fetched by URL.
-            tracer_provider: of OpenTelemetry; by default, the one of this process, if it is set up.
+            tracer_provider: OpenTelemetry's tracer provider; by default that of this process, if it is set up.
+
+        Raises:
+            InputError: there are no models, or `batch_size` is not a whole number from 1 up.
         """
+        if not modules:
+            raise InputError("there is no model to serve: name at least one")
         self.limits, self.keys, self.gallery = limits or ServerLimits(), keys or ApiKeys(()), gallery
         self.metrics, self.references = Metrics(), References(self.limits, url_hosts)
         self.tracing = Tracing(tracer_provider)
@@ -65,17 +71,17 @@ class Service:
         return any(model.batcher.draining for model in self.models.values())
 
     def drain(self) -> None:
-        """Refuse new images from now on; accepted ones are answered."""
+        """Refuse new images from now on; accepted ones are still answered."""
         for model in self.models.values():
             model.batcher.draining = True
 
     @property
     def accepted(self) -> int:
-        """The number of images accepted and not answered yet."""
+        """Number of images that are accepted and not answered."""
         return sum(model.batcher.accepted for model in self.models.values())
 
     def model(self, name: str | None = None, version: str | None = None) -> Served:
-        """Return a model by name, or the first. Raises `ServeError` (404) if it is not served."""
+        """Return a model by name, or the default. Raises `ServeError` (404) for an unknown model or version."""
         if name is None:
             return next(iter(self.models.values()))
         if name not in self.models:
@@ -86,7 +92,7 @@ class Service:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Load the engines; within the block, compute requests."""
+        """Load the engines, and run the batchers until the end of the block."""
         for model in self.models.values():
             await asyncio.to_thread(model.load)
         workers = [asyncio.create_task(model.batcher.work()) for model in self.models.values()]

@@ -1,4 +1,4 @@
-"""The settings of a server as plain values: opened here, or by each replica on a cluster."""
+"""The settings of a server as picklable values, opened in this process or by each replica on a cluster."""
 
 import re
 from dataclasses import dataclass, field
@@ -17,14 +17,14 @@ from .service import Service
 from .similar import open_gallery
 
 _ORIGIN = re.compile(r"\*|[a-z][a-z0-9+.-]*://[^\s/@?#]+")
-"""As browsers send it: scheme, host and port."""
+"""An origin as browsers send it (scheme, host and port), or `*` for all."""
 
 
 @dataclass(frozen=True)
 class Settings:
-    """The arguments of `Service` and `create_app`, with names in place of models and features. Picklable.
+    """The arguments of `Service` and `create_app`, with names instead of opened models and features.
 
-    Raises `InputError` for a host or an origin that no URL or browser could have.
+    Raises `InputError` for a value that is not a host or an origin.
     """
 
     models: tuple[str, ...]
@@ -33,10 +33,10 @@ class Settings:
     batch_size: int = 8
     keys: ApiKeys | None = None
     features: str | None = None
-    """Features among which similar images are found."""
+    """Path of the features to search for similar images."""
     url_hosts: tuple[str, ...] = ()
     origins: tuple[str, ...] = ()
-    """Origins whose pages may use the server from a browser (CORS)."""
+    """Origins whose web pages may call the server (CORS)."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "url_hosts", host_names(self.url_hosts))

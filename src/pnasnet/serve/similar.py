@@ -1,4 +1,4 @@
-"""Similar images among features on disk."""
+"""Search features on disk for similar images."""
 
 import asyncio
 from collections.abc import Mapping, Sequence
@@ -20,10 +20,10 @@ from .models import FEATURES
 
 
 class Gallery:
-    """Features on disk with which images are compared.
+    """Features on disk, searched for similar images.
 
     Attributes:
-        model: name of the served model that computes vectors like theirs.
+        model: name of the served model that computed them.
     """
 
     def __init__(self, features: Features, model: str) -> None:
@@ -32,13 +32,13 @@ class Gallery:
         self._thread = ThreadPoolExecutor(1, "similar")
 
     async def search(self, vectors: Sequence[Floats], top: int) -> list[list[dict[str, Any]]]:
-        """Return, for each vector, its nearest images as path and cosine, most similar first."""
+        """Return the `top` nearest images of each vector, each with `path` and `similarity` (cosine), nearest first."""
         if not vectors:
             return []
         return await asyncio.get_running_loop().run_in_executor(self._thread, self._search, np.stack(vectors), top)
 
     def close(self) -> None:
-        """Finish running searches, and close the files."""
+        """Finish the running search, drop queued ones, and close the files."""
         self._thread.shutdown(cancel_futures=True)
         if self._index is not None:
             self._index.close()
@@ -48,12 +48,12 @@ class Gallery:
             found = self._index.search(vectors, top)
         else:
             found = search_exactly(self._features, vectors, top)
-        answers = list[list[dict[str, Any]]]()
+        results = list[list[dict[str, Any]]]()
         for nearest in found:
             entries = self._features.entries(nearest.ids)
             pairs = zip(entries, nearest.similarities, strict=True)
-            answers.append([{"path": clean(entry.path), "similarity": float(cosine)} for entry, cosine in pairs])
-        return answers
+            results.append([{"path": clean(entry.path), "similarity": float(cosine)} for entry, cosine in pairs])
+        return results
 
 
 @checked
@@ -65,9 +65,9 @@ def open_gallery(path: str, modules: Mapping[str, Module]) -> Gallery:
     features = open_features(path)
     for name, module in modules.items():
         (column,) = columns_for([module], [FEATURES], ExtractOptions())
-        ours = {key.removeprefix("pnasnet."): value for key, value in column.metadata().items()}
+        metadata = {key.removeprefix("pnasnet."): value for key, value in column.metadata().items()}
         with suppress(InputError):
-            check_comparable(ours, features.metadata, what=name, where=path)
+            check_comparable(metadata, features.metadata, what=name, where=path)
             if column.type.list_size == features.length:
                 return Gallery(features, name)
     raise InputError(

@@ -11,10 +11,10 @@ from starlette.routing import Route
 
 from ..errors import choose_one_of
 from ..module.signatures import check_images
-from .answers import body_of, client_of, json_response
 from .errors import ServeError
 from .models import PROBABILITIES, VERSION, Image, Served
 from .openai import describe
+from .responses import body_of, client_of, json_response
 from .service import Service
 from .values import from_base64, parse_json, to_floats, typed
 
@@ -27,7 +27,7 @@ def routes(service: Service) -> list[Route]:
     """Return the routes below /v1/models/M."""
 
     async def status(request: Request) -> Response:
-        if any(str(part).endswith((":predict", ":classify")) for part in request.path_params.values()):  # are posted
+        if any(str(part).endswith((":predict", ":classify")) for part in request.path_params.values()):  # POST only
             raise HTTPException(405, headers={"Allow": "POST"})
         served = _served(service, request)
         good = {"error_code": "OK", "error_message": ""}
@@ -44,8 +44,8 @@ def routes(service: Service) -> list[Route]:
         served = _served(service, request)
         document = parse_json(body_of(request))
         endpoint = _endpoint(served, document)
-        key, pictures = _pictures(served, document)
-        rows = (await served.arrays(pictures, (endpoint,), client_of(request)))[endpoint]
+        key, images = _images(served, document)
+        rows = (await served.arrays(images, (endpoint,), client_of(request)))[endpoint]
         return json_response({key: rows.tolist()})
 
     async def classify(request: Request) -> Response:
@@ -56,8 +56,8 @@ def routes(service: Service) -> list[Route]:
         examples = [typed(each, dict, "an example") for each in typed(document.get("examples"), list, "examples")]
         if any(len(example) != 1 for example in examples):
             raise ServeError('an example has one feature, such as {"image": {"b64": ...}}')
-        pictures = [_picture(served, image) for example in examples for image in example.values()]
-        rows = (await served.arrays(pictures, (PROBABILITIES,), client_of(request)))[PROBABILITIES]
+        images = [_image(served, value) for example in examples for value in example.values()]
+        rows = (await served.arrays(images, (PROBABILITIES,), client_of(request)))[PROBABILITIES]
         return json_response({"result": [list(zip(served.labels, row.tolist(), strict=True)) for row in rows]})
 
     prefixes = ("/v1/models/{name}", "/v1/models/{name}/versions/{version}")
@@ -104,19 +104,19 @@ def _tensor(name: str, shape: tuple[int, ...]) -> dict[str, Any]:
     }
 
 
-def _pictures(served: Served, document: dict[str, Any]) -> tuple[str, list[Image]]:
-    """Return what the answer calls its rows, and the images of `instances` (one each) or `inputs` (all in one)."""
+def _images(served: Served, document: dict[str, Any]) -> tuple[str, list[Image]]:
+    """Return the response's key for the rows, and the images of `instances` (one each) or of `inputs` (one list)."""
     if ("instances" in document) == ("inputs" in document):
         raise ServeError("the request needs either instances or inputs")
     if "instances" in document:
-        images = [_named(instance) for instance in typed(document["instances"], list, "instances")]
-        return "predictions", [_picture(served, image) for image in images]
-    images = typed(_named(document["inputs"]), list, "inputs")
-    return "outputs", [_picture(served, image) for image in images]
+        values = [_unnamed(instance) for instance in typed(document["instances"], list, "instances")]
+        return "predictions", [_image(served, value) for value in values]
+    values = typed(_unnamed(document["inputs"]), list, "inputs")
+    return "outputs", [_image(served, value) for value in values]
 
 
-def _named(given: Any) -> Any:
-    """Return the images of an instance or of all inputs, which may be named."""
+def _unnamed(given: Any) -> Any:
+    """Return an instance, or all inputs, without the name of the input: `{"images": X}` and X mean the same."""
     if isinstance(given, dict) and "b64" not in given:
         if set(given) != {_INPUT}:
             raise ServeError(f"the only input is called {_INPUT}")
@@ -124,8 +124,8 @@ def _named(given: Any) -> Any:
     return given
 
 
-def _picture(served: Served, given: Any) -> Image:
-    """Return an image: `{"b64": ...}` with an encoded one, or pixels [height, width, 3] in [0, 1]."""
+def _image(served: Served, given: Any) -> Image:
+    """Return an image: encoded, from `{"b64": ...}`, or pixels [height, width, 3] in [0, 1]. Raises `ServeError`."""
     if isinstance(given, dict):
         if set(given) != {"b64"}:
             raise ServeError('an image is {"b64": ...} or a list of pixels')

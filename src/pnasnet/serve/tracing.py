@@ -1,10 +1,10 @@
 """Traces of requests for OpenTelemetry, if it is installed and set up (`opentelemetry-instrument` does so).
 
-    server span ─┬─ decode: an image, waiting for a thread included
-                 ├─ queue: until the engine takes the image
-                 └─ engine: the call of its batch, with an error if that failed
+    server span ─┬─ decode: one image, including the wait for a thread
+                 ├─ queue: from the end of decoding to the call of the engine
+                 └─ engine: the call with the image's batch, and its error if it failed
 
-Without a tracer provider nothing is recorded, and requests are handled as if this module did not exist.
+Without a tracer provider, nothing is recorded.
 """
 
 from collections.abc import Iterator, Mapping
@@ -27,13 +27,13 @@ class Tracing:
     """
 
     def __init__(self, provider: Any | None = None) -> None:
-        """Use a tracer provider of OpenTelemetry; by default, the one of this process."""
+        """Use OpenTelemetry's tracer provider `provider`, by default that of this process."""
         self._tracer = _tracer(provider)
         self.on = self._tracer is not None
 
     @contextmanager
     def request(self, name: str, carrier: Mapping[str, str], attributes: Mapping[str, Any]) -> Iterator[Any]:
-        """Record the block as a request whose client sent its trace in `carrier`; yields the span. Only if `on`."""
+        """Record the block as a request, and yield its span. `carrier` has the client's headers. Requires `on`."""
         from opentelemetry import propagate, trace
 
         assert self._tracer is not None
@@ -46,7 +46,7 @@ class Tracing:
         return nullcontext() if self._tracer is None else self._tracer.start_as_current_span(name)
 
     def waited(self, begin: int, call: EngineCall) -> None:
-        """Record a wait for the engine since `begin` and the call of its batch, for the current request."""
+        """Record, for the current request, the wait for the engine since `begin` and the engine's call."""
         if self._tracer is None:
             return
         self._tracer.start_span("queue", start_time=begin).end(call.start)
@@ -70,7 +70,7 @@ def _tracer(provider: Any | None) -> Any | None:
 
 
 def fail(span: Any, reason: str = "") -> None:
-    """Mark a span as failed by the server."""
+    """Set the status of a span to ERROR."""
     from opentelemetry.trace import Status, StatusCode
 
     span.set_status(Status(StatusCode.ERROR, reason or None))
@@ -83,7 +83,7 @@ class Traced:
         self._app, self._tracing = app, tracing
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one request, as ASGI has it."""
+        """Handle one ASGI connection scope."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -92,14 +92,14 @@ class Traced:
         attributes = {"http.request.method": method, "url.scheme": scope["scheme"], "url.path": scope["path"]}
         with self._tracing.request(method, carrier, attributes) as span:
 
-            async def noted(message: Message) -> None:
+            async def record_status(message: Message) -> None:
                 if message["type"] == "http.response.start":
                     span.set_attribute("http.response.status_code", message["status"])
                     if message["status"] >= _FAILED:
                         fail(span)
                 await send(message)
 
-            await self._app(scope, receive, noted)
+            await self._app(scope, receive, record_status)
             if (route := getattr(scope.get("route"), "path", None)) is not None:
                 span.update_name(f"{method} {route}")
                 span.set_attribute("http.route", route)

@@ -1,4 +1,4 @@
-"""JSON values from outside: their types, base64, and arrays of numbers."""
+"""Checks of JSON values from clients: types, base64, and arrays of numbers."""
 
 import base64
 import binascii
@@ -15,7 +15,7 @@ T = TypeVar("T")
 _NAMES = {dict: "an object", list: "a list", str: "a string", int: "a whole number", bool: "true or false"}
 _TOO_LARGE = 1 << 63
 _STANDARD = str.maketrans("-_", "+/", " \t\r\n\f")
-"""From web-safe base64 to the standard's, without the line breaks that encoders put in."""
+"""Maps web-safe base64 to standard base64, and drops the line breaks that some encoders insert."""
 
 
 def parse_json(body: bytes) -> dict[str, Any]:
@@ -34,7 +34,7 @@ def _refuse(constant: str) -> None:
 
 
 def _reason(error: ValueError | RecursionError) -> str:
-    """Return why a text is not JSON, in our words."""
+    """Return why a body is not JSON, without Python's wording."""
     match error:
         case RecursionError():
             return "it is nested too deeply"
@@ -49,7 +49,7 @@ def _reason(error: ValueError | RecursionError) -> str:
 
 
 def typed(value: Any, kind: type[T], what: str) -> T:
-    """Return `value`, which must be of a JSON type, an integer of at most 64 bits. Raises `ServeError`."""
+    """Return `value`. Raises `ServeError`, which names it `what`, unless it has the type `kind`, and fits 64 bits."""
     if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
         raise ServeError(f"{what} must be {_NAMES[kind]}")
     if isinstance(value, int) and abs(value) >= _TOO_LARGE:
@@ -58,7 +58,7 @@ def typed(value: Any, kind: type[T], what: str) -> T:
 
 
 def from_base64(text: Any, what: str) -> bytes:
-    """Return the bytes of base64, standard or web-safe, on one line or several. Raises `ServeError`."""
+    """Decode base64, standard or web-safe, with or without padding and line breaks. Raises `ServeError`."""
     plain = typed(text, str, what).translate(_STANDARD).rstrip("=")
     try:
         return base64.b64decode(plain + "=" * (-len(plain) % 4), validate=True)
@@ -67,7 +67,7 @@ def from_base64(text: Any, what: str) -> bytes:
 
 
 def to_floats(value: Any, what: str) -> NDArray[np.float32]:
-    """Return nested lists of numbers as float32. Raises `ServeError`."""
+    """Return nested lists of numbers as a float32 array. Raises `ServeError`."""
     try:
         array = np.asarray(value)
     except (ValueError, OverflowError, RecursionError) as error:

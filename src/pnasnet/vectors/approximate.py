@@ -6,9 +6,8 @@
     segment-N.f32      the nearest neighbours of the held-out vectors in that segment
     index.json         the parts in each segment, and the number of lists to visit; replaced last
 
-A search visits the lists nearest to the query and compares the vectors in them with it. Nearer vectors in other lists
-are missed, so no answer is proved. Similarities are exact except for the rounding to float16. See `recall` for the
-number of lists.
+A search compares the query with the vectors of the lists nearest to it, and misses nearer vectors in other lists: its
+results are not proved. Similarities are exact except for the rounding to float16. `recall` chooses the number of lists.
 """
 
 from collections.abc import Sequence
@@ -34,14 +33,14 @@ from .sketch import Vectors, unit
 
 _VERSION = 2
 _SAMPLE_BYTES = 1 << 30
-"""Size of the sample that centroids are trained on, float32."""
+"""Bytes of the sample that centroids are trained on, float32."""
 _SEGMENT_BYTES = 1 << 30
-"""Size from which a segment is closed; it is built in memory."""
+"""Bytes from which a segment is closed; segments are built in memory."""
 _PER_LIST = 39
-"""Vectors per list that the centroids are trained on; FAISS warns of fewer, and time grows with their number."""
+"""Vectors per list that the centroids are trained on. FAISS warns about fewer; more take longer."""
 _ITERATIONS = 6
 _CANDIDATES = 2
-"""Candidates of each segment, as a multiple of the neighbours wanted, whose similarities are computed again."""
+"""Candidates of each segment whose similarities are computed again, as a multiple of the neighbours wanted."""
 _HELD_OUT = "held-out.f32"
 _GROWTH = 4
 """The index is built again when the features have grown by more than this factor."""
@@ -52,13 +51,13 @@ class ApproximateManifest(Manifest):
     """The content of `index.json`.
 
     Attributes:
-        segments: the size of each segment's file.
-        vectors: the number of vectors in all segments.
-        trained_rows: the rows of the features when the centroids were trained.
-        probes: the number of lists that a search visits.
-        found: the nearest neighbours of the held-out vectors that such searches find.
-        wanted: all of their nearest neighbours; 0 if nothing was measured.
-        version: the version of this layout.
+        segments: size of each segment's file, in bytes.
+        vectors: number of vectors in all segments.
+        trained_rows: number of rows of the features when the centroids were trained.
+        probes: number of lists that a search visits.
+        found: number of nearest neighbours of held-out vectors that such a search finds.
+        wanted: number of all their nearest neighbours; 0 if recall was not measured.
+        version: version of this layout.
     """
 
     segments: tuple[int, ...] = ()
@@ -74,10 +73,11 @@ class ApproximateIndex:
     """The approximate index of some features, open for searching; use it in a `with` statement.
 
     Attributes:
-        count: the number of vectors.
-        probes: the number of lists that a search visits: more find more of the nearest, and take longer. The default
-            was measured when the index was built.
-        recall: the share of the 10 nearest neighbours that the default finds, as measured; None if it visits all lists.
+        count: number of vectors.
+        probes: number of lists that a search visits. With more, it finds more of the nearest, and takes longer. The
+            default was chosen by measurements when the index was built.
+        recall: measured share, in [0, 1], of the 10 nearest neighbours that the default finds; None if it visits all
+            lists.
 
     Example:
         >>> import numpy as np
@@ -132,17 +132,18 @@ def build_approximate(
 ) -> ApproximateIndex:
     """Build the approximate index of the features, or add new parts to it, and open it.
 
-    Parts in the index are not read again; an interrupted run is resumed after its last segment. If the features have
-    outgrown the centroids, the index is built again.
+    Parts in the index are not read again, and an interrupted run is resumed after its last segment. If the features
+    have grown more than fourfold, the index is built again.
 
     Args:
         features: the vectors to index.
         folder: the folder to write; by default `approximate_folder`.
-        progress: the stages are `train` and `index`; both count rows.
+        progress: receives the rows done in the stages `train` and `index`.
 
     Raises:
         InputError: the folder holds an index of other features, or a damaged one; or there are no vectors.
-        OutputError: the index cannot be written. LockedError: another run is building it.
+        OutputError: the index cannot be written.
+        LockedError: another run is building it.
         MissingExtraError: FAISS is not installed.
 
     Example:
@@ -267,7 +268,7 @@ def _add_parts(
 
 
 def _add_segment(folder: Path, manifest: ApproximateManifest, index: Any, held_out: HeldOut) -> ApproximateManifest:
-    """Write a segment, and measure how many lists a search must visit now."""
+    """Write a segment, and update the number of lists that a search must visit."""
     path = _segment(folder, len(manifest.segments))
     _write(index, path)
     found = held_out.found
@@ -309,7 +310,7 @@ def _write(index: Any, path: Path) -> None:
 
 
 def _write_numbers(numbers: Vectors, path: Path) -> None:
-    """Write float32 numbers, followed by their CRC-32C."""
+    """Write float32 numbers followed by their CRC-32C (uint32, little-endian)."""
     with replacing(path) as temporary:
         temporary.write_bytes(numbers.tobytes() + crc32c(numbers).to_bytes(4, "little"))
 

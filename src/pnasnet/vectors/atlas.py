@@ -1,4 +1,4 @@
-"""Apple's embedding-atlas as a server on this machine."""
+"""Runs Apple's embedding-atlas as a server on this machine."""
 
 import os
 import socket
@@ -17,11 +17,11 @@ _START_SECONDS = 600
 """Time for the server to load its libraries and the table."""
 _POLL_SECONDS = 0.2
 _END_SECONDS = 5
-"""Time between asking the server to end and killing it."""
+"""Time between terminating the server and killing it."""
 
 
 class AtlasServer:
-    """A running embedding-atlas."""
+    """A running embedding-atlas server."""
 
     def __init__(self, process: "subprocess.Popen[bytes]", port: int, log: Path) -> None:
         self._process, self._port, self._log = process, port, log
@@ -32,12 +32,12 @@ class AtlasServer:
         return f"http://{_HOST}:{self._port}"
 
     def wait_until_ready(self) -> None:
-        """Return once the server accepts connections. Raises `OutputError` if it ends instead, or takes too long."""
+        """Wait until the server accepts connections. Raises `OutputError` if it exits or takes too long."""
         deadline = time.monotonic() + _START_SECONDS
         while not _is_listening(self._port):
             if self._process.poll() is not None:
                 self._raise_for_exit_code()
-                raise OutputError("embedding-atlas ended before it answered; try --html FILE instead")
+                raise OutputError("embedding-atlas ended before it answered: try --html FILE instead")
             if time.monotonic() > deadline:
                 raise OutputError(
                     f"embedding-atlas did not answer within {duration(_START_SECONDS)}; its last line: "
@@ -46,7 +46,7 @@ class AtlasServer:
             time.sleep(_POLL_SECONDS)
 
     def wait(self) -> None:
-        """Return once the server has ended. Raises `OutputError` if it failed."""
+        """Wait until the server exits. Raises `OutputError` if it failed."""
         self._process.wait()
         self._raise_for_exit_code()
 
@@ -60,16 +60,16 @@ class AtlasServer:
 
 
 def check_port(port: int) -> None:
-    """Raise an `OutputError` if a port of this machine is in use."""
+    """Raise `OutputError` if a port of this machine is in use."""
     if _is_listening(port):
         raise OutputError(f"port {port} is in use: choose another one with --port")
 
 
 @contextmanager
 def serve_atlas(table: Path, port: int) -> Iterator[AtlasServer]:
-    """Start embedding-atlas with the table of `write_atlas`, without a network, and end it after the block.
+    """Start embedding-atlas, offline, with a table of `write_atlas`; end it after the block.
 
-    Its messages go to a file beside the table.
+    Its output goes to a log file beside the table.
     """
     log = table.with_suffix(".log")
     with log.open("wb") as messages:

@@ -1,4 +1,4 @@
-"""Build an index, and add new parts to it."""
+"""Builds an index, and adds new parts to it."""
 
 import os
 from pathlib import Path
@@ -17,8 +17,9 @@ from .manifest import new_parts
 from .sketch import Vectors, principal_basis, sketch, unit
 
 _GROWTH = 4
-"""A new basis is computed when the index has grown by more than this factor."""
+"""Factor of growth of the index after which a new basis is computed."""
 _SAMPLE = 4096
+"""Limit of the vectors from which a basis is computed."""
 _AT_ONCE = 1024
 """Vectors in memory at a time."""
 
@@ -27,13 +28,12 @@ _AT_ONCE = 1024
 def build_index(features: Features, folder: Path | None = None, *, progress: Progress = silent) -> VectorIndex:
     """Build the index of the features, or add new parts to it, and open it.
 
-    Parts that are in the index are not read again. If a run is interrupted, its finished parts are kept, and the next
-    run resumes after them.
+    Parts in the index are not read again, and an interrupted run is resumed after its last finished part.
 
     Args:
         features: the vectors to index.
         folder: the folder to write; by default `index_folder`.
-        progress: the stage is `index`; counts vectors.
+        progress: receives the vectors done in the stage `index`.
 
     Raises:
         InputError: the folder holds an index of other features, or a damaged one; or there are no vectors.
@@ -57,7 +57,7 @@ def build_index(features: Features, folder: Path | None = None, *, progress: Pro
 
 
 def _add_parts(files: IndexFiles, features: Features, progress: Progress) -> None:
-    """Copy the vectors of new parts, one part after the other."""
+    """Copy the vectors of new parts, and commit each part."""
     new = new_parts(files.manifest, features)
     advance = counter(progress, "index", sum(features.parts[number].rows for number in new))
     for number in new:
@@ -102,27 +102,28 @@ def _add_sketches(files: IndexFiles) -> None:
 
 
 def _sample(files: IndexFiles) -> Vectors:
-    """Return vectors spread evenly over the file."""
+    """Return up to `_SAMPLE` vectors, spread evenly over the file."""
     count = files.manifest.vectors
     places = np.linspace(0, count - 1, min(_SAMPLE, count)).astype(np.int64)
     return np.concatenate([_read(files, place, 1) for place in places.tolist()])
 
 
 def _read(files: IndexFiles, first: int, count: int) -> Vectors:
-    """Return `count` unit vectors starting at `first`. They are not memory-mapped: mapped pages count as memory."""
+    """Return `count` unit vectors starting at `first`. Memory-mapping would count as memory."""
     length = files.manifest.length
     values = np.fromfile(files.vectors, np.float16, count * length, offset=2 * length * first)
     return unit(values.reshape(count, length).astype(np.float32))
 
 
 def _append(path: Path, start: int) -> BinaryIO:
-    """Open a file to append at `start`; bytes behind it are from an interrupted run."""
+    """Open a file to append at byte `start`. Later bytes, from an interrupted run, are removed."""
     file = path.open("ab")
     file.truncate(start)
     return file
 
 
 def _flush(*files: BinaryIO) -> None:
+    """Make the bytes written so far durable."""
     for file in files:
         file.flush()
         os.fsync(file.fileno())

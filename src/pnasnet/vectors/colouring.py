@@ -1,4 +1,4 @@
-"""Values that may colour the points of a map: the images' folders, and other columns of their table."""
+"""Values by which the points of a map can be coloured: the images' folders, and other columns of the table."""
 
 import base64
 from collections import Counter
@@ -16,8 +16,8 @@ from ..support.text import clean
 from .features import Features, Ids
 from .parts import STATUS
 
-MOST_GROUPS = 12
-"""Limit of groups with a colour of their own; the rest share the last one, "other"."""
+MAX_GROUPS = 12
+"""Limit of groups, each with its own colour; the last one, "other", collects the rest."""
 
 _NOT_SHOWN = {STATUS, "error"}
 _OTHER, _NONE = "other", "none"
@@ -28,9 +28,9 @@ class Colouring:
     """A value for each of M points.
 
     Attributes:
-        name: the column, or "folder".
-        values: group of each point, uint8 [M], or a number, float32 [M]; NaN if it is missing.
-        groups: the names of the groups, the largest first; empty if the values are numbers.
+        name: the name of the column, or "folder".
+        values: the index of each point's group, uint8 [M]; or numbers, float32 [M], NaN if missing.
+        groups: the names of the groups, largest first; empty if the values are numbers.
     """
 
     name: str
@@ -38,25 +38,25 @@ class Colouring:
     groups: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the colouring for a page: text cleaned, little-endian values in base64."""
+        """Return the colouring for a page: names cleaned, and the values, little-endian, in base64."""
         kind = "u1" if self.groups else "<f4"
         encoded = base64.b64encode(np.ascontiguousarray(self.values, kind).tobytes()).decode()
         return {"name": clean(self.name), "groups": [clean(group) for group in self.groups], "values": encoded}
 
 
 def colourings(features: Features, ids: Ids, paths: Sequence[str]) -> list[Colouring]:
-    """Return the values that differ between images: their folders, and columns of text, numbers or booleans.
+    """Return colourings by folder, and by each column of text, numbers or booleans, unless all values are equal.
 
     Args:
         features: the table of the images.
-        ids: their rows [M].
-        paths: their paths [M].
+        ids: the images' rows, [M].
+        paths: the images' paths.
     """
     found = [_grouped("folder", _folders(paths))]
     columns = _columns(features)
     for name, values in zip(columns, features.columns(ids, columns), strict=True):
         numbers = [value for value in values if isinstance(value, int | float) and not isinstance(value, bool)]
-        if numbers and len(set(numbers)) > MOST_GROUPS:
+        if numbers and len(set(numbers)) > MAX_GROUPS:
             found.append(Colouring(name, np.array([np.nan if value is None else value for value in values], "<f4")))
         else:
             found.append(_grouped(name, [_NONE if value is None else str(value) for value in values]))
@@ -64,13 +64,13 @@ def colourings(features: Features, ids: Ids, paths: Sequence[str]) -> list[Colou
 
 
 def _folders(paths: Sequence[str]) -> list[str]:
-    """Return the folder of each path, below the folder that all have in common."""
+    """Return the folder of each path, relative to the folder that all paths have in common."""
     common = len(common_folder(paths))
     return [path[common:].rpartition("/")[0] or "." for path in paths]
 
 
 def _columns(features: Features) -> list[str]:
-    """Return the columns that all parts have and whose values can be told apart by colour."""
+    """Return the columns of text, numbers or booleans that all parts have, except path, status and error."""
     shared: list[str] = []
     for number, part in enumerate(features.parts):
         fields = pq.read_schema(part.path)
@@ -90,8 +90,8 @@ def _is_plain(kind: pa.DataType) -> bool:
 
 def _grouped(name: str, values: Sequence[str]) -> Colouring:
     counts = Counter(values)
-    largest = [value for value, _ in counts.most_common(MOST_GROUPS)]
-    if len(counts) > MOST_GROUPS:
+    largest = [value for value, _ in counts.most_common(MAX_GROUPS)]
+    if len(counts) > MAX_GROUPS:
         largest[-1] = _OTHER
     number = {value: place for place, value in enumerate(largest)}
     return Colouring(

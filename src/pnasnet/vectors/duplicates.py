@@ -1,4 +1,4 @@
-"""Groups of near duplicates."""
+"""Finds groups of near duplicates."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,15 +15,16 @@ from .index import VectorIndex
 from .sketch import MARGIN, Vectors
 
 THRESHOLD = 0.95
-"""Default cosine similarity of near duplicates; docs/similar.md shows what it finds."""
+"""Default cosine similarity from which two images are near duplicates; docs/similar.md shows examples."""
 RULE = "keep: the image with the most pixels, or the first row among equals"
-"""The choice of the image to keep in each group."""
+"""Which image of a group to keep, as pages and commands print it."""
 
 _ROWS, _COLUMNS = 1024, 8192
-"""Shape of the bounds in memory at a time, 32 MiB."""
+"""Shape of the float32 bounds in memory at a time: 32 MiB."""
 _AT_ONCE = 1024
 
 Places = NDArray[np.int64]
+"""Places of vectors in the index."""
 
 
 @dataclass(frozen=True)
@@ -31,8 +32,8 @@ class Group:
     """An image to keep, and its near duplicates.
 
     Attributes:
-        ids: their rows: the image to keep, then the others, most similar first.
-        similarities: the similarity of each row to the first one, float32, all at or above the threshold.
+        ids: the images' rows, int64 [n]: the image to keep, then the others, most similar first.
+        similarities: cosine similarity of each image to the first one, float32 [n], at or above the threshold.
 
     Example:
         >>> from pnasnet.vectors import build_index, find_duplicates, open_features
@@ -54,14 +55,15 @@ def check_threshold(threshold: float) -> None:
 
 @checked
 def find_duplicates(index: VectorIndex, threshold: float = THRESHOLD, *, progress: Progress = silent) -> list[Group]:
-    """Return groups of near duplicates, the largest first: all members have similarity `threshold` to the one to keep.
+    """Return groups of near duplicates, largest first: similarity to the image to keep is at least `threshold`.
 
-    Images are visited in the order of `RULE`. Each image without a group starts one, with all similar images that have
-    no group yet. So groups do not chain, no two images to keep are similar, and no image is in two groups. All pairs
-    are compared, by their sketches first: time grows with the square of the number of vectors, memory by about 60 bytes
-    a vector. Members of a group are not compared again, so a thousand copies take a thousand comparisons.
+    Images are visited in the order of `RULE`. An image without a group starts one, and all similar images that have no
+    group join it. So groups do not chain, no two images to keep are similar, and no image is in two groups. All pairs
+    are compared, first by their sketches: time grows with the square of the number of vectors, memory by about 60 bytes
+    per vector. Members of a group are not compared again, so a thousand copies take a thousand comparisons.
 
-    Raises `InputError` unless the threshold is above 0 and at most 1. The stage of `progress` is `compare`.
+    Raises `InputError` unless the threshold is above 0 and at most 1. `progress` receives the vectors done in the stage
+    `compare`.
 
     Example:
         >>> from pnasnet.vectors import build_index, find_duplicates, open_features
@@ -70,7 +72,7 @@ def find_duplicates(index: VectorIndex, threshold: float = THRESHOLD, *, progres
         []
     """
     check_threshold(threshold)
-    # Exact duplicates may be slightly below 1 because of rounding.
+    # Because of rounding, exact duplicates may be slightly less similar than 1.
     leaders, similarities = _assign(index, min(threshold, 1 - 1e-5), progress)
     members = np.flatnonzero(leaders >= 0)
     order = members[np.lexsort((members, -similarities[members], leaders[members]))]
@@ -88,13 +90,13 @@ def find_duplicates(index: VectorIndex, threshold: float = THRESHOLD, *, progres
 
 
 def _assign(index: VectorIndex, threshold: float, progress: Progress) -> tuple[Places, Vectors]:
-    """Return, for each vector, the place of the one to keep instead, or -1, and the similarity of the two."""
+    """Return for each vector the place of the one to keep instead (-1 for none), and the similarity of the two."""
     order = np.argsort(-index.features.pixels(index.ids(np.arange(index.count))), kind="stable")
     leaders, similarities = np.full(index.count, -1, np.int64), np.zeros(index.count, np.float32)
     advance = counter(progress, "compare", index.count)
     for rows in index.blocks(_ROWS):
         later = (slice(start, min(start + _COLUMNS, index.count)) for start in range(rows.stop, index.count, _COLUMNS))
-        # Compare the rows among themselves first: that decides which of them are leaders.
+        # First compare the rows with one another, which decides which of them lead a group.
         for columns in (rows, *later):
             for row, others in _open_pairs(index, order[rows], order[columns], leaders, threshold - MARGIN):
                 _join(index, leaders, similarities, row, others, threshold)
@@ -105,7 +107,7 @@ def _assign(index: VectorIndex, threshold: float, progress: Progress) -> tuple[P
 def _open_pairs(
     index: VectorIndex, rows: Places, columns: Places, leaders: Places, bound: float
 ) -> Iterator[tuple[int, Places]]:
-    """Yield each row without a group, with the later columns whose bounds do not rule them out."""
+    """Yield each row without a group, with the later columns whose bounds reach `bound`."""
     same = len(rows) == len(columns) and rows[0] == columns[0]
     free = rows if same else rows[leaders[rows] < 0]
     left = columns if same else columns[leaders[columns] < 0]
@@ -122,7 +124,7 @@ def _open_pairs(
 def _join(
     index: VectorIndex, leaders: Places, similarities: Vectors, row: int, others: Places, threshold: float
 ) -> None:
-    """Add the similar ones of `others` that have no group to the group of `row`, unless it is in another one."""
+    """Let those of `others` that are similar and have no group join that of `row`, unless `row` is in another."""
     if leaders[row] >= 0 or not len(others := others[leaders[others] < 0]):
         return
     vector = index.vectors(np.array([row]))[0]

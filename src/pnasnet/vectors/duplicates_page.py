@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..errors import InputError
 from ..reports.pages import render
 from ..support.arguments import checked
 from ..support.progress import Progress, silent
 from ..support.text import counted
+from ..support.typed import whole_number
 from .duplicates import RULE, Group
 from .features import Entry, Features, Ids
 from .gallery import Shown, facts, fitting, not_shown, show
@@ -22,20 +22,20 @@ if TYPE_CHECKING:
     from ..pictures import Access
 
 MEASURED = 2000
-"""Default limit of images among which a page looks for unusual ones."""
+"""Default number of images among which a page looks for unusual ones."""
 _IN_GALLERY = 48
 """Limit of images shown in a gallery."""
 
 
 @dataclass(frozen=True)
 class UnusualImages:
-    """Unusual images.
+    """A gallery of unusual images.
 
     Attributes:
-        title: heading.
-        about: what is measured, its source and its threshold.
-        pictures: the images with a description of their value, the most unusual first.
-        count: the number of all such images.
+        title: its heading.
+        about: what is measured, the source, and the threshold.
+        pictures: the images to show, each with its value as text, most unusual first.
+        count: number of all such images.
     """
 
     title: str
@@ -47,9 +47,8 @@ class UnusualImages:
 @checked
 def sample_rows(index: VectorIndex, count: int = MEASURED) -> Ids:
     """Return up to `count` rows, spread evenly over the vectors of an index. Raises `InputError` below 0."""
-    if count < 0:
-        raise InputError(f"{count} images cannot be examined: choose 0 or more")
-    places = np.linspace(0, index.count - 1, min(count, index.count)).astype(np.int64)
+    count = min(whole_number("count", count, 0), index.count)
+    places = np.linspace(0, index.count - 1, count).astype(np.int64)
     return index.ids(np.unique(places))
 
 
@@ -71,15 +70,15 @@ def duplicates_page(
     sample: Ids | None = None,
     progress: Progress = silent,
 ) -> str:
-    """Return a page with groups of near duplicates, the largest first, and galleries of unusual images.
+    """Return a page with groups of near duplicates, largest first, and galleries of unusual images.
 
     Args:
         features: the table of the images.
         groups: the groups, each with its images: the one to keep, then the others.
-        threshold: the lowest similarity within a group.
+        threshold: the lowest similarity to the image to keep.
         access: the files and hosts that may be opened.
-        sample: rows among which outliers, one-colour, dark and blurry images are searched; None or empty for none.
-        progress: the stages are `thumbnails` and `search`.
+        sample: rows among which to find outliers and dark, one-colour or blurry images; None or empty for none.
+        progress: receives the images and rows done in the stages `thumbnails` and `search`.
     """
     sizes = [len(entries) for _, entries in groups]
     chosen = [(group, entries[:fit]) for (group, entries), fit in zip(groups, fitting(sizes), strict=True) if fit]
@@ -107,7 +106,7 @@ def duplicates_page(
 
 
 def _why(group: Sequence[tuple[Shown, float]]) -> str:
-    """Return why the first image of a group is the one to keep."""
+    """Return the reason to keep the first image of a group."""
     first, others = group[0][0], [each for each, _ in group[1:]]
     pixels = [(each.entry.width or 0) * (each.entry.height or 0) for each in (first, *others)]
     files = [each.file_size or 0 for each in (first, *others)]
@@ -125,7 +124,7 @@ def _why(group: Sequence[tuple[Shown, float]]) -> str:
 
 
 def _galleries(features: Features, ids: Any, pictures: Sequence[Shown], progress: Progress) -> Iterator[UnusualImages]:
-    """Yield the outliers among some rows, then what `MEASURES` find."""
+    """Yield a gallery of the outliers among some rows, then one for each of `MEASURES`."""
     nearest = search_exactly(features, features.vectors(ids), 1, without=ids.tolist(), progress=progress)
     similarities = np.array([one.similarities[0] if len(one.similarities) else 1 for one in nearest], np.float32)
     limit = outlier_limit(similarities)

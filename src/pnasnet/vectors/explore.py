@@ -1,4 +1,4 @@
-"""Maps of images: a table for Apple's embedding-atlas, and a page."""
+"""Maps of images: coordinates, a table for Apple's embedding-atlas, and a page."""
 
 import base64
 from collections.abc import Iterator
@@ -34,10 +34,10 @@ PAGE_THUMBNAILS = 2_000
 """Limit of thumbnails on a page."""
 
 _PAGE_NEIGHBOURS = 8
-"""Neighbours of each image that a page knows."""
+"""Neighbours of each image on a page."""
 
 _PAGE_NUMBERS = 64
-"""Numbers from which a page computes about how similar two images are; a byte each."""
+"""Numbers of each image, a byte each, from which a page computes approximate similarities."""
 
 _ROWS = 1000
 """Rows written at a time."""
@@ -47,7 +47,7 @@ _ROWS = 1000
 class ExploreOptions:
     """Options of a map of images.
 
-    Raises `InputError` for values of another type or out of range, and as `choose_projection` for the projection.
+    Raises `InputError` for values of another type or out of range, and the errors of `choose_projection`.
 
     Example:
         >>> from pnasnet.vectors import ExploreOptions
@@ -75,14 +75,14 @@ class PictureMap:
     """M images with their coordinates on a map.
 
     Attributes:
-        pictures: the images' rows.
-        points: coordinates between 0 and 1, float32 [M, 2].
+        pictures: the images' descriptions.
+        points: coordinates in [0, 1], float32 [M, 2].
         neighbours: the nearest neighbours of each image among these M.
-        total: the number of vectors in the features, from which these M were chosen.
-        projection: the projection used; too few images for UMAP are projected by PCA.
+        total: number of vectors in the features, from which these M were chosen.
+        projection: the projection used: PCA if there are too few images for UMAP.
         features: the table of the images.
-        ids: the images' rows in it [M].
-        sketches: float32 [M, at most 64]; their inner products are about the similarities.
+        ids: the images' rows in the table, int64 [M].
+        sketches: float32 [M, up to 64]; their inner products approximate the similarities.
 
     Example:
         >>> from pnasnet.vectors import ExploreOptions, build_index, make_map, open_features
@@ -104,7 +104,9 @@ class PictureMap:
 
 @checked
 def make_map(index: VectorIndex, options: ExploreOptions, progress: Progress = silent) -> PictureMap:
-    """Project the images of an index onto a map. Raises `UnknownNameError`, `MissingExtraError`.
+    """Project the images of an index onto a map.
+
+    `progress` receives the images done in the stage `neighbours`.
 
     Example:
         >>> from pnasnet.vectors import ExploreOptions, build_index, make_map, open_features
@@ -132,10 +134,10 @@ def write_atlas(
 ) -> None:
     """Write the table that embedding-atlas opens.
 
-    A row for each image: `path` (string), `image` (struct of the JPEG thumbnail's `bytes`, null if the image cannot be
-    opened, and its `path`), `width` and `height`, `x` and `y` (float32), `neighbors` (struct of `ids`, row numbers, and
-    `distances`, the nearest first). Images that cannot be opened are counted in a warning, with the reasons. Raises
-    `OutputError`.
+    It has a row for each image: `path` (string), `image` (struct of `bytes`, a JPEG thumbnail or null if the image cannot
+    be opened, and `path`), `width` and `height` (int32), `x` and `y` (float32), `neighbors` (struct of `ids`, row numbers,
+    and `distances`, cosine distances, nearest first). A warning counts the images that cannot be opened, with reasons.
+    Raises `OutputError`.
     """
     names = [entry.path for entry in shown.pictures]
     opened = open_thumbnails(shown.features, names, access, options.thumbnail, progress=progress)
@@ -150,9 +152,9 @@ def write_atlas(
 def map_page(
     shown: PictureMap, title: str, options: ExploreOptions, access: "Access", progress: Progress = silent
 ) -> str:
-    """Return a page with the map: zoom, names, colours, selections, thumbnails of up to `PAGE_THUMBNAILS` images.
+    """Return a page with the map, with thumbnails of up to `PAGE_THUMBNAILS` images.
 
-    Images that cannot be opened are counted in a warning, with the reasons.
+    A warning counts the images that cannot be opened, with reasons.
     """
     count = len(shown.pictures)
     pictured = np.unique(np.linspace(0, count - 1, min(count, PAGE_THUMBNAILS)).astype(np.int64)).tolist()

@@ -19,24 +19,24 @@ from .parts import Numbers, VectorFile, open_part, strings
 log = logging.getLogger(__name__)
 
 COMPARABLE = ("model", "weights_sha256", "endpoint", "preset", "image_size", "exif", "precision")
-"""Vectors are comparable if these values are equal in the metadata, as `pnasnet.NAME`."""
+"""Metadata (without the prefix `pnasnet.`) whose values must be equal for vectors to be comparable."""
 
 PARTS = "part-*.parquet"
-"""Pattern of the parts in a folder; other files are ignored."""
+"""Pattern of the files of features in a folder; others are ignored."""
 
 PART_IDS = 1 << 32
-"""Ids of the rows of a part: `part * PART_IDS + row`."""
+"""The id of a row is the number of its part times `PART_IDS`, plus the number of the row in the part."""
 _CANDIDATES = 8
-"""Limit of rows of one name in which a vector is searched."""
+"""Limit of the rows with one name among which one with a vector is searched."""
 _NUMBERED = re.compile(r"(.+)#(\d{1,18})", re.DOTALL)
 
 Ids = NDArray[np.int64]
-"""Rows of the features, numbered over all parts: see `PART_IDS`."""
+"""Ids of rows, unique over all parts: see `PART_IDS`."""
 
 
 @dataclass(frozen=True)
 class VectorBlock:
-    """Vectors [n, F], and their rows, ids [n]."""
+    """Vectors [n, F], and the ids of their rows, int64 [n]."""
 
     ids: Ids
     vectors: Numbers
@@ -44,7 +44,7 @@ class VectorBlock:
 
 @dataclass(frozen=True)
 class Entry:
-    """The description of an image in its row. The path is from the file and not trusted.
+    """The description of an image: its path, which is not trusted, and its size in pixels; None if unknown.
 
     Example:
         >>> import numpy as np
@@ -60,10 +60,10 @@ class Entry:
 
 @dataclass(frozen=True)
 class Features:
-    """Comparable vectors on disk.
+    """A table of comparable vectors on disk.
 
     Attributes:
-        path: the file or the folder.
+        path: the file or folder.
         metadata: the metadata of the first part, without the prefix `pnasnet.`.
         parts: the files, sorted by name.
 
@@ -90,7 +90,7 @@ class Features:
 
     @property
     def column(self) -> str:
-        """The column of vectors."""
+        """The name of the column of vectors."""
         return self.parts[0].column
 
     @property
@@ -105,11 +105,11 @@ class Features:
 
     @property
     def exif(self) -> bool:
-        """Whether the EXIF orientation was applied; True if the metadata do not state it."""
+        """Whether the EXIF orientation was applied; True if the metadata lack it."""
         return self.metadata.get("exif", "true") == "true"
 
     def blocks(self, part: int | None = None) -> Iterator[VectorBlock]:
-        """Yield the vectors of all rows that have one, in order, a bounded number at a time; of one part if given.
+        """Yield all vectors, or those of one part, in order, a bounded number at a time. Rows without a vector are skipped.
 
         Raises `InputError` if a part cannot be read.
         """
@@ -118,7 +118,7 @@ class Features:
                 yield VectorBlock(number * PART_IDS + rows, vectors)
 
     def vectors(self, ids: Ids) -> Numbers:
-        """Return the vectors [n, F] of some rows. Raises `InputError` if one of them has none."""
+        """Return the vectors [n, F] of rows. Raises `InputError` if a row has no vector."""
         valid, vectors = self._vectors(ids)
         if not valid.all():
             name = self.entries(ids[~valid][:1])[0].path
@@ -126,7 +126,7 @@ class Features:
         return vectors
 
     def entries(self, ids: Ids) -> list[Entry]:
-        """Return the descriptions of images in some rows."""
+        """Return the descriptions of the images in rows."""
         result = [Entry("")] * len(ids)
         for number, places in _by_part(ids):
             part = self.parts[number]
@@ -142,9 +142,9 @@ class Features:
 
     @checked
     def lookup(self, paths: Sequence[str]) -> dict[str, tuple[int, Numbers]]:
-        """Return the row and the vector [F] of each path that has one; the first row if there are several.
+        """Return the id and the vector [F] of the first row of each path; paths without a vector are left out.
 
-        A path that the features hold as given has precedence over other spellings of it.
+        A row with the path as given has precedence over one with another spelling of it.
         """
         names = {path: [utf8(each) for each in spellings(path)] for path in paths}
         candidates: dict[str, list[int]] = {}
@@ -163,7 +163,7 @@ class Features:
         return {path: several[0] for path, several in rows_of.items() if several}
 
     def columns(self, ids: Ids, names: Sequence[str]) -> list[list[Any]]:
-        """Return the values of some columns in some rows, a list for each column."""
+        """Return the values of columns in rows, a list for each column."""
         result: list[list[Any]] = [[None] * len(ids) for _ in names]
         for number, places in _by_part(ids):
             for some, table in self.parts[number].take(ids[places] % PART_IDS, names) if names else ():
@@ -173,7 +173,7 @@ class Features:
         return result
 
     def pixels(self, ids: Ids) -> NDArray[np.int64]:
-        """Return width times height of the images in some rows; 0 if it is unknown."""
+        """Return width times height of the images in rows, int64 [n]; 0 if unknown."""
         result = np.zeros(len(ids), np.int64)
         for number, places in _by_part(ids):
             part, rows = self.parts[number], ids[places] % PART_IDS
@@ -182,7 +182,7 @@ class Features:
         return result
 
     def _vectors(self, ids: Ids) -> tuple[NDArray[np.bool_], Numbers]:
-        """Return a mask of the rows that have a vector, and these vectors, in the order of the rows."""
+        """Return a mask [n] of the rows that have a vector, and these vectors, in the order of the rows."""
         valid = np.zeros(len(ids), np.bool_)
         found: list[tuple[NDArray[np.intp], Numbers]] = []
         for number, places in _by_part(ids):
@@ -196,11 +196,11 @@ class Features:
         return valid, vectors[valid]
 
     def _numbered(self, part: int, row: int) -> str:
-        """Return the name of a row without a path: its file and its number."""
+        """Return the name of a row without a path: `FILE#NUMBER`."""
         return f"{utf8(str(self.parts[part].path))}#{row}"
 
     def _id_of(self, name: str) -> int | None:
-        """Return the row for which `_numbered` returns this name."""
+        """Return the id of the row for which `_numbered` returns this name; None if there is none."""
         found = _NUMBERED.fullmatch(name)
         for number, part in enumerate(self.parts):
             if found and part.names is None and utf8(str(part.path)) == found[1] and int(found[2]) < part.rows:
@@ -232,7 +232,7 @@ def open_features(path: str | Path, column: str | None = None, names: str | None
     if path.is_dir():
         files = sorted(path.glob(PARTS))
         if not files:
-            raise InputError(f"{path} holds no features (no {PARTS}): name a folder that pnasnet embed has written")
+            raise InputError(f"{path} holds no features (no {PARTS}): name a folder written by pnasnet embed")
     elif path.exists():
         files = [path]
     else:
@@ -270,7 +270,7 @@ def _by_part(ids: Ids) -> Iterator[tuple[int, NDArray[np.intp]]]:
 
 
 def _note(features: Features) -> None:
-    """Log what cannot be checked about the vectors."""
+    """Log which metadata are missing, so that comparability cannot be checked."""
     missing = [key for key in COMPARABLE if any(key not in part.metadata for part in features.parts)]
     notes = []
     if missing:

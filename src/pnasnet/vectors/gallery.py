@@ -1,4 +1,4 @@
-"""Parts that all pages of images share: thumbnails, and facts about the features."""
+"""The common parts of all pages of images: thumbnails, and facts about the features."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,8 +16,8 @@ from .opening import open_thumbnails
 if TYPE_CHECKING:
     from ..pictures import Access
 
-MOST_PICTURES = 2000
-"""Limit of images on a page; further ones are counted."""
+MAX_PICTURES = 2000
+"""Limit of the images on a page; the others are counted."""
 
 THUMBNAIL = 256
 """Longer side of an image on a page, in pixels."""
@@ -30,10 +30,10 @@ class Shown:
     """An image on a page.
 
     Attributes:
-        entry: its row; the path is not trusted.
-        jpeg: the thumbnail; None if the image cannot or must not be opened.
-        file_size: bytes of its file; None if it cannot be opened.
-        place: its number among the distinct images of the page.
+        entry: its description; the path is not trusted.
+        jpeg: its thumbnail; None if the image cannot or must not be opened.
+        file_size: size of its file in bytes; None if it cannot be opened.
+        place: its index among the distinct images of the page.
         name: the path below the folder that all images of the page have in common.
     """
 
@@ -50,13 +50,13 @@ class Shown:
 
     @property
     def size(self) -> str:
-        """Width, height and file size, as far as they are known."""
+        """Width, height and file size as text, as far as they are known."""
         pixels = [f"{self.entry.width:,} x {self.entry.height:,} pixels"] if self.entry.width else []
         return ", ".join([*pixels, *([kilobytes(self.file_size)] if self.file_size is not None else [])])
 
     @property
     def listed(self) -> str | None:
-        """The path for lists of files; None if it has characters that a list of lines, or a terminal, would mistake."""
+        """The path for a list of files; None if it has characters that break lines or control a terminal."""
         return self.entry.path if clean(self.entry.path) == self.entry.path else None
 
 
@@ -86,14 +86,14 @@ def show(
 
 
 def facts(features: Features) -> list[tuple[str, str]]:
-    """Return what the features state about their vectors, as name and value; the path of the features is first."""
-    stated = [(key.replace("_", " "), features.metadata.get(key, "not stated")) for key in _FACTS]
-    return [("features", str(features.path)), *stated]
+    """Return pairs of name and value: the path of the features, then their metadata about the vectors."""
+    recorded = [(key.replace("_", " "), features.metadata.get(key, "not stated")) for key in _FACTS]
+    return [("features", str(features.path)), *recorded]
 
 
 def fitting(sizes: Sequence[int]) -> list[int]:
-    """Return how many images of each section fit on a page."""
-    ends = np.minimum(np.cumsum([0, *sizes]), MOST_PICTURES)
+    """Return how many images of each section a page has room for, given the sizes of the sections."""
+    ends = np.minimum(np.cumsum([0, *sizes]), MAX_PICTURES)
     return [int(count) for count in np.diff(ends)]
 
 

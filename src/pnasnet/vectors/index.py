@@ -1,14 +1,14 @@
-"""An index: a folder beside the features, to find the nearest vectors without reading all of them.
+"""The exact index: a folder beside the features, to find the nearest vectors without reading all of them.
 
     vectors.f16         unit vectors, float16 [N, F], of all rows that have one
-    ids.i64             their rows, int64 [N]: number of the part in the index's own order, and row
-    sketches-G.f32      their sketches, float32 [N, 256]; G is their generation
-    basis-G.npy         the subspace of the sketches, float32 [255, F]
+    ids.i64             the ids of their rows, int64 [N]; parts are numbered in the index's own order
+    sketches-G.f32      their sketches, float32 [N, 256]; G is the generation of the basis
+    basis-G.npy         the basis of the sketches' subspace, float32 [255, F]
     index.json          the parts in the index, and the valid length of each file; replaced last
 
 A search reads all sketches, which are small, and the vectors that their bounds do not rule out (see `sketch`). Its
-answer is exact except for the rounding to float16. Files only grow at their ends, and bytes that `index.json` does not
-count are ignored: so new parts can be added, and interrupted runs resumed.
+result is exact except for the rounding to float16. Files grow only at their ends, and bytes beyond the lengths in
+`index.json` are ignored: so parts can be added, and interrupted runs resumed.
 """
 
 import os
@@ -30,12 +30,13 @@ from .search import NOTHING, Nearest, check_queries, keep_best, leave_out, no_ve
 from .sketch import MARGIN, Vectors, sketch, unit
 
 _FIRST = 256
-"""Vectors to read, at least, before bounds rule out others."""
+"""Least number of vectors to read before bounds rule out others."""
 _AT_ONCE = 1024
 """Vectors in memory at a time."""
 _ROUNDS = 5
-"""Limit of rounds of reading, which bounds the work for an answer."""
+"""Limit of rounds of reading, which bounds the work for a query."""
 _BOUNDS_BYTES = 128 << 20
+"""Limit of the estimates and bounds in memory."""
 
 
 class VectorIndex:
@@ -67,7 +68,7 @@ class VectorIndex:
         with files.sketches().open("rb", buffering=0) as sketches:
             _prefetch(sketches, 0, 0)
         self.sketches = np.asarray(np.memmap(files.sketches(), np.float32, "r", shape=(self.count, rank + 1)))
-        """Float32 [N, rank + 1]: inner products bound similarities from above."""
+        """Sketches, float32 [N, rank + 1]: their inner products bound similarities from above."""
         self._ids = np.asarray(np.memmap(files.ids, np.int64, "r", shape=(self.count,)))
         self._rows = RowMap(files.folder, features, files.manifest.parts)
 
@@ -82,13 +83,13 @@ class VectorIndex:
         self._file.close()
 
     def ids(self, positions: NDArray[np.int64]) -> Ids:
-        """Return the rows of the features whose vectors are at these places. Raises `InputError` for wrong rows."""
+        """Return the ids of the rows at places of the index, int64 [n]. Raises `InputError` if the index is damaged."""
         return self._rows(self._ids[positions])
 
     def vectors(self, positions: NDArray[np.int64]) -> Vectors:
-        """Return the unit vectors at these places, [n, F]."""
+        """Return the unit vectors at places of the index, float32 [n, F]."""
         starts = (2 * self._length * positions).tolist()
-        for start in starts:  # so that the disk fetches all of them at once
+        for start in starts:  # lets the disk fetch all of them at once
             _prefetch(self._file, start, 2 * self._length)
         vectors = np.empty((len(starts), self._length), np.float16)
         for vector, start in zip(vectors, starts, strict=True):
@@ -99,8 +100,8 @@ class VectorIndex:
     def search(self, queries: Numbers, k: int, without: Sequence[int | None] = ()) -> list[Nearest]:
         """Return the `k` nearest rows of each query by cosine; arguments and errors are those of `search_exactly`.
 
-        If the bounds do not rule out all but some thousand vectors, only the most promising ones are read, and the
-        answer is not `proved`.
+        If the bounds leave more than some thousand vectors, only the most promising ones are read, and the result is not
+        `proved`.
         """
         check_queries(self._length, queries, k)
         wanted, results = unit(queries), list[Nearest]()
@@ -114,12 +115,12 @@ class VectorIndex:
         return [leave_out(one, own, k) for one, own in zip(results, without or [None] * len(results), strict=True)]
 
     def blocks(self, rows: int) -> Iterator[slice]:
-        """Yield the places of all vectors, in blocks of `rows`."""
+        """Yield the places of all vectors, as slices of `rows`."""
         for start in range(0, self.count, rows):
             yield slice(start, min(start + rows, self.count))
 
     def _estimate(self, queries: Vectors) -> tuple[Vectors, Vectors]:
-        """Return the similarities [Q, N] within the subspace, and upper bounds of the similarities."""
+        """Return the similarities within the subspace, and upper bounds of the similarities, [Q, N] each."""
         wanted = sketch(queries, self._basis)
         estimates = np.empty((len(queries), self.count), np.float32)
         bounds = np.empty_like(estimates)
@@ -130,7 +131,7 @@ class VectorIndex:
         return estimates, bounds
 
     def _nearest(self, query: Vectors, estimates: Vectors, bounds: Vectors, k: int) -> Nearest:
-        """Return the places of the `k` nearest: read the most promising vectors until bounds rule out all others."""
+        """Return the places of the `k` nearest: read promising vectors until the bounds rule out all others."""
         chosen = _largest(estimates, np.arange(self.count), max(4 * k, _FIRST))
         best = NOTHING
         for _ in range(_ROUNDS):

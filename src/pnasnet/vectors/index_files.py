@@ -1,4 +1,4 @@
-"""The files of an index. Their sizes are checked before anything is read: none is trusted."""
+"""The files of the exact index. None is trusted: their sizes are checked before they are read."""
 
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -22,12 +22,12 @@ class ExactManifest(Manifest):
     """The content of `index.json`.
 
     Attributes:
-        vectors: the number of valid vectors in the files.
-        sketched: the number of vectors with sketches.
-        generation: the generation of the sketches; 0 if there are none.
-        basis_vectors: the number of vectors when the basis was computed.
-        basis_crc32c: the checksum of the basis.
-        version: the version of this layout.
+        vectors: number of valid vectors in the files.
+        sketched: number of vectors with sketches.
+        generation: generation of the basis; 0 if there is none.
+        basis_vectors: number of vectors when the basis was computed.
+        basis_crc32c: checksum of the basis.
+        version: version of this layout.
     """
 
     vectors: int = 0
@@ -39,7 +39,7 @@ class ExactManifest(Manifest):
 
 
 class IndexFiles:
-    """The folder of an index. `manifest` is its `index.json`, or an empty manifest for a new index."""
+    """The folder of an index. `manifest` is the content of `index.json`, empty for a new index."""
 
     def __init__(self, folder: Path, features: Features, *, create: bool = False) -> None:
         """Read the manifest. Raises `InputError` if it is missing (unless `create`), damaged, or of other features."""
@@ -61,25 +61,25 @@ class IndexFiles:
         return self.folder / f"basis-{self.manifest.generation if generation is None else generation}.npy"
 
     def load_basis(self) -> Vectors:
-        """Return the basis [rank, F]. Raises `InputError` if it is damaged."""
+        """Return the basis, float32 [rank, F]. Raises `InputError` if it is damaged."""
         try:
             if self.basis().stat().st_size > 4 * RANK * self.manifest.length + _NPY_HEADER:
                 raise damaged(self.folder)
             mapped = np.load(self.basis(), mmap_mode="r", allow_pickle=False)  # bounded by the file
         except (OSError, ValueError, EOFError) as error:
             raise damaged(self.folder) from error
-        right = mapped.dtype == np.float32 and mapped.ndim == 2 and mapped.shape[1] == self.manifest.length
-        if not right or crc32c(basis := np.array(mapped)) != self.manifest.basis_crc32c:
+        valid = mapped.dtype == np.float32 and mapped.ndim == 2 and mapped.shape[1] == self.manifest.length
+        if not valid or crc32c(basis := np.array(mapped)) != self.manifest.basis_crc32c:
             raise damaged(self.folder)
         return np.ascontiguousarray(basis)
 
     def commit(self, **changes: Any) -> None:
-        """Write changes to the manifest: the appended bytes are valid from now on. Raises `OutputError`."""
+        """Write changes to the manifest, which makes the appended bytes valid. Raises `OutputError`."""
         self.manifest = replace(self.manifest, **changes)
         write_json(self.folder / MANIFEST, asdict(self.manifest))
 
     def check_complete(self, features: Features) -> None:
-        """Raise `InputError` unless all features are in the index."""
+        """Raise `InputError` unless all parts of the features are in the index."""
         missing = len(features.parts) - len(self.manifest.parts)
         if missing or self.manifest.sketched != self.manifest.vectors:
             lacks = f"lacks {missing:,} of {len(features.parts):,} parts" if missing else "is not finished"
@@ -98,5 +98,5 @@ class IndexFiles:
 
 
 def crc32c(numbers: Vectors) -> int:
-    """Return the checksum of an array."""
+    """Return the CRC-32C of an array's bytes."""
     return int(google_crc32c.value(numbers.tobytes()))

@@ -11,19 +11,19 @@ from ..support.files import read_json
 from .features import PART_IDS, Features, Ids
 
 MANIFEST = "index.json"
-_MOST_JSON = 64 << 20
+_MAX_JSON = 64 << 20
 
 Parts = tuple[tuple[str, int, str], ...]
-"""Name, rows and fingerprint of each part, in the order in which they were added."""
+"""File name, number of rows, and fingerprint of each part, in the order in which they were added."""
 
 
 @dataclass(frozen=True)
 class Manifest:
-    """The content of `index.json` that all kinds of indexes share.
+    """The part of `index.json` that all kinds of indexes share.
 
     Attributes:
-        length: F, the length of the vectors.
-        column: the column of the features.
+        length: F, the length of each vector.
+        column: the column of vectors.
         parts: the parts in the index.
     """
 
@@ -38,28 +38,28 @@ M = TypeVar("M", bound=Manifest)
 def read_manifest(folder: Path, kind: type[M], version: int) -> M | None:
     """Return the manifest in a folder; None if there is none.
 
-    Its fields are integers and tuples of integers, except for `column` and `parts`. Raises `InputError` if it is
-    damaged or of another version.
+    The fields of `kind` are integers or tuples of integers, except for `column` and `parts`. Raises `InputError` if the
+    manifest is damaged or of another version.
     """
     path = folder / MANIFEST
     if not path.exists():
         return None
-    if path.stat().st_size > _MOST_JSON:
+    if path.stat().st_size > _MAX_JSON:
         raise damaged(folder)
-    stated = read_json(path, "remove the folder, and build the index again with --index")
-    if not isinstance(stated, dict) or "version" not in stated:
+    content = read_json(path, "remove the folder, and build the index again with --index")
+    if not isinstance(content, dict) or "version" not in content:
         raise damaged(folder)
-    if stated["version"] != version:
+    if content["version"] != version:
         raise InputError(
-            f"{folder} is an index of version {stated['version']!r}, not {version}: remove the folder, and build the "
+            f"{folder} is an index of version {content['version']!r}, not {version}: remove the folder, and build the "
             "index again with --index"
         )
-    stated.pop("metadata", None)  # written by earlier versions
+    content.pop("metadata", None)  # written by earlier versions
     try:
-        parts = tuple((str(name), int(rows), str(fingerprint)) for name, rows, fingerprint in stated.pop("parts"))
-        column = stated.pop("column")
+        parts = tuple((str(name), int(rows), str(fingerprint)) for name, rows, fingerprint in content.pop("parts"))
+        column = content.pop("column")
         values: dict[str, Any] = {
-            key: tuple(value) if isinstance(value, list) else value for key, value in stated.items()
+            key: tuple(value) if isinstance(value, list) else value for key, value in content.items()
         }
         manifest = kind(column=column, parts=parts, **values)
     except (ValueError, TypeError, KeyError, OverflowError) as error:
@@ -73,7 +73,7 @@ def read_manifest(folder: Path, kind: type[M], version: int) -> M | None:
 
 
 def check_belongs(folder: Path, manifest: Manifest, features: Features) -> None:
-    """Raise `InputError` unless everything in the index is in the features."""
+    """Raise `InputError` unless all parts in the index are parts of the features, unchanged."""
     present = {part.path.name: (part.rows, part.fingerprint) for part in features.parts}
     for name, rows, fingerprint in manifest.parts:
         if present.get(name) != (rows, fingerprint):
@@ -97,12 +97,12 @@ def new_parts(manifest: Manifest, features: Features) -> list[int]:
 
 
 def damaged(folder: Path) -> InputError:
-    """Return the error for an index whose files contradict one another."""
+    """Return the error for a damaged index."""
     return InputError(f"the index {folder} is damaged: remove the folder, and build the index again with --index")
 
 
 class RowMap:
-    """Maps the rows stored in an index, numbered by the index's own order of parts, to those of the features."""
+    """Maps the ids stored in an index, whose parts are in its own order, to ids of the features."""
 
     def __init__(self, folder: Path, features: Features, parts: Parts) -> None:
         numbers = {part.path.name: number for number, part in enumerate(features.parts)}
@@ -110,7 +110,7 @@ class RowMap:
         self._rows = np.array([rows for _, rows, _ in parts], np.int64)
 
     def __call__(self, stored: Ids) -> Ids:
-        """Return the rows of the features. Raises `InputError` for rows that do not exist."""
+        """Return the ids of the features. Raises `InputError` for ids that do not exist."""
         numbers, rows = np.divmod(stored, PART_IDS)
         is_known = (numbers >= 0) & (numbers < len(self._parts))
         numbers = np.where(is_known, numbers, 0)

@@ -1,7 +1,7 @@
-"""The measures of the galleries of unusual images, and their thresholds.
+"""Measures that find unusual images, with their thresholds.
 
-Measures are taken from the thumbnails, whose longer side has `gallery.THUMBNAIL` pixels: so they do not depend on the
-resolution of the file, and an image counts as blurry only if it is blurred at that size, too.
+They are computed from thumbnails, whose longer side has `gallery.THUMBNAIL` pixels. So they do not depend on the
+resolution of the file, and an image counts as blurry only if it is blurry at that size.
 """
 
 import io
@@ -13,18 +13,18 @@ from numpy.typing import NDArray
 from PIL import Image
 
 Pixels = NDArray[np.float32]
-"""A thumbnail, [H, W, 3], from 0 to 255."""
+"""A thumbnail, float32 [H, W, 3] in [0, 255]."""
 
 
 @dataclass(frozen=True)
 class Measure:
-    """A property of a thumbnail; an image with a value below the threshold belongs to the gallery.
+    """A measure of a thumbnail, and its gallery of images with values below a threshold.
 
     Attributes:
         title: heading of the gallery.
-        about: what is measured, and its source.
-        unit: name of a value.
-        threshold: values below it are in the gallery.
+        about: what is measured, and the source.
+        unit: what a value is called.
+        threshold: images with lower values are in the gallery.
         of: returns the value for the pixels of a thumbnail.
     """
 
@@ -36,7 +36,7 @@ class Measure:
 
 
 def spread(pixels: Pixels) -> float:
-    """Return the largest standard deviation of a colour channel, as a share of its range."""
+    """Return the largest standard deviation of a colour channel, as a share of the range: from 0 to 0.5."""
     return float(pixels.reshape(-1, 3).std(axis=0).max() / 255)
 
 
@@ -56,7 +56,7 @@ def sharpness(pixels: Pixels) -> float:
 
 
 def luma(pixels: Pixels) -> NDArray[np.float32]:
-    """Return 0.299 R + 0.587 G + 0.114 B, [H, W] from 0 to 255 (ITU-R BT.601)."""
+    """Return 0.299 R + 0.587 G + 0.114 B (ITU-R BT.601), float32 [H, W] in [0, 255]."""
     weighted: NDArray[np.float32] = pixels @ np.array([0.299, 0.587, 0.114], np.float32)
     return weighted
 
@@ -74,17 +74,17 @@ MEASURES = (
     ),
     Measure(
         "Blurry",
-        "The variance of the Laplacian of the luma, 0 to 255 (Pech-Pacheco et al., ICPR 2000). Smooth motifs, such as "
-        "a clear sky, are found as well.",
+        "The variance of the Laplacian of the luma, 0 to 255 (Pech-Pacheco et al., ICPR 2000). Smooth subjects, such "
+        "as a clear sky, are found as well.",
         "variance",
         100,
         sharpness,
     ),
 )
-"""An image is in the first gallery that it fits: dark images have little colour, and neither is sharp."""
+"""An image is in the first gallery that it fits: dark images often have one colour, and both are rarely sharp."""
 
 OUTLIER_SCORE = 3.5
-"""An image is an outlier if the modified z-score of its similarity to the nearest one is below minus this."""
+"""An image is an outlier if the modified z-score of its similarity to the nearest image is below minus this."""
 
 
 def pixels_of(jpeg: bytes) -> Pixels:
@@ -110,9 +110,9 @@ def sort_into_galleries(jpegs: Sequence[bytes | None]) -> list[list[tuple[int, f
 def outlier_limit(similarities: NDArray[np.float32]) -> float:
     """Return the similarity to the nearest image below which an image is an outlier.
 
-    The modified z-score of a value x is 0.6745 (x - median) / MAD. MAD is the median of the absolute deviations from
-    the median, and 0.6745 its value for a normal distribution of deviation 1 (B. Iglewicz and D. C. Hoaglin, "How to
-    Detect and Handle Outliers", 1993, who advise 3.5).
+    The modified z-score of a value x is 0.6745 (x - median) / MAD, where MAD is the median of the absolute deviations
+    from the median, and 0.6745 is the MAD of the standard normal distribution (B. Iglewicz and D. C. Hoaglin, "How to
+    Detect and Handle Outliers", 1993, who recommend a limit of 3.5).
     """
     middle = float(np.median(similarities))
     deviation = float(np.median(np.abs(similarities - middle)))

@@ -1,7 +1,7 @@
-"""The images that may be opened: a features file names images, and a file from outside is not trusted.
+"""Opens the images that features name. Features may come from others, so their paths and URLs are not trusted.
 
-A path is opened only below the folders that the run recorded or the user names; a URL only at a host that the user
-names, and never through a redirect to another host or to a private address.
+A path is opened only below the folders that the run recorded or the user names. A URL is opened only on a host that the
+user names, and never through a redirect to another host or to a private address.
 """
 
 import logging
@@ -24,12 +24,12 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_MOST_JSON = 64 << 20
+_MAX_JSON = 64 << 20
 _HUB, _HUB_HOST = "hf:", "huggingface.co"
 
 
 class Locator:
-    """Finds the images that rows name, if they may be opened."""
+    """Finds the images that rows name, and refuses those that must not be opened."""
 
     def __init__(self, features: Features, access: "Access") -> None:
         from ..pictures import Access
@@ -58,7 +58,7 @@ class Locator:
             return None
 
     def _find(self, folder: str) -> str:
-        """Return the path of a folder that rows name: the same path, or its end below a root that the user named."""
+        """Return the path of a folder that rows name: as it is, or its last part below a root that the user named."""
         if any(Path(folder).is_relative_to(os.path.abspath(root)) for root in self._named):  # noqa: PTH100 - links stay
             return folder
         parts = [part for part in Path(folder).parts if part != os.sep]
@@ -73,7 +73,7 @@ class Locator:
 
 
 def _exists(path: str, root: str) -> bool:
-    """Return whether the folder exists, or a shard that could hold it at any depth."""
+    """Return whether the path or a file above it, which may be a shard that holds it, exists below the root."""
     if os.path.lexists(path):
         return True
     while path != root:
@@ -84,14 +84,14 @@ def _exists(path: str, root: str) -> bool:
 
 
 def recorded_roots(features: Features) -> list[str]:
-    """Return the sources of the run, as folders and shards, from the report beside the features, if there is one."""
+    """Return the folders and shards that the run read, from the report beside the features; none without a report."""
     path = features.path
     report = path / "_report.json" if path.is_dir() else path.with_suffix(".report.json")
     try:
-        if not report.exists() or report.stat().st_size > _MOST_JSON:
+        if not report.exists() or report.stat().st_size > _MAX_JSON:
             return []
         sources = [
-            name for name in read_json(report)["settings"]["sources"] if isinstance(name, str) and "://" not in name
+            name for name in read_json(report)["settings"]["sources"] if isinstance(name, str) and not is_url(name)
         ]
     except (OSError, InputError, KeyError, TypeError):
         return []
@@ -100,7 +100,7 @@ def recorded_roots(features: Features) -> list[str]:
 
 
 def _fixed(pattern: str) -> str:
-    """Return the folders of a pattern before its first wildcard."""
+    """Return the folder of a pattern before its first wildcard."""
     parts = Path(pattern).parts
     signs = [number for number, part in enumerate(parts) if any(sign in part for sign in "*?[")]
     return str(Path(*parts[: signs[0]])) if signs else pattern
@@ -116,20 +116,20 @@ def open_thumbnails(
     quality: int = 80,
     progress: Progress = silent,
 ) -> Iterator["Thumbnail | None"]:
-    """Yield a thumbnail of each image, turned as for the network; None if the image cannot or must not be opened.
+    """Yield a thumbnail of each image, oriented as for the network; None if the image cannot or must not be opened.
 
-    Warnings count missing images, with the reasons.
+    Log messages count the missing images, with reasons.
 
     Args:
         features: the table that names the images.
         names: the names of the images.
-        access: folders and hosts that may be opened; its folders replace those that the run recorded.
+        access: the folders and hosts that may be opened; its folders replace those that the run recorded.
         side: maximum of the longer side, in pixels.
-        trusted: names that the user typed, which are opened unchecked.
+        trusted: names that the user typed, which are opened without checks.
         quality: JPEG quality.
-        progress: the stage is `thumbnails`.
+        progress: receives the images done in the stage `thumbnails`.
     """
-    from ..extract.thumbnails import thumbnails  # imports much that commands on vectors do without
+    from ..extract.thumbnails import thumbnails  # a slow import, which most commands on vectors do not need
     from ..pictures import Access
 
     locate = Locator(features, access)

@@ -1,7 +1,7 @@
 """Parquet files with a column of vectors, written by pnasnet, Polars, pandas, DuckDB or other software.
 
-Neither `pa.array` nor `Array.to_pandas` is used here: they import pandas if it is installed, which takes longer than
-answering a query.
+`pa.array` and `Array.to_pandas` are not used here: they import pandas if it is installed, which takes longer than a
+query.
 """
 
 import hashlib
@@ -25,13 +25,13 @@ Numbers = NDArray[np.floating[Any]]
 """Vectors as stored: float32, or float64 if the column holds float64 or large integers."""
 RowNumbers = NDArray[np.int64]
 
-MOST_NUMBERS = 1 << 24
-"""Limit of a vector's length, so that no file can cause an absurd allocation."""
+MAX_NUMBERS = 1 << 24
+"""Limit of a vector's length, which bounds the memory that a hostile file can claim."""
 
 PATH = "path"
 STATUS = "status"
 _FAILED = ("error", "unreachable")
-"""Values of the column `status` of rows without a vector."""
+"""Values of the column `status` in rows without a vector."""
 
 _BLOCK_BYTES = 16 << 20
 _ROWS_AT_ONCE = 1 << 16  # of columns other than the vectors
@@ -45,14 +45,14 @@ class VectorFile:
 
     Attributes:
         path: the file.
-        rows: the number of rows, with and without a vector.
-        fingerprint: the SHA-256 of the footer, which holds the sizes and offsets of all column chunks.
+        rows: number of rows, with and without a vector.
+        fingerprint: SHA-256 of the footer, which has the sizes and offsets of all column chunks, in hexadecimal.
         column: the column of vectors.
-        length: the length of each vector.
+        length: F, the length of each vector.
         names: the column with the names of the images; None if there is none.
         has_status: whether there is a column `status`.
-        described: the columns that describe the images: `names`, and `width` and `height` if these are integers.
-        metadata: the metadata that pnasnet wrote, without the prefix `pnasnet.`.
+        described: the columns that describe the images: `names`, and `width` and `height` if they are integers.
+        metadata: the metadata of pnasnet, without the prefix `pnasnet.`.
     """
 
     path: Path
@@ -78,7 +78,7 @@ class VectorFile:
                 start += len(batch)
 
     def vectors(self, rows: RowNumbers) -> tuple[NDArray[np.bool_], Numbers]:
-        """Return a mask of the rows that have a vector, and these vectors [n, F]; reads whole row groups."""
+        """Return a mask [n] of the rows that have a vector, and these vectors [m, F]. Reads whole row groups."""
         valid, found = np.zeros(len(rows), np.bool_), np.zeros((len(rows), self.length), np.float64)
         kind: type = np.float32
         for places, table in self.take(rows, [self.column]):
@@ -92,7 +92,7 @@ class VectorFile:
         return valid, found[valid].astype(kind)
 
     def take(self, rows: RowNumbers, columns: Sequence[str]) -> Iterator[tuple[NDArray[np.intp], pa.Table]]:
-        """Yield the rows of each row group that holds some of them, with their places in `rows`."""
+        """Yield `rows` by row group: their places in `rows`, and a table of the columns. Raises `InputError` if one is missing."""
         if len(rows) and not (rows.min() >= 0 and rows.max() < self.rows):
             raise InputError(
                 f"{self.path} has {self.rows:,} rows, so there is no row {rows.max():,}: index the features again"
@@ -106,7 +106,7 @@ class VectorFile:
                 yield places, table.take(_indices(rows[places] - starts[group]))
 
     def find(self, names: pa.Array) -> Iterator[tuple[str, int]]:
-        """Yield the name and the number of each row whose name is among `names` and that did not fail."""
+        """Yield name and number of each row without error whose name is among `names`."""
         if self.names is None:
             return
         columns, start = [self.names, *([STATUS] if self.has_status else [])], 0
@@ -119,7 +119,7 @@ class VectorFile:
             start += len(batch)
 
     def numbers(self, column: str) -> NDArray[np.int64]:
-        """Return a column of integers; missing values are 0."""
+        """Return a column of integers, int64 [rows]; missing values are 0."""
         if column not in self.described:
             return np.zeros(self.rows, np.int64)
         result, start = np.zeros(self.rows, np.int64), 0
@@ -132,7 +132,7 @@ class VectorFile:
     def _short_columns(self, columns: list[str]) -> Iterator[pa.RecordBatch]:
         """Yield columns other than the vectors, fetched for many row groups at once.
 
-        On disk the vectors lie between them: reading row group by row group would wait for the disk each time.
+        On disk, vectors lie between them: reading them group by group would wait for the disk each time.
         """
         with self._open(pre_buffer=True) as file:
             starts = _starts(file)
@@ -172,9 +172,10 @@ def open_part(path: Path, column: str | None = None, names: str | None = None) -
     with _opened(path) as file:
         schema = file.schema_arrow
         chosen = _choose(path, schema, column)
-        _check_sizes(path, file, chosen, MOST_NUMBERS)
+        _check_unique(path, schema, chosen)
+        _check_sizes(path, file, chosen, MAX_NUMBERS)
         length = _length(file, chosen, schema.field(chosen).type)
-        if not 0 < length <= MOST_NUMBERS:
+        if not 0 < length <= MAX_NUMBERS:
             problem = f"have length {length:,}" if length else "are missing or empty in all rows"
             raise InputError(f"{path} holds no vectors: those of the column {clean(chosen)} {problem}")
         _check_sizes(path, file, chosen, length)
@@ -189,7 +190,7 @@ def open_part(path: Path, column: str | None = None, names: str | None = None) -
             names=paths,
             has_status=_has(schema, STATUS, _is_text),
             described=(*([paths] if paths else []), *sizes),
-            metadata=stated(schema.metadata) | stated(schema.field(chosen).metadata),
+            metadata=own_metadata(schema.metadata) | own_metadata(schema.field(chosen).metadata),
         )
 
 
@@ -211,10 +212,17 @@ def _choose(path: Path, schema: pa.Schema, column: str | None) -> str:
     return str(floats[0])
 
 
+def _check_unique(path: Path, schema: pa.Schema, name: str) -> None:
+    if (count := schema.names.count(name)) > 1:
+        raise InputError(f"{path} has {count} columns named {clean(name)}: rename all but one of them")
+
+
 def _names(path: Path, schema: pa.Schema, names: str | None) -> str | None:
-    """Return the column with the names of the images."""
-    if names is not None and names not in schema.names:
-        raise UnknownNameError.of("column", names, schema.names)
+    """Return the column with the names of the images; None if there is none."""
+    if names is not None:
+        if names not in schema.names:
+            raise UnknownNameError.of("column", names, schema.names)
+        _check_unique(path, schema, names)
     if _has(schema, names or PATH, _is_text):
         return names or PATH
     if names is not None:
@@ -223,7 +231,7 @@ def _names(path: Path, schema: pa.Schema, names: str | None) -> str | None:
 
 
 def _has(schema: pa.Schema, name: str, is_right: Callable[[pa.DataType], bool]) -> bool:
-    """Return whether there is exactly one column of that name, of the right type."""
+    """Return whether there is exactly one column of that name, and its type is right."""
     return schema.names.count(name) == 1 and is_right(schema.field(name).type)
 
 
@@ -248,7 +256,7 @@ def _length(file: pq.ParquetFile, column: str, kind: pa.DataType) -> int:
 
 
 def _check_sizes(path: Path, file: pq.ParquetFile, column: str, length: int) -> None:
-    """Raise `InputError` if a row group states more numbers than vectors of this length have."""
+    """Raise `InputError` if a row group has more numbers than vectors of this length."""
     metadata = file.metadata
     leaves = [leaf for leaf in range(metadata.num_columns) if file.schema.column(leaf).path.startswith(f"{column}.")]
     for group in map(metadata.row_group, range(metadata.num_row_groups)):
@@ -260,7 +268,7 @@ def _check_sizes(path: Path, file: pq.ParquetFile, column: str, length: int) -> 
                 )
 
 
-def stated(metadata: Mapping[bytes, bytes] | None) -> dict[str, str]:
+def own_metadata(metadata: Mapping[bytes, bytes] | None) -> dict[str, str]:
     """Return the metadata whose keys begin with `pnasnet.`, without this prefix."""
     prefix = b"pnasnet."
     return {
@@ -295,7 +303,7 @@ def _fingerprint(path: Path) -> str:
 
 @contextmanager
 def _opened(path: Path, *, pre_buffer: bool = False) -> Iterator[pq.ParquetFile]:
-    """Open a file that is read piece by piece or, if `pre_buffer`, by whole row groups."""
+    """Open a file to read it in pieces or, with `pre_buffer`, by whole row groups. Raises `InputError`."""
     with (
         _arrow_errors(path),
         pq.ParquetFile(path, buffer_size=0 if pre_buffer else 1 << 20, pre_buffer=pre_buffer) as file,
@@ -305,7 +313,7 @@ def _opened(path: Path, *, pre_buffer: bool = False) -> Iterator[pq.ParquetFile]
 
 @contextmanager
 def _arrow_errors(path: Path) -> Iterator[None]:
-    """Turn errors of Arrow about a file into `InputError`."""
+    """Within the block, turn Arrow's errors into an `InputError`."""
     try:
         yield
     except (pa.ArrowException, OSError) as error:

@@ -1,4 +1,4 @@
-"""Maps of vectors: two coordinates and the nearest neighbours of each vector."""
+"""Computes maps of vectors: two coordinates, and the nearest neighbours, of each vector."""
 
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -17,14 +17,14 @@ Projection = Literal["pca", "umap"]
 PROJECTIONS: tuple[Projection, ...] = ("pca", "umap")
 
 _ROWS, _COLUMNS = 512, 16384
-"""Shape of the similarities in memory at a time, 32 MiB."""
+"""Shape of the float32 similarities in memory at a time: 32 MiB."""
 _MIN_DISTANCE = 0.5
-"""UMAP's minimum distance between points. Images need more room than its default of 0.1 leaves."""
+"""UMAP's minimum distance between points. Thumbnails need more room than its default of 0.1."""
 
 
 @dataclass(frozen=True)
 class Neighbours:
-    """The nearest neighbours of M vectors: places among these M, [M, k], and cosine distances, float32 [M, k]."""
+    """The nearest neighbours of M vectors: their places among these M, int64 [M, k], and cosine distances in [0, 2]."""
 
     places: NDArray[np.int64]
     distances: Vectors
@@ -35,7 +35,8 @@ def choose_projection(name: str | None) -> Projection:
     """Return the projection of that name; by default UMAP if it is installed, else principal components.
 
     Raises:
-        UnknownNameError: there is no such projection. MissingExtraError: it is not installed.
+        UnknownNameError: there is no such projection.
+        MissingExtraError: UMAP is not installed.
     """
     installed = find_spec("umap") is not None
     if name is None:
@@ -48,7 +49,7 @@ def choose_projection(name: str | None) -> Projection:
 
 
 def feasible(projection: Projection, neighbours: Neighbours) -> Projection:
-    """Return `projection`, or principal components if there are too few vectors for UMAP."""
+    """Return `projection`; `pca` instead of `umap` if there are too few vectors for it."""
     count, k = neighbours.places.shape
     return projection if count > k + 2 else "pca"
 
@@ -56,7 +57,7 @@ def feasible(projection: Projection, neighbours: Neighbours) -> Projection:
 def project(
     index: VectorIndex, positions: NDArray[np.int64], neighbours: Neighbours, projection: Projection
 ) -> Vectors:
-    """Return coordinates [M, 2] of the vectors at these places of an index; the longer axis is from 0 to 1."""
+    """Return coordinates, float32 [M, 2], of vectors at places of an index. The longer axis spans [0, 1]."""
     within = index.sketches[positions, :-1]
     if projection == "umap":
         points = _umap(within, neighbours)
@@ -76,10 +77,10 @@ def nearest_of_all(
     *,
     progress: Progress = silent,
 ) -> Neighbours:
-    """Return the `k` nearest neighbours of each of M vectors among them, or fewer if M is small.
+    """Return the `k` nearest neighbours of each of M vectors among these M; fewer if M is small.
 
-    They are chosen approximately, within the subspace of the sketches; their distances are exact. Time grows with the
-    square of M.
+    They are chosen approximately, by the sketches; their distances are exact. Time grows with the square of M.
+    `progress` receives the vectors done in the stage `neighbours`.
     """
     within = np.ascontiguousarray(index.sketches[positions, :-1])
     count = len(positions)
@@ -123,7 +124,7 @@ def _umap(within: Vectors, neighbours: Neighbours) -> Vectors:
     places = np.column_stack([np.arange(count), neighbours.places]).astype(np.int32)
     distances = np.column_stack([np.zeros(count, np.float32), neighbours.distances])
     with warnings.catch_warnings():
-        # UMAP warns of the single thread that a seed implies, and that no points can be added later.
+        # UMAP warns that a seed implies a single thread, and that no points can be added later.
         warnings.simplefilter("ignore")
         model = UMAP(
             n_neighbors=places.shape[1], min_dist=_MIN_DISTANCE, metric="cosine", random_state=0,

@@ -1,4 +1,4 @@
-"""Queries: images that the features hold, and others."""
+"""Finds the vectors of queries: in the features, or computed from images."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from .features import Features
 from .parts import Numbers
 
 Embed = Callable[[list[str]], Iterable[tuple[str, Numbers | None, str | None]]]
-"""Yields, for each path, its vector [F] or the error."""
+"""Yields each path with its vector [F], or with an error."""
 
 
 @dataclass(frozen=True)
@@ -16,10 +16,10 @@ class Query:
     """An image to search for.
 
     Attributes:
-        path: the name from the user, or from its folder or shard.
+        path: the name as the user gave it, or as its folder or shard lists it.
         vector: the vector [F]; None if the image cannot be read.
-        id: its row in the features, if it has one.
-        error: the reason why there is no vector.
+        id: the id of its row; None if the features do not hold it.
+        error: the error in one line, if the image cannot be read.
     """
 
     path: str
@@ -32,16 +32,16 @@ class Query:
 def find_queries(
     features: Features, names: Sequence[str], expand: Callable[[list[str]], list[str]], embed: Embed
 ) -> list[Query]:
-    """Return the named images, in order.
+    """Return a query for each named image, in order.
 
-    Images that the features hold get their vectors from there, even if the files are gone; `./a.jpg` and `a.jpg` are
-    the same path.
+    Vectors are looked up in the features, even if the file is gone. `./a.jpg` and `a.jpg` are the same path. Other
+    vectors are computed.
 
     Args:
-        features: the vectors at hand.
-        names: paths as the features have them, or anything that `expand` accepts.
-        expand: returns the images that other names stand for; called only if there are any.
-        embed: called with the images that the features do not hold, if there are any.
+        features: the features to search.
+        names: paths in the features, or sources for `expand`.
+        expand: returns the paths of the images in sources; called with names that the features do not hold.
+        embed: computes the vectors of images that the features do not hold; not called if there are none.
     """
     known = features.lookup(names)
     expanded = {name: expand([name]) for name in dict.fromkeys(names) if name not in known}

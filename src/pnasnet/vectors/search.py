@@ -1,4 +1,4 @@
-"""Find the nearest vectors by reading all of them, without an index."""
+"""Finds the nearest vectors by reading all of them, without an index."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -19,8 +19,8 @@ class Nearest:
     """The rows most similar to a query, most similar first.
 
     Attributes:
-        ids: the rows, [k].
-        similarities: cosines, float32 [k].
+        ids: ids of the rows, int64 [k].
+        similarities: cosines, float32 [k] in [-1, 1].
         proved: whether it is certain that no nearer row was missed.
 
     Example:
@@ -53,13 +53,13 @@ def search_exactly(
 
     Args:
         features: the vectors to search.
-        queries: vectors [Q, F] of any norm.
-        k: the number of neighbours; fewer are returned if there are fewer.
-        without: for each query, a row to leave out (its own), or None.
-        progress: the stage is `search`.
+        queries: vectors, [Q, F], of any norm.
+        k: number of neighbours; fewer are returned if there are fewer.
+        without: for each query, the id of a row to leave out, such as its own, or None.
+        progress: receives the rows done in the stage `search`.
 
     Raises:
-        InputError: `k` is below 1, the queries do not have length F, a part cannot be read, or there are no vectors.
+        InputError: `k` is below 1, the queries have another shape, a part cannot be read, or there are no vectors.
 
     Example:
         >>> import numpy as np
@@ -84,10 +84,10 @@ def search_exactly(
 
 
 def keep_best(best: Nearest, ids: Ids, similarities: Vectors, k: int) -> Nearest:
-    """Return the `k` most similar of the known and the new rows; equal ones are in the order of their ids."""
+    """Return the `k` most similar among the best and new rows. Equally similar rows are in the order of their ids."""
     if len(ids) > k:
         chosen = np.argpartition(-similarities, k - 1)[:k]
-        # Keep all ties for the last place: the choice must not depend on the order of argpartition.
+        # Keep all ties for the last place: the result must not depend on the order of argpartition.
         chosen = np.flatnonzero(similarities >= similarities[chosen].min())
         ids, similarities = ids[chosen], similarities[chosen]
     ids = np.concatenate([best.ids, ids])
@@ -103,7 +103,7 @@ def leave_out(found: Nearest, own: int | None, k: int) -> Nearest:
 
 
 def check_queries(length: int, queries: Numbers, k: int) -> None:
-    """Raise `InputError` for queries of a wrong shape, or `k` below 1."""
+    """Raise `InputError` unless `queries` has the shape [Q, length], and `k` is a whole number from 1 up."""
     whole_number("k", k)
     if queries.ndim != 2 or queries.shape[1] != length:
         raise InputError(f"queries must have shape [Q, {length}], not {list(queries.shape)}")

@@ -1,4 +1,4 @@
-"""Find the images most similar to others, by name: the work of `pnasnet similar`."""
+"""Finds the images most similar to named ones, as `pnasnet similar` does."""
 
 import logging
 from collections.abc import Iterator, Sequence
@@ -29,9 +29,14 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Answer:
-    """A query with the rows most similar to it, most similar first; none if the query has no vector.
+    """A query and the images most similar to it.
 
-    If it is `approximate`, more similar rows may be missing; the similarities are right.
+    Attributes:
+        query: the query.
+        entries: the images, most similar first; none if the query has no vector.
+        similarities: their cosines, in [-1, 1].
+        approximate: whether more similar images may be missing.
+        ids: the ids of the images' rows.
 
     Example:
         >>> from pnasnet.extract import ModelChoice
@@ -47,12 +52,11 @@ class Answer:
     similarities: Sequence[float] = ()
     approximate: bool = False
     ids: Sequence[int] = ()
-    """The rows' numbers in the features."""
 
 
 @dataclass(frozen=True)
 class SearchOptions:
-    """How features are searched. Raises `InputError` for an exact and approximate search.
+    """How features are searched. Raises `InputError` if both `approximate` and `exact` are set.
 
     Example:
         >>> from pnasnet.vectors import SearchOptions
@@ -85,17 +89,21 @@ def find_similar(
     *,
     progress: Progress = silent,
 ) -> list[Answer]:
-    """Return the `k` images most similar to each named one, in order. Notes are logged.
+    """Return the `k` images most similar to each named one, in order.
 
     Args:
         features: the vectors to search.
-        names: paths that the features hold, or any sources of images.
-        k: the number of neighbours.
+        names: paths in the features, or any sources of images.
+        k: number of neighbours.
         model: computes the vectors of images that the features do not hold; see `model_of`.
         options: how the features are searched.
-        progress: the stages are `train`, `index` and `search`.
+        progress: receives the rows done in the stages `train`, `index` and `search`.
 
-    Raises `InputError`, `UnknownNameError`, `OutputError`, `MissingExtraError`.
+    Raises:
+        InputError: a source is missing, or the model computes vectors that are not comparable; as in `search_exactly`.
+        UnknownNameError: there is no such model.
+        OutputError: the index cannot be written.
+        MissingExtraError: the approximate index needs FAISS.
 
     Example:
         >>> from pnasnet.extract import ModelChoice
@@ -121,17 +129,17 @@ def find_similar(
 def model_of(features: Features, choice: "ModelChoice") -> "ModelChoice":
     """Return the model that computes vectors like those of the features.
 
-    `choice` has the engine, the model if the user named one (else it is empty), and the weights if they have moved.
+    `choice` has the engine, the model if the user named one (else an empty name), and the weights if they have moved.
     """
     from ..architecture.zoo import NETWORKS
 
-    stated, origin = features.metadata.get("model", ""), features.metadata.get("weights")
-    recorded = features.metadata.get("precision")
-    engine = replace(choice.engine, precision=recorded if recorded == "bfloat16" else None)  # else the model's own
-    if not choice.model and stated in NETWORKS:
-        return replace(choice, model=stated, weights=choice.weights or origin, engine=engine)
+    recorded, origin = features.metadata.get("model", ""), features.metadata.get("weights")
+    precision = features.metadata.get("precision")
+    engine = replace(choice.engine, precision=precision if precision == "bfloat16" else None)  # else the model's own
+    if not choice.model and recorded in NETWORKS:
+        return replace(choice, model=recorded, weights=choice.weights or origin, engine=engine)
     weights = choice.weights if choice.model else None
-    return replace(choice, model=choice.model or choice.weights or origin or stated, weights=weights, engine=engine)
+    return replace(choice, model=choice.model or choice.weights or origin or recorded, weights=weights, engine=engine)
 
 
 def _expand(names: list[str]) -> list[str]:
@@ -148,23 +156,23 @@ def _embed(
 
     if not model.model:
         raise InputError(f"{features.path} does not state the model of its vectors: name it with --model")
-    stated = features.metadata
-    endpoint = stated.get("endpoint", "global_pool")
+    metadata = features.metadata
+    endpoint = metadata.get("endpoint", "global_pool")
     options = ExtractOptions(
-        preset=stated.get("preset"),
-        exif=stated["exif"] == "true" if "exif" in stated else None,
-        vectors=stated.get("vectors", "float32"),
-        normalize=stated.get("normalized") == "true",
-        whole_maps="x" in stated.get("shape", ""),
+        preset=metadata.get("preset"),
+        exif=metadata["exif"] == "true" if "exif" in metadata else None,
+        vectors=metadata.get("vectors", "float32"),
+        normalize=metadata.get("normalized") == "true",
+        whole_maps="x" in metadata.get("shape", ""),
     )
     module = model.open()
     (column,) = columns_for([module], [endpoint], options)
     ours = {key.removeprefix("pnasnet."): value for key, value in column.metadata().items()}
     what = f"{module.model.name} ({module.model.origin})"
-    checksum = stated.get("weights_sha256")
-    if checksum and module.model.identified_by(checksum):  # earlier versions recorded that of the file
+    checksum = metadata.get("weights_sha256")
+    if checksum and module.model.identified_by(checksum):  # earlier versions recorded the checksum of the file
         ours["weights_sha256"] = checksum
-    check_comparable(ours, stated, what=what, where=str(features.path))
+    check_comparable(ours, metadata, what=what, where=str(features.path))
     if column.type.list_size != features.length:
         raise InputError(
             f"{what} computes vectors of length {column.type.list_size:,}, but those of {features.path} have length "
@@ -203,12 +211,12 @@ def _search(
         share = None if index.recall is None else f"{int(1000 * index.recall) / 10} %"
         measured = f" (measured: {share} of the 10 nearest are found)" if share else ""
         log.info(
-            "the answers are approximate: some of the nearest may be missing%s; without --approximate they are exact",
+            "the results are approximate: some of the nearest may be missing%s; without --approximate they are exact",
             measured,
         )
     elif unproved := sum(not one.proved for one in found):
         log.info(
-            "%s of %s answers are not proved to be exact: too many vectors are about as near; read all with --exact",
+            "%s of %s results are not proved to be exact: too many vectors are about as near; read all with --exact",
             f"{unproved:,}", f"{len(found):,}",
         )  # fmt: skip
     return found
@@ -216,22 +224,22 @@ def _search(
 
 @checked
 def wrong_order(features: str, queries: Sequence[str]) -> str | None:
-    """Return the error for arguments in the wrong order: an image, or no features, as the last one."""
+    """Return an error message if the last argument is an image, or holds no features although another does; else None."""
     from ..images.source import is_image_path
 
     if is_image_path(features):
-        right, problem = " ".join((features, *queries)), f"{features} is an image"
+        corrected, problem = " ".join((features, *queries)), f"{features} is an image"
     elif (found := next(filter(_is_features, queries), None)) and not _is_features(features):
         others = [query for query in queries if query != found]
-        right, problem = " ".join((*others, features, found)), f"{features} holds no features, but {found} does"
+        corrected, problem = " ".join((*others, features, found)), f"{features} holds no features, but {found} does"
     else:
         return None
-    return clean(f"{problem}; FEATURES comes last: pnasnet similar {right}")
+    return clean(f"{problem}; FEATURES comes last: pnasnet similar {corrected}")
 
 
 def _is_features(name: str) -> bool:
     try:
         open_features(name)
     except (OSError, ValueError) as error:
-        return "columns of vectors" in str(error)  # of which one must be named
+        return "columns of vectors" in str(error)  # one must be named
     return True

@@ -1,4 +1,4 @@
-"""The page of `pnasnet similar`: each query with its answer, and the neighbours of every image among those shown."""
+"""The page of `pnasnet similar`: queries and results, and the neighbours of each image on the page."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -30,7 +30,8 @@ def similar_page(features: Features, answers: Sequence[Answer], access: "Access"
     """Return a page with each query and the images most similar to it.
 
     A click on an image makes it the query among the images of the page. Images that cannot or must not be opened have
-    placeholders; warnings count them, with the reasons. The stage of `progress` is `thumbnails`.
+    placeholders, and log messages count them, with reasons. `progress` receives the images done in the stage
+    `thumbnails`.
     """
     found = [answer for answer in answers if answer.query.vector is not None]
     sizes = [1 + len(answer.entries) for answer in found]
@@ -75,7 +76,7 @@ def _entry(features: Features, answer: Answer) -> Entry:
 
 
 def _neighbours(features: Features, answers: Sequence[Answer], shown: Sequence[Shown]) -> list[list[tuple[int, int]]]:
-    """Return the neighbours of each distinct image among those shown: their places, and 10,000 times the cosines."""
+    """Return the neighbours of each distinct image on the page: pairs of place and 10,000 times the cosine."""
     sources: dict[int, int | Numbers] = {}  # by place: the row of the vector, or the vector
     pictures = iter(shown)
     for answer in answers:

@@ -6,7 +6,7 @@ For two of them, by the Cauchy-Schwarz inequality,
     <u, v>  <=  <p, q> + r s  =  <(p, r), (q, s)>
 
 so the sketches (p, r) bound every similarity from above. Vectors whose bound is too low need not be read, and no result
-is lost. The smaller the remainders, the tighter the bounds, so the subspace is that of the principal directions.
+is lost. The smaller the remainders, the tighter the bounds: so the subspace is spanned by the principal directions.
 """
 
 from typing import Any
@@ -17,19 +17,20 @@ from numpy.typing import NDArray
 Vectors = NDArray[np.float32]
 
 RANK = 255
-"""Dimensions of the subspace; with the length of the remainder, a sketch has 256 numbers."""
+"""Dimensions of the subspace. With the length of the remainder, a sketch has 256 numbers."""
 
 MARGIN = 1e-4
-"""Rounding can lower a bound by less than this."""
+"""Rounding lowers a bound by less than this."""
 
 _ROUNDS = 3
+"""Power iterations."""
 
 _SHORTEST, _LONGEST = 1e-10, 1e18
-"""Norms for which the squares of all relevant numbers fit into float32."""
+"""Norms between which squares neither vanish nor overflow in float32."""
 
 
 def unit(vectors: NDArray[np.floating[Any]]) -> Vectors:
-    """Return the vectors [n, F] scaled to norm 1; vectors that are zero, or hold infinity or NaN, become zero."""
+    """Return vectors [n, F] scaled to norm 1, float32. Vectors that are zero, or hold infinity or NaN, become zero."""
     with np.errstate(over="ignore", invalid="ignore"):
         lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
     plain = (lengths > _SHORTEST) & (lengths < _LONGEST)
@@ -41,7 +42,7 @@ def unit(vectors: NDArray[np.floating[Any]]) -> Vectors:
 
 
 def _unit_of_any(vectors: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
-    """Do the same for vectors whose squares would overflow or vanish."""
+    """Do the same for vectors whose squares may overflow or vanish."""
     largest = np.abs(vectors.astype(np.float64)).max(1, keepdims=True)
     usable = np.isfinite(largest) & (largest > 0)
     scaled = np.divide(vectors, largest, out=np.zeros(vectors.shape), where=usable, dtype=np.float64)
@@ -53,8 +54,8 @@ def _unit_of_any(vectors: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
 def principal_basis(sample: Vectors, rank: int = RANK) -> Vectors:
     """Return orthonormal rows [min(rank, F), F] that approximately span the principal directions of the sample.
 
-    By the randomized range finder with power iterations (Halko, Martinsson and Tropp, 2011, algorithm 4.4). The mean is
-    not subtracted: similarities are those of the vectors themselves.
+    They are computed by the randomized range finder with power iterations (Halko, Martinsson and Tropp, 2011, algorithm
+    4.4). The mean is not subtracted, because similarities are not relative to it.
     """
     features = sample.shape[1]
     rows = np.random.default_rng(0).standard_normal((features, min(rank, features)), np.float32)
@@ -64,7 +65,7 @@ def principal_basis(sample: Vectors, rank: int = RANK) -> Vectors:
 
 
 def sketch(vectors: Vectors, basis: Vectors) -> Vectors:
-    """Return the sketches [n, rank + 1] of unit vectors [n, F]."""
+    """Return the sketches, float32 [n, rank + 1], of unit vectors [n, F]."""
     within = vectors @ basis.T
     left = np.einsum("ij,ij->i", vectors, vectors) - np.einsum("ij,ij->i", within, within)
     return np.column_stack([within, np.sqrt(np.maximum(left, 0))]).astype(np.float32)
