@@ -70,6 +70,14 @@ def test_json(features: Path) -> None:
     }
 
 
+@pytest.mark.parametrize("option", [("--root", str(PHOTOS)), ("--allow-url-host", "a.example"), ("--examine", "9")])
+def test_options_of_the_page_need_it(features: Path, option: tuple[str, str]) -> None:
+    message = usage_error_of(run("duplicates", features, *option))
+    assert message == f"{option[0]} needs --html: without a page, no image is opened"
+    if option[0] != "--examine":
+        assert usage_error_of(run("similar", NAMES[0], features, *option)) == message
+
+
 def test_page(features: Path, tmp_path: Path) -> None:
     assert run("duplicates", features, "--html", tmp_path / "d.html", "--root", PHOTOS, "--examine", "0").exit_code == 0
     page = Page((tmp_path / "d.html").read_text("utf-8"))

@@ -234,3 +234,11 @@ def test_a_page_has_a_limit_of_images(features: Path, tmp_path: Path, monkeypatc
         result = run("explore", features, "--html", tmp_path / "m.html", "--projection", "pca", *asked)
         assert result.stderr.splitlines()[0] == "6 of 12 images are shown, spread evenly"
     assert explore.PAGE_POINTS == 50_000
+
+
+def test_the_title_of_the_folder_at_hand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "vectors").mkdir()
+    write_features(tmp_path / "vectors/part-0.parquet", clustered(4), list("abcd"))
+    monkeypatch.chdir(tmp_path / "vectors")
+    assert run("explore", ".", "--html", tmp_path / "map.html", "--projection", "pca", "-q").exit_code == 0
+    assert "Map of vectors" in (tmp_path / "map.html").read_text("utf-8")

@@ -180,7 +180,7 @@ def test_impossible_options(config: Path, data: Path, tmp_path: Path) -> None:
     assert run("search", "run", config, data).exit_code == 2
     assert run("search", "run", config, data, "-o", tmp_path / "out", "--workers", "0").exit_code == 2
     message = usage_error_of(run("search", "run", config, data, "-o", tmp_path / "out", "--timeout", "0"))
-    assert message == "a timeout of 0.0 s leaves no time to train: use more, or omit it"
+    assert message == "a timeout of 0.0 s leaves no time to train: use a longer one, or omit it"
     assert usage_error_of(run("search", "run", "papr", data, "-o", tmp_path / "out")).startswith(
         "unknown configuration 'papr'"
     )
@@ -204,3 +204,11 @@ def test_comparison_of_missing_searches_and_bad_names(tmp_path: Path) -> None:
     assert run("search", "compare", tmp_path).exit_code == 2
     message = usage_error_of(run("search", "compare", tmp_path, "--algorithm", "randon", "-o", tmp_path / "c.svg"))
     assert message == "unknown algorithm 'randon': did you mean random?"
+
+
+@pytest.mark.parametrize(
+    "option", [("--split", "train"), ("--workers", "2"), ("--timeout", "9"), ("--accelerator", "cpu")]
+)
+def test_options_of_training_need_it(tmp_path: Path, option: tuple[str, str]) -> None:
+    message = usage_error_of(run("search", "evaluate-predictors", tmp_path, *option))
+    assert message == f"{option[0]} needs --train: without it, no cell is trained"

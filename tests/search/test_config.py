@@ -2,13 +2,14 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from pnasnet.architecture.cells import PNAS_OPERATIONS, PNASNET5
 from pnasnet.architecture.plan import resolve
 from pnasnet.errors import InputError, PnasnetError, UnknownNameError
-from pnasnet.search.config import ChildSettings, SearchConfig
+from pnasnet.search.config import ChildSettings, Scale, SearchConfig, Strategy
 from pnasnet.search.config_file import CONFIGS, config_from_dict, find_config, parse_config
 from pnasnet.search.space import SearchSpace
 
@@ -70,9 +71,9 @@ def test_a_file(tmp_path: Path) -> None:
         ("[space]\noperations = [3]", "[space] operations must be a string, not 3"),
         ("[space]\nblocks = 0", "blocks must be from 1 to 10, not 0"),
         ("[search]\nalgorithms = ['progresive']", "unknown algorithm 'progresive': did you mean progressive"),
-        ("[search]\nalgorithms = []", "[search] algorithms must be different, at least one"),
+        ("[search]\nalgorithms = []", "[search] algorithms must be a list of different values"),
         ("[search]\nalgorithms = 'random'", "[search] algorithms must be a list, not 'random'"),
-        ("[search]\nseeds = [1, 1]", "[search] seeds must be different"),
+        ("[search]\nseeds = [1, 1]", "[search] seeds must be a list of different values"),
         ("[search]\nseeds = [-1]", "[search] seeds must be at least 0, not -1"),
         ("[search]\npredictor = 'lstmm'", "unknown predictor 'lstmm'"),
         ("[search]\nmodels = 0", "[search] a budget of 0 models trains nothing: use more"),
@@ -121,3 +122,20 @@ def test_unknown_names_and_unreadable_files(tmp_path: Path) -> None:
 def test_budgets_default_to_what_progressive_search_trains() -> None:
     assert replace(CONFIG, search=replace(CONFIG.search, models=None)).models == 36 + 8 + 8
     assert CONFIG.models == 40
+
+
+@pytest.mark.parametrize(
+    ("kind", "values"),
+    [
+        (ChildSettings, {"epochs": "20"}), (ChildSettings, {"epochs": 1.5}), (Strategy, {"models": "3"}),
+        (Strategy, {"seeds": "0"}), (Scale, {"filters": "9"}), (SearchSpace, {"blocks": 2.5}),
+    ],
+)  # fmt: skip
+def test_values_of_another_type(kind: Any, values: dict[str, Any]) -> None:
+    (name,) = values
+    with pytest.raises(InputError, match=f"^{name} must be a"):
+        kind(**values)
+
+
+def test_lists_become_tuples() -> None:
+    assert Strategy(seeds=[0, 1]) == Strategy(seeds=(0, 1))  # type: ignore[arg-type] # as users may pass them

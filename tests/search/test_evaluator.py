@@ -9,7 +9,7 @@ import pytest
 
 from pnasnet.architecture.cells import CellSpec
 from pnasnet.errors import InputError, OutOfMemoryError
-from pnasnet.search.evaluator import LocalEvaluator, LostError, Patience, answer, with_patience
+from pnasnet.search.evaluator import LocalEvaluator, LostError, Patience, reply_of, with_patience
 from pnasnet.search.journal import Child
 
 from tests.helpers.search_data import FakeTrainer, child_of
@@ -102,7 +102,7 @@ def test_too_little_memory_fails_the_child_and_not_the_search(error: Exception, 
     def train(cell: CellSpec, check: Callable[[], None]) -> Child:
         raise error
 
-    assert answer(train, CELL, lambda: None) == (kind, str(error))
+    assert reply_of(train, CELL, lambda: None) == (kind, str(error))
 
 
 @pytest.mark.parametrize("resumes", [True, False])

@@ -4,6 +4,7 @@ import functools
 import json
 import math
 import re
+import shutil
 import xml.etree.ElementTree as ET
 from dataclasses import replace
 from pathlib import Path
@@ -28,7 +29,7 @@ from pnasnet.search.drawing import describe_cell, draw_cell
 from pnasnet.search.journal import JOURNAL, Choice, Journal
 from pnasnet.search.neural import Fitting, Neural
 from pnasnet.search.outputs import write_outputs
-from pnasnet.search.report import comparison_file, equal_models
+from pnasnet.search.report import comparison_file, equal_models, write_comparison
 from pnasnet.search.run import identity
 from pnasnet.search.session import Budget, Step
 from pnasnet.search.space import SearchSpace
@@ -194,10 +195,25 @@ def test_comparison(folder: Path) -> None:
     assert "a random" in svg
     assert "b random" in svg
     assert "best accuracy" not in svg
-    with pytest.raises(InputError, match="fewer than 1 model were trained so far"):
+    with pytest.raises(InputError, match="fewer than 1 model trained so far"):
         comparison_file([("a", replace(findings, steps={}))])
-    with pytest.raises(InputError, match="fewer than 2,000 models were trained so far"):
+    with pytest.raises(InputError, match="fewer than 2,000 models trained so far"):
         comparison_file([("a", findings)], (2000,))
+
+
+def test_names_of_folders(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`.` has the name of its folder, and folders of one name are told apart."""
+    copies = [shutil.copytree(folder, tmp_path / parent / "run") for parent in ("one", "two")]
+    write_comparison(tmp_path / "two.svg", copies, (1,), ("random",))
+    assert all(f">{parent}/run random<" in (tmp_path / "two.svg").read_text() for parent in ("one", "two"))
+    with pytest.raises(InputError, match="a folder is named twice"):
+        write_comparison(tmp_path / "same.svg", [copies[0], copies[0]])
+    monkeypatch.chdir(copies[0])
+    write_outputs(Path())
+    assert read_network(Path("best.json")).name == "run-1"
+    other = shutil.copytree(folder, tmp_path / "other")
+    write_comparison(tmp_path / "here.svg", [Path(), other], (1,), ("random",))
+    assert ">run random<" in (tmp_path / "here.svg").read_text()
 
 
 def test_figures_of_few_models_are_never_nan(tmp_path: Path) -> None:

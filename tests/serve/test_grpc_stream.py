@@ -149,13 +149,13 @@ def test_a_client_that_sends_faster_than_it_is_answered_is_held_up(monkeypatch: 
     """What the client has sent depends on the buffers between both; what the server has read must not."""
     service = Service(fake_models(), ServerLimits(queue=4))
     engine, sent, read = Blocked(service), list[int](), list[bytes]()
-    answer = grpc_stream._Stream._answer
+    answer = grpc_stream._Stream._respond
 
     def noted(self: grpc_stream._Stream, raw: bytes) -> Any:
         read.append(raw[:1])
         return answer(self, raw)
 
-    monkeypatch.setattr(grpc_stream._Stream, "_answer", noted)
+    monkeypatch.setattr(grpc_stream._Stream, "_respond", noted)
     large = request([encoded(size=(600, 600))] * 2)  # 2 MB
 
     def requests() -> Iterator[bytes]:

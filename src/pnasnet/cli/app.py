@@ -1,4 +1,4 @@
-"""The command line's entry: the group of commands, and how it ends."""
+"""The entry point of the command line: the group of commands, and how they end."""
 
 import os
 import sys
@@ -35,8 +35,8 @@ from .train import train
 _EPILOG = """\b
 Exit codes:
   0    done
-  1    failed; one line on standard error says why and what to do
-  2    wrong usage: an unknown command, option or name, or a value that no data makes right
+  1    failed; one line on standard error has the reason and what to do
+  2    wrong usage: an unknown command, option or name, or an impossible value
   3    done, but some images failed; they are named or counted
   130  interrupted (Ctrl-C); 143 terminated
 """
@@ -51,19 +51,19 @@ class Commands(click.Group):
             with cleaned_usage():
                 return super().invoke(ctx)
         except (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError):
-            raise  # click's own; a reader that closed the pipe has seen enough
+            raise  # click's own errors, or a reader that closed the pipe and wants no more
         except (Exception, KeyboardInterrupt) as error:
             if wants_traceback():
                 raise
             raise to_failure(error) from error
 
     def make_context(self, *args: Any, **settings: Any) -> click.Context:
-        """Parse what precedes the command's name."""
+        """Parse the options before the command's name."""
         with cleaned_usage():
             return super().make_context(*args, **settings)
 
     def main(self, *args: Any, **settings: Any) -> Any:
-        """Run as a program. Output that cannot be written, `--help` included, is an error like any other."""
+        """Run as a program. If output cannot be written, also that of `--help`, the program fails."""
         end_as_first_process()
         open_closed_streams()
         if VARIABLE in os.environ:

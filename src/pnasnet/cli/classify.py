@@ -30,8 +30,8 @@ def classify(
 ) -> None:
     """Print the most likely classes of images, with their probabilities.
 
-    SOURCES are the same as for `pnasnet embed`: files, folders, patterns, tar, zip and Parquet files, on disk or behind
-    a URL, and Hugging Face datasets. Images that cannot be read are named, and the exit code is then 3.
+    SOURCES are as for `pnasnet embed`: files, folders, patterns, tar, zip and Parquet files, on disk or at a URL, and
+    Hugging Face datasets. Images that cannot be read are named, and the exit code is then 3.
 
     \b
       pnasnet classify photo.jpg
@@ -41,7 +41,7 @@ def classify(
     from ..extract import classify as classify_pictures
     from ..extract import list_units, pictures_of
 
-    units = list(list_units(sources))  # before a model is fetched
+    units = list(list_units(sources))  # fails before a model is downloaded
     show_logs(quiet=quiet)
     module = model.open()
     count = failed = 0

@@ -1,6 +1,6 @@
 """Completion in bash, zsh and fish: `--show-completion` and `--install-completion`, on Click's own machinery.
 
-The shell's script calls `pnasnet` with `_PNASNET_COMPLETE` set, and Click answers with what may stand at the cursor.
+The shell's script runs `pnasnet` with `_PNASNET_COMPLETE` set, and Click prints the words that can stand at the cursor.
 """
 
 import os
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
 VARIABLE = "_PNASNET_COMPLETE"
-"""The environment variable by which a shell's script asks for completions."""
+"""The environment variable that is set when a shell's script asks for completions."""
 SHELLS = ("bash", "zsh", "fish")
 _NAME = "pnasnet"
 _CURRENT = "current"
-"""The value of an option that was given without a shell."""
+"""The value of an option without a shell: the current one."""
 
 _BASH = """\
 %(complete_func)s() {
@@ -43,14 +43,14 @@ _BASH = """\
 
 complete -o nosort -F %(complete_func)s %(prog_name)s
 """
-"""A model is a name or a path; Click's script for bash completes only one of the two."""
+"""Completes names and paths together, because a model may be either. Click's script completes only one of them."""
 
 _ZSH_LINE = "(( $+functions[compdef] )) || { autoload -Uz compinit && compinit }"
-"""Defines `compdef`, which Click's script calls, in a zsh without set-up."""
+"""Defines `compdef`, which Click's script calls, in a zsh that has not loaded compinit."""
 
 
 def register_shells() -> None:
-    """Register with Click our script for bash, and the completion of `--model=NAME` in one word for all shells."""
+    """Register our bash script with Click, and completion of `--model=NAME` as one word for all shells."""
     from click import shell_completion as click_s
 
     class Bash(click_s.BashComplete):
@@ -75,7 +75,7 @@ def register_shells() -> None:
 
 
 def _with_option(word: str, items: "list[CompletionItem[str]]") -> "list[CompletionItem[str]]":
-    """Put `--model=` before the values, because they replace the whole word `--model=VAL`."""
+    """Prepend `--model=` to the values, because they replace the whole word `--model=VAL`."""
     option, equals, _ = word.partition("=")
     if equals and option.startswith("--"):
         for item in items:
@@ -94,9 +94,9 @@ def script(command: click.Command, shell: str) -> str:
 
 
 def install(command: click.Command, shell: str) -> list[Path]:
-    """Write the script below the user's home and load it in the shell's start-up file; returns the files written.
+    """Write the script below the user's home, and load it in the shell's start-up file; return the written files.
 
-    fish finds the script without a line in a start-up file. Raises `OutputError`.
+    fish needs no line in a start-up file. Raises `OutputError`.
     """
     target, startup = _places(shell)
     with writing(target.parent, "choose another home"):
@@ -117,7 +117,7 @@ def install(command: click.Command, shell: str) -> list[Path]:
 
 
 def _places(shell: str) -> tuple[Path, Path | None]:
-    """Return the place of the script, and the start-up file that has to load it."""
+    """Return the path of the script, and the start-up file that must load it; None for fish."""
     home = Path.home()
     if shell == "fish":
         return _folder("XDG_CONFIG_HOME", ".config") / "fish" / "completions" / f"{_NAME}.fish", None
@@ -130,7 +130,7 @@ def _folder(variable: str, default: str) -> Path:
 
 
 def _chosen(shell: str) -> str:
-    """Return the shell's name, that of `$SHELL` by default. Raises `click.UsageError`."""
+    """Return the name of the shell, by default from `$SHELL`. Raises `click.UsageError`."""
     name = Path(os.environ.get("SHELL", "")).name if shell == _CURRENT else shell
     if name not in SHELLS:
         known = ", ".join(SHELLS[:-1]) + f" or {SHELLS[-1]}"
@@ -153,7 +153,7 @@ def _install(context: click.Context, parameter: click.Parameter, shell: str | No
     name = _chosen(shell)
     try:
         written = install(context.command, name)
-    except PnasnetError as error:  # the group turns only the errors of its commands into one line
+    except PnasnetError as error:  # `Commands` handles only the errors of commands
         raise to_failure(error) from error
     for path in written:
         say(f"{path}: written")

@@ -18,7 +18,7 @@ from .values import models, networks, paths
     "--model",
     metavar="NAME",
     shell_complete=networks,
-    help="Network that the weights must fit.  [default: their own]",
+    help="Network that the weights must match.  [default: their own]",
 )
 @flag("--float16", help="Round kernels to float16: half the size, features differ by about 1e-3.")
 @click.option(

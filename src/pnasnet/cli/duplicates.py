@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ..support.text import counted
-from .errors import check_file, checking_usage
+from .errors import checking_usage
 from .logs import show_logs
 from .numbers import Real, Whole
 from .options import QUIET, flag
@@ -15,7 +15,7 @@ from .progress import bars
 from .sections import command
 from .tables import TableColumn, last_folders, note_left_out, print_table
 from .values import paths
-from .vectors import column_options, opened_index, page_options, write_page
+from .vectors import check_page, column_options, opened_index, page_options, write_page
 
 if TYPE_CHECKING:
     from ..pictures import Access
@@ -35,7 +35,7 @@ _THRESHOLD, _EXAMINED = 0.95, 2000
     default=_THRESHOLD,
     show_default=True,
     metavar="X",
-    help="Lowest similarity within a group, above 0 and at most 1.",
+    help="Least similarity to the image to keep, above 0 and at most 1.",
 )
 @click.option(
     "--examine",
@@ -43,7 +43,7 @@ _THRESHOLD, _EXAMINED = 0.95, 2000
     default=_EXAMINED,
     show_default=True,
     metavar="N",
-    help="Images, spread evenly, among which the page finds outliers, one-colour, dark and blurry ones; 0 for none.",
+    help="With --html: look for outliers and dark, one-colour or blurry images among N, spread evenly; 0 for none.",
 )
 @flag("--json", "as_json", help="Print one JSON object per line and group.")
 @QUIET
@@ -78,8 +78,8 @@ def duplicates(
     from ..vectors.duplicates_page import sample_rows
 
     with checking_usage():
-        check_threshold(threshold)  # before an index is built
-    check_file(html, ".html", (features,))
+        check_threshold(threshold)  # fails before an index is built
+    check_page(html, (features,))
     show_logs(quiet=quiet)
     opened = open_features(features, column, names)
     with bars(quiet) as progress, opened_index(opened, progress) as index:

@@ -48,7 +48,7 @@ def _list_sources(
         raise click.UsageError("--null needs a list: name one with --files-from")
     try:
         check_sources(sources)
-    except InputError as error:  # a missing file is no wrong usage
+    except InputError as error:  # `pass_as` would report a missing file as wrong usage
         if wants_traceback():
             raise
         raise to_failure(error) from error
@@ -106,10 +106,10 @@ def _choose_cluster(
             "--files-from",
             metavar="FILE",
             shell_complete=paths,
-            help="Also read sources from FILE, one on each line; - is standard input. A listed path that does not "
-            "exist becomes a row with an error.",
+            help="Also read sources from FILE, one per line; - is standard input. A listed path that does not exist "
+            "becomes a row with an error.",
         ),
-        flag("-0", "--null", help="Entries of the list end with a zero byte (find -print0)."),
+        flag("-0", "--null", help="Entries of the list end with a null byte (find -print0)."),
         IMAGE_COLUMN,
         click.option(
             "--root",
@@ -159,7 +159,7 @@ def _choose_cluster(
         "--give-up",
         type=Whole(0),
         metavar="N",
-        help="Stop after N unreachable images or shards in sequence. With 0, record them as failed instead of trying "
+        help="Stop after N consecutive unreachable images or shards. With 0, record them as failed instead of trying "
         "them again in the next run.  [default: 32]",
     ),
     QUIET,
@@ -221,12 +221,12 @@ def embed(
     """Write the feature vectors of images to Parquet.
 
     SOURCES are files, folders with their subfolders, patterns such as 'photos/**/*.jpg', tar, zip and Parquet files,
-    all of them also behind a URL (https://, s3://, gs://), and Hugging Face datasets (hf:NAME). Each image becomes a
-    row: path, embedding, width, height, status, error. Rows are in the order of the sources, and by name within a
-    folder. An image that cannot be read becomes a row with an error, and the exit code is then 3.
+    on disk or at a URL (https://, s3://, gs://), and Hugging Face datasets (hf:NAME). Each image becomes a row: path,
+    embedding, width, height, status, error. Rows are in the order of the sources, and by name within a folder. If an
+    image cannot be read, its row has an error, and the exit code is 3.
 
-    If a run is interrupted, killed, or fills the disk, repeat the command to resume it. Images and shards that could
-    not be reached are tried again.
+    If a run is interrupted, killed, or fills the disk, repeat the command to resume it. Unreachable images and shards
+    are tried again.
 
     \b
       pnasnet embed photos/ -o features.parquet
@@ -258,7 +258,7 @@ def embed(
 def _fill(
     cluster: "RayOptions | None", build: "ColumnBuilder", options: "ExtractOptions", *, retry_errors: bool
 ) -> "Fill | None":
-    """Return the function that computes the rows on a cluster, which answers; None for this machine."""
+    """Return the function that computes rows on a cluster, which must answer; None for this machine."""
     if cluster is None:
         return None
     if options.deduplicate:

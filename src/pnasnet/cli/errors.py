@@ -20,19 +20,19 @@ from ..support.urls import redact_text
 EXIT_FAILED = 1
 """The command failed."""
 EXIT_USAGE = 2
-"""The command line is wrong: an unknown name, or a value that no data makes right. Also click's exit code."""
+"""The command line is wrong: an unknown name, or an impossible value. It is also click's exit code."""
 EXIT_IMAGES_FAILED = 3
-"""The command is done, but some images failed."""
+"""The command finished, but some images failed."""
 EXIT_SIGNAL = 128
-"""Plus the number of the signal that ended the command."""
+"""Exit code of a command that a signal ended, less the signal's number."""
 
 _ARGUMENT = re.compile(r"\b(moving_averages|overwrite|weights)=(True|False|[A-Z]+)\b")
 _OPTION_AND_ARGUMENT = re.compile(r"(--[a-z-]+) \([a-z_]+=[^()\s]*\)")
-"""An option and the same argument in Python, such as `--overwrite (overwrite=True)`."""
+"""An option followed by the same argument in Python, such as `--overwrite (overwrite=True)`."""
 
 
 class Failure(click.ClickException):
-    """An error as it is printed: `error: ...`, followed by its notes."""
+    """An error, printed as `error: ...` and its notes."""
 
     def __init__(self, message: str, exit_code: int = EXIT_FAILED) -> None:
         super().__init__(message)
@@ -45,12 +45,12 @@ class Failure(click.ClickException):
 
 
 def wants_traceback() -> bool:
-    """Return whether the environment asks for Python's traceback instead of one line."""
+    """Return whether `PNASNET_TRACEBACK` asks for Python's traceback instead of one line."""
     return bool(os.environ.get("PNASNET_TRACEBACK"))
 
 
 def to_failure(error: BaseException) -> Failure:
-    """Return what to print for an error that ended a command."""
+    """Return the failure to print for an error that ended a command."""
     exit_code = EXIT_USAGE if isinstance(error, UnknownNameError) else EXIT_FAILED
     match error:
         case PnasnetError():
@@ -70,13 +70,13 @@ def to_failure(error: BaseException) -> Failure:
 
 
 def _clean(message: str) -> str:
-    """Return a message with clean lines; the differences of weights are several."""
+    """Clean each line of a message; some errors about weights have several."""
     return "\n".join(map(clean, message.split("\n")))
 
 
 @contextmanager
 def cleaned_usage() -> Iterator[None]:
-    """Within the block, clean click's errors, which repeat words of the command line: no escapes, no credentials."""
+    """Within the block, clean click's errors, which quote the command line: no control characters, no credentials."""
     try:
         yield
     except click.ClickException as error:
@@ -86,9 +86,9 @@ def cleaned_usage() -> Iterator[None]:
 
 @contextmanager
 def checking_usage() -> Iterator[None]:
-    """Within the block, which only checks values of options, let an `InputError` end the command as wrong usage.
+    """Within the block, which only checks values of options, report an `InputError` as wrong usage.
 
-    An error that begins with the name of an argument then begins with its option.
+    If the error begins with the name of a parameter, that is replaced by the option.
     """
     try:
         yield
@@ -102,16 +102,16 @@ def checking_usage() -> Iterator[None]:
 
 
 def check_file(path: str | None, suffix: str, inputs: Iterable[str]) -> None:
-    """Check a file that is to be written, if there is one, as `check_target` does; another suffix is wrong usage."""
+    """Check an output file, if there is one, with `check_target`. A wrong suffix is wrong usage."""
     if path is not None:
         with checking_usage():
             check_target(Path(path), suffix, inputs)
 
 
 def for_command_line(message: str) -> str:
-    """Return a message of the library without credentials in URLs, and with options instead of Python's arguments.
+    """Return an error message without credentials, and with options instead of Python's arguments.
 
-    `overwrite=True` becomes `--overwrite`, `weights=FILE` becomes `--weights FILE`.
+    `overwrite=True` becomes `--overwrite`, and `weights=FILE` becomes `--weights FILE`.
     """
 
     def option(argument: re.Match[str]) -> str:
@@ -123,9 +123,9 @@ def for_command_line(message: str) -> str:
 
 @contextmanager
 def stop_on_signal(then: str = "") -> Iterator[Callable[[], None]]:
-    """Within the block, let the first SIGINT or SIGTERM stop the work only where it calls the function yielded here.
+    """Within the block, delay the effect of the first SIGINT or SIGTERM until the next call of the yielded function.
 
-    That function raises `Failure`, with `then` in the message, once a signal has come.
+    After a signal, that function raises `Failure`, with `then` in its message.
     """
     received: list[int] = []
 
@@ -139,7 +139,7 @@ def stop_on_signal(then: str = "") -> Iterator[Callable[[], None]]:
 
 @contextmanager
 def end_on_signal() -> Iterator[None]:
-    """Within the block, let SIGINT and SIGTERM raise `Failure` at once, so that files and processes are cleaned up."""
+    """Within the block, let SIGINT and SIGTERM raise `Failure` at once, so that `finally` blocks clean up."""
 
     def end(number: int) -> None:
         raise Failure("interrupted", EXIT_SIGNAL + number)
@@ -150,7 +150,7 @@ def end_on_signal() -> Iterator[None]:
 
 @contextmanager
 def _on_signal(act: Callable[[int], None]) -> Iterator[None]:
-    """Within the block, let the first SIGINT or SIGTERM call `act` with its number; the second one acts as usual."""
+    """Within the block, let the first SIGINT or SIGTERM call `act` with its number. A second one acts as usual."""
 
     def restore() -> None:
         for number, handler in previous.items():
@@ -168,15 +168,15 @@ def _on_signal(act: Callable[[int], None]) -> Iterator[None]:
 
 
 def end_as_first_process() -> None:
-    """Let SIGTERM end the first process of a container, as it ends others: the kernel ignores it there by default."""
+    """If this is process 1 of a container, let SIGTERM end it: for that process, the kernel ignores it by default."""
     if os.getpid() == 1 and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
         signal.signal(signal.SIGTERM, lambda number, frame: os._exit(EXIT_SIGNAL + number))
 
 
 def open_closed_streams() -> None:
-    """Send standard output and error to nowhere if the caller closed them, as cron's `2>&-` does.
+    """Redirect standard output and error to the null device if the caller closed them, as `2>&-` does.
 
-    Otherwise progress bars fail, and the next file to be opened gets the descriptor to which libraries log.
+    Otherwise, progress bars fail, and the next opened file gets the descriptor to which libraries log.
     """
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:
@@ -185,9 +185,9 @@ def open_closed_streams() -> None:
 
 @contextmanager
 def writing_results() -> Iterator[None]:
-    """Flush standard output at the end of the block; raise `Failure` if that fails, as on a full disk.
+    """Flush standard output at the end of the block. Raises `Failure` if it cannot be written, as on a full disk.
 
-    Whatever cannot be written is dropped: otherwise Python tries again when it exits, and prints a traceback.
+    Unwritten output is dropped: otherwise, Python would try again at exit, and print a traceback.
     """
     try:
         try:
@@ -195,11 +195,11 @@ def writing_results() -> Iterator[None]:
         finally:
             sys.stdout.flush()
     except BrokenPipeError:
-        raise  # a reader that closed the pipe has seen enough
+        raise  # the reader closed the pipe and wants no more
     except OSError as error:
-        with suppress(OSError):  # not a file in tests
+        with suppress(OSError):  # in tests, standard output is no file
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         ended = error.__context__
         if isinstance(ended, SystemExit) and ended.code:
-            raise ended from None  # the command failed before, and has printed why
+            raise ended from None  # the command has failed, and has printed its error
         raise Failure(f"cannot write to standard output: {error.strerror}") from error

@@ -66,8 +66,8 @@ def evaluate(
 
     MODEL is a name from `pnasnet models`, a TF-Hub handle or URL, or the path of a file or folder with weights. DATA is
     a folder with a subfolder of images for each class, Parquet files, a Hugging Face dataset, WebDataset tars, or
-    ILSVRC-2012 as published. Its classes are matched to the model's by name, WordNet id or number; the result states
-    how. Images that cannot be read are left out of the figures, and the exit code is then 3.
+    ILSVRC-2012 as published. Its classes are matched to the model's by name, WordNet ID or number, and the result
+    reports how. If images cannot be read, the figures cover the others, and the exit code is 3.
 
     \b
       pnasnet evaluate pnasnet_tiny cifar10.parquet --per-class
@@ -113,7 +113,7 @@ def _open(data: str, split: str | None, image_column: str | None, limit: int | N
 
 
 def _are_swapped(model: str, data: str, split: str | None) -> bool:
-    """Return whether the data was given as MODEL and the model as DATA."""
+    """Return whether MODEL names data, and DATA a model."""
     from ..architecture.zoo import find_named
     from ..datasets import open_dataset
 
@@ -141,7 +141,7 @@ def _print(result: "Evaluation", per_class: bool) -> None:
 
 
 def _lines(result: "Evaluation") -> Iterator[str]:
-    """Yield the lines of the result."""
+    """Yield the lines to print for a result."""
     published = result.published
     top1, top5 = (published.top1, published.top5) if published else (None, None)
     height, width = result.image_size

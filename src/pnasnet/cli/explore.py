@@ -9,6 +9,7 @@ import click
 
 from ..errors import MissingExtraError
 from ..support.files import write_text
+from ..support.paths import with_last_name
 from ..support.text import clean, counted
 from .errors import check_file, end_on_signal
 from .logs import show_logs
@@ -103,17 +104,18 @@ def explore(
     with bars(quiet) as progress:
         with opened_index(opened, progress) as index:
             shown = make_map(index, options, progress)
-        count = len(shown.pictures)
+        pictures = counted(len(shown.pictures), "image")
         if not quiet:
-            if count < shown.total:
-                say(f"{count:,} of {shown.total:,} images are shown, spread evenly", err=True)
+            if len(shown.pictures) < shown.total:
+                say(f"{len(shown.pictures):,} of {shown.total:,} images are shown, spread evenly", err=True)
             say(f"projection {shown.projection}", err=True)
         if html:
-            write_text(Path(html), map_page(shown, f"Map of {clean(opened.path.name)}", options, access, progress))
-            say(f"{html}: {counted(count, 'image')}")
+            title = f"Map of {clean(with_last_name(opened.path).name)}"
+            write_text(Path(html), map_page(shown, title, options, access, progress))
+            say(f"{html}: {pictures}")
         if table:
             write_atlas(Path(table), shown, options, access, progress)
-            say(f"{table}: {counted(count, 'image')}")
+            say(f"{table}: {pictures}")
         if not html and not table:
             _show_atlas(shown, options, access, port, progress, quiet=quiet)
 

@@ -25,7 +25,7 @@ from .values import FORMATS, models, one_of, paths
 @ENDPOINTS
 @flag(
     "--preprocess",
-    help="Resize and scale images in the model: it accepts uint8 [batch, height, width, 3] of any size.",
+    help="Include resizing and scaling, so that the model accepts uint8 [batch, height, width, 3] of any size.",
 )
 @click.option("--name", metavar="NAME", help="Name of the model in a repository.  [default: the network's]")
 @count("--batch-size", help="Images per call of the network in Triton.  [default: 8]")
@@ -36,8 +36,8 @@ def export(
 ) -> None:
     """Export a network for other software and servers.
 
-    OUT ends in .onnx, or in .xml for OpenVINO's intermediate representation, whose weights are written to a .bin file
-    beside it; an existing file is replaced. For --format saved_model (TensorFlow, Keras), OUT is a new folder. For
+    OUT ends in .onnx, or in .xml for OpenVINO's intermediate representation, whose weights go to a .bin file beside it;
+    existing files are replaced. For --format saved_model (TensorFlow, Keras), OUT is a new folder. For
     --format triton and ovms (OpenVINO Model Server), OUT is a model repository: a folder of models. MODEL is a name
     from `pnasnet models`, a TF-Hub handle or URL, or the path of a file or folder with weights. The network accepts
     images, float32 [batch, height, width, 3] in [0, 1], in batches of any size; with --preprocess, it accepts decoded

@@ -5,12 +5,10 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
-from click.core import ParameterSource
 
 from ..support.urls import redact
 from .errors import EXIT_IMAGES_FAILED, checking_usage
@@ -19,7 +17,7 @@ from .numbers import Real, Whole
 from .options import IMAGE_COLUMN, OUTPUT_FOLDER, QUIET, count, extract_options, flag, machine_options, model_options
 from .printing import say
 from .progress import stoppable_bars
-from .sections import Command, command, pass_as, section
+from .sections import command, given_options, pass_as, section
 from .values import paths
 
 if TYPE_CHECKING:
@@ -29,26 +27,12 @@ if TYPE_CHECKING:
     from ..training.machine import Machine
 
 _SHOWN = 5
-"""Limit of unreadable images that are listed."""
+"""Limit of the unreadable images that are listed."""
 _FULL = "Whole network, with --full"
 _HARDWARE = "Hardware, with --full"
 
 
-def _refusing_options_of_full(command: Command) -> Command:
-    @wraps(command)
-    def checked(**arguments: Any) -> None:
-        context = click.get_current_context()
-        for option in [] if arguments["full"] else context.command.params:
-            given = context.get_parameter_source(option.name or "") is ParameterSource.COMMANDLINE
-            if given and getattr(option, "section", "") in (_FULL, _HARDWARE):
-                raise click.UsageError(f"{option.opts[0]} needs --full: it has no effect on the classifier alone")
-        command(**arguments)
-
-    return checked
-
-
 @command()
-@_refusing_options_of_full
 @click.argument("data", shell_complete=paths)
 @OUTPUT_FOLDER
 @flag("--overwrite", help="Replace a finished model in DIR; its split and features are kept.")
@@ -69,7 +53,7 @@ def _refusing_options_of_full(command: Command) -> Command:
         metavar="FRACTION",
         help="Fraction of each class used to measure the result.  [default: 0.15]",
     ),
-    flag("--balanced", help="Give all classes the same weight, whatever their sizes."),
+    flag("--balanced", help="Give all classes the same weight, regardless of size."),
     click.option("--seed", type=Whole(0), metavar="N", help="Seed of a new split and of all randomness.  [default: 0]"),
 )
 @model_options
@@ -80,19 +64,19 @@ def _refusing_options_of_full(command: Command) -> Command:
     pass_as(
         "tuning",
         "pnasnet.finetune:FinetuneOptions",
-        count("--epochs", help="Most epochs to train.  [default: 20]"),
+        count("--epochs", help="Train for at most N epochs.  [default: 20]"),
         count("--patience", help="Stop after N epochs without a lower validation loss.  [default: 5]"),
         click.option(
             "--learning-rate",
             type=Real(),
             metavar="RATE",
-            help="Highest learning rate, that of the classifier.  [default: 0.01]",
+            help="Highest learning rate, used for the classifier.  [default: 0.01]",
         ),
         click.option(
             "--layer-decay",
             type=Real(),
             metavar="X",
-            help="Learning rate of a cell relative to that of the next cell.  [default: 0.8]",
+            help="Learning rate of a cell, relative to the next cell's.  [default: 0.8]",
         ),
         click.option("--training-batch", type=Whole(2), metavar="N", help="Images per step.  [default: 32]"),
         flag("--train-batch-norm", help="Let batch normalization adapt to the images."),
@@ -115,7 +99,7 @@ def finetune(
 
     DATA is a folder with a subfolder of images for each class, Parquet files, a Hugging Face dataset or WebDataset
     tars. Its images are split into training, validation and test, their features are computed once, and a classifier is
-    trained on them in seconds. With --full, the whole network is then trained, which takes long on a CPU.
+    trained on them in seconds. With --full, the whole network is then trained, which is slow on a CPU.
 
     DIR becomes a model that every command accepts, with a model card and a report. If a run is interrupted, repeat the
     command to resume it. Images that cannot be read are skipped and listed, and the exit code is then 3.
@@ -127,9 +111,8 @@ def finetune(
     from ..datasets import open_dataset
     from ..finetune import finetune as run
 
+    _check(tuning, machine)
     if tuning.full:
-        with checking_usage():
-            machine.check_batch(tuning.training_batch, freeze_batch_norm=not tuning.train_batch_norm)
         from ..training.fit import own_rank
 
         quiet = quiet or own_rank() > 0  # the first process prints
@@ -150,9 +133,17 @@ def finetune(
         raise SystemExit(EXIT_IMAGES_FAILED)
 
 
+def _check(tuning: "FinetuneOptions", machine: "Machine") -> None:
+    for option in () if tuning.full else given_options(_FULL, _HARDWARE):
+        raise click.UsageError(f"{option} needs --full: it has no effect on the classifier alone")
+    if tuning.full:
+        with checking_usage():
+            machine.check_batch(tuning.training_batch, freeze_batch_norm=not tuning.train_batch_norm)
+
+
 @contextmanager
 def _ending_if_finished() -> Iterator[None]:
-    """End the command without an error if the folder holds the finished model of the same run."""
+    """Within the block, exit without an error if the folder holds the finished model of the same run."""
     from ..finetune import FinishedError
 
     try:

@@ -11,7 +11,7 @@ _LOGGER = logging.getLogger("pnasnet")
 
 
 class _Echo(logging.Handler):
-    """Prints each line once, however often models or endpoints log it."""
+    """Prints each line once, however often it is logged."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -25,7 +25,7 @@ class _Echo(logging.Handler):
 
 
 def show_logs(*, quiet: bool) -> None:
-    """Print the library's log from level INFO up, or only its warnings if `quiet`."""
+    """Print the library's log from level INFO up; only warnings if `quiet`."""
     echo = next((handler for handler in _LOGGER.handlers if isinstance(handler, _Echo)), None)
     if echo is None:
         echo = _Echo()

@@ -34,11 +34,11 @@ _WEIGHTS = (
 @click.argument("networks", nargs=-1, metavar="[MODEL]...", shell_complete=models_or_paths)
 @flag("--json", "as_json", help="Print a JSON list.")
 def models(networks: tuple[str, ...], as_json: bool) -> None:
-    """List the models that have weights, and the published sets of weights; or describe MODELs.
+    """List the models that have weights, and the published sets of weights; or describe each MODEL.
 
-    --model accepts the names of both tables; a model uses its first set of weights by default. Weights are shipped with
-    the package, cached on this machine, or downloadable. Parameters and mult-adds (multiply-additions per image)
-    include the classifier but not the auxiliary head, which only training uses.
+    --model accepts the names in both tables; by default, a model uses its first set of weights. Weights are shipped
+    with the package, cached on this machine, or downloadable. Parameters and mult-adds (multiply-additions per image)
+    include the classifier, but not the auxiliary head, which only training uses.
 
     A MODEL is a name, a TF-Hub handle or URL, the path of a file or folder with weights, or a network file, such as a
     search's best.json.

@@ -1,6 +1,6 @@
-"""Types of options whose values are numbers. One rule for all: other values are wrong usage, before any work.
+"""Types of options whose values are numbers. Other values are wrong usage, reported before any work.
 
-Numbers that no library holds are wrong as well: whole numbers beyond 2^53, `nan`, `inf` and `1e400`.
+So are numbers that some library cannot hold: whole numbers beyond 2^53, `nan`, `inf` and `1e400`.
 """
 
 import math
@@ -14,7 +14,7 @@ LARGEST = 2**53
 
 
 class _Number(click.ParamType):  # type: ignore[type-arg] # generic in new releases only
-    """A number from `least` to `most`; `parse` turns text into one, or raises `ValueError`."""
+    """A number from `least` to `most`. `parse` converts text, and raises `ValueError`."""
 
     least: float
     most: float
@@ -24,7 +24,7 @@ class _Number(click.ParamType):  # type: ignore[type-arg] # generic in new relea
         raise NotImplementedError
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        """Return the number. Raises `click.BadParameter` with the bounds."""
+        """Return the number. Raises `click.BadParameter`, which names the bounds."""
         try:
             number = self.parse(value)
         except (ValueError, OverflowError):
@@ -52,7 +52,7 @@ class Whole(_Number):
         self.least, self.most = least, most
 
     def parse(self, value: Any) -> int:
-        """Return the whole number that a text states."""
+        """Convert text to a whole number."""
         return int(value)
 
 
@@ -66,5 +66,5 @@ class Real(_Number):
         self.least, self.most = least, most
 
     def parse(self, value: Any) -> float:
-        """Return the number that a text states."""
+        """Convert text to a number."""
         return float(value)

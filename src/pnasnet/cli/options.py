@@ -1,4 +1,4 @@
-"""Options that several commands share: each is declared once, in its section, and passed on as one value."""
+"""Options that several commands share, declared once, in their section. Groups of options are passed as one value."""
 
 from functools import partial
 from pathlib import Path
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from ..module.choice import ModelChoice
 
 flag = partial(click.option, is_flag=True)
-"""An option without value."""
+"""An option without a value."""
 count = partial(click.option, type=Whole(), metavar="N")
 """An option whose value is a number from 1 up."""
 
@@ -39,7 +39,7 @@ def _once(_: click.Context, __: click.Parameter, values: tuple[Any, ...]) -> tup
 
 
 several = partial(click.option, multiple=True, callback=_once)
-"""An option that may be repeated, with another value each time."""
+"""An option that may be repeated with different values."""
 
 FOLDER = click.Path(exists=True, file_okay=False)
 """The type of an option that names an existing folder."""
@@ -104,8 +104,7 @@ ENGINE = click.option(
     "--engine",
     metavar="NAME",
     shell_complete=one_of(*ENGINES),
-    help="Library that runs the network: openvino, torch, or auto, which is torch if there is a CUDA GPU.  "
-    "[default: auto]",
+    help="Library that runs the network: openvino, torch, or auto (torch if there is a CUDA GPU).  [default: auto]",
 )
 PRECISION = click.option(
     "--precision",
@@ -118,7 +117,7 @@ MOVING_AVERAGES = click.option(
     "--moving-averages/--no-moving-averages",
     default=None,
     help="If the weights hold both, use the moving averages of the variables, or their last values.  "
-    "[default: as the published evaluation did, else the averages]",
+    "[default: as in the published evaluation, else the averages]",
 )
 PRESET = click.option(
     "--preset",
@@ -180,9 +179,9 @@ machine_options = pass_as(
         type=_Devices(),
         metavar="N",
         shell_complete=one_of("auto"),
-        help="GPUs, or CPU processes, that share each batch; a number or auto.  [default: auto]",
+        help="Number of GPUs or CPU processes that share each batch, or auto.  [default: auto]",
     ),
-    count("--nodes", help="Machines that share each batch; each runs this command.  [default: 1]"),
+    count("--nodes", help="Machines that share each batch. Run the command on each.  [default: 1]"),
     click.option(
         "--channels-last/--channels-first", default=None, help="Memory layout of activations.  [default: channels last]"
     ),
@@ -198,8 +197,7 @@ machine_options = pass_as(
         "--workers",
         type=Whole(0),
         metavar="N",
-        help="Workers at a time that decode images, as processes of each device; 0 for none.  "
-        "[default: one per processor]",
+        help="Processes of each device that decode images; 0 for none.  [default: one per processor]",
     ),
     several(
         "--logger",

@@ -1,4 +1,4 @@
-"""What commands print: lines that are clean for a terminal, and JSON."""
+"""The output of commands: lines that are safe for a terminal, and JSON."""
 
 import json
 from typing import Any
@@ -9,7 +9,7 @@ from ..support.text import clean, utf8
 
 
 def say(line: object = "", *, err: bool = False) -> None:
-    """Print one line, with nothing unprintable in it."""
+    """Print one line, with unprintable characters escaped."""
     click.echo(clean(str(line)), err=err)
 
 

@@ -11,7 +11,7 @@ __all__ = ["bars", "stoppable_bars"]
 
 @contextmanager
 def stoppable_bars(quiet: bool, unit: str, then: str = "") -> Iterator[Progress]:
-    """As `bars`, but the first SIGINT or SIGTERM ends the work at its next report, with `then` in the error."""
+    """Like `bars`, but the first SIGINT or SIGTERM stops the work at its next report, with `then` in the error."""
     with stop_on_signal(then) as check, bars(quiet, unit) as show:
 
         def progress(stage: str, done: int, total: int | None) -> None:

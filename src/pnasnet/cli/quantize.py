@@ -22,8 +22,8 @@ _OPTIONS = (
         "--least-cosine",
         type=Real(0, 1),
         metavar="X",
-        help="Required mean cosine between int8 and float32 features of held-out images. More parts stay in floating "
-        "point until it is reached; if it is never reached, nothing is written.  [default: 0.995]",
+        help="Required mean cosine between int8 and float32 features of held-out images. Parts are kept in floating "
+        "point until it is reached; if it cannot be reached, nothing is written.  [default: 0.995]",
     ),
     click.option(
         "--floating",
@@ -60,9 +60,9 @@ def quantize(
     """Quantize a model to int8: a third of the size, faster on CPUs with VNNI.
 
     MODEL is a name from `pnasnet models`, a TF-Hub handle or URL, or the path of a file or folder with weights. SOURCES
-    are files, folders, archives or tables of images like those that the model will see. A random sample of them is used
-    for calibration, and another one to measure the result. Every command accepts DIR as a model. Its vectors are not
-    comparable with those of MODEL.
+    are files, folders, archives or tables of images like those that the model will see. A random sample of the images
+    is used for calibration, and another one to measure the result. Every command accepts DIR as a model. Its vectors
+    are not comparable with those of MODEL.
 
     \b
       pnasnet quantize pnasnet_large photos/ -o pnasnet_large_int8

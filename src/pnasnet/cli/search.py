@@ -15,7 +15,7 @@ from .numbers import Real, Whole
 from .options import OUTPUT_FOLDER, QUIET, count, flag, several
 from .printing import say
 from .progress import bars
-from .sections import Sectioned, pass_as, section
+from .sections import Sectioned, given_options, pass_as, section
 from .tables import print_line
 from .values import ACCELERATORS, ALGORITHMS, PREDICTORS, configurations, folders, one_of, paths
 
@@ -49,8 +49,10 @@ def _choose_workers(
     return Workers(count, address, gpus, Patience(timeout, retries))
 
 
+_TRAINING, _WORKERS = "Missing cells", "Workers"
+
 _worker_options = section(
-    "Workers",
+    _WORKERS,
     pass_as(
         "workers",
         _choose_workers,
@@ -74,7 +76,7 @@ _worker_options = section(
 def search() -> None:
     """Find cells by Progressive Neural Architecture Search, random search or evolution.
 
-    Each cell is trained for a short time in a small network, its child. The best cells become networks.
+    Each cell is trained for a short time in a small network, its child. Networks are written for the best cells.
 
     \b
       pnasnet search describe
@@ -97,7 +99,7 @@ def search() -> None:
     metavar="DIR",
     help="Copy the trained children of another search first. Its [child] settings and DATA must be the same.",
 )
-@flag("--retry-failed", help="Train the children again that failed or exceeded --timeout.")
+@flag("--retry-failed", help="Train children again that failed or exceeded --timeout.")
 @QUIET
 def run(
     config: str,
@@ -113,11 +115,11 @@ def run(
     """Run the searches of a configuration.
 
     CONFIG is the name of a configuration in the package or a .toml file. DATA is a set of labelled images, as for
-    `pnasnet train`; some of them are set aside for validation.
+    `pnasnet train`; some of the images are set aside for validation.
 
-    The search writes to DIR: journal.sqlite, with a row for each trained cell; best.json, a network for `pnasnet
-    train`, `pnasnet models` and pnasnet.Module; best.svg, a drawing of its cell; and report.html. If it is interrupted,
-    repeat the command to resume it; no cell is trained twice.
+    DIR receives journal.sqlite, with a row for each trained cell; best.json, a network for `pnasnet train`, `pnasnet
+    models` and pnasnet.Module; best.svg, a drawing of its cell; and report.html. If the search is interrupted, repeat
+    the command to resume it; no cell is trained twice.
 
     \b
       pnasnet search run two_cores train.parquet -o runs/search --workers 2
@@ -217,14 +219,17 @@ def describe(config: str | None) -> None:
 
 @search.command("evaluate-predictors", cls=Sectioned, short_help="Measure how well predictors rank cells.")
 @click.argument("folder", type=click.Path(path_type=Path), metavar="DIR", shell_complete=folders)
-@click.option(
-    "--train",
-    "data",
-    metavar="DATA",
-    shell_complete=paths,
-    help="Train the missing random cells on DATA, the images of the search.",
+@section(
+    _TRAINING,
+    click.option(
+        "--train",
+        "data",
+        metavar="DATA",
+        shell_complete=paths,
+        help="Train the missing random cells on DATA, the images of the search.",
+    ),
+    click.option("--split", metavar="NAME", help="With --train: split of DATA to use, such as train."),
 )
-@click.option("--split", metavar="NAME", help="With --train: split of DATA to use, such as train.")
 @_worker_options
 @section(
     "Protocol",
@@ -276,13 +281,15 @@ def evaluate_predictors(
 ) -> None:
     """Measure how well predictors rank random cells, as in table 1 of Liu et al., 2018.
 
-    Each trial fits a predictor to K random cells of one size, and lets it rank R random cells with one block more. DIR
-    is the folder of a search, whose trained cells are used. The results are written to DIR/predictors.json. If the
-    command is interrupted, repeat it to resume.
+    Each trial fits a predictor to K random cells of one size, and measures how well it ranks R random cells with one
+    block more. DIR is the folder of a search, whose trained cells are used. The results are written to
+    DIR/predictors.json. If the command is interrupted, repeat it to resume.
 
     \b
       pnasnet search evaluate-predictors runs/search --train train.parquet --pool 300 --workers 2
     """
+    for option in given_options(_TRAINING, _WORKERS) if data is None else ():
+        raise click.UsageError(f"{option} needs --train: without it, no cell is trained")
     with _needing_search():
         from ..search.images import training_on
         from ..search.predictors import NAMES

@@ -1,4 +1,4 @@
-"""Options in titled sections of `--help`, and options that reach a command as one value.
+"""Sections of options in `--help`, and groups of options that a command receives as one value.
 
     @command(short_help="Compute feature vectors.")
     @click.argument("sources", nargs=-1)
@@ -6,17 +6,18 @@
     @section("Images", pass_as("options", "pnasnet.extract:ExtractOptions", click.option("--preset")))
     def embed(sources, output, overwrite, options): ...
 
-Options outside every section are listed first, under "Options", with `--help`. A few lines of our own, because
-click-option-group and cloup would each be a dependency of every installation.
+Options outside of sections are listed first, under "Options", with `--help`. This is our own code, because
+click-option-group or cloup would be a dependency of every installation.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial, wraps
 from inspect import signature
 from pkgutil import resolve_name
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from .errors import checking_usage
 
@@ -42,10 +43,10 @@ def pass_as(name: str, make: str | Callable[..., Any], *options: Decorator) -> D
 
     Args:
         name: the argument of the command.
-        make: a class or function whose parameters have the names of the options, or its place, such as
-            `pnasnet.extract:ExtractOptions`, to import it only when the command runs. An omitted option without a
-            default is not passed, so that defaults are declared once, in the library. An `InputError` that it raises is
-            one of wrong usage.
+        make: a class or function whose parameters have the names of the options; or its import path, such as
+            `pnasnet.extract:ExtractOptions`, to import it only when the command runs. Options that are omitted and have
+            no default are not passed, so that defaults are declared once, in the library. Its `InputError` is reported
+            as wrong usage.
         options: as for `section`.
     """
 
@@ -68,6 +69,15 @@ def _declared(options: tuple[Decorator, ...], command: Command) -> Command:
     for option in reversed(options):
         command = option(command)
     return command
+
+
+def given_options(*sections: str) -> Iterator[str]:
+    """Yield the names of the options in these sections that are on the command line."""
+    context = click.get_current_context()
+    for parameter in context.command.params:
+        is_given = context.get_parameter_source(parameter.name or "") is ParameterSource.COMMANDLINE
+        if is_given and getattr(parameter, "section", "") in sections:
+            yield parameter.opts[0]
 
 
 class Sectioned(click.Command):

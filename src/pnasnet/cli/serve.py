@@ -62,7 +62,7 @@ def _choose_limits(max_queue: int, max_images: int, max_body: int) -> "ServerLim
                      help="Port of HTTP; 0 for any free one."),
         click.option("--grpc-port", type=Whole(0, 65535), default=8001, show_default=True, metavar="N",
                      help="Port of gRPC; 0 for any free one."),
-        click.option("--no-grpc", is_flag=True, help="Serve HTTP alone."),
+        flag("--no-grpc", help="Serve HTTP only."),
         click.option("--drain", type=Real(0), default=5.0, show_default=True, metavar="SECONDS",
                      help="Time for accepted requests after SIGTERM."),
     ),
@@ -76,16 +76,16 @@ def _choose_limits(max_queue: int, max_images: int, max_body: int) -> "ServerLim
 @section(
     "Load",
     click.option("--batch-size", type=Whole(), default=8, show_default=True, metavar="N",
-                 help="Most images per call of the network."),
+                 help="Limit of the images per call of the network."),
     pass_as(
         "limits",
         _choose_limits,
         click.option("--max-queue", type=Whole(), default=256, show_default=True, metavar="N",
-                     help="Most images that each model has accepted and not answered; others get 429."),
+                     help="Limit of the images that each model has accepted and not answered; more get 429."),
         click.option("--max-images", type=Whole(), default=64, show_default=True, metavar="N",
-                     help="Most images per request."),
+                     help="Limit of the images per request."),
         click.option("--max-body", type=Whole(most=LARGEST >> 20), default=32, show_default=True, metavar="MIB",
-                     help="Most MiB per request, before and after decompression."),
+                     help="Limit of a request in MiB, before and after decompression."),
     ),
 )  # fmt: skip
 @section(
@@ -121,7 +121,7 @@ def serve(
 
     A MODEL is a name from `pnasnet models`, a TF-Hub handle or URL, or the path of a file or folder with weights.
     Requests that name no model use the first one. By default, the server accepts connections from this machine only.
-    On a Ray cluster, it serves HTTP alone.
+    On a Ray cluster, it serves HTTP only.
 
     \b
       pnasnet serve pnasnet_small

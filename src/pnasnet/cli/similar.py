@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from .errors import EXIT_IMAGES_FAILED, check_file
+from .errors import EXIT_IMAGES_FAILED
 from .logs import show_logs
 from .numbers import Whole
 from .options import ENGINE, QUIET, THREADS, flag
@@ -13,7 +13,7 @@ from .progress import bars
 from .sections import command, pass_as, section
 from .tables import TableColumn, last_folders, print_table
 from .values import models, paths, weights
-from .vectors import column_options, page_options, write_page
+from .vectors import check_page, column_options, page_options, write_page
 
 if TYPE_CHECKING:
     from ..module.choice import ModelChoice
@@ -99,12 +99,12 @@ def similar(
 
     FEATURES is a Parquet file or a folder of part-*.parquet, as written by `pnasnet embed`, or any table with a column
     of vectors. A QUERY is a path in FEATURES, which needs no model, or any source of `pnasnet embed`: an image, a
-    folder, a shard, a URL. Its vectors are computed with the model and settings that FEATURES recorded; a note says
-    which of them are missing. Similarity is the cosine of two vectors; equal images have 1.
+    folder, a shard, a URL. Its vector is computed with the model and settings recorded in FEATURES; a note names
+    missing ones. Similarity is the cosine of two vectors; equal images have 1.
 
-    Without an index, all of FEATURES is read. With one, built by --index, an answer takes a fraction of a second, and a
-    note says if it is not proved to be exact. With --approximate, some of the nearest may be missing. Queries that
-    cannot be read are named, and the exit code is then 3.
+    Without an index, all of FEATURES is read. With an index, built by --index, a query takes a fraction of a second,
+    and a note counts results that are not proved to be exact. With --approximate, some of the nearest may be missing.
+    Queries that cannot be read are named, and the exit code is then 3.
 
     \b
       pnasnet similar 'new/*.jpg' features.parquet -k 5 --html similar.html
@@ -135,7 +135,7 @@ def _check(features: str, queries: tuple[str, ...], build: bool, html: str | Non
         raise click.UsageError(order)
     if not queries and not build:
         raise click.UsageError("name an image and the features to search, or pass --index to build their index")
-    check_file(html, ".html", (features, *queries))
+    check_page(html, (features, *queries))
 
 
 def _print(answer: "Answer") -> None:

@@ -1,7 +1,7 @@
-"""Tables and lines of results, as wide as the terminal.
+"""Prints tables and lines that fit the terminal.
 
-In a terminal, a table leaves out columns until it fits, and `note_left_out` names them; nothing is cut inside a word.
-In a pipe or a file, everything is printed, unless `COLUMNS` states a width.
+In a terminal, columns are left out until a table fits, and `note_left_out` names them. Words are never cut. In a pipe
+or a file, everything is printed, unless `COLUMNS` is set.
 """
 
 import os
@@ -15,7 +15,7 @@ from .printing import say
 
 _GAP = "  "
 _LABEL = re.compile(r" *(?:\S+(?: \S+)*? {2,})?")
-"""What a line begins with, up to the text that continues below itself."""
+"""The label at the start of a line, up to the text below which broken lines continue."""
 
 
 def last_folders(path: str, room: int) -> str:
@@ -46,16 +46,16 @@ class TableColumn:
     rank: int = 0
     """Columns with the highest rank are left out first; those with 0 stay."""
     shorten: Callable[[str, int], str] | None = None
-    """Makes a cell fit a number of terminal columns, when no other column can be left out."""
+    """Shortens a cell to a number of terminal columns, if no more columns can be left out."""
 
 
 def terminal_width() -> int | None:
-    """Return the number of terminal columns to fill: `COLUMNS`, or that of the terminal; None in a pipe or a file."""
+    """Return the width to fill, in terminal columns: `COLUMNS`, or the terminal's; None in a pipe or a file."""
     from shutil import get_terminal_size
 
     if not (sys.stdout.isatty() or "COLUMNS" in os.environ):
         return None
-    return get_terminal_size((0, 0)).columns or None  # 0 if COLUMNS is no number, and there is no terminal
+    return get_terminal_size((0, 0)).columns or None  # 0 without a terminal, if COLUMNS is no number
 
 
 def print_table(
@@ -89,7 +89,7 @@ def note_left_out(titles: Iterable[str]) -> None:
 
 
 def _fitting(columns: Sequence[TableColumn], widths: Sequence[int], room: int | None) -> list[int]:
-    """Return the places of the columns to show."""
+    """Return the indices of the columns to show."""
     shown = list(range(len(widths)))
     while room is not None and _total(widths[place] for place in shown) > room:
         place = max(reversed(shown), key=lambda place: columns[place].rank)

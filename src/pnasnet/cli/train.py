@@ -125,7 +125,7 @@ def train(
 
     RECIPE is a name that --list prints, a TOML file, or a Python file that defines RECIPE. TRAINING and VALIDATION are
     folders with a subfolder of images for each class, Parquet files, Hugging Face datasets, WebDataset tars, or
-    ILSVRC-2012 as published. They need as many classes as the recipe's network.
+    ILSVRC-2012 as published. They must have as many classes as the recipe's network.
 
     A finished training writes DIR/model.safetensors, with averaged weights. If it is interrupted, repeat the command to
     resume it after its last complete epoch. Images that cannot be read are skipped and listed in DIR/skipped.json, and

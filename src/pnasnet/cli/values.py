@@ -1,7 +1,7 @@
-"""What the shell completes: each function here is the `shell_complete` of options and arguments.
+"""Completes values: each function is the `shell_complete` of options and arguments.
 
-A shell waits for each completion, so none of them imports NumPy, Torch or an engine. The names below that the library
-lists behind such an import are repeated here, and a test compares them.
+The user waits for completions, so these functions import neither NumPy, torch nor an engine. Names that the library
+defines in modules with such imports are repeated at the end; a test compares them.
 """
 
 from collections.abc import Callable, Iterable
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 Completer = Callable[[click.Context, click.Parameter, str], "Items"]
 
 DEFAULT_MODEL = "pnasnet_small"
-"""The model of commands that were given neither --model nor --weights."""
+"""The model of commands without --model and --weights."""
 
 
 def _items(names: Iterable[tuple[str, str]], incomplete: str, kind: str = "plain") -> "Items":
-    """Return those names, each with its help, that begin with `incomplete`."""
+    """Return the names that begin with `incomplete`, each with its help."""
     from click.shell_completion import CompletionItem
 
     return [CompletionItem(name, kind, about or None) for name, about in names if name.startswith(incomplete)]
@@ -76,7 +76,7 @@ def networks(context: click.Context, parameter: click.Parameter, incomplete: str
 
 
 def weights(context: click.Context, parameter: click.Parameter, incomplete: str) -> "Items":
-    """Complete published sets of weights, those of --model if it is given, and paths."""
+    """Complete published sets of weights, of --model only if it is given, and paths."""
     from ..architecture.zoo import NETWORKS
 
     chosen = _network(context)
@@ -103,7 +103,7 @@ def endpoints(context: click.Context, parameter: click.Parameter, incomplete: st
 
 
 def _given(context: click.Context) -> "str | None":
-    """Return the model on the command line, or else the weights, which then state their network."""
+    """Return the model on the command line; if there is none, the weights, which determine their network."""
     model = context.params.get("model") or context.params.get("weights")
     arguments = [each.name for each in context.command.params if isinstance(each, click.Argument)]
     if arguments[:1] == ["model"] and context.args:  # where Click leaves arguments before an option without its value

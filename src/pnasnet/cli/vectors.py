@@ -1,6 +1,6 @@
-"""What the commands on vectors share."""
+"""The common parts of the commands on vectors."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 import click
 
 from ..support.files import write_text
-from .errors import end_on_signal
+from .errors import check_file, end_on_signal
 from .options import FOLDER
 from .printing import say
-from .sections import pass_as, section
+from .sections import given_options, pass_as, section
 from .values import folders, paths
 
 if TYPE_CHECKING:
@@ -27,8 +27,10 @@ column_options = section(
 )
 """The columns of a table of vectors, as the arguments `column` and `names`."""
 
+_PAGE = "Page"
+
 page_options = section(
-    "Page",
+    _PAGE,
     click.option("--html", metavar="FILE", shell_complete=paths,
                  help="Write a page with the images to FILE, replacing it."),
     pass_as(
@@ -44,7 +46,14 @@ page_options = section(
         )
     )
 )  # fmt: skip
-"""The page to write and the images that it may open, as the arguments `html` and `access`."""
+"""The page to write, and the images that may be opened for it, as the arguments `html` and `access`."""
+
+
+def check_page(html: str | None, inputs: Iterable[str]) -> None:
+    """Check the file of --html, and that no other option of pages is given without it. Raises `click.UsageError`."""
+    for option in given_options(_PAGE) if html is None else ():
+        raise click.UsageError(f"{option} needs --html: without a page, no image is opened")
+    check_file(html, ".html", inputs)
 
 
 def write_page(html: str, page: str, *, quiet: bool) -> None:

@@ -15,7 +15,7 @@ from .session import Session, Spent, Step
 from .space import EncodedCells, SearchSpace
 
 _MISSES = 10_000
-"""The space counts as exhausted after this many draws in a row without a new cell."""
+"""Number of consecutive draws without a new cell after which the space counts as exhausted."""
 
 Algorithm = Callable[[SearchConfig, int, Session], None]
 
@@ -29,9 +29,9 @@ def run_algorithm(name: str, config: SearchConfig, seed: int, session: Session) 
 
 
 def progressive_search(config: SearchConfig, seed: int, session: Session) -> None:
-    """Train all cells of one block; then, block by block, the `beam` best of all expansions by predicted accuracy.
+    """Train all cells of one block, then level by level the `beam` expansions with the highest predicted accuracy.
 
-    Liu et al., 2018, algorithm 1. For each level the predictor is fitted from scratch to all results so far. One-block
+    Liu et al., 2018, algorithm 1. At each level, the predictor is fitted from scratch to all results so far. One-block
     cells are trained in random order, which matters only if the budget is spent before all are trained.
     """
     space, observed = config.space, list[Observed]()
@@ -51,7 +51,7 @@ def progressive_search(config: SearchConfig, seed: int, session: Session) -> Non
 def _best_expansions(
     config: SearchConfig, seed: int, level: int, parents: EncodedCells, observed: list[Observed]
 ) -> list[Choice]:
-    """Return the choices of a level, best first."""
+    """Return the choices of a level, by predicted accuracy, highest first."""
     space = config.space
     predictor = make_predictor(config.search.predictor, space, seed)
     predictor.fit(observed)
@@ -63,7 +63,7 @@ def _best_expansions(
 
 
 def observe(space: SearchSpace, steps: list[Step]) -> Observed:
-    """Return what a predictor learns from steps of one number of blocks, without failed children.
+    """Return the cells and accuracies of steps with equal numbers of blocks, without failed children.
 
     Raises `InputError` if all failed.
     """
@@ -75,7 +75,7 @@ def observe(space: SearchSpace, steps: list[Step]) -> Observed:
 
 
 def random_search(config: SearchConfig, seed: int, session: Session) -> None:
-    """Train cells with the full number of blocks, drawn evenly from all sequences."""
+    """Train cells with the full number of blocks, drawn uniformly from all sequences of blocks."""
     rng = np.random.default_rng(seed)
     while (row := _new(session, lambda: config.space.sample(1, rng)[0])) is not None:
         _make_room(config, session)
@@ -83,16 +83,16 @@ def random_search(config: SearchConfig, seed: int, session: Session) -> None:
 
 
 def regularized_evolution(config: SearchConfig, seed: int, session: Session) -> None:
-    """Train mutants of the best cell of a sample of the population, whose oldest cell dies (Real et al., 2018).
+    """Train mutants of the best cell of a sample of the population, from which the oldest is removed.
 
-    The first `population` cells are random. The sample is drawn without replacement; in the paper, with. Each choice
-    waits for all but the last `ahead` - 1 results, whatever the number of workers: so that they are busy, and the
-    outcome does not depend on them. A mutant that this search has chosen before is drawn again.
+    This is aging evolution (Real et al., 2018), but samples are drawn without replacement. The first `population` cells
+    are random. Each choice waits for all but the last `ahead` - 1 results, whatever the number of workers: so workers
+    are busy, and the result does not depend on their number. A mutant that the search has chosen before is drawn again.
     """
     space, search = config.space, config.search
     rng, population = np.random.default_rng(seed), deque[tuple[float, EncodedCells]](maxlen=search.population)
 
-    def child() -> EncodedCells:
+    def mutant() -> EncodedCells:
         sample = [
             population[index] for index in rng.choice(len(population), min(search.sample, len(population)), False)
         ]
@@ -102,7 +102,7 @@ def regularized_evolution(config: SearchConfig, seed: int, session: Session) -> 
     while True:
         for step in _make_room(config, session):
             population.append((step.child.accuracy, space.encode(step.choice.cell)))
-        row = _new(session, child if count >= search.population else lambda: space.sample(1, rng)[0])
+        row = _new(session, mutant if count >= search.population else lambda: space.sample(1, rng)[0])
         if row is None:
             return
         session.submit(row, space.blocks)
@@ -115,7 +115,7 @@ def _make_room(config: SearchConfig, session: Session) -> list[Step]:
 
 
 def _new(session: Session, draw: Callable[[], EncodedCells]) -> EncodedCells | None:
-    """Return the first draw that is new to the search, or None after many draws."""
+    """Return the first draw that is new to the search; None if there is none among `_MISSES` draws."""
     return next((row for row in (draw() for _ in range(_MISSES)) if session.is_new(row)), None)
 
 

@@ -1,4 +1,4 @@
-"""Reads a journal: the steps of each search, curves of the best accuracy, and rank correlations of predictors."""
+"""Analyses a journal: the steps of each search, curves of the best accuracy, and rank correlations of predictors."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -19,18 +19,18 @@ from .session import Budget, Step
 from .space import SearchSpace
 
 TOP = 5
-"""Number of best cells whose mean is reported beside the best, as in the paper's figure."""
+"""Number of best cells whose mean accuracy is reported beside the best, as in the paper's figure."""
 
 
 @dataclass(frozen=True)
 class Findings:
-    """The searches in a folder.
+    """The content of the journal in a folder.
 
     Attributes:
         config: the configuration of the latest run.
         classes: names of the images' classes.
-        steps: steps of each search, by algorithm and seed.
-        children: all trained children.
+        steps: the steps of each search, by algorithm and seed.
+        children: all trained children, by the canonical form of their cells.
     """
 
     config: SearchConfig
@@ -65,8 +65,8 @@ def completed_steps(
 ) -> list[Step]:
     """Return the steps of a search up to the first choice without a result, or until the budget is spent.
 
-    The journal may hold more choices than a smaller budget allows. As in `Session`, a choice is made when the results
-    of all earlier levels are known, and all but the last `ahead` - 1 of its own level.
+    The journal may hold more choices than the budget allows. As in `Session`, a choice is made when all results of
+    earlier levels are known, and all but the last `ahead` - 1 results of its own level.
     """
     steps: list[Step] = []
     level_start = 0
@@ -85,7 +85,7 @@ def completed_steps(
 
 
 def best_so_far(steps: Sequence[Step], top: int = 1) -> NDArray[np.float64]:
-    """Return the mean accuracy of the `top` best cells after each model, [N]; NaN for fewer than `top` models."""
+    """Return the mean accuracy of the `top` best cells after each model, [N]; NaN before the model number `top`."""
     accuracies = np.array([step.child.accuracy for step in steps])
     means = [
         np.sort(accuracies[:count])[-top:].mean() if count >= top else np.nan for count in range(1, len(steps) + 1)
@@ -95,7 +95,7 @@ def best_so_far(steps: Sequence[Step], top: int = 1) -> NDArray[np.float64]:
 
 @dataclass(frozen=True)
 class Curve:
-    """Progress of an algorithm: mean and standard deviation over its seeds, after each number of models, [N] each."""
+    """The mean accuracy of an algorithm over its seeds, and the standard deviation, after each model, [N] each."""
 
     algorithm: str
     seeds: int
@@ -104,19 +104,21 @@ class Curve:
 
 
 def seed_curves(findings: Findings, top: int = 1) -> dict[str, NDArray[np.float64]]:
-    """Return `best_so_far` of every seed, [seeds, N], by algorithm, as long as its shortest seed; seeds less than half
-    as far as the longest are ignored."""
-    made = {}
+    """Return `best_so_far` of all seeds, [seeds, N], by algorithm, cut at the shortest.
+
+    Seeds with less than half as many models as the longest are ignored.
+    """
+    by_algorithm = {}
     for algorithm in ALGORITHMS:
         runs = [best_so_far(steps, top) for steps in findings.steps.get(algorithm, {}).values() if steps]
         runs = [run for run in runs if 2 * len(run) >= max(map(len, runs))]
         if runs:
-            made[algorithm] = np.stack([run[: min(map(len, runs))] for run in runs])
-    return made
+            by_algorithm[algorithm] = np.stack([run[: min(map(len, runs))] for run in runs])
+    return by_algorithm
 
 
 def curves(findings: Findings, top: int = 1) -> list[Curve]:
-    """Return a curve for each algorithm, over the seeds of `seed_curves`."""
+    """Return the curve of each algorithm over the seeds of `seed_curves`."""
     return [
         Curve(algorithm, len(runs), runs.mean(axis=0), runs.std(axis=0, ddof=1) if len(runs) > 1 else 0 * runs[0])
         for algorithm, runs in seed_curves(findings, top).items()
@@ -131,8 +133,10 @@ class Ranks:
     """Mean rank correlations, over seeds, of a predictor fitted to all cells with up to `level` blocks.
 
     Attributes:
-        fitted: on the cells of `level` blocks, to which it was fitted; the paper's first figure.
-        next: on unseen cells with one block more; the paper's second figure.
+        predictor: its name.
+        level: number of blocks.
+        fitted: correlation on the cells of `level` blocks, to which it was fitted; the paper's first figure.
+        next: correlation on unseen cells with one block more; the paper's second figure.
         deviation: standard deviation of `next` over the seeds; 0 for a single seed.
     """
 
@@ -147,15 +151,15 @@ def rank_table(findings: Findings) -> list[Ranks]:
     """Return the rank correlations of all predictors at each level that progressive search has completed.
 
     Each predictor is fitted from scratch to the results known after the level. `next` is measured on the cells that the
-    search then chose, the upper end of all cells: a narrower range than that of the paper's random cells.
+    search chose next. They are predicted to be good, so their range is narrower than that of the paper's random cells.
     """
     space = findings.config.space
     searches = findings.steps.get("progressive", {})
-    runs = {seed: _levels(space, steps[: _passed(findings.config, steps)]) for seed, steps in searches.items()}
+    runs = {seed: _levels(space, steps[: _completed(findings.config, steps)]) for seed, steps in searches.items()}
     table = []
     for level in range(1, space.blocks):
-        passed = {seed: levels for seed, levels in runs.items() if levels.keys() >= set(range(1, level + 2))}
-        for name in NAMES if passed else ():
+        usable = {seed: levels for seed, levels in runs.items() if levels.keys() >= set(range(1, level + 2))}
+        for name in NAMES if usable else ():
             values = np.array([
                 fit_and_rank(
                     make_predictor(name, space, seed),
@@ -163,7 +167,7 @@ def rank_table(findings: Findings) -> list[Ranks]:
                     levels[level],
                     levels[level + 1],
                 )
-                for seed, levels in passed.items()
+                for seed, levels in usable.items()
             ])  # fmt: skip
             fitted, after = values.mean(0).tolist()
             deviation = float(values[:, 1].std(ddof=1)) if len(values) > 1 else 0.0
@@ -171,8 +175,8 @@ def rank_table(findings: Findings) -> list[Ranks]:
     return table
 
 
-def _passed(config: SearchConfig, steps: Sequence[Step]) -> int:
-    """Return how many of the steps belong to levels that progressive search has completed."""
+def _completed(config: SearchConfig, steps: Sequence[Step]) -> int:
+    """Return the number of steps of levels that progressive search has completed."""
     if len(steps) >= min(config.models, sum(config.levels)):
         return len(steps)
     last = max((step.choice.level for step in steps), default=0)
@@ -187,7 +191,7 @@ def _levels(space: SearchSpace, steps: Sequence[Step]) -> dict[int, Observed]:
 
 
 def predicted_and_measured(steps: Sequence[Step]) -> dict[int, list[tuple[float, float]]]:
-    """Return the predicted and measured accuracies of the cells that a predictor chose, by number of blocks."""
+    """Return pairs of predicted and measured accuracy of the cells that a predictor chose, by number of blocks."""
     pairs: dict[int, list[tuple[float, float]]] = {}
     for step in steps:
         if step.choice.predicted is not None:
@@ -197,13 +201,13 @@ def predicted_and_measured(steps: Sequence[Step]) -> dict[int, list[tuple[float,
 
 @dataclass(frozen=True)
 class Placed:
-    """Where a predictor ranks PNASNet-5's cell, untrained, among random cells with as many blocks.
+    """The predicted rank of PNASNet-5's cell, which is not trained, among random cells with as many blocks.
 
     Attributes:
-        score: predicted accuracy, fitted to all results of progressive search.
+        score: its accuracy, predicted from all results of progressive search.
         better: share of the random cells with a lower predicted accuracy.
         sampled: number of random cells.
-        largest: blocks of the largest cells to which the predictor was fitted.
+        largest: number of blocks of the largest cells to which the predictor was fitted.
     """
 
     score: float
@@ -213,10 +217,10 @@ class Placed:
 
 
 def place_pnasnet5(findings: Findings, sampled: int = 10_000) -> Placed | None:
-    """Rank PNASNet-5's cell; None if the space lacks one of its operations, or there are no results yet.
+    """Predict the rank of PNASNet-5's cell; None if the space lacks one of its operations, or there are no results.
 
-    In TF-Slim, the cell also concatenates a block that another block reads. The space has no such cells, so here that
-    block is not concatenated.
+    In TF-Slim, the cell also concatenates a block that another block reads. The space has no such cells, so that block
+    is not concatenated here.
     """
     cell, runs = CellSpec.of(PNASNET5.blocks), findings.steps.get("progressive", {})
     needed = {name for left, _, right, _ in cell.blocks for name in (left, right)}

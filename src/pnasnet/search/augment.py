@@ -1,4 +1,4 @@
-"""What children see of an image, as batches for the training loop."""
+"""The paper's augmentation of children's images, as batches for the training loop."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from ..training.batches import TrainingBatch, seed_of
 
 
 def enlarged(size: int) -> int:
-    """Return the side to which images are enlarged before crops of `size`: 40 for the paper's 32."""
+    """Return the side, in pixels, to which images are enlarged before crops of `size`: 40 for the paper's 32."""
     return size * 5 // 4
 
 
@@ -20,13 +20,13 @@ def enlarged(size: int) -> int:
 class Whitened:
     """Whitened images, for training cropped and flipped at random, as in Liu et al., 2018, section 5.1.
 
-    Whitening is TensorFlow's `per_image_standardization`; the paper does not say which it used. The network maps [0, 1]
-    to [-1, 1] before its first layer, so that batches hold (w + 1) / 2 for whitened values w.
+    Whitening is TensorFlow's `per_image_standardization`; the paper does not specify it. The network maps [0, 1] to
+    [-1, 1] before its first layer, so batches hold (w + 1) / 2 for whitened values w.
 
     Attributes:
-        images: uint8 [N, side, side, 3]; to train on, with the side `enlarged` returns.
+        images: uint8 [N, side, side, 3]; for training, `side` is from `enlarged`.
         labels: int64 [N].
-        crop: side of the random crops; None for whole images without flips, to measure with.
+        crop: side of the random crops, in pixels; None for whole images without flips, for validation.
     """
 
     images: Tensor
@@ -37,7 +37,7 @@ class Whitened:
     def batch(
         self, indices: NDArray[np.int64], size: int, seed: Sequence[int], share: slice = slice(None)
     ) -> TrainingBatch:
-        """Return the `share` of a batch; all randomness comes from `seed`."""
+        """Return the `share` of a batch: images, float32 [n, H, W, 3], and labels. All randomness comes from `seed`."""
         own = indices[share]
         images = self.images[torch.from_numpy(own)].float() / 255
         if self.crop is not None:
@@ -56,7 +56,7 @@ def _cropped(images: Tensor, crop: int, count: int, seed: int, share: slice) -> 
 
 
 def whiten(images: Tensor) -> Tensor:
-    """Scale each image [B, H, W, 3] to mean 0 and deviation 1; a deviation below 1/sqrt(3 H W) counts as that."""
+    """Scale each image [B, H, W, 3] to mean 0 and deviation 1; the deviation counts as at least 1/sqrt(3 H W)."""
     values = images.flatten(1)
     deviation = values.std(1, correction=0).clamp(min=values.shape[1] ** -0.5)
     return (images - values.mean(1)[:, None, None, None]) / deviation[:, None, None, None]

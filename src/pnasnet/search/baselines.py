@@ -16,7 +16,7 @@ class Random:
         self._rng = np.random.default_rng(seed)
 
     def fit(self, observed: Sequence[Observed]) -> None:
-        """Ignore the cells."""
+        """Do nothing."""
 
     def predict(self, tokens: Tokens) -> Floats:
         """Return random numbers, [N]."""
@@ -24,7 +24,7 @@ class Random:
 
 
 class Linear:
-    """Ridge regression (scikit-learn, alpha 1) on standardized counts. Raises `MissingExtraError`."""
+    """Ridge regression (alpha 1) on standardized `counts`. Raises `MissingExtraError` without scikit-learn."""
 
     def __init__(self, space: SearchSpace) -> None:
         try:
@@ -37,7 +37,7 @@ class Linear:
         self._model = make_pipeline(StandardScaler(), Ridge(alpha=1.0))
 
     def fit(self, observed: Sequence[Observed]) -> None:
-        """Fit to all cells together."""
+        """Fit to all cells."""
         features = np.concatenate([counts(each.tokens, self._space) for each in observed])
         self._model.fit(features, np.concatenate([each.accuracies for each in observed]))
 
@@ -47,10 +47,10 @@ class Linear:
 
 
 def counts(tokens: Tokens, space: SearchSpace) -> Floats:
-    """Return counts for each cell, [N, operations + 5] float32.
+    """Return counts that describe each cell, float32 [N, operations + 5].
 
-    These are the uses of each operation; the reads of the current input, of the previous one, and of other blocks; the
-    concatenated states; and the blocks on the longest path.
+    These are, in order: uses of each operation; reads of the current input, of the previous input, and of other blocks;
+    concatenated states; and blocks on the longest path.
     """
     operations = (tokens[:, :, 2:, None] == np.arange(len(space.operations))).sum(axis=(1, 2))
     inputs = tokens[:, :, :2]

@@ -1,4 +1,4 @@
-"""Trains one child: a small network, by the loop of `training`."""
+"""Trains children: small networks, by the loop of `training`."""
 
 import hashlib
 import json
@@ -25,12 +25,12 @@ from .journal import Child, Status
 
 @dataclass(frozen=True)
 class ChildTrainer:
-    """Decodes the images once in each process, then trains cells on them.
+    """Decodes the images once per process, then trains cells on them.
 
     Attributes:
-        child: the network and how it is trained.
+        child: the network, and how it is trained.
         source: the images, as for `open_dataset`.
-        split: split of the images.
+        split: their split; None for all.
         classes: number of classes.
         folder: folder of unfinished trainings, which resume from their last epoch; None to resume none.
         accelerator: as in `Machine`.
@@ -45,11 +45,11 @@ class ChildTrainer:
 
     @property
     def chance(self) -> float:
-        """Accuracy of guessing."""
+        """Accuracy of guessing, in [0, 1]."""
         return 1 / self.classes
 
     def prepare(self) -> Train:
-        """Decode the images; return a function that trains cells on them. Raises `InputError`."""
+        """Decode the images, and return a function that trains cells on them. Raises `InputError`."""
         import torch
 
         from ..training.batches import Examples, InMemory
@@ -86,7 +86,7 @@ class ChildTrainer:
         return train
 
     def forget(self, cell: CellSpec) -> None:
-        """Remove the folder of a cell's unfinished training."""
+        """Remove the folder of a cell's training."""
         if self.folder is not None:
             shutil.rmtree(self._folder_of(cell, self.folder), ignore_errors=True)
 
@@ -124,7 +124,7 @@ def _train(
 
 
 class _Clock:
-    """Seconds of a training, including earlier attempts. A file stores them every few seconds."""
+    """Counts the seconds of a training over all attempts. A file stores them every few seconds."""
 
     _EACH = 5.0
 
@@ -146,7 +146,9 @@ class _Clock:
 
 
 def split_images(data: LabelledImages, child: ChildSettings) -> tuple[LabelledImages, LabelledImages]:
-    """Return training and validation images: equally many of each class, drawn by the child's seed.
+    """Return training and validation images, drawn by the child's seed, with equally many of each class.
+
+    If `child.images` is None, all images that are not for validation are for training.
 
     Raises `InputError` for a single class, or too few images.
     """
@@ -169,13 +171,13 @@ def split_images(data: LabelledImages, child: ChildSettings) -> tuple[LabelledIm
 
 
 def _share(total: int, data: LabelledImages, label: int) -> int:
-    """Return a class's share of `total` images: equal shares, and the remainder goes to the first classes."""
+    """Return a class's share of `total` images: all are equal, but the first classes share the remainder."""
     share, rest = divmod(total, len(data.classes))
     return share + (label < rest)
 
 
 def describe_data(data: LabelledImages) -> dict[str, Any]:
-    """Return what identifies a set of images independently of its place: file names without folders, and labels."""
+    """Return an identity of the images that does not depend on their folder: from file names and labels."""
     names = "\n".join(str(name).rpartition("/")[2] for name in data.names)
     digest = hashlib.sha256(names.encode("utf-8", "surrogateescape"))
     digest.update(data.labels.tobytes())

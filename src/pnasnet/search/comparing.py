@@ -1,4 +1,4 @@
-"""Compares the algorithms of a search: differences beyond the spread of the seeds, and models to equal each other."""
+"""Compares the algorithms of a search: differences of accuracy with p-values, and numbers of models to equal."""
 
 import itertools
 from collections.abc import Iterator
@@ -14,17 +14,17 @@ from .predictors import check_scipy
 
 @dataclass(frozen=True)
 class Difference:
-    """How two algorithms differ in their best accuracy at equal numbers of models, over their seeds.
+    """The difference of two algorithms in best accuracy at equal numbers of models, over their seeds.
 
     Attributes:
         first, second: names of the algorithms.
         models: number of models of each search.
-        mean: mean of the first's best accuracies minus that of the second's.
-        p: probability of a difference at least as large, of either sign, if the algorithms were equal: the share of all
-            divisions of the seeds into two groups that show one (a permutation test). With three seeds each it is 0.1
-            at least, with five 0.008. None if one has a single seed.
-        first_after, second_after: number of models after which the mean curve of the one reaches the final mean of the
-            other; None if it does not.
+        mean: mean best accuracy of the first minus that of the second.
+        p: two-sided p-value of a permutation test: the share of all divisions of the seeds into two groups whose
+            difference is at least as large. It is at least 0.1 with three seeds each, and 0.008 with five. None if one
+            algorithm has a single seed.
+        first_after, second_after: number of models after which the algorithm's mean curve reaches the other's final
+            mean; None if it does not.
     """
 
     first: str
@@ -36,7 +36,7 @@ class Difference:
     second_after: int | None
 
     def row(self) -> tuple[str, str, str, str]:
-        """Return it as text: names, difference, p, and the models that each needs to equal the other."""
+        """Return the cells of a table: names, difference, p-value, and models that each needs to equal the other."""
         mean = f"{100 * self.mean:+.2f} %".replace("-", "\N{MINUS SIGN}")
         p = NOTHING if self.p is None else f"{self.p:.3f}"
         needs = (_needs(self.first, self.first_after, self.models), _needs(self.second, self.second_after, self.models))
@@ -48,9 +48,9 @@ def _needs(algorithm: str, models: int | None, budget: int) -> str:
 
 
 def differences(findings: Findings) -> Iterator[Difference]:
-    """Yield the difference of each pair of algorithms, at the number of models that all reached.
+    """Yield the difference of each pair of algorithms, at the number of models that all have reached.
 
-    Raises `MissingExtraError` without scipy.
+    Raises `MissingExtraError` without SciPy.
     """
     runs = seed_curves(findings)
     count = min((each.shape[1] for each in runs.values()), default=0)

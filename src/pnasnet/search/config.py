@@ -1,4 +1,4 @@
-"""A search's configuration as values: everything that decides what a search finds, except the images."""
+"""The configuration of a search: everything but the images that decides its result."""
 
 import math
 from dataclasses import asdict, dataclass, field
@@ -11,6 +11,7 @@ from ..architecture.plan import resolve
 from ..architecture.spec import NetworkSpec
 from ..architecture.zoo import find
 from ..errors import InputError, SpecError, UnknownNameError
+from ..support.typed import convert_fields
 from ..training.recipe import Cosine, Recipe, ShiftAndFlip
 from .predictors import NAMES as PREDICTORS
 from .space import SearchSpace
@@ -26,43 +27,45 @@ _ANY_CELL = CellSpec.of([("sep3", 0, "sep3", 1)])
 
 @dataclass(frozen=True)
 class ChildSettings:
-    """The small network in which each cell is tried, and how it is trained.
+    """The small network in which each cell is trained, and how it is trained.
 
-    The defaults are those of Liu et al., 2018, except for `augmentation`; batch size, weight decay and clipping are not
-    in the paper, and are this project's. Raises `InputError` and `SpecError` for values out of range.
+    The defaults are those of Liu et al., 2018, except for `augmentation`. Batch size, weight decay and clipping are
+    this project's, because the paper does not give them. Raises `InputError` and `SpecError` for values of another type
+    or out of range, and `UnknownNameError` for an unknown augmentation.
     """
 
     num_cells: int = 6
-    """3 N, with N=2."""
+    """Number of cells: the paper's 3 N with N = 2."""
     filters: int = 24
-    """F."""
+    """Filters of the first cells: the paper's F."""
     image_size: int = 32
-    """Height and width in pixels; images are resized to it."""
+    """Height and width, in pixels, to which images are resized."""
     reductions: int = 2
     stem_multiplier: float = 3.0
     stem_stride: int = 1
     epochs: int = 20
     batch_size: int = 32
     learning_rate: float = 0.01
-    """The highest, from which half a cosine falls to 0."""
+    """The highest learning rate. From it, half a cosine falls to 0."""
     warm_up: float = 0.0
-    """Fraction of all steps in which the learning rate rises to its highest."""
+    """Fraction of all steps in which the learning rate rises to the highest."""
     weight_decay: float = 5e-4
     drop_path_keep: float = 1.0
     label_smoothing: float = 0.0
     images: int | None = None
     """Images to train on, equally many of each class; None for all but the validation images."""
     validation_images: int = 5000
-    """Images on which accuracy is measured; they are set aside first, and never trained on."""
+    """Images to measure accuracy on. They are set aside first, and never trained on."""
     validate_every: int = 1
-    """Epochs between two measurements; the last epoch is always measured."""
+    """Number of epochs from one measurement of accuracy to the next; the last epoch is always measured."""
     augmentation: str = "shift"
-    """What children see: `shift`, images shifted by up to an eighth of their size, and flipped; or the paper's
-    `crop-and-whiten`, crops of images enlarged by a quarter, flipped and whitened (validation images: whitened)."""
+    """`shift`: images are shifted by up to an eighth of their size, and flipped. `crop-and-whiten`, as in the paper:
+    images are enlarged by a quarter, cropped, flipped and whitened; validation images are whitened only."""
     seed: int = 0
-    """Decides which images are used, the first weights, and the order of the images."""
+    """Seed of the choice of images, of the first weights, and of the order of images."""
 
     def __post_init__(self) -> None:
+        convert_fields(self)
         for name, least, most in (
             ("epochs", 1, _MAX_EPOCHS), ("validation_images", 1, math.inf), ("validate_every", 1, math.inf),
             ("seed", 0, _LARGEST_SEED),
@@ -99,7 +102,7 @@ class ChildSettings:
             augmentation=ShiftAndFlip(shift=self.image_size // 8),
             label_smoothing=self.label_smoothing,
             clip_norm=5.0,
-            average_decay=0.0,  # the rate ends at 0, and after few steps an average still remembers the first weights
+            average_decay=0.0,  # after so few steps, an average would still contain the first weights
             batch_norm_momentum=0.9,
             seed=self.seed,
         )
@@ -114,27 +117,28 @@ def _check_range(section: str, name: str, value: float, least: float, most: floa
 
 @dataclass(frozen=True)
 class Strategy:
-    """How cells are chosen. Raises `InputError` and `UnknownNameError`."""
+    """How cells are chosen. Raises `InputError` for values out of range, and `UnknownNameError` for unknown names."""
 
     algorithms: tuple[str, ...] = ("progressive",)
-    """One or several of progressive, random and evolution; each runs once with each seed."""
+    """One or several of progressive, random and evolution. Each runs once per seed."""
     seeds: tuple[int, ...] = (0,)
     beam: int = 256
-    """K: cells that progressive search trains of each number of blocks from 2 up."""
+    """Progressive search: cells to train of each number of blocks from 2 up; the paper's K."""
     predictor: str = "mlp-ensemble"
     models: int | None = None
-    """Budget of each search in different cells; None for as many as progressive search trains without a budget."""
+    """Budget of each search, in distinct cells; None for as many as progressive search trains without a budget."""
     hours: float | None = None
-    """Budget of each search in hours of training, including children that were already in the journal."""
+    """Budget of each search, in hours of training, including that of children in the journal; None for no limit."""
     population: int = 100
-    """Evolution: cells alive at a time."""
+    """Evolution: number of cells in the population."""
     sample: int = 25
-    """Evolution: cells drawn from the population, of which the best is mutated."""
+    """Evolution: number of cells drawn from the population; the best of them is mutated."""
     ahead: int = 8
-    """How many cells random search and evolution choose before they know the result of the first, and progressive
-    search if it has a budget of hours. It decides what is found; workers beyond this number stay idle."""
+    """Limit of the cells that are chosen before the result of the first is known: in random search, in evolution, and
+    in progressive search with a budget of hours. It affects the result; workers beyond this number stay idle."""
 
     def __post_init__(self) -> None:
+        convert_fields(self)
         for name in self.algorithms:
             if name not in ALGORITHMS:
                 raise UnknownNameError.of("algorithm", name, ALGORITHMS)
@@ -143,7 +147,9 @@ class Strategy:
         for name in ("algorithms", "seeds"):
             values = getattr(self, name)
             if not values or len(set(values)) < len(values):
-                raise InputError(f"[search] {name} must be different, at least one")
+                raise InputError(
+                    f"[search] {name} must be a list of different values: name at least one, and none twice"
+                )
         for name in ("models", "hours"):
             value = getattr(self, name)
             if value is not None and not value > 0:
@@ -159,19 +165,20 @@ class Strategy:
 
 @dataclass(frozen=True)
 class Scale:
-    """Depth and width of the networks that are written for the best cells. Raises `InputError`."""
+    """Depth and width of the networks that are written for the best cells. Raises `InputError` for numbers below 1."""
 
     num_cells: int = 9
     filters: int = 48
 
     def __post_init__(self) -> None:
+        convert_fields(self)
         for name in ("num_cells", "filters"):
             _check_range("network", name, getattr(self, name), 1, math.inf)
 
 
 @dataclass(frozen=True)
 class SearchConfig:
-    """A whole configuration: sections `[space]`, `[child]`, `[search]` and `[network]`.
+    """A whole configuration, with the sections `[space]`, `[child]`, `[search]` and `[network]` of a file.
 
     Raises `InputError` if the sections contradict one another.
     """
@@ -181,7 +188,7 @@ class SearchConfig:
     search: Strategy = field(default_factory=Strategy)
     network: Scale = field(default_factory=Scale)
     notes: str = ""
-    """Command, hardware and result, for a person; decides nothing."""
+    """Command, hardware and result, for readers; without effect."""
 
     def __post_init__(self) -> None:
         if self.space.blocks > 1 and "progressive" in self.search.algorithms:
@@ -197,18 +204,18 @@ class SearchConfig:
 
     @property
     def levels(self) -> list[int]:
-        """How many cells of each number of blocks progressive search trains without a budget."""
+        """The number of cells of each number of blocks that progressive search trains without a budget."""
         return [len(self.space.one_block())] + [self.search.beam] * (self.space.blocks - 1)
 
     @property
     def models(self) -> int:
-        """The budget of each search in cells."""
+        """The budget of each search, in cells."""
         return self.search.models or sum(self.levels)
 
     def scaled_up(self, cell: CellSpec, classes: int) -> NetworkSpec:
-        """Return a cell's network as `pnasnet_cifar`, at this depth and width; 0 classes for none.
+        """Return a network like `pnasnet_cifar` with another cell, at this depth and width.
 
-        Raises `SpecError`.
+        Without classifier if `classes` is 0. Raises `SpecError` if the network cannot exist.
         """
         usual, child = find("pnasnet_cifar").spec, self.child
         spec = NetworkSpec(
@@ -221,16 +228,16 @@ class SearchConfig:
         return spec
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain values without the notes, fit for JSON and for comparison."""
+        """Return the configuration without notes as plain values, for JSON and comparisons."""
         plain = asdict(self)
         del plain["notes"]
-        if self.child.augmentation == "shift":  # so that journals from before there was a choice can be resumed
+        if self.child.augmentation == "shift":  # journals from before this setting have none
             del plain["child"]["augmentation"]
         return plain
 
 
 def count_distinct(space: SearchSpace, blocks: int) -> int | None:
-    """Return the number of distinct cells with `blocks` blocks, or None if there are too many to enumerate."""
+    """Return the number of distinct cells with `blocks` blocks; None if there are too many to enumerate."""
     if space.unordered(blocks) > _ENUMERABLE:
         return None
     rows = space.one_block()

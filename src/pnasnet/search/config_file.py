@@ -50,9 +50,9 @@ def config_summaries() -> Iterator[tuple[str, str]]:
 
 
 def parse_config(text: str, origin: str) -> SearchConfig:
-    """Return the configuration in a TOML text.
+    """Return the configuration in TOML text. `origin`, its name or path, begins the messages of errors.
 
-    Raises `InputError` and `SpecError`, with messages that begin with `origin`.
+    Raises `InputError` and `SpecError`.
     """
     try:
         value = tomllib.loads(text)
@@ -69,7 +69,7 @@ def config_from_dict(value: Mapping[str, Any], origin: str) -> SearchConfig:
         return SearchConfig(**sections, **notes)
     except SpecError as error:
         raise SpecError(f"{origin}: {error}") from error
-    except InputError as error:  # a name in a file is no name of the command line's
+    except InputError as error:  # no UnknownNameError: that is for names on the command line
         raise InputError(f"{origin}: {error}") from error
 
 

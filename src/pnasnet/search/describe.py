@@ -1,4 +1,4 @@
-"""Describes a configuration before anything is trained."""
+"""Describes a configuration without training."""
 
 from collections.abc import Iterator
 
@@ -8,7 +8,7 @@ from .config import SearchConfig, count_distinct
 
 
 def describe(config: SearchConfig) -> Iterator[str]:
-    """Yield lines about the space and its size, the children, and the searches with their budgets."""
+    """Yield lines of text about the space and its size, the children, and the searches with their budgets."""
     if config.notes:
         yield from (*config.notes.strip().splitlines(), "")
     yield from (*_space(config), "", *_child(config), "", *_searches(config))

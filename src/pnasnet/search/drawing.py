@@ -1,7 +1,7 @@
-"""Draws a cell as SVG, as in the papers: inputs at the bottom, output at the top, a pair of operations per block.
+"""Draws a cell as SVG like the papers: inputs at the bottom, output at the top, a pair of operations for each block.
 
-Blocks are placed in layers, each above the states that it reads. A state that is read above the next layer gets a lane
-of its own in every layer between, so that no line crosses a box.
+Blocks are placed in layers, each above the states that it reads. If a state is read above the next layer, it has a lane
+in every layer between, so that no line crosses a box.
 """
 
 from dataclasses import dataclass, field
@@ -11,15 +11,20 @@ from ..architecture.cells import INPUTS, CellSpec
 from ..reports.notebook import Drawing
 
 _BOX, _HEIGHT, _GAP = 82.0, 26.0, 8.0
-"""Width and height of an operation, and the gap between the two of a block."""
+"""Width and height of an operation's box, and the gap between the two boxes of a block."""
 _LANE, _SPACE, _LAYER = 12.0, 26.0, 128.0
-"""Width of a lane, the gap within a layer, and the distance of two layers."""
+"""Width of a lane, gap within a layer, and distance between layers."""
 _SUM = 60.0
 """Distance from the foot of a block to the centre of its sum."""
 _RADIUS, _MARGIN = 10.0, 12.0
 _BLOCK = 2 * _BOX + _GAP
 
-_LABELS = {"identity": "identity", "conv1x7_7x1": "1x7, 7x1", "conv1x3_3x1": "1x3, 3x1"}
+_LABELS = {
+    "identity": "identity",
+    "conv1x7_7x1": "1\N{MULTIPLICATION SIGN}7, 7\N{MULTIPLICATION SIGN}1",
+    "conv1x3_3x1": "1\N{MULTIPLICATION SIGN}3, 3\N{MULTIPLICATION SIGN}1",
+}
+"""Labels of operations whose name is not a kind and a size."""
 _COLOURS = {
     "sep": "#cfe0f7", "dil": "#dcd3f2", "con": "#dcd3f2", "max": "#f7dfc4", "avg": "#f3edc2", "ide": "#e7e9ec",
 }  # fmt: skip
@@ -28,9 +33,9 @@ _INPUT_NAMES = ("cell c\N{MINUS SIGN}1", "cell c\N{MINUS SIGN}2")
 
 
 def draw_cell(cell: CellSpec) -> Drawing:
-    """Return an `<svg>` element, also valid as a file; a notebook shows it.
+    """Return a drawing as an `<svg>` element, which is also a valid file.
 
-    Its parts have CSS classes, so that a page can recolour them.
+    Its elements have CSS classes, so that a page can recolour them.
     """
     drawing = _CellDrawing(_layout(cell))
     for index, _ in enumerate(cell.blocks):
@@ -53,7 +58,7 @@ def describe_cell(cell: CellSpec) -> str:
 
 def _label(operation: str) -> str:
     if operation in _LABELS:
-        return _LABELS[operation].replace("x", "\N{MULTIPLICATION SIGN}") if "x" in _LABELS[operation] else "identity"
+        return _LABELS[operation]
     kind, size = operation[:-1], operation[-1]
     return f"{kind} {size}\N{MULTIPLICATION SIGN}{size}"
 
@@ -63,11 +68,11 @@ def _label(operation: str) -> str:
 
 @dataclass
 class _Layout:
-    """Positions of states. x is the centre of an element; y grows upwards.
+    """The positions of states.
 
     Attributes:
-        layer: layer of each state.
-        place: x of each state in each layer that it occupies or passes, by (state, layer).
+        layer: the layer of each state.
+        place: the x of each state's centre, in each layer that it occupies or passes, by (state, layer).
         layers: number of layers, including that of the inputs.
         width: total width.
     """
@@ -102,7 +107,7 @@ def _layout(cell: CellSpec) -> _Layout:
 
 
 def _row(cell: CellSpec, layout: _Layout, last_read: dict[int, int], number: int) -> list[int]:
-    """Return the states that a layer holds or that pass it; the older input is on the left."""
+    """Return the states in a layer or passing it. Of the inputs, the older is on the left."""
     states = [s for s in range(INPUTS + len(cell.blocks)) if layout.layer[s] <= number <= last_read[s]]
     return states if number else states[::-1]
 
@@ -118,7 +123,7 @@ def _width(layout: _Layout, row: list[int], number: int) -> float:
 
 
 def _centre(cell: CellSpec, layout: _Layout, state: int, number: int) -> float:
-    """Return the best x of a state, that of the states below it."""
+    """Return the x below which a state reads: the lane below, or the middle of the block's inputs."""
     if layout.layer[state] != number:
         return layout.place[state, number - 1]
     _, a, _, b = cell.blocks[state - INPUTS]
@@ -129,7 +134,7 @@ def _centre(cell: CellSpec, layout: _Layout, state: int, number: int) -> float:
 
 
 class _CellDrawing:
-    """An SVG drawing: lines first, boxes above them."""
+    """An SVG drawing in the making: lines, and boxes on top of them. Heights are measured from the bottom."""
 
     def __init__(self, layout: _Layout) -> None:
         self._layout = layout
@@ -143,7 +148,7 @@ class _CellDrawing:
         return _LAYER * number
 
     def _head(self, state: int, number: int) -> float:
-        """Return the y at which a state leaves a layer."""
+        """Return the height at which a state leaves a layer."""
         if self._layout.layer[state] != number:
             return self._foot(number) + _SUM + _RADIUS
         return self._foot(number) + (_SUM + _RADIUS if state >= INPUTS else _HEIGHT)

@@ -1,7 +1,7 @@
 """Trains children in processes of this machine, several at a time.
 
-A process that dies, hangs or runs out of memory is replaced, and its child trained again. A child that fails every time
-is recorded with the accuracy of guessing, so that no search waits for it forever. `ray_evaluator` does the same on Ray.
+If a process dies, hangs or runs out of memory, it is replaced, and its child is trained again. A child that fails in
+every attempt is recorded with the accuracy of guessing. `ray_evaluator` does the same on Ray.
 """
 
 import logging
@@ -27,44 +27,44 @@ from .journal import Child
 log = logging.getLogger(__name__)
 
 _LONGEST = 30 * 86400.0
-"""The longest timeout in seconds; the system's own waits overflow beyond it."""
+"""The longest timeout, in seconds; longer ones overflow in the system's waits."""
 
 Train = Callable[[CellSpec, Callable[[], None]], Child]
-"""Trains a cell and calls the second argument repeatedly, to stop if it raises."""
+"""Trains a cell. It calls the second argument repeatedly, and stops if that raises."""
 
 
 class Trainer(Protocol):
-    """Trains cells in other processes: a hashable value that can be pickled, such as `child.ChildTrainer`."""
+    """Trains cells in other processes. A trainer is hashable and picklable, such as `child.ChildTrainer`."""
 
     @property
     def chance(self) -> float:
-        """Accuracy of guessing, recorded for a child that cannot be trained."""
+        """Accuracy of guessing, in [0, 1], recorded for a child that cannot be trained."""
         ...
 
     def __hash__(self) -> int: ...
 
     def prepare(self) -> Train:
-        """Prepare a process, for example by decoding the images, and return a function that trains cells."""
+        """Prepare this process, for example decode the images, and return a function that trains cells."""
         ...
 
     def forget(self, cell: CellSpec) -> None:
-        """Remove the files of a cell's training, whose result is in the journal."""
+        """Remove the files of a cell's training after its result is in the journal."""
         ...
 
 
 @dataclass(frozen=True)
 class Patience:
-    """When to give up on a child. Raises `InputError`."""
+    """When to give up on a child. Raises `InputError` for values of another type or out of range."""
 
     timeout: float | None = None
     """Limit for each attempt to train a child, in seconds; None for no limit."""
     retries: int = 2
-    """How many more attempts a child gets after its process died or exceeded the timeout."""
+    """Number of further attempts after a child's process died or exceeded the timeout."""
 
     def __post_init__(self) -> None:
         convert_fields(self, retries=0)
         if self.timeout is not None and not self.timeout > 0:
-            raise InputError(f"a timeout of {self.timeout} s leaves no time to train: use more, or omit it")
+            raise InputError(f"a timeout of {self.timeout} s leaves no time to train: use a longer one, or omit it")
         if self.timeout is not None and self.timeout > _LONGEST:
             raise InputError(f"a timeout of {self.timeout} s is too long to wait for: omit it for no limit")
 
@@ -78,13 +78,13 @@ class TooLongError(Exception):
 
 
 Attempt = Callable[[Callable[[], None]], Child]
-"""Trains a child, calling its argument when training starts. Raises `LostError` and `TooLongError`."""
+"""Trains a child, and calls its argument when training starts. Raises `LostError` and `TooLongError`."""
 
 
 def with_patience(attempt: Attempt, patience: Patience, chance: float, seed: int, *, resumes: bool) -> Child:
-    """Train a child, and retry after a lost process or a timeout; after the last attempt, return a child at chance.
+    """Train a child, and retry after a lost process or a timeout. If all attempts fail, its accuracy is `chance`.
 
-    `Child.seconds` is the time of all attempts. If an attempt `resumes` the one before, its own time includes that.
+    `Child.seconds` covers all attempts. With `resumes`, the seconds of an attempt include those of the attempts before.
     """
     reason: Exception = LostError("never started")
     lost = 0.0  # seconds of the attempts before
@@ -109,7 +109,7 @@ def now() -> str:
 
 
 class LocalEvaluator:
-    """Trains children in `workers` processes of this machine with one thread each, which start when needed."""
+    """Trains children in `workers` processes of this machine, which start when needed and have one thread each."""
 
     def __init__(self, trainer: Trainer, workers: int, patience: Patience, seed: int = 0) -> None:
         if workers < 1:
@@ -122,7 +122,7 @@ class LocalEvaluator:
             self._free.put(worker)
 
     def train(self, cell: CellSpec) -> Child:
-        """Train a cell in the next free process, and wait for the result."""
+        """Train a cell in a free process, and wait for the result."""
         worker = self._free.get()
         try:
             attempt = partial(worker.train, cell, self._patience.timeout)
@@ -137,7 +137,7 @@ class LocalEvaluator:
 
 
 class _ChildProcess:
-    """One process, and the pipe to it."""
+    """A process that trains children, and the pipe to it."""
 
     def __init__(self, trainer: Trainer) -> None:
         self._trainer, self._closed, self._starting = trainer, False, threading.Lock()
@@ -145,16 +145,16 @@ class _ChildProcess:
         self._connection: Connection | None = None
 
     def train(self, cell: CellSpec, timeout: float | None, started: Callable[[], None]) -> Child:
-        """Train a cell, and wait for the result. Raises `LostError`, `TooLongError`, or the error the child reports."""
+        """Train a cell, and wait for the result. Raises `LostError`, `TooLongError`, or the trainer's error."""
         try:
             connection = self._start()
             connection.send(cell)
-            # The process reports when training starts: starting the process and reading the images do not count.
+            # The process reports the start of training: its own start, and reading the images, have no time limit.
             connection.recv()
             started()
             if not connection.poll(timeout):
                 raise TooLongError(f"not done within {timeout:g} s")
-            given = connection.recv()
+            reply = connection.recv()
         except TooLongError:
             self._end()
             raise
@@ -163,7 +163,7 @@ class _ChildProcess:
             raise (
                 InputError("the search was stopped") if self._closed else LostError(f"its process died ({code})")
             ) from error
-        return child_or_error(given)
+        return child_or_error(reply)
 
     def _start(self) -> Connection:
         with self._starting:
@@ -174,7 +174,7 @@ class _ChildProcess:
                 self._connection, theirs = context.Pipe()
                 self._process = context.Process(target=_work, args=(theirs, self._trainer, os.getpid()), daemon=True)
                 self._process.start()
-                theirs.close()  # so that the death of the process ends the pipe
+                theirs.close()  # otherwise, the pipe would stay open when the process dies
             return self._connection
 
     def _end(self) -> int | None:
@@ -187,7 +187,7 @@ class _ChildProcess:
         return process.exitcode
 
     def close(self) -> None:
-        """Kill the process for good; the thread that waits for it finds the pipe closed."""
+        """Kill the process, and start no other. A thread that waits for it finds the pipe closed."""
         with self._starting:
             self._closed = True
             if self._process is not None:
@@ -195,12 +195,12 @@ class _ChildProcess:
 
 
 def _work(connection: Connection, trainer: Trainer, parent: int) -> None:
-    """Train the cells that come through the pipe until it is closed."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the search, which kills this process when it stops
+    """Train the cells from the pipe until it is closed."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C stops the search, which then kills this process
 
     def check() -> None:
         if os.getppid() != parent:
-            os._exit(1)  # the search was killed, and a new run may already train this child
+            os._exit(1)  # the search was killed, and a new run may already be training this child
 
     train: Train | None = None
     try:
@@ -209,17 +209,17 @@ def _work(connection: Connection, trainer: Trainer, parent: int) -> None:
             if train is None:
                 train = prepare(trainer)
             connection.send("started")
-            connection.send(answer(train, cell, check))
+            connection.send(reply_of(train, cell, check))
     except (EOFError, OSError):
         return  # the search has stopped
 
 
 Reply = Child | tuple[str, str]
-"""A child, or (`refused` or `crashed`, reason); not an exception, because not every exception can be pickled."""
+"""A child, or (`refused` or `crashed`, reason). It is not an exception, because some cannot be pickled."""
 
 
 def prepare(trainer: Trainer) -> Train:
-    """Prepare a trainer; if that fails, return a function that raises the reason for every cell."""
+    """Prepare a trainer. If that fails, return a function that raises an `InputError` for every cell."""
     try:
         return trainer.prepare()
     except Exception as error:
@@ -231,8 +231,8 @@ def prepare(trainer: Trainer) -> Train:
         return refuse
 
 
-def answer(train: Train, cell: CellSpec, check: Callable[[], None]) -> Reply:
-    """Train a cell, and return the child or the reason why there is none."""
+def reply_of(train: Train, cell: CellSpec, check: Callable[[], None]) -> Reply:
+    """Train a cell, and return the child, or the kind and message of the error."""
     try:
         return train(cell, check)
     except OutOfMemoryError as error:  # perhaps only this cell is too large
@@ -243,9 +243,9 @@ def answer(train: Train, cell: CellSpec, check: Callable[[], None]) -> Reply:
         return "crashed", f"{type(error).__name__}: {error}"
 
 
-def child_or_error(given: Reply) -> Child:
-    """Return the child of an answer. Raises `InputError` if it was refused, `LostError` if it crashed."""
-    if isinstance(given, Child):
-        return given
-    kind, text = given
+def child_or_error(reply: Reply) -> Child:
+    """Return the child of a reply. Raises `InputError` if it was refused, `LostError` if it crashed."""
+    if isinstance(reply, Child):
+        return reply
+    kind, text = reply
     raise InputError(text) if kind == "refused" else LostError(text)

@@ -1,4 +1,4 @@
-"""Searches on labelled images: from a data set to the networks of the best cells and the report."""
+"""Searches on labelled images: from a data set to networks of the best cells, and a report."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -16,7 +16,7 @@ from .run import SearchResult, Workers, search
 from .trials import Training, read_config
 
 UNFINISHED = "unfinished"
-"""The folder, beside the journal, of children in training."""
+"""Name of the folder, beside the journal, of children in training."""
 
 
 def _open(
@@ -28,9 +28,9 @@ def _open(
     """
     images = open_dataset(source, split=split)
     split_images(images, config.child)  # fails now, not in other processes
-    # Other processes may run in another folder. A pattern is made absolute, too.
+    # Workers may run in another folder. Patterns are made absolute, too.
     source = source if source.startswith("hf:") else str(Path(source).absolute())
-    # On a cluster no folder is shared, and an interrupted child is trained from its first epoch.
+    # On a cluster, no folder is shared: an interrupted child is trained from its first epoch again.
     unfinished = None if workers.address else str((folder / UNFINISHED).absolute())
     trainer = ChildTrainer(config.child, source, split, len(images.classes), unfinished, accelerator)
     return trainer, describe_data(images)
@@ -50,11 +50,11 @@ def search_images(
     check: Callable[[], None] = lambda: None,
     progress: Progress = silent,
 ) -> tuple[SearchResult, list[tuple[Path, Child]]]:
-    """Search on labelled images, or resume; then write the networks of the best cells and the report.
+    """Search on labelled images, or resume a search; then write networks of the best cells, and the report.
 
-    `source` and `split` are as in `open_dataset`, `accelerator` as in `Machine`; for the rest, the errors, and the
-    first value returned see `run.search`. The second value has the files of the best cells, best first. Raises
-    `MissingExtraError` before anything is trained if the report could not be drawn.
+    `source` and `split` are as in `open_dataset`, `accelerator` is as in `Machine`. The other arguments, the errors,
+    and the first value returned are those of `run.search`. The second value lists the network files of the best cells,
+    best first. Raises `MissingExtraError`, before training, if the report cannot be drawn.
     """
     check_packages("search")
     workers = workers or Workers()
@@ -70,5 +70,5 @@ def search_images(
 def training_on(
     folder: Path, source: str, split: str | None, workers: Workers, accelerator: str, check: Callable[[], None]
 ) -> Training:
-    """Return the training of missing cells on labelled images, for `trials.evaluate_predictors`."""
+    """Return the argument of `trials.evaluate_predictors` that trains missing cells on labelled images."""
     return Training(*_open(read_config(folder), source, split, folder, workers, accelerator), workers, check)

@@ -1,8 +1,8 @@
 """The journal of a search: one durable row for each trained cell, and one for each choice.
 
-It is one SQLite file, because a row must survive a crash as soon as it is known: every row is a transaction of its own,
-flushed to the disk (`synchronous=FULL`). SQLite comes with Python, and its files are widely readable. The journal uses
-the rollback journal instead of WAL: rows are seconds apart, and between rows the search is one file that can be copied.
+It is an SQLite file, because a row must survive a crash as soon as it is known: each row is a transaction, flushed to
+the disk (`synchronous=FULL`). SQLite comes with Python, and many programs read its files. The journal mode is not WAL:
+rows are seconds apart, and between them, the journal is a single file that can be copied.
 """
 
 import json
@@ -48,13 +48,13 @@ class Child:
 
     Attributes:
         accuracy: top-1 accuracy on the validation images after the last epoch, in [0, 1]. If the child diverged, the
-            last measured accuracy, or that of guessing.
-        curve: accuracy after each validated epoch.
-        status: `ok`, `diverged`, or, after the last attempt, `timeout` or `failed`.
-        error: one line about what went wrong, or empty.
-        seed: the seed of the training.
+            last measured accuracy, or the accuracy of guessing.
+        curve: accuracy after each measured epoch, in [0, 1].
+        status: `ok`, `diverged`, or, if the last attempt failed, `timeout` or `failed`.
+        error: the error in one line; empty if the status is `ok`.
+        seed: seed of the training.
         seconds: training time of all attempts.
-        machine: where it was trained.
+        machine: description of the machine that trained it.
         tries: number of attempts.
         finished: date and time, ISO 8601 in UTC.
     """
@@ -82,7 +82,7 @@ class Child:
 
 @dataclass(frozen=True)
 class Choice:
-    """A cell as a search built it, its number of blocks, and the predicted accuracy, if any."""
+    """A cell as a search built it, with its number of blocks and, if a predictor chose it, its predicted accuracy."""
 
     cell: CellSpec
     level: int
@@ -90,9 +90,9 @@ class Choice:
 
 
 class Journal:
-    """An open journal, created if missing and not `readonly`. Several threads may use it; only one process may write.
+    """An open journal. It is created if it is missing, unless `readonly`. Thread-safe, but only one process may write.
 
-    Every method raises `InputError` if the file is damaged, and `OutputError` if it cannot be written.
+    All methods raise `InputError` if the file is damaged, and `OutputError` if it cannot be written.
     """
 
     def __init__(self, path: Path, *, readonly: bool = False) -> None:
@@ -100,7 +100,7 @@ class Journal:
         if readonly and not path.exists():
             raise InputError(f"{path} does not exist: use the folder of a search")
         with self._errors():
-            # Not "ro": a transaction that a killed search left behind must be rolled back before reading.
+            # Not "ro": an unfinished transaction of a killed search must be rolled back before reading.
             address = f"{path.absolute().as_uri()}{'?mode=rw' if readonly else ''}"
             self._connection = sqlite3.connect(address, uri=True, check_same_thread=False, isolation_level=None)
             self._connection.execute(f"PRAGMA query_only={int(readonly)}")
@@ -123,7 +123,7 @@ class Journal:
     # Settings.
 
     def claim(self, settings: dict[str, Any], config: dict[str, Any]) -> None:
-        """Store the settings in a new journal, or compare them with the stored ones; then store the configuration.
+        """Store the settings in a new journal, or check that they equal the stored ones; then store the configuration.
 
         Raises `InputError` if the settings differ.
         """
@@ -144,7 +144,7 @@ class Journal:
         return found
 
     def classes(self) -> tuple[str, ...]:
-        """Return the names of the classes, or none if the journal lacks them."""
+        """Return the names of the classes; none if the journal lacks them."""
         with self._row("the settings"):
             found = (self._setting("settings") or {}).get("data", {}).get("classes", [])
             return tuple(str(name) for name in found)
@@ -157,7 +157,7 @@ class Journal:
     # Children.
 
     def child(self, cell: CellSpec) -> Child | None:
-        """Return the child of a cell or of any equal cell, or None if there is none."""
+        """Return the child of a cell, or of an equivalent one; None if there is none."""
         rows = self._read(f"SELECT {_CHILD} FROM children WHERE cell = ?", (_text(cell.canonical()),))
         return self._child(rows[0], _text(cell)) if rows else None
 
@@ -167,21 +167,21 @@ class Journal:
         return {self._cell(text): self._child(rest, text) for text, *rest in rows}
 
     def add(self, cell: CellSpec, child: Child) -> None:
-        """Write a child durably. An existing child of an equal cell is kept instead."""
+        """Write a child durably, unless there is one of an equivalent cell."""
         values = (*(getattr(child, name) for name in _CHILD.split(", ")),)
         values = (values[0], json.dumps(child.curve), *values[2:])
         marks = ", ".join("?" * (1 + len(values)))
         self._write(f"INSERT OR IGNORE INTO children VALUES ({marks})", (_text(cell.canonical()), *values))
 
     def forget_lost(self) -> int:
-        """Delete children that failed or exceeded the timeout, and return how many."""
+        """Delete children that failed or exceeded the timeout; return their number."""
         with self._lock, self._errors():
             return self._connection.execute("DELETE FROM children WHERE status IN ('failed', 'timeout')").rowcount
 
     def copy_children(self, other: "Journal") -> int:
-        """Copy the children of another journal that this one lacks, except failed ones; return how many.
+        """Copy the children of another journal that this one lacks, except failed ones; return their number.
 
-        Raises `InputError` if the other's children were trained in another way or on other images.
+        Raises `InputError` if the other's children were trained with other settings or on other images.
         """
         own, found = (
             {name: (each._setting("settings") or {}).get(name) for name in ("child", "data")} for each in (self, other)
@@ -198,7 +198,7 @@ class Journal:
         return len(usable)
 
     def copy_to(self, path: Path) -> None:
-        """Copy the journal to another file; a search may be running."""
+        """Copy the journal to another file. A search may be running."""
         with self._lock, self._errors(), closing(sqlite3.connect(path)) as copy:
             self._connection.backup(copy)
 
@@ -227,7 +227,7 @@ class Journal:
         return choices
 
     def choose(self, search: str, position: int, choices: Sequence[Choice]) -> None:
-        """Write choices from `position` on, all or none."""
+        """Write all choices, the first at `position`, in one transaction."""
         rows = [
             (search, position + index, choice.level, _text(choice.cell), choice.predicted)
             for index, choice in enumerate(choices)
@@ -257,7 +257,7 @@ class Journal:
         except sqlite3.OperationalError as error:
             if "no such table" in str(error):
                 raise InputError(f"{self.path} is not the journal of a search: choose another folder") from error
-            raise OutputError(f"cannot use {self.path}: {error}; rows written before are kept") from error
+            raise OutputError(f"cannot use {self.path}: {error}; rows written so far are kept") from error
         except sqlite3.DatabaseError as error:
             raise InputError(self._damaged(str(error))) from error
 

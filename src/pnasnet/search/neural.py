@@ -1,11 +1,11 @@
-"""The paper's predictors in torch: an LSTM over a cell's tokens, an MLP over its averaged blocks; alone or as five.
+"""The paper's predictors in torch: an LSTM over a cell's tokens, an MLP over its averaged blocks, and their ensembles.
 
-The members of an ensemble are one model with one more axis, and are fitted at the same time.
+The members of an ensemble are one model with an additional axis, and are fitted at the same time.
 
 From Liu et al., 2018, sections 4.2 and 5.1: embeddings of 100 drawn from [-0.1, 0.1], one table for the inputs of a
 block and another for its operations; hidden layers of 100; a sigmoid at the end, with a bias that makes the first
 predictions the mean accuracy (1.8, for the paper's 0.86); L1 loss; Adam at 0.01 while all cells have one block, then at
-0.002; each member fitted from scratch to 4/5 of the data. What the paper leaves open is in `Fitting`.
+0.002; each member fitted from scratch to 4/5 of the data. `Fitting` has what the paper does not specify.
 """
 
 from collections.abc import Iterator, Sequence
@@ -29,14 +29,14 @@ _CHUNK = 8192
 
 @dataclass(frozen=True)
 class Fitting:
-    """What the paper leaves open. `docs/search/fitting.py` compares choices on the journal beside it.
+    """Settings that the paper does not specify. `docs/search/fitting.py` compares choices on the journal beside it.
 
     Attributes:
         weights: distribution of the first weights of all layers after the embeddings: `uniform` in [-0.1, 0.1], or
             `fan-in`, uniform within ±1/sqrt(inputs), as in `torch.nn.Linear` and `torch.nn.LSTM`.
-        batch: cells in a step, all of one number of blocks.
-        epochs: passes over the cells.
-        least_steps: if the epochs have fewer steps than this, more epochs follow.
+        batch: number of cells in a step, all with equal numbers of blocks.
+        epochs: number of passes over the cells.
+        least_steps: least number of steps; if the epochs have fewer, there are more epochs.
     """
 
     weights: str = "uniform"
@@ -49,7 +49,7 @@ FITTING = Fitting()
 
 
 class _Members(nn.Module):
-    """The common part of both networks: members side by side, their embeddings, and a sigmoid at the end."""
+    """The common part of both networks: the embeddings of all members, and a sigmoid at the end."""
 
     def __init__(
         self, members: int, space: SearchSpace, mean: float, generator: torch.Generator, weights: str = FITTING.weights
@@ -58,7 +58,7 @@ class _Members(nn.Module):
         self.members, self.states = members, space.num_states
         self.vocabulary = space.num_states + len(space.operations)
         self._generator, self._weights = generator, weights
-        # Two tables in one: the rows of the inputs, which no operation shares, then those of the operations.
+        # One array with both tables: first the rows of inputs, then those of operations.
         self.embeddings = self._uniform(_EMBEDDING_BOUND, self.vocabulary, EMBEDDING)
         self.output = self.layer(HIDDEN, HIDDEN, 1)
         self.output_bias = nn.Parameter(torch.full((members, 1), float(torch.logit(torch.tensor(mean), eps=0.01))))
@@ -76,11 +76,11 @@ class _Members(nn.Module):
         return nn.Parameter((torch.rand((self.members, *shape), generator=self._generator) * 2 - 1) * bound)
 
     def ids(self, tokens: Tokens) -> NDArray[np.int64]:
-        """Return the rows of the embeddings for tokens [..., 4]."""
+        """Return the rows of the embeddings, int64 [..., 4], for tokens [..., 4]."""
         return np.asarray(tokens.astype(np.int64) + np.array([0, 0, self.states, self.states]))
 
     def forward(self, ids: Tensor) -> Tensor:
-        """Return each member's prediction, [members, N], for its own cells, [members, N, blocks, 4]."""
+        """Return each member's predictions, [members, N], for cells of its own, ids [members, N, blocks, 4]."""
         return torch.sigmoid((self.hidden(ids) @ self.output).squeeze(2) + self.output_bias)
 
     def hidden(self, ids: Tensor) -> Tensor:
@@ -88,11 +88,11 @@ class _Members(nn.Module):
         raise NotImplementedError
 
     def scores(self, tokens: Tokens) -> Floats:
-        """Return the members' mean prediction for the same cells, [N]."""
+        """Return the members' mean predictions for cells [N, blocks, 4], float32 [N]."""
         raise NotImplementedError
 
     def output_of(self, member: int, hidden: Tensor) -> Tensor:
-        """Return one member's prediction, [N], from [N, HIDDEN]."""
+        """Return one member's predictions, [N], from its hidden layer, [N, HIDDEN]."""
         return torch.sigmoid(hidden @ self.output[member] + self.output_bias[member]).squeeze(1)
 
 
@@ -119,7 +119,7 @@ class Lstm(_Members):
 
     @torch.no_grad()
     def scores(self, tokens: Tokens) -> Floats:
-        """Return the members' mean prediction, [N]. Common prefixes, such as those of a cell's expansions, run once."""
+        """Return the members' mean predictions, [N]. Common prefixes, as of a cell's expansions, are computed once."""
         nodes, node = _prefixes(self.ids(tokens).reshape(len(tokens), -1), self.vocabulary)
         gates = self._gates()
         sums = torch.zeros(len(nodes[-1][0]))
@@ -144,7 +144,7 @@ def _step(gates: Tensor, memory: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _prefixes(ids: NDArray[np.int64], vocabulary: int) -> tuple[list[tuple[Tensor, Tensor]], NDArray[np.intp]]:
-    """Return the tree of the prefixes of sequences [N, T]: each place's nodes (parent, token), and each row's leaf."""
+    """Return the tree of prefixes of sequences [N, T]: parents and tokens of the nodes at each place; rows' leaves."""
     node, levels = np.zeros(len(ids), np.int64), []
     for place in range(ids.shape[1]):
         keys, node = np.unique(node * vocabulary + ids[:, place], return_inverse=True)
@@ -154,7 +154,7 @@ def _prefixes(ids: NDArray[np.int64], vocabulary: int) -> tuple[list[tuple[Tenso
 
 
 class Mlp(_Members):
-    """Concatenates the four embeddings of each block, averages over the blocks, and has two hidden layers with ReLU."""
+    """Concatenates the embeddings of each block, averages over blocks, and applies two hidden layers with ReLU."""
 
     def create_layers(self) -> None:
         """Create two hidden layers."""
@@ -164,18 +164,18 @@ class Mlp(_Members):
         self.second_bias = self.layer(HIDDEN, 1, HIDDEN)
 
     def hidden(self, ids: Tensor) -> Tensor:
-        """Return the second hidden layer, [members, N, HIDDEN]. The first layer is linear: averaging may follow it."""
+        """Return the second hidden layer, [members, N, HIDDEN]. Averaging follows the linear first layer."""
         table, member = self._table(), torch.arange(self.members)[:, None, None, None]
         mean = table[member, torch.arange(4), ids].sum(3).mean(2)
         return functional.relu(functional.relu(mean + self.first_bias) @ self.second + self.second_bias)
 
     def _table(self) -> Tensor:
-        """Return the first layer of each token at each of the four places, [members, 4, vocabulary, HIDDEN]."""
+        """Return the first layer for each token at each of the four places, [members, 4, vocabulary, HIDDEN]."""
         return self.embeddings[:, None] @ self.first
 
     @torch.no_grad()
     def scores(self, tokens: Tokens) -> Floats:
-        """Return the members' mean prediction, [N]."""
+        """Return the members' mean predictions, [N]."""
         table = self._table().flatten(1, 2)
         ids = torch.from_numpy(self.ids(tokens) + np.arange(4) * self.vocabulary).flatten(1)
         sums = torch.zeros(len(tokens))
@@ -217,7 +217,7 @@ class Neural:
         for _ in range(self._epochs(shares)):
             for level, indices, weights in _batches(shares, self._fitting.batch, generator):
                 errors = (network(ids[level][indices]) - targets[level][indices]).abs() * weights
-                # Members share no weights: in the sum, each gets the gradient of its own mean error.
+                # Members share no weights, so the sum gives each the gradient of its own mean error.
                 loss = (errors.sum(1) / weights.sum(1).clamp(min=1)).sum()
                 optimizer.zero_grad()
                 loss.backward()
@@ -229,8 +229,8 @@ class Neural:
         return max(self._fitting.epochs, -(-self._fitting.least_steps // steps))
 
     def predict(self, tokens: Tokens) -> Floats:
-        """Return the members' mean prediction for cells [N, blocks, 4], float32 [N]."""
-        assert self._fitted is not None, "fit it first"
+        """Return the members' mean predictions for cells [N, blocks, 4], float32 [N]. Call `fit` first."""
+        assert self._fitted is not None, "call fit first"
         return self._fitted.scores(tokens)
 
 
@@ -239,7 +239,7 @@ Shares = list[list[Tensor]]
 
 
 def _shares(counts: Sequence[int], members: int, generator: torch.Generator) -> Shares:
-    """Deal the cells into a part for each member, which gets all parts but its own; a single member gets all cells."""
+    """Divide the cells into one part per member. A member gets all parts but its own; a single one gets all cells."""
     shares = []
     for count in counts:
         part = torch.randperm(count, generator=generator) % members

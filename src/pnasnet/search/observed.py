@@ -1,4 +1,4 @@
-"""The data that predictors of accuracy are fitted to, and their interface."""
+"""The interface of predictors of accuracy, and the data to which they are fitted."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -26,12 +26,12 @@ class Observed:
 
 
 class Predictor(Protocol):
-    """Predicts the accuracy of cells from that of other cells."""
+    """Predicts the accuracy of cells from the accuracies of other cells."""
 
     def fit(self, observed: Sequence[Observed]) -> None:
-        """Fit from scratch to cells of one or several numbers of blocks."""
+        """Fit from scratch to cells; each element has cells with another number of blocks."""
         ...
 
     def predict(self, tokens: Tokens) -> Floats:
-        """Return the predicted accuracies, float32 [N], of cells [N, blocks, 4]; `blocks` may be a new number."""
+        """Return the predicted accuracies, float32 [N], of cells [N, blocks, 4]. `blocks` may be a new number."""
         ...

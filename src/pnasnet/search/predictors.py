@@ -1,4 +1,4 @@
-"""The predictors of accuracy by name, and how well one ranks."""
+"""The predictors of accuracy by name, and their rank correlation."""
 
 import math
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ NAMES = ("lstm", "lstm-ensemble", "mlp", "mlp-ensemble", "linear", "random")
 """All predictors: the paper's four, and two baselines."""
 
 ENSEMBLE = 5
-"""Members of an ensemble; each is fitted to all cells except a fifth of its own."""
+"""Members of an ensemble; each is fitted to four fifths of the cells."""
 
 PAPERS_RANKS: dict[str, tuple[tuple[float, float], ...]] = {
     "mlp": ((0.938, 0.113), (0.857, 0.450), (0.714, 0.469), (0.641, 0.444)),
@@ -22,12 +22,12 @@ PAPERS_RANKS: dict[str, tuple[tuple[float, float], ...]] = {
     "mlp-ensemble": ((0.975, 0.164), (0.786, 0.532), (0.634, 0.504), (0.645, 0.468)),
     "lstm-ensemble": ((0.972, 0.164), (0.906, 0.418), (0.801, 0.465), (0.579, 0.424)),
 }
-"""Rank correlations by number of blocks, (fitted, next): Liu et al., 2018, table 1, means of 20 trials. Each predictor
-was fitted to 256 random cells (136 of one block); `next` is of 10,000 random cells with one block more."""
+"""Rank correlations (fitted, next) by number of blocks, from Liu et al., 2018, table 1: means of 20 trials. Predictors
+were fitted to 256 random cells (136 of one block). `next` is on 10,000 random cells with one block more."""
 
 
 def make_predictor(name: str, space: SearchSpace, seed: int) -> Predictor:
-    """Return a new predictor, whose randomness comes from `seed`.
+    """Return a new predictor; `seed` decides its randomness.
 
     Raises `UnknownNameError`, and `MissingExtraError` if a package it needs is not installed.
     """
@@ -56,7 +56,7 @@ def rank_correlation(a: Sequence[float] | Floats, b: Sequence[float] | Floats) -
 
 
 def check_scipy() -> None:
-    """Raise `MissingExtraError` without SciPy. Called before the training whose results need it."""
+    """Raise `MissingExtraError` without SciPy. Call it before training whose results need SciPy."""
     try:
         import scipy.stats  # noqa: F401
     except ImportError as error:
@@ -64,7 +64,7 @@ def check_scipy() -> None:
 
 
 def fit_and_rank(predictor: Predictor, known: Sequence[Observed], *ranked: Observed) -> list[float]:
-    """Fit a predictor to known cells, and return its rank correlation on each of the other arguments."""
+    """Fit a predictor to known cells; return its rank correlation on each of `ranked`."""
     predictor.fit(known)
     return [rank_correlation(predictor.predict(each.tokens), each.accuracies) for each in ranked]
 
@@ -75,6 +75,6 @@ def rank_text(value: float) -> str:
 
 
 def papers_ranks(name: str, level: int) -> tuple[float, float] | None:
-    """Return the paper's rank correlations, (fitted, next), of a predictor fitted to cells of `level` blocks."""
+    """Return the paper's rank correlations (fitted, next) of a predictor fitted to cells of `level` blocks."""
     rows = PAPERS_RANKS.get(name, ())
     return rows[level - 1] if level <= len(rows) else None

@@ -1,4 +1,4 @@
-"""Trains children as Ray tasks, on one machine or on many, which must all reach the images by the same name."""
+"""Trains children as Ray tasks, on one or several machines, which must all reach the images by the same name."""
 
 import logging
 import threading
@@ -17,9 +17,9 @@ from .evaluator import (
     TooLongError,
     Train,
     Trainer,
-    answer,
     child_or_error,
     prepare,
+    reply_of,
     with_patience,
 )
 from .journal import Child
@@ -27,14 +27,14 @@ from .journal import Child
 log = logging.getLogger(__name__)
 
 _SILENCE = 60.0
-"""Seconds that a task may wait for a machine before that is reported."""
+"""Seconds after which a log message reports that a task waits for a machine."""
 
 
 class RayEvaluator:
     """Trains children as tasks of a Ray cluster, on one processor each.
 
-    `address` is `auto`, `HOST:PORT`, or `local` for a cluster of this machine that ends with the search. `gpus` is the
-    share of a GPU for each child. Raises `InputError` if no cluster answers, `MissingExtraError` without Ray.
+    `address` is `auto`, `HOST:PORT`, or `local` for a cluster on this machine that ends with the search. `gpus` is the
+    share of a GPU for each child. Raises `InputError` if no cluster answers, and `MissingExtraError` without Ray.
     """
 
     def __init__(
@@ -42,11 +42,11 @@ class RayEvaluator:
     ) -> None:
         self._cluster = ExitStack()
         self._ray = ray = self._cluster.enter_context(cluster(address, "searching on a cluster"))
-        # Ray itself retries nothing: attempts are counted here.
+        # Ray must not retry: attempts are counted here.
         self._task = ray.remote(num_cpus=1, num_gpus=gpus, max_retries=0)(_train)
         resources = ray.cluster_resources()
-        fit = int(resources.get("GPU", 0) / gpus) if gpus else int(resources.get("CPU", 1))
-        self.workers = workers or max(fit, 1)
+        room = int(resources.get("GPU", 0) / gpus) if gpus else int(resources.get("CPU", 1))
+        self.workers = workers or max(room, 1)
         self._trainer, self._patience, self._seed, self._gpus = trainer, patience, seed, gpus
         self._running: set[Any] = set()
         self._lock, self._closed, self._reported = threading.Lock(), False, False
@@ -63,7 +63,7 @@ class RayEvaluator:
             task = self._task.remote(self._trainer, cell)
             self._running.add(task)
         try:
-            # Waiting for a machine, starting a process and reading the images do not count as training.
+            # Waiting for a machine, starting a process, and reading the images have no time limit.
             while not self._ray.wait([task], timeout=_SILENCE)[0]:
                 self._report_waiting()
             self._ray.get(next(task))
@@ -82,7 +82,7 @@ class RayEvaluator:
                 self._running.discard(task)
 
     def _report_waiting(self) -> None:
-        """Log once why a task does not start; waiting continues, because a machine may still join the cluster."""
+        """Log once why a task does not start. It keeps waiting, because a machine may join the cluster."""
         with self._lock:
             if self._closed or self._reported:
                 return
@@ -97,7 +97,7 @@ class RayEvaluator:
             )  # fmt: skip
 
     def close(self) -> None:
-        """Cancel all tasks, and leave the cluster."""
+        """Cancel all tasks, and disconnect from the cluster."""
         with self._lock:
             self._closed = True
             running = list(self._running)
@@ -107,13 +107,13 @@ class RayEvaluator:
 
 
 def _train(trainer: Trainer, cell: CellSpec) -> Iterator[Reply | None]:
-    """Yield None when training starts, then the answer."""
+    """Yield None when training starts, then the reply."""
     train = _prepared(trainer)
     yield None
-    yield answer(train, cell, lambda: None)
+    yield reply_of(train, cell, lambda: None)
 
 
 @lru_cache(maxsize=1)
 def _prepared(trainer: Trainer) -> Train:
-    """Return a function that trains cells, prepared once in each process of the cluster."""
+    """Return a function that trains cells; it is prepared once per process of the cluster."""
     return prepare(trainer)

@@ -1,4 +1,4 @@
-"""Writes the report of a search as HTML, and the comparison of several searches as SVG."""
+"""Writes the report of a search as HTML, and comparisons of searches as SVG."""
 
 import math
 from collections import Counter
@@ -10,9 +10,10 @@ from .._version import __version__
 from ..architecture.cells import PNASNET5
 from ..errors import InputError, UnknownNameError
 from ..reports.charts import Chart, Colour, Line, as_file, draw, stack
-from ..reports.pages import environment
+from ..reports.pages import render
 from ..support.arguments import checked
 from ..support.files import check_target, write_text
+from ..support.paths import with_last_name
 from ..support.text import NOTHING, counted, percent
 from .analysis import TOP, Curve, Findings, Placed, Ranks, curves, predicted_and_measured, read_findings
 from .comparing import differences
@@ -22,15 +23,13 @@ from .predictors import papers_ranks, rank_correlation, rank_text
 from .session import Step
 
 _SHOWN = 20
-"""How many of the best cells are drawn."""
+"""Number of the best cells that are drawn."""
 _COLOURS: dict[str, Colour] = dict(zip(ALGORITHMS, ("one", "two", "three"), strict=True))
 
 
 def write_report(path: Path, findings: Findings, ranks: Sequence[Ranks], placed: Placed | None) -> None:
     """Write the report. Raises `OutputError`, and `MissingExtraError` without matplotlib or Jinja2."""
-    made = environment()
-    made.filters |= {"rank": rank_text}
-    write_text(path, made.get_template("search_report.html").render(_values(findings, ranks, placed)))
+    write_text(path, render("search_report.html", _values(findings, ranks, placed), {"rank": rank_text}))
 
 
 def _values(findings: Findings, ranks: Sequence[Ranks], placed: Placed | None) -> dict[str, Any]:
@@ -48,7 +47,7 @@ def _values(findings: Findings, ranks: Sequence[Ranks], placed: Placed | None) -
         "searches": list(_searches(findings)),
         "compared": equal_models(findings),
         "differences": [each.row() for each in differences(findings)],
-        # Not escaped: made here, without names from outside.
+        # Not escaped: these are made here, without names from outside.
         "progress": [Markup(svg) for svg in progress_charts(findings)],
         "scatters": [(title, Markup(svg)) for title, svg in _scatters(findings)],
         "ranks": [(each, papers_ranks(each.predictor, each.level)) for each in ranks],
@@ -60,14 +59,14 @@ def _values(findings: Findings, ranks: Sequence[Ranks], placed: Placed | None) -
 
 
 def _searches(findings: Findings) -> Iterator[tuple[str, int, list[Step], float]]:
-    """Yield algorithm, seed, steps, and their seconds of training."""
+    """Yield algorithm, seed, steps, and seconds of training of each search."""
     for algorithm, runs in findings.steps.items():
         for seed, steps in runs.items():
             yield algorithm, seed, steps, sum(step.child.seconds for step in steps)
 
 
 def equal_models(findings: Findings) -> list[tuple[str, int, int, str, str]]:
-    """Return rows at equal numbers of models: algorithm, seeds, models, best, and mean of the five best."""
+    """Return rows at equal numbers of models: algorithm, seeds, models, best accuracy, mean of the five best."""
     best, top = curves(findings), curves(findings, TOP)
     count = min((len(curve.mean) for curve in best), default=0)
     return [
@@ -88,7 +87,7 @@ def _at(curve: Curve, count: int) -> str:
 
 
 def progress_charts(findings: Findings) -> Iterator[str]:
-    """Yield charts of the best accuracy and of the mean of the five best, against models trained."""
+    """Yield charts, as `<svg>`, of the best accuracy and of the mean of the five best, against models trained."""
     for top, what in ((1, "best"), (TOP, f"mean of the {TOP} best")):
         made = curves(findings, top)
         if made := [curve for curve in made if not math.isnan(curve.mean[-1])]:
@@ -105,7 +104,7 @@ def _line(curve: Curve) -> Line:
 
 
 def _scatters(findings: Findings) -> Iterator[tuple[str, str]]:
-    """Yield the title and chart of predicted against measured accuracy for each number of blocks, of the first seed."""
+    """Yield title and chart of measured against predicted accuracy for each number of blocks, of the first seed."""
     _, steps = next(iter(findings.steps.get("progressive", {}).items()), (0, []))
     for level, pairs in predicted_and_measured(steps).items():
         rho = rank_correlation([p for p, _ in pairs], [m for _, m in pairs])
@@ -121,27 +120,37 @@ def _scatters(findings: Findings) -> Iterator[tuple[str, str]]:
 def write_comparison(
     output: Path, folders: Sequence[Path], tops: Sequence[int] = (), algorithms: Sequence[str] = ()
 ) -> None:
-    """Write the curves of the searches in `folders` as an SVG file. Without `tops` or `algorithms`, all are drawn.
+    """Write the curves of the searches in `folders` as an SVG file; without `tops` or `algorithms`, all of them.
 
-    Raises `OutputError`; `UnknownNameError` for an unknown algorithm; `InputError` as `comparison_file`, or for a
-    folder without a search.
+    Raises `OutputError`; `UnknownNameError` for an unknown algorithm; and `InputError` for a folder without a search or
+    named twice, and as `comparison_file`.
     """
     check_target(output, ".svg")
     for name in algorithms:
         if name not in ALGORITHMS:
             raise UnknownNameError.of("algorithm", name, ALGORITHMS)
-    named = [(folder.name, read_findings(folder)) for folder in folders]
+    named = list(zip(_names(folders), map(read_findings, folders), strict=True))
     write_text(output, comparison_file(named, tops or (1, TOP), algorithms or ALGORITHMS))
+
+
+def _names(folders: Sequence[Path]) -> list[str]:
+    """Return as many of the last parts of each path as tell the folders apart. Raises `InputError` for equal folders."""
+    paths = [with_last_name(folder).absolute() for folder in folders]
+    for count in range(1, 1 + max(len(path.parts) for path in paths)):
+        names = ["/".join(path.parts[-count:]) for path in paths]
+        if len(set(names)) == len(names):
+            return names
+    raise InputError("a folder is named twice: name each one once")
 
 
 def comparison_file(
     named: Sequence[tuple[str, Findings]], tops: Sequence[int] = (1, TOP), algorithms: Sequence[str] = ALGORITHMS
 ) -> str:
-    """Return an SVG file with a curve for each folder and algorithm, at most three.
+    """Return an SVG file with a curve for each folder and algorithm, at most three in all.
 
     Args:
         named: the name of each folder, and its findings.
-        tops: draws one chart for each number, of the mean of that many best cells.
+        tops: numbers of best cells whose mean accuracy is drawn, in a chart for each number.
         algorithms: the algorithms to draw.
 
     Raises:
@@ -158,7 +167,7 @@ def _comparison(named: Sequence[tuple[str, Findings]], top: int, algorithms: Seq
         if curve.algorithm in algorithms
     ]
     if not any(line.points for _, line in lines):
-        raise InputError(f"nothing to compare: fewer than {counted(top, 'model')} were trained so far")
+        raise InputError(f"nothing to compare: fewer than {counted(top, 'model')} trained so far")
     if len(lines) > len(_COLOURS):
         raise InputError(
             f"{len(lines)} curves are too many for one chart: choose at most {len(_COLOURS)}, with fewer folders or "

@@ -22,10 +22,10 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Workers:
-    """Where children are trained. Decides the speed of a search, not its outcome."""
+    """Where children are trained. It affects the speed of a search, not its result. Raises `InputError`."""
 
     count: int | None = None
-    """Number of children trained at a time; None for all processors of this machine, or of the Ray cluster."""
+    """Number of children trained at a time; None for one per processor of this machine or of the Ray cluster."""
     address: str | None = None
     """Address of a Ray cluster (`auto`, `HOST:PORT`); None for processes of this machine."""
     gpus: float = 0.0
@@ -38,11 +38,11 @@ class Workers:
 
 @dataclass(frozen=True)
 class SearchResult:
-    """What `search` returns.
+    """The result of `search`.
 
     Attributes:
-        steps: steps of each search in the order of its choices, by name, such as `progressive seed 0`.
-        trained: number of children trained by this call; the others were in the journal.
+        steps: the steps of each search, in the order of its choices, by its name, such as `progressive seed 0`.
+        trained: number of children that this call trained; the others were in the journal.
     """
 
     steps: dict[str, list[Step]]
@@ -66,22 +66,22 @@ def search(
     check: Callable[[], None] = lambda: None,
     progress: Progress = silent,
 ) -> SearchResult:
-    """Run all searches of a configuration one after the other. Resume interrupted ones.
+    """Run all searches of a configuration one after the other; resume interrupted ones.
 
     Args:
-        config: decides the outcome, with the images.
-        trainer: trains a cell, in other processes.
+        config: the configuration; with the images, it decides the result.
+        trainer: trains cells in other processes.
         data: identifies the images, as returned by `child.describe_data`.
         folder: holds the journal.
         workers: where children are trained.
         reuse: folder of another search with the same `[child]` and images, whose children are copied first.
         retry_failed: whether children that failed or exceeded the timeout are trained again.
-        check: called repeatedly; stops everything if it raises.
-        progress: receives the models of each search.
+        check: called repeatedly; if it raises, all searches stop.
+        progress: receives the number of trained models; the stages are the names of the searches.
 
     Raises:
-        LockedError, InputError: another search runs in the folder; it has another configuration or a damaged journal.
-        OutputError, MissingExtraError: a file cannot be written; SciPy, which the report needs, is not installed.
+        LockedError, OutputError: another search runs in the folder; a file cannot be written.
+        InputError, MissingExtraError: the journal has another configuration or is damaged; SciPy or Ray is missing.
     """
     check_scipy()
     workers = workers or Workers()
@@ -107,13 +107,13 @@ def search(
 
 
 def _take_over(journal: Journal, trainer: Trainer, reuse: Path | None, retry_failed: bool) -> None:
-    """Copy and forget children as requested, check every row, and remove leftover files of finished children."""
+    """Copy and delete children as requested, check all rows, and remove leftover files of finished children."""
     if reuse is not None:
         with Journal(reuse / JOURNAL, readonly=True) as other:
             log.info("%s children copied from %s", journal.copy_children(other), reuse)
     if retry_failed:
         log.info("%s failed children are trained again", journal.forget_lost())
-    for name in journal.searches():  # a damaged row should fail now, not after hours
+    for name in journal.searches():  # a damaged row fails now, not after hours
         journal.chosen(name)
     for cell in journal.children():
         trainer.forget(cell)  # left by a run that was killed just after writing the row
@@ -126,7 +126,7 @@ def budget(config: SearchConfig) -> Budget:
 
 
 def identity(config: SearchConfig, data: dict[str, Any]) -> dict[str, Any]:
-    """Return the settings that decide the rows of a journal: not the selection of searches, budgets, or `[network]`."""
+    """Return the settings that affect the rows of a journal: not budgets, `[network]`, or which searches run."""
     plain = config.to_dict()
     strategy = {k: v for k, v in plain["search"].items() if k not in ("algorithms", "seeds", "models", "hours")}
     return {"space": plain["space"], "child": plain["child"], "search": strategy, "data": data}

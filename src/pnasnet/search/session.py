@@ -1,8 +1,8 @@
-"""One running search: its choices in order, their results, and when its budget is spent.
+"""A running search: its choices in order, their results, and its budget.
 
-The choices of a search follow from its seed and from the results of earlier choices in the order of the choices, never
-from which worker finishes first. Results are therefore collected in that order. Choices are in the journal, too: a
-search that resumes reads them from there, and makes only those that are missing.
+The choices of a search depend on its seed and on the results of earlier choices, never on which worker finishes first.
+Results are therefore collected in the order of the choices. The journal also stores the choices: a search that resumes
+reads them, and makes only the missing ones.
 """
 
 import logging
@@ -23,19 +23,19 @@ from .space import EncodedCells, SearchSpace
 log = logging.getLogger(__name__)
 
 _FAILED = 5
-"""The search stops after this many failed children in a row: the cause is not the cells."""
+"""Number of consecutive failed children after which the search stops: the cells cannot be the cause."""
 _POLL_SECONDS = 0.2
-"""Seconds between two checks whether to stop."""
+"""Seconds between two calls of `check`."""
 
 
 class Evaluator(Protocol):
     """Trains children, on this machine or on others."""
 
     workers: int
-    """How many children are trained at a time."""
+    """Number of children trained at a time."""
 
     def train(self, cell: CellSpec) -> Child:
-        """Train a cell and wait for the result. Called from `workers` threads. An error stops the search."""
+        """Train a cell, and wait for the result. Called from `workers` threads. An error stops the search."""
         ...
 
     def close(self) -> None:
@@ -44,9 +44,10 @@ class Evaluator(Protocol):
 
 
 class Children:
-    """All children, each trained once: those in the journal, in training, and in the queue.
+    """All children, each trained once: in the journal, in training, or queued.
 
-    `check` is called repeatedly, and raises to stop the search. `forget` is called for each child in the journal.
+    `check` is called repeatedly; if it raises, the search stops. `forget` is called with each cell after its child is
+    in the journal.
     """
 
     def __init__(
@@ -62,10 +63,10 @@ class Children:
         self._counting = threading.Lock()
         self._failed = 0
         self.trained = 0
-        """Children trained by this object; the others were in the journal."""
+        """Number of children trained by this object."""
 
     def submit(self, cell: CellSpec) -> Future[Child]:
-        """Return a cell's child as a future, and train it if it is not in the journal."""
+        """Return a cell's child as a future; train it unless it is in the journal."""
         cell = cell.canonical()
         if cell not in self._futures:
             if child := self._journal.child(cell):
@@ -91,7 +92,7 @@ class Children:
         return child
 
     def wait(self, future: Future[Child]) -> Child:
-        """Wait for a child, and call `check` meanwhile."""
+        """Wait for a child. Calls `check` meanwhile."""
         while True:
             self.check()
             try:
@@ -121,22 +122,22 @@ class Step:
 
 @dataclass(frozen=True)
 class Budget:
-    """When a search ends: after a number of cells, or of seconds that their training took."""
+    """When a search ends: after a number of cells, or of seconds of training; None for no limit."""
 
     models: int
     seconds: float | None = None
 
     def is_spent(self, chosen: int, known: Sequence[Step]) -> bool:
-        """Return whether a search that has made `chosen` choices, and knows the results of some, may choose no more."""
+        """Return whether a search may choose no more after `chosen` choices, `known` of which have results."""
         if chosen >= self.models:
             return True
         return self.seconds is not None and sum(step.child.seconds for step in known) >= self.seconds
 
 
 class Session:
-    """One search's view of the children: it chooses cells, and collects their results in the same order.
+    """A search in progress: chooses cells, and collects their results in the same order.
 
-    `ahead` is explained in `Strategy`.
+    `Strategy` describes `ahead`.
     """
 
     def __init__(
@@ -159,15 +160,15 @@ class Session:
 
     @property
     def outstanding(self) -> int:
-        """How many choices have no result yet."""
+        """Number of choices without a result."""
         return len(self._waiting)
 
     def is_new(self, row: EncodedCells) -> bool:
-        """Return whether the search has not chosen an equal cell."""
+        """Return whether the search has not chosen an equivalent cell."""
         return self._space.canonical(row[None]).tobytes() not in self._seen
 
     def submit(self, row: EncodedCells, level: int) -> None:
-        """Choose a cell, and train it unless it is known. Raises `Spent`."""
+        """Choose a cell, and train it unless its result is known. Raises `Spent` if the budget is spent."""
         self.check_budget()
         if self._chosen == len(self._recorded):
             self._record([Choice(self._space.decode(row), level)])
@@ -186,7 +187,7 @@ class Session:
         for choice in choices:
             self.check_budget()
             self._start(choice)
-            # Only a budget of hours must know early results before later children start.
+            # With a budget of hours, early results decide whether later children start.
             while self._budget.seconds is not None and self.outstanding >= self._ahead:
                 self.collect()
         self.collect_all()

@@ -1,7 +1,7 @@
-"""The search space. Cells are rows of small numbers, so that hundreds of thousands can be processed at a time.
+"""The search space. Cells are encoded as rows of small numbers, so that hundreds of thousands are processed at a time.
 
-A row has one number for each block, in the order in which the search added the blocks. The number stands for the
-block's two ends, the smaller one first, because they are summed; an end is an operation on a state. `tokens` converts
+A row has a number for each block, in the order in which the search added the blocks. The number stands for the block's
+two ends without order, because they are summed. An end is an operation on a state. `tokens` converts
 rows to what predictors read, `decode` to a `CellSpec`.
 """
 
@@ -15,12 +15,13 @@ from numpy.typing import NDArray
 
 from ..architecture.cells import INPUTS, OPERATIONS, PNAS_OPERATIONS, CellSpec
 from ..errors import InputError, SpecError, UnknownNameError
+from ..support.typed import convert_fields
 
 EncodedCells = NDArray[np.uint16]
-"""Cells with equal numbers of blocks: block numbers, [N, blocks] uint16."""
+"""Cells with equal numbers of blocks: block numbers, uint16 [N, blocks]."""
 
 Tokens = NDArray[np.uint8]
-"""Cells in the paper's notation: left input, right input, left operation, right operation, [N, blocks, 4] uint8."""
+"""Cells in the paper's notation: left input, right input, left operation, right operation, uint8 [N, blocks, 4]."""
 
 MAX_BLOCKS = 10
 _NONE = np.iinfo(np.uint16).max
@@ -33,19 +34,21 @@ OPERATION_SETS = {"pnas": PNAS_OPERATIONS, "nasnet": tuple(OPERATIONS)}
 class SearchSpace:
     """All cells of up to `blocks` blocks whose output concatenates the blocks that no other block reads.
 
-    Raises `InputError` for numbers out of range, and `UnknownNameError` for an unknown operation.
+    Raises `InputError` for values of another type or out of range, and `UnknownNameError` for an unknown operation.
     """
 
     operations: tuple[str, ...] = PNAS_OPERATIONS
     """Sorted by name, as in `CellSpec.canonical`."""
     blocks: int = 5
+    """Limit of the blocks of a cell."""
 
     def __post_init__(self) -> None:
+        convert_fields(self)
         for name in self.operations:
             if name not in OPERATIONS:
                 raise UnknownNameError.of("operation", name, list(OPERATIONS))
         if not self.operations or len(set(self.operations)) < len(self.operations):
-            raise InputError(f"operations must be different names, at least one, not {', '.join(self.operations)!r}")
+            raise InputError("operations must be a list of different names: name at least one, and none twice")
         if not 1 <= self.blocks <= MAX_BLOCKS:
             raise InputError(f"blocks must be from 1 to {MAX_BLOCKS}, not {self.blocks}")
         object.__setattr__(self, "operations", tuple(sorted(self.operations)))
@@ -59,7 +62,7 @@ class SearchSpace:
 
     @cached_property
     def _ends(self) -> tuple[NDArray[np.int16], NDArray[np.int16]]:
-        """The smaller and the larger end of each block number."""
+        """The smaller and the larger end for each block number."""
         low, high = np.triu_indices(len(self.operations) * self.num_states)
         return low.astype(np.int16), high.astype(np.int16)
 
@@ -73,11 +76,11 @@ class SearchSpace:
         return table
 
     def choices(self, index: int) -> EncodedCells:
-        """Return the numbers of all blocks that are possible at `index`, from 0, in a cell."""
+        """Return the numbers of all blocks that are possible at `index` (from 0) in a cell."""
         low, high = self._ends
         readable = INPUTS + index
-        good = (low % self.num_states < readable) & (high % self.num_states < readable)
-        return np.flatnonzero(good).astype(np.uint16)
+        is_valid = (low % self.num_states < readable) & (high % self.num_states < readable)
+        return np.flatnonzero(is_valid).astype(np.uint16)
 
     # Counting.
 
@@ -100,7 +103,7 @@ class SearchSpace:
         return self.choices(0)[:, None]
 
     def expand(self, rows: EncodedCells) -> EncodedCells:
-        """Return every cell with every possible block added, [N * choices, blocks + 1]; some are equivalent."""
+        """Return each cell with each possible block added, [N * choices, blocks + 1]; some are equivalent."""
         blocks = self.choices(rows.shape[1])
         children = np.empty((len(rows), len(blocks), rows.shape[1] + 1), np.uint16)
         children[:, :, :-1] = rows[:, None]
@@ -108,7 +111,7 @@ class SearchSpace:
         return children.reshape(-1, rows.shape[1] + 1)
 
     def sample(self, count: int, rng: np.random.Generator) -> EncodedCells:
-        """Return cells of `blocks` blocks, [count, blocks], every sequence equally likely."""
+        """Return random cells with all blocks, [count, blocks]; all sequences are equally likely."""
         ends = [
             self._end(rng.integers(len(self.operations), size=(2, count)), rng.integers(INPUTS + i, size=(2, count)))
             for i in range(self.blocks)
@@ -116,10 +119,10 @@ class SearchSpace:
         return np.stack([self._numbers[low, high] for low, high in ends], axis=1)
 
     def mutate(self, row: EncodedCells, rng: np.random.Generator) -> EncodedCells:
-        """Return a copy of a cell, [blocks], in which one operation or one input is replaced by another at random.
+        """Return a copy of a cell, [blocks], with one operation or one input replaced by a random other one.
 
-        As in regularized evolution (Real et al., 2018), but without its identity mutation. With a single operation in
-        the space, an input is replaced.
+        This is the mutation of Real et al., 2018, without identity. If the space has a single operation, an input is
+        replaced.
         """
         index, side = rng.integers(len(row)), rng.integers(2)
         ends = [int(table[row[index]]) for table in self._ends]
@@ -141,10 +144,10 @@ class SearchSpace:
     # Equivalent cells.
 
     def canonical(self, rows: EncodedCells) -> EncodedCells:
-        """Return the canonical row of each cell, the same for all equivalent cells, as `CellSpec.canonical` does.
+        """Return the canonical row of each cell, which all equivalent cells share, as by `CellSpec.canonical`.
 
-        Blocks are placed one by one: of those whose inputs are placed, the one with the smallest number. On a tie, both
-        orders are followed, and the smaller row is returned.
+        Blocks are placed one by one: among those whose inputs are placed, the one with the smallest number. After a
+        tie, both orders are tried, and the smaller row is returned.
         """
         count, blocks = rows.shape
         low, high = (table[rows] for table in self._ends)
@@ -177,7 +180,7 @@ class SearchSpace:
         return np.where((ends[0] < 0) | (ends[1] < 0), np.uint16(_NONE), self._numbers[ends[0], ends[1]])
 
     def distinct(self, rows: EncodedCells) -> NDArray[np.intp]:
-        """Return the indices, in order, of the first cell of each set of equivalent ones."""
+        """Return the indices, in order, of the first cell of each class of equivalent cells."""
         canonical = self.canonical(rows)
         order = np.lexsort(canonical.T[::-1])  # stable: the first of equivalent cells stays first
         ordered = canonical[order]

@@ -1,7 +1,7 @@
-"""Evaluates predictors on random cells: the protocol of Liu et al., 2018, table 1, on the children of a journal.
+"""Evaluates predictors on random cells of a journal, by the protocol of Liu et al., 2018, table 1.
 
-Each trial draws `cells` of the trained random cells of one size, fits a predictor to these alone, and measures the rank
-correlation on them, and on all trained random cells with one block more.
+Each trial draws `cells` trained random cells with equal numbers of blocks, fits a predictor to them, and measures its
+rank correlation on them, and on all trained random cells with one block more.
 """
 
 import itertools
@@ -34,8 +34,9 @@ log = logging.getLogger(__name__)
 TRIALS = "predictors.json"
 """Name of the results in the folder of a search."""
 LEAST = 3
-"""Fewest cells of a size for a meaningful rank correlation."""
+"""Least number of cells for a meaningful rank correlation."""
 _MISSES = 10_000
+"""Number of consecutive draws without a new cell after which a pool counts as complete."""
 
 
 @dataclass(frozen=True)
@@ -43,11 +44,11 @@ class Protocol:
     """How predictors are evaluated; the defaults are the paper's. Raises `InputError` and `UnknownNameError`."""
 
     cells: int = 256
-    """K: cells to which a predictor is fitted; fewer if the space has fewer cells of one block."""
+    """Number of cells to which a predictor is fitted, the paper's K; fewer if the space has fewer of one block."""
     pool: int = 10_000
-    """R: random cells of each size from two blocks up. All cells of one block are used."""
+    """Number of random cells of each size from two blocks up, the paper's R. All cells of one block are used."""
     trials: int = 20
-    """T: trials with different cells."""
+    """Number of trials, each with other cells; the paper's T."""
     predictors: tuple[str, ...] = NAMES
     seed: int = 0
 
@@ -64,11 +65,11 @@ class Trials:
 
     Attributes:
         predictor: its name.
-        level: blocks of the cells to which it was fitted.
+        level: number of blocks of the cells to which it was fitted.
         cells: number of these cells in each trial.
-        unseen: number of ranked random cells with one block more.
-        fitted, fitted_error: on the cells to which it was fitted.
-        next, next_error: on the cells with one block more.
+        unseen: number of random cells with one block more.
+        fitted, fitted_error: correlation on the cells to which it was fitted, and its error.
+        next, next_error: correlation on the cells with one block more, and its error.
     """
 
     predictor: str
@@ -83,22 +84,22 @@ class Trials:
 
 @dataclass(frozen=True)
 class PredictorEvaluation:
-    """What `evaluate_predictors` returns.
+    """The result of `evaluate_predictors`.
 
     Attributes:
-        rows: one for each predictor and level with enough trained cells.
-        trained: number of trained cells in each pool, and its size, by number of blocks.
+        rows: correlations of each predictor at each level with enough trained cells.
+        trained: number of trained cells of each pool, and size of the pool, by number of blocks.
     """
 
     rows: list[Trials]
     trained: dict[int, tuple[int, int]]
 
     def lines(self) -> Iterator[str]:
-        """Yield a table for a terminal, with the paper's values beside the measured ones."""
+        """Yield the lines of a table, with the paper's values beside the measured ones."""
         for level, (count, pool) in self.trained.items():
             yield f"{counted(level, 'block')}: {count:,} of {pool:,} random cells trained"
         if not self.rows:
-            yield f"nothing to evaluate yet: at least {LEAST} random cells of two sizes in a row must be trained"
+            yield f"nothing to evaluate yet: at least {LEAST} random cells of two consecutive sizes must be trained"
             return
         yield ""
         yield f"{'predictor':<14} {'blocks':>6} {'cells':>6} {'fitted':>15} {'next size':>15} {'paper':>14}"
@@ -111,7 +112,7 @@ class PredictorEvaluation:
 
 @dataclass(frozen=True)
 class Training:
-    """How to train the cells that a journal lacks. The fields are the arguments of `run.search`."""
+    """How to train the cells that a journal lacks. The fields are arguments of `run.search`."""
 
     trainer: Trainer
     data: dict[str, object]
@@ -130,9 +131,9 @@ def evaluate_predictors(
 ) -> PredictorEvaluation:
     """Measure how well predictors rank the random cells of a search's folder, and write `predictors.json` there.
 
-    With `training`, missing cells are trained first; the folder must hold a search on the same images. If this is
-    interrupted, repeat it to resume. Without `training`, each pool is cut at its first untrained cell, so that the
-    cells remain a random sample.
+    With `training`, missing cells are trained first; the folder must hold a search on the same images. If it is
+    interrupted, call it again to resume. Without `training`, each pool ends before its first untrained cell, so that
+    the cells are a random sample.
 
     Raises `InputError` for a folder without a search, a damaged journal or other images; `LockedError`; `OutputError`;
     `MissingExtraError` without SciPy.
@@ -156,7 +157,7 @@ def evaluate_predictors(
 
 
 def _pools(config: SearchConfig, protocol: Protocol, journal: Journal) -> dict[int, list[CellSpec]]:
-    """Return distinct random cells of each size, first those that the random searches in the journal chose."""
+    """Return distinct random cells of each size; those that random searches in the journal chose are first."""
     space = config.space
     random = [choice for name in journal.searches() if name.startswith("random ") for choice in journal.chosen(name)]
     return {
@@ -183,7 +184,7 @@ def _train(
     pools: dict[int, list[CellSpec]],
     progress: Progress,
 ) -> None:
-    """Train the missing cells. Sizes alternate, so that an interrupted run has about as many cells of each."""
+    """Train the missing cells. Sizes alternate, so that an interrupted run has similar numbers of each."""
     cells = [cell for cells in itertools.zip_longest(*pools.values()) for cell in cells if cell is not None]
     evaluator = make_evaluator(training.trainer, training.workers, config.child.seed)
     children = Children(journal, evaluator, training.check, training.trainer.forget)

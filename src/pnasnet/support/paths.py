@@ -37,5 +37,10 @@ def exists(path: str | os.PathLike[str]) -> bool:
 
 def beside(path: Path, suffix: str) -> Path:
     """Return the path with a suffix added to its name; for `.`, the name is that of the working directory."""
-    named = path if path.name not in ("", "..") else path.resolve()
+    named = with_last_name(path)
     return named.with_name(f"{named.name}{suffix}")
+
+
+def with_last_name(path: Path) -> Path:
+    """Return the path, resolved if its last part is no name, as of `.` and `..`."""
+    return path if path.name not in ("", "..") else path.resolve()

@@ -134,10 +134,10 @@ def write_atlas(
 ) -> None:
     """Write the table that embedding-atlas opens.
 
-    It has a row for each image: `path` (string), `image` (struct of `bytes`, a JPEG thumbnail or null if the image cannot
-    be opened, and `path`), `width` and `height` (int32), `x` and `y` (float32), `neighbors` (struct of `ids`, row numbers,
-    and `distances`, cosine distances, nearest first). A warning counts the images that cannot be opened, with reasons.
-    Raises `OutputError`.
+    It has a row for each image: `path` (string), `image` (struct of `bytes`, a JPEG thumbnail or null if the image
+    cannot be opened, and `path`), `width` and `height` (int32), `x` and `y` (float32), `neighbors` (struct of `ids`,
+    row numbers, and `distances`, cosine, nearest first). A warning counts the images that cannot be opened, with
+    reasons. Raises `OutputError`.
     """
     names = [entry.path for entry in shown.pictures]
     opened = open_thumbnails(shown.features, names, access, options.thumbnail, progress=progress)

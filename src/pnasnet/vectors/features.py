@@ -109,7 +109,7 @@ class Features:
         return self.metadata.get("exif", "true") == "true"
 
     def blocks(self, part: int | None = None) -> Iterator[VectorBlock]:
-        """Yield all vectors, or those of one part, in order, a bounded number at a time. Rows without a vector are skipped.
+        """Yield all vectors, or those of one part, in order, a bounded number at a time. Failed rows are skipped.
 
         Raises `InputError` if a part cannot be read.
         """

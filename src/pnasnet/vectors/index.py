@@ -100,8 +100,8 @@ class VectorIndex:
     def search(self, queries: Numbers, k: int, without: Sequence[int | None] = ()) -> list[Nearest]:
         """Return the `k` nearest rows of each query by cosine; arguments and errors are those of `search_exactly`.
 
-        If the bounds leave more than some thousand vectors, only the most promising ones are read, and the result is not
-        `proved`.
+        If the bounds leave more than some thousand vectors, only the most promising ones are read, and the result is
+        not `proved`.
         """
         check_queries(self._length, queries, k)
         wanted, results = unit(queries), list[Nearest]()

@@ -92,7 +92,7 @@ class VectorFile:
         return valid, found[valid].astype(kind)
 
     def take(self, rows: RowNumbers, columns: Sequence[str]) -> Iterator[tuple[NDArray[np.intp], pa.Table]]:
-        """Yield `rows` by row group: their places in `rows`, and a table of the columns. Raises `InputError` if one is missing."""
+        """Yield `rows` by row group: their places in `rows`, and a table. Raises `InputError` for a missing row."""
         if len(rows) and not (rows.min() >= 0 and rows.max() < self.rows):
             raise InputError(
                 f"{self.path} has {self.rows:,} rows, so there is no row {rows.max():,}: index the features again"

@@ -1,8 +1,8 @@
 """Measures how many lists a search of the approximate index must visit.
 
-Some vectors are held out of training. While the index is filled, their nearest neighbours are computed exactly, with the
-list that holds each one. A search finds a neighbour if it visits that list. So the recall is known for every number of
-lists without a search.
+Some vectors are held out of training. While the index is filled, their nearest neighbours are computed exactly, with
+the list that holds each one. A search finds a neighbour if it visits that list. So the recall is known for every number
+of lists without a search.
 """
 
 from collections.abc import Sequence

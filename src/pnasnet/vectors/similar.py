@@ -224,7 +224,7 @@ def _search(
 
 @checked
 def wrong_order(features: str, queries: Sequence[str]) -> str | None:
-    """Return an error message if the last argument is an image, or holds no features although another does; else None."""
+    """Return an error if the last argument is an image, or another one holds features instead; otherwise None."""
     from ..images.source import is_image_path
 
     if is_image_path(features):
