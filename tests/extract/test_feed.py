@@ -37,6 +37,14 @@ def test_files_on_a_disk_that_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         read_picture(picture)
 
 
+def test_an_image_whose_source_fails_while_it_is_read() -> None:
+    def failing() -> bytes:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    with pytest.raises(ImageError, match=r"^a.tar/x.jpg: cannot be read \(Input/output error\): check the disk$"):
+        read_picture(Picture("a.tar/x.jpg", failing))
+
+
 @dataclass(frozen=True)
 class Halting(Unit):
     """Yields an image, and then breaks off."""

@@ -11,8 +11,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from pnasnet import Module
-from pnasnet.errors import InputError, OutputError
-from pnasnet.extract import ExtractOptions
+from pnasnet.errors import InputError, OutputError, UnknownNameError
+from pnasnet.extract import ExtractOptions, columns_for
 from pnasnet.extract.folder import FeatureFolder, Kept
 from pnasnet.extract.part import Part
 
@@ -314,3 +314,13 @@ def test_a_folder_of_the_user_beside_a_file_is_kept(module: Module, tmp_path: Pa
     assert {path.name: path.read_bytes() for path in mine.iterdir()} == {"_report.json": b"mine", "notes.txt": b"mine"}
     with pytest.raises(OutputError, match=r"f\.partial holds other files \(notes\.txt\)"):
         run(module, tmp_path / "f.parquet", photos, mode="overwrite")
+
+
+def test_unknown_modes_and_missing_columns(module: Module, tmp_path: Path) -> None:
+    folder = write_folder(tmp_path / "folder", pictures(1))
+    with pytest.raises(UnknownNameError, match=r"^unknown mode 'overwirte': did you mean overwrite\?$"):
+        run(module, tmp_path / "out", folder, mode="overwirte")  # type: ignore[arg-type] # as a user may pass it
+    for modules, endpoints, missing in (([], ["global_pool"], "model"), ([module], [], "endpoint")):
+        with pytest.raises(InputError, match=f"^there is no {missing} to compute: name at least one$"):
+            columns_for(modules, endpoints, ExtractOptions())
+    assert not (tmp_path / "out").exists()

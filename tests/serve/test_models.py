@@ -2,12 +2,14 @@
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from pnasnet.engines import EngineOptions
 from pnasnet.errors import InputError
 from pnasnet.serve import Service, open_models
+from pnasnet.serve.on_ray import ReplicaOptions
 
 from tests.helpers.serving import CHECKPOINT
 
@@ -36,3 +38,9 @@ def test_one_model_twice() -> None:
 def test_a_service_needs_a_model() -> None:
     with pytest.raises(InputError, match=r"^there is no model to serve: name at least one$"):
         Service({})
+
+
+@pytest.mark.parametrize("replicas", [0, 1.5, "2"])
+def test_replicas_are_whole_numbers(replicas: Any) -> None:
+    with pytest.raises(InputError, match=r"^replicas must be "):
+        ReplicaOptions(replicas=replicas)

@@ -87,7 +87,10 @@ def test_recipe_of_its_own_has_the_defaults() -> None:
         ("a" * 10 + "=" + "[" * 100_000, "is not a TOML file: "),
         ('base = "cifar10_shor"', "unknown base 'cifar10_shor': did you mean cifar10_short"),
         ("base = 3", "unknown base '3'"),
-        ("batch_size = 8", "the recipe needs "),
+        (
+            "batch_size = 8",
+            "the recipe lacks spec, stages, schedule: add what is missing, or inherit it with base = NAME",
+        ),
         ('base = "cifar10"\nbatchsize = 8', "unknown setting 'batchsize': did you mean batch_size?"),
         ('base = "cifar10"\n[schedule]\npeek = 8', "unknown setting 'schedule.peek': did you mean schedule.peak"),
         ('base = "cifar10"\n[spec]\ncells = 8', "a network has no field cells"),
@@ -116,8 +119,13 @@ def test_recipe_of_its_own_has_the_defaults() -> None:
         ),
         (
             'base = "cifar10"\n[schedule]\nkind = "Staircase"',
-            "schedule: missing 1 required positional ",
+            "schedule lacks initial, which Staircase needs",
         ),
+        (
+            'base = "cifar10"\n[schedule]\nkind = ["Cosine"]',
+            "schedule.kind must be one of Cosine, Staircase, not ['Cosine']",
+        ),
+        ('base = "cifar10"\n[schedule]\nkind = "Staircase"\ninitail = 1', "unknown setting 'schedule.initail'"),
         ('base = "cifar10"\n[spec]\nfilters = 1e30', "filters must be a whole number, not 1e+30"),
     ],
 )

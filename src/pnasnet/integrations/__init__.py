@@ -1,1 +1,1 @@
-"""Adapters to other software, one file each. Each is imported where it is used, and needs the software it adapts to."""
+"""Adapters to other libraries, one file each. An adapter is imported where it is used, and needs its library."""

@@ -1,4 +1,4 @@
-"""A network as users of timm and torch.hub expect it: an `nn.Module` from normalised images to one tensor."""
+"""Networks as `nn.Module`s that map normalised images to one tensor, as users of timm and torch.hub expect."""
 
 import logging
 from collections import deque
@@ -36,22 +36,22 @@ _MOST_CLASSES = 10**7
 class ImageNetwork(nn.Module):
     """A network from images [batch, 3, height, width] in [-1, 1] to logits or features, [batch, length].
 
-    Scripts (`torch.jit.script`), traces, exports, compiles and deep-copies.
+    It can be scripted (`torch.jit.script`), traced, exported, compiled and deep-copied.
 
     Attributes:
         backbone: the network without classifier.
         classifier: the classifier; `nn.Identity` if `num_classes` is 0.
-        num_classes: number of logits; 0 for features.
+        num_classes: number of logits; 0 if it returns features.
         num_features: length of the feature vector.
-        pretrained_cfg: size, normalisation and resize of the images, under timm's names.
-        feature_info: channels and reduction of each map of `feature_maps`.
+        pretrained_cfg: size, normalisation and resizing of images, under timm's names.
+        feature_info: channels (`num_chs`) and `reduction` of each map of `feature_maps`.
     """
 
     pretrained_cfg: dict[str, Any]
     global_pool: str
 
     def __init__(self, plan: Plan, *, num_classes: int = 0, global_pool: str = "avg", drop_rate: float = 0.0) -> None:
-        """Build it with random weights. `drop_rate` is the rate of the dropout before the classifier."""
+        """Create random weights. `drop_rate` is the rate of the dropout before the classifier."""
         super().__init__()
         self.backbone = Network(plan)
         self.num_features = self.head_hidden_size = plan.num_features
@@ -62,7 +62,7 @@ class ImageNetwork(nn.Module):
 
     @property
     def default_cfg(self) -> dict[str, Any]:
-        """The same as `pretrained_cfg`, under timm's older name."""
+        """`pretrained_cfg` under timm's older name."""
         return self.pretrained_cfg
 
     def get_classifier(self) -> nn.Module:
@@ -71,9 +71,10 @@ class ImageNetwork(nn.Module):
 
     @checked
     def reset_classifier(self, num_classes: int, global_pool: str | None = None) -> None:
-        """Replace the classifier by a new one at random, or remove it if `num_classes` is 0.
+        """Replace the classifier by one with random weights, or remove it if `num_classes` is 0.
 
-        `global_pool` is `avg`, or empty for a network without classifier that returns the last map; None keeps it.
+        `global_pool` is `avg`, or empty to return the last map, which needs `num_classes=0`; None keeps its value.
+        Raises `InputError` for another value.
         """
         if global_pool is not None:
             self.global_pool = global_pool
@@ -84,7 +85,7 @@ class ImageNetwork(nn.Module):
         self.classifier = _linear(self.num_features, num_classes) if num_classes else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return the logits, or the features without classifier. Raises `InputError` for images of another size."""
+        """Return the logits; the features if there is no classifier. Raises `InputError` for images of another size."""
         return self.forward_head(self.forward_features(x))
 
     def forward_features(self, x: Tensor) -> Tensor:
@@ -93,21 +94,21 @@ class ImageNetwork(nn.Module):
         return functional.relu(states[0].value)
 
     def forward_head(self, x: Tensor, pre_logits: bool = False) -> Tensor:
-        """Return the logits of a map, or with `pre_logits` its features."""
+        """Return the logits of a map; with `pre_logits`, its features."""
         if self.global_pool:
             x = self.head_drop(x.mean((2, 3)))
         return x if pre_logits else self.classifier(x)
 
     def feature_maps(self, x: Tensor, indices: Sequence[int]) -> list[Tensor]:
-        """Return the last map of some resolutions after its ReLU; `feature_info` describes the resolutions."""
+        """Return the last map of each of these resolutions, after its ReLU. `feature_info` describes all of them."""
         states = list(self._states(x))
         return [functional.relu(states[self.feature_info[index]["state"]].value) for index in indices]
 
     def load_variables(self, variables: Mapping[str, Any], offset: int = 0) -> None:
-        """Copy variables (TF-Slim's names, TensorFlow's layout).
+        """Load variables, by TF-Slim's names, in TensorFlow's layout.
 
-        `offset` is the number of logits before the first class that is not the background. A classifier of another
-        width is not copied.
+        `offset` is the number of logits of the background, 0 or 1. A classifier with another number of classes is not
+        loaded, which is logged.
         """
         self.backbone.load_variables(variables)
         kernel, bias = (variables.get(f"{CLASSIFIER}FC/{leaf}") for leaf in ("weights", "biases"))
@@ -192,15 +193,15 @@ def create(
     Args:
         model: the model, as for `Module`.
         pretrained: whether to load weights; without, they are random.
-        weights: other weights than the published ones.
+        weights: weights other than the published ones.
         num_classes: number of logits; 0 for features. None for the weights' classes without ImageNet's background:
-            1000 of 1001. Another number than the weights have begins with a random classifier.
+            1000 of 1001. If the weights have another number, the classifier starts with random weights.
         image_size: height and width; None for the network's own.
-        features_only: whether to return maps at several resolutions instead.
-        out_indices: the resolutions to return with `features_only`; None for all.
+        features_only: whether the network returns maps at several resolutions.
+        out_indices: indices of these resolutions, with `features_only`; None for all.
         global_pool: `avg`, or empty for the last map; see `ImageNetwork.reset_classifier`.
-        drop_rate: rate of the dropout before the classifier, in training; None for the network's own.
-        drop_path_rate: rate at which the last cell's paths are dropped, in training; None for the network's own.
+        drop_rate: rate of the dropout before the classifier, in training, in [0, 1]; None for the network's own.
+        drop_path_rate: rate at which the last cell's paths are dropped, in training, in [0, 1); None as `drop_rate`.
 
     Raises as `open_model`, and `InputError` for contradictory or impossible arguments.
     """
@@ -227,9 +228,10 @@ def create(
 
 
 def config(spec: NetworkSpec, preset: str, num_classes: int) -> dict[str, Any]:
-    """Return how images are prepared for a network, under timm's names.
+    """Return the preprocessing for a network, under timm's names.
 
-    timm resizes with antialiasing, which TensorFlow does not: `Module.embed` and `images.preprocess` are exact.
+    It is not exact, because timm resizes with antialiasing and TensorFlow does not. `Module.embed` and
+    `images.preprocess` are exact.
     """
     chosen = get_preset(preset)
     return {
@@ -261,7 +263,7 @@ def _linear(inputs: int, outputs: int) -> nn.Linear:
 
 
 def _levels(plan: Plan) -> list[dict[str, Any]]:
-    """Return the last map of each resolution: its channels, its reduction, and its place among the states."""
+    """Return channels, reduction and index (among the states) of the last map of each resolution, finest first."""
     height = plan.spec.image_size[0]
     outputs = [plan.stem[-1].output, *(cell.output for cell in plan.cells)]
     last = {output.height: (index, output) for index, output in enumerate(outputs)}

@@ -1,4 +1,4 @@
-"""Networks as models of Keras 3, with the signature of `keras.applications`. Import it as `import pnasnet.keras`."""
+"""Networks as Keras 3 models, with the signatures of `keras.applications`. Import it as `import pnasnet.keras`."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -50,22 +50,22 @@ def build(
 ) -> keras.Model:
     """Return a network as a functional Keras model of images [batch, height, width, 3], RGB in [-1, 1].
 
-    `preprocess_input` scales images to that. Training mode drops paths, and has dropout before the classifier.
+    `preprocess_input` scales images to this range. Training mode drops paths, and has dropout before the classifier.
 
     Args:
         model: the model, as for `pnasnet.Module`: a name, a handle, a file or folder with weights, or a `NetworkSpec`.
         include_top: whether the model ends with the classifier.
-        weights: `imagenet` for the model's own weights; other weights, as for `Module`; None for random ones.
+        weights: `imagenet` for the model's own weights; None for random ones; or other weights, as for `Module`.
         input_tensor: a Keras tensor to use as input.
         input_shape: (height, width, 3); None for the network's own.
-        pooling: without the classifier: `avg` for the features, `max`, or None for the last map.
-        classes: number of classes; None for that of the weights. 1000 leaves out the background of ImageNet's 1001.
+        pooling: without the classifier, `avg` for the features, `max`, or None for the last map.
+        classes: number of classes; None for that of the weights. 1000 omits the background of ImageNet's 1001.
         classifier_activation: `softmax`, or None for logits.
         batch_norm_momentum: share of the old value in each update of a moving average.
-        name: of the Keras model; None for the network's.
+        name: name of the Keras model; None for that of the network.
 
     Raises:
-        InputError: a shape, pooling or number of classes that the model cannot have. Others as for `Module`.
+        InputError: the model cannot have this shape, pooling or number of classes; and the errors of `Module`.
     """
     if pooling not in (None, *_POOLING):
         raise InputError(f"pooling is {pooling!r}: use 'avg', 'max' or None")
@@ -97,7 +97,7 @@ def _top(features: "KerasTensor", classes: int, activation: str | None, dropout:
 def _open(
     model: ModelName, weights: WeightsName | None, shape: tuple[int, int, int] | None
 ) -> tuple[Model | None, NetworkSpec, str]:
-    """Return the opened model (None for random weights), its network and its name."""
+    """Return the opened model (None for random weights), the network, and its name."""
     if shape is not None and (len(shape) != 3 or shape[2] != 3 or None in shape):
         raise InputError(f"input_shape is {shape}: use (height, width, 3)")
     size = shape[:2] if shape else None
@@ -116,7 +116,7 @@ def _open(
 def _classifier(
     opened: Model | None, spec: NetworkSpec, classes: int | None
 ) -> tuple[int, list[NDArray[np.float32]] | None]:
-    """Return the number of classes, and the kernel and bias of the classifier; None for random ones."""
+    """Return the number of classes, and the classifier's kernel and bias; None instead for random ones."""
     stored = spec.num_classes
     wanted = stored if classes is None else whole_number("classes", classes)
     if not wanted:
@@ -137,7 +137,7 @@ def _classifier(
 
 
 def preprocess_input(x: Any) -> Any:
-    """Return images in [0, 255] as the input of these models, in [-1, 1]: `keras.applications`' mode `tf`."""
+    """Scale images from [0, 255] to [-1, 1], the input of these models, as `keras.applications` does in mode `tf`."""
     return x / 127.5 - 1.0
 
 

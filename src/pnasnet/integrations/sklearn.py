@@ -23,20 +23,20 @@ if TYPE_CHECKING:
 
 
 class ImageFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]
-    """Turns images into feature vectors; `fit` opens the model and learns nothing.
+    """Transforms images to feature vectors. `fit` opens the model, and learns nothing.
 
-    Images are whatever `Module.embed` accepts (paths, bytes, PIL images, uint8 arrays; in a list, array or Series),
-    or a table with one column of them. A fitted transformer can be pickled: it opens the model again and checks that
-    the weights are the same.
+    Images are as for `Module.embed` (paths, bytes, PIL images, uint8 arrays; in a list, array or Series), or a table
+    with one column of them. A fitted transformer can be pickled: when it is unpickled, it opens the model again, and
+    checks that the weights are the same.
 
     Args:
         model: the model, as for `Module`.
         endpoint: the output of the network; maps pass through ReLU and are averaged over positions.
-        weights: other weights than the published ones.
+        weights: weights other than the published ones.
         image_size: height and width; None for the network's own.
         preset: the preprocessing; None for that of the weights.
         engine: the engine, as for `Module`.
-        batch_size: number of images that run at once.
+        batch_size: images per call of the network.
         allow_hosts: hosts that URLs may be fetched from.
 
     Attributes:
@@ -78,7 +78,7 @@ class ImageFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         self.allow_hosts = allow_hosts
 
     def fit(self, X: Any = None, y: Any = None) -> "ImageFeatures":  # noqa: N803 - scikit-learn's name
-        """Open the model. `X` and `y` are ignored. Raises as `Module`, and `UnknownNameError` for the endpoint."""
+        """Open the model; `X` and `y` are ignored. Raises as `Module`, and `UnknownNameError` for the endpoint."""
         module = Module(self.model, self.weights, image_size=self.image_size, engine=self.engine)
         self._length(module)
         self.module_ = module
@@ -87,7 +87,8 @@ class ImageFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     def transform(self, X: ImageInputs) -> NDArray[np.float32]:  # noqa: N803
         """Return the features of images, float32 [number of images, features].
 
-        Raises as `Module.embed`, `InputError` for a table of several columns, and `NotFittedError` before `fit`.
+        Raises the errors of `Module.embed`, `InputError` for a table with several columns, and scikit-learn's
+        `NotFittedError` before `fit`.
         """
         check_is_fitted(self)
         return self.module_.embed(
@@ -99,7 +100,7 @@ class ImageFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         )
 
     def get_feature_names_out(self, input_features: Any = None) -> NDArray[np.object_]:
-        """Return the endpoint's name and a number for each feature: `global_pool_0`, `global_pool_1`, and so on."""
+        """Return the names of the features: `global_pool_0`, `global_pool_1`, and so on."""
         check_is_fitted(self)
         return np.array([f"{self.endpoint}_{index}" for index in range(self._length(self.module_))], object)
 
@@ -120,7 +121,7 @@ class ImageFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]
 
 
 def _column(pictures: Any) -> Any:
-    """Return the images of a table with one column, such as `ColumnTransformer` passes; others as they are."""
+    """Return the only column of a table, such as `ColumnTransformer` passes; other images unchanged."""
     shape: tuple[int, ...] = getattr(pictures, "shape", ())
     if len(shape) != 2:
         return pictures

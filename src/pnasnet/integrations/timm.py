@@ -1,4 +1,4 @@
-"""This package's networks in timm's registry, with weights of every origin. `import pnasnet.timm` registers them."""
+"""Registers all networks in timm, with weights of every origin. `import pnasnet.timm` does so."""
 
 import re
 from collections import deque
@@ -16,19 +16,19 @@ try:
     from timm.models._features import FeatureInfo
     from timm.models._pretrained import DefaultCfg, PretrainedCfg
     from timm.models._registry import is_model
-except (ImportError, RuntimeError) as error:  # the latter of a torchvision for another torch
-    # No extra: timm needs torchvision, which must be built for the very torch that is installed.
+except (ImportError, RuntimeError) as error:  # torchvision raises the latter if it is for another torch
+    # There is no extra, because timm needs the torchvision that is built for the installed torch.
     raise MissingExtraError(
         f"pnasnet.timm needs timm, which cannot be imported ({error}): pip install timm, and the torchvision that is "
         "built for your torch"
     ) from error
 
 default_cfgs: dict[str, DefaultCfg] = {}
-"""timm's configurations of each network; timm looks them up here."""
+"""timm's configurations of each network. timm looks up this name."""
 
 
 def register() -> None:
-    """Register all networks in timm. A tag chooses the weights: `pnasnet_large.cadene`. Repeating it does nothing."""
+    """Register all networks in timm, once. A tag chooses the weights: `pnasnet_large.cadene`."""
     for network in NETWORKS.values():
         if not is_model(network.name):
             default_cfgs[network.name] = _configs(network)
@@ -91,7 +91,7 @@ def _config(network: NamedNetwork, record: PublishedWeights | None) -> Mapping[s
 
 
 def _tag(record: PublishedWeights) -> str:
-    """Return the tag of a set of weights: `tf_slim`, `timm`, `cadene` or `pnasnet`, by who published it."""
+    """Return the tag of a set of weights: `tf_slim`, `timm` or `cadene` by its publisher, else its id."""
     for part, tag in {"TF-Slim": "tf_slim", "as timm": "timm", "as Cadene": "cadene"}.items():
         if part in record.origin:
             return tag
@@ -99,7 +99,7 @@ def _tag(record: PublishedWeights) -> str:
 
 
 def _weights(network: NamedNetwork, chosen: PretrainedCfg) -> Any:
-    """Return the weights that a configuration names: a file of the user's, or a published set by its tag."""
+    """Return the weights of a configuration: the user's file, or a published set by its tag."""
     records = {_tag(record): record.id for record in network.weights}
     known = default_cfgs[network.name].cfgs
     if chosen.file and chosen.file not in {each.file for each in known.values()}:

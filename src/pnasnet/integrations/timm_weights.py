@@ -1,4 +1,4 @@
-"""Weights as timm's own `pnasnet5large` and `nasnetalarge` load them. timm itself is not needed."""
+"""Writes weights for timm's own `pnasnet5large` and `nasnetalarge`. timm itself is not needed."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,12 +17,12 @@ from ..weights.native import write_tensors
 from ..weights.timm import timm_names
 
 MODELS = {"pnasnet_large": "pnasnet5large", "nasnet_large": "nasnetalarge"}
-"""The networks that timm has as well, and their names there."""
+"""The networks that timm also has, and timm's names for them."""
 
 
 @dataclass(frozen=True)
 class TimmFile:
-    """A written state dict: timm's name of the model, and the numbers of its classes and tensors."""
+    """A written state dict: timm's name of the model, and the numbers of classes and tensors."""
 
     model: str
     classes: int
@@ -33,12 +33,12 @@ class TimmFile:
 def write_timm(module: Module, path: Path) -> TimmFile:
     """Write a module's variables as a safetensors file under timm's names.
 
-    The file loads with `timm.create_model(NAME, checkpoint_path=PATH)`, and `num_classes=N` if it has not 1000 classes.
-    ImageNet's background class, which timm's models lack, is left out.
+    The file loads with `timm.create_model(NAME, checkpoint_path=PATH)`. Pass `num_classes=N` unless it has 1000
+    classes. ImageNet's background class, which timm's models lack, is omitted.
 
     Raises:
-        InputError: a network that timm does not have, or a path that does not end in .safetensors.
-        OutputError: the file could not be written.
+        InputError: timm does not have the network, or the path does not end in .safetensors.
+        OutputError: the file cannot be written.
 
     Example:
         >>> from pathlib import Path

@@ -1,7 +1,7 @@
-"""Models in int8: calibrated with images, measured against float32, written as a folder that opens like weights::
+"""Quantizes models to int8, calibrated with images and measured against float32; the folder opens like weights::
 
-    images ─► a sample ─┬─► ranges ─► equalized weights ─► int8 graph ─► parts in floating point until near enough
-                        └─► fidelity on held-out images ─► the folder, or an error
+    images ─► sample ─┬─► ranges ─► equalized weights ─► int8 graph ─► parts in floating point, until near enough
+                      └─► fidelity on held-out images ─► the folder, or an error
 
 Example:
     >>> import numpy as np

@@ -1,7 +1,7 @@
-"""Which parts of a network stay in floating point: those that cost the most fidelity for their arithmetic.
+"""Chooses the parts of a network that stay in floating point: those that lose the most fidelity for their arithmetic.
 
-The parts are the stem, the cells and the classifier: a part that stays whole does not change between int8 and floating
-point at every layer, which would cost more time than it saves.
+The parts are the stem's layers, the cells and the classifier. Single layers are not chosen: changing between int8 and
+floating point at each layer would take more time than it saves.
 """
 
 from collections.abc import Callable, Collection
@@ -11,17 +11,17 @@ from ..architecture.plan import Plan
 from ..support.progress import Progress, counter
 
 MeasureCosine = Callable[[Collection[str]], float]
-"""Returns the mean cosine if the parts of these scopes stay in floating point."""
+"""Returns the mean cosine to float32 if the parts of these scopes stay in floating point."""
 
 
 @dataclass(frozen=True)
 class TradeOff:
-    """A point of the trade between fidelity and arithmetic.
+    """One choice of parts, with its fidelity and its share of int8.
 
     Attributes:
         floating: scopes of the parts in floating point.
-        cosine: mean cosine to the float32 model on the images to choose by.
-        int8_share: share of the multiply-adds in int8.
+        cosine: mean cosine to the float32 model on the calibration images.
+        int8_share: share of the multiply-adds in int8, in [0, 1].
     """
 
     floating: tuple[str, ...]
@@ -30,7 +30,7 @@ class TradeOff:
 
 
 def parts(plan: Plan) -> dict[str, int]:
-    """Return the multiply-adds of each part, by scope: the stem's layers, cells, the classifier."""
+    """Return the multiply-adds per image of each part, by its scope."""
     counts: dict[str, int] = {}
     for layer in plan.layers():
         scope = str(getattr(layer, "scope", "")).partition("/")[0]
@@ -40,10 +40,16 @@ def parts(plan: Plan) -> dict[str, int]:
 
 
 def choose(costs: dict[str, int], measure: MeasureCosine, least_cosine: float, progress: Progress) -> list[TradeOff]:
-    """Move parts to floating point until the cosine is at least `least_cosine`; return all steps, first and last too.
+    """Move parts to floating point until the cosine is at least `least_cosine`; return all steps, from int8 alone on.
 
-    Greedy: the gain of each part alone is measured once, and parts follow in order of gain for each multiply-add. If
-    even the last step falls short, so does every choice.
+    The search is greedy: the gain of each part alone is measured once, and parts are moved in the order of their gains
+    per multiply-add. If the last step falls short, all parts are in floating point.
+
+    Args:
+        costs: the multiply-adds of each part, by scope.
+        measure: measures the cosine of a choice.
+        least_cosine: the cosine to reach.
+        progress: receives the parts done in the stage `choosing layers`.
     """
     total = sum(costs.values())
     steps = [TradeOff((), measure(()), 1.0)]

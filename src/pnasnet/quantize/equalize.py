@@ -1,9 +1,9 @@
-"""Equal ranges for the channels between the two halves of each separable convolution.
+"""Equalizes the ranges of the channels between the two halves of each separable convolution.
 
-The depthwise half has no normalization of its own, so the ranges of its channels differ by orders of magnitude, and
-int8 has one scale for all of them. Nothing but the pointwise half reads them: dividing the kernel of a channel by a
-factor and multiplying the pointwise weights of that channel by it changes nothing in exact arithmetic. This idea is
-that of cross-layer equalization (Nagel et al. 2019, https://arxiv.org/abs/1906.04721), here with measured ranges.
+No normalization follows the depthwise half, so the ranges of its channels differ by orders of magnitude, but int8 has
+one scale for all. Only the pointwise half reads these channels: dividing a channel's kernel by a factor, and
+multiplying its pointwise weights by it, changes nothing in exact arithmetic. This is cross-layer equalization (Nagel et
+al., 2019, https://arxiv.org/abs/1906.04721) with measured ranges.
 """
 
 from collections.abc import Mapping
@@ -17,23 +17,24 @@ from ..architecture.plan import Plan
 Floats = NDArray[np.float32]
 
 _STRENGTH = 0.75
-"""Power of the range that a channel is divided by: 1 equalizes the ranges, at the expense of the pointwise weights."""
+"""Exponent of the range by which a channel is divided. 1 would equalize the ranges, but widen the pointwise weights."""
 _SMALLEST = 0.05
-"""Ranges below this share of the largest count as this: what few images show of a rare channel is accidental."""
+"""Least range, as a share of the largest: the measured range of a rarely active channel is accidental."""
 
 
 def depthwise_nodes(plan: Plan) -> dict[str, str]:
-    """Return the name of the graph's node of each depthwise convolution, by the layer's scope."""
+    """Return the name of the graph's node for each depthwise convolution, by the layer's scope."""
     scopes = dict.fromkeys(layer.scope for layer in plan.layers() if isinstance(layer, SeparableConv))
     return {scope: f"{scope}/depthwise" for scope in scopes}
 
 
 def equalized(arrays: Mapping[str, Floats], ranges: Mapping[str, Floats]) -> dict[str, Floats]:
-    """Return the weights with equal ranges between depthwise and pointwise convolutions.
+    """Return weights whose depthwise convolutions have channels with more equal ranges.
 
     Args:
         arrays: the weights, in TensorFlow's layout by TF-Slim's names.
-        ranges: the largest absolute value of each channel that the depthwise half computes, [channels], by scope.
+        ranges: the largest absolute value of each channel that the depthwise half computes, float32 [channels], by
+            scope.
     """
     result = dict(arrays)
     for scope, range_ in ranges.items():
@@ -41,7 +42,7 @@ def equalized(arrays: Mapping[str, Floats], ranges: Mapping[str, Floats]) -> dic
         if not largest:
             continue
         factors = np.maximum(range_ / largest, _SMALLEST).astype(np.float64) ** _STRENGTH
-        factors /= np.exp(np.log(factors).mean())  # the mean scale of the kernels stays
+        factors /= np.exp(np.log(factors).mean())  # keeps the geometric mean of the kernels' scales
         scale = factors.astype(np.float32)[None, None, :, None]
         result[f"{scope}/depthwise_weights"] = arrays[f"{scope}/depthwise_weights"] / scale
         result[f"{scope}/pointwise_weights"] = arrays[f"{scope}/pointwise_weights"] * scale

@@ -1,4 +1,4 @@
-"""How near the outputs of one way to run a network are to those of another."""
+"""Measures how near the outputs of a network are to reference outputs."""
 
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -11,14 +11,14 @@ Floats = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Fidelity:
-    """How near outputs are to reference outputs, over some images.
+    """The fidelity of outputs to reference outputs, over some images.
 
     Attributes:
-        images: the number of images.
-        mean_cosine: mean cosine between an image's features and its reference features.
-        low_cosine: the 1st percentile of these cosines.
-        least_cosine: the smallest of them.
-        same_top1: the share of images with the same most probable class; None without a classifier.
+        images: number of images.
+        mean_cosine: mean cosine between the features of an image and its reference features.
+        low_cosine: 1st percentile of these cosines.
+        least_cosine: smallest of these cosines.
+        same_top1: share of images, in [0, 1], with the same most probable class; None without a classifier.
     """
 
     images: int
@@ -33,7 +33,7 @@ class Fidelity:
 
 
 def cosines(features: Floats, reference: Floats) -> NDArray[np.float64]:
-    """Return the cosine between each pair of rows; 1 if both are zero, and 0 if one is."""
+    """Return the cosine between each pair of rows, [n]; 1 if both rows are zero, 0 if one is."""
     one, other = features.astype(np.float64), reference.astype(np.float64)
     lengths = np.linalg.norm(one, axis=1) * np.linalg.norm(other, axis=1)
     both_zero = ~(one.any(axis=1) | other.any(axis=1))
@@ -42,7 +42,7 @@ def cosines(features: Floats, reference: Floats) -> NDArray[np.float64]:
 
 
 def compare(features: Floats, reference: Floats, logits: Floats | None, reference_logits: Floats | None) -> Fidelity:
-    """Return the fidelity of features, [images, length], and logits, [images, classes], to reference ones."""
+    """Return the fidelity of features [images, F] and logits [images, classes] to reference ones."""
     each = cosines(features, reference)
     same = None
     if logits is not None and reference_logits is not None:

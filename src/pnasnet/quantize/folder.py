@@ -1,4 +1,4 @@
-"""The folder of a quantized model: written, opened as users open it, measured, and completed with the figures."""
+"""Writes the folder of a quantized model, measures the model as users will open it, and adds the measurements."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -33,9 +33,9 @@ class Measurements:
     """Measurements of a written model.
 
     Attributes:
-        fidelity: how near it is to float32 on held-out images.
-        highest: the largest value of each feature on the calibration images, [features].
-        share: the largest share of features above these that a held-out image has.
+        fidelity: its fidelity to float32 on held-out images.
+        highest: the largest value of each feature on the calibration images, float32 [F].
+        share: the largest share of the features of a held-out image that are above `highest`.
     """
 
     fidelity: Fidelity
@@ -51,7 +51,7 @@ def write(
     steps: Sequence[TradeOff],
     options: QuantizeOptions,
 ) -> dict[str, Any]:
-    """Write the graph, and a manifest that lacks what `measure` returns; return the manifest."""
+    """Write the graph, and a manifest without measurements; return the manifest. Raises `OutputError`."""
     import nncf
     import openvino
 
@@ -60,10 +60,10 @@ def write(
         openvino.save_model(graph, path, compress_to_fp16=False)
     except RuntimeError as error:
         raise OutputError(f"cannot write {path} (is the disk full?): {str(error).strip().splitlines()[-1]}") from error
-    stated = metadata(model)
+    described = metadata(model)
     manifest: dict[str, Any] = {
         "format": FORMAT,
-        "model": {**{key: str(stated[key]) for key in stated if key != "extra"}, **stated["extra"]},
+        "model": {**{key: str(described[key]) for key in described if key != "extra"}, **described["extra"]},
         "spec": model.spec.to_dict(),
         "made_from": {"weights": model.origin, "weights_sha256": model.checksum},
         "calibration": {"images": len(images.calibration), "sha256": images.checksum(), "failed": images.failed},
@@ -72,7 +72,7 @@ def write(
         "sha256": {name: sha256((folder / name,)) for name in (GRAPH, VALUES)},
         "versions": {"pnasnet": __version__, "nncf": nncf.__version__, "openvino": openvino.get_version()},
         "fidelity": None,
-        # Never left, as long as the range is unknown.
+        # A range that no image leaves, until it is measured.
         "calibrated_range": {"highest": [0.0] * model.plan.num_features, "share": 1.0},
     }
     manifest["model"]["origin"] = model.origin
@@ -81,7 +81,7 @@ def write(
 
 
 def measure(folder: Path, original: "openvino.Model", images: Images, options: QuantizeOptions) -> Measurements:
-    """Measure a written model, opened as it will be, beside the float32 graph `original`."""
+    """Measure a written model against the float32 graph `original`. The model is opened as users will open it."""
     module = Module(folder, engine=EngineOptions("openvino", threads=options.threads))
     outputs = [name for name in (FEATURES, LOGITS) if name in module.model.plan.endpoints()]
     highest = _run(module, images.calibration, [FEATURES], options.batch_size)[FEATURES].max(axis=0)
@@ -99,6 +99,6 @@ def _run(module: Module, images: Floats, outputs: Sequence[str], batch_size: int
 
 
 def complete(folder: Path, manifest: dict[str, Any], measured: Measurements) -> None:
-    """Write the manifest with what was measured."""
+    """Write the manifest again, with the measurements."""
     calibrated = {"highest": [float(f"{value:.6g}") for value in measured.highest], "share": measured.share}
     write_json(folder / MANIFEST, {**manifest, "fidelity": measured.fidelity.to_dict(), "calibrated_range": calibrated})

@@ -1,4 +1,4 @@
-"""OpenVINO's graphs of a quantization: in float32, with measured ranges, in int8, and with some layers left out."""
+"""OpenVINO's graphs of a quantization: in float32, for measuring ranges, in int8, and with parts in floating point."""
 
 import io
 import logging
@@ -27,20 +27,20 @@ HINTS = {"float32": "f32", "bfloat16": "bf16"}
 
 
 def check_library() -> None:
-    """Raise `MissingExtraError` without the library that quantizes."""
-    os.environ.setdefault("NNCF_CI", "1")  # the library's switch for its usage statistics, which it would send
+    """Raise `MissingExtraError` without NNCF, the library that quantizes."""
+    os.environ.setdefault("NNCF_CI", "1")  # turns off the library's usage statistics, which it would send
     try:
         import nncf  # noqa: F401
     except ImportError as error:
         raise MissingExtraError.of("nncf", "int8", "quantization") from error
-    logging.getLogger("nncf").setLevel(logging.ERROR)  # nncf.set_log_level changes handlers, which others may share
+    logging.getLogger("nncf").setLevel(logging.ERROR)  # nncf.set_log_level also changes handlers, which may be shared
 
 
 def float_graph(plan: Plan, arrays: Mapping[str, Floats]) -> "openvino.Model":
-    """Return the network with every endpoint, in float32, its kernels and offsets folded into constants.
+    """Return the graph of a network in float32, with every endpoint as an output.
 
-    `read_model` alone leaves offsets and depthwise kernels behind operations on shapes, where the quantization does not
-    find them; `convert_model` folds these.
+    `convert_model` folds kernels and offsets into constants. `read_model` would leave operations on shapes before
+    offsets and depthwise kernels, which the quantization would then not find.
     """
     import openvino
 
@@ -49,7 +49,7 @@ def float_graph(plan: Plan, arrays: Mapping[str, Floats]) -> "openvino.Model":
 
 
 def pruned(graph: "openvino.Model", names: Iterable[str]) -> "openvino.Model":
-    """Return the part of the graph that computes some of its outputs."""
+    """Return the part of a graph that computes these outputs."""
     import openvino
 
     return openvino.Model([graph.output(name).node for name in names], graph.get_parameters(), "network")
@@ -59,7 +59,7 @@ def pruned(graph: "openvino.Model", names: Iterable[str]) -> "openvino.Model":
 def run(
     graph: "openvino.Model", images: Floats, batch_size: int, precision: str = "float32", threads: int | None = None
 ) -> Outputs:
-    """Run a graph on the CPU; return its outputs by name. Raises `OutOfMemoryError`."""
+    """Run a graph on the CPU; return its outputs by name, [images, ...]. Raises `OutOfMemoryError`."""
     import openvino
 
     config: dict[str, Any] = {"INFERENCE_PRECISION_HINT": HINTS[precision], "PERFORMANCE_HINT": "LATENCY"}
@@ -82,7 +82,7 @@ def batches(images: Floats, batch_size: int) -> Iterator[Floats]:
 def channel_ranges(
     graph: "openvino.Model", nodes: Mapping[str, str], images: Floats, batch_size: int
 ) -> dict[str, Floats]:
-    """Return the largest absolute value of each channel of some nodes over images, [channels], by the nodes' keys."""
+    """Return the largest absolute value of each channel of nodes over images, [channels], by the keys of `nodes`."""
     import openvino
     from openvino import opset13 as ops
 
@@ -104,10 +104,10 @@ def channel_ranges(
 
 @kept_signal_stack()
 def quantized(graph: "openvino.Model", images: Floats, batch_size: int, progress: Progress) -> "openvino.Model":
-    """Return the graph in int8: weights by output channel, activations by tensor, ranges and offsets from images.
+    """Return the graph in int8, calibrated with images: a scale per output channel of weights, and per activation.
 
-    Ranges are those with the least quantization error by histogram: single extreme values would widen them, and means
-    of extremes, the library's default, cut off so much that some images' features point elsewhere.
+    Ranges of activations minimize the quantization error, by histogram. Extreme values would make them too wide, and
+    means of extremes, the library's default, so narrow that the features of some images change direction.
     """
     check_library()
     import nncf
@@ -116,14 +116,14 @@ def quantized(graph: "openvino.Model", images: Floats, batch_size: int, progress
     parts = list(batches(images, batch_size))
     advance = counter(progress, "quantizing", None)
     advance(0)
-    with redirect_stdout(io.StringIO()):  # which the library would draw bars on
+    with redirect_stdout(io.StringIO()):  # the library draws bars on it
         return nncf.quantize(
             graph,
             nncf.Dataset(parts),
             subset_size=len(parts),
             # Activations that are not outputs of a ReLU are not symmetric about zero.
             preset=nncf.QuantizationPreset.MIXED,
-            # Sums and pools gain nothing from int8, and lose time to conversions and fidelity to ranges of their own.
+            # Sums and pools are not faster in int8, and would add conversions, and rounding to further ranges.
             ignored_scope=nncf.IgnoredScope(types=["Add", "MaxPool", "AvgPool"], validate=False),
             advanced_parameters=nncf.AdvancedQuantizationParameters(
                 activations_range_estimator_params=RangeEstimatorParametersSet.HISTOGRAM
@@ -132,7 +132,7 @@ def quantized(graph: "openvino.Model", images: Floats, batch_size: int, progress
 
 
 def without(graph: "openvino.Model", scopes: Iterable[str]) -> "openvino.Model":
-    """Return a copy in which the layers of some scopes read unquantized activations, and so run in floating point.
+    """Return a copy in which the layers of some scopes run in floating point: their inputs are not quantized.
 
     Their weights stay rounded to int8, which costs little fidelity.
     """
@@ -150,10 +150,10 @@ def without(graph: "openvino.Model", scopes: Iterable[str]) -> "openvino.Model":
 
 
 def _share_ranges(graph: "openvino.Model") -> None:
-    """Let the quantized readers of a tensor share the widest of their ranges, also behind a shift by a pixel.
+    """Let all quantized readers of a tensor share the widest of their ranges, also those behind a shift by a pixel.
 
-    OpenVINO quantizes a tensor once for each range, in float32, and changes its layout before and after: with ranges
-    shared, `pnasnet_small` took 0.88 times the processor time in batches of 64.
+    OpenVINO quantizes a tensor once per range, in float32, and changes its layout before and after. With shared ranges,
+    `pnasnet_small` needed 0.88 times the processor time in batches of 64.
     """
     direct: dict[tuple[str, int], list[Any]] = {}
     shifts: dict[tuple[str, int], list[Any]] = {}
@@ -166,7 +166,7 @@ def _share_ranges(graph: "openvino.Model") -> None:
             found, source = shifts, shifted.input_value(0)
         found.setdefault((source.get_node().get_friendly_name(), source.get_index()), []).append(node)
     for key, quantizers in direct.items():
-        single = [node for node in quantizers if _width(node).size == 1]  # others have a range for each channel
+        single = [node for node in quantizers if _width(node).size == 1]  # the others have a range per channel
         if not single:
             continue
         shared = max(single, key=lambda node: float(_width(node).max()))

@@ -1,4 +1,4 @@
-"""The images of a quantization: a random sample of what the user names, decoded and preprocessed."""
+"""Reads the images of a quantization: a random sample of the sources, decoded and preprocessed."""
 
 import hashlib
 import logging
@@ -30,9 +30,9 @@ class Images:
     """Network inputs, float32 [images, height, width, 3] in [0, 1].
 
     Attributes:
-        calibration: those that ranges are measured on.
-        held_out: those that the fidelity is measured on.
-        failed: how many of the sample could not be read.
+        calibration: the images on which ranges are measured.
+        held_out: the images on which the fidelity is measured.
+        failed: number of sampled images that could not be read.
     """
 
     calibration: Floats
@@ -49,9 +49,9 @@ class Images:
 def read_images(
     units: Iterable[Unit], size: tuple[int, int], preset: str, options: QuantizeOptions, progress: Progress
 ) -> Images:
-    """Read a random sample of the images in `units`, the same one each time, and divide it.
+    """Read a random sample of the images in `units`, and divide it. The same units give the same sample.
 
-    If there are fewer than wanted, half of them calibrate and half are held out.
+    If there are fewer images than `options` ask for, they are divided in the same proportion.
 
     Raises:
         InputError: there are no images, none that can be read, or too few of them.

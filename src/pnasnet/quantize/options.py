@@ -7,7 +7,7 @@ from ..images import get_preset
 from ..support.typed import check_range, convert_fields
 
 FEWEST_IMAGES = 32
-"""Readable images without which ranges are accidental."""
+"""Least number of readable images for calibration, and for measurement."""
 
 
 @dataclass(frozen=True)
@@ -19,17 +19,17 @@ class QuantizeOptions:
     """
 
     images: int = 300
-    """Images to calibrate with."""
+    """Number of images for calibration."""
     held_out: int = 300
-    """Images to measure the fidelity with; others than those."""
+    """Number of other images, to measure the fidelity."""
     least_cosine: float = 0.995
-    """The mean cosine between the features of the quantized and the float32 model, on held-out images, to reach."""
+    """Required mean cosine between the features of the quantized and the float32 model, on held-out images."""
     floating: str = "bfloat16"
     """Precision of the layers that stay in floating point: `float32` or `bfloat16`."""
     preset: str | None = None
-    """The preprocessing; None for the model's own."""
+    """Preprocessing; None for the model's own."""
     batch_size: int = 16
-    """Images for each run of the network."""
+    """Images per call of the network."""
     threads: int | None = None
     """Number of CPU threads; None for one per core."""
 

@@ -1,4 +1,4 @@
-"""The outcome of a quantization."""
+"""The result of a quantization."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,16 +9,16 @@ from .fidelity import Fidelity
 
 @dataclass(frozen=True)
 class QuantizeResult:
-    """The outcome of a quantization.
+    """The result of a quantization.
 
     Attributes:
         folder: the folder of the quantized model.
-        fidelity: how near it is to the float32 model, on held-out images.
-        steps: the trade between fidelity and arithmetic, as far as it was measured; the last one was chosen.
-        calibration: the number of images that it was calibrated with.
-        failed: the number of images that could not be read.
-        size: bytes of the folder's files.
-        seconds: duration.
+        fidelity: its fidelity to the float32 model on held-out images.
+        steps: the measured choices of parts; the last one was chosen.
+        calibration: number of images for calibration.
+        failed: number of images that could not be read.
+        size: size of the folder's files, in bytes.
+        seconds: duration of the quantization.
     """
 
     folder: Path

@@ -1,4 +1,4 @@
-"""From a model and images to the folder of a quantized model."""
+"""Quantizes a model with images, and writes its folder."""
 
 import time
 from collections.abc import Collection, Iterable, Sequence
@@ -37,21 +37,21 @@ def quantize(
     overwrite: bool = False,
     progress: Progress = silent,
 ) -> QuantizeResult:
-    """Write a model in int8 as a folder that `Module` and every command open like other weights.
+    """Quantize a model to int8, and write it as a folder that `Module` and all commands open like other weights.
 
     Args:
-        model: what `Module` accepts as a name; or a choice, of which the engine is ignored.
-        sources: files, folders, archives or tables of images like those that the model will see, or their units.
+        model: the model, as for `Module`; or a choice, whose engine is ignored.
+        sources: files, folders, archives or tables of images like those that the model will see; or their units.
         folder: the folder to write.
-        options: how many images, and the fidelity to reach.
+        options: numbers of images, the required fidelity, and more.
         overwrite: whether to replace an existing folder.
-        progress: receives the state of each stage.
+        progress: receives the items done in each stage.
 
     Raises:
         MissingExtraError: the library that quantizes is not installed.
-        InputError: too few readable images; the model is quantized already; or the fidelity is below
-            `options.least_cosine` even if all layers stay in floating point.
-        OutputError: the folder exists, and no `overwrite`; or it cannot be written.
+        InputError: too few readable images, a model that is quantized already, or a fidelity below the required one.
+        OutputError: the folder exists and `overwrite` is not set, or it cannot be written.
+        OutOfMemoryError: there is too little memory for a batch.
     """
     start, target = time.perf_counter(), Path(folder)
     check_new_folder(target, FILES, overwrite=overwrite)
@@ -90,7 +90,7 @@ def _units(sources: Any) -> Iterable[Unit]:
 def make_graphs(
     model: Model, images: Images, options: QuantizeOptions, progress: Progress
 ) -> tuple["openvino.Model", "openvino.Model", list[TradeOff]]:
-    """Return the graphs in float32 and all in int8, each with every endpoint, and the steps of the choice of layers."""
+    """Return the graphs in float32 and entirely in int8, with every endpoint each, and the steps of the choice."""
     plan, arrays = model.plan, model.arrays()
     weights = {name: arrays[name] for name in model.variables}
     calibration, batch_size = images.calibration, options.batch_size

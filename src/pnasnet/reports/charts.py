@@ -1,4 +1,4 @@
-"""Draws charts as SVG with matplotlib; the page's style sheet sets the colours, in light and dark mode."""
+"""Draws charts as SVG with matplotlib. The style sheet of the page sets the colours, for light and dark mode."""
 
 import io
 import itertools
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 Colour = Literal["ink", "muted", "line", "one", "two", "three"]
 
-# matplotlib does not support CSS variables: these unusual colours are replaced by variables afterwards.
+# matplotlib does not support CSS variables, so these unusual colours are replaced by variables afterwards.
 _COLOURS: dict[Colour, str] = {
     "ink": "#010201",
     "muted": "#010202",
@@ -37,7 +37,7 @@ _ON_WHITE: dict[Colour, str] = {
 """The colours of `templates/page.css` in light mode."""
 
 _SIZE = (5.0, 3.1)
-"""Inches of 72 units; small enough that text of 11 units is readable at the width of a phone."""
+"""Size in inches of 72 units. It is small, so that text of 11 units is readable on a phone."""
 
 _STYLE: dict[str, Any] = {
     "svg.fonttype": "none",  # text stays searchable and readable by screen readers
@@ -63,7 +63,7 @@ _STYLE: dict[str, Any] = {
 
 
 def check_packages(extra: str = "train") -> None:
-    """Raise `MissingExtraError` for an extra if matplotlib is missing. Called before hours of work, not after."""
+    """Raise `MissingExtraError`, which names `extra`, if matplotlib is missing. Call it before hours of work."""
     try:
         import_module("matplotlib")
     except ImportError as error:
@@ -96,10 +96,10 @@ class Chart:
     Attributes:
         lines: at most three lines, which differ in colour, dashes and markers.
         across: label of the x axis.
-        log: whether the x axis is logarithmic; otherwise its ticks are whole numbers.
-        shares: whether y values, or the values of `both` axes, are shares to be shown in percent.
-        marked: name and x value of a vertical line.
-        level: name and y value of a horizontal line.
+        log: whether the x axis is logarithmic. Otherwise, its ticks are whole numbers.
+        shares: whether y values, or with `both` also x values, are shares to show in percent.
+        marked: name and x of a vertical line; None for none.
+        level: name and y of a horizontal line; None for none.
         up: label of the y axis, if the legend does not explain it.
     """
 
@@ -127,7 +127,7 @@ def draw(chart: Chart, label: str, identity: str) -> str:
     from matplotlib import style
     from matplotlib.figure import Figure
 
-    # A Figure without pyplot does not touch the figures of a notebook; "default" undoes a user's matplotlibrc.
+    # Without pyplot, a notebook's figures are not affected; "default" resets the user's matplotlibrc.
     with style.context(["default", _STYLE]):
         figure = Figure(figsize=_SIZE, layout="constrained")
         _fill(figure.add_subplot(), chart)

@@ -1,10 +1,10 @@
-"""Text that notebooks render: pages and drawings. Elsewhere it is plain text."""
+"""Strings that notebooks render: pages and drawings."""
 
 from html import escape
 
 
 class Page(str):
-    """A page of HTML, shown in a frame."""
+    """An HTML page. A notebook shows it in a frame."""
 
     __slots__ = ()
 
@@ -13,7 +13,7 @@ class Page(str):
 
 
 class Drawing(str):
-    """An SVG element, shown without a frame."""
+    """An SVG element. A notebook shows the image."""
 
     __slots__ = ()
 

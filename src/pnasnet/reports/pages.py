@@ -21,12 +21,12 @@ if TYPE_CHECKING:
 def render(
     template: str, values: Mapping[str, Any], filters: Mapping[str, Callable[..., Any]] = MappingProxyType({})
 ) -> Page:
-    """Render a template of `reports/templates/`. A notebook shows the result as a page.
+    """Render a template of `reports/templates/`.
 
     Args:
         template: file name of the template.
         values: its variables.
-        filters: filters in addition to those of `environment`.
+        filters: additional filters.
     """
     made = environment()
     made.filters |= filters
@@ -36,12 +36,11 @@ def render(
 def environment() -> "Environment":
     """Return a Jinja environment with the package's templates, which escapes all values.
 
-    Its filters are Jinja's and `clean`, `tail`, `percent`, `duration` and `tight` of `support.text`; `counted` is a
-    function in templates.
+    It has the filters `clean`, `tail`, `percent`, `duration` and `tight` of `support.text`, and the function `counted`.
     """
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
-    # Names of classes and files are not trusted, hence autoescape.
+    # Autoescape, because names of classes and files are not trusted.
     made = Environment(
         loader=PackageLoader("pnasnet.reports", "templates"),
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True,

@@ -134,9 +134,9 @@ def write_comparison(
 
 
 def _names(folders: Sequence[Path]) -> list[str]:
-    """Return as many of the last parts of each path as tell the folders apart. Raises `InputError` for equal folders."""
+    """Return as many last parts of each path as tell the folders apart. Raises `InputError` for equal folders."""
     paths = [with_last_name(folder).absolute() for folder in folders]
-    for count in range(1, 1 + max(len(path.parts) for path in paths)):
+    for count in range(1, 1 + max((len(path.parts) for path in paths), default=1)):
         names = ["/".join(path.parts[-count:]) for path in paths]
         if len(set(names)) == len(names):
             return names

@@ -22,10 +22,11 @@ def check_classes(data: LabelledImages) -> None:
 
 
 def to_logits(data: LabelledImages, num_classes: int) -> tuple[LabelledImages, str]:
-    """Return the images with the logits as their classes, and a line that describes the mapping.
+    """Return the images with logits as labels, and a line that describes the mapping.
 
-    As many classes as logits keep their order. 1000 classes for 1001 logits are ImageNet's after the background, as in
-    TF-Slim: matched by WordNet id or by the order of the names, otherwise in their own order from logit 1.
+    If there are as many classes as logits, their order is kept. If there are 1000 classes for 1001 logits, logit 0 is
+    the background, as in TF-Slim; the classes are matched to ImageNet's by WordNet ID or by the order of names, or else
+    keep their order.
 
     Raises `InputError` for any other number of classes.
     """
@@ -51,7 +52,7 @@ def to_logits(data: LabelledImages, num_classes: int) -> tuple[LabelledImages, s
 def with_classes_of(data: LabelledImages, training: LabelledImages) -> LabelledImages:
     """Return validation images with the classes of the training images, matched by name.
 
-    Raises `InputError` if they have a class that the training images lack.
+    Raises `InputError` if the training images lack one of their classes.
     """
     number = {name: index for index, name in enumerate(training.classes)}
     missing = [name for name in data.classes if name not in number]

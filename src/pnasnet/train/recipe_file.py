@@ -11,13 +11,13 @@
     kind = "Cosine"
     peak = 0.1
 
-Fields are those of `Recipe` and `NetworkSpec`; omitted ones have the base's values, or the defaults.
+The fields are those of `Recipe` and `NetworkSpec`. Omitted ones have the values of the base, or their defaults.
 """
 
 import runpy
 import tomllib
 from collections.abc import Mapping
-from dataclasses import asdict, fields, is_dataclass
+from dataclasses import MISSING, asdict, fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ from ..architecture.spec import NetworkSpec
 from ..errors import InputError, PnasnetError, UnknownNameError
 from ..support.arguments import checked
 from ..support.files import reading
-from ..support.text import clean
+from ..support.text import clean, shown
 from ..support.typed import typed
 from ..training.recipe import Cosine, CropAndFlip, Muon, Recipe, RmsProp, Sgd, ShiftAndFlip, Staircase
 from .recipes import NAMES, find_recipe
@@ -35,14 +35,14 @@ _KINDS: dict[str, tuple[type[Any], ...]] = {
     "optimizer": (Sgd, RmsProp, Muon),
     "augmentation": (ShiftAndFlip, CropAndFlip),
 }
-"""The tables with a `kind`, and the classes to choose from."""
+"""The tables with a `kind`, and the classes that it may name."""
 
 
 @checked
 def open_recipe(name: str) -> Recipe:
     """Return a recipe by its name, or from a `.toml` or `.py` file. A Python file is executed.
 
-    Raises `UnknownNameError`, and `InputError` if a file cannot be read or is no recipe.
+    Raises `UnknownNameError` for an unknown name, and `InputError` if a file cannot be read or is not a recipe.
 
     Example:
         >>> from pnasnet.train.recipe_file import open_recipe
@@ -58,7 +58,7 @@ def open_recipe(name: str) -> Recipe:
 
 
 def from_toml(content: bytes, name: str) -> Recipe:
-    """Return the recipe in a TOML file's content. Raises `InputError` with the file's name."""
+    """Return the recipe in the content of a TOML file. Raises `InputError`, which begins with `name`."""
     try:
         return _recipe(tomllib.loads(content.decode()))
     except (UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
@@ -73,7 +73,7 @@ def _run(path: Path) -> Recipe:
     except (Exception, SystemExit) as error:
         raise InputError(f"{path} fails: {type(error).__name__}: {clean(str(error))}") from error
     if not isinstance(found, Recipe):
-        raise InputError(f"{path} does not define RECIPE, a pnasnet.training.recipe.Recipe")
+        raise InputError(f"{path} does not define RECIPE: set it to a pnasnet.training.recipe.Recipe")
     return found
 
 
@@ -93,29 +93,31 @@ def _recipe(table: Mapping[str, Any]) -> Recipe:
         inherited = base.get(name, {})
         same = "kind" not in own or own["kind"] == inherited.get("kind")
         base[name] = {**inherited, **own} if same else own
-    for missing in {"spec", "stages", "batch_size", "schedule"} - base.keys():
-        raise InputError(f"the recipe needs {missing}; set it, or inherit it with base = NAME")
+    if missing := [name for name in ("spec", "stages", "batch_size", "schedule") if name not in base]:
+        raise InputError(f"the recipe lacks {', '.join(missing)}: add what is missing, or inherit it with base = NAME")
     parts = {name: _part(name, base.pop(name)) for name in _KINDS if name in base}
     return Recipe(spec=NetworkSpec.from_dict(base.pop("spec")), **parts, **base)
 
 
 def _part(name: str, table: Mapping[str, Any]) -> Any:
-    kinds = {kind.__name__: kind for kind in _KINDS[name]}
     values = dict(table)
     wanted = values.pop("kind", None)
-    if wanted not in kinds:
-        raise InputError(f"{name}.kind must be one of {', '.join(kinds)}, not {wanted!r}")
-    try:
-        return kinds[wanted](**typed(kinds[wanted], values, f"{name}."))
-    except TypeError as error:  # a field without a default
-        raise InputError(f"{name}: {str(error).rpartition('__init__() ')[2]}") from error
+    kind = next((each for each in _KINDS[name] if each.__name__ == wanted), None)
+    if kind is None:
+        known = ", ".join(each.__name__ for each in _KINDS[name])
+        raise InputError(f"{name}.kind must be one of {known}, not {shown(wanted)}")
+    given = typed(kind, values, f"{name}.")
+    for field in fields(kind):
+        if field.default is field.default_factory is MISSING and field.name not in given:
+            raise InputError(f"{name} lacks {field.name}, which {wanted} needs")
+    return kind(**given)
 
 
 # Writing.
 
 
 def to_toml(recipe: Recipe) -> str:
-    """Return a recipe as a TOML file, from which `from_toml` returns an equal recipe."""
+    """Return a recipe as the content of a TOML file; `from_toml` returns an equal recipe. Raises `InputError`."""
     plain = _plain(recipe)
     lines = [f"{name} = {_toml(value)}" for name, value in plain.items() if not isinstance(value, dict)]
     for name, table in plain.items():
@@ -125,7 +127,7 @@ def to_toml(recipe: Recipe) -> str:
 
 
 def _plain(recipe: Recipe) -> dict[str, Any]:
-    """Return a recipe as TOML's values and tables. TOML has no null: fields that are None are omitted."""
+    """Return a recipe as TOML's values and tables. TOML has no null, so fields that are None are omitted."""
     plain: dict[str, Any] = {}
     for field in fields(recipe):
         value = getattr(recipe, field.name)
@@ -134,7 +136,9 @@ def _plain(recipe: Recipe) -> dict[str, Any]:
         elif is_dataclass(value) and not isinstance(value, type):
             kind = type(value)
             if kind not in _KINDS[field.name]:
-                raise InputError(f"a {field.name} of {kind.__name__} is not one that a recipe file can hold")
+                raise InputError(
+                    f"a recipe file cannot hold the {field.name} {kind.__name__}: keep the recipe in Python"
+                )
             value = {"kind": kind.__name__, **asdict(value)}
         if isinstance(value, dict):
             value = {key: each for key, each in value.items() if each is not None}

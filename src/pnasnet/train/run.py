@@ -1,4 +1,4 @@
-"""A whole training: from a recipe and labelled images to a file with weights.
+"""Trains a network by a recipe, from labelled images to a file with weights.
 
 Example:
     >>> from dataclasses import replace
@@ -21,7 +21,7 @@ from os import PathLike
 from pathlib import Path
 
 from ..support.arguments import checked
-from ..training.fit import FitResult, fit, own_rank  # first: it reports a missing extra
+from ..training.fit import FitResult, fit, own_rank  # imported first, because it reports a missing extra
 
 # isort: split
 from ..datasets import LabelledImages
@@ -45,14 +45,14 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class TrainResult:
-    """The outcome of a training.
+    """The result of a training.
 
     Attributes:
         path: the file with the averaged weights.
-        fitted: the network and the figures of each epoch.
-        skipped: the images that cannot be read.
-        pictures: number of images, including these.
-        seconds: duration of this run, from the first image; earlier, interrupted runs are not included.
+        fitted: the network, and the measurements of each epoch.
+        skipped: the images that cannot be read, with errors.
+        pictures: number of images, including skipped ones.
+        seconds: duration of this run, without earlier, interrupted runs.
     """
 
     path: Path
@@ -68,16 +68,16 @@ class TrainResult:
 
     @property
     def validation_top1(self) -> float | None:
-        """Share of correct answers after the last epoch; None without validation images."""
+        """Top-1 accuracy on the validation images after the last epoch, in [0, 1]; None without validation images."""
         return self.fitted.history[-1].get("validation_top1")
 
 
 @checked
 def begin_from(recipe: Recipe, weights: WeightsName) -> tuple[Recipe, Model]:
-    """Return a recipe that starts from given weights, and the weights, checked against its network.
+    """Return a recipe that starts from given weights, and the weights, checked against the recipe's network.
 
-    `weights` may be a file, a folder or the name of a published set. Weights may lack the auxiliary head, and both
-    heads may be for another number of classes: such a head starts at random. Raises as `open_model`.
+    `weights` may be a file, a folder, or the name of a published set. They may lack the auxiliary head, and their heads
+    may have another number of classes: such a head starts with random weights. Raises the errors of `open_model`.
     """
     first = open_model(recipe.spec, weights, num_classes=recipe.spec.num_classes, training=True)
     return replace(recipe, first_weights=first.checksum), first
@@ -85,9 +85,9 @@ def begin_from(recipe: Recipe, weights: WeightsName) -> tuple[Recipe, Model]:
 
 @checked
 def finished(recipe: Recipe, folder: Path) -> Path | None:
-    """Return the file with weights if the folder holds this recipe's finished training, or None.
+    """Return the file with weights if the folder holds a finished training of this recipe; otherwise None.
 
-    Raises `InputError` if it holds another recipe's training or another model.
+    Raises `InputError` if it holds a training of another recipe, or another model.
     """
     path = folder / MODEL
     if not path.exists():
@@ -111,18 +111,18 @@ def train(
     """Train a recipe's network, or resume an interrupted training, and write the averaged weights.
 
     Args:
-        recipe: decides the outcome.
+        recipe: the recipe, which decides the result.
         name: name of the model.
-        training: the images to learn from. Those that cannot be read are left out.
-        validation: images to validate with after each epoch; their classes are among the training images'.
-        folder: output folder: `model.safetensors` at the end, `skipped.json`, checkpoints and figures.
+        training: the images to train on. Unreadable ones are skipped.
+        validation: the images to validate on after each epoch, with classes of the training images.
+        folder: output folder, for `model.safetensors` at the end, `skipped.json`, checkpoints and measurements.
         machine: the hardware, and how it is used.
         first: the weights to start from, as returned by `begin_from`; None for random weights.
-        progress: receives the images decoded and the batches of each epoch. Exceptions from it end the training.
+        progress: receives the images decoded, and the batches of each epoch. If it raises, the training stops.
 
     Raises:
-        InputError: `first` or the classes do not fit the recipe, a class has no readable images, or as in `fit`.
-        LockedError: another training writes to the folder. OutputError: something cannot be written.
+        InputError: `first` or the classes do not match the recipe, a class has no readable images, or as in `fit`.
+        LockedError: another training writes to the folder. OutputError: a file cannot be written.
     """
     started, folder = time.monotonic(), Path(folder)
     assert recipe.spec.num_classes is not None  # checked by the recipe
@@ -133,7 +133,7 @@ def train(
         validation, _ = to_logits(with_classes_of(validation, training), recipe.spec.num_classes)
     training, note = to_logits(training, recipe.spec.num_classes)
     log.info("%s", note)
-    # The processes of further devices work in the same folder, for the one that holds its lock.
+    # The processes of other devices use the same folder on behalf of the one with its lock.
     with locked(folder) if own_rank() == 0 else nullcontext():
         claim(folder, recipe)
         sets = _prepare(recipe, training, validation, folder, progress)
@@ -155,7 +155,7 @@ def _check(recipe: Recipe, machine: Machine, training: LabelledImages) -> None:
 
 
 def _write(path: Path, fitted: FitResult, model: Model) -> None:
-    """Write the averaged weights. The caller holds the folder's lock, so every temporary file is a leftover."""
+    """Write the averaged weights. The caller holds the folder's lock, so existing temporary files are leftovers."""
     remove_temporaries(path, older_than=0)
     write_weights(path, fitted.network.to_variables(), **metadata(model))
 
@@ -165,13 +165,13 @@ def _origin(name: str, first: Model | None) -> str:
 
 
 def _first_network(recipe: Recipe, first: Model | None, classes: tuple[str, ...]) -> Network:
-    """Return the network with its first weights. Variables that `first` lacks depend on the seed alone."""
+    """Return the network with its first weights. Variables that `first` lacks are random, by the recipe's seed."""
     network = initial_network(recipe)
     if first is None:
         return network
     heads = {"classifier": CLASSIFIER, **({"auxiliary head": AUXILIARY_HEAD} if network.has_aux_head else {})}
-    of_others = first.labels is not None and first.labels != classes
-    names = [name for name in first.variables if not (of_others and name.startswith(tuple(heads.values())))]
+    other_classes = first.labels is not None and first.labels != classes
+    names = [name for name in first.variables if not (other_classes and name.startswith(tuple(heads.values())))]
     network.load_variables({name: first.arrays()[name] for name in names})
     for words, prefix in heads.items():
         if not any(name.startswith(prefix) for name in names):
@@ -182,7 +182,7 @@ def _first_network(recipe: Recipe, first: Model | None, classes: tuple[str, ...]
 def _prepare(
     recipe: Recipe, training: LabelledImages, validation: LabelledImages | None, folder: Path, progress: Progress
 ) -> dict[str, PreparedSet]:
-    """Return the images of each set, and record in the folder which are left out."""
+    """Return the images of each set, and record the skipped ones in the folder."""
     known = read_skipped(folder)
     data = {"training": training, **({"validation": validation} if validation is not None else {})}
     sets = {

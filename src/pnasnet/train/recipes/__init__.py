@@ -1,4 +1,4 @@
-"""The recipes that come with the package. Each file has its command, hardware and result in its docstring."""
+"""The recipes in the package. The docstring of each file has its command, hardware and result."""
 
 from importlib import import_module
 
@@ -8,7 +8,7 @@ from ...training.recipe import Recipe
 __all__ = ["NAMES", "describe_recipe", "find_recipe"]
 
 NAMES = ("imagenet_large", "imagenet_mobile", "cifar10", "cifar10_short", "pnasnet_small", "pnasnet_tiny")
-"""Names of the recipes, which are modules of this package."""
+"""Names of the recipes, which are the names of modules in this package."""
 
 
 def find_recipe(name: str) -> Recipe:

@@ -3,8 +3,8 @@
 Command:  pnasnet train imagenet_large ILSVRC2012_img_train.tar ILSVRC2012_val/ -o runs/large --precision bfloat16
 Data:     ILSVRC-2012, 1,281,167 training images; see docs/datasets.md for the layouts it may have.
 Hardware: TF-Slim's notes: 100 replicas with 16 images each, synchronous. Here any number of GPUs that divides 1600,
-          on several machines with --nodes; `--parts` and `--checkpoint-cells` where a GPU's memory is short, such as
-          `--devices 8 --parts 10`, with 20 images at a time.
+          on several machines with --nodes. If the GPUs' memory is insufficient, use --parts and --checkpoint-cells:
+          `--devices 8 --parts 10` computes 20 images at a time.
 Result:   published for TF-Slim's checkpoint: 82.9 % top-1, 96.2 % top-5. Not run by this project.
 
 From the comments and defaults of TF-Slim's `nasnet.py` and `pnasnet.py`: 250,000 steps (312 whole epochs: 249,600),

@@ -5,9 +5,9 @@ Data:     ILSVRC-2012, 1,281,167 training images; see docs/datasets.md for the l
 Hardware: TF-Slim's notes: 50 replicas with 32 images each, synchronous. Here any number of GPUs that divides 1600.
 Result:   published for TF-Slim's checkpoint: 74.2 % top-1, 91.9 % top-5. Not run by this project.
 
-What differs from the large network's recipe: learning rate 0.04 x 50 replicas, no path dropout (the network's own keep
-probability is 1), 224x224 pixels. The rate falls every 2.4 epochs,
-as in TF-Slim's notes, which the published checkpoint comes with; the paper (section 5.5) says 2.2.
+It differs from the large network's recipe in the learning rate (0.04 x 50 replicas), path dropout (none: the network's
+keep probability is 1), and image size (224x224). The rate falls every 2.4 epochs, as in TF-Slim's notes on the
+published checkpoint; the paper (section 5.5) has 2.2.
 """
 
 from dataclasses import replace

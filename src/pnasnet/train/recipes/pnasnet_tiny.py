@@ -1,4 +1,4 @@
-"""The model that the package ships, on CIFAR-10.
+"""The tiny model that the package ships, on CIFAR-10.
 
 Command:  pnasnet train pnasnet_tiny train.parquet test.parquet -o runs/tiny
 Data:     CIFAR-10, 50,000 training and 10,000 test images of 32x32 pixels.
