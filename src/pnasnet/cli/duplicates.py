@@ -12,10 +12,10 @@ from .numbers import Real, Whole
 from .options import QUIET, flag
 from .printing import say, to_json
 from .progress import bars
-from .sections import command
+from .sections import command, section
 from .tables import TableColumn, last_folders, note_left_out, print_table
 from .values import paths
-from .vectors import check_page, column_options, opened_index, page_options, write_page
+from .vectors import PAGE, check_page, column_options, opened_index, page_options, write_page
 
 if TYPE_CHECKING:
     from ..pictures import Access
@@ -37,18 +37,21 @@ _THRESHOLD, _EXAMINED = 0.95, 2000
     metavar="X",
     help="Least similarity to the image to keep, above 0 and at most 1.",
 )
-@click.option(
-    "--examine",
-    type=Whole(0),
-    default=_EXAMINED,
-    show_default=True,
-    metavar="N",
-    help="With --html: look for outliers and dark, one-colour or blurry images among N, spread evenly; 0 for none.",
-)
 @flag("--json", "as_json", help="Print one JSON object per line and group.")
 @QUIET
 @column_options
 @page_options
+@section(
+    PAGE,
+    click.option(
+        "--examine",
+        type=Whole(0),
+        default=_EXAMINED,
+        show_default=True,
+        metavar="N",
+        help="Look for outliers and for dark, one-colour or blurry images among N, spread evenly; 0 for none.",
+    ),
+)
 def duplicates(
     features: str,
     threshold: float,

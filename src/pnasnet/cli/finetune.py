@@ -5,8 +5,9 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -17,7 +18,7 @@ from .numbers import Real, Whole
 from .options import IMAGE_COLUMN, OUTPUT_FOLDER, QUIET, count, extract_options, flag, machine_options, model_options
 from .printing import say
 from .progress import stoppable_bars
-from .sections import command, given_options, pass_as, section
+from .sections import Command, command, given_options, pass_as, section
 from .values import paths
 
 if TYPE_CHECKING:
@@ -32,7 +33,20 @@ _FULL = "Whole network, with --full"
 _HARDWARE = "Hardware, with --full"
 
 
+def _checking_full(command: Command) -> Command:
+    """Refuse options that need --full, before their values are checked."""
+
+    @wraps(command)
+    def checked(**arguments: Any) -> None:
+        for option in () if arguments["full"] else given_options(_FULL, _HARDWARE):
+            raise click.UsageError(f"{option} needs --full: it has no effect on the classifier alone")
+        command(**arguments)
+
+    return checked
+
+
 @command()
+@_checking_full
 @click.argument("data", shell_complete=paths)
 @OUTPUT_FOLDER
 @flag("--overwrite", help="Replace a finished model in DIR; its split and features are kept.")
@@ -111,8 +125,9 @@ def finetune(
     from ..datasets import open_dataset
     from ..finetune import finetune as run
 
-    _check(tuning, machine)
     if tuning.full:
+        with checking_usage():
+            machine.check_batch(tuning.training_batch, freeze_batch_norm=not tuning.train_batch_norm)
         from ..training.fit import own_rank
 
         quiet = quiet or own_rank() > 0  # the first process prints
@@ -131,14 +146,6 @@ def finetune(
     _print(result, output)
     if result.skipped:
         raise SystemExit(EXIT_IMAGES_FAILED)
-
-
-def _check(tuning: "FinetuneOptions", machine: "Machine") -> None:
-    for option in () if tuning.full else given_options(_FULL, _HARDWARE):
-        raise click.UsageError(f"{option} needs --full: it has no effect on the classifier alone")
-    if tuning.full:
-        with checking_usage():
-            machine.check_batch(tuning.training_batch, freeze_batch_norm=not tuning.train_batch_norm)
 
 
 @contextmanager

@@ -27,10 +27,10 @@ column_options = section(
 )
 """The columns of a table of vectors, as the arguments `column` and `names`."""
 
-_PAGE = "Page"
+PAGE = "Page"
 
 page_options = section(
-    _PAGE,
+    PAGE,
     click.option("--html", metavar="FILE", shell_complete=paths,
                  help="Write a page with the images to FILE, replacing it."),
     pass_as(
@@ -51,7 +51,7 @@ page_options = section(
 
 def check_page(html: str | None, inputs: Iterable[str]) -> None:
     """Check the file of --html, and that no other option of pages is given without it. Raises `click.UsageError`."""
-    for option in given_options(_PAGE) if html is None else ():
+    for option in given_options(PAGE) if html is None else ():
         raise click.UsageError(f"{option} needs --html: without a page, no image is opened")
     check_file(html, ".html", inputs)
 
