@@ -113,15 +113,15 @@ def find_similar(
         >>> len(answer.entries), answer.similarities[0] > answer.similarities[1]
         (3, True)
     """
-    asked = find_queries(features, names, _expand, lambda paths: _embed(features, model, paths))
-    usable = [query for query in asked if query.vector is not None]
+    queries = find_queries(features, names, _expand, lambda paths: _embed(features, model, paths))
+    usable = [query for query in queries if query.vector is not None]
     found = iter(_search(features, usable, k, options, progress))
-    nearest = [None if query.vector is None else next(found) for query in asked]
+    nearest = [None if query.vector is None else next(found) for query in queries]
     return [
         Answer(query)
         if one is None
         else Answer(query, features.entries(one.ids), one.similarities.tolist(), options.approximate, one.ids.tolist())
-        for query, one in zip(asked, nearest, strict=True)
+        for query, one in zip(queries, nearest, strict=True)
     ]
 
 
