@@ -16,7 +16,7 @@ from pnasnet.engines import EngineOptions
 from pnasnet.errors import InputError
 from pnasnet.extract import ExtractOptions, ModelChoice, Report, Sources, extract_to, list_units
 from pnasnet.extract.columns import ColumnBuilder
-from pnasnet.extract.on_ray import RayOptions, enter, fill_on_ray
+from pnasnet.extract.on_ray import RayOptions, _room, enter, fill_on_ray
 from pnasnet.extract.output import Mode
 from pnasnet.extract.run import Fill
 from pnasnet.pictures import listing
@@ -151,10 +151,23 @@ def test_errors_of_workers_keep_their_type(cluster: str, tmp_path: Path, sources
 def test_clusters_without_room(cluster: str, tmp_path: Path, sources: Sources) -> None:
     build = ColumnBuilder((ModelChoice(MODEL, engine=EngineOptions("fake")),), ("global_pool",), OPTIONS)
     fill = partial(fill_on_ray, build=build, ray_options=RayOptions(cluster, cpus=64))
-    with pytest.raises(InputError, match="no room for a worker of 64 processors"):
+    with pytest.raises(InputError, match=r"no room for a worker of 64 processors"):
         extract_to(tmp_path / "out", sources, build(), OPTIONS, fill=fill)
     with pytest.raises(InputError, match="workers must be at least 1, not 0"):
         RayOptions(workers=0)
+
+
+@pytest.mark.parametrize(
+    ("options", "room"), [({}, 8), ({"cpus": 3}, 2), ({"gpus": 0.5}, 4), ({"gpus": 2}, 1), ({"cpus": 8, "gpus": 1}, 1)]
+)
+def test_as_many_workers_as_fit(options: dict[str, Any], room: int) -> None:
+    assert _room({"CPU": 8.0, "GPU": 2.0}, RayOptions(**options)) == room
+    without = {"CPU": 8.0}
+    if "gpus" in options:
+        with pytest.raises(InputError, match=r"no room for a worker of . processors and [0-9.]+ GPUs"):
+            _room(without, RayOptions(**options))
+    else:
+        assert _room(without, RayOptions(**options)) == room
 
 
 def test_relative_paths_start_where_the_command_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

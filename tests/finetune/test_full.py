@@ -62,6 +62,20 @@ def test_the_whole_network_is_trained_from_the_classifier_on(tmp_path: Path, mon
     assert earlier < later
 
 
+def test_a_classifier_alone_is_measured_by_the_features_there_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[Any] = []
+
+    def count(*arguments: Any, **options: Any) -> Module:
+        opened.append(arguments)
+        return Module(*arguments, **options)
+
+    monkeypatch.setattr("pnasnet.finetune.run.Module", count)
+    result = finetune("pnasnet_tiny", coloured(10), tmp_path)
+    assert (len(opened), result.tuned) == (1, False)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("balanced", "figure", "words"),

@@ -15,7 +15,7 @@ from PIL import Image
 
 from pnasnet.errors import MissingExtraError, OutputError
 from pnasnet.finetune.head import Head
-from pnasnet.finetune.report import MATRIX_CLASSES, check_packages, write_report
+from pnasnet.finetune.report import MATRIX_CLASSES, _reliability, check_packages, write_report
 from pnasnet.finetune.result import FinetuneResult
 
 from tests.helpers.finetune_results import CONFUSION, HISTORY, TRIALS, jpeg, mistake, result
@@ -157,6 +157,16 @@ def test_reliability_and_thresholds(report: Report) -> None:
     assert "expected calibration error (Guo et al., 2017), is 13.7 %" in page.text
     label = "Share of right predictions against their probability: 85 % right at 99 %."
     assert label in page.values("aria-label")
+
+
+def test_the_reliability_diagram_has_the_diagonal_and_the_measured_shares(monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn: dict[str, Any] = {}
+    monkeypatch.setattr("pnasnet.finetune.report.draw", lambda chart, label, name: drawn.update({name: chart}))
+    _reliability(result().evaluation)
+    perfect, measured = drawn["reliability"].lines
+    assert perfect.points == [(0.0, 0.0), (1.0, 1.0)]
+    (probability, share), *others = measured.points
+    assert (probability, share, others) == (pytest.approx(0.987, abs=1e-3), 0.85, [])
 
 
 def test_mistakes_are_shown(report: Report) -> None:

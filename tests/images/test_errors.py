@@ -273,3 +273,13 @@ def test_spliced_files(kind: str, start: float, end: float, insertion: bytes) ->
     data = samples()[kind]
     first, last = sorted((int(start * len(data)), int(end * len(data))))
     decode_or_error(data[:first] + insertion + data[last:])
+
+
+def test_the_default_limits_are_the_documented_ones() -> None:
+    default = images.Limits()
+    default.check_bytes(256 << 20, "a")
+    default.check_pixels(178_956_970, 1, "a")
+    with pytest.raises(ImageError, match=r"^a: "):
+        default.check_bytes((256 << 20) + 1, "a")
+    with pytest.raises(ImageError, match=r"^a: "):
+        default.check_pixels(178_956_971, 1, "a")

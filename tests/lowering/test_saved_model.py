@@ -12,7 +12,7 @@ from pnasnet.module.export import Export
 from pnasnet.weights import open_weights
 from pnasnet.weights.bundle import Bundle
 from pnasnet.weights.saved_model import OBJECT_GRAPH, read_module_info
-from pnasnet.weights.wire import ParsedMessage
+from pnasnet.weights.wire import ParsedMessage, read_varint
 
 from tests.helpers.weights_files import CHECKPOINTS, small_disk
 
@@ -90,6 +90,18 @@ def test_functions_state_their_argument_as_tensorflows_do(tmp_path: Path) -> Non
     assert len(ours) >= 3
     for each in (*stated(original / "saved_model.pb"), *ours):
         assert each == (1, [-1, 64, 64, 3], "images")
+
+
+def test_the_index_of_the_checkpoint_ends_with_its_last_key(tmp_path: Path) -> None:
+    """The key in a table's index is not less than any key of its block: readers search by it."""
+    data = (export(Module("pnasnet_tiny"), tmp_path / "model") / "variables" / "variables.index").read_bytes()
+    position, numbers = 0, []
+    for _ in range(4):  # places and sizes of the two indexes
+        number, position = read_varint(memoryview(data[-48:]), position, "")
+        numbers.append(number)
+    block = data[numbers[2] :][: numbers[3]]
+    assert block[:1] == b"\0"  # no prefix shared with a key before it
+    assert block[3 : 3 + block[1]] == OBJECT_GRAPH.encode()
 
 
 def test_equal_weights_write_equal_bytes(tmp_path: Path) -> None:

@@ -1,16 +1,19 @@
 """Trainings that fail: one line, and nothing lost that was saved."""
 
 import errno
+import signal
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, BinaryIO
 
 import pytest
 import torch
 
 from pnasnet.errors import DivergedError, InputError, OutOfMemoryError, OutputError
-from pnasnet.training.fit import FitResult, fit
+from pnasnet.training.callbacks import WholeFiles
+from pnasnet.training.fit import FitResult, _run, fit
 from pnasnet.training.folder import newest
 from pnasnet.training.recipe import Cosine
 from pnasnet.training.task import initial_network
@@ -163,3 +166,39 @@ def test_missing_devices(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="choose other devices") as caught:
         run(tmp_path, machine=replace(MACHINE, accelerator="gpu"))
     assert "\n" not in str(caught.value)
+
+
+def test_a_checkpoint_is_written_below_folders_that_do_not_exist(tmp_path: Path) -> None:
+    path = tmp_path / "a" / "b" / "c.ckpt"
+    for step in (1, 2):  # the folders exist the second time
+        WholeFiles().save_checkpoint({"step": step}, path)
+        assert torch.load(path) == {"step": step}
+    with pytest.raises(OutputError):
+        WholeFiles().save_checkpoint({}, path / "d.ckpt")
+
+
+@pytest.mark.parametrize("ignored", [True, False])
+@pytest.mark.parametrize(("code", "expected"), [(None, 128 + signal.SIGTERM), (3, 3)])
+def test_a_stop_leaves_the_handler_of_the_caller(ignored: bool, code: int | None, expected: int) -> None:
+    """After the first Ctrl-C Lightning ignores all others; a handler that it has not replaced stays."""
+    before = signal.getsignal(signal.SIGINT)
+    during = signal.SIG_IGN if ignored else signal.default_int_handler
+
+    def stopped(*arguments: Any, **options: Any) -> None:
+        signal.signal(signal.SIGINT, during)
+        raise SystemExit(code)
+
+    def own(*arguments: Any) -> None:
+        """Stands for the handler of a program that trains."""
+
+    told: list[str] = []
+    trainer: Any = SimpleNamespace(fit=stopped, is_global_zero=True)
+    reports: Any = SimpleNamespace(again=lambda: told.append("again"))
+    try:
+        signal.signal(signal.SIGINT, own)
+        with pytest.raises(SystemExit) as stop:
+            _run(trainer, None, None, None, reports)  # type: ignore[arg-type]
+        assert (stop.value.code, told) == (expected, ["again"])
+        assert signal.getsignal(signal.SIGINT) is (own if ignored else during)
+    finally:
+        signal.signal(signal.SIGINT, before)

@@ -166,3 +166,13 @@ def test_permission_denied_is_one_line(tmp_path: Path, monkeypatch: pytest.Monke
 def test_importing_the_room_brings_nothing_heavy() -> None:
     code = "import pnasnet.weights, sys; print({'torch', 'openvino', 'onnx', 'safetensors'} & set(sys.modules))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=600).stdout == "set()\n"
+
+
+@pytest.mark.parametrize(("suffix", "kind"), [(".safetensors", "safetensors files"), (".index", "checkpoints")])
+def test_of_many_files_twenty_are_named(tmp_path: Path, suffix: str, kind: str) -> None:
+    for number in range(30):
+        (tmp_path / f"{number:02d}{suffix}").touch()
+    with pytest.raises(WeightsError, match=f"holds several {kind}: name one of them: 00") as raised:
+        open_weights(tmp_path)
+    named = str(raised.value).rpartition("of them: ")[2].split(", ")
+    assert [name.removesuffix(suffix) for name in named] == [f"{number:02d}" for number in range(20)]
