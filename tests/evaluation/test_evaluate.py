@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -46,6 +47,12 @@ def test_figures_calculated_by_hand() -> None:
     assert (result.images, result.failed, result.num_logits, result.published) == (6, 0, 3, None)
     assert (result.preset, result.image_size, result.precision) == ("hub", (32, 32), "float32")
     assert result.matching == "3 matched by number"
+
+
+def test_the_time_is_that_between_start_and_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = SimpleNamespace(perf_counter=iter((100.0, 102.5)).__next__)
+    monkeypatch.setattr("pnasnet.evaluation.evaluate.time", clock)
+    assert evaluate(small_network(3), colours(("0", RED))).seconds == 2.5
 
 
 def test_unreadable_images_are_named_and_do_not_shift_labels(tmp_path: Path) -> None:
