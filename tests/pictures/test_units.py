@@ -123,6 +123,20 @@ def test_names_in_a_tar_are_never_paths(tmp_path: Path) -> None:
             picture.read()
 
 
+def test_the_rest_of_a_file_in_another_volume_of_a_tar(tmp_path: Path) -> None:
+    stream = io.BytesIO()
+    with tarfile.open(fileobj=stream, mode="w") as archive:
+        for name, kind in (("a.jpg", b"M"), ("b.jpg", tarfile.REGTYPE)):
+            member = tarfile.TarInfo(name)
+            member.type, member.size = kind, len(jpeg(0))
+            archive.addfile(member, io.BytesIO(jpeg(0)))
+    (tmp_path / "2.tar").write_bytes(stream.getvalue())
+    rest, whole = next(list_units([tmp_path / "2.tar"])).pictures()
+    with pytest.raises(ImageError, match=r"2\.tar/a\.jpg: the rest of a file that begins in another volume"):
+        rest.read()
+    assert whole.read() == jpeg(0)
+
+
 @pytest.mark.parametrize("kind", ["tar", "tar.gz", "tar.xz", "zip", "parquet"])
 @pytest.mark.parametrize("tenth", range(10))
 def test_truncated_files_fail_with_one_line(sources: dict[str, Path], kind: str, tenth: int) -> None:

@@ -24,10 +24,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from ..errors import InputError, OutputError
+from ..errors import OutputError
 from ..pictures import Unit
 from ..support.arguments import checked
-from ..support.files import final_name, read_json, reading, replacing, write_json, writing
+from ..support.files import DamagedError, final_name, read_json, reading, replacing, write_json, writing
 from ..support.locks import LOCK, locked
 from ..support.text import differences
 from .part import ERROR, NAME, UNREACHABLE, Part, reading_part
@@ -241,7 +241,7 @@ class FeatureFolder:
         if isinstance(value, dict):
             return value
         if path.exists():
-            raise InputError(f"{path} is damaged (it holds no JSON object): choose another folder, or {hint}")
+            raise DamagedError(f"{path} is damaged (it holds no JSON object): choose another folder, or {hint}")
         return None
 
 

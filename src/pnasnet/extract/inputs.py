@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from ..errors import InputError
 from ..pictures import Files, Unit, in_units
-from ..support.files import reading, replacing
+from ..support.files import DamagedError, reading, replacing
 from ..support.urls import is_url, redact
 from .contents import digest_of
 from .folder import INPUTS, FeatureFolder
@@ -49,8 +49,8 @@ class Inputs:
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             raise self._damaged(number, f"{type(error).__name__}: {error}") from error
 
-    def _damaged(self, line: int, why: str) -> InputError:
-        return InputError(
+    def _damaged(self, line: int, why: str) -> DamagedError:
+        return DamagedError(
             f"line {line} of {self._path} is damaged ({why}): choose another folder, or overwrite it (--overwrite)"
         )
 

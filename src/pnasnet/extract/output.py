@@ -23,6 +23,7 @@ import pyarrow.parquet as pq
 from ..errors import InputError, OutputError, UnknownNameError
 from ..support.arguments import checked
 from ..support.files import (
+    DamagedError,
     check_expanded,
     check_target,
     remove_temporaries,
@@ -241,14 +242,18 @@ def _finished(mark: Mapping[str, Any]) -> Report:
 
 @contextmanager
 def _noting(folder: FeatureFolder) -> Iterator[None]:
-    """Add a note with the number of kept rows to an error that ends the block, unless it has a note."""
+    """Add a note with the number of kept rows to an error that ends the block, unless it has a note.
+
+    After damage of the run's own files, which a repeated run would meet again, the note advises nothing.
+    """
     try:
         yield
     except BaseException as error:
         with suppress(OutputError, InputError):
             if not hasattr(error, "__notes__") and (rows := folder.rows()):
                 kept = f"{counted(rows, 'row')} {'is' if rows == 1 else 'are'} kept"
-                error.add_note(f"{kept} in {folder.path}; repeat the command to resume")
+                again = "" if isinstance(error, DamagedError) else "; repeat the command to resume"
+                error.add_note(f"{kept} in {folder.path}{again}")
         raise
 
 

@@ -83,6 +83,11 @@ def _picture(tar: "_OpenTar", member: Member, name: str, links: "_Links") -> Pic
         return tar.picture(member, name)
     if member.link:
         return Picture(name, partial(links.read, member.link, name))
+    if member.is_rest:
+        reason = (
+            "the rest of a file that begins in another volume of the tar: unpack all volumes with tar --multi-volume"
+        )
+        return Picture.failing(name, ImageError(f"{name}: {reason}"))
     return Picture.failing(name, ImageError(f"{name}: a device, not a file: put the image itself into the tar"))
 
 

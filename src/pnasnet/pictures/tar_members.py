@@ -30,6 +30,7 @@ _CODECS = {
     b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ\0": "xz", b"]\0\0": "lzma",
     b"\x28\xb5\x2f\xfd": "zstd", b"\x04\x22\x4d\x18": "lz4",
 }  # fmt: skip
+_REST = b"M"  # of GNU tar
 _LINKS = (tarfile.LNKTYPE, tarfile.SYMTYPE)
 
 
@@ -44,6 +45,7 @@ class Member:
         parts: (offset, size) of each stored part of a sparse file, within that file.
         link: key (`key_of`) of the member that a hard or symbolic link leads to.
         is_file: whether it has bytes of its own.
+        is_rest: whether it is the rest of a file that begins in another volume of the tar.
     """
 
     name: str
@@ -52,6 +54,7 @@ class Member:
     parts: tuple[tuple[int, int], ...] = ()
     link: str = ""
     is_file: bool = True
+    is_rest: bool = False
 
     @property
     def stored(self) -> int:
@@ -165,7 +168,7 @@ def _member(info: tarfile.TarInfo, start: int) -> Member:
     parts: tuple[tuple[int, int], ...] = tuple(sparse or ())
     if any(place < 0 or size < 0 or place + size > info.size for place, size in parts):
         raise ValueError(f"{info.name!r} has parts beyond its end")
-    return Member(info.name, start + info.offset_data, info.size, parts, link, info.isreg())
+    return Member(info.name, start + info.offset_data, info.size, parts, link, info.isreg(), info.type == _REST)
 
 
 def _skip_end(region: _Region, marked: bool) -> bool:

@@ -18,6 +18,10 @@ STALE_SECONDS = 3600
 _TEMPORARY = re.compile(r"\.[0-9a-f]{8}\.(.+)", re.DOTALL)
 
 
+class DamagedError(InputError):
+    """A file of this software that does not hold what was written. The message says what to do about it."""
+
+
 def reason(error: OSError) -> str:
     """Return why the operating system refused, without the errno and the file name that `str(error)` adds."""
     return error.strerror or str(error)
@@ -139,7 +143,7 @@ def write_json(path: Path, value: Any) -> None:
 def read_json(path: Path, hint: str = "restore it, or choose another folder") -> Any:
     """Return the value in a JSON file, or None if there is no file.
 
-    Raises `InputError`, ending with `hint`, if it is damaged or cannot be read.
+    Raises `DamagedError`, ending with `hint`, if it is damaged, and `InputError` if it cannot be read.
     """
     with reading(path):
         try:
@@ -147,4 +151,4 @@ def read_json(path: Path, hint: str = "restore it, or choose another folder") ->
         except FileNotFoundError:
             return None
         except (ValueError, RecursionError) as error:  # UnicodeDecodeError is a ValueError
-            raise InputError(f"{path} is damaged ({error}): {hint}") from error
+            raise DamagedError(f"{path} is damaged ({error}): {hint}") from error
