@@ -18,8 +18,8 @@ ROOMS = sorted(path.parent.name for path in SOURCE.glob("*/__init__.py"))
 
 CHANGING = {
     "evaluation": {"_Counted"},
-    "extract": {"Report", "Stages", "_Run", "_Work"},
-    "finetune": {"_Run"},
+    "extract": {"Report", "Stages", "_Extraction", "_Work"},
+    "finetune": {"_FineTuning"},
     "module": {"Model"},
     "search": {"_Layout"},
     "training": {"StoredTensors"},
