@@ -66,6 +66,18 @@ def test_add_counts_old_new_and_vanished_inputs(tmp_path: Path, photos: Path) ->
     assert again.stderr.splitlines()[-2:] == notes
 
 
+def test_a_failed_row_of_one_file_is_not_to_be_retried_by_an_option_that_needs_a_folder(
+    tmp_path: Path, photos: Path
+) -> None:
+    (photos / "empty.jpg").touch()
+    command = ("embed", photos, *MODEL, "-o", tmp_path / "f.parquet")
+    assert run(*command).exit_code == 3
+    again = run(*command)
+    assert again.exit_code == 3
+    assert again.stderr.splitlines()[-1] == "failed: 1 in earlier runs; see the column error"
+    assert usage_error_of(run(*command, "--retry-errors")).startswith("--retry-errors needs a folder of parts")
+
+
 def test_add_needs_a_folder(tmp_path: Path, photos: Path) -> None:
     message = usage_error_of(run("embed", photos, *MODEL, "-o", tmp_path / "f.parquet", "--add"))
     assert message.startswith(f"--add needs a folder of parts, and {tmp_path}/f.parquet is one file: name a folder")

@@ -274,8 +274,10 @@ def _print(report: "Report", output: str, *, adding: bool, quiet: bool) -> None:
     failed, notes = [f"failed: {line}" for line in report.errors], list[str]()
     if new > len(report.errors):
         failed.append(f"failed: {new - len(report.errors):,} more; see the column error")
+    is_file = Path(output).suffix.lower() == ".parquet"
     if report.failed_before:
-        failed.append(f"failed: {report.failed_before:,} in earlier runs; see the column error, or try --retry-errors")
+        again = "" if is_file else ", or try --retry-errors"  # which needs a folder
+        failed.append(f"failed: {report.failed_before:,} in earlier runs; see the column error{again}")
     if report.passed_over.count:
         notes.append(str(report.passed_over))
     if report.unturned:
@@ -284,7 +286,6 @@ def _print(report: "Report", output: str, *, adding: bool, quiet: bool) -> None:
         notes.append(f"no longer listed: {counted(report.vanished, 'input')} of {output}; the rows are kept")
     for line in failed if quiet else failed + notes:
         say(line, err=True)
-    is_file = Path(output).suffix.lower() == ".parquet"
     if not report.rows:
         hint = "nothing new is listed" if adding else "use --overwrite to start over"
         if not is_file and not adding:
