@@ -149,14 +149,19 @@ def test_grey_and_other_jpegs(picture: Image.Image, options: dict[str, Any]) -> 
     assert np.array_equal(pixels, np.asarray(Image.open(io.BytesIO(data)).convert("RGB")))
 
 
+def from_inks(inks: Any) -> Image.Image:
+    """Return the picture of an array [H, W, 4]; some versions of Pillow warn of `fromarray` with a mode."""
+    return Image.frombytes("CMYK", inks.shape[1::-1], inks.tobytes())
+
+
 def cmyk_jpeg(picture: Image.Image, kind: str) -> bytes:
     """Return a CMYK JPEG; Adobe's marker means that values are stored inverted."""
     inks = np.asarray(picture.convert("CMYK"))
     if kind == "YCCK":
         return bytes(simplejpeg.encode_jpeg(255 - inks, quality=95, colorspace="CMYK"))
     if kind == "CMYK":
-        return encode(Image.fromarray(inks, "CMYK"), "JPEG", quality=95)
-    data = encode(Image.fromarray(255 - inks, "CMYK"), "JPEG", quality=95)
+        return encode(from_inks(inks), "JPEG", quality=95)
+    data = encode(from_inks(255 - inks), "JPEG", quality=95)
     marker = data.index(b"\xff\xee")
     return data[:marker] + data[marker + 16 :]
 
@@ -191,7 +196,7 @@ def test_jpeg_of_uncommon_sampling_falls_back_on_pillow(picture: Image.Image) ->
 @pytest.mark.parametrize(("marker", "expected"), [(True, (100, 64, 64)), (False, (27, 63, 63))])
 def test_cmyk_jpeg_of_uncommon_sampling(marker: bool, expected: tuple[int, int, int]) -> None:
     inks = np.full((64, 64, 4), (55, 127, 127, 127), np.uint8)  # stored inverted: 200, and 128, which takes no bits
-    data = bytearray(encode(Image.fromarray(inks, "CMYK"), "JPEG", quality=100))
+    data = bytearray(encode(from_inks(inks), "JPEG", quality=100))
     data[data.index(b"\xff\xc0") + 11] = 0x22
     with pytest.raises(ValueError, match="subsampling"):
         simplejpeg.decode_jpeg(bytes(data))

@@ -1,14 +1,13 @@
 """Checks and converts plain values (numbers, strings, lists): arguments, and fields of dataclasses."""
 
 import math
+import sys
 from collections.abc import Mapping
 from dataclasses import fields
 from functools import reduce
 from operator import or_
 from types import NoneType
 from typing import Any, get_args, get_origin, get_type_hints
-
-import numpy as np
 
 from ..errors import InputError, UnknownNameError
 from .text import shown
@@ -65,7 +64,8 @@ def check_range(name: str, value: float, least: float, most: float = math.inf) -
 
 
 def _value(hint: Any, value: Any, name: str) -> Any:
-    value = value.item() if isinstance(value, np.generic) else value
+    numpy = sys.modules.get("numpy")  # it is not imported for numbers that cannot be its own
+    value = value.item() if numpy and isinstance(value, numpy.generic) else value
     inner = get_args(hint)
     if NoneType in inner:
         kinds = [each for each in inner if each is not NoneType]
