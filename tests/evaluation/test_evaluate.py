@@ -1,6 +1,7 @@
 """Evaluation of a classifier: figures, failures and conditions."""
 
 import json
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -51,7 +52,7 @@ def test_figures_calculated_by_hand() -> None:
 
 def test_the_time_is_that_between_start_and_end(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = SimpleNamespace(perf_counter=iter((100.0, 102.5)).__next__)
-    monkeypatch.setattr("pnasnet.evaluation.evaluate.time", clock)
+    monkeypatch.setattr(sys.modules[evaluate.__module__], "time", clock)
     assert evaluate(small_network(3), colours(("0", RED))).seconds == 2.5
 
 
