@@ -71,6 +71,12 @@ def test_a_pool_states_its_shape_and_is_made_again_from_its_configuration() -> N
     assert (again.name, again.kind, again.kernel, again.stride, again.padding) == ("mine", "max", 3, 2, (0, 1, 1, 2))
 
 
+def test_a_pool_of_images_of_unknown_size_states_an_unknown_shape() -> None:
+    pool = PaddedPool("max", 3, 2, [0, 1, 1, 2])
+    assert pool.compute_output_shape((None, None, 8, 5)) == (None, None, 5, 5)
+    assert keras.Sequential([keras.Input((None, None, 5)), pool]).output_shape == (None, None, None, 5)
+
+
 def test_training_drops_whole_paths_with_the_plans_probability() -> None:
     spec = NetworkSpec(PNASNET5, 3, 8, (16, 16), None, stem="cifar", drop_path_keep=0.6)
     plan = resolve(spec)

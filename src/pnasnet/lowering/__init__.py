@@ -1,1 +1,1 @@
-"""From a plan to a torch network, an ONNX graph, and files for other software."""
+"""Turns a plan into a torch network, an ONNX graph, a Keras model, and files for other software."""

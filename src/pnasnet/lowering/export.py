@@ -1,4 +1,4 @@
-"""Networks as files for other programs: ONNX, and OpenVINO's intermediate representation.
+"""Writes networks as ONNX models, and in OpenVINO's intermediate representation.
 
 Both accept `images`, [batch, height, width, 3] float32 in [0, 1], of any batch size, and compute the chosen endpoints.
 With preprocessing they accept decoded images, uint8, of any size.
@@ -39,16 +39,15 @@ def export_onnx(
     Args:
         plan: the network.
         weights: TF-Slim's variable names to arrays in TensorFlow's layout.
-        path: the file to write. It is replaced as a whole, or not at all.
+        path: the file to write, whole or not at all; an existing file is replaced.
         outputs: names from `plan.endpoints()`.
         metadata: entries of the model's key-value store.
-        preprocess: the preset whose resizing and scaling become part of the model; None for none.
+        preprocess: the preset whose crop, scaling and resizing become part of the model; None for none.
 
     Raises:
         UnknownNameError: no such endpoint.
         InputError: `path` does not end in .onnx, or a model cannot contain the preprocessing.
         OutputError: the file cannot be written.
-
     """
     check_target(Path(path), ".onnx")
     model = _build(plan, weights, outputs, metadata, preprocess)
@@ -64,11 +63,11 @@ def export_openvino_ir(
     metadata: Mapping[str, str] | None = None,
     preprocess: Preset | None = None,
 ) -> None:
-    """Write the network as OpenVINO's `path` (.xml) and, beside it, the float32 weights (.bin).
+    """Write the network as an OpenVINO model: `path` (.xml) and, beside it, its float32 weights (.bin).
 
-    Arguments and errors are those of `export_onnx`; `metadata` goes into the model's runtime information, under
-    `pnasnet`. An old .xml file is removed before the new files are moved into place: if that is interrupted, no .xml
-    file is left. Raises `InputError` unless `path` ends in `.xml`.
+    Arguments and errors are those of `export_onnx`, but `path` must end in `.xml`. `metadata` is stored in the model's
+    runtime information, under `pnasnet`. An old .xml file is removed before the new files are moved into place: if
+    that is interrupted, no .xml file is left.
     """
     import openvino
 
@@ -94,7 +93,7 @@ def export_openvino_ir(
 
 
 def check_no_stray_bin(path: Path) -> None:
-    """Raise `OutputError` if a .bin file has the name of a model's weights, and there is no such model to replace."""
+    """Raise `OutputError` if a .bin file would be replaced that does not belong to an existing model at `path`."""
     stray = path.with_suffix(".bin")
     if stray.exists() and not path.exists():
         raise OutputError(f"{stray} exists without {path.name}: remove it, or choose another name")
@@ -115,7 +114,7 @@ def _build(
 
 @contextmanager
 def _writing(path: Path) -> Iterator[None]:
-    """Turn an OSError, and OpenVINO's RuntimeError for one, into an `OutputError`."""
+    """Turn an OSError, or OpenVINO's RuntimeError in its place, into an `OutputError`."""
     try:
         with writing(path):
             yield

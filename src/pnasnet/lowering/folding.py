@@ -1,4 +1,4 @@
-"""Batch normalization folded into the convolution before it, for inference: one rule for all lowerings that fold."""
+"""Folds batch normalization into the convolution before it, for the ONNX graph and the torch network of inference."""
 
 from collections.abc import Iterator, Mapping
 from itertools import pairwise
@@ -16,10 +16,10 @@ Weights = Mapping[str, Array]
 
 
 class Folding:
-    """The kernels and offsets of a plan without batch normalization. Each is computed when asked for.
+    """The kernels and offsets of a plan without batch normalization. Each is computed when it is used.
 
-    A normalization is a factor and an offset per channel, as its statistics are constant. The factor is multiplied into
-    the kernel, in float64.
+    In inference the statistics are constant, so a normalization is a factor and an offset per channel: factor = gamma /
+    sqrt(variance + epsilon), offset = beta - mean * factor. The factor is multiplied into the kernel, in float64.
     """
 
     def __init__(self, plan: Plan, weights: Weights) -> None:
@@ -32,7 +32,7 @@ class Folding:
                 self._after |= {variable: (following, part) for variable, part in _normalized(layer).items()}
 
     def __iter__(self) -> Iterator[str]:
-        """Yield the names of the kernels that a normalization is folded into."""
+        """Yield the names of the kernels into which a normalization is folded."""
         return iter(self._after)
 
     def __contains__(self, variable: str) -> bool:
@@ -43,7 +43,7 @@ class Folding:
         return self._after[variable][0]
 
     def kernel(self, variable: str) -> Array:
-        """Return a kernel in TensorFlow's layout: float64 if folded, otherwise as it is."""
+        """Return a kernel in TensorFlow's layout: float64 if folded, otherwise unchanged."""
         value = self._weights[variable]
         if variable not in self:
             return value
@@ -64,7 +64,7 @@ class Folding:
 
 
 def _normalized(layer: Layer) -> dict[str, slice]:
-    """Return the kernels before a normalization, each with the channels of the normalization that are its outputs."""
+    """Return the kernels of a layer before a normalization, each with the normalization's channels that it computes."""
     match layer:
         case Conv():
             return {f"{layer.scope}/weights": slice(None)}

@@ -1,8 +1,8 @@
-"""The TensorFlow function of a plan with its weights: a value for each node of a GraphDef, without TensorFlow.
+"""Lowers a plan with its weights to a TensorFlow function, as plain values, without TensorFlow.
 
 The input is `images`, [batch, height, width, 3] float32 in [0, 1]; the outputs are endpoints, with TF-Slim's names and
-layouts. Weights are constants with TF-Slim's variable names and the checkpoint's values: readers of weights find them
-again. TensorFlow itself folds batch normalization into them when it loads the function.
+layouts. Weights are constants with TF-Slim's variable names and unchanged values, so that `open_weights` can read them.
+TensorFlow itself folds batch normalization when it loads the function.
 
 Source of operators, arguments and attributes: TensorFlow's core/ops/nn_ops.cc, math_ops.cc and array_ops.cc.
 """
@@ -157,7 +157,7 @@ class _FunctionGraph:
         return x
 
     def _layer(self, layer: Layer, x: str) -> str:
-        # What has no variables is named after its input, so that equal layers on the same map are one node.
+        # A layer without variables is named after its input, so that equal layers on the same map are one node.
         source = x.partition(":")[0]
         match layer:
             case Relu():
@@ -209,12 +209,12 @@ class _FunctionGraph:
             self.constant(f"odd/{name}", np.array(value, np.int32))
             for name, value in (("begin", [0, 1, 1, 0]), ("end", [0] * 4), ("strides", [1] * 4))
         ]
-        # A set bit of the masks: from the beginning, or to the end, whatever the number says.
+        # A set bit of a mask overrides the bound of its axis: from the beginning, or to the end.
         moved = self.add(
             "StridedSlice", f"{source}/moved", x, *bounds, Index=Type.INT32, begin_mask=0b1001, end_mask=0b1111
         )
         if height % 2 or width % 2:
-            # A map of odd size has one odd pixel less than even ones: the last one read is zero.
+            # A map of odd size has one odd pixel fewer than even pixels, so a zero is added.
             amounts = [[0, 0], [0, height % 2], [0, width % 2], [0, 0]]
             paddings = self.constant(f"{source}/paddings", np.array(amounts, np.int32))
             moved = self.add("Pad", f"{source}/padded", moved, paddings, Tpaddings=Type.INT32)
@@ -230,7 +230,7 @@ def _strides(stride: int) -> dict[str, Attribute]:
 
 
 def _padding(size: Shape, padding: Padding, kernel: tuple[int, int], stride: int, dilation: int = 1) -> str:
-    """Return TensorFlow's name of a padding: without numbers, every converter of its graphs knows it."""
+    """Return TensorFlow's name of a padding, which all converters of graphs support, unlike numbers."""
     if not any(padding):
         return "VALID"
     same = [same_padding(n, k, stride, dilation) for n, k in zip(size[:2], kernel, strict=True)]

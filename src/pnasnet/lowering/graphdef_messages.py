@@ -16,7 +16,7 @@ Dims = tuple[int, ...]
 """A shape; -1 for an unknown size."""
 
 _PRODUCER, _MIN_CONSUMER = 1087, 12
-"""Versions of GraphDef: that of TensorFlow 2.9, whose operators mean the same in later ones; and the oldest reader."""
+"""Versions of GraphDef: TensorFlow 2.9, whose operators have kept their meaning, and the oldest possible reader."""
 
 
 def graph(nodes: Sequence[Node], functions: Sequence[Message]) -> Message:
@@ -29,10 +29,10 @@ def function(name: str, argument: tuple[str, Dims], nodes: Sequence[Node], outpu
     """Return a FunctionDef of float32 tensors.
 
     Args:
-        name: its name.
-        argument: name and shape of its argument.
-        nodes: its nodes.
-        outputs: names of its outputs, in their order, and the tensors that they are.
+        name: name of the function.
+        argument: name and shape of the argument.
+        nodes: nodes of the function.
+        outputs: names of the outputs, in order, and their tensors.
     """
     signature = Message().text(1, name).data(2, _argument(argument[0]))
     signature.data(3, *(_argument(output_name(output)) for output in outputs))
@@ -45,7 +45,7 @@ def function(name: str, argument: tuple[str, Dims], nodes: Sequence[Node], outpu
 
 
 def output_name(name: str) -> str:
-    """Return a name as TensorFlow allows it for a function's output."""
+    """Return a name in the form that TensorFlow allows for a function's output."""
     return name.lower()
 
 

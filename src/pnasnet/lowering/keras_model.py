@@ -1,6 +1,6 @@
-"""A plan as layers of Keras 3, on any backend: the map before the last pooling, and the layers that hold weights.
+"""Lowers a plan to layers of Keras 3, on any backend, up to the map before the last pooling.
 
-Paddings are explicit wherever they are not symmetric, because backends differ in what they call `same`.
+Asymmetric paddings are explicit, because backends interpret `same` differently.
 """
 
 from collections.abc import Mapping, Sequence
@@ -30,14 +30,14 @@ _CHANNELS = "channels_last"
 
 @keras.saving.register_keras_serializable(package=_PACKAGE)
 class PaddedPool(layers.Layer):  # type: ignore[misc] # Keras has no types
-    """Max or average pooling of [batch, height, width, channels] in which padding never counts.
+    """Max or average pooling of [batch, height, width, channels] that ignores padding.
 
     Args:
         kind: `max` or `avg`.
         kernel: height and width of the window.
         stride: of the window.
         padding: rows and columns to add: top, bottom, left, right.
-        options: those of every layer.
+        options: options of every Keras layer.
     """
 
     def __init__(self, kind: str, kernel: int, stride: int, padding: Sequence[int], **options: Any) -> None:
@@ -48,7 +48,7 @@ class PaddedPool(layers.Layer):  # type: ignore[misc] # Keras has no types
         """Pool."""
         window = {"pool_size": self.kernel, "strides": self.stride, "padding": "valid", "data_format": _CHANNELS}
         if self.kind == "max":
-            # A state may be negative: only minus infinity never is the largest.
+            # Values may be negative: only minus infinity is never the maximum.
             return ops.max_pool(self._padded(x, -float("inf")), **window)
         inside = ops.average_pool(self._padded(ops.ones_like(x[:1, :, :, :1]), 0.0), **window)
         return ops.average_pool(self._padded(x, 0.0), **window) / inside
@@ -61,7 +61,8 @@ class PaddedPool(layers.Layer):  # type: ignore[misc] # Keras has no types
         """Return the shape of the result."""
         top, bottom, left, right = self.padding
         sizes = zip(shape[1:3], (top + bottom, left + right), strict=True)
-        return (shape[0], *((n + more - self.kernel) // self.stride + 1 for n, more in sizes if n), shape[3])
+        window = (None if n is None else (n + more - self.kernel) // self.stride + 1 for n, more in sizes)
+        return (shape[0], *window, shape[3])
 
     def get_config(self) -> dict[str, Any]:
         """Return the arguments."""
@@ -80,7 +81,7 @@ class Builder:
         self._momentum = momentum
         self._shared: dict[tuple[int, Layer], KerasTensor] = {}
         self.variables: list[tuple[layers.Layer, tuple[str, ...]]] = []
-        """Layers, and the names of their variables in the order of `layer.get_weights()`."""
+        """Each layer with weights, and the names of its variables in the order of `layer.get_weights()`."""
 
     def features(self, plan: Plan, images: KerasTensor) -> KerasTensor:
         """Return the last map, [batch, height, width, channels] after its ReLU, of images in [-1, 1]."""
@@ -114,7 +115,7 @@ class Builder:
     def _chain(self, chain: Sequence[Layer], x: KerasTensor) -> KerasTensor:
         for layer in chain:
             key = (id(x), layer)
-            # Layers without variables are shared: the same on the same map is computed once.
+            # Equal layers without variables on the same map are computed once.
             if layer.variables() or key not in self._shared:
                 self._shared[key] = self._layer(layer, x)
             x = self._shared[key]
@@ -130,16 +131,16 @@ class Builder:
                 return self._convolution(layer, x)
             case SeparableConv():
                 x, padding = _padded(layer, x)
-                made = layers.SeparableConv2D(
+                built = layers.SeparableConv2D(
                     layer.output.channels, layer.kernel, layer.stride, padding, data_format=_CHANNELS, use_bias=False,
                     name=_name(layer.scope),
                 )  # fmt: skip
-                return self._add(made, x, layer)
+                return self._add(built, x, layer)
             case BatchNorm():
-                made = layers.BatchNormalization(
+                built = layers.BatchNormalization(
                     momentum=self._momentum, epsilon=layer.epsilon, name=_name(layer.scope)
                 )
-                return self._add(made, x, layer)
+                return self._add(built, x, layer)
             case FactorizedReduction():
                 moved = layers.ZeroPadding2D(((0, 1), (0, 1)), data_format=_CHANNELS)(x)
                 moved = layers.Cropping2D(((1, 0), (1, 0)), data_format=_CHANNELS)(moved)
@@ -152,32 +153,32 @@ class Builder:
 
     def _convolution(self, layer: Conv, x: KerasTensor) -> KerasTensor:
         x, padding = _padded(layer, x)
-        # Keras has no convolution with both: the pixels between are computed, and left out.
-        apart = layer.stride > 1 and layer.dilation > 1
+        # Keras has no convolution with a stride and a dilation: all pixels are computed, and then skipped.
+        skips = layer.stride > 1 and layer.dilation > 1
         options = {"dilation_rate": layer.dilation} if layer.dilation > 1 else {}
         x = self._conv(
-            layer.scope, layer.output.channels, layer.kernel, 1 if apart else layer.stride, x, padding, **options
+            layer.scope, layer.output.channels, layer.kernel, 1 if skips else layer.stride, x, padding, **options
         )
-        return PaddedPool("max", 1, layer.stride, Padding())(x) if apart else x
+        return PaddedPool("max", 1, layer.stride, Padding())(x) if skips else x
 
     def _conv(
         self, scope: str, width: int, kernel: tuple[int, int], stride: int, x: KerasTensor, padding: str, **options: Any
     ) -> KerasTensor:
-        made = layers.Conv2D(
+        built = layers.Conv2D(
             width, kernel, stride, padding, data_format=_CHANNELS, use_bias=False, name=_name(scope), **options
         )
-        result = made(x)
-        self.variables.append((made, (f"{scope}/weights",)))
+        result = built(x)
+        self.variables.append((built, (f"{scope}/weights",)))
         return result
 
-    def _add(self, made: layers.Layer, x: KerasTensor, layer: Layer) -> KerasTensor:
-        result = made(x)
-        self.variables.append((made, tuple(layer.variables())))
+    def _add(self, built: layers.Layer, x: KerasTensor, layer: Layer) -> KerasTensor:
+        result = built(x)
+        self.variables.append((built, tuple(layer.variables())))
         return result
 
 
 def _padded(layer: Conv | SeparableConv, x: KerasTensor) -> tuple[KerasTensor, str]:
-    """Return the input of a convolution and the padding that it has left to do."""
+    """Return the input of a convolution, padded if needed, and the padding that remains for Keras."""
     top, bottom, left, right = layer.padding
     if layer.padding == Padding():
         return x, "valid"

@@ -1,4 +1,4 @@
-"""The ONNX graph of a plan with its weights: batch normalization folded in, no torch, no TensorFlow.
+"""Lowers a plan with its weights to an ONNX graph with folded batch normalization, without torch or TensorFlow.
 
 The input is a batch of images, [batch, height, width, 3] in [0, 1]; the outputs are endpoints, with TF-Slim's names and
 layouts. Inside, maps are [batch, channels, height, width], as ONNX defines convolutions.
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     import onnx
 
 GRAPH_VERSION = 1
-"""Raise it with every change to the graphs that `build` makes: compiled models of other versions are not reused."""
+"""Increase it with every change to the graphs that `build` returns: the cache ignores models of other versions."""
 
 OPSET = 17
 IR_VERSION = 8
@@ -59,7 +59,6 @@ def build(
     Raises:
         UnknownNameError: the plan has no such endpoint.
         KeyError: a variable is not in `weights`.
-
     """
     known = plan.endpoints()
     for name in outputs:
@@ -71,7 +70,7 @@ def build(
 
 
 def _lower(plan: Plan, graph: "_OnnxGraph") -> None:
-    """Add the whole network, every endpoint under its name."""
+    """Add all nodes of the network; each endpoint is the node of its name."""
     scaled = graph.add("Mul", f"{INPUT}/doubled", [INPUT, graph.constant("two", lambda: np.float32(2))])
     scaled = graph.add("Sub", f"{INPUT}/centred", [scaled, graph.constant("one", lambda: np.float32(1))])
     image = graph.add("Transpose", f"{INPUT}/channels_first", [scaled], perm=[0, 3, 1, 2])
@@ -99,7 +98,7 @@ def _cell(cell: CellPlan, graph: "_OnnxGraph", current: str, previous: str) -> s
 
 
 class _OnnxGraph:
-    """A graph being built: nodes in order of computation, and constants that are not read yet."""
+    """A graph being built: nodes in order of computation, and constants that are read at the end."""
 
     def __init__(self, plan: Plan, weights: Weights) -> None:
         self._weights, self._folding = weights, Folding(plan, weights)
@@ -166,7 +165,7 @@ class _OnnxGraph:
     def _halve(self, layer: FactorizedReduction, x: str) -> str:
         height, width, _ = layer.input
         moved = self.add("Slice", f"{x}/moved", [x, *self._integers("odd", [1, 1], [2**31 - 1] * 2, [2, 3])])
-        # A map of odd size has one odd pixel less than even ones: the last one read is padding.
+        # A map of odd size has one odd pixel fewer than even pixels, so padding is added.
         pads = [0, 0, height % 2, width % 2]
         names = [f"{layer.scope}/path{i}_conv" for i in (1, 2)]
         even = self._conv(names[0], f"{names[0]}/weights", x, stride=2)
@@ -211,7 +210,7 @@ class _OnnxGraph:
         return model
 
     def _needed(self, outputs: Iterable[str]) -> set[str]:
-        """Return the names of all nodes and constants that `outputs` are computed from."""
+        """Return the names of all nodes and constants from which `outputs` are computed."""
         needed = set(outputs)
         for name, (_, inputs, _) in reversed(self._nodes.items()):
             if name in needed:

@@ -1,7 +1,7 @@
-"""Preprocessing inside an ONNX model: it accepts decoded images of any size.
+"""Adds the preprocessing to an ONNX model, which then accepts decoded images of any size.
 
-ONNX's `Resize`, asymmetric and linear, places and weighs pixels as TensorFlow 1's `resize_bilinear` does; its float32
-arithmetic has another order, so that values differ from those of `images.transform` by up to 3.4e-5.
+ONNX's `Resize`, asymmetric and linear, uses the positions and weights of TensorFlow 1's `resize_bilinear`. The order of
+its float32 arithmetic is another, so values differ from those of `images.transform` by up to 3.4e-5.
 """
 
 from fractions import Fraction
@@ -20,7 +20,7 @@ _RESIZED = f"{INPUT}/resized"
 
 
 def check_preprocess(preset: Preset) -> None:
-    """Raise `InputError` for a preset that a model cannot contain."""
+    """Raise `InputError` for a preset that ONNX cannot compute."""
     if preset.resize != "bilinear":
         raise InputError(
             f"the preset {preset.name} resizes as Pillow's bicubic filter does, which ONNX lacks: "
@@ -29,9 +29,9 @@ def check_preprocess(preset: Preset) -> None:
 
 
 def add_preprocessing(model: "onnx.ModelProto", size: tuple[int, int], preset: Preset) -> None:
-    """Let a model of `onnx_graph.build` accept decoded images, uint8 [batch, height, width, 3] of any size.
+    """Change a model of `onnx_graph.build` to accept decoded images, uint8 [batch, height, width, 3] of any size.
 
-    The images of one batch have one size. They are cropped, scaled to [0, 1] and resized as the preset does.
+    All images of a batch have the same size. They are cropped, scaled to [0, 1] and resized as in the preset.
 
     Args:
         model: the model, changed in place.
@@ -79,7 +79,7 @@ def _add_crop(nodes: "_Nodes", kept: Fraction) -> str:
 
 
 class _Nodes:
-    """The new nodes; constants go into the graph at once."""
+    """Collects new nodes; adds constants to the graph directly."""
 
     def __init__(self, graph: "onnx.GraphProto") -> None:
         self._graph = graph

@@ -1,4 +1,4 @@
-"""Model repositories of other servers: NVIDIA's Triton Inference Server and OpenVINO Model Server.
+"""Writes models into repositories of NVIDIA's Triton Inference Server and OpenVINO Model Server.
 
 Sources: Triton's "Model Repository" and "Model Configuration"; OpenVINO Model Server's "Preparing a Model Repository"
 and "Starting the Server".
@@ -36,7 +36,7 @@ class RepositoryEntry:
 
     Attributes:
         repository: the folder of all models; created if it does not exist.
-        name: the model's name, as clients use it; also that of its folder.
+        name: the model's name, for clients and for its folder.
         overwrite: whether to replace a model of this name.
     """
 

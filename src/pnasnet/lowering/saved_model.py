@@ -1,8 +1,8 @@
 """Frozen SavedModels, written without TensorFlow.
 
-A SavedModel has two faces. TensorFlow Serving and other readers of graphs use the MetaGraphDef's graph and signatures.
-`tf.saved_model.load`, `hub.load` and `hub.KerasLayer` use its object graph, in which the root can be called, and insist
-on a checkpoint, here one without variables. Both call the same function `network`, which holds the weights once.
+A SavedModel describes the model twice. TensorFlow Serving and other readers of graphs use the MetaGraphDef's graph and
+signatures. `tf.saved_model.load`, `hub.load` and `hub.KerasLayer` use its object graph, whose root can be called, and
+require a checkpoint; here it has no variables. Both call the same function `network`, which stores the weights once.
 
 Sources: TensorFlow's saved_model.proto, meta_graph.proto, saved_object_graph.proto, struct.proto,
 trackable_object_graph.proto and tensor_bundle.proto; tensorflow_hub's "Reusable SavedModels".
@@ -27,13 +27,13 @@ from .sstable_writer import write_object_graph
 TAG = "serve"
 FILES = ("saved_model.pb", "variables/variables.index", "variables/variables.data-00000-of-00001")
 MOST_BYTES = 2**31 - 1
-"""The longest protocol buffer that TensorFlow parses."""
+"""Size of the largest protocol buffer that TensorFlow parses."""
 
 _NETWORK = "network"
 _SAVER = ("saver_filename", "saver_save", "saver_restore")
 
 SignatureOutputs = Mapping[str, Mapping[str, str]]
-"""Names of signatures to the names of their outputs to the endpoints that these are."""
+"""For each signature by name, the endpoint of each output by name."""
 
 
 def export_saved_model(
@@ -95,7 +95,7 @@ class _NetworkFunction:
         argument = (INPUT, self.images)
         yield function(_NETWORK, argument, self.body.nodes, {name: self.body.endpoints[name] for name in self.shapes})
         for name, outputs in objects.functions(signatures):
-            # A structure's tensors are in the order of its sorted keys.
+            # TensorFlow flattens a structure in the order of its sorted keys.
             tensors = {key: f"{_NETWORK}:output:{self.index(outputs[key])}" for key in sorted(outputs)}
             yield function(name, argument, [self.call(_NETWORK, INPUT)], tensors)
 
@@ -105,7 +105,7 @@ def _saved_model(network: _NetworkFunction, signatures: SignatureOutputs) -> Mes
     nodes = [
         Node(INPUT, "Placeholder", (), {"dtype": Type.FLOAT, "shape": network.images}),
         network.call(_NETWORK, INPUT),
-        # There is nothing to restore, but loaders insist on a saver if there is a checkpoint.
+        # There is nothing to restore, but loaders require a saver if there is a checkpoint.
         Node(filename, "Placeholder", (), {"dtype": Type.STRING, "shape": ()}),
         Node(save, "Identity", (filename,), {"T": Type.STRING}),
         Node(restore, "NoOp"),

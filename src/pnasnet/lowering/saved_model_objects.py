@@ -15,7 +15,7 @@ OutputShapes = Mapping[str, Dims]
 CALL, CALL_ENDPOINTS = "call", "call_with_endpoints"
 _ARGUMENTS = ("training", "return_endpoints")
 _ROOT_CALL, _SIGNATURES, _FIRST = 1, 2, 3
-"""The numbers of the objects: after the root come its function, the map of signatures, and each of them."""
+"""Numbers of the objects: 0 is the root, then come its function, the map of signatures, and each signature."""
 
 _NONE = Message().data(1, Message())
 
@@ -37,7 +37,7 @@ def saved_objects(signatures: Mapping[str, OutputTensors], images: tuple[str, Di
     """Return a SavedObjectGraph.
 
     Args:
-        signatures: names to the names of the outputs to the endpoints.
+        signatures: for each signature by name, the endpoint of each output by name.
         images: name and shape of the argument.
         shapes: the shape of each endpoint.
     """
@@ -64,12 +64,12 @@ def saved_objects(signatures: Mapping[str, OutputTensors], images: tuple[str, Di
 
 
 def trackable_objects(signatures: Mapping[str, OutputTensors]) -> Message:
-    """Return the TrackableObjectGraph of a checkpoint without variables: the same objects."""
+    """Return the TrackableObjectGraph of a checkpoint without variables, with the same objects."""
     return Message().data(1, *(_references(signatures, number) for number in range(_FIRST + len(signatures))))
 
 
 def _references(signatures: Mapping[str, OutputTensors], number: int) -> Message:
-    """Return an object with its children: the fields are the same in both kinds of graph."""
+    """Return an object with its children, whose fields are the same in both kinds of graph."""
     children: dict[str, int] = {}
     if number == 0:
         # Keras's TFSMLayer calls `serve` unless told otherwise.

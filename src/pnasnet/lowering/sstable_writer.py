@@ -1,4 +1,4 @@
-"""A TensorFlow V2 checkpoint that holds an object graph and no variables.
+"""Writes a TensorFlow V2 checkpoint with an object graph and no variables.
 
 Sources: LevelDB's doc/table_format.md; TensorFlow's core/util/tensor_bundle/tensor_bundle.cc.
 """
@@ -46,7 +46,7 @@ def _handle(offset: int, block: bytes) -> bytes:
 
 
 def _block(entries: list[tuple[bytes, bytes]]) -> bytes:
-    """Return a block whose keys are written whole, uncompressed, with its checksum."""
+    """Return an uncompressed block with unshortened keys, and its checksum."""
     body = b"".join(varint(0) + varint(len(key)) + varint(len(value)) + key + value for key, value in entries)
     body += (0).to_bytes(4, "little") + (1).to_bytes(4, "little")  # one restart, at the beginning
     body += b"\0"

@@ -1,4 +1,4 @@
-"""The one place where torch interprets a cell, and how a cell is recomputed instead of stored."""
+"""Runs a cell of a plan in torch, and recomputes it in the backward pass if memory is short."""
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -14,10 +14,10 @@ from .torch_layers import LayerBuilder, LayerStep, Slot, has_parameters, run
 
 
 class State:
-    """A map that several branches read. Steps without parameters that they begin with alike are computed once.
+    """A map that several branches read. Equal first steps without parameters are computed once for all of them.
 
-    Mostly that is the map's ReLU, in reducing cells also its padding. It saves the time, and the memory that the
-    backward pass would need for each copy.
+    These are mostly the map's ReLU and, in reducing cells, its padding. Sharing them saves time, and the memory that
+    the backward pass would need for each copy.
     """
 
     def __init__(self, value: Tensor) -> None:
@@ -26,7 +26,7 @@ class State:
         self._after: dict[LayerStep, State] = {}
 
     def through(self, steps: tuple[LayerStep, ...]) -> Tensor:
-        """Return the result of the steps."""
+        """Return the result of the steps, [batch, channels, height, width]."""
         state = self
         for index, step in enumerate(steps):
             if has_parameters(step):
@@ -55,10 +55,9 @@ class Cell(nn.Module):
         """Return the cell's output [batch, channels, height, width].
 
         Args:
-            current: output of the cell before, as a `State` where other cells read it too.
+            current: output of the cell before, as a `State` if other cells read it too.
             previous: output of the cell before that.
-            progress: how far drop path has risen, 0-d, from 0 to 1.
-
+            progress: `drop_path_progress` of the network, 0-d, from 0 to 1.
         """
         inputs = [x if isinstance(x, State) else State(x) for x in (current, previous)]
         states = [State(x.through(steps)) for x, steps in zip(inputs, self._entry, strict=True)]
@@ -82,9 +81,8 @@ def drop_examples(path: Tensor, keep: Tensor) -> Tensor:
     Args:
         path: [batch, channels, height, width].
         keep: probability of keeping an example, 0-d, float32.
-
     """
-    # Drawn in float32 whatever the path is: bfloat16 would round the probability and the random numbers.
+    # Drawn in float32 for every dtype of the path: bfloat16 would round the probability and the random numbers.
     kept = torch.rand(path.shape[0], 1, 1, 1, device=path.device) < keep
     return path * (kept / keep).to(path.dtype)
 
@@ -111,13 +109,13 @@ def batch_norms(module: nn.Module) -> Iterator[_BatchNorm]:
 
 
 def _contexts(cell: nn.Module) -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
-    """Return the contexts of a cell's first run and of its second, in the backward pass."""
+    """Return the contexts of a cell's run and of its recomputation in the backward pass."""
     return nullcontext(), _fixed_moving_averages(cell)
 
 
 @contextmanager
 def _fixed_moving_averages(cell: nn.Module) -> Iterator[None]:
-    """Let batch normalization compute the same again without a second update of its moving averages."""
+    """Let batch normalization repeat its computation without updating the moving averages again."""
     kept = [(norm, norm.momentum, norm.num_batches_tracked) for norm in batch_norms(cell)]
     for norm, _, count in kept:
         # An update by zero instead of none: checkpointing expects every tensor that the first run stored.

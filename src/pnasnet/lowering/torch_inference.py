@@ -1,4 +1,4 @@
-"""The torch network made fast for inference: normalization folded, kernels in one precision, sibling kernels merged."""
+"""A torch network for inference alone: folded normalization, kernels in one precision, merged 1x1 convolutions."""
 
 from collections import defaultdict
 from collections.abc import Mapping
@@ -29,8 +29,7 @@ def inference_network(
         plan: the network.
         weights: its variables, in TensorFlow's layout.
         dtype: precision of kernels and maps.
-        merge: whether 1x1 convolutions of the same map become one, so that the map is read once.
-
+        merge: whether 1x1 convolutions of the same map are merged into one, which reads the map once.
     """
     network = Network(plan).eval()
     folding = Folding(plan, weights)
@@ -94,7 +93,7 @@ class _Siblings:
 
 @dataclass(frozen=True)
 class _Channels:
-    """The channels that one of the merged convolutions had computed."""
+    """Selects the output channels of one of the merged convolutions."""
 
     start: int
     stop: int
@@ -105,7 +104,7 @@ class _Channels:
 
 @dataclass(frozen=True)
 class _Reader:
-    """A cell that begins one of its inputs (0 the current, 1 the previous one) with ReLU and a 1x1 convolution."""
+    """A cell whose entry for one input (0: current, 1: previous) is ReLU and a 1x1 convolution."""
 
     cell: Cell
     side: int
@@ -127,8 +126,8 @@ class _Reader:
 
 
 def _merge_siblings(network: Network) -> None:
-    """Merge the 1x1 convolutions with which a cell reads its current input and the next cell the same map."""
-    # By the state that they read: 0 is the stem's, then each cell's.
+    """Merge the entry convolutions of different cells that read the same map."""
+    # By the map that they read: 0 is the stem's output, then come those of the cells.
     readers: dict[int, list[_Reader]] = defaultdict(list)
     for index, slot in enumerate(network._cells):
         cell: Any = slot.module

@@ -30,9 +30,9 @@ LayerStep = Callable[[Tensor], Tensor]
 
 
 class Slot:
-    """A step that runs the module now registered in one place of the module tree.
+    """A step that runs the module that is currently registered under one name of the module tree.
 
-    Wrappers, quantization and `nn.SyncBatchNorm.convert_sync_batchnorm` replace the module in that place.
+    Wrappers, quantization and `nn.SyncBatchNorm.convert_sync_batchnorm` replace registered modules.
     """
 
     def __init__(self, parent: nn.Module, name: str) -> None:
@@ -40,7 +40,7 @@ class Slot:
 
     @property
     def module(self) -> nn.Module:
-        """The module now in this place."""
+        """The module that is currently registered."""
         return getattr(self._parent, self._name)  # type: ignore[no-any-return]
 
     def __call__(self, *inputs: Any) -> Tensor:
@@ -55,7 +55,7 @@ class LayerBuilder:
         self._root = root
 
     def steps(self, layers: Sequence[Layer]) -> tuple[LayerStep, ...]:
-        """Return the steps of some layers."""
+        """Return the steps of consecutive layers."""
         steps: list[LayerStep] = []
         for layer in layers:
             steps += self._steps(layer, owned=any(map(has_parameters, steps)))
@@ -73,7 +73,7 @@ class LayerBuilder:
         return Slot(parent, name)
 
     def _steps(self, layer: Layer, *, owned: bool) -> list[LayerStep]:
-        """Return one layer's steps. `owned`: no other step reads the input, so it may be overwritten."""
+        """Return one layer's steps. If its input is `owned`, no other step reads it, and it may be overwritten."""
         match layer:
             case Relu():
                 return [_relu_in_place if owned else functional.relu]
@@ -84,7 +84,7 @@ class LayerBuilder:
             case FactorizedReduction():
                 return [self._halving(layer)]
             case Conv() | SeparableConv():
-                return [*_surplus(layer.padding), self.register(layer.scope, _module(layer))]
+                return [*_excess(layer.padding), self.register(layer.scope, _module(layer))]
             case BatchNorm() | Dense():
                 return [self.register(layer.scope, _module(layer))]
         raise TypeError(f"unknown layer {layer}")
@@ -109,12 +109,12 @@ def run(steps: Sequence[LayerStep], x: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class _Halving:
-    """`FactorizedReduction`. Not a module: its scope in TF-Slim may be that of the whole cell."""
+    """`FactorizedReduction`. Not a module, because its scope in TF-Slim may be that of the whole cell."""
 
     even: Slot
     odd: Slot
     missing: tuple[int, int]
-    """Rows and columns of zeros that the odd pixels of a map of odd size need."""
+    """Rows and columns of zeros to add for the odd pixels: one for a map of odd size."""
 
     def __call__(self, x: Tensor) -> Tensor:
         rows, columns = self.missing
@@ -151,9 +151,9 @@ class _Pad:
         return functional.pad(x, (0, self.right, 0, self.bottom))
 
 
-def _surplus(padding: Padding) -> list[LayerStep]:
-    """Return the part of TensorFlow's SAME padding that torch's convolutions lack: more at the end than before."""
-    # The convolution itself pads what both ends share; only the surplus costs a copy.
+def _excess(padding: Padding) -> list[LayerStep]:
+    """Return the part of TensorFlow's SAME padding that torch's convolutions lack: the excess at the end."""
+    # The convolution itself pads both ends equally; only the excess costs a copy.
     right, bottom = padding.right - padding.left, padding.bottom - padding.top
     return [_Pad(right, bottom)] if right or bottom else []
 
@@ -162,7 +162,7 @@ def _conv(
     inputs: int, outputs: int, kernel: tuple[int, int], stride: int, padding: Padding,
     dilation: int = 1, groups: int = 1,
 ) -> nn.Conv2d:  # fmt: skip
-    """Return a convolution without bias, to follow `_surplus`, initialised as in TF-Slim: He's, by fan-out."""
+    """Return a convolution without bias, to follow `_excess`, initialised as in TF-Slim: He's, by fan-out."""
     start = (padding.top, padding.left)
     module = nn.Conv2d(inputs, outputs, kernel, stride, start, dilation, groups, bias=False)
     nn.init.normal_(module.weight, std=sqrt(2 / (prod(kernel) * outputs / groups)))
@@ -208,7 +208,7 @@ class _Pool:
 
 def _pool(layer: Pool) -> LayerStep:
     start = (layer.padding.top, layer.padding.left)
-    # If TensorFlow pads one more at the end, the last window reaches over the edge: torch's ceil mode.
+    # If TensorFlow pads one more at the end, the last window extends over the edge, as in torch's ceil mode.
     ceil_mode = (layer.padding.bottom, layer.padding.right) != start
     return _Pool(layer.kind, layer.kernel, layer.stride, start, ceil_mode)
 

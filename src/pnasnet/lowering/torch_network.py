@@ -2,11 +2,11 @@
 
 `cell_0/comb_iter_0/left/separable_5x5_1/depthwise_weights` is the parameter
 `cell_0.comb_iter_0.left.separable_5x5_1.depthwise.weight`, and so on: see `architecture.torch_names`. The modules are
-torch's own (`Conv2d`, `BatchNorm2d`, `Linear`). A module that replaces one runs in its place: SyncBatchNorm, quantized
-layers, compiled or wrapped cells.
+torch's own (`Conv2d`, `BatchNorm2d`, `Linear`). They can be replaced, for example by SyncBatchNorm, quantized layers,
+or compiled or wrapped cells.
 
-ReLU overwrites the output of a module that no other step reads. A forward hook there must copy what it keeps, and full
-backward hooks do not work there.
+ReLU overwrites the output of a module that no other step reads. A forward hook on such a module must copy the tensors
+that it keeps, and full backward hooks do not work on it.
 """
 
 from collections.abc import Callable, Collection, Iterator, Mapping
@@ -36,7 +36,7 @@ class Network(nn.Module):
         drop_path_progress: 0-d tensor from 0 (no path is dropped) to 1 (final rates, the default). Training from
             scratch raises it from 0 to 1 as step / total steps. It is part of the state dict.
         checkpoint_cells: whether training recomputes each cell in the backward pass instead of storing its
-            activations. The random numbers are the same again, and moving averages are updated once.
+            activations. The random numbers are the same both times, and moving averages are updated once.
     """
 
     drop_path_progress: Tensor
@@ -48,7 +48,6 @@ class Network(nn.Module):
             plan: the plan to follow.
             batch_norm_momentum: share of the old value in each update of a moving average, as in TensorFlow.
             aux_head: whether to add the auxiliary classifier, if the plan has one.
-
         """
         super().__init__()
         self.plan = plan
@@ -93,7 +92,6 @@ class Network(nn.Module):
         Raises:
             InputError: images of another size, rank or kind.
             UnknownNameError: an unknown endpoint.
-
         """
         self._check(images, endpoints)
         found: dict[str, Tensor] = {}
@@ -125,7 +123,7 @@ class Network(nn.Module):
             yield states[-1]
 
     def _cells_for(self, endpoints: Collection[str]) -> int:
-        """Return how many cells the endpoints need: in training all, since their moving averages are updated."""
+        """Return the number of cells that the endpoints need; in training all, to update their moving averages."""
         if self.training or _AFTER_THE_CELLS & set(endpoints):
             return len(self._cells)
         wanted = [index for index, cell in enumerate(self.plan.cells) if cell.endpoint in endpoints]
@@ -151,7 +149,7 @@ class Network(nn.Module):
 
     def _run_cell(self, slot: Slot, current: State, previous: State) -> Tensor:
         if self.checkpoint_cells and self.training:
-            # Plain values: a result stored in a shared state would not be recomputed.
+            # Tensors instead of states: a result cached in a state would not be recomputed.
             return recomputed(slot, current.value, previous.value, self.drop_path_progress)
         return slot(current, previous, self.drop_path_progress)
 
@@ -164,7 +162,7 @@ class Network(nn.Module):
         return self
 
     def freeze_batch_norm(self, frozen: bool = True) -> None:
-        """Normalize by the moving averages, and leave them as they are, also after later calls of `train`.
+        """Normalize by the moving averages without updating them, also after later calls of `train`.
 
         Scales and offsets stay trainable. `frozen=False` undoes it.
         """
@@ -172,7 +170,7 @@ class Network(nn.Module):
         self.train(self.training)
 
     def freeze_moving_averages(self) -> None:
-        """Leave the moving averages as they are in training, which still normalizes by batch statistics."""
+        """Do not update the moving averages in training, which still normalizes by batch statistics."""
         for norm in batch_norms(self):
             norm.track_running_stats = False
 
@@ -184,7 +182,7 @@ class Network(nn.Module):
 
     @contextmanager
     def batch_norm_momentum(self, momentum: float | None) -> Iterator[None]:
-        """Use another momentum, unless it is None, within the block."""
+        """Use another momentum within the block; None for the present one."""
         kept = [(norm, norm.momentum) for norm in batch_norms(self)]
         if momentum is not None:
             self.set_batch_norm_momentum(momentum)
@@ -206,7 +204,7 @@ class Network(nn.Module):
 
     @torch.no_grad()
     def add_regularization_gradients(self) -> None:
-        """Add the gradient of `regularization_loss` to the kernels' gradients: the same result in less time."""
+        """Add the gradient of `regularization_loss` to the kernels' gradients, faster than by its backward pass."""
         kernels = [kernel for kernel in self._kernels() if kernel.grad is not None]
         gradients = [kernel.grad for kernel in kernels if kernel.grad is not None]
         torch._foreach_add_(gradients, kernels, alpha=self.plan.spec.weight_decay)
@@ -218,7 +216,7 @@ class Network(nn.Module):
         return [parameters[name] for name in names if name in parameters]
 
     def load_variables(self, variables: Mapping[str, np.ndarray]) -> None:
-        """Copy the network's variables from `variables` (TF-Slim's names, TensorFlow's layout); ignore all others.
+        """Copy the network's variables from `variables` (TF-Slim's names, TensorFlow's layout); ignore others.
 
         Variables that are missing keep their values. Raises `InputError` if a shape differs.
         """

@@ -1,4 +1,4 @@
-"""One set of weights at several image sizes: TensorFlow's padding depends on the size, the weights do not."""
+"""Networks for several image sizes with the same weights: padding depends on the size, weights do not."""
 
 import torch
 
@@ -29,7 +29,7 @@ class NetworkSizes:
             if self._freeze:
                 self._others[size].freeze_batch_norm()
         other = self._others[size]
-        # Setting the mode at each step would visit all modules, which takes long beside a small network's step.
+        # Setting the mode at each step would visit all modules, which is slow compared with a small network's step.
         return other if other.training == network.training else other.train(network.training)
 
 
@@ -38,7 +38,7 @@ def sharing_weights(network: Network, size: tuple[int, int]) -> Network:
 
     Training, loading or moving either of the two changes both. Raises `SpecError` if no such network exists.
     """
-    # On the meta device: no memory, and no random numbers, which a resumed training would draw at another time.
+    # The meta device needs no memory, and draws no random numbers, which would make a resumed training differ.
     with torch.device("meta"):
         other = Network(resolve(resized(network.plan.spec, size)), aux_head=network.has_aux_head)
     modules = dict(network.named_modules())
