@@ -98,5 +98,7 @@ def test_numbers_out_of_range(options: dict[str, float], message: str) -> None:
 
 def test_a_wrapped_network_is_refused() -> None:
     """Its parameters have other names, by which no kernel would be known for one."""
-    with pytest.raises(InputError, match="a Sequential around it changes these: pass the network"):
+    with pytest.raises(
+        InputError, match="a Sequential changes the names of parameters, by which they are grouped: pass the network"
+    ):
         parameter_groups(torch.nn.Sequential(network()), 0.1)  # type: ignore[arg-type]

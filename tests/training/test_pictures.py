@@ -69,7 +69,7 @@ def test_an_exception_from_progress_ends_the_work() -> None:
 def test_other_images_in_the_folder_are_refused(tmp_path: Path) -> None:
     write_skipped(tmp_path, {"training": prepare(RECIPE, encoded(6), augmented=True).to_dict()})
     other = prepare(RECIPE, encoded(8), augmented=True).to_dict()
-    with pytest.raises(InputError, match=r"on other images \(6 of other names or classes, now 8\): use the same"):
+    with pytest.raises(InputError, match=r"on other images \(6 then, 8 now; names or classes differ\): use the same"):
         write_skipped(tmp_path, {"training": other})
     relabelled = replace(encoded(6), labels=1 - encoded(6).labels)
     with pytest.raises(InputError, match="a training on other images"):

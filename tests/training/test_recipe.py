@@ -123,6 +123,8 @@ def test_machine_rejects_unknown_values() -> None:
         Machine(precision="float16")
     with pytest.raises(UnknownNameError, match="unknown accelerator 'gpus'"):
         Machine(accelerator="gpus")
+    with pytest.raises(InputError, match="devices must be a number from 1 up, or 'auto', not True"):
+        Machine(devices=True)
     for field, value in (("nodes", 0), ("parts", 0), ("validate_every", 0), ("devices", "all"), ("workers", -1)):
         with pytest.raises(InputError, match=field):
             Machine(**{field: value})  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""Random changes of training images. All randomness comes from the generators passed in."""
+"""Augmentation of training images. All randomness comes from the generators passed in."""
 
 import math
 from collections.abc import Sequence
@@ -23,12 +23,12 @@ _HUE = 0.2
 
 @dataclass(frozen=True)
 class Moves:
-    """The random changes of each image in a batch of small images.
+    """Random changes of a batch of small images, one of each kind for each image.
 
     Attributes:
         flipped: [B] bool, whether the image is mirrored.
         shifts: [B, 2] int64, row and column of the new top left pixel in the image with a reflected margin.
-        squares: [B, 2] int64, row and column of the grey square's top left pixel, which may lie outside the image.
+        squares: [B, 2] int64, row and column of the grey square's top left pixel; may be outside the image.
         margin: width of the reflected margin in pixels: the largest shift.
         cutout: side of the grey square in pixels; 0 for none.
     """
@@ -41,14 +41,14 @@ class Moves:
 
     @classmethod
     def draw(cls, count: int, size: Sequence[int], how: ShiftAndFlip, generator: torch.Generator) -> "Moves":
-        """Draw the changes of `count` images of `size`, height and width. A square's centre is any of the pixels."""
+        """Draw the changes of `count` images of `size`, height and width. A square's centre may be any pixel."""
         flipped = torch.rand(count, generator=generator) < 0.5
         shifts = torch.randint(0, 2 * how.shift + 1, (2, count), generator=generator).T
         centres = [torch.randint(0, length, (count,), generator=generator) for length in size]
         return cls(flipped, shifts, torch.stack(centres, 1) - how.cutout // 2, how.shift, how.cutout)
 
     def take(self, share: slice) -> "Moves":
-        """Return the changes of a share of the batch."""
+        """Return the changes of some images of the batch."""
         return replace(self, flipped=self.flipped[share], shifts=self.shifts[share], squares=self.squares[share])
 
     def apply(self, images: Tensor, size: int) -> Tensor:
@@ -60,7 +60,6 @@ class Moves:
 
         Returns:
             [B, size, size, 3] float32 in [0, 1].
-
         """
         count, height, width, _ = images.shape
         images = torch.where(self.flipped[:, None, None, None], images.flip(2), images)
@@ -97,7 +96,6 @@ def crop_and_flip(pixels: NDArray[np.uint8], size: int, how: CropAndFlip, rng: n
 
     Returns:
         float32 [size, size, 3] in [0, 1].
-
     """
     top, left, height, width = random_box(pixels.shape[0], pixels.shape[1], how, rng)
     crop = pixels[top : top + height, left : left + width]
@@ -108,9 +106,9 @@ def crop_and_flip(pixels: NDArray[np.uint8], size: int, how: CropAndFlip, rng: n
 
 
 def random_box(height: int, width: int, how: CropAndFlip, rng: np.random.Generator) -> tuple[int, int, int, int]:
-    """Return top, left, height and width of a random box within the ranges, or the whole image if none is found.
+    """Return top, left, height and width of a random box within the ranges, or of the whole image if none is found.
 
-    As TensorFlow's `sample_distorted_bounding_box` with the whole image as the object.
+    Like TensorFlow's `sample_distorted_bounding_box` with the whole image as the bounding box.
     """
     for _ in range(_ATTEMPTS):
         area = rng.uniform(*how.area) * height * width
@@ -137,7 +135,7 @@ def distort_colours(image: Pixels, rng: np.random.Generator) -> Pixels:
 
 
 def shift_hsv(image: Pixels, turn: float, saturation: float) -> Pixels:
-    """Turn the hue by `turn` circles and scale the saturation; float32 [H, W, 3], clipped to [0, 1] first."""
+    """Rotate the hue by `turn` full turns and scale the saturation; float32 [H, W, 3], first clipped to [0, 1]."""
     image = image.clip(0, 1)
     value, chroma = image.max(2), np.ptp(image, 2)
     red, green, blue = np.moveaxis(image, 2, 0)

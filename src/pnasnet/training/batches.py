@@ -1,7 +1,7 @@
-"""Batches of an epoch. Their order and their random changes depend on seed, epoch and position alone.
+"""Batches of an epoch. Their order and their random changes depend only on seed, epoch and position.
 
-A run that is killed and resumed therefore sees the same batches as an undisturbed one; so do several devices together,
-each with its share of every batch.
+An interrupted and resumed run therefore sees the same batches as an uninterrupted one, and so do several devices
+together, each with its share of every batch.
 """
 
 from collections.abc import Sequence
@@ -23,7 +23,7 @@ from .machine import check_shares
 from .recipe import CropAndFlip, Recipe, ShiftAndFlip
 
 TrainingBatch = tuple[Tensor, Tensor]
-"""Images [B, height, width, 3] float32 in [0, 1], labels [B] int64; -1 marks an image that is not counted."""
+"""Images [B, height, width, 3] float32 in [0, 1], labels [B] int64; images labelled -1 are not counted."""
 
 Ints = NDArray[np.int64]
 
@@ -38,7 +38,7 @@ class Examples(Protocol):
 
     @property
     def decoded(self) -> bool:
-        """Whether the images are in memory, so that no processes are needed to decode them."""
+        """Whether the images are in memory, so that no processes need to decode them."""
         ...
 
     def batch(self, indices: Ints, size: int, seed: Sequence[int], share: slice = slice(None)) -> TrainingBatch:
@@ -98,12 +98,12 @@ class FromSource:
 
 @dataclass(frozen=True)
 class _Epoch(Dataset[Any]):
-    """An epoch of one device: item `i` is a part of its share of a batch, or the error that occurred there."""
+    """An epoch of one device: item `i` is a part of its share of a batch, or the error that occurred instead."""
 
     pictures: Examples
     batches: list[Ints]
     shares: list[slice]
-    """The parts of each batch that the device computes, one after the other."""
+    """The parts of a batch that the device computes, in order."""
     size: int
     seed: tuple[int, ...]
 
@@ -116,7 +116,7 @@ class _Epoch(Dataset[Any]):
         try:
             images, labels = self.pictures.batch(indices % count, self.size, (*self.seed, index), self.shares[part])
         except ImageError as error:
-            # Raised in another process, it would arrive with a traceback in its message. `RecipeData` raises it.
+            # If raised in a worker process, its message would contain a traceback. `RecipeData` raises it.
             return error
         labels[torch.from_numpy(indices[self.shares[part]] >= count)] = -1
         return images, labels
@@ -125,7 +125,7 @@ class _Epoch(Dataset[Any]):
 def steps_per_epoch(recipe: Recipe, count: int) -> int:
     """Return the number of whole batches of `count` images. Each epoch leaves out a random remainder.
 
-    Raises `InputError` if there is not one batch.
+    Raises `InputError` if there are fewer images than a batch.
     """
     if count < recipe.batch_size:
         raise InputError(
@@ -159,7 +159,8 @@ def epoch_loader(
         A loader of `TrainingBatch`, or of the `ImageError` that occurred in its place.
 
     Raises:
-        InputError: there is not one batch, or it cannot be shared evenly, or shares are smaller than two images.
+        InputError: there are fewer images than a batch; or a batch cannot be shared evenly, two images or more to each
+            part.
     """
     shares = devices * parts
     check_shares(recipe.batch_size, devices, parts, freeze_batch_norm=recipe.freeze_batch_norm)
@@ -174,10 +175,10 @@ def epoch_loader(
 def evaluation_loader(
     recipe: Recipe, pictures: Examples, *, rank: int = 0, devices: int = 1, parts: int = 1, **options: Any
 ) -> DataLoader[Any]:
-    """Return all images once, in order and at the recipe's own image size, for one of several devices.
+    """Return all images once, in order and at the image size of the recipe's network, for one of several devices.
 
-    All devices get the same number of batches of the same sizes, since they wait for each other. Images that only
-    fill the last batches are labelled -1.
+    Devices wait for each other, so all get the same number of batches of the same sizes. Images that pad the last
+    batches are labelled -1.
     """
     share = max(recipe.batch_size // (devices * parts), 1)
     padded = np.arange(-(-len(pictures.labels) // devices) * devices)
@@ -187,5 +188,5 @@ def evaluation_loader(
 
 
 def seed_of(*numbers: int) -> int:
-    """Return a 63-bit seed made of several numbers."""
+    """Return a 63-bit seed that depends on all numbers."""
     return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0] >> 1)

@@ -1,4 +1,4 @@
-"""What happens after each step and each epoch of a training, as Lightning's callbacks."""
+"""Lightning callbacks of a training: moving average, progress and checkpoints."""
 
 import logging
 import time
@@ -24,10 +24,10 @@ _LOG_SECONDS = 300
 
 
 class WholeFiles(TorchCheckpointIO):
-    """Writes a checkpoint whole or not at all."""
+    """Writes checkpoints whole or not at all."""
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
-        """Write a checkpoint. Raises `OutputError`; the checkpoint before it is kept."""
+        """Write a checkpoint. Raises `OutputError`; the previous checkpoint is kept."""
         target = Path(path)
         with writing(target.parent):
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -39,8 +39,8 @@ class MovingAverage(WeightAveraging):
     """Keeps the exponential moving average of the weights, with a decay that starts low.
 
     The first average is a copy of the weights after step 0. After a later step t the decay is
-    min(decay, (1 + t) / (10 + t)), so that the first weights are soon forgotten. TensorFlow's
-    `ExponentialMovingAverage` does the same when it is given the step, as in TF-Slim.
+    min(decay, (1 + t) / (10 + t)), so that the first weights are soon forgotten, as in TensorFlow's
+    `ExponentialMovingAverage` with `num_updates`, which TF-Slim uses.
     """
 
     def __init__(self, decay: float) -> None:
@@ -61,7 +61,7 @@ class MovingAverage(WeightAveraging):
 
 
 class ReportProgress(Callback):
-    """Reports each batch, logs the loss of long epochs now and then, and always validates after the last epoch.
+    """Reports each batch, logs the loss of long epochs every few minutes, and always validates after the last epoch.
 
     Exceptions from `progress` end the training.
     """
@@ -72,7 +72,7 @@ class ReportProgress(Callback):
         self._logged = time.monotonic()
 
     def again(self) -> None:
-        """Report the last state once more, so that a caller who wants to stop can raise."""
+        """Repeat the last report, so that a listener that wants to stop can raise."""
         if self._last is not None:
             self._progress(*self._last)
 
@@ -109,8 +109,8 @@ class ReportProgress(Callback):
 class KeepCheckpoints(Checkpoint):
     """Saves the training after each epoch. With `patience`, also saves the best epoch.
 
-    The training stops after `patience` validations without a lower loss. Lightning calls a `Checkpoint` last, when
-    everything that it saves has its final value.
+    The training stops after `patience` validations without a lower loss. Lightning calls a `Checkpoint` after all other
+    callbacks, so that the saved state is final.
     """
 
     def __init__(self, folder: Path, patience: int | None) -> None:
@@ -123,18 +123,18 @@ class KeepCheckpoints(Checkpoint):
         return self._patience is not None and self._waited >= self._patience
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Remove the file that a killed run was writing. Stop at once if an earlier run stopped early."""
+        """Remove temporary files of a killed run. Stop at once if an earlier run stopped early."""
         if trainer.is_global_zero:
             for path in (newest_path(self._folder, trainer.current_epoch), best_path(self._folder)):
                 remove_temporaries(path, older_than=0)
         trainer.should_stop = trainer.should_stop or self._exhausted
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Record that this epoch was validated, because Lightning's metrics keep those of earlier validations."""
+        """Record that this epoch was validated, because Lightning keeps the metrics of earlier validations."""
         self._validated = True
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Save the epoch. Its figures come first: an epoch with a checkpoint always has its figures."""
+        """Save the epoch's figures, then its checkpoint: an epoch with a checkpoint always has its figures."""
         self._keep_figures(trainer)
         if self._patience is not None and self._validated:
             loss = float(trainer.callback_metrics["validation_loss"])
@@ -152,7 +152,7 @@ class KeepCheckpoints(Checkpoint):
             trainer.should_stop = True
 
     def _keep_figures(self, trainer: pl.Trainer) -> None:
-        """Log the epoch's figures, and write them into the folder; other loggers get them from Lightning itself."""
+        """Log the epoch's figures and write them to the folder; Lightning itself sends them to other loggers."""
         figures = {
             name: float(value)
             for name, value in trainer.callback_metrics.items()
@@ -168,7 +168,7 @@ class KeepCheckpoints(Checkpoint):
             log.info("%s", text)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the state that a checkpoint keeps."""
+        """Return the state to store in a checkpoint."""
         return {"best": self._best, "waited": self._waited}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:

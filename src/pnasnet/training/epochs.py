@@ -22,7 +22,7 @@ class RecipeData(pl.LightningDataModule):
     def train_dataloader(self) -> DataLoader[Any]:
         """Return the batches of the coming epoch."""
         assert self.trainer is not None
-        epoch = min(self.trainer.current_epoch, len(self._recipe.sizes) - 1)  # a finished training has no next one
+        epoch = min(self.trainer.current_epoch, len(self._recipe.sizes) - 1)  # a finished training has no next epoch
         return epoch_loader(self._recipe, self._training, epoch, **self._options(self._training))
 
     def val_dataloader(self) -> DataLoader[Any] | list[Any]:
@@ -46,5 +46,5 @@ class RecipeData(pl.LightningDataModule):
 
 
 def _ignore_interrupts(worker: int) -> None:
-    # A terminal sends Ctrl-C to all processes; a worker that died of it would abort the training.
+    # A terminal sends Ctrl-C to all processes; a worker that ended on it would abort the training.
     signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -1,7 +1,6 @@
-"""Run a training with Lightning: devices, the loop, checkpoints, resuming and logging are its work.
+"""Runs a training with Lightning, which provides the loop, devices, precision, checkpoints, resuming and logging.
 
-Why Lightning: devices, precision, checkpoints and logging work in it as everywhere else, it is maintained, and most
-people who would change this loop know it. `task` has what a step computes, `callbacks` what happens between steps.
+`task` computes a step; `callbacks` act between steps. docs/decisions/lightning.md has the reasons for Lightning.
 """
 
 import logging
@@ -60,9 +59,9 @@ class FitResult:
 
 
 def own_rank() -> int:
-    """Return the rank of this process in its training, from 0; it is known before the training starts.
+    """Return the rank of this process in its training, from 0. It is known before the training starts.
 
-    Lightning starts the same command again for each further device.
+    Lightning runs the same command once more for each further device.
     """
     return int(getattr(rank_zero_only, "rank", 0))
 
@@ -70,7 +69,7 @@ def own_rank() -> int:
 def started_by_others() -> bool:
     """Return whether torchrun or SLURM starts the processes of all devices at once, instead of Lightning.
 
-    In a SLURM job called `bash` or `interactive` it is Lightning, by its own rule.
+    In a SLURM job named `bash` or `interactive`, Lightning starts them, by its own rule.
     """
     if torch.distributed.is_available() and torch.distributed.is_torchelastic_launched():
         return True
@@ -95,10 +94,10 @@ def fit(
 
     Args:
         recipe: decides the outcome.
-        network: the network with its first weights; it is trained in place.
+        network: the network with its initial weights; it is trained in place.
         training: the images to learn from.
         validation: images to validate with after each epoch.
-        folder: where checkpoints and figures go.
+        folder: the folder of checkpoints and figures.
         machine: the hardware, and how it is used.
         patience: number of validations without a lower loss after which to stop and keep the best epoch's weights.
             Ignored without validation images.
@@ -107,7 +106,8 @@ def fit(
     Raises:
         DivergedError: the loss is not finite.
         InputError: the folder holds another recipe's training, or the machine has no such devices.
-        OutOfMemoryError: the batch does not fit the memory. ImageError: an image can no longer be read.
+        OutOfMemoryError: the batch does not fit in memory.
+        ImageError: an image can no longer be read.
         MissingExtraError: the package of one of the machine's loggers is not installed.
         OutputError: a checkpoint cannot be written.
         KeyboardInterrupt: the user interrupted the training. The same call resumes it after its last whole epoch.
@@ -163,7 +163,7 @@ def _run(
     try:
         trainer.fit(task, datamodule=data, ckpt_path=checkpoint, weights_only=True)
     except SystemExit as error:
-        # How Lightning ends on Ctrl-C and SIGTERM; after the first Ctrl-C it ignores all others.
+        # Lightning raises it on Ctrl-C and SIGTERM; after the first Ctrl-C it ignores all others.
         if signal.getsignal(signal.SIGINT) is signal.SIG_IGN and handler is not None:
             signal.signal(signal.SIGINT, handler)
         reports.again()
@@ -172,7 +172,7 @@ def _run(
         # On SIGTERM it has no code, and a shell would treat that as success.
         raise SystemExit(error.code or 128 + signal.SIGTERM) from error
     except BaseException:
-        # Otherwise the processes of the other devices would wait for this one forever.
+        # Otherwise the other devices' processes would wait for this one forever.
         if kill := getattr(trainer.strategy.launcher, "kill", None):
             kill(signal.SIGTERM)
         raise
@@ -181,7 +181,7 @@ def _run(
 def _load_averaged(task: ClassifierTask, checkpoint: Path | None) -> None:
     """Load the averaged weights from a checkpoint, which stores them as the network's.
 
-    Lightning leaves them in the network only if this very run has trained.
+    Lightning leaves them in the network only if this run has trained, not if the training was already complete.
     """
     assert checkpoint is not None  # each epoch writes one
     task.load_state_dict(torch.load(checkpoint, map_location="cpu", weights_only=True)["state_dict"])
@@ -211,7 +211,7 @@ def _errors(recipe: Recipe) -> Iterator[None]:
 
 @contextmanager
 def _quiet_lightning() -> Iterator[None]:
-    """Hide Lightning's advice to its own users."""
+    """Suppress Lightning's advice to its own users."""
     loggers = [logging.getLogger(name) for name in ("pytorch_lightning", "lightning_fabric", "lightning.pytorch")]
     levels = [logger.level for logger in loggers]
     for logger in loggers:

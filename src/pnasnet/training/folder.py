@@ -42,7 +42,7 @@ def claim(folder: Path, recipe: Recipe) -> None:
 
 
 def read_skipped(folder: Path) -> dict[str, Any]:
-    """Return what `write_skipped` wrote, or an empty dict."""
+    """Return the record of `write_skipped`; empty if there is none."""
     found = read_json(folder / _SKIPPED)
     return found if isinstance(found, dict) else {}
 
@@ -64,7 +64,7 @@ def _check_same(folder: Path, purpose: str, known: dict[str, Any], own: dict[str
     if known.get("sha256") != own["sha256"]:
         what = "a training on other images" if purpose == "training" else "a training with other images to validate"
         raise InputError(
-            f"{folder} holds {what} ({known['pictures']:,} of other names or classes, now {own['pictures']:,}): "
+            f"{folder} holds {what} ({known['pictures']:,} then, {own['pictures']:,} now; names or classes differ): "
             "use the same images, or choose another folder"
         )
     if known["skipped"].keys() != own["skipped"].keys():
@@ -88,17 +88,17 @@ def best_path(folder: Path) -> Path:
 
 def newest(folder: Path) -> Path | None:
     """Return the checkpoint of the last whole epoch, or None."""
-    return next(reversed(_newest(folder)), None)
+    return next(reversed(_epoch_checkpoints(folder)), None)
 
 
 def remove_older(folder: Path) -> None:
-    """Remove all checkpoints of epochs but the newest."""
-    for path in _newest(folder)[:-1]:
+    """Remove the checkpoints of all epochs except the newest."""
+    for path in _epoch_checkpoints(folder)[:-1]:
         path.unlink(missing_ok=True)
 
 
-def _newest(folder: Path) -> list[Path]:
-    """Return the checkpoints of epochs, the oldest first."""
+def _epoch_checkpoints(folder: Path) -> list[Path]:
+    """Return the checkpoints of epochs, oldest first."""
     paths = (folder / _CHECKPOINTS).glob("newest-*.ckpt")
     found = {int(match[1]): path for path in paths if (match := _EPOCH.match(path.name))}
     return [found[epoch] for epoch in sorted(found)]
@@ -127,7 +127,7 @@ def read_history(folder: Path) -> list[dict[str, float]]:
 
 
 def _rows(file: Path) -> Iterator[dict[str, float]]:
-    """Yield the rows. The last one of a killed run may be cut short; it is skipped, and its epoch is run again."""
+    """Yield the rows. A truncated last row, of a killed run, is skipped; its epoch is run again."""
     with reading(file), file.open(newline="") as lines:
         for row in csv.DictReader(lines):
             try:

@@ -1,4 +1,4 @@
-"""Where the figures of a training go: its folder, and Lightning's loggers, which need packages of their own."""
+"""Loggers of a training's figures: the folder's own CSV file, and Lightning's loggers, which need other packages."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -20,7 +20,7 @@ class EpochFigures(CSVLogger):
 
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, Any], step: int | None = None) -> None:
-        """Ignore Lightning's own figures: it sends an epoch in pieces, the last of them after the checkpoint."""
+        """Ignore Lightning's figures: it sends those of an epoch in pieces, some of them after the checkpoint."""
 
     @rank_zero_only
     def log_epoch(self, figures: Mapping[str, float], step: int) -> None:

@@ -13,17 +13,16 @@ PRECISIONS = {"float32": "32-true", "bfloat16": "bf16-mixed"}
 """Our names of precisions, and Lightning's. With bfloat16 the weights stay float32."""
 ACCELERATORS = ("auto", "cpu", "gpu")
 LOGGERS = {"tensorboard": ("tensorboard", "tensorboardX"), "wandb": ("wandb",)}
-"""Each logger needs one of these packages."""
+"""Names of loggers, and the packages of which each needs one."""
 
 
 @dataclass(frozen=True)
 class Machine:
     """The hardware of a training, and how it is used.
 
-    Results of different machines differ by rounding; of shared batches by more.
-
-    Each device, and each part of a batch, normalizes by its own batch statistics, as TF-Slim's replicas do. Raises
-    `InputError` and `UnknownNameError`.
+    Results on different machines differ by rounding. They differ by more if batches are divided, because each device
+    and each part of a batch normalizes by its own batch statistics, like TF-Slim's replicas. Raises `InputError` and
+    `UnknownNameError`.
     """
 
     accelerator: str = "auto"
@@ -43,11 +42,11 @@ class Machine:
     parts: int = 1
     """Number of parts in which a device computes its share of a batch, one after the other, to save memory."""
     workers: int | None = None
-    """Processes per device that decode images; None for all processors, 0 to decode in the training process."""
+    """Processes per device that decode images; None for one per processor, 0 to decode in the training process."""
     validate_every: int = 1
     """Epochs between two validations. The last epoch is always validated."""
     loggers: tuple[Any, ...] = ()
-    """Where figures go besides the folder's own CSV: names (`tensorboard`, `wandb`) or Lightning's `Logger`s."""
+    """Loggers besides the folder's own CSV: names (`tensorboard`, `wandb`) or Lightning `Logger`s."""
 
     def __post_init__(self) -> None:
         convert_fields(self, nodes=1, parts=1, validate_every=1, workers=0)
@@ -58,7 +57,7 @@ class Machine:
         for logger in self.loggers:
             if isinstance(logger, str) and logger not in LOGGERS:
                 raise UnknownNameError.of("logger", logger, list(LOGGERS))
-        if self.devices != "auto" and (not isinstance(self.devices, int) or self.devices < 1):
+        if self.devices != "auto" and (type(self.devices) is not int or self.devices < 1):
             raise InputError(f"devices must be a number from 1 up, or 'auto', not {self.devices!r}")
 
     def workers_for(self, devices: int) -> int:
@@ -72,9 +71,9 @@ class Machine:
 
 
 def check_shares(batch_size: int, devices: int, parts: int, *, freeze_batch_norm: bool) -> None:
-    """Raise `InputError` if devices, and their parts, cannot share a batch evenly, with two images in each part.
+    """Raise `InputError` if devices and their parts cannot share a batch evenly.
 
-    Two because of batch normalization, unless its moving averages are frozen.
+    Each part needs at least two images for batch normalization, unless its moving averages are frozen.
     """
     shares = devices * parts
     if batch_size % shares:

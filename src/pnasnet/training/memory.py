@@ -1,4 +1,4 @@
-"""The memory of a training step, estimated before the first: one line at the start instead of a killed process."""
+"""Estimates the memory of a training step: too large a batch is an error at the start, not a killed process."""
 
 from copy import deepcopy
 from dataclasses import dataclass, field
@@ -18,10 +18,10 @@ from .machine import Machine
 from .recipe import Recipe, RmsProp
 
 _SAMPLE = 2
-"""Images in the batch whose shapes are traced."""
+"""Images in the traced batch."""
 
 _GRADIENTS = 0.75
-"""Gradients of maps alive at the same time, as a share of the activations stored by the largest cell. Measured on a
+"""Gradients of maps that exist at the same time, as a fraction of the largest cell's stored activations. Measured on a
 CPU: 0.65 if all are stored, 0.76 if cells are recomputed (pnasnet_mobile, 8 and 24 images)."""
 
 
@@ -30,8 +30,8 @@ class StepMemory:
     """Memory of a step on one device, in bytes.
 
     Attributes:
-        fixed: weights, their gradients and average, the optimizer's state.
-        per_image: activations stored for the backward pass, and gradients in flight.
+        fixed: weights, their gradients and average, and the optimizer's state.
+        per_image: activations stored for the backward pass, and gradients of maps.
     """
 
     fixed: int
@@ -47,16 +47,18 @@ class StepMemory:
 
 
 def step_memory(network: Network, recipe: Recipe, machine: Machine) -> StepMemory:
-    """Estimate the memory of a step at the recipe's largest image size, without computing one.
+    """Estimate the memory of a step at the recipe's largest image size, without running one.
 
-    In bfloat16, maps count two bytes a number. Temporary buffers of cuDNN and oneDNN are left out.
+    In bfloat16, maps have two bytes per number. Temporary buffers of cuDNN and oneDNN are left out.
     """
     size = max(recipe.sizes)
     own = network.plan.spec.image_size == (size, size)
     traced = deepcopy(network if own else sharing_weights(network, (size, size))).to("meta")
     weights = sum(p.numel() for p in network.parameters()) * 4
     buffers = sum(b.numel() * b.element_size() for b in network.buffers())
-    copies = 3 + (2 if isinstance(recipe.optimizer, RmsProp) else 1)  # with gradients and average
+    copies = 3 + (
+        2 if isinstance(recipe.optimizer, RmsProp) else 1
+    )  # weights, gradients and average, and the optimizer's state
     half = machine.precision == "bfloat16"
     kept = kept_for_backward(traced, size, half=half)
     maps = (kept.recomputing if machine.checkpoint_cells else kept.total) + _GRADIENTS * kept.largest_cell
@@ -66,7 +68,7 @@ def step_memory(network: Network, recipe: Recipe, machine: Machine) -> StepMemor
 
 @dataclass
 class StoredTensors:
-    """The storages that the backward pass needs, and the cells that made them."""
+    """The storages that the backward pass needs, and the cells that created them."""
 
     half: bool
     own: set[int]
@@ -89,11 +91,11 @@ class StoredTensors:
         return count // 2 if self.half and tensor.dtype == torch.float32 else count
 
     def enter(self, name: str, *_: Any) -> None:
-        """Note the start of a cell."""
+        """Record the start of a cell."""
         self.cell = name
 
     def leave(self, module: nn.Module, inputs: Any, output: Tensor) -> None:
-        """Note the end of a cell, and count its output."""
+        """Record the end of a cell, and count its output."""
         self.cell = ""
         self.outputs += self._bytes(output, output.untyped_storage().nbytes())
 
@@ -111,7 +113,7 @@ class StoredTensors:
 
     @property
     def largest_cell(self) -> int:
-        """Bytes of the cell that stores most."""
+        """Bytes of the cell that stores the most."""
         return max(size for cell, size in self.of_cells().items() if cell)
 
     @property
@@ -121,7 +123,7 @@ class StoredTensors:
 
 
 def kept_for_backward(network: Network, size: int, *, half: bool) -> StoredTensors:
-    """Run two images through a network on the meta device, where tensors have shapes but no values."""
+    """Return the tensors that a network on the meta device, whose tensors have no values, stores for two images."""
     network.checkpoint_cells = False
     tensors = [*network.parameters(), *network.buffers()]
     kept = StoredTensors(half, {tensor.untyped_storage()._cdata for tensor in tensors})

@@ -8,9 +8,11 @@ from torch import Tensor
 
 from .recipe import Muon, RmsProp, Sgd
 
+_STEPS = 5
+
 
 class _GroupedOptimizer(torch.optim.Optimizer):
-    """Base of these optimizers: a step visits each group, and every state starts as a constant."""
+    """Base class of optimizers that update all parameters of a group at once, with constant initial states."""
 
     @overload
     def step(self, closure: None = None) -> None: ...
@@ -75,9 +77,10 @@ class MuonWithSGD(_GroupedOptimizer):
     kernel     = (1 - lr * decay) * kernel - lr * sqrt(max(1, out / in)) * orthogonalized(step)
     parameter -= others * lr * step                      (with weight decay, g includes the L2 term's gradient)
 
-    A kernel counts as a matrix of [out channels, everything else]. `torch.optim.Muon` accepts matrices alone, one at a
-    time; kernels of one shape together take half the time on a CPU. Source:
-    Jordan et al., "Muon: An optimizer for hidden layers in neural networks", 2024.
+    A kernel counts as a matrix of [out channels, everything else]. `torch.optim.Muon` accepts only matrices and updates
+    one at a time; updating all kernels of a shape at once halves the time on a CPU.
+
+    Source: Jordan et al., "Muon: An optimizer for hidden layers in neural networks", 2024.
     """
 
     def __init__(self, groups: list[dict[str, Any]], *, momentum: float, decay: float, others: float) -> None:
@@ -110,7 +113,7 @@ def _mixes_channels(parameter: Tensor) -> bool:
 
 
 def _orthogonalized(kernels: Sequence[Tensor]) -> list[Tensor]:
-    """Return the kernels with singular values near 1, times sqrt(max(1, out / in)); one iteration for each shape."""
+    """Return the kernels with singular values near sqrt(max(1, out / in)). Equal shapes are computed at once."""
     result = list(kernels)
     for shape in {kernel.shape for kernel in kernels}:
         places = [i for i, kernel in enumerate(kernels) if kernel.shape == shape]
@@ -121,12 +124,11 @@ def _orthogonalized(kernels: Sequence[Tensor]) -> list[Tensor]:
     return result
 
 
-def newton_schulz(matrices: Tensor, steps: int = 5) -> Tensor:
-    """Return the matrices with singular values near 1 (about 0.7 to 1.2), by a quintic iteration.
+def newton_schulz(matrices: Tensor) -> Tensor:
+    """Return the matrices with singular values near 1 (about 0.7 to 1.2), by five steps of a quintic iteration.
 
     Args:
-        matrices: [N, rows, columns]; computed in bfloat16, whose rounding is small compared with that range.
-        steps: iterations.
+        matrices: [N, rows, columns]; computed in bfloat16, whose rounding errors are small compared with that range.
 
     Returns:
         [N, rows, columns] in the same dtype.
@@ -136,7 +138,7 @@ def newton_schulz(matrices: Tensor, steps: int = 5) -> Tensor:
     tall = matrices.shape[1] > matrices.shape[2]
     x = (matrices.mT if tall else matrices).bfloat16()
     x = x / (x.flatten(1).norm(dim=1)[:, None, None] + 1e-7)
-    for _ in range(steps):
+    for _ in range(_STEPS):
         gram = x @ x.mT
         x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=-4.775, alpha=2.0315), x, beta=3.4445)
     return (x.mT if tall else x).to(matrices.dtype)

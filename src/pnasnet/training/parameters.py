@@ -42,8 +42,8 @@ def parameter_groups(
     """
     if not isinstance(network, Network):
         raise InputError(
-            f"parameters are grouped by their names in the network, and a {type(network).__name__} around it changes "
-            "these: pass the network itself, before torch.compile or DistributedDataParallel"
+            f"a {type(network).__name__} changes the names of parameters, by which they are grouped: pass the network "
+            "itself, before torch.compile or DistributedDataParallel"
         )
     if not 0 < layer_decay <= 1:
         raise InputError(f"layer_decay must be in (0, 1], not {layer_decay}")

@@ -1,4 +1,4 @@
-"""From labelled images to a source of batches. Images that cannot be read are left out."""
+"""Turns labelled images into a source of batches, without the images that cannot be read."""
 
 import hashlib
 import json
@@ -23,7 +23,7 @@ from .memory import available_memory
 from .recipe import Recipe, ShiftAndFlip
 
 Skipped = dict[str, str]
-"""Names of images that were left out, and why."""
+"""Names of unreadable images, with the reasons."""
 
 
 @dataclass(frozen=True)
@@ -58,14 +58,14 @@ def prepare(
 ) -> PreparedSet:
     """Return the source of batches for a recipe's augmentation, without the images that cannot be read.
 
-    For `ShiftAndFlip`, images are decoded into memory. Otherwise each is decoded once to find those that cannot be.
+    For `ShiftAndFlip`, images are decoded into memory. Otherwise each is decoded once to find the unreadable ones.
 
     Args:
         recipe: its augmentation and image size.
         data: the images.
         augmented: whether to change them at random.
         preset: the preprocessing.
-        known: `to_dict()` of an earlier run. If it is of the same images, they are not checked again.
+        known: `to_dict()` of an earlier run. The same images are not checked again.
         progress: receives the number of decoded images. Exceptions from it end the work.
 
     Raises:

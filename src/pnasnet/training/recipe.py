@@ -20,14 +20,13 @@ class Schedule(Protocol):
         Args:
             share: steps before it, as a share of the whole training, in [0, 1).
             epoch: steps before it, in epochs.
-
         """
         ...
 
 
 @dataclass(frozen=True)
 class Cosine:
-    """A rate that rises from 0 to `peak` in `warm_up`, a fraction of all steps, then falls to 0 as half a cosine."""
+    """Rises linearly from 0 to `peak` in `warm_up`, a fraction of all steps, then falls to 0 as half a cosine."""
 
     peak: float
     warm_up: float = 0.0
@@ -47,7 +46,7 @@ class Cosine:
 
 @dataclass(frozen=True)
 class Staircase:
-    """A rate that is multiplied by `factor` every `epochs` epochs, as in TF-Slim's staircase decay."""
+    """Multiplies the rate by `factor` every `epochs` epochs, as in TF-Slim's staircase decay."""
 
     initial: float
     factor: float = 0.97
@@ -95,12 +94,12 @@ class RmsProp:
 class Muon:
     """Orthogonalized momentum for kernels that mix channels, `Sgd` with Nesterov momentum for all other parameters.
 
-    Networks like these need far fewer epochs than with SGD. The learning rate is that of the orthogonalized steps.
+    These networks need far fewer epochs than with SGD. The learning rate is that of the orthogonalized steps.
     """
 
     momentum: float = 0.9
     decay: float = 0.02
-    """Weight decay of the orthogonalized kernels, times the learning rate; they have no L2 term."""
+    """Weight decay of the orthogonalized kernels, multiplied by the learning rate; they have no L2 term."""
     others: float = 4.0
     """Factor of the learning rate for all other parameters."""
 
@@ -154,7 +153,7 @@ class Recipe:
 
     spec: NetworkSpec
     stages: tuple[tuple[int, int], ...]
-    """(image size, epochs), one after the other. Starting with small images costs a fraction."""
+    """(image size, epochs), in order. Epochs on small images are much cheaper."""
     batch_size: int
     """Images in an optimizer step, over all devices."""
     schedule: Schedule
@@ -181,7 +180,7 @@ class Recipe:
     first_weights: str | None = None
     """SHA-256 of the first weights, `Model.checksum`; None for random weights."""
     notes: dict[str, str] = field(default_factory=dict)
-    """Anything else a reader should know; it has no effect."""
+    """Further information for readers; it has no effect."""
 
     def __post_init__(self) -> None:
         convert_fields(self, seed=0, aux_weight=0)
@@ -264,7 +263,6 @@ class Recipe:
 
         Raises:
             InputError: fewer epochs than stages, a rate that is not positive, or as in `Recipe`.
-
         """
         changes: dict[str, Any] = {"batch_size": batch_size, "seed": seed}
         if epochs is not None:
@@ -289,7 +287,7 @@ class Recipe:
         plain = {**asdict(self), "spec": self.spec.to_dict(), "kinds": parts}
         del plain["notes"]
         for later in ("class_weights", "first_weights"):
-            if plain[later] is None:  # trainings of earlier versions, which lack it, can resume
+            if plain[later] is None:  # so that trainings of earlier versions, which lack it, can be resumed
                 del plain[later]
         return plain
 
@@ -308,13 +306,13 @@ def _check_positive(name: str, value: float) -> None:
 
 
 def _divided(stages: tuple[tuple[int, int], ...], epochs: int) -> tuple[tuple[int, int], ...]:
-    """Return the stages with `epochs` epochs in all, each with its share to rounding and at least one."""
+    """Return the stages with `epochs` epochs in total, divided in proportion, with at least one each."""
     if epochs < len(stages):
         raise InputError(f"{epochs} epochs are too few for the recipe's {len(stages)} stages: use at least that many")
     before, total, done, divided = 0, sum(count for _, count in stages), 0, []
     for index, (size, count) in enumerate(stages):
         before += count
-        # The rest must suffice for one epoch in each of the later stages.
+        # Leave at least one epoch for each later stage.
         end = min(max(round(epochs * before / total), done + 1), epochs - (len(stages) - 1 - index))
         divided.append((size, end - done))
         done = end

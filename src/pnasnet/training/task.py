@@ -59,7 +59,7 @@ class ClassifierTask(pl.LightningModule):
         self.network.compile()  # in place, so that the parameters keep their names in checkpoints
 
     def on_train_batch_start(self, batch: TrainingBatch, index: int) -> None:
-        """Seed the step's dropout by seed, epoch, step and device alone, so that a resumed run repeats it.
+        """Seed the step's dropout by the recipe's seed, epoch, step and device, so that a resumed run repeats it.
 
         Seeding each epoch is not enough: Lightning and DataLoader draw random numbers of their own.
         """
@@ -102,7 +102,7 @@ class ClassifierTask(pl.LightningModule):
         # Reading the value makes a GPU wait.
         if loss.device.type != "cpu" and self.global_step % 50:
             return
-        # Every device checks the mean over all, so that they all stop: one that continued alone would wait forever.
+        # Every device checks the mean over all, so that all stop: one that continued alone would wait forever.
         value = float(self.trainer.strategy.reduce(loss.detach(), reduce_op="mean"))
         if not math.isfinite(value):
             raise DivergedError(_not_finite(value, f"in step {self.global_step + 1:,}"))
@@ -112,7 +112,7 @@ class ClassifierTask(pl.LightningModule):
         value = float(self.trainer.callback_metrics["loss"])
         if not math.isfinite(value):
             raise DivergedError(_not_finite(value, f"in epoch {self.current_epoch + 1}"))
-        # No loss shows the last step's update.
+        # The last step's update is not in any loss.
         if not all(bool(torch.isfinite(value).all()) for value in self.network.state_dict().values()):
             raise DivergedError(f"the weights became infinite in epoch {self.current_epoch + 1}: {_CALMER}")
         self.log("learning_rate", self._rate(max(self.global_step - 1, 0)))
@@ -123,7 +123,7 @@ class ClassifierTask(pl.LightningModule):
         self._counted = torch.zeros(1 + 2 * self.recipe.spec.num_classes, device=self.device)
 
     def validation_step(self, batch: TrainingBatch, index: int) -> None:
-        """Count the correct answers of the averaged weights, and sum the losses. Images labelled -1 do not count."""
+        """Add the losses and correct predictions of the averaged weights. Images labelled -1 do not count."""
         images, labels = batch
         logits = self.network(images, ("Logits",))["Logits"].float()
         losses = functional.cross_entropy(logits, labels, self.class_weights, ignore_index=-1, reduction="sum")
@@ -132,7 +132,7 @@ class ClassifierTask(pl.LightningModule):
         self._counted += torch.cat([losses.detach()[None], hits.sum(0), pictures.sum(0)])
 
     def on_validation_epoch_end(self) -> None:
-        """Log the means over all devices; Lightning's own would round the number of images per device."""
+        """Log the exact means over all devices; Lightning would round their mean number of images."""
         counted = self.trainer.strategy.reduce(self._counted, reduce_op="sum")
         assert isinstance(counted, Tensor)
         losses, (hits, count) = counted[0], counted[1:].reshape(2, -1)
