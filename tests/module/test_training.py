@@ -186,5 +186,5 @@ def test_labels_that_are_not_one_different_name_for_each_class() -> None:
     for labels in ("ab", ["a", "a"], ["a", 1]):
         with pytest.raises(InputError, match="labels must be different names, one for each class"):
             trainable(num_classes=2, labels=labels)
-    with pytest.raises(InputError, match="3 labels do not fit 10 classes: pass one for each, or num_classes"):
+    with pytest.raises(InputError, match="3 labels do not match 10 classes: pass one for each, or num_classes"):
         Module("pnasnet_tiny", labels=["a", "b", "c"])

@@ -65,10 +65,10 @@ class Backend(ABC):
 
 
 class InferenceBackend(Backend):
-    """Runs a model on engines, one for each set of endpoints, created when first used."""
+    """Runs a model on engines: one for each set of endpoints, created when it is first used."""
 
     _creating = threading.Lock()
-    """Engines are created one at a time: it needs much memory, and two threads may need the same engine."""
+    """Engines are created one at a time: creating one needs much memory, and two threads may need the same engine."""
 
     def __init__(self, model: Model, options: EngineOptions) -> None:
         self._model, self._options = model, options
@@ -189,7 +189,7 @@ class TrainingBackend(Backend):
         return self._network.to_variables()
 
     def state(self) -> dict[str, Any]:
-        """Return everything that calls and training can change, for `load_state`."""
+        """Return everything that calls and training can change, as `load_state` accepts it."""
         network = self._network
         return {
             "values": network.state_dict(),
@@ -199,7 +199,7 @@ class TrainingBackend(Backend):
         }
 
     def load_state(self, state: Mapping[str, Any]) -> None:
-        """Restore what `state` returned."""
+        """Restore a state that `state` returned."""
         network = self._network
         network.load_state_dict(state["values"])
         network.checkpoint_cells = state["checkpoint_cells"]
@@ -211,15 +211,15 @@ class TrainingBackend(Backend):
     def _run(self, images: Any, endpoints: Sequence[str], momentum: float | None) -> dict[str, Any]:
         import torch
 
-        given = not isinstance(images, np.ndarray)
-        if not given:
+        is_tensor = not isinstance(images, np.ndarray)
+        if not is_tensor:
             device = next(self._network.parameters()).device
             images = torch.from_numpy(np.require(images, None, ["C", "W"])).to(device)
-        # Arrays have no gradients.
-        gradients = torch.set_grad_enabled(given and torch.is_grad_enabled())
+        # No gradients for arrays.
+        gradients = torch.set_grad_enabled(is_tensor and torch.is_grad_enabled())
         with gradients, self._network.batch_norm_momentum(momentum if self._options.trainable else None):
             outputs = self._network(images, endpoints)
-        if given:
+        if is_tensor:
             return dict(outputs)
         return {name: value.detach().float().cpu().numpy() for name, value in outputs.items()}
 

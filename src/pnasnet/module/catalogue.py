@@ -23,7 +23,7 @@ def list_models() -> list[str]:
 
 @checked
 def find_network(name: str) -> NamedNetwork:
-    """Return the network that a model's name, handle, file or folder stands for. Nothing is downloaded.
+    """Return the network of a model's name, handle, file or folder. Nothing is downloaded.
 
     Raises as `open_model`.
     """
@@ -41,7 +41,7 @@ def find_network(name: str) -> NamedNetwork:
 def describe(network: NamedNetwork) -> dict[str, Any]:
     """Return a network's figures and its published weights, as values for JSON.
 
-    Parameters and mult-adds (multiplications with their additions, for one image) include the classifier, and exclude
+    Parameters and mult-adds (pairs of a multiplication and an addition, for one image) include the classifier but not
     the auxiliary head.
     """
     plan = resolve(network.spec)

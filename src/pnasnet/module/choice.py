@@ -10,8 +10,8 @@ from .module import Module
 
 log = logging.getLogger(__name__)
 
-_LARGE_ENOUGH = 64
-"""Smaller images show too little of a photo."""
+_SMALLEST_FOR_PHOTOS = 64
+"""Pixels; smaller images show too little of a photo."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class ModelChoice:
         """Open the model. If its images are small, log its size and classes."""
         module = Module(self.model, self.weights, engine=self.engine, moving_averages=self.moving_averages)
         height, width = module.image_size
-        if max(height, width) < _LARGE_ENOUGH:
+        if max(height, width) < _SMALLEST_FOR_PHOTOS:
             classes = module.model.spec.num_classes
             names = f" ({some_of(module.labels)})" if module.labels else ""
             knows = f" and knows {counted(classes, 'class', 'classes')}{names}" if classes else ""

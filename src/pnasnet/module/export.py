@@ -1,4 +1,4 @@
-"""A module as files for other software: one function for every format."""
+"""Exports a module to the formats of other software."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,11 +15,12 @@ from ..lowering.saved_model import FILES as SAVED_MODEL_FILES
 from ..lowering.saved_model import export_saved_model
 from ..support.files import check_target
 from ..support.folders import check_new_folder
+from ..support.typed import whole_number
 from .module import Module
 from .signatures import Signatures
 
 BATCH_SIZE = 8
-"""Default limit of images per call of an exported model."""
+"""Default limit of the batches that Triton forms."""
 
 _SUFFIXES = {".onnx": "onnx", ".xml": "openvino"}
 _ACCEPTED = {
@@ -43,7 +44,7 @@ def format_of(path: Path) -> str:
 
 @dataclass(frozen=True)
 class Exported:
-    """An exported model: its file or folder, and the endpoints, or the signatures of a SavedModel."""
+    """An exported model: its file or folder, and its endpoints, or the signatures of a SavedModel."""
 
     path: Path
     contents: tuple[str, ...]
@@ -54,7 +55,7 @@ class Export:
     """An exported model to write: its format, options and path.
 
     Attributes:
-        path: the file; or the folder of a SavedModel; or the repository (triton, ovms), a folder of models.
+        path: the file; for saved_model, the folder; for triton and ovms, the repository, which is a folder of models.
         format: one of `FORMATS`.
         endpoints: the outputs; empty for the features, `global_pool`.
         preprocess: whether the model resizes and scales images, as the module's preset does.
@@ -81,21 +82,24 @@ class Export:
     overwrite: bool = False
 
     def check(self) -> None:
-        """Raise an error for options that do not fit the format, and for a path that cannot be written.
+        """Raise an error for options that the format does not have, and for a path that cannot be written.
 
-        Call it before opening the module, which may take long.
+        Call it before opening the module, which may be slow.
 
         Raises:
             UnknownNameError: unknown format.
-            InputError: an option that the format does not have, or a name that no repository accepts.
+            InputError: an option that the format does not have, a name that no repository accepts, or a batch size that
+                is not a whole number from 1 up.
             OutputError: the path cannot be written, or exists and `overwrite` is not set.
         """
         if self.format not in FORMATS:
             raise UnknownNameError.of("format", self.format, FORMATS)
         for option in ("endpoints", "preprocess", "name", "batch_size", "overwrite"):
-            if getattr(self, option) and option not in _ACCEPTED[self.format]:
+            if getattr(self, option) not in (None, (), [], "", False) and option not in _ACCEPTED[self.format]:
                 name = "endpoint" if option == "endpoints" else option.replace("_", "-")
                 raise InputError(f"the format {self.format} has no option {name}: leave it out")
+        if self.batch_size is not None:
+            whole_number("batch_size", self.batch_size)
         if self.format in _SUFFIXES.values():
             if _SUFFIXES.get(self.path.suffix) != self.format:
                 suffix = next(suffix for suffix, name in _SUFFIXES.items() if name == self.format)
@@ -123,19 +127,19 @@ class Export:
         preset, outputs = self._preset(module), self.endpoints or DEFAULT_OUTPUTS
         arguments = (module.model.plan, module.variables)
         if self.format in _SUFFIXES.values():
-            file: Callable[..., None] = {"onnx": export_onnx, "openvino": export_openvino_ir}[self.format]
-            file(*arguments, self.path, outputs, preprocess=preset)
+            export_file: Callable[..., None] = {"onnx": export_onnx, "openvino": export_openvino_ir}[self.format]
+            export_file(*arguments, self.path, outputs, preprocess=preset)
             return Exported(self.path, outputs)
         if self.format == "saved_model":
             signatures = _signatures(module)
             export_saved_model(*arguments, self.path, signatures, overwrite=self.overwrite)
             return Exported(self.path, tuple(signatures))
         entry = self._entry(self.name or module.model.name)
-        folder: dict[str, Callable[..., Any]] = {
+        export_folder: dict[str, Callable[..., Any]] = {
             "triton": partial(export_triton, max_batch_size=self.batch_size or BATCH_SIZE),
             "ovms": export_ovms,
         }
-        folder[self.format](*arguments, entry, outputs, preprocess=preset)
+        export_folder[self.format](*arguments, entry, outputs, preprocess=preset)
         return Exported(entry.folder, outputs)
 
     def _entry(self, name: str) -> RepositoryEntry:
@@ -150,7 +154,7 @@ class Export:
 
 
 def _signatures(module: Module) -> dict[str, dict[str, str]]:
-    """Return the signatures of a SavedModel: those of the module, and the one that TensorFlow Serving looks for."""
+    """Return the signatures of a SavedModel: the module's, and `serving_default` for TensorFlow Serving."""
     new_classes = "image_classification" in module.get_signature_names()
     known = Signatures(module.model, training=False, new_classes=new_classes)
     outputs = {

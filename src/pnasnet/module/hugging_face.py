@@ -21,23 +21,23 @@ if TYPE_CHECKING:
     from .open import Model
 
 WEIGHTS, CARD = "model.safetensors", "README.md"
-_OF_A_CARD = (CARD, "metrics.json")
-"""Files beside the weights that describe them; a fine-tuned model's folder has them."""
+_CARD_FILES = (CARD, "metrics.json")
+"""Files that describe the weights, in a fine-tuned model's folder."""
 
 
 class OnHub(ABC):
-    """The methods of a module that models of other libraries on the Hub have, too."""
+    """The methods of a module for the Hub, named as in other libraries."""
 
     model: "Model"
 
     @abstractmethod
     def export(self, path: str | PathLike[str]) -> None:
-        """Write the weights as they are now."""
+        """Write the present weights."""
 
     @property
     @abstractmethod
     def _is_unchanged(self) -> bool:
-        """Whether the weights are certainly those that were opened."""
+        """Whether the weights cannot have changed since they were opened."""
 
     @classmethod
     @checked
@@ -65,8 +65,8 @@ class OnHub(ABC):
     def save_pretrained(self, folder: str | PathLike[str]) -> None:
         """Write the weights as `model.safetensors`, and a model card, `README.md`, into a folder.
 
-        A card that lies beside the weights, as in a fine-tuned model's folder, is kept unless the weights may have
-        changed since; otherwise a new one is written. Existing files are replaced. Raises `OutputError`.
+        A card beside the opened weights, as in a fine-tuned model's folder, is copied unless the weights may have
+        changed; otherwise a new one is written. Existing files are replaced. Raises `OutputError`.
         """
         folder = Path(folder)
         with writing(folder):
@@ -76,7 +76,7 @@ class OnHub(ABC):
         if not (self._is_unchanged and source and (source / CARD).is_file()):
             write_text(folder / CARD, card(self.model))
         elif source.resolve() != folder.resolve():
-            for name in _OF_A_CARD:
+            for name in _CARD_FILES:
                 if (source / name).is_file():
                     with writing(folder / name):
                         shutil.copyfile(source / name, folder / name)
@@ -91,7 +91,7 @@ class OnHub(ABC):
         commit_message: str = "Upload model",
         token: str | None = None,
     ) -> str:
-        """Upload what `save_pretrained` writes to the Hugging Face Hub, and return the commit's URL.
+        """Upload the files of `save_pretrained` to the Hugging Face Hub, and return the commit's URL.
 
         Args:
             repository: `OWNER/NAME`; created if it does not exist.

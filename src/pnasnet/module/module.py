@@ -44,7 +44,7 @@ class Module(OnHub):
         engine: `openvino`, `torch`, or `auto` for the fastest on this machine; or all options as `EngineOptions`,
             without `precision` and `threads`.
         precision: `float32`, `bfloat16`, or `float16` on GPUs; None for `float32`, or for `int8` of a quantized model.
-        threads: number of CPU threads of the engine; None for one per core.
+        threads: number of CPU threads of the engine; None for one per core, within the container's quota.
         image_size: height and width; None for the network's own.
         num_classes: width of a new classifier, for training. A classifier of this width in the weights is kept,
             with its labels.
@@ -88,8 +88,7 @@ class Module(OnHub):
     ) -> None:
         self._arguments = {name: value for name, value in locals().items() if name != "self"}
         self._arguments |= {"model": absolute(model), "weights": absolute(weights)}
-        in_training_mode = "train" in variant(tags)
-        training = TrainingOptions(trainable, in_training_mode, batch_norm_momentum, freeze_batch_norm)
+        training = TrainingOptions(trainable, "train" in variant(tags), batch_norm_momentum, freeze_batch_norm)
         is_network = trainable or training.train
         self._trainable = trainable
         self._options = engine_options(engine, precision, threads)
@@ -193,7 +192,6 @@ class Module(OnHub):
             InputError: images of another rank, size, dtype or range; `training=True` for a module that is for
                 inference.
             UnknownNameError: unknown signature.
-
         """
         call = self._signatures.parse(images, signature)
         default = self._signatures.endpoint(call.signature)
@@ -203,7 +201,14 @@ class Module(OnHub):
 
     @checked
     def run(self, images: NDArray[np.float32], endpoints: Sequence[str]) -> dict[str, NDArray[np.float32]]:
-        """Run the inference engine on valid images, without checks; return the endpoints by name.
+        """Run the inference engine on images that need no checks, and return the endpoints by name.
+
+        Args:
+            images: [batch, height, width, 3] float32 in [0, 1].
+            endpoints: names from `model.plan.endpoints()`.
+
+        Returns:
+            float32 arrays: maps [batch, height, width, channels], others [batch, length].
 
         Raises `InputError` for a module to train.
         """
@@ -237,7 +242,6 @@ class Module(OnHub):
             ImageError: a file is damaged, not an image, or cannot be fetched.
             InputError: an item is not an image, a URL is not allowed, or `batch_size` is less than 1.
             UnknownNameError: unknown endpoint or preset.
-
         """
         return self._run_pictures(pictures, endpoint, preset, batch_size, allow_hosts)
 
@@ -269,7 +273,7 @@ class Module(OnHub):
         given = as_pictures(pictures)
         batch_size = whole_number("batch_size", batch_size)
         known = self.model.plan.endpoints()
-        if endpoint not in list(known):
+        if endpoint not in list(known):  # not in `known`: it need not be hashable
             raise UnknownNameError.of("endpoint", endpoint, known)
         preset = self.preset if preset is None else preset
         result = np.empty((len(given), known[endpoint][-1]), np.float32)
@@ -319,12 +323,12 @@ class Module(OnHub):
         model, (height, width) = self.model, self.image_size
         classes = f"{model.spec.num_classes} classes" if model.spec.num_classes else "no classifier"
         if isinstance(self._backend, TrainingBackend):
-            way = f"torch network{', trainable' if self._trainable else ''}, " + (
+            kind = f"torch network{', trainable' if self._trainable else ''}, " + (
                 "training mode" if self.network.training else "inference mode"
             )
         else:
-            way = f"engine {self._options.engine}, {self._options.precision}"
-        return f"<Module {model.name}: weights {model.origin}, images {height}x{width}, {classes}, {way}>"
+            kind = f"engine {self._options.engine}, {self._options.precision}"
+        return f"<Module {model.name}: weights {model.origin}, images {height}x{width}, {classes}, {kind}>"
 
     def __reduce__(self) -> tuple[Callable[..., "Module"], tuple[Any, ...]]:
         arguments = dict(self._arguments)

@@ -1,4 +1,4 @@
-"""From the name of a model to a network with checked weights: names, handles, files, folders, mappings."""
+"""Opens a model: finds the network and the weights of a name, handle, file, folder or mapping, and checks them."""
 
 import json
 import logging
@@ -38,19 +38,19 @@ ModelName = str | Path | NetworkSpec
 WeightsName = str | Path | Mapping[str, Any]
 
 _UNKNOWN = "null"
-"""Stated labels of classes without names, so that 1000 classes of a user are not taken for ImageNet's."""
+"""The labels in our metadata if classes have no names, so that 1000 other classes are not mistaken for ImageNet's."""
 
 
 @dataclass
 class Model:
-    """A network and the weights that fit it."""
+    """A network and weights that match it."""
 
     name: str
     plan: Plan
     weights: WeightsSource | None
     """None for a network with random weights."""
     variables: tuple[str, ...]
-    """The variables to read from `weights`: the network's, except an auxiliary head or classifier that does not fit."""
+    """The variables to read from `weights`: the network's, except for an auxiliary head or classifier that differs."""
     origin: str
     """The origin of the weights, for messages."""
     labels: tuple[str, ...] | None
@@ -73,7 +73,7 @@ class Model:
         return self.weights.checksum() if self.weights else "random"
 
     def identified_by(self, recorded: str) -> bool:
-        """Return whether a recorded checksum is that of these weights, or of their file (as in earlier versions)."""
+        """Return whether a recorded checksum is that of these weights or, as in earlier versions, of their file."""
         return recorded == self.checksum or bool(self.weights and recorded == self.weights.file_checksum())
 
     @property
@@ -91,7 +91,7 @@ class Model:
 
 @dataclass(frozen=True)
 class _Found:
-    """The network and weights of a name, before image size and classes are chosen."""
+    """A network and its weights, before image size and classes are chosen."""
 
     name: str
     spec: NetworkSpec
@@ -103,7 +103,7 @@ class _Found:
 
 
 @dataclass(frozen=True)
-class _How:
+class _OpenOptions:
     """Options for opening weights."""
 
     moving_averages: bool | None
@@ -121,7 +121,7 @@ def open_model(
     moving_averages: bool | None = None,
     offline: bool | None = None,
 ) -> Model:
-    """Find a network and its weights, and check that they fit. No array is read yet.
+    """Find a network and its weights, and check that they match. No array is read yet.
 
     Args:
         model: the name of a network or of a published set of weights, also timm's names; a handle or URL of TF-Hub or
@@ -132,7 +132,7 @@ def open_model(
         image_size: height and width; None for the network's own.
         num_classes: width of a new classifier, for training. A classifier of this width in the weights is kept.
         training: whether to read the auxiliary head, and to allow random weights (a description without weights).
-        moving_averages: see `open_weights`; None does as the published evaluation of the weights did, if that is known.
+        moving_averages: see `open_weights`; None for the choice of the weights' published evaluation, if it is known.
         offline: whether to download nothing; None reads the environment variable `PNASNET_OFFLINE`.
 
     Raises:
@@ -141,9 +141,9 @@ def open_model(
         InputError: contradictory arguments.
         WeightsError: the weights are missing, damaged, or those of another network.
     """
-    how = _How(moving_averages, offline)
-    named, found = _find(model, weights, how)
-    spec = _settled(found, image_size)
+    options = _OpenOptions(moving_averages, offline)
+    named, found = _find(model, weights, options)
+    spec = _with_size_and_classes(found, image_size)
     labels = found.labels
     if num_classes is not None and (wanted := whole_number("num_classes", num_classes)) != spec.num_classes:
         if not training:
@@ -164,52 +164,54 @@ def open_model(
 
 
 def with_labels(model: Model, labels: Sequence[str], *, new: bool) -> Model:
-    """Return a model with other class names; a `new` classifier that the weights have for other classes is not read.
+    """Return a model with other class names. A `new` classifier is not read from weights for other classes.
 
-    Raises `InputError` if they are not different names, one for each class.
+    Raises `InputError` unless there is one name for each class, all different.
     """
     is_list = isinstance(labels, Iterable) and not isinstance(labels, str)
     names, count = tuple(labels) if is_list else (), model.spec.num_classes
     if not is_list or len(set(names)) < len(names) or not all(isinstance(name, str) for name in names):
         raise InputError("labels must be different names, one for each class")
     if len(names) != (count or 0):
-        raise InputError(f"{len(names):,} labels do not fit {count or 0:,} classes: pass one for each, or num_classes")
+        raise InputError(
+            f"{len(names):,} labels do not match {count or 0:,} classes: pass one for each, or num_classes"
+        )
     others = new and model.labels != names
     variables = [name for name in model.variables if not (others and name.startswith((CLASSIFIER, AUXILIARY_HEAD)))]
     return replace(model, labels=names, variables=tuple(variables))
 
 
-def _find(model: ModelName, weights: WeightsName | None, how: _How) -> tuple[Named | None, _Found]:
-    """Find a model, and the record of its name if it is known by name."""
+def _find(model: ModelName, weights: WeightsName | None, options: _OpenOptions) -> tuple[Named | None, _Found]:
+    """Find a model; for a known name, also return its record."""
     named = find_named(model) if isinstance(model, str) and (model in NETWORKS or not exists(model)) else None
     if named is None:
-        return None, _find_unnamed(model, weights, how)
+        return None, _find_unnamed(model, weights, options)
     default = named.weights.id if named.weights else None
-    return named, _find_weights(named.network, default if weights is None else weights, how)
+    return named, _find_weights(named.network, default if weights is None else weights, options)
 
 
-def _find_unnamed(model: ModelName, weights: WeightsName | None, how: _How) -> _Found:
-    """Find a model that is not known by name: a description, its file, or a file or folder with weights."""
+def _find_unnamed(model: ModelName, weights: WeightsName | None, options: _OpenOptions) -> _Found:
+    """Find a model without a known name: a description, its file, or a file or folder with weights."""
     if isinstance(model, NetworkSpec):
-        return _find_weights(NamedNetwork("network", model), weights, how)
+        return _find_weights(NamedNetwork("network", model), weights, options)
     text = str(model)
     if not text:
         raise InputError("the model has an empty name: name a network, a file or a folder")
     if text in NETWORKS:
-        return _find_weights(NETWORKS[text], weights, how)
+        return _find_weights(NETWORKS[text], weights, options)
     if is_network_file(text):
-        return _find_weights(read_network(Path(text)), weights, how)
+        return _find_weights(read_network(Path(text)), weights, options)
     if "://" in text:
         raise UnknownNameError(
             f"{redact(text)!r} is neither a handle of TF-Hub nor of Kaggle Models: download the file, and pass its path"
         )
     if weights is None and _looks_like_path(text):
-        return _open(None, text, how)
+        return _open(None, text, options)
     raise UnknownNameError.of("model", text, list(NETWORKS))
 
 
-def _find_weights(network: NamedNetwork, weights: WeightsName | None, how: _How) -> _Found:
-    """Open the weights for a network; a network without published weights of its own accepts all by name."""
+def _find_weights(network: NamedNetwork, weights: WeightsName | None, options: _OpenOptions) -> _Found:
+    """Open the weights for a network. If it has no published weights, those of all networks are accepted by name."""
     known = {record.id: record for record in network.weights} or PUBLISHED
     if weights is None:
         return _Found(network.name, network.spec, None)
@@ -220,20 +222,20 @@ def _find_weights(network: NamedNetwork, weights: WeightsName | None, how: _How)
             raise WeightsNotFoundError(
                 f"{weights} is neither a file nor a published set of weights for {network.name} ({', '.join(known)})"
             )
-        return _open(network, weights, how)
+        return _open(network, weights, options)
     record = known[weights]
-    source = _open_published(record, how)
+    source = _open_published(record, options)
     return _Found(network.name, network.spec, source, record.id, label_names(record.labels), record.preset)
 
 
-def _open_published(record: PublishedWeights, how: _How) -> WeightsSource:
-    wanted = record.moving_averages if how.moving_averages is None else how.moving_averages
-    return open_weights(fetch(record, offline=how.offline), moving_averages=wanted)
+def _open_published(record: PublishedWeights, options: _OpenOptions) -> WeightsSource:
+    wanted = record.moving_averages if options.moving_averages is None else options.moving_averages
+    return open_weights(fetch(record, offline=options.offline), moving_averages=wanted)
 
 
-def _open(network: NamedNetwork | None, weights: WeightsName, how: _How) -> _Found:
-    """Open weights of the user. Without a network, they state it, or it is identified by names and shapes."""
-    source = open_weights(weights, moving_averages=how.moving_averages)
+def _open(network: NamedNetwork | None, weights: WeightsName, options: _OpenOptions) -> _Found:
+    """Open the user's weights. Without a network, the file states it, or it is identified by names and shapes."""
+    source = open_weights(weights, moving_averages=options.moving_averages)
     origin = str(source.path) if source.path else "the given mapping"
     if network:
         name, spec = network.name, network.spec
@@ -253,19 +255,19 @@ def is_path(text: str) -> bool:
 
 
 def absolute(name: Any) -> Any:
-    """Return the path of existing weights as an absolute one, which is valid in other working directories."""
+    """Return the absolute path of existing weights, which is valid in every working directory; others unchanged."""
     if isinstance(name, str | Path) and name not in NETWORKS and is_path(str(name)):
         return str(Path(name).absolute())
     return name
 
 
 def _looks_like_path(text: str) -> bool:
-    """Return whether the text is a path or looks like one, so that errors are about a file, not a name."""
+    """Return whether the text is a path or looks like one, so that errors speak of a file, not of a name."""
     path = Path(text)
     return is_path(text) or os.path.lexists(text) or "/" in text or len(path.parts) > 1 or bool(path.suffix)
 
 
-def _settled(found: _Found, image_size: tuple[int, int] | None) -> NetworkSpec:
+def _with_size_and_classes(found: _Found, image_size: tuple[int, int] | None) -> NetworkSpec:
     """Return the network with the wanted image size and the weights' number of classes."""
     spec, source = found.spec, found.source
     if source and source.classes != spec.num_classes:
@@ -275,7 +277,7 @@ def _settled(found: _Found, image_size: tuple[int, int] | None) -> NetworkSpec:
 
 
 def _check_quantized(source: QuantizedWeights, spec: NetworkSpec, origin: str, *, training: bool) -> None:
-    """Raise an error for uses of a quantized model that its fixed graph rules out."""
+    """Raise an error if a quantized model, whose graph is fixed, is to be trained or used as another network."""
     made_from = source.metadata.get("origin", "the model")
     if training:
         raise InputError(f"{origin} is quantized, for inference alone: train its source, {made_from}")
@@ -286,7 +288,7 @@ def _check_quantized(source: QuantizedWeights, spec: NetworkSpec, origin: str, *
 
 
 def _stated_signature(source: WeightsSource) -> SignatureName | None:
-    """Return the default signature of a SavedModel, told by the length of its output; None if it has both kinds."""
+    """Return the default signature of a SavedModel, by the length of its output; None if it has both kinds."""
     if source.hub is None or source.hub.default_width is None:
         return None
     if source.hub.default_width == source.classes:

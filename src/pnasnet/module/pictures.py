@@ -26,11 +26,11 @@ _ALL = "a path, bytes, a PIL image or a uint8 array [height, width, 3]"
 
 
 def as_pictures(given: Any) -> list[ImageInput]:
-    """Return the images as a list. Raises `InputError` for anything else, such as numbers that are no pixels."""
+    """Return the images as a list. Raises `InputError` for anything else, such as numbers that are not pixels."""
     if hasattr(given, "read"):
         raise InputError("images are an open file: pass its bytes, which its read() returns")
-    numbers = isinstance(given, np.ndarray) and given.dtype.kind in "biufc" and given.size
-    if numbers and (given.dtype != np.uint8 or given.ndim not in (3, 4) or given.shape[-1] != 3):
+    is_numeric = isinstance(given, np.ndarray) and given.dtype.kind in "biufc" and given.size
+    if is_numeric and (given.dtype != np.uint8 or given.ndim not in (3, 4) or given.shape[-1] != 3):
         raise InputError(f"pixels must be uint8 [H, W, 3] or [N, H, W, 3], not {given.dtype} {list(given.shape)}")
     return as_list(given)
 

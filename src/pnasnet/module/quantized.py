@@ -1,4 +1,4 @@
-"""What differs if a module is a quantized model: its precision, and a watch over the range of its features."""
+"""Quantized modules: their precision, and a warning if features leave the calibrated range."""
 
 import logging
 from collections.abc import Mapping, Sequence
@@ -16,9 +16,9 @@ log = logging.getLogger(__name__)
 
 _FEATURES = "global_pool"
 _DERIVED = ("Logits", "Predictions")
-"""Endpoints that are computed from the features, so that the features cost nothing beside them."""
+"""Endpoints that are computed from the features, which therefore cost nothing more."""
 _FACTOR, _TOLERANCE = 2.0, 0.01
-"""Features leave the range if their share outside is beyond this multiple of the held-out images', and this more."""
+"""Warn if the share of features above the range exceeds _FACTOR times that of the held-out images plus _TOLERANCE."""
 
 
 def fit_precision(options: EngineOptions, model: Model) -> EngineOptions:
@@ -40,20 +40,20 @@ class RangeWatch:
     """Warns once if features leave the range that a quantized model was calibrated for."""
 
     def __init__(self, name: str, calibrated: CalibratedRange) -> None:
-        self._name, self._calibrated, self._told = name, calibrated, False
+        self._name, self._calibrated, self._warned = name, calibrated, False
 
     def added_to(self, endpoints: Sequence[str]) -> Sequence[str]:
-        """Return the endpoints to compute so that the features can be checked, if they are among what is needed."""
+        """Return the endpoints with the features, if these cost nothing more, so that they can be checked."""
         return (*endpoints, _FEATURES) if set(_DERIVED).intersection(endpoints) else endpoints
 
     def check(self, outputs: Mapping[str, NDArray[np.float32]]) -> None:
-        """Check a batch's features; log a warning the first time that they are outside."""
+        """Check a batch's features, and log a warning the first time that they leave the range."""
         features = outputs.get(_FEATURES)
-        if self._told or features is None or not len(features):
+        if self._warned or features is None or not len(features):
             return
         share = self._calibrated.share_outside(features)
         if share > _FACTOR * self._calibrated.share + _TOLERANCE:
-            self._told = True
+            self._warned = True
             log.warning(
                 "%s: %.1f %% of the features are beyond their range in calibration (at most %.1f %% then): these "
                 "images are of another kind, and int8 may be inexact on them; quantize with images like these",

@@ -52,7 +52,7 @@ class Signatures:
         Args:
             model: the network and its weights.
             training: whether this is the training variant of the graph.
-            new_classes: whether the classifier is new; then its signatures are always included.
+            new_classes: whether the classifier is new; its signatures are then always included.
 
         Raises `InputError` if the default signature returns logits and there is no classifier.
         """
@@ -160,7 +160,7 @@ def _is_remote(images: Any) -> bool:
 
 
 def variant(tags: Collection[str] | None) -> frozenset[str]:
-    """Return the tags of a graph variant. Raises `UnknownNameError` unless there is one with these."""
+    """Return the tags of a graph variant. Raises `UnknownNameError` if there is no variant with these tags."""
     given = [] if tags is None else [tags] if isinstance(tags, str) or not isinstance(tags, Collection) else list(tags)
     names = sorted(map(str, given))
     if frozenset(names) not in _VARIANTS or isinstance(tags, str):
