@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from pnasnet.errors import InputError
-from pnasnet.finetune.head import STRENGTHS, Head, Labelled, Trial, _Path, train_head
+from pnasnet.finetune.head import STRENGTHS, Head, Labelled, Trial, _RegularizationPath, train_head
 
 
 def test_strengths_are_tried_from_strong_to_weak_each_once() -> None:
@@ -84,12 +84,12 @@ def test_a_trial_states_losses_and_top1_of_its_classifier(classes: int) -> None:
 def test_the_path_ends_after_two_worse_strengths_in_a_row(monkeypatch: pytest.MonkeyPatch) -> None:
     """A single worse strength does not end the path, and the best one is kept."""
     losses = iter([3.0, 2.0, 2.5, 1.0, 1.5, 1.2, 0.1])
-    fit = _Path.fit
+    fit = _RegularizationPath.fit
 
-    def told(self: _Path, *arguments: Any) -> Trial:
+    def told(self: _RegularizationPath, *arguments: Any) -> Trial:
         return replace(fit(self, *arguments), validation_loss=next(losses))
 
-    monkeypatch.setattr(_Path, "fit", told)
+    monkeypatch.setattr(_RegularizationPath, "fit", told)
     head = train_head(blobs(100, 0), blobs(100, 1), 3)
     assert [trial.validation_loss for trial in head.trials] == [3.0, 2.0, 2.5, 1.0, 1.5, 1.2]
     assert head.chosen == head.trials[3]

@@ -298,6 +298,14 @@ def test_options_of_another_type(name: str, value: object, words: str) -> None:
         FinetuneOptions(**{name: value})  # type: ignore[arg-type]
 
 
+def test_options_are_checked_without_assertions() -> None:
+    program = "from pnasnet.finetune import FinetuneOptions; FinetuneOptions(validation=2.0)"
+    run = subprocess.run(
+        [sys.executable, "-O", "-c", program], capture_output=True, text=True, timeout=120, check=False
+    )
+    assert run.stderr.endswith("InputError: validation must be a fraction between 0 and 1, not 2.0\n")
+
+
 _LOCKED = """if True:
     import sys, time
     from pathlib import Path

@@ -204,6 +204,16 @@ def test_a_damaged_file(tmp_path: Path) -> None:
         kept(path, data(5, 5))
 
 
+@pytest.mark.parametrize(("setting", "value"), [("seed", "inf"), ("seed", "0.5"), ("test", "nan"), ("validation", "2")])
+def test_damaged_settings(tmp_path: Path, setting: str, value: str) -> None:
+    path, pictures = tmp_path / "splits.parquet", data(5, 5)
+    kept(path, pictures)
+    table = pq.read_table(path)
+    pq.write_table(table.replace_schema_metadata({**table.schema.metadata, f"pnasnet.{setting}": value}), path)
+    with pytest.raises(InputError, match=r"splits\.parquet is damaged or not a split .*remove it"):
+        kept(path, pictures)
+
+
 def test_a_split_of_an_earlier_version_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "splits.parquet"
     made = {"pnasnet.validation": "0.15", "pnasnet.test": "0.15", "pnasnet.seed": "0"}

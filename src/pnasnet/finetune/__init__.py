@@ -1,4 +1,4 @@
-"""Transfer learning: train a classifier of your own classes on a network's features, then the whole network.
+"""Transfer learning: train a classifier of your own classes on a network's features, then optionally the whole network.
 
 images ─ split ─ features (once) ─ classifier ─ [whole network] ─► a folder that is a model, with card and report
 

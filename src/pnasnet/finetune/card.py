@@ -1,4 +1,4 @@
-"""The model card of a fine-tuned model: Markdown with the metadata that the Hugging Face Hub reads."""
+"""Writes the model card of a fine-tuned model: Markdown with the metadata that the Hugging Face Hub reads."""
 
 import re
 from importlib.resources import files
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from huggingface_hub import ModelCardData
 
 _NAMES, _ROWS = 100, 50
-"""Limits of classes in a sentence and in a table."""
+"""Maximum number of classes in a sentence, and of rows in the table."""
 
 
 def write_card(path: Path, result: FinetuneResult) -> None:
@@ -77,13 +77,13 @@ def _metadata(result: FinetuneResult) -> "ModelCardData":
 
 
 def _escaped(text: object) -> str:
-    """Return text that Markdown shows literally, in tables as well."""
+    """Return text escaped for Markdown, also in tables."""
     escaped = re.sub(r"([\\`*\[\]|<>&~$])", r"\\\1", clean(str(text)))
     return re.sub(r"(?<![^\W_])_|_(?![^\W_])", r"\\_", escaped)  # within a word it has no meaning
 
 
 def _fenced(text: str, language: str) -> str:
-    """Return a block of code; its fence is longer than any run of backticks in it."""
+    """Return a Markdown code block; its fence is longer than any run of backticks in the text."""
     text = clean(text)
     fence = "`" * max(3, 1 + max(map(len, re.findall("`+", text)), default=0))
     return f"{fence}{language}\n{text}\n{fence}"

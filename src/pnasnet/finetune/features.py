@@ -1,4 +1,4 @@
-"""Features of labelled images, computed once and stored by the contents of the images."""
+"""Computes the features of labelled images once, and stores them by the contents of the images."""
 
 import time
 from collections.abc import Sequence
@@ -29,11 +29,11 @@ from ..support.text import gigabytes
 ENDPOINT = "global_pool"
 _CONTENT = pa.field("content", pa.binary(16))
 _COPIES = 4
-"""Copies of the features in memory: all, by part, scaled, and in the solver."""
+"""Copies of the features in memory: of all images, by part, scaled, and in the solver."""
 _PART_SECONDS = 20.0
-"""Seconds between two parts; a killed run loses no more than that."""
+"""Seconds between two parts, and the most work that a killed run loses."""
 _MAY_DIFFER = ("pnasnet.version", "pnasnet.engine", "pnasnet.weights")
-"""Settings that change vectors by rounding at most."""
+"""Settings that change vectors by no more than rounding."""
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,7 @@ def features_of(
 
     Args:
         module: the network.
-        data, contents: the images, and their digests as `digests` returns them.
+        data, contents: the images, and their digests from `digests`.
         path: the folder, a `FeatureFolder`.
         options: preprocessing, batch size, decoders.
         progress: receives the number of images done.
@@ -107,8 +107,9 @@ def features_of(
         write: whether to lock the folder and add to it; otherwise it is only read.
 
     Raises:
-        OutOfMemoryError: the features do not fit in memory. OutputError: the folder cannot be written, or holds
-        features of another network or preprocessing. LockedError: another run writes to it.
+        OutOfMemoryError: the features do not fit in memory.
+        OutputError: the folder cannot be written, or holds features of another network or preprocessing.
+        LockedError: another run writes to it.
     """
     _check_memory(len(data), module.model.plan.num_features)
     (column,) = columns_for([module], [ENDPOINT], options)
@@ -122,20 +123,20 @@ def features_of(
         _read(folder, contents, features)
         missing = np.flatnonzero(~features.readable)
         advance = counter(progress, "features", len(data), len(data) - len(missing))
-        added = _Added(folder, FeatureSchema.of([column]), settings, write)
-        with closing(extract_labelled(module, data.take(missing), ENDPOINT, options)) as batches, added:
-            place = 0
+        writer = _PartWriter(folder, FeatureSchema.of([column]), settings, write)
+        with closing(extract_labelled(module, data.take(missing), ENDPOINT, options)) as batches, writer:
+            start = 0
             for batch in batches:
-                chosen = missing[place : place + len(batch.rows)]
+                chosen = missing[start : start + len(batch.rows)]
                 good = _fill_in(features, batch, chosen)
-                added.add(batch, good, [contents[index] for index in chosen])
-                place += len(batch.rows)
+                writer.add(batch, good, [contents[index] for index in chosen])
+                start += len(batch.rows)
                 advance(len(batch.rows))
     return FeatureMatrix(features.vectors, features.readable, features.errors, len(missing))
 
 
 def features_settings(module: Module, options: ExtractOptions) -> dict[str, str]:
-    """Return the settings that decide the vectors. A folder with other settings is not resumed."""
+    """Return the settings that determine the vectors. A folder with other settings is not resumed."""
     (column,) = columns_for([module], [ENDPOINT], options)
     stated = {key: value for key, value in column.metadata().items() if key not in _MAY_DIFFER}
     return {key.removeprefix("pnasnet."): value for key, value in stated.items()}
@@ -152,33 +153,33 @@ def _fill_in(features: FeatureMatrix, batch: Batch, chosen: NDArray[np.intp]) ->
 
 
 def _read(folder: FeatureFolder, contents: Sequence[bytes | None], features: FeatureMatrix) -> None:
-    """Fill in the stored features."""
-    places: dict[bytes, list[int]] = {}
+    """Fill in the features that the folder stores."""
+    indices_of: dict[bytes, list[int]] = {}
     for index, content in enumerate(contents):
         if content is not None:
-            places.setdefault(content, []).append(index)
+            indices_of.setdefault(content, []).append(index)
     for path in folder.parts():
         try:
             table = pq.read_table(path, columns=["embedding", "content"])
             vectors = np.asarray(table["embedding"].combine_chunks().flatten(), np.float32).reshape(len(table), -1)
             found = table["content"].to_pylist()
         except (OSError, pa.ArrowException, KeyError) as error:
-            said = " ".join(str(error).split())
-            raise OutputError(f"{path} is damaged ({said}): remove it and repeat the command") from error
+            reason = " ".join(str(error).split())
+            raise OutputError(f"{path} is damaged ({reason}): remove it and repeat the command") from error
         for row, content in enumerate(found):
-            for index in places.get(content, ()):
+            for index in indices_of.get(content, ()):
                 features.vectors[index], features.readable[index] = vectors[row], True
 
 
-class _Added:
-    """Adds rows to a folder, a part every few seconds, and the rest at the end of the `with` block."""
+class _PartWriter:
+    """Adds rows to a folder: a part every few seconds, the rest at the end of the `with` block, even after an error."""
 
     def __init__(self, folder: FeatureFolder, vectors: FeatureSchema, settings: dict[str, str], write: bool) -> None:
         self._folder, self._vectors, self._settings, self._write = folder, vectors, settings, write
         self._pending: list[pa.Table] = []
         self._since = time.monotonic()
 
-    def __enter__(self) -> "_Added":
+    def __enter__(self) -> "_PartWriter":
         if self._write and not self._folder.mark(self._settings):
             self._folder.unmark()
         return self

@@ -1,4 +1,4 @@
-"""The files of a fine-tuned model's folder, and their order."""
+"""The files of a fine-tuned model's folder, and the order in which they are written."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -25,15 +25,15 @@ from .report import check_packages, write_report
 from .result import FinetuneResult
 
 SPLITS, FEATURES, TRAINING, METRICS = "splits.parquet", "features", "training", "metrics.json"
-"""`SPLITS` is the first file that a run writes: it marks the folder as that of a fine-tuned model."""
+"""`SPLITS` is the first file that a run writes; it identifies the folder of a fine-tuned model."""
 CANDIDATE = "unmeasured.safetensors"
-"""The name of the model until it is measured, so that it is not mistaken for a finished one."""
+"""The model's file until it is evaluated, so that it is not mistaken for a finished model."""
 
 Variables = Mapping[str, NDArray[np.float32]]
 
 
 def check_folder(folder: Path) -> None:
-    """Raise `OutputError` if the path is not a folder, or the folder holds other files."""
+    """Raise `OutputError` if the path is not a folder, or the folder has files but is not a fine-tuned model's."""
     with reading(folder, kind=OutputError):
         names = sorted(path.name for path in folder.iterdir()) if folder.exists() else []
     others = [name for name in names if name[0] != "."]
@@ -42,7 +42,7 @@ def check_folder(folder: Path) -> None:
 
 
 def check_start(data: LabelledImages, folder: Path, options: FinetuneOptions, machine: Machine) -> int:
-    """Check arguments and packages before any work, and return the rank of this process. Raises as `finetune`."""
+    """Check arguments and packages before any work, and return the rank of this process. Raises like `finetune`."""
     check_packages()
     rank = 0
     if options.full:
@@ -76,7 +76,7 @@ class FinishedError(OutputError):
 def check_finished(folder: Path, features: Mapping[str, str], data: LabelledImages, options: FinetuneOptions) -> None:
     """Raise `FinishedError` for the finished model of the same run, and `OutputError` for that of another run.
 
-    The runs are the same if their features have equal settings, and options, classes and number of images are equal.
+    Runs are the same if the settings of their features, their options, classes and numbers of images are equal.
     """
     if not (folder / MODEL).exists():
         return
@@ -101,7 +101,7 @@ def check_finished(folder: Path, features: Mapping[str, str], data: LabelledImag
 
 
 def write_candidate(folder: Path, base: Model, variables: Variables, classes: tuple[str, ...], preset: str) -> Path:
-    """Write the base model with other variables, and return the file. Raises `OutputError`."""
+    """Write the base model with the trained variables, and return the file. Raises `OutputError`."""
     path = folder / CANDIDATE
     plan = resolve(replace(base.spec, num_classes=len(classes)))
     kept = {name: base.arrays()[name] for name in plan.variables() if name not in variables}
@@ -122,7 +122,7 @@ def finish(folder: Path, result: FinetuneResult, read: Callable[[int], Source]) 
         OutputError: a file cannot be written.
     """
     with writing(folder):
-        # An old model must not lie beside new figures if this is interrupted.
+        # If this is interrupted, an old model must not be beside new figures.
         (folder / MODEL).unlink(missing_ok=True)
     write_text(folder / METRICS, json.dumps(result.to_dict(), indent=1, allow_nan=False) + "\n")
     write_card(folder / "README.md", result)

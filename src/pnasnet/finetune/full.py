@@ -1,4 +1,4 @@
-"""Train the whole network, starting from a trained classifier. The only file here that needs torch."""
+"""Trains the whole network, starting from a trained classifier. The only file of this room that needs torch."""
 
 import hashlib
 import json
@@ -38,7 +38,7 @@ _SMALL = 64
 def check_machine(machine: Machine) -> int:
     """Return the rank of this process, 0 for the first.
 
-    Raises `InputError` if the processes of several devices are started together: the first one must have written split
+    Raises `InputError` if the processes of several devices are started together, because the first one must write split
     and features before the others start. Raises `MissingExtraError` for a logger that is not installed.
     """
     if machine.nodes > 1 or started_by_others():
@@ -51,7 +51,7 @@ def check_machine(machine: Machine) -> int:
 
 
 def trainable(model: ModelName, weights: WeightsName | None, classes: int, seed: int) -> Module:
-    """Return the network to train; variables that the weights lack depend on the seed alone.
+    """Return the network to train. The seed determines the variables that the weights lack.
 
     Raises:
         InputError: its images are not square, or as in `Module`.
@@ -65,7 +65,7 @@ def trainable(model: ModelName, weights: WeightsName | None, classes: int, seed:
 
 
 def lacks_aux_head(module: Module) -> bool:
-    """Return whether the network has an auxiliary head that the weights lack, or have for other classes."""
+    """Return whether the weights lack the network's auxiliary head, or have one for other classes."""
     aux = module.model.plan.aux
     return aux is not None and not any(name.startswith(aux.scope) for name in module.model.variables)
 
@@ -82,7 +82,7 @@ def fine_tune(
 ) -> FitResult:
     """Train the whole network, with path dropout at its final rate.
 
-    A training in the folder is resumed if everything that decides the outcome is the same; otherwise it is removed.
+    A training in the folder is resumed if everything that determines the outcome is the same; otherwise it is removed.
 
     Args:
         module: the network to start from, as `trainable` returns it; trained in place.
@@ -116,7 +116,7 @@ def fingerprint(
     preset: str,
     patience: int,
 ) -> str:
-    """Return a SHA-256 in hexadecimal of everything that decides the outcome; images enter by their contents."""
+    """Return a SHA-256, in hexadecimal, of everything that determines the outcome, including the images' contents."""
     pictures = [
         [[content.hex() if content else None for content in contents], data.labels.tolist(), data.classes]
         for data, contents in sets
@@ -158,9 +158,8 @@ def recipe_for(module: Module, options: FinetuneOptions, training: LabelledImage
         augmentation=ShiftAndFlip() if size <= _SMALL else CropAndFlip(area=(0.35, 1.0), colours=False),
         class_weights=tuple(weights) if weights else None,
         clip_norm=10.0,
-        average_decay=1 - min(1.0, max(0.001, 20 / steps))
-        if steps > 20
-        else 0.0,  # over about a twentieth of the training
+        # The average is over about a twentieth of the training.
+        average_decay=1 - max(0.001, 20 / steps) if steps > 20 else 0.0,
         batch_norm_momentum=0.99,
         layer_decay=options.layer_decay,
         drop_path_rises=False,

@@ -16,9 +16,9 @@ STRENGTHS = tuple(10.0**power for power in (1, 0.5, 0, -0.5, -1, -1.5, -2, -2.5,
 """Factors of the L2 term, the strongest first; they apply to standardized features."""
 
 _ITERATIONS = 200
-"""Limit for each strength."""
+"""Maximum number of iterations for each strength."""
 _PATIENCE = 2
-"""The search stops after this many strengths in a row that are worse than the best one."""
+"""The search stops after this many strengths in a row without a better one."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ class Head:
 
 
 def check_packages() -> None:
-    """Raise `MissingExtraError` if scikit-learn is missing: before hours of work, not after."""
+    """Raise `MissingExtraError` without scikit-learn. Called before features are computed, which may take hours."""
     try:
         import sklearn.linear_model  # noqa: F401
     except ImportError as error:
@@ -74,7 +74,7 @@ def check_packages() -> None:
 
 
 def class_weights(labels: NDArray[np.int64], classes: int) -> Floats:
-    """Return the weight of an image of each class [classes] that gives all classes the same total; the mean is 1."""
+    """Return weights of images by class, [classes], for equal totals of all classes; the mean over images is 1."""
     counts = np.bincount(labels, minlength=classes)
     return (len(labels) / (classes * np.maximum(counts, 1))).astype(np.float32)
 
@@ -90,25 +90,26 @@ def train_head(
 
     Args:
         training: at least one vector of each class.
-        validation: the vectors that choose the strength.
+        validation: the vectors whose loss chooses the strength.
         classes: the number of classes.
         balanced: whether all classes have the same weight, whatever their numbers of images.
         progress: receives the number of strengths tried.
 
     Raises:
-        InputError: the features are not finite. MissingExtraError: scikit-learn is not installed.
+        InputError: the features are not finite.
+        MissingExtraError: scikit-learn is not installed.
     """
     check_packages()
     if not (np.isfinite(training.features).all() and np.isfinite(validation.features).all()):
         raise InputError("the features are not finite: the network's weights or its images are damaged")
     scale = _Standardization.of(training.features)
-    path = _Path(scale.apply(training.features), training.labels, classes, balanced)
-    seen = scale.apply(validation.features)
+    path = _RegularizationPath(scale.apply(training.features), training.labels, classes, balanced)
+    standardized = scale.apply(validation.features)
     trials: list[Trial] = []
     best: tuple[Trial, Floats, Floats] | None = None
     for strength in STRENGTHS:
         progress("classifier", len(trials), len(STRENGTHS))
-        trial = path.fit(strength, seen, validation.labels)
+        trial = path.fit(strength, standardized, validation.labels)
         trials.append(trial)
         if best is None or trial.validation_loss < best[0].validation_loss:
             best = trial, *path.parameters()
@@ -129,7 +130,7 @@ class _Standardization:
     @classmethod
     def of(cls, features: Floats) -> "_Standardization":
         deviation = features.std(0, dtype=np.float64)
-        # A constant feature carries nothing, and dividing by the rounding error of its deviation would blow it up.
+        # A constant feature carries no information, and its deviation is a rounding error: do not divide by it.
         constant = deviation <= 1e-6 * np.maximum(np.abs(features).max(0), 1e-6)
         deviation[constant] = np.inf
         return cls(features.mean(0, dtype=np.float64).astype(np.float32), deviation.astype(np.float32))
@@ -144,8 +145,8 @@ class _Standardization:
         return weights, biases - self.mean @ weights
 
 
-class _Path:
-    """The regression at decreasing strengths."""
+class _RegularizationPath:
+    """The regression at decreasing strengths, each fit starting from the previous one."""
 
     def __init__(self, features: Floats, labels: NDArray[np.int64], classes: int, balanced: bool) -> None:
         from sklearn.linear_model import LogisticRegression
@@ -155,19 +156,19 @@ class _Path:
         weights = dict(enumerate(self._class_weights.tolist())) if balanced else None
         self._model = LogisticRegression(warm_start=True, max_iter=_ITERATIONS, class_weight=weights)
 
-    def fit(self, strength: float, seen: Floats, labels: NDArray[np.int64]) -> Trial:
-        """Minimize the mean cross entropy plus strength / 2 * |weights|^2, and measure the result."""
+    def fit(self, strength: float, validation: Floats, labels: NDArray[np.int64]) -> Trial:
+        """Minimize the mean cross entropy plus strength / 2 * |weights|², and evaluate it on validation images."""
         from sklearn.exceptions import ConvergenceWarning
 
         # scikit-learn has one row of weights for two classes, equivalent to two opposite rows of half its size.
         own = strength / 2 if self._binary else strength
         self._model.set_params(C=1 / (own * len(self._labels)))
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ConvergenceWarning)  # the validation images choose among the results
+            warnings.simplefilter("ignore", ConvergenceWarning)  # the validation loss judges every result
             self._model.fit(self._features, self._labels)
         weights, biases = self.parameters()
         loss, _ = self._measure(self._features @ weights + biases, self._labels)
-        validation_loss, top1 = self._measure(seen @ weights + biases, labels)
+        validation_loss, top1 = self._measure(validation @ weights + biases, labels)
         return Trial(strength, int(self._model.n_iter_.max()), loss, validation_loss, top1)
 
     def parameters(self) -> tuple[Floats, Floats]:

@@ -21,13 +21,13 @@ class FinetuneOptions:
     """
 
     validation: float = 0.15
-    """Fraction of each class's images that choose the regularization and end the training."""
+    """Fraction of each class's images whose loss chooses the regularization and ends the training."""
     test: float = 0.15
-    """Fraction of each class's images that only measure the result."""
+    """Fraction of each class's images that only measure the accuracy."""
     balanced: bool = False
-    """Whether all classes have the same weight, in losses and in choices, whatever their numbers of images."""
+    """Whether all classes have the same weight, in losses and in choices, regardless of their numbers of images."""
     seed: int = 0
-    """Seed of a new split, and of all randomness."""
+    """Seed of the split, if it is new, and of everything else that is random."""
     full: bool = False
     """Whether to train the whole network after the classifier."""
     epochs: int = 20
@@ -41,11 +41,11 @@ class FinetuneOptions:
     training_batch: int = 32
     """With `full`: images per step."""
     train_batch_norm: bool = False
-    """With `full`: whether batch normalization adapts to the images. That harms with few images or small batches."""
+    """With `full`: whether batch normalization adapts to the images, harmful for few images or small batches."""
 
     def __post_init__(self) -> None:
         convert_fields(self, epochs=1, patience=1, training_batch=2)
-        assert self.split  # checks its values
+        SplitSettings(self.validation, self.test, self.seed)  # checks these
         if not 0 < self.learning_rate < math.inf:
             raise InputError(f"learning_rate must be more than 0, not {self.learning_rate}")
         if not 0 < self.layer_decay <= 1:

@@ -1,4 +1,4 @@
-"""The report of a fine-tuning: one self-contained HTML file without scripts."""
+"""Writes the report of a fine-tuning: one self-contained HTML file without scripts."""
 
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -19,16 +19,16 @@ from . import head
 from .result import FinetuneResult, interval
 
 MATRIX_CLASSES = 20
-"""Limit of classes for a confusion matrix; more have a list of confusions."""
+"""Maximum number of classes for a confusion matrix; for more, confusions are listed."""
 
 _CONFUSIONS, _MISTAKES, _SKIPPED = 40, 24, 500
-"""Limits of rows, images and lines."""
+"""Maximum numbers of confusions, images and skipped images."""
 _THUMBNAIL = 256
-"""Limit of an image's longer side, in pixels."""
+"""Maximum of an image's longer side, in pixels."""
 
 
 def check_packages() -> None:
-    """Raise `MissingExtraError` if a package of the extra is missing: before hours of work, not after."""
+    """Raise `MissingExtraError` if a package of the extra is missing. Called before any work, which may take hours."""
     head.check_packages()
     charts.check_packages("finetune")
 
@@ -62,7 +62,7 @@ def _values(result: FinetuneResult, read: Callable[[int], Source]) -> dict[str, 
         "counts": {part: int(counts.sum()) for part, counts in result.counts.items()},
         "training": dict(zip(result.classes, result.counts["training"].tolist(), strict=True)),
         "skipped": result.skipped[:_SKIPPED],
-        # Not escaped: made here, without names.
+        # Not escaped: drawn here, without text from outside.
         "regularization": [Markup(svg) for svg in _regularization(result)],
         "reliability": Markup(_reliability(evaluation)),
         "learning": [Markup(svg) for svg in _learning(result)],
@@ -151,7 +151,7 @@ def _matrix(evaluation: Evaluation) -> list[list[tuple[int, float]]]:
 def _picture(read: Callable[[int], Source], index: int, preset: str) -> str | None:
     """Return an image as a data URL; None if it can no longer be decoded.
 
-    Its EXIF orientation is applied only if the model's preprocessing applies it: the page shows what the network saw.
+    Its EXIF orientation is applied only if the model's preprocessing applies it, so the page shows the network's input.
     """
     try:
         return data_url(small_jpeg(read(index), _THUMBNAIL, exif=get_preset(preset).exif))

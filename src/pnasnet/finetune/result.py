@@ -1,4 +1,4 @@
-"""The result of a fine-tuning, from which its card, report and figures are written."""
+"""The result of a fine-tuning, for its card, report and figures."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -98,7 +98,7 @@ class FinetuneResult:
         return rows
 
     def worth(self) -> str:
-        """Return a sentence on how far the figures can be trusted."""
+        """Return a sentence on the reliability of the figures."""
         if self.part == "test":
             return "The test images were used neither for training nor for any choice."
         return (
@@ -122,10 +122,10 @@ _PLAIN = (
 )  # fmt: skip
 
 
-def interval(rate: Rate, digits: int = 2) -> str:
+def interval(rate: Rate) -> str:
     """Return a rate's 95 % interval as `91.02 to 94.90 %`."""
     low, high = rate.interval
-    return f"{100 * low:.{digits}f} to {100 * high:.{digits}f} %" if rate.count else NOTHING
+    return f"{100 * low:.2f} to {100 * high:.2f} %" if rate.count else NOTHING
 
 
 def _finite(value: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Transfer learning from images to a model's folder: split, features, classifier, network, report."""
+"""Runs a fine-tuning: split, features, classifier, network, report."""
 
 import logging
 import shutil
@@ -40,7 +40,7 @@ from .splits import PARTS, Split, kept_split
 log = logging.getLogger(__name__)
 
 _ROUNDING = 1e-6
-"""Accuracies that differ by less are equal: torch counts in float32."""
+"""Accuracies that differ by less count as equal, because torch computes them in float32."""
 Floats = NDArray[np.float32]
 
 
@@ -67,14 +67,14 @@ def finetune(
     `model.safetensors`, a model like any other, is written last. Choices are logged as INFO.
 
     Args:
-        model: what to start from, as for `Module`.
+        model: the model to start from, as for `Module`.
         data: labelled images, as `open_dataset` returns them; or with `labels`, images as for `label_images`.
         folder: the folder to write; an interrupted run in it is resumed.
         options: fractions, seed, rates.
         labels: the class of each image, in the same order or as a mapping from paths; see `label_images`.
         weights: other weights than the published ones.
-        extract, engine: how the features are computed.
-        machine: what training the whole network runs on.
+        extract, engine: options of the features.
+        machine: the hardware for training the whole network.
         overwrite: whether to replace a finished model; its split and features are kept.
         progress: receives images read, features, strengths and batches. Exceptions from it end the run.
         source, command: the user's name of the images, and the command that repeats the run, for the card.
@@ -92,8 +92,8 @@ def finetune(
         run = _FineTuning(module, engine, data, folder, options, _with_preset(extract, module), rank, source, command)
         run.prepare(progress, overwrite=overwrite)
         head = _train_classifier(run, progress)
-        tuned = _tune(run, head, (model, weights), machine, progress) if options.full else (head.variables(), [])
-        return _finish(run, head, *tuned, progress)
+        network, history = _tune(run, head, (model, weights), machine, progress) if options.full else (None, [])
+        return _finish(run, head, network, history, progress)
 
 
 def _labelled(data: Any, labels: Any) -> LabelledImages:
@@ -105,7 +105,7 @@ def _labelled(data: Any, labels: Any) -> LabelledImages:
 
 
 def _with_preset(extract: ExtractOptions, module: Module) -> ExtractOptions:
-    """Return the options with the preprocessing that the new model asks for: the EXIF orientation is part of it."""
+    """Return the options with the preprocessing of the new model, which includes the EXIF orientation."""
     preset = get_preset(extract.preset or module.preset)
     return replace(extract, preset=(preset if extract.exif is None else preset.turned(extract.exif)).name, exif=None)
 
@@ -163,7 +163,7 @@ class _FineTuning:
 
     @property
     def preset(self) -> str:
-        """The preprocessing that the new model asks for."""
+        """The preprocessing of the new model."""
         return self.extract.preset or "hub"
 
     @property
@@ -205,8 +205,8 @@ class _FineTuning:
         if not len(self.indices("validation")):
             raise InputError("no validation image can be read: repair or add images")
 
-    def unmeasured(self) -> str | None:
-        """Return a sentence about classes without images to measure; None if all have some."""
+    def note_on_unmeasured_classes(self) -> str | None:
+        """Return a sentence about classes without images in the evaluated part; None if all have some."""
         counts = self.pictures(self.measured).counts()
         names = [name for name, count in zip(self.data.classes, counts, strict=True) if not count]
         if not names:
@@ -232,8 +232,8 @@ def _tune(
     start: tuple[ModelName, WeightsName | None],
     machine: Machine,
     progress: Progress,
-) -> tuple[dict[str, Floats], list[dict[str, float]]]:
-    """Train the whole network; return its variables, or the classifier's if it validates better, and the history."""
+) -> tuple[dict[str, Floats] | None, list[dict[str, float]]]:
+    """Train the whole network; return its variables, or None if the classifier validates better, and the history."""
     from .full import fine_tune, lacks_aux_head, trainable
 
     module = trainable(*start, len(run.data.classes), run.options.seed)
@@ -249,12 +249,12 @@ def _tune(
     variables = {name: value for name, value in fitted.network.to_variables().items() if name in wanted}
     if run.rank == 0 and (text := _worse(run, head, fitted.history)):
         run.note(f"{text}: the classifier alone was kept")
-        return head.variables(), fitted.history
+        return None, fitted.history
     return variables, fitted.history
 
 
 def _worse(run: _FineTuning, head: Head, history: Sequence[dict[str, float]]) -> str | None:
-    """Return a sentence on the validation of the whole network, if the classifier alone does better."""
+    """Return a sentence with both accuracies if the classifier alone validates better; None otherwise."""
     best = min(history, key=lambda epoch: epoch.get("validation_loss", np.inf))
     if run.options.balanced:
         validation = run.labelled("validation")
@@ -271,21 +271,20 @@ def _worse(run: _FineTuning, head: Head, history: Sequence[dict[str, float]]) ->
 def _finish(
     run: _FineTuning,
     head: Head,
-    variables: Mapping[str, Floats],
+    network: Mapping[str, Floats] | None,
     history: Sequence[dict[str, float]],
     progress: Progress,
 ) -> FinetuneResult:
-    """Measure the model, and write the folder."""
+    """Evaluate the model, the whole network or the classifier alone, and write the folder."""
     measured, part = run.labelled(run.measured), run.measured
     pictures, base = run.pictures(part), run.module.model
     evaluation = evaluate_logits(run.module, ENDPOINT, pictures, head.logits(measured.features), run.extract)
     head_top1 = evaluation.top1.value or 0.0
-    tuned = len(variables) > len(head.variables())
     checksum = base.checksum
     if run.rank == 0:
-        candidate = write_candidate(run.folder, base, variables, run.data.classes, run.preset)
+        candidate = write_candidate(run.folder, base, network or head.variables(), run.data.classes, run.preset)
         checksum = open_weights(candidate).checksum()
-        if tuned:
+        if network:
             evaluation = evaluate(Module(candidate, engine=run.engine), pictures, run.extract, progress=progress)
     evaluation = replace(
         evaluation, model=base.name, weights=f"{base.origin}, fine-tuned", weights_sha256=checksum, published=None
@@ -301,7 +300,7 @@ def _finish(
         evaluation=evaluation,
         part=part,
         head_top1=head_top1,
-        tuned=tuned,
+        tuned=network is not None,
         history=history,
         skipped=run.skipped,
         notes=run.notes,
@@ -334,5 +333,5 @@ def _train_classifier(run: _FineTuning, progress: Progress) -> Head:
             progress=progress,
         )
     run.note(_classifier_note(run.module, classes))
-    run.note(run.unmeasured())
+    run.note(run.note_on_unmeasured_classes())
     return head

@@ -1,4 +1,4 @@
-"""Splits images into parts for training, validation and test by their contents, and stores the split.
+"""Splits images by their contents into parts for training, validation and test, and stores the split.
 
 An image's part does not depend on its path, so a data set that is moved, renamed or reordered keeps its split, and
 copies of an image are never in two parts.
@@ -30,7 +30,7 @@ class SplitSettings:
 
     Attributes:
         validation, test: fractions of each class's images. At least one image of each class is for training.
-        seed: decides the order of the images.
+        seed: determines the order of the images.
     """
 
     validation: float = 0.15
@@ -105,7 +105,7 @@ def _keys(data: LabelledImages, contents: Sequence[bytes | None]) -> list[bytes]
 
 
 def names_within(data: LabelledImages) -> list[str]:
-    """Return the names of the images relative to the folder that all of them share."""
+    """Return the names of the images relative to their common folder."""
     names = [utf8(str(name)) for name in data.names]
     start = os.path.commonprefix(names).rfind("/") + 1  # noqa: RUF071 - cut at the last slash; names are no real paths
     return [name[start:] for name in names]
@@ -163,7 +163,7 @@ def _copies(data: LabelledImages, keys: Sequence[bytes]) -> tuple[str, ...]:
 def _changes(
     path: Path, part_of: dict[bytes, str], keys: Sequence[bytes], wanted: SplitSettings, made: SplitSettings
 ) -> tuple[str, ...]:
-    """Return sentences about differences from the stored split. Raise `InputError` if it is of another data set."""
+    """Return sentences about differences from the stored split. Raises `InputError` if it is of another data set."""
     here = set(keys)
     found = len(here & part_of.keys())
     new = len(here) - found
@@ -186,21 +186,21 @@ def _changes(
 def _read(path: Path) -> tuple[pa.Table, SplitSettings]:
     """Return the rows of the file, and its settings."""
     remove = "remove it to split again, or choose another folder"
+    with reading(path):
+        content = path.read_bytes()
     try:
-        with reading(path):
-            table = pq.read_table(path)
+        table = pq.read_table(pa.BufferReader(content))
         stated = table.schema.metadata or {}
-        validation, test, seed = (float(stated[f"pnasnet.{name}".encode()]) for name in ("validation", "test", "seed"))
+        validation, test, seed = (stated[f"pnasnet.{name}".encode()] for name in ("validation", "test", "seed"))
+        settings = SplitSettings(float(validation), float(test), int(seed))
         parts = set(table["part"].to_pylist())
-    except (pa.ArrowException, KeyError, ValueError) as error:
-        if isinstance(error, InputError):
-            raise
+    except (OSError, pa.ArrowException, KeyError, ValueError) as error:
         raise InputError(f"{path} is damaged or not a split ({' '.join(str(error).split())}): {remove}") from error
     if "content" not in table.schema.names:
         raise InputError(f"{path} is of an earlier version, which stored the split by path: {remove}")
     if not parts <= set(PARTS):
         raise InputError(f"{path} has parts other than {', '.join(PARTS)}: {remove}")
-    return table, SplitSettings(validation, test, int(seed))
+    return table, settings
 
 
 def _write(
