@@ -16,8 +16,8 @@ def images(labels: list[int], classes: tuple[str, ...] = ("cat", "dog")) -> Labe
 @pytest.mark.parametrize(
     ("labels", "message"),
     [
-        ([0, 1, 2], "labels from 0 to 2 do not fit 2 classes"),
-        ([-1, 0, 1], "labels from -1 to 1 do not fit 2 classes"),
+        ([0, 1, 2], "labels from 0 to 2 do not match 2 classes"),
+        ([-1, 0, 1], "labels from -1 to 1 do not match 2 classes"),
         ([0, 1], "3 images have 2 labels"),
     ],
 )

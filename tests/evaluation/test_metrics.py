@@ -157,7 +157,7 @@ def test_ranks_are_positions_in_a_stable_sort_for_any_batches(case: tuple[int, i
         (SCORES[0], LABELS, r"not \[4\]"),
         (SCORES, LABELS[:4], r"not \[5, 4\] and \[4\]"),
         (SCORES, LABELS.astype(float), "labels must be integers, not float64"),
-        (SCORES, LABELS + 1, "labels from 1 to 4 do not fit 4 classes"),
+        (SCORES, LABELS + 1, "labels from 1 to 4 do not match 4 classes"),
         (SCORES, LABELS - 1, "labels from -1 to 2"),
         (SCORES * np.nan, LABELS, "not finite"),
     ],

@@ -1,4 +1,4 @@
-"""Class indices from labels that are numbers or names."""
+"""Converts labels, which are numbers or names, to class indices."""
 
 import json
 import reprlib
@@ -9,9 +9,10 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import InputError
+from ..support import files
 
 MAX_CLASSES = 1_000_000
-"""Larger labels count as damage: without class names, every number up to the largest label becomes a class."""
+"""Limit of numeric labels: without class names, every number up to the largest label becomes a class."""
 
 
 def number_labels(
@@ -22,7 +23,7 @@ def number_labels(
     Args:
         labels: the label of each image; either all are indices or all are names of classes.
         names: names of the images, for errors.
-        classes: names of the classes, if known. Default: the sorted labels, or the numbers up to the largest.
+        classes: names of the classes; None for the sorted labels, or for the numbers up to the largest label.
 
     Raises:
         InputError: labels are partly numbers and partly names, or one is not among the classes.
@@ -51,7 +52,7 @@ def number_labels(
 
 
 def check_classes(classes: Sequence[object], where: str) -> tuple[str, ...]:
-    """Return `classes`, which come from `where`, if they are unique names. Raises `InputError`."""
+    """Return class names if they are unique and not empty. Raises `InputError`, with their source `where`."""
     seen: set[str] = set()
     for name in classes:
         if not isinstance(name, str) or not name:
@@ -71,10 +72,12 @@ def classes_beside(folder: Path) -> tuple[str, ...] | None:
     for path in (folder / "classes.txt", folder / "classes.json"):
         if not path.is_file():
             continue
+        with files.reading(repr(str(path)), "make it readable, or remove it"):
+            content = path.read_bytes()
         try:
-            text = path.read_text("utf-8")
+            text = content.decode("utf-8")
             found = text.strip().splitlines() if path.suffix == ".txt" else json.loads(text)
-        except (OSError, ValueError, RecursionError) as error:
+        except (ValueError, RecursionError) as error:
             raise InputError(f"{str(path)!r} cannot be read ({error}): correct it, or remove it") from error
         if not isinstance(found, list) or not found:
             raise InputError(f"{str(path)!r} is not a list of class names: correct it, or remove it")

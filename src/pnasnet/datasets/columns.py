@@ -1,4 +1,4 @@
-"""Columns of labels in Arrow tables, as in Parquet files and Hugging Face datasets."""
+"""Finds and reads columns of labels in Arrow tables, as in Parquet files and Hugging Face datasets."""
 
 import json
 from collections.abc import Sequence
@@ -36,7 +36,7 @@ class Columns:
 
 
 def plain_labels(column: pa.ChunkedArray, where: str) -> pa.ChunkedArray:
-    """Return labels as int64 or as strings. Raises `InputError` if a number does not fit."""
+    """Return labels as int64 or as strings. Raises `InputError` for a number beyond int64."""
     kind = pa.int64() if pa.types.is_integer(value_type(column.type)) else pa.string()
     try:
         return column.cast(kind)

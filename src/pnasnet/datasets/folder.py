@@ -1,4 +1,4 @@
-"""Class folders, as in `data/cat/*.jpg`, and folders of splits with class folders in them."""
+"""Opens class folders, as in `data/cat/*.jpg`, and finds folders of splits."""
 
 from pathlib import Path
 
@@ -40,10 +40,10 @@ def open_folder(folder: str) -> LabelledImages:
 
 
 def split_folders(folder: str) -> dict[str, str]:
-    """Return the folders of splits in `folder` by name; empty if it has none, or if train, val, … are classes.
+    """Return the folders of splits in `folder` by name; empty if there are none.
 
-    They are splits if there are at least two of them or no other folders, and at least one contains class folders or
-    bulk files (Parquet, tar) instead of images.
+    Folders named train, val and so on are splits, not classes, if there are at least two of them or no other folders,
+    and at least one contains class folders or bulk files (Parquet, tar) instead of images.
     """
     existing = subfolders(folder)
     found = {Path(path).name: path for path in existing if Path(path).name in MEANING}

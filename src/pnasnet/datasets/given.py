@@ -1,4 +1,4 @@
-"""Images with the labels that the caller passes, for images that are not in a folder for each class."""
+"""Combines images with labels that the caller passes, instead of class folders."""
 
 import os
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ from .labelled import LabelledImages
 
 
 def label_images(images: Any, labels: Any) -> LabelledImages:
-    """Return images with labels of their own.
+    """Return images with the given labels.
 
     Args:
         images: a folder, searched recursively; or paths, bytes, PIL images or uint8 arrays [height, width, 3], in a
@@ -28,7 +28,7 @@ def label_images(images: Any, labels: Any) -> LabelledImages:
         InputError: an image lacks a label, a path occurs twice, or names and numbers are mixed.
     """
     folder = Path(images) if isinstance(images, str | os.PathLike) and Path(images).is_dir() else None
-    sources = [_source(each) for each in (find_images([folder]) if folder else as_pictures(images))]
+    sources = [_without_arrays(each) for each in (find_images([folder]) if folder else as_pictures(images))]
     names = [
         os.fsdecode(each) if isinstance(each, str | os.PathLike) else f"image {index}"
         for index, each in enumerate(sources)
@@ -36,7 +36,7 @@ def label_images(images: Any, labels: Any) -> LabelledImages:
     if len(set(names)) < len(names):
         raise InputError(f"{max(names, key=names.count)!r} occurs twice among the images: remove the copies")
     if isinstance(labels, Mapping):
-        given = _looked_up(names, labels, folder)
+        given = _labels_of(names, labels, folder)
     else:
         given = as_list(labels, "labels", "names or whole numbers in a list")
     if len(given) != len(names):
@@ -51,11 +51,12 @@ def label_images(images: Any, labels: Any) -> LabelledImages:
     )
 
 
-def _source(image: Any) -> Any:
+def _without_arrays(image: Any) -> Any:
+    """Return pixels as a PIL image, which `images.decode` accepts; other images unchanged."""
     return Image.fromarray(image) if isinstance(image, np.ndarray) else image
 
 
-def _looked_up(names: list[str], labels: Mapping[Any, Any], folder: Path | None) -> list[Any]:
+def _labels_of(names: list[str], labels: Mapping[Any, Any], folder: Path | None) -> list[Any]:
     known = {os.fsdecode(path): label for path, label in labels.items()}
     keys = [Path(name).relative_to(folder).as_posix() if folder else name for name in names]
     if missing := [key for key in keys if key not in known]:

@@ -1,4 +1,4 @@
-"""Labelled images in Hugging Face datasets, by name or from a folder written by `save_to_disk`."""
+"""Opens labelled images of Hugging Face datasets, by name or in a folder written by `save_to_disk`."""
 
 from ..errors import InputError
 from ..pictures.access import CLOSED, Access

@@ -1,9 +1,10 @@
-"""ILSVRC-2012 in its usual forms: Kaggle's folders, the flat validation folder, and the two original tars.
+"""Opens ILSVRC-2012: Kaggle's folders, the flat folder of validation images, and the two original tars.
 
-A folder for each WordNet id, the other usual form, is opened like any folder of class folders.
+The other usual form, a folder for each WordNet id, is opened like all class folders.
 """
 
 import csv
+import io
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,19 +16,20 @@ from ..architecture.labels import wordnet_ids
 from ..errors import InputError
 from ..pictures.tar_members import PicturesInTars, find_members
 from ..pictures.walking import list_folder
+from ..support import files
 from .labelled import LabelledImages
 
 KAGGLE = "LOC_val_solution.csv"
 SYNSETS = "imagenet_2012_validation_synset_labels.txt"
 _GROUND_TRUTH = "ILSVRC2012_validation_ground_truth.txt"
-_GROUND_TRUTH_PLACES = (_GROUND_TRUTH, f"data/{_GROUND_TRUTH}", f"ILSVRC2012_devkit_t12/data/{_GROUND_TRUTH}")
+_GROUND_TRUTH_NAMES = (_GROUND_TRUTH, f"data/{_GROUND_TRUTH}", f"ILSVRC2012_devkit_t12/data/{_GROUND_TRUTH}")
 
 _IMAGE = re.compile(r"ILSVRC2012_val_(\d{8})\.(?:jpe?g|png|webp)", re.IGNORECASE)
 _INNER_TAR = re.compile(r"(n\d{8})\.tar")
 
 
 def kaggle_splits(folder: str) -> dict[str, str]:
-    """Return the folders of train and val in Kaggle's layout below `folder`; empty if the layout is another."""
+    """Return the folders train and val of Kaggle's layout below `folder`; empty for other layouts."""
     for below in ("ILSVRC/Data/CLS-LOC", "Data/CLS-LOC", "CLS-LOC", "."):
         top = Path(folder, below)
         if top.absolute().name == "CLS-LOC":
@@ -38,7 +40,7 @@ def kaggle_splits(folder: str) -> dict[str, str]:
 
 
 def is_flat(folder: str) -> bool:
-    """Return whether images of the validation set are in `folder` itself."""
+    """Return whether `folder` itself contains images of the validation set."""
     return any(_IMAGE.fullmatch(Path(path).name) for path in list_folder(folder))
 
 
@@ -112,9 +114,12 @@ def _in_tar(
 def _validation_labels(images: Sequence[str], folders: Sequence[Path], where: str) -> npt.NDArray[np.int64]:
     """Return the class index of each image, int64 [N], from the first file of labels in `folders`."""
     file = _label_file(folders, where)
+    with files.reading(repr(str(file)), "make it readable"):
+        content = file.read_bytes()
     try:
-        labels = _read_kaggle(file) if file.name == KAGGLE else _read_synsets(file)
-    except (OSError, ValueError, csv.Error) as error:
+        text = content.decode("utf-8")
+        labels = _read_kaggle(text) if file.name == KAGGLE else _read_synsets(text)
+    except (ValueError, csv.Error) as error:
         raise InputError(f"{str(file)!r} is not a readable file of labels ({error}): get it again") from error
     index_of = {identity: index for index, identity in enumerate(wordnet_ids())}
     found = list[int]()
@@ -135,25 +140,24 @@ def _label_file(folders: Sequence[Path], where: str) -> Path:
                 return folder / name
     wanted = f"put {KAGGLE} (Kaggle) or {SYNSETS} (TensorFlow's models) beside it"
     for folder in folders:
-        for place in _GROUND_TRUTH_PLACES:
-            if (folder / place).is_file():
+        for name in _GROUND_TRUTH_NAMES:
+            if (folder / name).is_file():
                 raise InputError(
-                    f"{str(folder / place)!r} cannot label {where!r}, because it numbers the classes by ILSVRC id "
+                    f"{str(folder / name)!r} cannot label {where!r}, because it numbers the classes by ILSVRC id "
                     f"instead of in the order of WordNet ids: {wanted}"
                 )
     raise InputError(f"{where!r} has no labels: {wanted}")
 
 
-def _read_kaggle(file: Path) -> dict[int, str]:
-    """Read lines such as `ILSVRC2012_val_00048981,n03995372 85 1 499 272 `: a WordNet id, then a box."""
-    with file.open(encoding="utf-8", newline="") as lines:
-        rows = [row for row in csv.reader(lines) if row]
+def _read_kaggle(text: str) -> dict[int, str]:
+    """Return labels by image from lines such as `ILSVRC2012_val_00048981,n03995372 85 1 499 272 `: id and box."""
+    rows = [row for row in csv.reader(io.StringIO(text, newline="")) if row]
     labels = {int(row[0].rpartition("_")[2]): row[1].split()[0] for row in rows[1:] if len(row) == 2 and row[1].strip()}
     if len(labels) != len(rows) - 1:
         raise ValueError("a line is repeated, or is not the name of an image, a comma and a label")
     return labels
 
 
-def _read_synsets(file: Path) -> dict[int, str]:
-    """Read a WordNet id from each line; the first is that of image 1."""
-    return dict(enumerate(file.read_text("utf-8").split(), start=1))
+def _read_synsets(text: str) -> dict[int, str]:
+    """Return labels by image from one WordNet id per line, beginning with image 1."""
+    return dict(enumerate(text.split(), start=1))

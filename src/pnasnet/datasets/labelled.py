@@ -11,7 +11,7 @@ from ..errors import InputError
 from ..images import Source
 
 Read = Callable[[int], Source]
-"""From the index of an image to its path or bytes. Called from several threads and processes at once."""
+"""Returns the path or the bytes of the image at an index. Called from several threads and processes at once."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class LabelledImages:
             raise InputError(f"{len(self.names)} images have {len(self.labels)} labels")
         if len(self.labels) and not 0 <= self.labels.min() <= self.labels.max() < len(self.classes):
             raise InputError(
-                f"labels from {self.labels.min()} to {self.labels.max()} do not fit {len(self.classes)} classes"
+                f"labels from {self.labels.min()} to {self.labels.max()} do not match {len(self.classes)} classes"
             )
 
     def __len__(self) -> int:

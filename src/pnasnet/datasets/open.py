@@ -1,4 +1,4 @@
-"""`open_dataset`: labelled images from a path, a pattern or the name of a Hugging Face dataset."""
+"""`open_dataset` opens labelled images by a path, a pattern or the name of a Hugging Face dataset."""
 
 import itertools
 import math
@@ -106,7 +106,7 @@ def _open_files(paths: Sequence[str], where: str, split: str | None, tables: _Ta
 
 
 def _kind(path: str) -> str:
-    """Return `parquet` or `tar`, by name. Compressed tars count as tars: their reader explains why it refuses them."""
+    """Return `parquet` or `tar`, by name. Compressed tars count as tars, which their reader refuses with a reason."""
     kind = kind_of(Path(path).name)
     if kind in ("tar", "parquet"):
         return kind
@@ -131,7 +131,7 @@ def _expand(pattern: str) -> list[str]:
 
 
 def _expand_braces(pattern: str) -> list[str]:
-    """Return the patterns that `{0..9}` (padded like the first number) and `{a,b}` in `pattern` expand to."""
+    """Return the patterns to which `{0..9}` (padded like the first number) and `{a,b}` in `pattern` expand."""
     parts = _BRACES.split(pattern)
     choices = [[part] if index % 2 == 0 else _alternatives(part, pattern) for index, part in enumerate(parts)]
     count = math.prod(map(len, choices))

@@ -1,4 +1,4 @@
-"""Labelled images in Parquet files; the encoded images are held in memory."""
+"""Opens labelled images in Parquet files; the encoded images are kept in memory."""
 
 import bisect
 from collections.abc import Iterator, Sequence

@@ -1,4 +1,4 @@
-"""Finds images that cannot be decoded before the work begins, and leaves them out."""
+"""Finds and leaves out images that cannot be decoded, before the actual work begins."""
 
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -17,7 +17,7 @@ from .labelled import LabelledImages
 T = TypeVar("T")
 
 _AHEAD = 64
-"""Images per thread that are decoded before their results are used, so that results do not pile up."""
+"""Images per thread to decode at a time. The limit keeps unused results from filling the memory."""
 
 
 def decode_picture(data: LabelledImages, index: int, preset: str = "hub") -> NDArray[np.uint8]:
@@ -28,7 +28,7 @@ def decode_picture(data: LabelledImages, index: int, preset: str = "hub") -> NDA
     chosen, name = get_preset(preset), str(data.names[index])
     try:
         return decode(data.read(index), exif=chosen.exif, fast_dct=chosen.fast_dct)
-    except ImageError as error:  # bytes do not know their name
+    except ImageError as error:  # for bytes, the message lacks the name
         raise ImageError(str(error).replace("image bytes", name, 1)) from error
     except OSError as error:
         raise ImageError(f"{name}: cannot be read ({error.strerror or error}): check the disk") from error
@@ -41,7 +41,7 @@ def readable(
     threads: int | None = None,
     advance: Callable[[int], object] = lambda images: None,
 ) -> tuple[LabelledImages, dict[str, str]]:
-    """Decode every image once. Return the readable ones, and by name why each of the others is not.
+    """Decode every image once. Return the readable images, and for each of the others, by name, the reason.
 
     Args:
         data: the images.

@@ -10,7 +10,7 @@ from ..errors import InputError, UnknownNameError, choose_one_of
 _T = TypeVar("_T")
 
 MEANING = {"train": "train", "val": "validation", "valid": "validation", "validation": "validation", "test": "test"}
-"""From each name of a split to the name under which it is compared."""
+"""Maps names of splits to the names by which they are compared."""
 _IN_A_NAME = re.compile(r"(?:^|[-_.])(train|validation|valid|val|test)(?=[-_.]|$)")
 
 
@@ -35,7 +35,7 @@ def choose(found: Mapping[str, _T], split: str | None, where: str) -> _T:
 
 
 def choose_files(paths: Iterable[str], split: str | None, where: str) -> list[str]:
-    """Return the files of `split`, which their names contain, as in `train-00000-of-00002.parquet`.
+    """Return the files whose names contain `split`, as in `train-00000-of-00002.parquet`.
 
     If no name contains a split, all files are returned.
 

@@ -1,4 +1,4 @@
-"""WebDataset tars: `key.jpg` beside `key.cls` or `key.json`, read in place."""
+"""Opens WebDataset tars: `key.jpg` beside `key.cls` or `key.json`, read in place."""
 
 import json
 import os
@@ -57,7 +57,7 @@ def _add(member: Member, samples: dict[str, dict[str, Member]], tar: str) -> Non
     folder, slash, name = member.name.rpartition("/")
     stem, _, kind = name.partition(".")
     field = "image" if f".{kind.lower()}" in EXTENSIONS else kind.lower()
-    if not stem or field not in ("image", "cls", "json"):  # without a stem, the file is hidden
+    if not stem or field not in ("image", "cls", "json"):  # a file without a stem is hidden
         return
     key = folder + slash + stem
     sample = samples.setdefault(key, {})

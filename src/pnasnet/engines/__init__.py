@@ -1,4 +1,4 @@
-"""Engines run a network on batches of images; `create` makes one.
+"""Engines, which run a network on batches of images; `create` returns one.
 
 Example:
     >>> from pnasnet.engines import ENGINES, PRECISIONS

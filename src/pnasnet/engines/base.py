@@ -1,4 +1,4 @@
-"""The base class of engines, and the job that it runs."""
+"""`Engine`, the base class of engines, and `Job`, what an engine is created for."""
 
 import logging
 import threading
@@ -33,7 +33,7 @@ Weights = Mapping[str, NDArray[Any]]
 
 @dataclass(frozen=True)
 class Job:
-    """A network, its weights, and how to run it. Raises `UnknownNameError` or `InputError` for wrong endpoints.
+    """A network, its weights, and how to run it. Raises `UnknownNameError` or `InputError` for invalid endpoints.
 
     Example:
         >>> from pnasnet import Module
@@ -47,7 +47,7 @@ class Job:
 
     plan: Plan
     weights: Callable[[], Weights]
-    """Returns arrays in TensorFlow's layout by TF-Slim's variable names; called only if no compiled model is cached."""
+    """Returns float arrays in TensorFlow's layout by TF-Slim's names; not called if the compiled model is cached."""
     options: EngineOptions = DEFAULTS
     weights_checksum: str | None = None
     """Identifies the weights in the cache; None disables the cache."""
@@ -103,7 +103,7 @@ class Engine(ABC):
         outputs: the endpoints that `run` returns.
         concurrency: how many simultaneous calls keep the device busy: 2 if it computes one batch while the next one is
             copied to it.
-        memory_splits: how often memory was insufficient, and the batches were halved.
+        memory_splits: number of times that a batch was halved because memory was insufficient.
 
     Example:
         >>> import numpy as np
@@ -132,19 +132,18 @@ class Engine(ABC):
     def run(self, images: Floats) -> dict[str, Floats]:
         """Run a batch of any size. A vector does not depend on its batch, except for rounding (on OpenVINO not at all).
 
+        If memory is insufficient, the batch is halved until it fits, and so are later batches; this logs a warning.
+
         Args:
             images: [batch, height, width, 3] float32 in [0, 1]; an empty batch has empty results.
 
         Returns:
             float32 outputs by endpoint: maps [batch, height, width, channels], all others [batch, length].
 
-        If memory is insufficient, the batch is halved until it fits, and so are later batches; a warning says so.
-
         Raises:
             InputError: images of another shape, or the engine is closed.
             OutOfMemoryError: memory is insufficient for a single image.
             PnasnetError: the engine failed.
-
         """
         if images.shape[1:] != self._image_shape:
             height, width, _ = self._image_shape
@@ -175,7 +174,7 @@ class Engine(ABC):
                 yield outputs
                 start += len(part)
                 continue
-            # Here the error is gone, and with it the frames that held the failed batch's memory.
+            # After the except block: the error, and the frames that keep the failed batch's memory, are released.
             with self._turn():
                 self._free_memory()
         if split and most != self._most_images:
@@ -197,18 +196,18 @@ class Engine(ABC):
             raise ClosedEngineError(f"the {self.name} engine is closed; create another one")
 
     def _prepared(self, images: Floats) -> AbstractContextManager[Any]:
-        """Return what `_run` needs of a batch, for as long as it runs. Called while other calls may run."""
+        """Prepare a batch for `_run`, and release it afterwards. Called while other calls may run."""
         return nullcontext(images)
 
     @abstractmethod
     def _run(self, images: Any) -> dict[str, Floats]:
-        """Run what `_prepared` returned for a batch of at least one image of the right shape.
+        """Run a batch that `_prepared` has prepared, of at least one image of the right shape.
 
         Raises `OutOfMemoryError` if a smaller batch may fit.
         """
 
     def _free_memory(self) -> None:  # noqa: B027 (not every engine can)
-        """Free memory that the engine can do without."""
+        """Free memory that the engine does not need."""
 
     @property
     def closed(self) -> bool:

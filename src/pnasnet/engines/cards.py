@@ -1,6 +1,6 @@
 """Keeps a GPU busy: copies batches to it while it computes, and launches a network as one recorded graph.
 
-Both are written against `Card`, whose implementation for CUDA is in `cuda_card`; tests run them on the CPU.
+Both use `Card`, which `cuda_card` implements for CUDA; tests use an implementation for the CPU.
 """
 
 import logging
@@ -21,22 +21,24 @@ TensorOutputs = dict[str, Tensor]
 Forward = Callable[[Tensor], TensorOutputs]
 
 LANES = 2
-"""Number of batches on their way: one computes, and the next one is copied."""
+"""Number of batches at a time: one is computed, and the next one is copied."""
 _MOST_GRAPHS = 16
-"""Each graph keeps its input; its maps share one pool of memory with the others'."""
+"""Limit of graphs. Each keeps its input; their maps share one pool of memory."""
 
 
 class Card(Protocol):
     """A GPU as `Staging` and `Replay` use it."""
 
     def buffers(self, shape: tuple[int, ...]) -> tuple[Tensor, Tensor]:
-        """Return float32 memory of the host that the GPU reads directly, and as much of the GPU's."""
+        """Return two float32 tensors: in pinned memory of the host, which the GPU reads directly, and on the GPU."""
 
     def copy(self, source: Tensor, target: Tensor) -> Callable[[], None]:
-        """Start to copy beside the computation. Return a function that makes the computation wait for the copy."""
+        """Start a copy that runs beside the computation. Return a function that lets the computation wait for it."""
 
     def record(self, run: Callable[[], TensorOutputs]) -> tuple[Callable[[], None], TensorOutputs]:
-        """Record what `run` launches. Return a function that launches it again, and the outputs that it overwrites.
+        """Record the kernels that `run` launches. Return a function that launches them again, and their outputs.
+
+        Each launch overwrites the outputs.
 
         Raises `RuntimeError` if it cannot be recorded.
         """
@@ -50,9 +52,9 @@ class Staged:
     """A batch on its way to the card."""
 
     images: Tensor
-    """Not complete before `wait`."""
+    """Complete only after `wait`."""
     wait: Callable[[], None]
-    """Makes the computation wait for the images."""
+    """Lets the computation wait for the images."""
 
 
 class _Lane:
@@ -63,7 +65,7 @@ class _Lane:
         self._buffers: tuple[Tensor, Tensor] | None = None
 
     def stage(self, images: Floats) -> Staged:
-        """Start to copy a batch, in place of the one before."""
+        """Start to copy a batch; it overwrites the previous one."""
         count = len(images)
         if self._buffers is None or len(self._buffers[0]) < count:
             self._buffers = None  # free the smaller ones first
@@ -88,12 +90,12 @@ class Staging:
 
     @contextmanager
     def staged(self, images: Floats) -> Iterator[Staged]:
-        """Start to copy a batch; its buffers are its own within the block. Waits while all lanes are in use."""
+        """Start to copy a batch, whose buffers are reserved within the block. Waits while all lanes are in use."""
         lane = self._free.get()
         try:
             yield lane.stage(images)
         except BaseException:
-            lane.clear()  # memory may be what is lacking
+            lane.clear()  # the error may be a lack of memory
             raise
         finally:
             self._free.put(lane)
@@ -117,9 +119,9 @@ class _Recording:
 
 
 class Replay:
-    """Runs a network; from the second batch of a size on by a recorded graph, which the host launches at once.
+    """Runs a network by recorded graphs, which the host launches at once, from the second batch of each size.
 
-    The first batch of a size runs kernel by kernel, which also chooses the kernels to record. Outputs are valid until
+    The first batch of a size runs kernel by kernel, which also selects the kernels to record. Outputs are valid until
     the next call. Only one thread may call it at a time.
     """
 
@@ -150,12 +152,12 @@ class Replay:
         except RuntimeError as error:
             self._works = False
             reason = str(error).splitlines()[0]
-            log.warning("no CUDA graph can be recorded (%s): kernels are launched one by one, slower", reason)
+            log.warning("no CUDA graph can be recorded (%s): kernels are launched one by one, which is slower", reason)
             return None
         self._recordings[size] = _Recording(own, launch, outputs)
         return self._recordings[size]
 
     def clear(self) -> None:
-        """Forget all graphs; their sizes are recorded again when they recur."""
+        """Remove all graphs; sizes that recur are recorded again."""
         self._recordings.clear()
         self._seen.clear()

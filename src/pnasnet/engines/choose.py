@@ -22,8 +22,8 @@ def create(job: Job) -> Engine:
 
     Raises:
         UnknownNameError: unknown device.
-        InputError: a quantized model, and another engine than OpenVINO; a precision that the engine or the device does
-            not have.
+        InputError: a quantized model on another engine than OpenVINO, or a precision that the engine or the device does
+            not support.
         MissingExtraError: the engine's library is not installed.
         PnasnetError: the engine cannot load the network.
 
@@ -76,7 +76,7 @@ def _automatic(options: EngineOptions) -> str:
 
 
 def _has_cuda() -> bool:
-    """Return whether torch has a CUDA device; torch takes seconds to import, so a driver is looked for first."""
+    """Return whether torch has a CUDA device. Importing torch takes seconds, so this looks for a driver first."""
     has_driver = Path("/dev/nvidiactl").exists() or shutil.which("nvidia-smi")
     if not has_driver or not find_spec("torch"):
         return False

@@ -1,4 +1,4 @@
-"""Cache of compiled models on disk: written as a whole, verified when read; its failures are only logged."""
+"""A cache of compiled models on disk: written whole or not at all, verified when read; failures are only logged."""
 
 import hashlib
 import json
@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 class CacheEntry:
     """One compiled model, in the file `<key>-<CRC-32 of the content>.blob`.
 
-    `identity` is everything that the content depends on, as values for JSON.
+    `identity` is everything on which the content depends, as values for JSON.
     """
 
     def __init__(self, folder: Path, **identity: Any) -> None:
@@ -28,7 +28,7 @@ class CacheEntry:
         self._key = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:32]
 
     def read(self) -> NDArray[np.uint8] | None:
-        """Return the content, mapped into memory; None if it is missing or damaged."""
+        """Return the content as a memory map; None if it is missing or damaged."""
         path = self._path()
         if path is None:
             return None

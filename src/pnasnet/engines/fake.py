@@ -1,4 +1,4 @@
-"""An engine without a network, for tests: fast, and with different outputs for different images."""
+"""An engine for tests, without a network: fast, with different outputs for different images."""
 
 from collections.abc import Callable
 
@@ -8,7 +8,7 @@ from .base import Engine, Floats, Job
 
 
 class FakeEngine(Engine):
-    """Fills every output with the mean colours of the images, repeated, or with the results of a function.
+    """Fills every output with repetitions of the image's mean colour, or with the results of a function.
 
     `function` receives the images and returns the outputs. The job's weights are not read.
 

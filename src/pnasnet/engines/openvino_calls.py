@@ -1,4 +1,4 @@
-"""Calls of OpenVINO that report too little memory, and the cause in its messages."""
+"""Runs OpenVINO so that insufficient memory is an error, and extracts causes from its messages."""
 
 from collections.abc import Sequence
 from typing import Any, TypeVar
@@ -30,7 +30,7 @@ def infer(request: Any, images: Floats, outputs: Sequence[Key], *, by_image: boo
         Copies of the outputs.
 
     Raises:
-        OutOfMemoryError: an output was not computed, or OpenVINO says so.
+        OutOfMemoryError: an output was not computed, or OpenVINO reports too little memory.
         PnasnetError: OpenVINO failed.
     """
     with library_errors("OpenVINO", f"run {counted(len(images), 'image')}", reason):
@@ -45,6 +45,6 @@ def infer(request: Any, images: Floats, outputs: Sequence[Key], *, by_image: boo
 
 
 def reason(error: Exception) -> str:
-    """Return the cause in OpenVINO's message: the last line that is not a place in its source."""
+    """Return the cause in OpenVINO's message: the last line that is not a position in its source code."""
     lines = [line.strip() for line in str(error).splitlines()]
     return next((line for line in reversed(lines) if line and not line.startswith("Exception from")), str(error))

@@ -1,4 +1,4 @@
-"""OpenVINO, the fastest engine on CPUs: compiles our ONNX graph, and caches the compiled model."""
+"""OpenVINO as an engine, the fastest on CPUs: compiles our ONNX graph, and caches the compiled model."""
 
 import io
 import logging
@@ -50,7 +50,7 @@ class OpenVINOEngine(Engine):
         hint = _hint(core, device, job)
         compiled, mapped = _load(core, device, job, hint)
         self._request = compiled.create_infer_request()
-        # OpenVINO keeps no reference to the mapped weights: release them after the request.
+        # OpenVINO keeps no reference to the mapped weights, so they must be released after the request.
         self._mapped = mapped
         self.description = _describe(core, device, compiled, is_int8=job.graph is not None)
 
@@ -71,7 +71,7 @@ def _device(core: "openvino.Core", wanted: str | None) -> str:
 
 
 def _hint(core: "openvino.Core", device: str, job: Job) -> str:
-    """Return the precision of what is not int8; warn if the device lacks instructions, because it is slow then."""
+    """Return the precision of the layers that are not int8. Warn if the device lacks the instructions and is slow."""
     has_bfloat16 = _has_bfloat16(core, device)
     if job.graph is None:
         precision = job.options.precision or "float32"
@@ -112,7 +112,7 @@ def _load(core: "openvino.Core", device: str, job: Job, precision: str) -> tuple
 
 
 def _read_model(core: "openvino.Core", job: Job) -> Any:
-    """Return the network as OpenVINO's model: built from its weights, or what its quantized graph needs for outputs."""
+    """Return an OpenVINO model of the outputs, built from the weights or cut out of the quantized graph."""
     if job.graph is None:
         return core.read_model(build(job.plan, job.read_weights(), job.outputs).SerializeToString(deterministic=True))
     import openvino

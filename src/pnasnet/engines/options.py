@@ -1,4 +1,4 @@
-"""Options of engines, passed as one value."""
+"""`EngineOptions`: all options of an engine as one value."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +9,7 @@ from ..support.typed import convert_fields
 ENGINES = ("auto", "openvino", "torch", "fake")
 """Names of the engines; `fake` is for tests."""
 PRECISIONS = ("float32", "bfloat16", "float16", "int8")
-"""`int8` is the precision of a quantized model, and of no other."""
+"""Quantized models are `int8`, and no others."""
 
 
 @dataclass(frozen=True)
@@ -29,12 +29,12 @@ class EngineOptions:
     engine: str = "auto"
     """`openvino`, `torch`, `fake` (for tests), or `auto`: torch if there is a CUDA device, else OpenVINO, else torch.
 
-    The choice of `auto`, and the reason, are logged at level INFO.
+    The choice of `auto` and its reason are logged at level INFO.
     """
     precision: str | None = None
-    """`float32`, `bfloat16`, or `float16` (torch alone); `int8` for a quantized model. None for `int8` or `float32`."""
+    """`float32`, `bfloat16` or `float16` (torch only); None for `float32`, or for `int8` of a quantized model."""
     threads: int | None = None
-    """Number of CPU threads; None for one per core."""
+    """Number of CPU threads; None for one per core, within the container's quota."""
     device: str | None = None
     """Device such as `CPU` or `cuda`, in the engine's own terms; None for the engine's choice."""
     cache_dir: Path | None = None

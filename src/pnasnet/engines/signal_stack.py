@@ -1,4 +1,4 @@
-"""Protect the stack on which a thread handles signals from libraries that replace it."""
+"""Protects a thread's alternate signal stack from libraries that replace it."""
 
 import ctypes
 import sys

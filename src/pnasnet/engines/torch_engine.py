@@ -22,8 +22,8 @@ log = logging.getLogger(__name__)
 class TorchEngine(Engine):
     """Runs the torch network on any torch device: `cpu`, `cuda`, `cuda:1`, ...
 
-    Batch normalization is folded into the kernels. On a GPU, 1x1 convolutions of the same map are merged, batches are
-    copied while the one before is computed, and recorded graphs are launched (`engines.cards`).
+    Batch normalization is folded into the kernels. On a GPU, 1x1 convolutions of the same map are merged, each batch
+    is copied while the previous one is computed, and recorded graphs are launched (`engines.cards`).
 
     The number of threads is torch's setting and holds for the whole process. Raises `MissingExtraError` without torch,
     `UnknownNameError` for an unknown device, and `InputError` for a precision that the device does not have.
@@ -32,7 +32,7 @@ class TorchEngine(Engine):
     name = "torch"
 
     def __init__(self, job: Job, card: "Card | None" = None) -> None:
-        """Load the network. `card` drives the device; None for CUDA's on a CUDA device, and for none on the CPU."""
+        """Load the network. `card` controls the device; None for CUDA's on a CUDA device, and for none on the CPU."""
         super().__init__(job)
         try:
             import torch
@@ -62,7 +62,7 @@ class TorchEngine(Engine):
 
     @contextmanager
     def _prepared(self, images: Floats) -> Iterator[Any]:
-        """Yield the images as a tensor, on a GPU as a batch on its way there."""
+        """Yield the images as a tensor, or on a GPU as a batch that is being copied there."""
         import torch
 
         if self._card is None:
@@ -76,7 +76,7 @@ class TorchEngine(Engine):
         import torch
 
         count = len(images if self._card is None else images.images)
-        # TensorFloat-32 has a mantissa of 10 bits: that is not float32. Measured choices of kernels are faster, but
+        # TensorFloat-32 has a mantissa of 10 bits, too few for float32. Kernels chosen by measuring are faster, but
         # differ from run to run.
         settings = torch.backends.cudnn.flags(enabled=True, benchmark=self._precision != "float32", allow_tf32=False)
         with torch.inference_mode(), settings, _torch_errors(f"run {counted(count, 'image')}"):
@@ -85,7 +85,7 @@ class TorchEngine(Engine):
             else:
                 images.wait()
                 found = self._replay(images.images)
-            # Copied even if they are on the CPU: the next batch overwrites them.
+            # Copied even from the CPU, because the next batch overwrites them.
             outputs = {name: value.to("cpu", torch.float32, copy=True).numpy() for name, value in found.items()}
         self._check_range(outputs)
         return outputs

@@ -1,4 +1,4 @@
-"""Measures the accuracy of classifiers on labelled images, such as ImageNet's validation set.
+"""Evaluates classifiers on labelled images, such as ImageNet's validation set.
 
 LabelledImages ─ match_classes ─► logit of each class ─ evaluate ─► Tally ─► Evaluation
 """

@@ -1,4 +1,4 @@
-"""How far the probability of a predicted class can be trusted."""
+"""Compares the probability of predicted classes with their accuracy."""
 
 import math
 from dataclasses import dataclass, field
@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 from .metrics import Ints, Rate, top_probability
 
 _FINE, _BINS = 100, 10
-"""Bins in which predictions are counted, and bins of the diagram."""
+"""Number of bins in which predictions are counted, and of bins in the diagram."""
 
 THRESHOLDS = (0.0, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99)
-"""Probabilities, all of them limits of bins, below which a user might leave an image to a person."""
+"""Probabilities below which a user might leave the decision to a person; each is a limit of bins."""
 
 
 @dataclass(frozen=True)
@@ -85,10 +85,10 @@ class Calibration:
     def add(self, logits: NDArray[np.floating[Any]], labels: NDArray[np.integer[Any]]) -> None:
         """Count a batch of logits [B, C] with the true classes [B]. The arguments were checked by `Tally.add`."""
         probabilities, right = top_probability(logits), logits.argmax(axis=1) == labels
-        places = np.minimum(np.floor(probabilities * _FINE + 1e-9), _FINE - 1).astype(np.int64)
-        np.add.at(self.counts, places, 1)
-        np.add.at(self.hits, places, right)
-        np.add.at(self.sums, places, probabilities)
+        bins = np.minimum(np.floor(probabilities * _FINE + 1e-9), _FINE - 1).astype(np.int64)
+        np.add.at(self.counts, bins, 1)
+        np.add.at(self.hits, bins, right)
+        np.add.at(self.sums, bins, probabilities)
 
     def bins(self) -> list[Bin]:
         """Return the ten bins of a reliability diagram (Niculescu-Mizil and Caruana, ICML 2005)."""
@@ -106,19 +106,19 @@ class Calibration:
         The mean distance of accuracy and confidence, weighted by predictions (Guo et al., "On Calibration of Modern
         Neural Networks", ICML 2017).
         """
-        whole = int(self.counts.sum())
-        if not whole:
+        total = int(self.counts.sum())
+        if not total:
             return None
         gaps = (abs(each.accuracy.hits - (each.confidence or 0) * each.accuracy.count) for each in self.bins())
-        return math.fsum(gaps) / whole
+        return math.fsum(gaps) / total
 
     def thresholds(self) -> list[Threshold]:
         """Return the effect of each of `THRESHOLDS`."""
-        whole, rows = int(self.counts.sum()), list[Threshold]()
+        total, rows = int(self.counts.sum()), list[Threshold]()
         for least in THRESHOLDS:
             start = round(least * _FINE)
             kept, right = int(self.counts[start:].sum()), int(self.hits[start:].sum())
-            rows.append(Threshold(least, Rate(kept, whole), Rate(right, kept)))
+            rows.append(Threshold(least, Rate(kept, total), Rate(right, kept)))
         return rows
 
     def to_dict(self) -> dict[str, Any]:

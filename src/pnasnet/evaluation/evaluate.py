@@ -32,7 +32,7 @@ _MISTAKES = 50
 
 @dataclass
 class _Counted:
-    """The tally of the readable images, and the failures."""
+    """The counts of the readable images, and the failures."""
 
     tally: Tally
     calibration: Calibration = field(default_factory=Calibration)
@@ -113,7 +113,7 @@ def evaluate_logits(
         options: the options with which the features were computed.
 
     Raises:
-        InputError: there are no images, or the logits do not fit the data.
+        InputError: there are no images, or the logits do not match the data.
 
     Example:
         >>> import numpy as np
@@ -200,7 +200,7 @@ def _mistakes(data: "LabelledImages", match: ClassMatch, counted: _Counted, name
 
 
 def _published(module: "Module", match: ClassMatch) -> PublishedWeights | None:
-    """Return the published figures of these weights, if the classes are ImageNet's and the image size is the same.
+    """Return the published figures of these weights, if the classes are ImageNet's and the image size is theirs.
 
     Weights are recognised by the name of the set or of the downloaded file.
     """

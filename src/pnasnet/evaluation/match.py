@@ -12,7 +12,7 @@ from ..support.arguments import checked
 from ..support.text import some_of
 
 _SAME_ORDER = 0.99
-"""Fraction of equal names from which ImageNet's order is concluded; published lists spell a few names differently."""
+"""Fraction of equal names that proves ImageNet's order; published lists spell a few names differently."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ def match_classes(classes: Sequence[str], num_logits: int, names: Sequence[str] 
             return _matched(numbers, num_logits, f"by number{_ends(names)}")
         if offset == 1 and len(classes) == 1000:
             return _matched([number + 1 for number in numbers], num_logits, f"by number + 1{_ends(names, 1)}", 1)
-    raise InputError(_refusal(classes, num_logits, names))
+    raise InputError(_mismatch(classes, num_logits, names))
 
 
 def is_imagenet(num_logits: int, names: Sequence[str] | None) -> bool:
@@ -132,7 +132,7 @@ def _ends(names: Sequence[str] | None, first: int = 0) -> str:
     return f" (0 is {names[first]}, {len(names) - 1 - first} is {names[-1]})" if names else ""
 
 
-def _refusal(classes: Sequence[str], num_logits: int, names: Sequence[str] | None) -> str:
+def _mismatch(classes: Sequence[str], num_logits: int, names: Sequence[str] | None) -> str:
     if _numbers(classes) is not None:
         return (
             f"the data's {len(classes):,} classes are numbers without names, and the model has {num_logits:,} logits: "
@@ -148,9 +148,9 @@ def _refusal(classes: Sequence[str], num_logits: int, names: Sequence[str] | Non
         return (
             f"the model has {len(names):,} classes but only {len(known):,} different names: give each a name of its own"
         )
-    strange = [name for name in classes if name not in known]
+    unknown = [name for name in classes if name not in known]
     return (
-        f"{len(strange):,} of the data's {len(classes):,} classes are not among the model's {num_logits:,}: the "
-        f"data has {some_of(strange)}; the model has {some_of(names)}: rename or remove those classes, or evaluate a "
+        f"{len(unknown):,} of the data's {len(classes):,} classes are not among the model's {num_logits:,}: the "
+        f"data has {some_of(unknown)}; the model has {some_of(names)}: rename or remove those classes, or evaluate a "
         "model that was trained on them"
     )

@@ -36,7 +36,7 @@ def wilson(hits: int, count: int) -> tuple[float, float]:
     centre = share + z2n / 2
     half = Z95 * math.sqrt(share * (1 - share) / count + z2n / (4 * count))
     low, high = (centre - half) / (1 + z2n), (centre + half) / (1 + z2n)
-    return max(0.0, min(share, low)), min(1.0, max(share, high))  # exact except for rounding
+    return max(0.0, min(share, low)), min(1.0, max(share, high))  # the share is in the interval despite rounding
 
 
 @dataclass(frozen=True)
@@ -124,7 +124,7 @@ class Tally:
             labels: int [B], the true classes in [0, C).
 
         Raises:
-            InputError: shapes do not fit, labels are not classes, or logits are not finite.
+            InputError: shapes do not match, labels are not classes, or logits are not finite.
         """
         labels = self._checked(logits, labels)
         own = np.take_along_axis(logits, labels[:, None], axis=1)
@@ -184,7 +184,7 @@ class Tally:
         if not np.issubdtype(labels.dtype, np.integer):
             raise InputError(f"labels must be integers, not {labels.dtype}")
         if len(labels) and not 0 <= labels.min() <= labels.max() < self.classes:
-            raise InputError(f"labels from {labels.min()} to {labels.max()} do not fit {self.classes} classes")
+            raise InputError(f"labels from {labels.min()} to {labels.max()} do not match {self.classes} classes")
         if not np.isfinite(logits).all():  # comparisons with NaN are false, so its class would rank highest
             raise InputError("the logits are not finite: the network's weights or its images are damaged")
         return labels.astype(np.int64)

@@ -1,8 +1,8 @@
-"""Turns images into network input: decoding, TensorFlow's resize, and the three published preprocessings.
+"""Turns images into network input: decoding, TensorFlow's resizing, and the three published preprocessings.
 
     source (path, bytes, PIL image) ── decode ──► uint8 [H, W, 3] ── transform ──► float32 [h, w, 3] in [0, 1]
 
-`preprocess` does both; `load` also returns the size of the image. docs/images.md describes the choices and figures.
+`preprocess` does both; `load` also returns the size of the image. docs/images.md describes the choices.
 
 Example:
     >>> from pnasnet.images import EXTENSIONS, FORMATS, LIMITS, PRESETS

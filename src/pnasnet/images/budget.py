@@ -1,4 +1,4 @@
-"""A limit on the pixels that all decoders of a process hold at the same time."""
+"""Limits the pixels that all decoders of a process keep in memory at the same time."""
 
 import os
 import threading
@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 
 class PixelBudget:
-    """Limits the pixels that all threads hold together. A single image never waits, however large it is."""
+    """Limits the pixels that all threads hold together. A single image never waits, regardless of its size."""
 
     def __init__(self, pixels: int) -> None:
         self._total = pixels
@@ -21,7 +21,7 @@ class PixelBudget:
 
     @contextmanager
     def scope(self) -> Iterator[None]:
-        """Hold the pixels that this thread takes until the end of the block, or of the outermost scope."""
+        """Release the pixels that this thread takes at the end of the block, or of the outermost scope."""
         if hasattr(self._own, "held"):
             yield
             return
@@ -35,7 +35,7 @@ class PixelBudget:
             del self._own.held
 
     def take(self, pixels: int) -> None:
-        """Wait until `pixels` fit. Only the largest image of a scope counts. Threads are served in order."""
+        """Take `pixels`; wait until they fit. Only the largest image of a scope counts. Threads are served in order."""
         more = pixels - self._own.held
         if more <= 0:
             return

@@ -34,8 +34,7 @@ Pixels = NDArray[np.uint8]
 
 BUDGET = PixelBudget(LIMITS.pixels)
 
-# Pillow's classes are used directly: `Image.open` tries some forty more formats, and warns of large images by a limit
-# of its own.
+# Pillow's classes are used directly, because `Image.open` tries some forty other formats and has its own limit of size.
 _READERS: dict[formats.Format, type[ImageFile.ImageFile]] = {
     formats.JPEG: JpegImageFile,
     formats.PNG: PngImageFile,
@@ -121,7 +120,7 @@ def _not_an_image(head: bytes) -> str:
 
 
 def _open(data: bytes, name: str) -> tuple[ImageFile.ImageFile, bytes]:
-    """Read the header. Return it with the content of the file, without metadata that might be damaged."""
+    """Return the image with only its header read, and the file without metadata, which may be damaged."""
     found = formats.format_of(data[:32])
     if found is None:
         raise ImageError(f"{name}: {_not_an_image(data[:FIRST])}")
@@ -156,7 +155,7 @@ def _to_rgb(picture: Image.Image) -> Pixels:
 
 
 def _high_bits(picture: Image.Image) -> Pixels:
-    """Return the high eight bits of grey samples. A TIFF states their number of bits, and whether 0 is white."""
+    """Return the eight high bits of grey samples. A TIFF states their number of bits, and whether 0 is white."""
     bits, inverted = 16, False
     if isinstance(picture, TiffImageFile):
         bits = int(picture.tag_v2.get(BITSPERSAMPLE, (16,))[0])
@@ -166,7 +165,7 @@ def _high_bits(picture: Image.Image) -> Pixels:
 
 
 def _silence_libtiff() -> None:
-    """Stop libtiff, inside Pillow, from writing to standard error; Pillow raises its errors."""
+    """Prevent libtiff, inside Pillow, from writing to standard error; Pillow raises its errors anyway."""
     with suppress(AttributeError, OSError):
         library = ctypes.CDLL(_imaging.__file__)
         library.TIFFSetErrorHandler(None)
@@ -212,8 +211,8 @@ _saved_filters = warnings.catch_warnings()
 def _quiet() -> Iterator[None]:
     """Suppress Pillow's warnings, but not those of other modules.
 
-    Warning filters belong to the whole process, so the first thread to enter sets them and the last to leave restores
-    them.
+    Warning filters belong to the whole process, so the first thread that enters sets them, and the last thread that
+    leaves restores them.
     """
     global _quiet_depth, _saved_filters
     with _quiet_lock:

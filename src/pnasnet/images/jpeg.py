@@ -16,8 +16,8 @@ from .metadata import SCAN, segments
 
 Pixels = NDArray[np.uint8]
 
-# Warnings of libjpeg after which all pixels are still those of the file (after any other, some are made up), and
-# TurboJPEG's refusal of uncommon chroma sampling, which libjpeg itself decodes.
+# libjpeg's warnings that do not affect pixels (after any other, some pixels are invented), and TurboJPEG's error for
+# uncommon chroma sampling, which libjpeg itself decodes.
 _HARMLESS = re.compile("extraneous bytes|JFIF revision|Adobe color transform|SOS parameters|subsampling level")
 
 # Each scan processes the whole image, so a small file with many scans could take hours. Encoders write about ten;

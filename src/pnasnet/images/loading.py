@@ -96,10 +96,10 @@ def load_each(
     with BUDGET.scope():
         for size, target in zip(sizes, targets, strict=True):
             preset = target.preset
-            way = (preset.exif if exif is None else exif, preset.fast_dct)
-            if way not in decoded:
-                decoded[way] = decode(source, exif=way[0], fast_dct=way[1], limits=limits)
-            pixels = decoded[way]
+            turned, fast_dct = preset.exif if exif is None else exif, preset.fast_dct
+            if (turned, fast_dct) not in decoded:
+                decoded[turned, fast_dct] = decode(source, exif=turned, fast_dct=fast_dct, limits=limits)
+            pixels = decoded[turned, fast_dct]
             try:
                 image = transform(pixels, size, preset)
             except ImageError as error:

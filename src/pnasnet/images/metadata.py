@@ -1,4 +1,4 @@
-"""Removes metadata from JPEG and PNG files, so that damage in it does not matter."""
+"""Removes metadata from JPEG and PNG files, so that damaged metadata does not matter."""
 
 import re
 import zlib
@@ -7,7 +7,7 @@ from collections.abc import Iterator
 SCAN = 0xDA
 """The JPEG marker that begins a scan."""
 
-_MARKER = re.compile(b"\xff+[\x02-\xcf\xd8-\xfe]", re.DOTALL)  # without the markers within a scan
+_MARKER = re.compile(b"\xff+[\x02-\xcf\xd8-\xfe]", re.DOTALL)  # except those that occur within a scan
 _BEGIN, _END = 0xD8, 0xD9
 _KEPT_APPS = (0xE0, 0xEE)  # JFIF and Adobe, which state the colour space
 _MAX_STRAY = 2**16

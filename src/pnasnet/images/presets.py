@@ -1,4 +1,4 @@
-"""The published preprocessings as values with names."""
+"""Presets: the published preprocessings as named values."""
 
 import operator
 from dataclasses import dataclass, replace
@@ -39,12 +39,12 @@ class Preset:
     exif: bool = False
 
     def turned(self, exif: bool) -> "Preset":
-        """Return the preset with or without EXIF orientation: `hub` becomes `hub+exif`, and the reverse."""
+        """Return the preset with or without EXIF orientation: `hub` becomes `hub+exif`, or the reverse."""
         return replace(self, name=self.name.removesuffix(_TURNED) + _TURNED * exif, exif=exif)
 
 
 _TURNED = "+exif"
-"""Ends the name of a preset that applies the EXIF orientation."""
+"""Suffix of presets that apply the EXIF orientation."""
 
 PRESETS = {
     preset.name: preset

@@ -1,4 +1,4 @@
-"""The resizes and crops of the published preprocessings, bit-exact wherever float32 arithmetic permits."""
+"""Resizes and crops like the published preprocessings, bit-exactly wherever float32 arithmetic permits."""
 
 from math import floor
 
@@ -47,7 +47,7 @@ def resize_bilinear(image: Array, size: Size, *, scale: float = 1.0) -> NDArray[
 
 
 def _neighbours(length: int, out_length: int) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
-    """Return the indices of all lower neighbours, then of all upper ones, and the weights of the upper ones."""
+    """Return the indices [2 * out_length] of lower and then of upper neighbours, and the upper ones' weights."""
     position = np.arange(out_length, dtype=np.float32) * (np.float32(length) / np.float32(out_length))
     lower = np.floor(position)
     index = lower.astype(np.intp)

@@ -1,4 +1,4 @@
-"""Sources of images (paths, bytes and PIL images), limits on their size, and suffixes of image files."""
+"""Sources of images (paths, bytes, PIL images), limits on their size, and suffixes of image files."""
 
 import os
 import stat
