@@ -1,11 +1,11 @@
-"""The exact and the approximate index of a million vectors made from real ones: time, memory, disk and recall.
+"""Time, memory, disk space and recall of the exact and the approximate index, for a million vectors.
 
 Command:  python benchmarks/approximate.py FEATURES... [--vectors 1000000] [--queries 500] [--folder DIR]
-Method:   FEATURES are Parquet of `pnasnet embed`, of one model. 500 of their vectors, drawn at random, become queries
-          and leave the data. The others stay as they are; mixtures fill up the rest: a vector, and 10 to 50 % of one
-          of its 10 nearest. Both indexes are built by `pnasnet similar --index` in processes of their own. Recall is
-          the share of the 10 truly nearest, found by reading all vectors, in the 10 of the approximate answer; also
-          for other numbers of lists than the default.
+Method:   FEATURES are Parquet files of `pnasnet embed`, of one model. 500 random vectors are removed from the data and
+          used as queries. Mixtures are added to the other vectors up to the wanted number: a vector, and 10 to 50 % of
+          one of its 10 nearest. `pnasnet similar --index` builds each index in a process of its own. Recall is the
+          fraction of the 10 exact nearest vectors, found by reading all vectors, in an approximate answer of 10; it is
+          also measured for other numbers of lists than the default.
 Result:   see docs/benchmarks.md and docs/similar.md.
 """
 
@@ -48,7 +48,7 @@ def read(paths: Sequence[Path]) -> tuple[Vectors, dict[str, str]]:
 
 
 def neighbours(vectors: Vectors) -> NDArray[np.int64]:
-    """Return the rows [N, 10] of about the nearest vectors of each one, by cosine."""
+    """Return the rows of the (approximately) 10 nearest vectors of each vector by cosine, [N, 10]."""
     unit = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), np.float32(1e-12))
     lists = max(1, int(2 * len(unit) ** 0.5))
     index = faiss.IndexIVFFlat(faiss.IndexFlatIP(unit.shape[1]), unit.shape[1], lists, faiss.METRIC_INNER_PRODUCT)
@@ -57,12 +57,12 @@ def neighbours(vectors: Vectors) -> NDArray[np.int64]:
     index.add(unit)
     index.nprobe = 4
     found: NDArray[np.int64] = index.search(unit, _NEIGHBOURS + 1)[1]
-    # The first is the vector itself; of equal ones, another.
+    # The first neighbour is the vector itself, or an equal one. Missing neighbours are replaced by the vector.
     return np.where(found[:, 1:] < 0, np.arange(len(unit))[:, None], found[:, 1:])
 
 
 def groups(vectors: Vectors, count: int) -> Iterator[Vectors]:
-    """Yield the vectors and then mixtures, `count` in all, in random order, a few hundred at a time."""
+    """Yield the vectors and mixtures, `count` in total, in random order, in blocks of `_GROUP`."""
     rng = np.random.default_rng(0)
     near = neighbours(vectors) if count > len(vectors) else np.zeros((len(vectors), _NEIGHBOURS), np.int64)
     order = rng.permutation(count)
@@ -75,7 +75,7 @@ def groups(vectors: Vectors, count: int) -> Iterator[Vectors]:
 
 
 def write(folder: Path, made: Iterator[Vectors], metadata: dict[str, str], length: int) -> None:
-    """Write parts as `pnasnet embed` does."""
+    """Write vectors to parts like those of `pnasnet embed`."""
     lists = pa.list_(pa.float32(), length)
     schema = pa.schema([("path", pa.string()), ("embedding", lists), ("status", pa.string())], metadata)
     options = {"compression": "zstd", "use_dictionary": False, "use_byte_stream_split": ["embedding.list.element"]}
@@ -95,7 +95,7 @@ def write(folder: Path, made: Iterator[Vectors], metadata: dict[str, str], lengt
 
 
 def make(paths: Sequence[Path], queries: int, folder: Path, count: int) -> tuple[Vectors, int]:
-    """Write `count` vectors to the folder; return those that become queries, and the number of real ones written."""
+    """Write `count` vectors to the folder; return the queries, and the number of vectors that are not mixtures."""
     real, metadata = read(paths)
     chosen = np.zeros(len(real), np.bool_)
     chosen[np.random.default_rng(1).choice(len(real), queries, replace=False)] = True
@@ -105,13 +105,13 @@ def make(paths: Sequence[Path], queries: int, folder: Path, count: int) -> tuple
 
 
 def processor_seconds() -> float:
-    """Return the processor time of finished child processes, which other work on the machine hardly changes."""
+    """Return the CPU seconds of finished child processes, which hardly depend on other processes."""
     usage = getrusage(RUSAGE_CHILDREN)
     return usage.ru_utime + usage.ru_stime
 
 
 def ask(index: Any, queries: Vectors, exact: Sequence[Nearest]) -> str:
-    """Return the median milliseconds of an answer, and the recall."""
+    """Return a line with the time of an answer and the recall."""
     took, busy, hits = [], [], 0
     for query, expected in zip(queries, exact, strict=True):
         start, cpu = time.perf_counter(), time.process_time()
@@ -127,22 +127,22 @@ def ask(index: Any, queries: Vectors, exact: Sequence[Nearest]) -> str:
 
 
 def main() -> None:
-    """Make the vectors, build both indexes, ask, and print."""
+    """Create the vectors, build and query both indexes, and print the figures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("features", nargs="+", type=Path)
     parser.add_argument("--vectors", type=int, default=1_000_000)
     parser.add_argument("--queries", type=int, default=500)
-    parser.add_argument("--folder", help="where the files are made, for a time")
+    parser.add_argument("--folder", help="folder for temporary files")
     options = parser.parse_args()
     with TemporaryDirectory(dir=options.folder) as place:
         folder = Path(place) / "features"
         folder.mkdir()
         start = time.perf_counter()
-        # In another process: the memory of this one counts as that of the commands it starts.
+        # In another process, because the commands' peak memory includes that of this process.
         with ProcessPoolExecutor(1, get_context("spawn")) as pool:
             queries, real = pool.submit(make, options.features, options.queries, folder, options.vectors).result()
         length = queries.shape[1]
-        print(f"{options.vectors:,} vectors of {length} numbers, {real:,} of them real; {machine()}", flush=True)
+        print(f"{options.vectors:,} vectors of {length} numbers, {real:,} of them no mixtures; {machine()}", flush=True)
         print(f"features       {size_of(folder):.2f} GB, made in {time.perf_counter() - start:.0f} s", flush=True)
         for name, more, where in (("exact", (), index_folder), ("approximate", ("--approximate",), approximate_folder)):
             before = processor_seconds()

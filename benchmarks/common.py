@@ -1,4 +1,4 @@
-"""What the benchmarks share: weights without a download, photos of a few megapixels, and how a ratio is taken."""
+"""Helpers of the benchmarks: random weights, photos of a few megapixels, and runs in turn."""
 
 import platform
 import statistics
@@ -17,7 +17,7 @@ Run = Callable[[NDArray[np.float32]], object]
 
 
 def random_weights(plan: Plan) -> dict[str, NDArray[np.float32]]:
-    """Return weights of the right shapes that keep activations of order one; speed does not depend on their values."""
+    """Return random weights that keep activations of order one. Speed does not depend on their values."""
     rng = np.random.default_rng(0)
     return {name: _draw(rng, name, shape) for name, shape in plan.variables().items()}
 
@@ -31,7 +31,7 @@ def _draw(rng: np.random.Generator, name: str, shape: tuple[int, ...]) -> NDArra
 
 
 def in_turn(runs: Mapping[str, Run], images: NDArray[np.float32], rounds: int) -> dict[str, float]:
-    """Return each run's median seconds per image; they take turns, so that a slow moment of the machine hits all."""
+    """Return each run's median seconds per image. Runs take turns, so that other load on the machine affects all."""
     seconds: dict[str, list[float]] = {name: [] for name in runs}
     for run in runs.values():
         run(images)

@@ -1,9 +1,9 @@
-"""How similar copies of a picture stay to it, and how similar different pictures are: what a threshold finds.
+"""Similarity of images to their changed copies and to other images, as a guide to thresholds.
 
 Command:  python benchmarks/copies.py PHOTOS... [--data DATA] [--model pnasnet_tiny]
-Method:   each photo is changed in several ways; of each way the smallest cosine of a photo's vector and its copy's
-          counts. Against these stands the largest cosine of two photos; and, of the first pictures of `DATA`, labelled
-          images as `pnasnet evaluate` takes them, how many have another one at a threshold or above.
+Method:   each photo is changed in several ways, and the smallest cosine between a photo and its copy is printed for
+          each way, then the largest cosine between different photos. For the first 3,000 images of DATA, which is
+          anything that `pnasnet evaluate` accepts, the fraction with another image above each threshold is printed.
 Result:   for pnasnet_tiny see docs/similar.md.
 """
 
@@ -25,14 +25,14 @@ COUNT, THRESHOLDS = 3000, (0.95, 0.96, 0.97, 0.98, 0.99)
 
 
 def encode(image: Image.Image, kind: str = "PNG", **options: Any) -> bytes:
-    """Return a picture as a file's bytes."""
+    """Return an image as the bytes of a file."""
     buffer = io.BytesIO()
     image.save(buffer, kind, **options)
     return buffer.getvalue()
 
 
 def crop(image: Image.Image) -> Image.Image:
-    """Return a picture without a margin of 5 % of its shorter side."""
+    """Return an image without a margin of 5 % of its shorter side."""
     margin = round(0.05 * min(image.size))
     return image.crop((margin, margin, image.width - margin, image.height - margin))
 
@@ -49,14 +49,14 @@ CHANGES: dict[str, Callable[[Image.Image], bytes]] = {
 
 
 def unit(vectors: Any) -> NDArray[np.float64]:
-    """Return vectors [N, F] at length 1."""
+    """Return vectors [N, F], scaled to length 1."""
     values: NDArray[np.float64] = np.asarray(vectors, np.float64)
     values /= np.linalg.norm(values, axis=1, keepdims=True)
     return values
 
 
 def nearest_other(vectors: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the largest cosine of each vector with another one."""
+    """Return the largest cosine of each vector with another one, [N]."""
     similar = vectors @ vectors.T
     np.fill_diagonal(similar, -1)
     largest: NDArray[np.float64] = similar.max(1)
@@ -64,7 +64,7 @@ def nearest_other(vectors: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def main() -> None:
-    """Change, embed, compare and print."""
+    """Print the similarities."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("photos", nargs="+")
     parser.add_argument("--data")

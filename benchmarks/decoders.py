@@ -1,4 +1,4 @@
-"""How much features differ where another program decodes or resizes the images: the table in docs/export.md.
+"""Differences of features if another program decodes or resizes the images: the table in docs/export.md.
 
 Command: python benchmarks/decoders.py --model pnasnet_small
 """
@@ -48,7 +48,7 @@ def antialiased(pixels: Pixels, size: Size) -> Floats:
 
 
 def in_the_model(module: Module, images: list[Pixels]) -> Floats:
-    """Return the features of an exported model that preprocesses."""
+    """Return the features of an exported model that includes the preprocessing."""
     with TemporaryDirectory() as folder:
         path = Export(Path(folder, "model.onnx"), "onnx", preprocess=True).write(module).path
         session = onnxruntime.InferenceSession(path)
@@ -56,7 +56,7 @@ def in_the_model(module: Module, images: list[Pixels]) -> Floats:
 
 
 def main() -> None:
-    """Print a line for each way."""
+    """Print a line for each way of decoding or resizing."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="pnasnet_small")
     module = Module(parser.parse_args().model)

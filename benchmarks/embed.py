@@ -1,11 +1,11 @@
-"""How close `embed` comes to the rate that decoding and the engine allow, and how far it is from the obvious loop.
+"""Rate of `embed`, relative to the limit set by decoding and the engine, and to a simple loop.
 
 Command:  python benchmarks/embed.py [--model pnasnet_large] [--photos 48] [--ray] [--loop]
 Needs:    the torch extra for --loop, the ray extra for --ray.
-Method:   each stage alone on the same photos gives its CPU seconds per photo; cores / (their sum) is the rate that
-          nothing can beat. `embed`, the obvious loop (Pillow, batches of 8, eager torch) and `embed` on a local Ray
-          cluster then run in the same process, in turn. Each runs on the photos and on twice as many, and its rate is
-          that of the second half: what opening a network or a cluster takes is left out.
+Method:   the CPU seconds per photo of decoding and of the engine are measured separately on the same photos; cores /
+          (their sum) is the limit. Then `embed`, a simple loop (Pillow, batches of 8, eager torch) and `embed` on a
+          local Ray cluster run in the same process, each on the photos and on twice as many. The rate is that of the
+          second half, which excludes the time for opening the network or the cluster.
 Result:   see docs/benchmarks.md.
 """
 
@@ -42,7 +42,7 @@ def cpu_seconds(work: Callable[[], object], count: int) -> float:
 
 
 def rate(extraction: Extraction, photos: list[Path]) -> float:
-    """Return photos per second, of the second half of twice the photos, once everything is warm."""
+    """Return photos per second: the time for twice the photos less the time for the photos, after a warm-up."""
     extraction(photos[:2])
     seconds = []
     for chosen in (photos, [*photos, *photos]):
@@ -53,7 +53,7 @@ def rate(extraction: Extraction, photos: list[Path]) -> float:
 
 
 def embed(photos: list[Path], module: Module, batch: int) -> None:
-    """Run what `pnasnet embed` runs."""
+    """Do the same as `pnasnet embed`."""
     options = ExtractOptions(batch_size=batch)
     with TemporaryDirectory() as folder:
         sources = Sources(lambda: list_units(photos), ("photos",))
@@ -61,7 +61,7 @@ def embed(photos: list[Path], module: Module, batch: int) -> None:
 
 
 def embed_on_ray(photos: list[Path], module: Module, weights: Path, batch: int) -> None:
-    """Run what `pnasnet embed --ray --cpus N` runs: one worker with all cores."""
+    """Do the same as `pnasnet embed --ray --cpus N`: one worker with all cores."""
     from pnasnet.extract.on_ray import RayOptions, fill_on_ray
 
     options = ExtractOptions(batch_size=batch)
@@ -74,10 +74,10 @@ def embed_on_ray(photos: list[Path], module: Module, weights: Path, batch: int) 
 
 
 class Loop:
-    """What one writes first: open, resize, stack, run."""
+    """A simple loop: open, resize, stack, run."""
 
     def __init__(self, module: Module, batch: int) -> None:
-        """Make the torch network."""
+        """Create the torch network."""
         import torch
 
         from pnasnet.lowering.torch_network import Network
@@ -109,10 +109,10 @@ def main() -> None:
     parser.add_argument("--photos", type=int, default=48)
     parser.add_argument("--megapixels", type=float, default=4.0)
     parser.add_argument("--batch", type=int, default=8)
-    parser.add_argument("--ray", action="store_true", help="also on a local Ray cluster")
-    parser.add_argument("--loop", action="store_true", help="also the obvious loop")
+    parser.add_argument("--ray", action="store_true", help="also run on a local Ray cluster")
+    parser.add_argument("--loop", action="store_true", help="also run the simple loop")
     options = parser.parse_args()
-    listing.FILES_IN_UNIT = options.photos // 2  # that a small run has several units
+    listing.FILES_IN_UNIT = options.photos // 2  # so that a small run has several units
     examples = Path(__file__).parents[1] / "tests" / "photos"
     with TemporaryDirectory() as folder:
         photos = enlarged_photos(examples, Path(folder), options.photos, options.megapixels)
@@ -122,14 +122,14 @@ def main() -> None:
         batches = max(len(photos) // len(images), 1)
         engine = cpu_seconds(lambda: [module(images) for _ in range(batches)], batches * len(images))
         decoding = cpu_seconds(lambda: [preprocess(photo, module.image_size) for photo in photos], len(photos))
-        allowed = CORES / (engine + decoding)
+        limit = CORES / (engine + decoding)
         print(f"{options.model}, {len(photos)} JPEG photos of {options.megapixels:g} megapixels, {machine()}")
-        print(f"CPU seconds per photo: engine {engine:.4f}, decoding {decoding:.4f}; allowed {allowed:.2f}/s")
+        print(f"CPU seconds per photo: engine {engine:.4f}, decoding {decoding:.4f}; limit {limit:.2f}/s")
         own = rate(lambda chosen: embed(chosen, module, options.batch), photos)
-        print(f"embed:            {own:8.2f} photos/s, {own / allowed:.1%} of what is allowed")
+        print(f"embed:            {own:8.2f} photos/s, {own / limit:.1%} of the limit")
         if options.loop:
             loop = rate(Loop(module, options.batch), photos)
-            print(f"the obvious loop: {loop:8.2f} photos/s; embed is {own / loop:.2f} times as fast")
+            print(f"a simple loop:    {loop:8.2f} photos/s; embed is {own / loop:.2f} times as fast")
         if options.ray:
             import ray
 

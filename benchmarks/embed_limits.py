@@ -1,9 +1,9 @@
-"""What of `pnasnet embed` grows with the number of files, parts and units, whatever the network.
+"""The costs of `pnasnet embed` per file, part and unit, which do not depend on the network.
 
 Command:  python benchmarks/embed_limits.py [--files 20000] [--parts 2000] [--units 400] [--ray]
 Needs:    the ray extra for --ray.
-Method:   a folder of empty files is listed; a folder of parts of one row each is read, as a run does that
-          resumes; and units of one small picture each are extracted with an engine that does next to nothing.
+Method:   a folder of empty files is listed; a folder of parts of one row each is read, as when a run is resumed; and
+          units of one small image each are extracted with the fake engine.
 Result:   see docs/benchmarks.md.
 """
 
@@ -33,7 +33,7 @@ BUILD = ColumnBuilder((ModelChoice("pnasnet_tiny", engine=EngineOptions("fake"))
 
 
 def seconds(work: Callable[[], object]) -> float:
-    """Return how long something takes."""
+    """Return the duration of a call."""
     start = time.perf_counter()
     work()
     return time.perf_counter() - start
@@ -50,7 +50,7 @@ def listing(folder: Path, count: int) -> float:
         return count / seconds(lambda: Inputs(features).write(list_units([folder])))
 
 
-def looking(folder: Path, count: int) -> float:
+def resuming(folder: Path, count: int) -> float:
     """Return parts per second."""
     features, vectors = FeatureFolder(folder), FeatureSchema.of(BUILD())
     table = vectors.table([Batch((Row("a.jpg", error="none"),), {})])
@@ -59,12 +59,12 @@ def looking(folder: Path, count: int) -> float:
     return count / seconds(features.kept)
 
 
-def working(folder: Path, count: int, fill: Fill | None) -> float:
-    """Return units per second, of the second half of twice as many."""
+def extracting(folder: Path, count: int, fill: Fill | None) -> float:
+    """Return units per second: the time for twice the units less the time for the units."""
     folder.mkdir()
     Image.new("RGB", (32, 32)).save(folder / "a.png")
     took = []
-    for times in (0.1, 1, 2):  # the first warms up
+    for times in (0.1, 1, 2):  # the first is a warm-up
         units = [Files((str(folder / "a.png"),)) for _ in range(int(count * times))]
         sources = Sources(lambda units=units: units, ["units"])  # type: ignore[misc]
         took.append(seconds(partial(extract_to, folder / f"out{times}", sources, BUILD(), OPTIONS, fill=fill)))
@@ -77,16 +77,16 @@ def main() -> None:
     parser.add_argument("--files", type=int, default=20_000)
     parser.add_argument("--parts", type=int, default=2000)
     parser.add_argument("--units", type=int, default=400)
-    parser.add_argument("--ray", action="store_true", help="also on a local Ray cluster")
+    parser.add_argument("--ray", action="store_true", help="also run on a local Ray cluster")
     options = parser.parse_args()
     print(machine())
     with TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "files").mkdir()
-        print(f"listing: {listing(folder / 'files', options.files):10,.0f} files/s")
+        print(f"listing:  {listing(folder / 'files', options.files):10,.0f} files/s")
         (folder / "parts").mkdir()
-        print(f"looking: {looking(folder / 'parts', options.parts):10,.0f} parts/s")
-        print(f"alone:   {working(folder / 'alone', options.units, None):10,.1f} units/s")
+        print(f"resuming: {resuming(folder / 'parts', options.parts):10,.0f} parts/s")
+        print(f"alone:    {extracting(folder / 'alone', options.units, None):10,.1f} units/s")
         if options.ray:
             import ray
 
@@ -94,7 +94,7 @@ def main() -> None:
 
             ray.init(num_cpus=2, log_to_driver=False)
             fill = partial(fill_on_ray, build=BUILD, ray_options=RayOptions("auto", workers=2))
-            print(f"on Ray:  {working(folder / 'ray', options.units, fill):10,.1f} units/s")
+            print(f"on Ray:   {extracting(folder / 'ray', options.units, fill):10,.1f} units/s")
 
 
 if __name__ == "__main__":

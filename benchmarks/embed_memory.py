@@ -1,8 +1,8 @@
-"""Peak memory of `pnasnet embed` after few and after many pictures.
+"""Peak memory of `pnasnet embed` for few and for many images.
 
 Command:  python benchmarks/embed_memory.py [--model pnasnet_tiny] [--counts 2000 20000]
-Method:   the command as a process of its own, on a folder of JPEG photos of 0.3 megapixels; each has a name of its own,
-          all are hard links to 40 files. The peak is that of the process (VmHWM), read as it ends.
+Method:   the command runs in a process of its own, on a folder of JPEG photos of 0.3 megapixels, which are hard links
+          to 40 files. The peak is that of the process (VmHWM), read when it ends.
 Result:   see docs/benchmarks.md.
 """
 
@@ -26,7 +26,7 @@ finally:
 
 
 def linked(photos: list[Path], folder: Path, count: int) -> Path:
-    """Make a folder of so many names for the photos."""
+    """Create a folder with `count` hard links to the photos, and return it."""
     folder.mkdir()
     for number in range(count):
         (folder / f"IMG_{number:08}.jpg").hardlink_to(photos[number % len(photos)])
@@ -34,7 +34,7 @@ def linked(photos: list[Path], folder: Path, count: int) -> Path:
 
 
 def peak_megabytes(photos: Path, output: Path, model: str) -> float:
-    """Return the peak memory of a run."""
+    """Return the peak memory of a run in MB."""
     command = [sys.executable, "-c", PROGRAM, "embed", str(photos), "--model", model, "-o", str(output)]
     done = subprocess.run(command, check=True, capture_output=True, text=True)
     return int(done.stderr.split()[-1]) / 1024
@@ -54,7 +54,7 @@ def main() -> None:
         for count in options.counts:
             named = linked(photos, folder / f"{count}", count)
             peak = peak_megabytes(named, folder / f"{count}.out", options.model)
-            print(f"{count:8,} pictures: {peak:7.1f} MB")
+            print(f"{count:8,} images: {peak:7.1f} MB")
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
-"""How well a model classifies the example photos, and how often the nearest one shows the same kind of thing.
+"""Accuracy of a model on the example photos, and how often the nearest photo shows the same kind of thing.
 
 Command:  python benchmarks/example_photos.py [--model pnasnet_small]
 Method:   examples/CREDITS.csv names the class of each photo that shows one of Tiny ImageNet's 200 classes. The kind of
-          a photo is its folder; the photos in `other` are searched, too, but are not counted as queries.
+          a photo is its folder; the photos in `other` are searched as well, but are not used as queries.
 Result:   see the card of pnasnet_small, src/pnasnet/data/pnasnet_small.md.
 """
 
@@ -27,7 +27,7 @@ def ranks(module: Module, photos: list[Path], classes: list[str]) -> list[int]:
 
 
 def same_kind(vectors: NDArray[np.float32], kinds: list[str]) -> list[bool]:
-    """Return for each vector [N, F], except mixed ones, whether the nearest other one by cosine is of the same kind."""
+    """Return, for each vector [N, F] except mixed ones, whether the nearest other one by cosine is of its kind."""
     unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
     likeness = unit @ unit.T
     np.fill_diagonal(likeness, -np.inf)
@@ -42,7 +42,7 @@ def chance(kinds: list[str]) -> float:
 
 
 def main() -> None:
-    """Classify, search and print."""
+    """Print the figures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="pnasnet_small")
     module = Module(parser.parse_args().model)

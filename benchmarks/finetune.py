@@ -1,7 +1,7 @@
-"""Seconds of `pnasnet finetune` from its start to its end, and of its classifier's training.
+"""Seconds of `pnasnet finetune`, of the whole command and of its stages.
 
 Command:  python benchmarks/finetune.py [--model pnasnet_tiny] [--pictures 2000] [--classes 5] [--data SOURCE]
-Method:   2,000 pictures of 5 classes in a folder each, made here unless --data names others; the command runs in a
+Method:   class folders with 2,000 images of 5 classes are created, unless --data names others. The command runs in a
           process of its own, with an empty cache of compiled models.
 Result:   see docs/benchmarks.md.
 """
@@ -22,7 +22,7 @@ from common import machine
 
 
 def make_pictures(folder: Path, count: int, classes: int) -> None:
-    """Write `count` JPEG pictures of 500x375 pixels: the example photos, cropped, each class from its own region."""
+    """Write `count` JPEG images of 500x375 pixels: crops of the example photos, each class from its own region."""
     photos = sorted((Path(__file__).parents[1] / "tests" / "photos").glob("*.jpg"))
     rng = np.random.default_rng(0)
     for index in range(count):
@@ -31,7 +31,7 @@ def make_pictures(folder: Path, count: int, classes: int) -> None:
         target.mkdir(parents=True, exist_ok=True)
         with Image.open(photos[label % len(photos)]) as photo:
             width, height = photo.size
-            # The fifth class and later ones are the first ones' other half.
+            # Classes beyond the number of photos use the photos' right halves.
             left = (width // 2) * (label // len(photos)) + int(rng.integers(width // 4))
             top = int(rng.integers(height // 4))
             box = (left, top, left + width // 4, top + height // 2)
@@ -39,7 +39,7 @@ def make_pictures(folder: Path, count: int, classes: int) -> None:
 
 
 def main() -> None:
-    """Make the pictures, run, and print."""
+    """Create the images, run the command, and print the figures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="pnasnet_tiny")
     parser.add_argument("--pictures", type=int, default=2000)

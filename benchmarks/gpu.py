@@ -1,21 +1,22 @@
-"""Images per second on a GPU: this package's network and timm's, beside the limits of the card, in one run.
+"""Images per second on a GPU: this package's network and timm's, relative to the limits of the GPU.
 
 Command:  python benchmarks/gpu.py [--model pnasnet_large ...] [--batch 1 4 16 64 256] [--ways WORD ...]
           python benchmarks/gpu.py --device cpu --dry-run     (a tiny network, traced but not compiled)
-Needs:    a clone, and this package with the extra torch; timm if it is installed. Nothing is downloaded.
-Ways:     `engine` is the torch engine as users get it, from NumPy arrays to NumPy arrays; `engine ahead` the same with
-          two threads, so that a batch is copied while the one before is computed. `ours` is its network alone, on
-          images that are on the device: eager, in a CUDA graph (as in the engine), in one without merged convolutions,
-          or with all depthwise kernels of cuDNN or of torch, and compiled. `timm` gets images that are already scaled,
-          in its precision and channels last. Both are compiled by torch.compile in the same `--mode`.
-Columns:  images/s (median of rounds), the most GPU memory that torch's allocator holds, the share of the limits, and
-          the fidelity to float32: least cosine, and largest difference as a share of the largest feature.
+Needs:    a clone, and this package with the extra torch; timm is measured if it is installed. Nothing is downloaded.
+Ways:     `engine` is the torch engine as users run it, from NumPy arrays to NumPy arrays; `engine ahead` is the same
+          with two threads, so that a batch is copied while the previous one is computed. `ours` is its network alone,
+          on images that are on the device: eager; in a CUDA graph, as in the engine; in one without merged
+          convolutions, or with all depthwise kernels from cuDNN or from torch; and compiled. `timm` receives images
+          that are already scaled, in its precision and channels last. Both are compiled by torch.compile in the same
+          `--mode`.
+Columns:  images/s (median of rounds), peak GPU memory of torch's allocator, the fraction of the limits, and the
+          fidelity to float32: smallest cosine, and largest difference relative to the largest feature.
 Limits:   a square matrix product and a copy, measured here in the same precision. `arithmetic` and `bandwidth` are the
-          times that these would need for the network, as a share of the time taken; `floor` adds up, layer by layer,
-          the larger of the two. Each layer reads its input and its kernel once and writes its output once; separable
-          convolutions count as one layer; ReLU, batch normalization, sums and concatenation as nothing. Maps that stay
-          in the card's cache need less, so that small networks can exceed 100 % of `bandwidth` and `floor`.
-Decoding: images/s of one CPU core, from JPEG files to batches, exactly, and how many cores keep up with `engine ahead`.
+          times that these would need for the network, as a fraction of the measured time; `floor` is the sum over the
+          layers of the larger of the two. Each layer reads its input and its kernel once and writes its output once.
+          Separable convolutions count as one layer; ReLU, batch normalization, sums and concatenation do not count.
+          Maps that stay in the GPU's cache need less, so small networks can exceed 100 % of `bandwidth` and `floor`.
+Decoding: images/s of one CPU core from JPEG files to batches, and the number of cores that keep up with `engine ahead`.
 Result:   not measured on a GPU yet. See docs/benchmarks.md.
 """
 
@@ -59,12 +60,12 @@ from common import machine
 MODELS = ("pnasnet_large", "nasnet_large", "pnasnet_mobile")
 PHOTOS = Path(__file__).parents[1] / "tests/photos"
 
-# Limits of the card.
+# Limits of the device.
 
 
 @dataclass(frozen=True)
 class CardLimits:
-    """What a card reaches in one precision: FLOP/s of a matrix product, bytes/s read and written by a copy."""
+    """Measured limits of a device in one precision: FLOP/s of a matrix product, bytes/s read and written by a copy."""
 
     flops: float
     bandwidth: float
@@ -86,7 +87,7 @@ class CardLimits:
 
 
 def _counted(plan: Plan) -> Iterator[Layer]:
-    """Yield the layers whose work counts. A pool of the same map that several branches of a cell share counts once."""
+    """Yield the layers that count. A pool that several branches of a cell share counts once."""
     shared: set[tuple[int, int, Layer]] = set()
     for layer in (*plan.stem, *(x for cell in plan.cells for x in (*cell.entry[0], *cell.entry[1])), *plan.pool):
         if _has_work(layer):
@@ -158,7 +159,7 @@ class Measured:
 
 
 def measure(way: Way, images: Floats, settings: Settings) -> Measured:
-    """Prepare and time one way on one batch; free what it held."""
+    """Prepare and time one way on one batch, and free its memory."""
     _forget(settings)
     with torch.no_grad():
         run = way.prepare(images)
@@ -173,7 +174,7 @@ def measure(way: Way, images: Floats, settings: Settings) -> Measured:
 
 
 def _forget(settings: Settings, *, compiled: bool = True) -> None:
-    """Free memory that nothing uses any more and begin a new peak; forget compiled networks, too, if `compiled`."""
+    """Free unused memory, also of compiled networks if `compiled`, and reset the peak."""
     if compiled:
         torch.compiler.reset()
     gc.collect()
@@ -197,7 +198,7 @@ def print_batch(
     images_per_core: float,
 ) -> int:
     """Measure and print all ways on one batch. Return how many failed."""
-    images = np.resize(given.photos, (batch, *given.photos.shape[1:]))  # the photos in turn
+    images = np.resize(given.photos, (batch, *given.photos.shape[1:]))  # repeats the photos
     print(f"\n{given.model}, batch {batch}; fidelity to {given.source} (timm: to its own)\n{HEADER}")
     rates: dict[str, float] = {}
     failed = 0
@@ -238,7 +239,7 @@ def _print_ratios(rates: dict[str, float]) -> None:
 
 
 def decoding_rate(size: tuple[int, int], settings: Settings) -> float:
-    """Return how many images a second one core decodes, resizes and stacks: this package's example photos."""
+    """Return the number of the tests' photos that one core decodes, resizes and stacks per second."""
     contents = [path.read_bytes() for path in sorted(PHOTOS.glob("*.jpg"))]
 
     def decode() -> Floats:

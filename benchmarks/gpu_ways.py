@@ -1,4 +1,4 @@
-"""The ways that benchmarks/gpu.py measures: the torch engine, the network that it runs, and timm's."""
+"""The ways to run a network that benchmarks/gpu.py measures: the torch engine, its network alone, and timm's."""
 
 import copy
 import sys
@@ -35,16 +35,16 @@ FEATURES = "global_pool"
 COMPILED_TIMM = "timm compiled, bfloat16"
 ENGINE_AHEAD = "engine ahead"
 IN_TURN = 8
-"""Batches of a run that keeps the next one on its way."""
+"""Batches in a run of `engine ahead`."""
 
 
 class UnavailableError(Exception):
-    """A way that this machine or timm does not have; the message is printed in place of figures."""
+    """A way that this machine or timm does not support; the message is printed instead of figures."""
 
 
 @dataclass(frozen=True)
 class Settings:
-    """Where and how to measure."""
+    """The device, and how to measure."""
 
     device: torch.device
     dry_run: bool = False
@@ -64,7 +64,7 @@ class Settings:
             torch.cuda.synchronize(self.device)
 
     def card(self) -> Card:
-        """Return what records graphs on the device. Raises `UnavailableError` on a CPU."""
+        """Return the recorder of graphs on the device. Raises `UnavailableError` on a CPU."""
         if not self.on_gpu:
             raise UnavailableError("CUDA graphs require a GPU")
         from pnasnet.engines.cuda_card import CudaCard
@@ -80,7 +80,7 @@ class Settings:
 
 @dataclass(frozen=True)
 class Way:
-    """One way to compute features. `prepare` gets a batch and returns the run that is timed."""
+    """One way to compute features. `prepare` accepts a batch and returns the run to time."""
 
     name: str
     dtype: torch.dtype
@@ -105,7 +105,7 @@ class Subject:
 
 
 def subject(model: str, settings: Settings) -> Subject:
-    """Return a network with TensorFlow's outputs where the tests have them, else with random kernels and torch's."""
+    """Return a network with TensorFlow's outputs if the tests have them, else with random kernels and torch's."""
     if model == TINY:
         spec = find("pnasnet_mobile").spec
         spec = replace(spec, num_cells=1, reductions=1, filters=8, image_size=(32, 32), num_classes=None)
@@ -165,7 +165,7 @@ def _engine(given: Subject, settings: Settings, dtype: torch.dtype, images: Floa
 
 
 def _engine_ahead(given: Subject, settings: Settings, dtype: torch.dtype, images: Floats) -> Run:
-    """Return a run of several batches, of which two are on their way at a time, as the engine wants it."""
+    """Return a run of several batches, two at a time, for which the engine is designed."""
     run = _engine(given, settings, dtype, images)
     pool = ThreadPoolExecutor(2)
 
@@ -195,7 +195,7 @@ def _graphed(
     merge: bool = True,
     depthwise: str | None = None,
 ) -> Run:
-    """Return what the engine does on the GPU: it records the second run, and launches it as one graph from then on.
+    """Return a run like the engine's on a GPU, which records the second batch and then launches it as one graph.
 
     `depthwise` names the depthwise kernels, instead of torch's choice: cuDNN's, or torch's own.
     """

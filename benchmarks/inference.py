@@ -1,11 +1,11 @@
-"""Seconds per image of every way to run a network, in one process, in turn, and their ratios.
+"""Seconds per image of all ways to run a network on the CPU, measured in turn in one process, and their ratios.
 
 Command:  python benchmarks/inference.py [--model pnasnet_large] [--batch 1 8 64] [--rounds 5] [--threads 1]
                                          [--onnx FILE ...]
 Needs:    the extras torch and int8; timm (with its torchvision) and onnxruntime are timed if they can be imported.
-          timm is timed in float32 and bfloat16, eager and compiled with its weights frozen into the graph. int8 is
-          made of random weights and noise, which run as fast as trained weights and photos. `--onnx` times other
-          exports of the same network under OpenVINO: one input of shape [batch, 3, height, width].
+          timm is timed in float32 and bfloat16, eager and compiled with frozen weights. The int8 model has random
+          weights and is calibrated on noise, which does not change the speed. `--onnx` times other exports of the same
+          network under OpenVINO, with one input of shape [batch, 3, height, width].
 Result:   see docs/benchmarks.md.
 """
 
@@ -38,7 +38,7 @@ BASE = "torch eager, NCHW"
 
 
 def ours(model: str, plan: Plan, folder: Path, threads: int | None) -> dict[str, Run]:
-    """Return our own ways: torch and OpenVINO. Files are written to `folder`."""
+    """Return this package's ways: torch and OpenVINO. Files are written to `folder`."""
     weights = random_weights(plan)
     network = Network(plan).eval()
     network.load_variables(weights)
@@ -83,7 +83,7 @@ def _torch(network: Network, memory_format: torch.memory_format) -> Run:
 
 
 def peers(model: str, size: int, folder: Path, threads: int | None) -> dict[str, Run]:
-    """Return timm's ways, as far as this machine can run them; say why not otherwise."""
+    """Return timm's ways that this machine can run; print the reason for others."""
     runs: dict[str, Run] = {}
     try:
         import timm
@@ -109,9 +109,9 @@ def peers(model: str, size: int, folder: Path, threads: int | None) -> dict[str,
 
 
 def _frozen(network: torch.nn.Module) -> Callable[[torch.Tensor], object]:
-    """Return the network compiled with its weights as constants, which lets the compiler fold and reorder them.
+    """Return the network compiled with its weights as constants, which the compiler can fold and reorder.
 
-    `freezing` is read when the first call compiles, and has no effect unless gradients are off, as in `_timm`.
+    The first call compiles and reads `freezing`, which has an effect only without gradients, as in `_timm`.
     """
     import torch._inductor.config
 
@@ -144,7 +144,7 @@ def _timm(
 
 
 def openvino_file(file: Path, threads: int | None) -> Run:
-    """Return how OpenVINO runs an ONNX file in float32."""
+    """Return a run of an ONNX file on OpenVINO in float32."""
     import openvino
 
     options: dict[str, Any] = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
@@ -163,7 +163,7 @@ def _onnxruntime(file: Path, threads: int | None) -> Run:
 
 
 def main() -> None:
-    """Time and print."""
+    """Time all ways, and print the figures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="pnasnet_large")
     parser.add_argument("--batch", type=int, nargs="+", default=[1])

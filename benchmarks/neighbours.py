@@ -1,8 +1,8 @@
-"""Top-1 of the nearest neighbours by a model's features: how good these are without any training.
+"""Top-1 accuracy of nearest neighbours by a model's features, which measures the features without any training.
 
 Command:  python benchmarks/neighbours.py TRAIN TEST [--model pnasnet_tiny] [-k 20]
-Method:   `TRAIN` and `TEST` are labelled images, as `pnasnet evaluate` takes them. Each test image gets the class that
-          its k nearest training images vote for by cosine, see `nearest_neighbour_accuracy`.
+Method:   TRAIN and TEST are anything that `pnasnet evaluate` accepts. The k nearest training images by cosine vote for
+          the class of each test image; see `nearest_neighbour_accuracy`.
 Result:   for pnasnet_tiny on CIFAR-10 see its card, src/pnasnet/data/pnasnet_tiny.md.
 """
 
@@ -38,23 +38,23 @@ def nearest_neighbour_accuracy(
 ) -> Rate:
     """Let the `k` nearest known vectors, by cosine, vote for the class of each vector asked about.
 
-    Of classes with equally many votes the one with the nearest vector wins.
+    Among classes with equal votes, the one with the nearest vector wins.
 
     Args:
         known: [N, F].
         known_labels: [N].
         asked: [M, F].
         asked_labels: [M].
-        k: how many vote.
+        k: number of votes.
 
     Returns:
-        How many of the M votes are right.
+        The share of the M vectors whose class is right.
 
     Raises:
-        InputError: there are no `k` known vectors.
+        InputError: `k` is not from 1 to N.
     """
     if not 1 <= k <= len(known):
-        raise InputError(f"{k} neighbours of {len(known)} vectors: give a k from 1 to that number")
+        raise InputError(f"{k} neighbours of {len(known)} vectors: use a k from 1 to that number")
     known, asked = _normalized(known), _normalized(asked)
     hits = 0
     for start in range(0, len(asked), _AT_ONCE):
@@ -62,7 +62,7 @@ def nearest_neighbour_accuracy(
         nearest = np.argpartition(-likeness, k - 1, axis=1)[:, :k]
         order = np.argsort(-np.take_along_axis(likeness, nearest, 1), axis=1, kind="stable")
         voters = known_labels[np.take_along_axis(nearest, order, 1)]
-        # How many of the voters agree with each of them; the first of the most is the nearest of the winning class.
+        # The number of voters that agree with each voter; the first maximum is the nearest of the winning class.
         agreeing = (voters[:, :, None] == voters[:, None, :]).sum(2)
         winners = np.take_along_axis(voters, agreeing.argmax(1)[:, None], 1)[:, 0]
         hits += int((winners == asked_labels[start : start + _AT_ONCE]).sum())
@@ -76,7 +76,7 @@ def _normalized(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def main() -> None:
-    """Extract, vote and print."""
+    """Extract the features, vote, and print the accuracy."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("train")
     parser.add_argument("test")

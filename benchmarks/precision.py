@@ -1,11 +1,11 @@
-"""Fidelity and speed of float32, bfloat16 and int8, on trained weights and labelled images, in one process.
+"""Fidelity and speed of float32, bfloat16 and int8 with trained weights, on labelled images.
 
 Command:  python benchmarks/precision.py MODEL DATA [--split NAME] [--int8 FOLDER] [--limit N] [--batches 1 8 64]
-          DATA is anything that `pnasnet evaluate` accepts; FOLDER is what `pnasnet quantize MODEL PHOTOS -o FOLDER`
-          wrote from photos that are not in DATA.
+          DATA is anything that `pnasnet evaluate` accepts; FOLDER is the output of `pnasnet quantize MODEL PHOTOS -o
+          FOLDER` for photos that are not in DATA.
 Needs:    a CPU with bfloat16 and VNNI, for the speeds; the fidelity does not depend on it.
-Result:   cosine of each precision's features to float32's (mean, 1st percentile, least), top-1, and for each batch
-          size the milliseconds for an image with the ratio to float32, medians of runs in turn. See docs/engines.md.
+Result:   cosine of each precision's features to float32's (mean, 1st percentile, minimum), top-1, and for each batch
+          size the milliseconds per image with the ratio to float32, medians of runs in turn. See docs/engines.md.
 """
 
 import argparse
@@ -32,7 +32,7 @@ BASE = "float32"
 
 @dataclass
 class Outputs:
-    """What one precision computed of all images."""
+    """The outputs of one precision for all images."""
 
     features: list[NDArray[np.float32]] = field(default_factory=list)
     logits: list[NDArray[np.float32]] = field(default_factory=list)
@@ -49,7 +49,7 @@ class Outputs:
 
 
 def read(data: LabelledImages, module: Module) -> Iterator[tuple[NDArray[np.float32], list[int]]]:
-    """Yield blocks of images and their labels, without those that cannot be read."""
+    """Yield blocks of readable images with their labels."""
     images, labels = [], []
     for index in range(len(data)):
         try:
@@ -72,7 +72,7 @@ def modules(model: str, int8: str | None, threads: int | None) -> dict[str, Modu
 
 
 def print_fidelity(ways: dict[str, Module], data: LabelledImages) -> None:
-    """Run all images in each precision; print how near the features are, and how often the class is right."""
+    """Run all images in each precision; print the similarity of the features, and the accuracy."""
     base = ways[BASE]
     logits_of = match_classes(data.classes, base.model.spec.num_classes or 0, base.labels).logits
     outputs = {name: Outputs() for name in ways}
@@ -97,7 +97,7 @@ def print_fidelity(ways: dict[str, Module], data: LabelledImages) -> None:
 
 
 def print_speed(ways: dict[str, Module], batch: int, rounds: int) -> None:
-    """Time the precisions in turn, features alone; print milliseconds for an image and the ratio to float32."""
+    """Time the features in each precision, in turn; print milliseconds per image and the ratio to float32."""
     images = np.random.default_rng(0).random((batch, *ways[BASE].image_size, 3), np.float32)
     runs = {name: lambda x, module=module: module.run(x, OUTPUTS[:1]) for name, module in ways.items()}
     seconds = in_turn(runs, images, rounds)

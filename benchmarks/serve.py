@@ -1,16 +1,16 @@
-"""What `pnasnet serve` adds to decoding and the network: time per request, and the share of the possible rate.
+"""The overhead of `pnasnet serve` over decoding and the network: time per request, and fraction of the possible rate.
 
 Command:  python benchmarks/serve.py [--seconds 5] [--without-large] [--without-ray] [--source FOLDER]
-Method:   Every figure of a server is divided by one of this process, measured just before it on the same cores: the
+Method:   each figure of a server is compared with one of this process, measured just before on the same cores: the
           median time of decoding and the engine at the pace of one client, or the rate of a program without a server
-          that decodes the photo in one thread per core and computes batches of 8 meanwhile, the engine having one
-          thread or one per core, whichever is faster. A server runs in a process of its own and shares the cores with
-          the clients. They keep their connections: `wrk` if it is installed, else coroutines of this process.
-          An engine that does next to nothing (mean colours) is sent pixels by the Open Inference Protocol's binary
-          extension, here and by Ray Serve: what each server costs.
-          `pnasnet_large` has random weights, whose speed is the same. A run of a fixed number of photos is timed, not a
-          number of seconds, because whole batches are answered at a time.
-          Overload: twice as many clients as photos fit into the queue; refused ones return after `Retry-After`.
+          that decodes photos in one thread per core while it computes batches of 8, with one engine thread or one per
+          core, whichever is faster. The server runs in a process of its own and shares the cores with the clients.
+          Clients keep their connections: `wrk` if it is installed, else coroutines of this process.
+          The cost of the server alone is measured with the fake engine, which receives pixels by the Open Inference
+          Protocol's binary extension; the same for Ray Serve.
+          `pnasnet_large` has random weights, which do not change its speed. It is timed for a number of photos instead
+          of a number of seconds, because whole batches are answered at once.
+          Overload: there are twice as many clients as the queue has places; refused clients retry after `Retry-After`.
           `--source FOLDER` serves the package in that folder instead, to compare two versions on one machine.
 Result:   see docs/benchmarks.md; about five minutes on two cores.
 """
@@ -52,9 +52,9 @@ FEATURES = "global_pool"
 BATCH, ROUNDS = 8, 3
 CORES = len(os.sched_getaffinity(0))
 PAUSE = 5e-4
-"""Seconds between two requests of one client: the engine's threads fall asleep, as they do not in a loop."""
+"""Seconds between two requests of one client, in which the engine's threads go to sleep, unlike in a loop."""
 STARTED, ENDED, ANSWERED = 240.0, 60.0, 120.0
-"""Seconds until a server must listen, must have ended, and must have answered a request."""
+"""Time limits in seconds for a server to start, to end, and to answer a request."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ class Sent:
     headers: dict[str, str]
 
     def raw(self) -> bytes:
-        """Return it as bytes of HTTP/1.1."""
+        """Return the request as bytes of HTTP/1.1."""
         lines = [f"POST {self.path} HTTP/1.1", "Host: localhost", f"Content-Length: {len(self.body)}"]
         lines += [f"{name}: {value}" for name, value in self.headers.items()]
         return "\r\n".join([*lines, "", ""]).encode() + self.body
@@ -76,7 +76,7 @@ AS_FLOATS = {"Accept": "application/octet-stream", "Content-Type": "image/jpeg"}
 
 
 def pixels(model: str, size: tuple[int, int]) -> Sent:
-    """Return a request with one image's pixels that asks for its features, all in binary."""
+    """Return a binary request for the features of one image, which is sent as pixels."""
     data = np.zeros((1, *size, 3), np.float32).tobytes()
     described = {"binary_data_size": len(data)}
     tensor = {"name": "images", "datatype": "FP32", "shape": [1, *size, 3], "parameters": described}
@@ -88,8 +88,8 @@ def pixels(model: str, size: tuple[int, int]) -> Sent:
 
 @contextmanager
 def served(source: str | None, *arguments: str) -> Iterator[int]:
-    """Serve in a process of its own, by the package in `source` if given; yields the port."""
-    with socket.socket() as found:  # Ray Serve does not say which port it chose
+    """Serve in a process of its own, with the package in `source` if given; yields the port."""
+    with socket.socket() as found:  # Ray Serve does not report a port that it chose
         found.bind(("127.0.0.1", 0))
         port: int = found.getsockname()[1]
     environment = {**os.environ, "RAY_USAGE_STATS_ENABLED": "0", **({"PYTHONPATH": source} if source else {})}
@@ -120,20 +120,20 @@ def served(source: str | None, *arguments: str) -> Iterator[int]:
 
 
 @dataclass(frozen=True)
-class Seen:
-    """What some clients have seen."""
+class Load:
+    """The measurements of the clients."""
 
     rate: float
     """Answers per second."""
     median: float
     p99: float
-    """Seconds until an answer, refusals left out."""
+    """Seconds until an answer, without refusals."""
     refused: int = 0
-    """Answers 429."""
+    """Number of answers with status 429."""
 
 
 async def exchange(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, sent: bytes) -> tuple[int, float]:
-    """Send a request; return the answer's status, and the seconds after which to repeat it."""
+    """Send a request; return the status, and the seconds after which to retry."""
     async with asyncio.timeout(ANSWERED):
         writer.write(sent)
         head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
@@ -142,8 +142,8 @@ async def exchange(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, s
     return int(head.split()[1]), float(fields.get("retry-after", 0))
 
 
-def ask(port: int, sent: Sent, clients: int, *, count: int = sys.maxsize, seconds: float = 1e9) -> Seen:
-    """Ask by coroutines of this process until `count` answers have come, or for some seconds."""
+def ask(port: int, sent: Sent, clients: int, *, count: int = sys.maxsize, seconds: float = 1e9) -> Load:
+    """Send requests from coroutines of this process, `count` in total, or for some seconds."""
     raw, times, refused, begun = sent.raw(), list[float](), 0, 0
 
     async def client(end: float) -> None:
@@ -169,11 +169,11 @@ def ask(port: int, sent: Sent, clients: int, *, count: int = sys.maxsize, second
         return time.perf_counter() - start
 
     elapsed = asyncio.run(run())
-    return Seen(len(times) / elapsed, statistics.median(times), float(np.quantile(times, 0.99)), refused)
+    return Load(len(times) / elapsed, statistics.median(times), float(np.quantile(times, 0.99)), refused)
 
 
-def ask_by_wrk(port: int, sent: Sent, clients: int, seconds: float) -> Seen:
-    """Ask by `wrk`, which needs less of the cores than Python."""
+def ask_by_wrk(port: int, sent: Sent, clients: int, seconds: float) -> Load:
+    """Send requests by `wrk`, which needs less CPU time than Python."""
     with TemporaryDirectory() as folder:
         body, script = Path(folder, "body"), Path(folder, "script.lua")
         body.write_bytes(sent.body)
@@ -191,11 +191,11 @@ def ask_by_wrk(port: int, sent: Sent, clients: int, seconds: float) -> Seen:
     (found,) = (line.split()[1:] for line in done.stdout.splitlines() if line.startswith("RESULT"))
     count, micros, median, p99, errors = map(float, found)
     assert not errors, done.stdout
-    return Seen(1e6 * count / micros, median / 1e6, p99 / 1e6)
+    return Load(1e6 * count / micros, median / 1e6, p99 / 1e6)
 
 
-def load(port: int, sent: Sent, clients: int, seconds: float) -> Seen:
-    """Ask for some seconds by the best client there is; one second before them is left out."""
+def load(port: int, sent: Sent, clients: int, seconds: float) -> Load:
+    """Send requests for some seconds, by `wrk` if it is installed, after a second of warm-up."""
     by_wrk = shutil.which("wrk") is not None
     for duration in (1.0, seconds):
         seen = ask_by_wrk(port, sent, clients, duration) if by_wrk else ask(port, sent, clients, seconds=duration)
@@ -204,7 +204,7 @@ def load(port: int, sent: Sent, clients: int, seconds: float) -> Seen:
 
 
 def seconds_alone(work: Callable[[], object], calls: int = 500) -> float:
-    """Return the median seconds of calls without a server, at the pace of a client."""
+    """Return the median seconds of a call without a server, at the pace of a client."""
     times = list[float]()
     for _ in range(calls):
         time.sleep(PAUSE)
@@ -220,9 +220,9 @@ def run_each(module: Module, images: Sequence[np.ndarray]) -> object:
 
 
 def possible_rate(module: Module, count: int) -> float:
-    """Return the photos per second of a program without a server: decoding in threads, batches of the engine meanwhile.
+    """Return the photos per second of a program without a server, which decodes in threads and computes batches.
 
-    The faster of two ways counts: both at a time, or one after the other, each on all cores.
+    The faster of two ways counts: decoding and computing at the same time, or one after the other on all cores.
     """
     with ThreadPoolExecutor(CORES) as pool:
         start = time.perf_counter()
@@ -239,7 +239,7 @@ def possible_rate(module: Module, count: int) -> float:
 
 
 def engine_per_image(port: int) -> tuple[float, float]:
-    """Return the seconds of the server's engine so far, and its images."""
+    """Return the total seconds and images of the server's engine."""
     with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=ANSWERED) as answer:
         text = answer.read().decode()
     found = [re.search(rf"^{name}_sum{{[^}}]*}} (\S+)$", text, re.MULTILINE)
@@ -248,7 +248,7 @@ def engine_per_image(port: int) -> tuple[float, float]:
 
 
 def overload(port: int, sent: Sent, queue: int, count: int) -> None:
-    """Print how long accepted requests took while twice as many clients asked as the queue holds."""
+    """Print the time of accepted requests with twice as many clients as places in the queue."""
     before = engine_per_image(port)
     seen = ask(port, sent, 2 * queue, count=count)
     seconds, images = (now - then for now, then in zip(engine_per_image(port), before, strict=True))
@@ -258,8 +258,8 @@ def overload(port: int, sent: Sent, queue: int, count: int) -> None:
 
 
 def tiny(source: str | None, seconds: float) -> None:
-    """Measure a small network: what a request costs, and the share of the possible rate at 64 clients."""
-    name, queue = "pnasnet_tiny", 128  # more than the clients: wrk leaves requests behind when it ends
+    """Measure a small network: the overhead of a request, and the fraction of the possible rate with 64 clients."""
+    name, queue = "pnasnet_tiny", 128  # more than the clients, because wrk leaves requests in the queue when it ends
     module, photo = Module(name), Sent("/embed", PHOTO, AS_FLOATS)
     print(f"{name}, one photo of 600x400 or its pixels, {module.image_size[0]}x{module.image_size[1]}:")
     with served(source, name, "--max-queue", str(queue)) as port:
@@ -273,7 +273,7 @@ def tiny(source: str | None, seconds: float) -> None:
 
 
 def one_client(port: int, what: str, sent: Sent, work: Callable[[], object], seconds: float) -> None:
-    """Print how much longer a request takes than its work without a server."""
+    """Print the time of a request beyond that of the same work without a server."""
     for _ in range(ROUNDS):
         alone, seen = seconds_alone(work), load(port, sent, 1, seconds)
         more = 1e3 * (seen.median - alone)
@@ -281,7 +281,7 @@ def one_client(port: int, what: str, sent: Sent, work: Callable[[], object], sec
 
 
 def many_clients(port: int, threads: str, name: str, sent: Sent, seconds: float) -> None:
-    """Print the rate of 64 clients, and its share of the possible one."""
+    """Print the rate of 64 clients, and its fraction of the possible rate."""
     shares, modules = list[float](), [Module(name), Module(name, threads=1)]
     for _ in range(ROUNDS):
         possible = max(possible_rate(module, 160 * BATCH) for module in modules)
@@ -289,17 +289,17 @@ def many_clients(port: int, threads: str, name: str, sent: Sent, seconds: float)
         shares.append(seen.rate / possible)
         print(f"  64 clients: {seen.rate:.0f} photos/s of {possible:.0f} possible, p99 {1e3 * seen.p99:.0f} ms")
     share = statistics.median(shares)
-    print(f"  64 clients, an engine of {threads}: {share:.1%} of what decoding and the engine alone allow")
+    print(f"  64 clients, an engine of {threads}: {share:.1%} of the possible rate")
 
 
 def large(source: str | None, folder: Path) -> None:
-    """Measure a large network: the share of the possible rate."""
+    """Measure a large network: the fraction of the possible rate."""
     name, queue = "pnasnet_large", 2 * BATCH
     path, plan = folder / f"{name}.safetensors", resolve(find(name).spec)
     write_weights(path, random_weights(plan), **metadata(Model(name, plan, None, (), "random", None)))
     module, photo = Module(str(path)), Sent("/embed", PHOTO, AS_FLOATS)
     print(f"{name}, random weights, one photo of 600x400:")
-    possible_rate(module, BATCH)  # compiles it for both
+    possible_rate(module, BATCH)  # compiles the model for both
     with served(source, str(path), "--max-queue", str(queue)) as port:
         ask(port, photo, BATCH, count=BATCH)
         shares = list[float]()
@@ -308,12 +308,12 @@ def large(source: str | None, folder: Path) -> None:
             seen = ask(port, photo, queue, count=6 * BATCH)
             shares.append(seen.rate / possible)
             print(f"  {queue} clients: {seen.rate:.2f} photos/s of {possible:.2f} possible")
-        print(f"  {queue} clients: {statistics.median(shares):.1%} of what decoding and the engine alone allow")
+        print(f"  {queue} clients: {statistics.median(shares):.1%} of the possible rate")
         overload(port, photo, queue, 6 * BATCH)
 
 
-def nothing(source: str | None, seconds: float, *arguments: str) -> None:
-    """Print what a request with pixels costs with an engine that does next to nothing."""
+def empty(source: str | None, seconds: float, *arguments: str) -> None:
+    """Print the rate and the time of requests with pixels to the fake engine."""
     name = "pnasnet_tiny"
     sent = pixels(name, Module(name).image_size)
     with served(source, name, "--engine", "fake", *arguments) as port:
@@ -327,7 +327,7 @@ def nothing(source: str | None, seconds: float, *arguments: str) -> None:
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seconds", type=float, default=5, help="of each load")
+    parser.add_argument("--seconds", type=float, default=5, help="duration of each load")
     parser.add_argument("--without-large", action="store_true")
     parser.add_argument("--without-ray", action="store_true")
     parser.add_argument("--source", help="a folder with another version of the package, such as OTHER/src")
@@ -335,12 +335,12 @@ def main() -> None:
     print(f"{machine()}, {CORES} used; clients: {'wrk' if shutil.which('wrk') else 'Python'}")
     with TemporaryDirectory() as folder:
         os.environ["PNASNET_CACHE"] = folder
-        print("an engine that does nothing, 32x32 pixels to features:")
-        nothing(options.source, options.seconds)
+        print("the fake engine, 32x32 pixels to features:")
+        empty(options.source, options.seconds)
         tiny(options.source, options.seconds)
         if not options.without_ray and importlib.util.find_spec("ray"):
-            print("the same engine that does nothing, by Ray Serve:")
-            nothing(options.source, options.seconds, "--ray")
+            print("the fake engine on Ray Serve:")
+            empty(options.source, options.seconds, "--ray")
         if not options.without_large:
             large(options.source, Path(folder))
 

@@ -1,12 +1,11 @@
-"""Seconds and memory of an index of vectors and of its answers, and whether these are the exact ones.
+"""Time and memory of an index of vectors and of its answers, and whether the answers are exact.
 
 Command:  python benchmarks/similar.py [--vectors 200000] [--length 4320] [--folder DIR]
-Method:   vectors as a network's are, none negative, in clusters of about 50, with 200 directions and noise in all
-          others, are written to parts of 20,000. `pnasnet similar --index`, and then questions about a picture that is
-          in the features, run in processes of their own: warm, and after the files were put out of the page cache.
-          In this process, with the index open, come 20 questions more, which are answered by reading all, too. Then
-          the approximate index is built, and answers the same questions. At last `pnasnet duplicates` compares all
-          pairs.
+Method:   vectors like a network's (not negative, in clusters of about 50, with 200 directions and noise in all others)
+          are written to parts of 20,000. `pnasnet similar --index`, then queries with an indexed image, run in
+          processes of their own: warm, and after the files were dropped from the page cache. In this process, 20
+          queries are answered by the open index, and by reading all vectors. Then the approximate index is built and
+          answers the same queries. Finally, `pnasnet duplicates` compares all pairs.
 Result:   see docs/benchmarks.md.
 """
 
@@ -36,7 +35,7 @@ _METADATA = {"pnasnet.model": "pnasnet_large", "pnasnet.weights": "made for a be
 
 
 def make_features(folder: Path, count: int, length: int) -> None:
-    """Write the parts."""
+    """Write `count` vectors to parts."""
     rng = np.random.default_rng(0)
     directions = rng.standard_normal((_DIRECTIONS, length), np.float32) / np.float32(_DIRECTIONS**0.5)
     centres = rng.standard_normal((max(count // 50, 1), _DIRECTIONS), np.float32)
@@ -60,13 +59,13 @@ def _draw(
     places = places + np.float32(0.5) * rng.standard_normal(places.shape, np.float32)
     vectors = places @ directions - np.float32(0.5)
     vectors += np.float32(0.5) * rng.standard_normal(vectors.shape, np.float32)
-    # Means over many places are hardly ever zero.
+    # Features are means over many positions, which are hardly ever zero.
     result: NDArray[np.float32] = np.maximum(vectors, np.float32(0.05) * rng.random(vectors.shape, np.float32))
     return result
 
 
 def run(*arguments: object) -> tuple[float, float]:
-    """Return the seconds and the peak memory in MB of one of our commands in a process of its own."""
+    """Run a `pnasnet` command; return its seconds and its peak memory in MB."""
     start = time.perf_counter()
     command = [sys.executable, "-m", "pnasnet", *map(str, arguments)]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
@@ -78,7 +77,7 @@ def run(*arguments: object) -> tuple[float, float]:
 
 
 def forget(*folders: Path) -> None:
-    """Put files out of the page cache."""
+    """Drop the files of folders from the page cache."""
     os.sync()
     for path in _files(*folders):
         with path.open("rb") as file:
@@ -96,14 +95,14 @@ def size_of(folder: Path) -> float:
 
 
 def ask(features: Features, index: VectorIndex) -> None:
-    """Print how long answers take within a process, how much they look at, and whether they are right."""
+    """Print the time of answers in this process, the number of vectors that they read, and whether they are exact."""
     rng = np.random.default_rng(1)
-    count, looked = index.count, 0
+    count, vectors_read = index.count, 0
     read = index.vectors
 
     def counting(positions: NDArray[np.int64]) -> NDArray[np.float32]:
-        nonlocal looked
-        looked += len(positions)
+        nonlocal vectors_read
+        vectors_read += len(positions)
         return read(positions)
 
     index.vectors = counting  # type: ignore[method-assign]
@@ -111,13 +110,13 @@ def ask(features: Features, index: VectorIndex) -> None:
     queries = features.vectors(ids)
     seconds, answers, numbers = [], [], []
     for query in queries:
-        start, looked = time.perf_counter(), 0
+        start, vectors_read = time.perf_counter(), 0
         answers += index.search(query[None], 10)
         seconds.append(time.perf_counter() - start)
-        numbers.append(looked)
+        numbers.append(vectors_read)
     print(
         f"open index     {statistics.median(seconds):.3f} s an answer (median of 20; longest {max(seconds):.3f} s), "
-        f"{statistics.median(numbers):,.0f} vectors looked at (most {max(numbers):,})"
+        f"{statistics.median(numbers):,.0f} vectors read (at most {max(numbers):,})"
     )
     start = time.perf_counter()
     exact = search_exactly(features, queries, 10)
@@ -147,11 +146,11 @@ def _ask_approximately(features: Features, queries: NDArray[np.float32], exact: 
 
 
 def main() -> None:
-    """Make the vectors, run, and print."""
+    """Create the vectors, run everything, and print the figures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--vectors", type=int, default=200_000)
     parser.add_argument("--length", type=int, default=4320)
-    parser.add_argument("--folder", help="where the files are made, for a time")
+    parser.add_argument("--folder", help="folder for temporary files")
     options = parser.parse_args()
     print(f"{options.vectors:,} vectors of {options.length} numbers; {machine()}")
     with TemporaryDirectory(dir=options.folder) as place:

@@ -1,4 +1,4 @@
-"""Seconds from a process's start to its first vector with a warm cache, and its peak memory.
+"""Seconds from the start of a process to its first vector with a warm cache, and its peak memory.
 
 Command:  python benchmarks/start.py [--model pnasnet_large] [--runs 5]
 Result:   see docs/benchmarks.md.
@@ -30,7 +30,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
 
 
 def main() -> None:
-    """Fill the cache with one run, then time the next ones."""
+    """Fill the cache with one run, then time the other runs."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="pnasnet_large")
     parser.add_argument("--runs", type=int, default=5)

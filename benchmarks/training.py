@@ -1,10 +1,10 @@
-"""Seconds of a training step, ours against a plain one, and peak memory with and without recomputed cells.
+"""Speed of a training step compared with a plain one, and peak memory with and without recomputed cells.
 
 Command:  python benchmarks/training.py [--model pnasnet_tiny] [--batch 64] [--rounds 5]
 Needs:    the train extra.
-Method:   the same network, loss and optimizer in one process, in turn; "plain" is eager float32 in torch's default
-          memory format, each layer run where the cell lists it. Memory is the peak of a process of its own that takes
-          two steps, less that of one that has only the network and the images.
+Method:   the same network, loss and optimizer run in turn in one process. "Plain" is eager float32 in torch's default
+          memory format, without shared layers. Memory is the peak of a separate process that takes two steps, less the
+          peak of one that only creates the network and the images.
 Result:   see docs/benchmarks.md.
 """
 
@@ -34,7 +34,7 @@ PLAIN = "plain: float32, NCHW"
 
 
 class PlainNetwork(Network):
-    """The network as one writes it down: the cell's branches one after the other, nothing shared between them."""
+    """The network in its simplest form: each branch of a cell runs all its layers; nothing is shared."""
 
     def _run_cell(self, slot: Slot, current: State, previous: State) -> Tensor:
         cell = slot.module
@@ -50,12 +50,12 @@ class PlainNetwork(Network):
 
 
 def _alone(values: list[Tensor]) -> list[State]:
-    """Return states that no branch has read yet."""
+    """Return states with nothing to share."""
     return [State(value) for value in values]
 
 
 class TrainingStep:
-    """A training step as `pnasnet train` takes it: cross entropy, L2 terms, clipping, SGD with momentum."""
+    """A training step like those of `pnasnet train`: cross entropy, L2 terms, clipping, SGD with momentum."""
 
     def __init__(
         self,
@@ -66,7 +66,7 @@ class TrainingStep:
         bfloat16: bool = False,
         compiled: bool = False,
     ) -> None:
-        """Make a network with random weights."""
+        """Create a network with random weights."""
         torch.manual_seed(0)
         spec = find(model).spec
         self.network = kind(resolve(spec), aux_head=spec.aux_head).train()
@@ -93,10 +93,10 @@ class TrainingStep:
 
 
 class PlainStep(TrainingStep):
-    """The same as one writes it down: `PlainNetwork`, torch's own optimizer, the L2 terms in the loss."""
+    """The same step in its simplest form: `PlainNetwork`, torch's own optimizer, the L2 terms in the loss."""
 
     def __init__(self, model: str) -> None:
-        """Make a network with random weights."""
+        """Create a network with random weights."""
         super().__init__(model, torch.contiguous_format, kind=PlainNetwork)
         self._optimizer = torch.optim.SGD(self.network.parameters(), 0.01, momentum=0.9, nesterov=True)
 
@@ -124,12 +124,12 @@ def take_steps(model: str, images: NDArray[np.float32], mode: str) -> int:
 
 
 def main() -> None:
-    """Time, measure and print."""
+    """Print the speed and the memory."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="pnasnet_tiny")
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--compile", action="store_true", help="also time torch.compile, which takes minutes to begin")
+    parser.add_argument("--compile", action="store_true", help="also time torch.compile, which compiles for minutes")
     parser.add_argument("--memory", choices=["none", "stored", "recomputed"], help=argparse.SUPPRESS)
     options = parser.parse_args()
     plan = resolve(find(options.model).spec)
