@@ -8,6 +8,7 @@ from pathlib import Path
 
 _ROOT = Path("/sys/fs/cgroup")
 _OWN = Path("/proc/self/cgroup")
+_MEMORY = Path("/proc/meminfo")
 
 _NO_MEMORY = re.compile(
     r"out of (\w+ )?memory|out_of_(\w+_)?memory|not enough memory|max size of memory"
@@ -62,10 +63,10 @@ def lacks_memory(error: BaseException) -> bool:
     return isinstance(error, MemoryError) or bool(_NO_MEMORY.search(str(error)))
 
 
-def _free(path: Path = Path("/proc/meminfo")) -> Iterator[int]:
+def _free() -> Iterator[int]:
     """Yield the bytes available without swapping on Linux, or else all memory of the machine."""
     try:
-        lines = path.read_text().splitlines() if path.exists() else []
+        lines = _MEMORY.read_text().splitlines() if _MEMORY.exists() else []
         available = [int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:")]
         yield from available or [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")]
     except (AttributeError, OSError, ValueError):  # Windows

@@ -49,9 +49,9 @@ def _escaped(found: re.Match[str]) -> str:
     return f"\\x{code - 0xDC00:02x}" if 0xDC80 <= code <= 0xDCFF else ascii(found[0])[1:-1]
 
 
-def some_of(names: Sequence[str], most: int = 3) -> str:
-    """Return the first of many names, quoted: `'cat', 'dog', 'fox', ...`."""
-    return ", ".join(map(repr, names[:most])) + (", ..." if len(names) > most else "")
+def some_of(names: Sequence[str]) -> str:
+    """Return the first three names, quoted: `'cat', 'dog', 'fox', ...`."""
+    return ", ".join(map(repr, names[:3])) + (", ..." if len(names) > 3 else "")
 
 
 def differences(old: Any, new: Mapping[str, Any]) -> list[str]:

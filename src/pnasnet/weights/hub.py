@@ -58,9 +58,9 @@ def download(repository: str, name: str, revision: str | None, *, progress: bool
             )
     except Exception as error:  # of OSError, ValueError or httpx, depending on the client's version
         if isinstance(error, OSError) and error.errno and not isinstance(error, (ConnectionError, TimeoutError)):
-            path = error.filename or huggingface_hub.constants.HF_HUB_CACHE
+            target = error.filename or huggingface_hub.constants.HF_HUB_CACHE
             raise OutputError(
-                f"cannot write {path}: {error.strerror}; free some space, or set HF_HOME to another folder"
+                f"cannot write {target}: {error.strerror}; free some space, or set HF_HOME to another folder"
             ) from error
         raise DownloadError(_first_line(error.__cause__ or error)) from error
     _check(path)
