@@ -127,6 +127,23 @@ def test_unusable_labels_are_errors(here: Path, source: str, files: dict[str, st
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("source", ["val", "shards"])
+def test_a_file_of_labels_or_classes_that_cannot_be_read_is_one_line(
+    here: Path, source: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_pictures("val")
+    write(here / SYNSETS, LINES)
+    write_tar(here / "shards" / "0.tar", [("0.jpg", picture(10, "JPEG")), ("0.cls", b"0")])
+    write(here / "shards" / "classes.txt", "cat\n")
+
+    def refuse(path: Path) -> bytes:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "read_bytes", refuse)
+    with pytest.raises(InputError, match=r"^cannot read '[^']*\.txt': Permission denied; make it readable"):
+        open_dataset(source)
+
+
 def _other_member(members: list[tuple[str, bytes]]) -> None:
     members.append(("readme.txt", b""))
 
