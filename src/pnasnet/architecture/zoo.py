@@ -231,7 +231,7 @@ def _named(network: str, signature: SignatureName | None) -> Named:
 def parse_handle(text: str) -> tuple[str, SignatureName] | None:
     """Return the name of the network and the default signature for a TF-Hub or Kaggle handle or URL; None otherwise.
 
-    All versions give the same result: inference as in version 1, training as corrected in versions 2 and 3. Raises
+    The version makes no difference: inference as in version 1, training as corrected in versions 2 and 3. Raises
     `UnknownNameError` for a handle of a module that never existed.
     """
     if match := _KAGGLE.fullmatch(text):

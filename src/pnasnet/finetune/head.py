@@ -92,7 +92,7 @@ def train_head(
         training: at least one vector of each class.
         validation: the vectors whose loss chooses the strength.
         classes: the number of classes.
-        balanced: whether all classes have the same weight, whatever their numbers of images.
+        balanced: whether all classes have the same weight, regardless of their numbers of images.
         progress: receives the number of strengths tried.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Kinds of files, told by name: archives, tables, images, hidden files, and names that occur twice."""
+"""Recognises files by name: archives, tables, images, hidden files, and names that occur twice."""
 
 import re
 from hashlib import blake2b

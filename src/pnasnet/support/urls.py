@@ -35,7 +35,7 @@ def redact(url: str) -> str:
     """Return a URL without user info, signing parameters and fragment, to show or store it. A path stays as it is.
 
     The rest of the query is kept, because it may select the file (`?versionId=3`). Over HTTP, a slash in it becomes
-    `%2F`. URLs that differ only in their signatures give the same result.
+    `%2F`. The result is the same for URLs that differ only in their signatures.
     """
     if not is_url(url):
         return url

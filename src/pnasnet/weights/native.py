@@ -120,7 +120,7 @@ def write_weights(
     extra: Mapping[str, str] | None = None,
     float16: bool = False,
 ) -> None:
-    """Write weights as this project's own safetensors file, whole or not at all. Equal weights give equal bytes.
+    """Write weights as this project's own safetensors file, whole or not at all. Equal arguments write equal bytes.
 
     Args:
         path: the file; an existing file is replaced once the new one is complete.
@@ -130,7 +130,7 @@ def write_weights(
         origin: source of the weights, as text.
         classes: width of the classifier, or None without one.
         label_offset: the logit of the first class that is not the background: 1 for ImageNet's 1001, else 0.
-        extra: further metadata, under other names.
+        extra: further metadata; its names must not be those above.
         float16: whether to round kernels to float16, for half the size. Scales, offsets and moving statistics stay
             float32, because small variances do not fit into float16. All arrays are read as float32.
 
@@ -148,9 +148,9 @@ def write_weights(
         "classes": "" if classes is None else str(classes),
         "label_offset": str(label_offset),
     }
-    taken = {*metadata, _CHECKSUMS} & (extra or {}).keys()
-    if taken:
-        raise InputError(f"extra metadata must not be named {', '.join(sorted(taken))}: choose other names")
+    reserved = {*metadata, _CHECKSUMS} & (extra or {}).keys()
+    if reserved:
+        raise InputError(f"extra metadata must not be named {', '.join(sorted(reserved))}: choose other names")
     tensors = {name: np.ascontiguousarray(arrays[name], np.float32) for name in sorted(arrays)}
     if float16:
         tensors = {name: _to_float16(name, array) if array.ndim > 1 else array for name, array in tensors.items()}
