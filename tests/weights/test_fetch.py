@@ -118,6 +118,13 @@ class TestDownload:
         assert fetch(pth(server), progress=False).read_bytes() == CONTENT
         assert server.ranges == [None]
 
+    def test_a_damaged_version_is_not_resumed(self, cache: Path, server: FileServer) -> None:
+        cache.mkdir(parents=True)
+        (cache / "net.pth.partial").write_bytes(CONTENT[:1000])
+        (cache / "net.pth.partial.version").write_bytes(b'"\xff\n"')
+        assert fetch(pth(server), progress=False).read_bytes() == CONTENT
+        assert server.ranges == [None]
+
     def test_a_rest_that_was_not_requested_is_not_used(self, cache: Path, server: FileServer) -> None:
         server.replies = [Reply(status=206)]
         assert fetch(pth(server), progress=False).read_bytes() == CONTENT

@@ -9,7 +9,7 @@ Numbers also have ranges, which the functions check themselves (`typed`). An obj
 of another class, because it may have the same methods; a plain value is not.
 
 Why not beartype: 0.23 accepts a string as `Sequence[str]`, checks one random element of a list (it found one wrong name
-of 100 in 1 of 200 calls), rejects paths for `Path` and NumPy's bools, and raises an error for names imported only for
+of 100 in 1 of 200 calls), rejects text for `Path` and NumPy's bools, and raises an error for names imported only for
 types, of which this package has many. Its import needs 80 ms or more for 397 modules; `import pnasnet`
 needs 26 to 38 ms for 61.
 """

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 _CONTENT_RANGE = re.compile(r"bytes (\d{1,18})-\d+/(\d+|\*)")
 _LENGTH = re.compile(r"\d{1,18}")
+_VERSION = re.compile(r"[ -~]+")
+"""Matches an ETag or a date: printable ASCII."""
 _RANGE_NOT_SATISFIABLE = 416
 
 
@@ -69,11 +71,13 @@ class _Partial:
 
     @property
     def version(self) -> str:
-        return self.version_path.read_text() if self.version_path.exists() else ""
+        """The stored version; empty if it is missing or damaged."""
+        stored = self.version_path.read_text("latin-1") if self.version_path.exists() else ""
+        return stored if _VERSION.fullmatch(stored) else ""
 
     def restart(self, version: str) -> None:
         self.path.write_bytes(b"")  # first: a version must never be beside the bytes of another one
-        self.version_path.write_text(version)
+        self.version_path.write_text(version, "ascii")
 
     def discard(self) -> None:
         self.path.unlink(missing_ok=True)
@@ -151,9 +155,8 @@ def _length(response: "BaseHTTPResponse") -> int | None:
 def _version(response: "BaseHTTPResponse") -> str:
     """Return the file's strong ETag, else its date of modification, else an empty text."""
     etag = response.headers.get("ETag", "")
-    if etag and not etag.startswith("W/"):
-        return etag
-    return response.headers.get("Last-Modified", "")
+    version: str = etag if etag and not etag.startswith("W/") else response.headers.get("Last-Modified", "")
+    return version if _VERSION.fullmatch(version) else ""
 
 
 def _body(response: "BaseHTTPResponse", unfinished: _Partial) -> Iterator[bytes]:
