@@ -82,6 +82,7 @@ def test_a_saved_model(module: Module, tmp_path: Path) -> None:
         ({"format": "saved_model", "preprocess": True}, "the format saved_model has no option preprocess"),
         ({"format": "triton", "batch_size": 0}, "batch_size must be at least 1, not 0"),
         ({"format": "triton", "batch_size": -3}, "batch_size must be at least 1, not -3"),
+        ({"format": "ovms", "name": "config.json"}, "'config.json' cannot be the name of a model"),
         ({"format": "triton", "name": "a/b"}, "'a/b' cannot be the name of a model"),
         ({"format": "triton", "path": "none/models"}, "there is no folder none; create it first"),
     ],

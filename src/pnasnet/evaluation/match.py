@@ -117,10 +117,12 @@ def _by_first_lemma(classes: Sequence[str], names: Sequence[str]) -> list[int] |
     """Match "goldfish, Carassius auratus" or ImageNet's n01443537 to "goldfish"; None unless each class matches one."""
     name_of = dict(zip(wordnet_ids(), labels("imagenet1000"), strict=True))
     ours = [_first_lemma(name_of.get(name, name)) for name in classes]
-    theirs = [_first_lemma(name) for name in names]
-    if any(theirs.count(lemma) != 1 for lemma in ours) or len(set(ours)) < len(ours):
+    logits: dict[str, list[int]] = {}
+    for logit, name in enumerate(names):
+        logits.setdefault(_first_lemma(name), []).append(logit)
+    if len(set(ours)) < len(ours) or any(len(logits.get(lemma, ())) != 1 for lemma in ours):
         return None
-    return [theirs.index(lemma) for lemma in ours]
+    return [logits[lemma][0] for lemma in ours]
 
 
 def _first_lemma(name: str) -> str:

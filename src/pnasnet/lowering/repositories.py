@@ -54,10 +54,10 @@ class RepositoryEntry:
 
         `files` are those of the model's folder, from `triton_files` or `ovms_files`.
         """
-        if not _NAME.fullmatch(self.name):
+        if not _NAME.fullmatch(self.name) or self.name == _CONFIG:
             raise InputError(
                 f"{self.name!r} cannot be the name of a model in a repository: pass --name (name=...), made of "
-                "letters, digits, dots, dashes and underscores"
+                f"letters, digits, dots, dashes and underscores, and not {_CONFIG}"
             )
         if self.repository.is_dir():
             check_new_folder(self.folder, files, overwrite=self.overwrite)
