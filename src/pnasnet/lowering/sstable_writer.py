@@ -46,7 +46,7 @@ def _handle(offset: int, block: bytes) -> bytes:
 
 
 def _block(entries: list[tuple[bytes, bytes]]) -> bytes:
-    """Return an uncompressed block with unshortened keys, and its checksum."""
+    """Return an uncompressed block, in which no key is abbreviated, with its checksum."""
     body = b"".join(varint(0) + varint(len(key)) + varint(len(value)) + key + value for key, value in entries)
     body += (0).to_bytes(4, "little") + (1).to_bytes(4, "little")  # one restart, at the beginning
     body += b"\0"

@@ -56,9 +56,8 @@ def step_memory(network: Network, recipe: Recipe, machine: Machine) -> StepMemor
     traced = deepcopy(network if own else sharing_weights(network, (size, size))).to("meta")
     weights = sum(p.numel() for p in network.parameters()) * 4
     buffers = sum(b.numel() * b.element_size() for b in network.buffers())
-    copies = 3 + (
-        2 if isinstance(recipe.optimizer, RmsProp) else 1
-    )  # weights, gradients and average, and the optimizer's state
+    # Weights, gradients and average, and the optimizer's state.
+    copies = 3 + (2 if isinstance(recipe.optimizer, RmsProp) else 1)
     half = machine.precision == "bfloat16"
     kept = kept_for_backward(traced, size, half=half)
     maps = (kept.recomputing if machine.checkpoint_cells else kept.total) + _GRADIENTS * kept.largest_cell
