@@ -125,7 +125,7 @@ def test_if_recording_fails_one_line_says_so_and_kernels_run_one_by_one(caplog: 
             np.testing.assert_array_equal(replay(torch.from_numpy(numbered(turn)))["sum"], [turn * 48] * 2)
     assert caplog.messages == [
         "no CUDA graph can be recorded (operation not permitted when stream is capturing): "
-        "kernels are launched one by one, slower"
+        "kernels are launched one by one, which is slower"
     ]
     assert network.runs == 4
 

@@ -122,10 +122,10 @@ _PLAIN = (
 )  # fmt: skip
 
 
-def interval(rate: Rate) -> str:
+def interval(rate: Rate, digits: int = 2) -> str:
     """Return a rate's 95 % interval as `91.02 to 94.90 %`."""
     low, high = rate.interval
-    return f"{100 * low:.2f} to {100 * high:.2f} %" if rate.count else NOTHING
+    return f"{100 * low:.{digits}f} to {100 * high:.{digits}f} %" if rate.count else NOTHING
 
 
 def _finite(value: Any) -> Any:
