@@ -209,7 +209,7 @@ def test_damaged_settings(tmp_path: Path, setting: str, value: str) -> None:
     path, pictures = tmp_path / "splits.parquet", data(5, 5)
     kept(path, pictures)
     table = pq.read_table(path)
-    pq.write_table(table.replace_schema_metadata({**table.schema.metadata, f"pnasnet.{setting}": value}), path)
+    pq.write_table(table.replace_schema_metadata({**table.schema.metadata, f"pnasnet.{setting}".encode(): value}), path)
     with pytest.raises(InputError, match=r"splits\.parquet is damaged or not a split .*remove it"):
         kept(path, pictures)
 

@@ -108,8 +108,7 @@ def features_of(
 
     Raises:
         OutOfMemoryError: the features do not fit in memory.
-        OutputError: the folder cannot be written, or holds features of another network or preprocessing.
-        LockedError: another run writes to it.
+        OutputError: the folder cannot be written or is locked, or has features of another network or preprocessing.
     """
     _check_memory(len(data), module.model.plan.num_features)
     (column,) = columns_for([module], [ENDPOINT], options)

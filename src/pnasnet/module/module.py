@@ -203,14 +203,8 @@ class Module(OnHub):
     def run(self, images: NDArray[np.float32], endpoints: Sequence[str]) -> dict[str, NDArray[np.float32]]:
         """Run the inference engine on images that need no checks, and return the endpoints by name.
 
-        Args:
-            images: [batch, height, width, 3] float32 in [0, 1].
-            endpoints: names from `model.plan.endpoints()`.
-
-        Returns:
-            float32 arrays: maps [batch, height, width, channels], others [batch, length].
-
-        Raises `InputError` for a module to train.
+        Images are [batch, height, width, 3] float32 in [0, 1]; maps are [batch, height, width, channels] float32, other
+        endpoints [batch, length]. Raises `InputError` for a module to train.
         """
         if isinstance(self._backend, TrainingBackend):
             self.engine_for(endpoints)

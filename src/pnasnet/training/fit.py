@@ -88,9 +88,7 @@ def fit(
     patience: int | None = None,
     progress: Progress = silent,
 ) -> FitResult:
-    """Train to the end, from the newest checkpoint in `folder` if there is one.
-
-    The caller holds the folder's lock.
+    """Train to the end, from the newest checkpoint in `folder` if there is one. The caller holds the folder's lock.
 
     Args:
         recipe: decides the outcome.
