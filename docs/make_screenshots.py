@@ -74,6 +74,7 @@ def main() -> None:
 def write_pictures(table: Path, folder: Path) -> None:
     """Write images of Tiny ImageNet as files."""
     names, rows = Module("pnasnet_small").labels, pq.read_table(table).slice(0, ALL).to_pylist()
+    assert names
     for number, row in enumerate(rows):
         path = folder / "pictures" / re.sub(r"\W", "_", names[row["label"]]) / f"{number:04}.jpg"
         path.parent.mkdir(parents=True, exist_ok=True)
