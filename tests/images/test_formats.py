@@ -19,6 +19,7 @@ from pnasnet import images
 from pnasnet.errors import ImageError
 from pnasnet.images import decoding
 from pnasnet.images.budget import PixelBudget
+from pnasnet.images.formats import WEBP
 
 CHELSEA = Path(__file__).parents[1] / "photos" / "chelsea.jpg"
 GOLDEN = Path(__file__).parents[1] / "golden"
@@ -252,3 +253,9 @@ def test_pillow_does_not_write_to_the_terminal() -> None:
     code = "import sys, pnasnet as p\ntry: p.images.decode(sys.stdin.buffer.read())\nexcept p.PnasnetError: print('no')"
     done = subprocess.run([sys.executable, "-c", code], input=many, capture_output=True, timeout=120, check=True)
     assert (done.stdout.strip(), done.stderr) == (b"no", b"")
+
+
+def test_webp_is_recognised_among_other_riff_files() -> None:
+    data = saved(Image.new("RGB", (8, 8)), "WEBP")
+    assert images.format_of(data[:32]) is WEBP
+    assert images.format_of(data[:8] + b"WAVE" + data[12:32]) is None
