@@ -137,6 +137,11 @@ def test_a_network_survives_json(name: str) -> None:
     assert NetworkSpec.from_dict(json.loads(json.dumps(spec.to_dict()))) == spec
 
 
+def test_a_network_without_a_classifier_survives_json() -> None:
+    spec = replace(NETWORKS["pnasnet_tiny"].spec, num_classes=None)
+    assert NetworkSpec.from_dict(json.loads(json.dumps(spec.to_dict()))) == spec
+
+
 @pytest.mark.parametrize(
     "change", [{"depth": 3}, {"filters": "many"}, {"cell": None}, {"image_size": [3]}, {"num_cells": None}]
 )
