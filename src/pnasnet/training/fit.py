@@ -104,7 +104,7 @@ def fit(
     Raises:
         DivergedError: the loss is not finite.
         InputError: the folder holds another recipe's training, or the machine has no such devices.
-        OutOfMemoryError: the batch does not fit in memory.
+        OutOfMemoryError: the batch does not fit the memory.
         ImageError: an image can no longer be read.
         MissingExtraError: the package of one of the machine's loggers is not installed.
         OutputError: a checkpoint cannot be written.
