@@ -293,3 +293,18 @@ def test_hugging_face_datasets_do_not_own_the_working_folder(tmp_path: Path, mon
 )
 def test_names_inputs_and_sizes_of_units(unit: Unit, name: str, inputs: tuple[str, ...], size: int | None) -> None:
     assert (unit.name, unit.inputs, unit.size) == (name, inputs, size)
+
+
+def test_a_list_in_damaged_utf_16_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "list.txt").write_bytes("a.jpg\n".encode("utf-16") + b"\x00")
+    with pytest.raises(InputError, match=r"list\.txt' is damaged UTF-16 .*: save it as UTF-8$"):
+        list(read_list(str(tmp_path / "list.txt")))
+
+
+@pytest.mark.parametrize("mode", ["w:", "w:gz", "w:xz"])
+def test_an_empty_image_of_a_tar_fails_alone(tmp_path: Path, mode: str) -> None:
+    (tmp_path / "a.tar").write_bytes(tar({"a.jpg": jpeg(0), "b.jpg": b"", "c.jpg": jpeg(1)}, mode))
+    first, empty, last = next(list_units([tmp_path / "a.tar"])).pictures()
+    with pytest.raises(ImageError, match=r"a\.tar/b\.jpg: empty \(0 bytes\)"):
+        empty.read()
+    assert (first.read(), last.read()) == (jpeg(0), jpeg(1))
