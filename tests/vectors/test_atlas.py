@@ -49,7 +49,7 @@ def test_a_server_that_ignores_the_request_to_end_is_killed(tmp_path: Path, monk
     [
         ("print('loads'); raise SystemExit('no such\\x1b[1m column')", r"ended with exit code 1: no such.*column$"),
         ("raise SystemExit(3)", "ended with exit code 3: it printed nothing$"),
-        ("pass", "ended before it answered; try --html FILE instead$"),
+        ("pass", "ended before it answered: try --html FILE instead$"),
     ],
 )
 def test_a_server_that_ends_is_one_line(
