@@ -108,7 +108,7 @@ def test_a_graph_reads_its_own_input() -> None:
 
 
 def test_sizes_beyond_the_limit_run_kernel_by_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pnasnet.engines.cards._MOST_GRAPHS", 2)
+    monkeypatch.setattr("pnasnet.engines.cards._MAX_GRAPHS", 2)
     card = HostCard()
     replay = Replay(Network(), card)
     for turn in (1, 2, 3):

@@ -125,7 +125,7 @@ def test_an_existing_folder_is_replaced_only_on_request(tmp_path: Path) -> None:
 
 
 def test_weights_beyond_a_protocol_buffer_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(saved_model, "MOST_BYTES", 2**20)
+    monkeypatch.setattr(saved_model, "MAX_BYTES", 2**20)
     with pytest.raises(OutputError, match=r"its 6,\d{3},\d{3} bytes exceed the 1,048,576 that"):
         export(Module("pnasnet_tiny"), tmp_path / "model")
     assert not list(tmp_path.iterdir())

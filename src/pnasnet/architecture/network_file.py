@@ -16,7 +16,7 @@ from .zoo import NamedNetwork
 
 SUFFIX = ".json"
 _FORMAT = "pnasnet network"
-_MOST_BYTES = 1 << 20
+_MAX_BYTES = 1 << 20
 
 
 def is_network_file(name: str) -> bool:
@@ -40,9 +40,9 @@ def read_network(path: Path) -> NamedNetwork:
     """
     try:
         with reading(path, "pass a network file, such as a search's best.json"), path.open("rb") as file:
-            content = file.read(_MOST_BYTES + 1)
-        if len(content) > _MOST_BYTES:
-            raise InputError(f"{path} has more than {_MOST_BYTES:,} bytes: pass a network file, which is smaller")
+            content = file.read(_MAX_BYTES + 1)
+        if len(content) > _MAX_BYTES:
+            raise InputError(f"{path} has more than {_MAX_BYTES:,} bytes: pass a network file, which is smaller")
         value = json.loads(content)
     except InputError:  # which is a ValueError
         raise

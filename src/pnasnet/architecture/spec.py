@@ -17,10 +17,10 @@ _NUMBERS = (
     ("drop_path_keep", 0, 1),
     ("dropout_keep", 0, 1),
 )
-_MOST_FILTERS = 100_000
+_MAX_FILTERS = 100_000
 _WHOLE = (
     ("num_cells", 1, 1000),
-    ("filters", 1, _MOST_FILTERS),
+    ("filters", 1, _MAX_FILTERS),
     ("stem_stride", 1, 1000),
     ("reductions", 0, 1000),
     ("num_classes", 1, 10**7),
@@ -91,8 +91,8 @@ class NetworkSpec:
         if min(self.stem_filters, self.narrowest) < 1:
             raise SpecError(f"{self.filters} filters leave none in the stem; use more")
         widest = max(self.stem_filters, self.filters * max(self.filter_scaling, 1) ** self.reductions)
-        if widest > _MOST_FILTERS:
-            raise SpecError(f"layers of {widest:.3g} filters are too wide: the most is {_MOST_FILTERS:,}")
+        if widest > _MAX_FILTERS:
+            raise SpecError(f"layers of {widest:.3g} filters are too wide: the most is {_MAX_FILTERS:,}")
         if self.reduction_cell is None and not self.skip_reduction_input:
             raise SpecError("skip_reduction_input=False needs a reduction_cell")
 

@@ -22,7 +22,7 @@ Forward = Callable[[Tensor], TensorOutputs]
 
 LANES = 2
 """Number of batches at a time: one is computed, and the next one is copied."""
-_MOST_GRAPHS = 16
+_MAX_GRAPHS = 16
 """Limit of graphs. Each keeps its input; their maps share one pool of memory."""
 
 
@@ -144,7 +144,7 @@ class Replay:
 
     def _record_if_seen(self, images: Tensor) -> _Recording | None:
         size = len(images)
-        if size not in self._seen or not self._works or len(self._recordings) >= _MOST_GRAPHS:
+        if size not in self._seen or not self._works or len(self._recordings) >= _MAX_GRAPHS:
             return None
         own = images.clone()
         try:

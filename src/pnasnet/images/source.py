@@ -15,7 +15,7 @@ Source = str | os.PathLike[str] | bytes | bytearray | memoryview | Image.Image
 
 EXTENSIONS = frozenset(suffix for known in FORMATS for suffix in known.suffixes)
 
-_MOST_NAME = 1000
+_MAX_NAME = 1000
 """Characters of a path in an error."""
 
 
@@ -101,7 +101,7 @@ def name_of(source: Source) -> str:
                 "pnasnet.images.transform"
             )
     shown = path if path and path.isprintable() else ascii(path)
-    return shown if len(shown) <= _MOST_NAME else f"{shown[:_MOST_NAME]}…"
+    return shown if len(shown) <= _MAX_NAME else f"{shown[:_MAX_NAME]}…"
 
 
 @checked

@@ -30,7 +30,7 @@ except ImportError as error:
 
 log = logging.getLogger(__name__)
 
-_MOST_CLASSES = 10**7
+_MAX_CLASSES = 10**7
 
 
 class ImageNetwork(nn.Module):
@@ -81,7 +81,7 @@ class ImageNetwork(nn.Module):
         if self.global_pool not in ("avg", "") or (num_classes and not self.global_pool):
             raise InputError(f"global_pool is {self.global_pool!r}: use 'avg', or '' together with num_classes=0")
         self.num_classes = whole_number("num_classes", num_classes, 0)
-        check_range("num_classes", num_classes, 0, _MOST_CLASSES)
+        check_range("num_classes", num_classes, 0, _MAX_CLASSES)
         self.classifier = _linear(self.num_features, num_classes) if num_classes else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:

@@ -26,7 +26,7 @@ from .sstable_writer import write_object_graph
 
 TAG = "serve"
 FILES = ("saved_model.pb", "variables/variables.index", "variables/variables.data-00000-of-00001")
-MOST_BYTES = 2**31 - 1
+MAX_BYTES = 2**31 - 1
 """Size of the largest protocol buffer that TensorFlow parses."""
 
 _NETWORK = "network"
@@ -55,9 +55,9 @@ def export_saved_model(
         OutputError: the folder exists, or cannot be written; or the weights exceed the 2 GiB of a protocol buffer.
     """
     model = _saved_model(_NetworkFunction.of(plan, weights), signatures)
-    if model.size > MOST_BYTES:
+    if model.size > MAX_BYTES:
         raise OutputError(
-            f"cannot write {folder}: its {model.size:,} bytes exceed the {MOST_BYTES:,} that a SavedModel's graph may "
+            f"cannot write {folder}: its {model.size:,} bytes exceed the {MAX_BYTES:,} that a SavedModel's graph may "
             "have; export as OpenVINO's .xml instead"
         )
     with replacing_folder(folder, FILES, overwrite=overwrite) as new:

@@ -17,7 +17,9 @@ from .kinds import local_path
 from .storage import read_url
 
 IMAGE_COLUMNS = ("image", "img")
-_MOST_NAMES = 20
+_MAX_NAMES = 20
+_MAX_PATH = 4096
+"""Characters; Linux allows no longer path."""
 
 
 def find_column(schema: pa.Schema, wanted: tuple[str, ...], where: str, hint: str) -> str:
@@ -26,7 +28,7 @@ def find_column(schema: pa.Schema, wanted: tuple[str, ...], where: str, hint: st
         if len(schema.get_all_field_indices(name)) == 1:
             return name
     others = f" (nor {' or '.join(wanted[1:])})" if wanted[1:] else ""
-    columns = ", ".join(map(repr, schema.names[:_MOST_NAMES]))
+    columns = ", ".join(map(repr, schema.names[:_MAX_NAMES]))
     raise InputError(f"{where!r} has no column {wanted[0]!r}{others}, only {columns}: {hint}")
 
 
@@ -37,7 +39,7 @@ def find_pictures(schema: pa.Schema, where: str, column: str | None = None) -> s
     """
     wanted = IMAGE_COLUMNS if column is None else (column,)
     if column is not None and column not in schema.names:
-        raise UnknownNameError(f"{where!r} has no column {column!r}: {choose_one_of(schema.names[:_MOST_NAMES])}")
+        raise UnknownNameError(f"{where!r} has no column {column!r}: {choose_one_of(schema.names[:_MAX_NAMES])}")
     image = find_column(schema, wanted, where, "name one with --image-column (image_column=)")
     if not _holds_pictures(schema.field(image).type):
         raise InputError(
@@ -81,10 +83,6 @@ def refuse_missing(column: pa.ChunkedArray, names: Sequence[str]) -> None:
         raise InputError(f"{names[row]!r} has no image: add it, or remove the row")
 
 
-_LONGEST_PATH = 4096
-"""Characters; Linux allows no longer path."""
-
-
 def picture_in(cell: pa.Scalar, folder: str, access: Access, name: str, also: tuple[str, ...] = ()) -> Source:
     """Return the image in a cell: its bytes, the path of its file, or the bytes at its URL.
 
@@ -108,7 +106,7 @@ def picture_in(cell: pa.Scalar, folder: str, access: Access, name: str, also: tu
     if is_url(found):
         access.check_url(found, name)
         return read_url(found, allowed=access.hosts)
-    if len(found) > _LONGEST_PATH:  # an image as base64 or as a data URI
+    if len(found) > _MAX_PATH:  # an image as base64 or as a data URI
         raise ImageError(f"{name}: text of {len(found):,} characters, not a path: write the bytes of the image instead")
     if is_url(folder) and not access.roots:
         if found.startswith("/") or ".." in found.split("/"):

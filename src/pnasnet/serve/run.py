@@ -107,7 +107,7 @@ async def _serve(service: Service, app: ASGIApp, address: Address, listener: soc
     while not server.started and not running.done():
         await asyncio.sleep(_POLL_SECONDS)
     gc.collect()
-    gc.freeze()  # without it, collections walk through all modules and models: a seventh of the loop's time
+    gc.freeze()  # without it, collections walk through all modules and models: up to a seventh of the loop's time
     calls = await _start_grpc(service, server, running, address, listener.getsockname()[1])
     stopping = asyncio.create_task(stop.wait())
     await asyncio.wait((running, stopping), return_when=asyncio.FIRST_COMPLETED)
