@@ -63,15 +63,30 @@ def test_another_configuration_is_refused_with_the_difference(journal: Journal) 
     journal.close()
 
 
+def test_the_limits_of_a_childs_figures_are_allowed(journal: Journal) -> None:
+    """Children that classify every image of an epoch correctly, or none, in no time."""
+    perfect, worst = (
+        child_of(cell, accuracy=value, curve=(1.0 - value, value), seconds=0.0)
+        for cell, value in ((CELL, 1.0), (OTHER, 0.0))
+    )
+    journal.add(CELL, perfect)
+    journal.add(OTHER, worst)
+    assert journal.children() == {CELL.canonical(): perfect, OTHER.canonical(): worst}
+    journal.close()
+
+
 @pytest.mark.parametrize(
     ("statement", "message"),
     [
         ("UPDATE children SET accuracy = 'abc'", "accuracy 'abc' is not in [0, 1]"),
         ("UPDATE children SET accuracy = 1.5", "accuracy 1.5 is not in [0, 1]"),
+        ("UPDATE children SET accuracy = -0.5", "accuracy -0.5 is not in [0, 1]"),
         ("UPDATE children SET curve = '[0.5'", "Expecting"),
         ("UPDATE children SET curve = '[7]'", "the curve has values outside [0, 1]"),
+        ("UPDATE children SET curve = '[-0.5]'", "the curve has values outside [0, 1]"),
         ("UPDATE children SET status = 'fine'", "status 'fine' is not one of ok, "),
         ("UPDATE children SET seconds = -1", "seconds -1.0 is not a duration"),
+        ("UPDATE children SET seconds = 9e999", "seconds inf is not a duration"),
         ('UPDATE children SET cell = \'[["sep9",0,"max3",1]]\'', "unknown operation 'sep9'"),
         ('UPDATE children SET cell = \'[["sep3",7,"max3",1]]\'', "reads state 7"),
         ("UPDATE children SET cell = '7'", "the cell '7'"),
