@@ -29,7 +29,7 @@ from pnasnet.search.drawing import describe_cell, draw_cell
 from pnasnet.search.journal import JOURNAL, Choice, Journal
 from pnasnet.search.neural import Fitting, Neural
 from pnasnet.search.outputs import write_outputs
-from pnasnet.search.report import comparison_file, equal_models, write_comparison
+from pnasnet.search.report import comparison_file, equal_models, progress_charts, write_comparison
 from pnasnet.search.run import identity
 from pnasnet.search.session import Budget, Step
 from pnasnet.search.space import SearchSpace
@@ -229,6 +229,17 @@ def test_short_seeds_do_not_shorten_the_curve(folder: Path) -> None:
     begun = {0: findings.steps["random"][0], 1: findings.steps["random"][1][:3]}
     (curve,) = curves(replace(findings, steps={"random": begun}))
     assert (curve.seeds, len(curve.mean)) == (1, len(begun[0]))
+
+
+def test_the_charts_text_states_where_each_curve_ends(folder: Path) -> None:
+    findings = read_findings(folder)
+    for top, svg in zip((1, 5), progress_charts(findings), strict=True):
+        label = ET.fromstring(as_file(svg)).attrib["aria-label"]
+        ends = {
+            name: f"{100 * np.mean([best_so_far(steps, top)[-1] for steps in runs.values()]):.2f}"
+            for name, runs in findings.steps.items()
+        }
+        assert dict(re.findall(r"(\w+) ends at ([\d.]+) %", label)) == ends
 
 
 def test_charts_with_bands_and_points() -> None:

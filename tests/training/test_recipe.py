@@ -7,13 +7,14 @@ from typing import Any
 
 import pytest
 
+from pnasnet.architecture.cells import NASNET_A_NORMAL, NASNET_A_REDUCTION
 from pnasnet.architecture.plan import resolve
-from pnasnet.errors import InputError, UnknownNameError
+from pnasnet.errors import InputError, SpecError, UnknownNameError
 from pnasnet.train.recipes import NAMES, describe_recipe, find_recipe
 from pnasnet.training.machine import Machine
 from pnasnet.training.recipe import Cosine, CropAndFlip, Muon, Recipe, RmsProp, Sgd, ShiftAndFlip, Staircase
 
-from tests.helpers.train_data import RECIPE, SPEC
+from tests.helpers.train_data import CELL, RECIPE, SPEC
 
 IMAGENET = 1_281_167
 CIFAR = 50_000
@@ -244,6 +245,22 @@ def test_other_changes() -> None:
 def test_impossible_changes(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
         RECIPE.changed(**changes)
+
+
+@pytest.mark.parametrize("num_cells", [None, 3])
+@pytest.mark.parametrize("filters", [None, 8])
+def test_another_cell_also_reduces(num_cells: int | None, filters: int | None) -> None:
+    spec = replace(SPEC, cell=NASNET_A_NORMAL, reduction_cell=NASNET_A_REDUCTION, skip_reduction_input=False)
+    changed = replace(RECIPE, spec=spec).with_cell(CELL, num_cells, filters)
+    expected = replace(SPEC, num_cells=num_cells or 2, filters=filters or 4, skip_reduction_input=True)
+    assert changed == replace(RECIPE, spec=expected)
+
+
+@pytest.mark.parametrize("size", [{"num_cells": 0}, {"filters": 0}])
+def test_another_cells_network_cannot_be_empty(size: dict[str, int]) -> None:
+    (name,) = size
+    with pytest.raises(SpecError, match=f"{name} must be from 1 to"):
+        RECIPE.with_cell(CELL, **size)
 
 
 @dataclass(frozen=True)

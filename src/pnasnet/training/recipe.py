@@ -240,8 +240,8 @@ class Recipe:
             cell=cell,
             reduction_cell=None,
             skip_reduction_input=True,
-            num_cells=num_cells or self.spec.num_cells,
-            filters=filters or self.spec.filters,
+            num_cells=self.spec.num_cells if num_cells is None else num_cells,
+            filters=self.spec.filters if filters is None else filters,
         )
         return replace(self, spec=spec)
 
