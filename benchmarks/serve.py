@@ -3,8 +3,8 @@
 Command:  python benchmarks/serve.py [--seconds 5] [--without-large] [--without-ray] [--source FOLDER]
 Method:   each figure of a server is compared with one of this process, measured just before on the same cores: the
           median time of decoding and the engine at the pace of one client, or the rate of a program without a server
-          that decodes photos in one thread per core while it computes batches of 8, with one engine thread or one per
-          core, whichever is faster. The server runs in a process of its own and shares the cores with the clients.
+          that decodes photos in one thread per core while it computes batches of the server's size, with one engine
+          thread or one per core, whichever is faster. The server runs in a process of its own and shares the cores.
           Clients keep their connections: `wrk` if it is installed, else coroutines of this process.
           The cost of the server alone is measured with the fake engine, which receives pixels by the Open Inference
           Protocol's binary extension; the same for Ray Serve.
@@ -44,12 +44,12 @@ from pnasnet.architecture.plan import resolve
 from pnasnet.architecture.zoo import find
 from pnasnet.images import preprocess
 from pnasnet.module.open import Model, metadata
+from pnasnet.serve.models import default_batch_size
 
 from common import machine, random_weights
 
 PHOTO = (Path(__file__).parents[1] / "tests" / "photos" / "coffee.jpg").read_bytes()
-FEATURES = "global_pool"
-BATCH, ROUNDS = 8, 3
+FEATURES, ROUNDS = "global_pool", 3
 CORES = len(os.sched_getaffinity(0))
 PAUSE = 5e-4
 """Seconds between two requests of one client, in which the engine's threads go to sleep, unlike in a loop."""
@@ -224,16 +224,17 @@ def possible_rate(module: Module, count: int) -> float:
 
     The faster of two ways counts: decoding and computing at the same time, or one after the other on all cores.
     """
+    batch = default_batch_size(module.model.plan.mult_adds)
     with ThreadPoolExecutor(CORES) as pool:
         start = time.perf_counter()
         decoded = pool.map(lambda _: preprocess(PHOTO, module.image_size), range(count))
-        for _ in range(0, count, BATCH):
-            run_each(module, [next(decoded) for _ in range(BATCH)])
+        for _ in range(0, count, batch):
+            run_each(module, [next(decoded) for _ in range(batch)])
         together = time.perf_counter() - start
         start = time.perf_counter()
         images = list(pool.map(lambda _: preprocess(PHOTO, module.image_size), range(count)))
-        for first in range(0, count, BATCH):
-            run_each(module, images[first : first + BATCH])
+        for first in range(0, count, batch):
+            run_each(module, images[first : first + batch])
         in_turn = time.perf_counter() - start
     return count / min(together, in_turn)
 
@@ -284,7 +285,7 @@ def many_clients(port: int, threads: str, name: str, sent: Sent, seconds: float)
     """Print the rate of 64 clients, and its fraction of the possible rate."""
     shares, modules = list[float](), [Module(name), Module(name, threads=1)]
     for _ in range(ROUNDS):
-        possible = max(possible_rate(module, 160 * BATCH) for module in modules)
+        possible = max(possible_rate(module, 1280) for module in modules)
         seen = load(port, sent, 64, seconds)
         shares.append(seen.rate / possible)
         print(f"  64 clients: {seen.rate:.0f} photos/s of {possible:.0f} possible, p99 {1e3 * seen.p99:.0f} ms")
@@ -294,22 +295,22 @@ def many_clients(port: int, threads: str, name: str, sent: Sent, seconds: float)
 
 def large(source: str | None, folder: Path) -> None:
     """Measure a large network: the fraction of the possible rate."""
-    name, queue = "pnasnet_large", 2 * BATCH
+    name, queue = "pnasnet_large", 16
     path, plan = folder / f"{name}.safetensors", resolve(find(name).spec)
     write_weights(path, random_weights(plan), **metadata(Model(name, plan, None, (), "random", None)))
     module, photo = Module(str(path)), Sent("/embed", PHOTO, AS_FLOATS)
     print(f"{name}, random weights, one photo of 600x400:")
-    possible_rate(module, BATCH)  # compiles the model for both
+    possible_rate(module, 8)  # compiles the model for both
     with served(source, str(path), "--max-queue", str(queue)) as port:
-        ask(port, photo, BATCH, count=BATCH)
+        ask(port, photo, 8, count=8)
         shares = list[float]()
         for _ in range(ROUNDS):
-            possible = possible_rate(module, 2 * BATCH)
-            seen = ask(port, photo, queue, count=6 * BATCH)
+            possible = possible_rate(module, 16)
+            seen = ask(port, photo, queue, count=48)
             shares.append(seen.rate / possible)
             print(f"  {queue} clients: {seen.rate:.2f} photos/s of {possible:.2f} possible")
         print(f"  {queue} clients: {statistics.median(shares):.1%} of the possible rate")
-        overload(port, photo, queue, 6 * BATCH)
+        overload(port, photo, queue, 48)
 
 
 def empty(source: str | None, seconds: float, *arguments: str) -> None:

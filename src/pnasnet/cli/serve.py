@@ -75,8 +75,8 @@ def _choose_limits(max_queue: int, max_images: int, max_body: int) -> "ServerLim
 )  # fmt: skip
 @section(
     "Load",
-    click.option("--batch-size", type=Whole(), default=8, show_default=True, metavar="N",
-                 help="Limit of the images per call of the network."),
+    click.option("--batch-size", type=Whole(), metavar="N",
+                 help="Limit of the images per call of the network.  [default: 8; 32 for a small network]"),
     pass_as(
         "limits",
         _choose_limits,

@@ -34,7 +34,7 @@ class Service:
         modules: Mapping[str, Module],
         limits: ServerLimits | None = None,
         *,
-        batch_size: int = 8,
+        batch_size: int | None = None,
         keys: ApiKeys | None = None,
         gallery: "Gallery | None" = None,
         url_hosts: Collection[str] = (),
@@ -45,7 +45,7 @@ class Service:
         Args:
             modules: the models by name; the first is the default.
             limits: the limits of requests and queues.
-            batch_size: limit of the images per call of an engine.
+            batch_size: limit of the images per call of an engine; by default 8, or 32 for a small network.
             keys: API keys, of which each request needs one; none by default.
             gallery: the features to search for similar images.
             url_hosts: hosts from which images may be fetched by URL.

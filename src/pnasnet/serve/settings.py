@@ -30,7 +30,8 @@ class Settings:
     models: tuple[str, ...]
     engine: EngineOptions = DEFAULTS
     limits: ServerLimits = field(default_factory=ServerLimits)
-    batch_size: int = 8
+    batch_size: int | None = None
+    """Limit of the images per call of an engine; by default that of `Service`."""
     keys: ApiKeys | None = None
     features: str | None = None
     """Path of the features to search for similar images."""
