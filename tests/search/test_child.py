@@ -66,6 +66,22 @@ def test_one_class_and_too_few_images() -> None:
         split_images(encoded(16), CHILD)
 
 
+@pytest.mark.parametrize(("name", "least"), [("images", 8), ("validation_images", 1)])
+def test_each_class_needs_an_image_of_each_kind(name: str, least: int) -> None:
+    child, data = replace(CHILD, validation_images=16), encoded(64)
+    classes = tuple(f"class {number}" for number in range(9 if name == "images" else 2))
+    many = replace(data, classes=classes, labels=np.arange(64) % len(classes))
+    with pytest.raises(InputError, match=f"^{name} is {least}, but the data has {len(classes)} classes: use one of "):
+        split_images(many, replace(child, **{name: least}))  # type: ignore[arg-type]
+    parts = split_images(many, replace(child, **{name: len(classes)}))  # type: ignore[arg-type]
+    assert parts[name == "validation_images"].counts().tolist() == [1] * len(classes)
+
+
+def test_a_class_of_which_all_images_are_for_validation() -> None:
+    with pytest.raises(InputError, match="has 8 images, too few for 8 validation images and 1 training images"):
+        split_images(encoded(16), replace(CHILD, images=None))
+
+
 def test_a_child_and_its_curve(tmp_path: Path) -> None:
     child = job(tmp_path).prepare()(CELL, lambda: None)
     assert (child.status, child.error, child.seed) == ("ok", "", 0)

@@ -156,6 +156,7 @@ def test_outputs(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(ranks) == 1 + 6 * 2
     assert ranks[1][-2:] == ["0.970", "0.198"]  # the paper's, of the LSTM
     assert "the predictor expects an accuracy of" in page.text
+    assert "% of 10,000 random cells with as many blocks" in page.text
     assert "so this is an extrapolation" in page.text
     identities = page.values("id")
     assert len(identities) == len(set(identities))

@@ -1,5 +1,6 @@
 """Evaluation of predictors on random cells: the cells used, training of missing ones, and the figures."""
 
+import itertools
 import json
 import sys
 from dataclasses import replace
@@ -12,7 +13,8 @@ from pnasnet.errors import InputError, LockedError, MissingExtraError, UnknownNa
 from pnasnet.search.config import SearchConfig
 from pnasnet.search.journal import JOURNAL, Journal
 from pnasnet.search.predictors import make_predictor, rank_correlation
-from pnasnet.search.trials import TRIALS, PredictorEvaluation, Protocol, Training, evaluate_predictors
+from pnasnet.search.space import EncodedCells, SearchSpace
+from pnasnet.search.trials import TRIALS, PredictorEvaluation, Protocol, Training, _pool, evaluate_predictors
 from pnasnet.support.locks import locked
 
 from tests.helpers.search_data import CONFIG, DATA, SPACE, FakeEvaluator, FakeTrainer, fill, observed, without_flushing
@@ -42,6 +44,24 @@ def test_nothing_is_trained_without_training(folder: Path) -> None:
     lines = list(evaluated.lines())
     assert lines[:2] == ["1 block: 0 of 36 random cells trained", "2 blocks: 0 of 30 random cells trained"]
     assert lines[-1].startswith("nothing to evaluate yet: at least 3 random cells")
+
+
+def test_a_pool_that_the_space_cannot_fill_has_all_its_cells(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Drawing ends after many draws without a new cell."""
+    monkeypatch.setattr("pnasnet.search.trials._MISSES", 1000)
+    space, sample, draws = SearchSpace(("max3", "sep3"), 2), SearchSpace.sample, itertools.count(1)
+
+    def counting(space: SearchSpace, count: int, rng: np.random.Generator) -> EncodedCells:
+        if next(draws) > 10_000:
+            pytest.fail("drawing does not end")
+        return sample(space, count, rng)
+
+    monkeypatch.setattr(SearchSpace, "sample", counting)
+    every = space.expand(space.one_block())
+    pool = _pool(space, 2, replace(PROTOCOL, pool=1000), [])
+    assert {cell.canonical() for cell in pool} == {space.decode(row).canonical() for row in every}
+    assert len(pool) == len(space.distinct(every))
+    assert next(draws) > 1000
 
 
 def test_missing_cells_are_trained_once_and_figures_follow(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -150,17 +150,22 @@ def split_images(data: LabelledImages, child: ChildSettings) -> tuple[LabelledIm
 
     If `child.images` is None, all images that are not for validation are for training.
 
-    Raises `InputError` for a single class, or too few images.
+    Raises `InputError` for a single class, fewer images than classes, or too few images of a class.
     """
     if len(data.classes) < 2:
         raise InputError(f"the data has one class ({data.classes[0]!r}): a search needs at least two")
+    for name, total in (("images", child.images), ("validation_images", child.validation_images)):
+        if total is not None and total < len(data.classes):
+            raise InputError(
+                f"{name} is {total}, but the data has {len(data.classes)} classes: use one of each or more"
+            )
     rng = np.random.default_rng(child.seed)
     training, validation = [], []
     for label, count in enumerate(data.counts()):
         own = rng.permutation(np.flatnonzero(data.labels == label))
         measured = _share(child.validation_images, data, label)
         wanted = count - measured if child.images is None else _share(child.images, data, label)
-        if wanted < 1 or measured < 1 or measured + wanted > count:
+        if wanted < 1 or measured + wanted > count:
             raise InputError(
                 f"class {data.classes[label]!r} has {count} images, too few for {measured} validation images and "
                 f"{max(wanted, 1)} training images: lower `images` or `validation_images`"
