@@ -9,7 +9,7 @@ import pytest
 
 from pnasnet.architecture.cells import CellSpec
 from pnasnet.errors import InputError, OutOfMemoryError
-from pnasnet.search.evaluator import LocalEvaluator, LostError, Patience, reply_of, with_patience
+from pnasnet.search.evaluator import LocalEvaluator, LostError, Patience, TooLongError, reply_of, with_patience
 from pnasnet.search.journal import Child
 
 from tests.helpers.search_data import FakeTrainer, child_of
@@ -103,6 +103,19 @@ def test_too_little_memory_fails_the_child_and_not_the_search(error: Exception, 
         raise error
 
     assert reply_of(train, CELL, lambda: None) == (kind, str(error))
+
+
+def test_each_failed_attempt_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    errors = iter((LostError("its process died"), TooLongError("not done within 2 s")))
+
+    def attempt(started: Callable[[], None]) -> Child:
+        raise next(errors)
+
+    assert with_patience(attempt, Patience(retries=1), 0.5, 0, resumes=False).status == "timeout"
+    assert [record.getMessage() for record in caplog.records] == [
+        "attempt 1 of 2 to train a child failed: its process died",
+        "attempt 2 of 2 to train a child failed: not done within 2 s",
+    ]
 
 
 @pytest.mark.parametrize("resumes", [True, False])

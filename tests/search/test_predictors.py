@@ -11,7 +11,7 @@ from pnasnet.errors import MissingExtraError, UnknownNameError
 from pnasnet.search.baselines import counts
 from pnasnet.search.neural import Fitting, Lstm, Mlp, Neural, _batches, _shares
 from pnasnet.search.observed import Observed
-from pnasnet.search.predictors import make_predictor, rank_correlation
+from pnasnet.search.predictors import PAPERS_RANKS, make_predictor, rank_correlation
 from pnasnet.search.space import SearchSpace
 
 from tests.helpers.search_data import SPACE, accuracies, observed
@@ -33,6 +33,19 @@ def test_ranks_cells_it_was_fitted_to_and_larger_ones(name: str) -> None:
         scores = predictor.predict(each.tokens)
         assert scores.dtype == np.float32
         assert rank_correlation(scores, each.accuracies) > least
+
+
+def test_the_papers_correlations() -> None:
+    """Liu et al., 2018, table 1: MLP, RNN, and the ensembles of both; fitted and next for one to four blocks."""
+    table = """
+        0.938 0.113 0.857 0.450 0.714 0.469 0.641 0.444
+        0.970 0.198 0.996 0.424 0.693 0.401 0.787 0.413
+        0.975 0.164 0.786 0.532 0.634 0.504 0.645 0.468
+        0.972 0.164 0.906 0.418 0.801 0.465 0.579 0.424
+    """
+    rows = [" ".join(f"{value:.3f}" for pair in ranks for value in pair) for ranks in PAPERS_RANKS.values()]
+    assert rows == [line.strip() for line in table.strip().splitlines()]
+    assert list(PAPERS_RANKS) == ["mlp", "lstm", "mlp-ensemble", "lstm-ensemble"]
 
 
 def test_the_random_predictor_depends_on_its_seed_alone() -> None:
