@@ -17,7 +17,7 @@ from pnasnet.search.config import SearchConfig
 from pnasnet.search.evaluator import Patience
 from pnasnet.search.journal import Child, Journal
 from pnasnet.search.run import Workers, budget, search
-from pnasnet.search.session import Children, Session, Step
+from pnasnet.search.session import Budget, Children, Session, Step
 from pnasnet.search.space import SearchSpace
 from pnasnet.support.locks import locked
 
@@ -138,6 +138,11 @@ def test_a_budget_of_hours_counts_children_in_the_journal(path: Path, algorithm:
     steps = run(path, algorithm, config, evaluator=evaluator)
     assert len(steps) == len(evaluator.trained) == 12
     assert cells(run(path, algorithm, config)) == cells(steps)
+
+
+def test_a_budget_is_in_seconds() -> None:
+    assert budget(configured(hours=1.5)) == Budget(40, 5400.0)
+    assert budget(configured(hours=None)) == Budget(40, None)
 
 
 def test_a_budget_of_hours_ends_between_levels_as_in_the_analysis(path: Path) -> None:

@@ -61,6 +61,8 @@ def test_a_file(tmp_path: Path) -> None:
         ("[child]\nlearning_rate = nan", "[child] learning_rate must be from 0 to below inf, not nan"),
         ("[child]\nweight_decay = -1", "[child] weight_decay must be from 0 to below inf, not -1.0"),
         ("[child]\nlabel_smoothing = 2", "[child] label_smoothing must be from 0 to below 1, not 2.0"),
+        ("[child]\nvalidation_images = 0", "[child] validation_images must be at least 1, not 0"),
+        ("[child]\nvalidate_every = 0", "[child] validate_every must be at least 1, not 0"),
         ("[child]\nseed = -1", "[child] seed must be at least 0, not -1"),
         ("[network]\nfilters = -3", "[network] filters must be at least 1, not -3"),
         ("[network]\nnum_cells = 1", "[network] 1 cells cannot reduce 2 times"),

@@ -17,6 +17,7 @@ from pnasnet.architecture.network_file import read_network
 from pnasnet.errors import InputError
 from pnasnet.reports.charts import Chart, Line, as_file, draw
 from pnasnet.search.analysis import (
+    Curve,
     best_so_far,
     completed_steps,
     curves,
@@ -29,7 +30,7 @@ from pnasnet.search.drawing import describe_cell, draw_cell
 from pnasnet.search.journal import JOURNAL, Choice, Journal
 from pnasnet.search.neural import Fitting, Neural
 from pnasnet.search.outputs import write_outputs
-from pnasnet.search.report import comparison_file, equal_models, progress_charts, write_comparison
+from pnasnet.search.report import _line, comparison_file, equal_models, progress_charts, write_comparison
 from pnasnet.search.run import identity
 from pnasnet.search.session import Budget, Step
 from pnasnet.search.space import SearchSpace
@@ -99,6 +100,18 @@ def test_rank_correlations(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     assert all(-1 <= row.next <= 1 for row in table)
     (two, first), (three, second) = predicted_and_measured(runs["progressive"][0]).items()
     assert (two, len(first), three, len(second)) == (2, 10, 3, 10)
+
+
+def test_deviations_of_rank_correlations_are_over_the_seeds(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pnasnet.search.analysis.NAMES", ("random",))
+    findings = read_findings(folder)
+    seeds = findings.steps["progressive"]
+    both, one, two = (
+        rank_table(replace(findings, steps={"progressive": runs}))[0] for runs in (seeds, {0: seeds[0]}, {1: seeds[1]})
+    )
+    assert both.next == pytest.approx((one.next + two.next) / 2)
+    assert both.deviation == pytest.approx(abs(one.next - two.next) / 2**0.5)
+    assert both.deviation > one.deviation == two.deviation == 0
 
 
 def test_only_completed_levels_have_rank_correlations(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -241,6 +254,14 @@ def test_the_charts_text_states_where_each_curve_ends(folder: Path) -> None:
             for name, runs in findings.steps.items()
         }
         assert dict(re.findall(r"(\w+) ends at ([\d.]+) %", label)) == ends
+
+
+def test_the_band_of_a_curve_is_its_deviation() -> None:
+    mean, deviation = np.array([math.nan, 0.5, 0.75]), np.array([math.nan, 0.125, 0.25])
+    several = _line(Curve("random", 2, mean, deviation))
+    assert several.points == [(2, 0.5), (3, 0.75)]
+    assert several.band == [(2, 0.375, 0.625), (3, 0.5, 1.0)]
+    assert _line(Curve("random", 1, mean, 0 * mean)).band == []
 
 
 def test_charts_with_bands_and_points() -> None:

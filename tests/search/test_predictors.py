@@ -187,6 +187,8 @@ def test_rank_correlation() -> None:
     assert rank_correlation([1, 2, 3, 4], [1, 3, 2, 4]) == pytest.approx(0.8)
     assert rank_correlation([1, 2, 2, 3], [1, 2, 2, 3]) == pytest.approx(1)
     assert math.isnan(rank_correlation([1, 1], [1, 2]))
+    assert math.isnan(rank_correlation([1, 2], [1, 1]))
+    assert rank_correlation([1, 2], [2, 1]) == pytest.approx(-1)
     assert math.isnan(rank_correlation([1], [2]))
 
 
