@@ -220,6 +220,8 @@ def test_a_column_of_another_name(tmp_path: Path) -> None:
         b"\xef\xbb\xbfa.jpg\r\n\r\nb, c.jpg\r\n",
         "\ufeffa.jpg\r\n\r\nb, c.jpg\r\n".encode("utf-16-le"),
         '\ufeffa.jpg\n"b, c.jpg"'.encode("utf-16-be"),
+        "a.jpg\n\nb, c.jpg\n".encode("utf-16-be"),
+        '"a.jpg"\r\nb, c.jpg'.encode("utf-16-le"),
         b'a.jpg\r"b, c.jpg"\r',
     ],
 )

@@ -20,8 +20,8 @@ _BLOCK = 1 << 16
 def read_list(path: str, *, null: bool = False) -> Iterator[str]:
     """Yield the paths and URLs in a file, one per line. Empty lines are skipped.
 
-    The encoding is UTF-8, or UTF-16 with a byte order mark; line endings may be any. Quotes around a line, which
-    spreadsheets add to names with a comma, are removed.
+    The encoding is UTF-8, or UTF-16 with a byte order mark or an ASCII character at the beginning; line endings may be
+    any. Quotes around a line, which spreadsheets add to names with a comma, are removed.
 
     Args:
         path: the file; `-` is standard input.
@@ -47,8 +47,8 @@ def _entries(file: BinaryIO) -> Iterator[str]:
 
 def _lines(file: BinaryIO, path: str) -> Iterator[str]:
     buffered = io.BufferedReader(cast("io.RawIOBase", file))
-    is_utf16 = buffered.peek(2)[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
-    text = io.TextIOWrapper(buffered, *("utf-16", "strict") if is_utf16 else ("utf-8-sig", "surrogateescape"))
+    encoding = _utf16_of(buffered.peek(2)[:2])
+    text = io.TextIOWrapper(buffered, *(encoding, "strict") if encoding else ("utf-8-sig", "surrogateescape"))
     try:
         for line in text:
             line = line.removesuffix("\n")
@@ -59,3 +59,12 @@ def _lines(file: BinaryIO, path: str) -> Iterator[str]:
     finally:
         text.detach()
         buffered.detach()
+
+
+def _utf16_of(start: bytes) -> str | None:
+    """Return the UTF-16 encoding of a text by its first two bytes; None for UTF-8, which has no zero bytes in paths."""
+    if start in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
+        return "utf-16"
+    if len(start) == 2 and 0 in start:
+        return "utf-16-be" if start[0] == 0 else "utf-16-le"
+    return None
