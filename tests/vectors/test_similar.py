@@ -9,11 +9,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from pnasnet.engines import EngineOptions
-from pnasnet.errors import InputError
+from pnasnet.errors import InputError, WeightsNotFoundError
 from pnasnet.module.choice import ModelChoice
 from pnasnet.pictures import Access
 from pnasnet.vectors import Features, open_features, search_exactly, similar_page
-from pnasnet.vectors.similar import SearchOptions, find_similar
+from pnasnet.vectors.similar import SearchOptions, find_similar, model_of
 
 from tests.helpers.vectors_data import clustered, write_features
 
@@ -96,3 +96,9 @@ def test_a_page_says_whether_the_search_was_approximate(features: Features, appr
     page = similar_page(features, answers, Access())
     assert ("The search was approximate: some of the most similar may be missing." in page) == approximate
     assert np.isfinite(answers[0].similarities).all()
+
+
+@pytest.mark.parametrize("model", ["", "pnasnet_tiny"])
+def test_weights_that_do_not_exist_are_an_error_even_if_no_query_needs_them(features: Features, model: str) -> None:
+    with pytest.raises(WeightsNotFoundError, match=r"^gone\.safetensors does not exist"):
+        model_of(features, ModelChoice(model, "gone.safetensors"))

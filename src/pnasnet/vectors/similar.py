@@ -10,6 +10,7 @@ import numpy as np
 
 from ..errors import InputError
 from ..support.arguments import checked
+from ..support.paths import exists
 from ..support.progress import Progress, silent
 from ..support.text import clean, counted
 from ..support.typed import convert_fields
@@ -130,8 +131,16 @@ def model_of(features: Features, choice: "ModelChoice") -> "ModelChoice":
     """Return the model that computes vectors like those of the features.
 
     `choice` has the engine, the model if the user named one (else an empty name), and the weights if they have moved.
+
+    Raises:
+        WeightsNotFoundError: the weights of `choice` do not exist, also if no query needs them.
     """
-    from ..architecture.zoo import NETWORKS
+    from ..architecture.zoo import NETWORKS, PUBLISHED
+    from ..weights import open_weights
+
+    given = choice.weights
+    if given and given not in PUBLISHED and not exists(given) and not exists(f"{given}.index"):
+        open_weights(given)  # raises the error
 
     recorded, origin = features.metadata.get("model", ""), features.metadata.get("weights")
     precision = features.metadata.get("precision")
