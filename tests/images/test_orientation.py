@@ -18,7 +18,7 @@ def saved(kind: str, value: int | None) -> bytes:
     return file.getvalue()
 
 
-@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "AVIF"])
 @pytest.mark.parametrize("value", range(1, 9))
 def test_every_orientation_is_found(kind: str, value: int) -> None:
     assert orientation(saved(kind, value)) == value
@@ -26,7 +26,7 @@ def test_every_orientation_is_found(kind: str, value: int) -> None:
     assert turned == (value >= 5)
 
 
-@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF"])
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF"])
 def test_files_without_orientation_are_upright(kind: str) -> None:
     assert orientation(saved(kind, None)) == 1
 

@@ -6,7 +6,7 @@ import warnings
 from PIL import Image
 from PIL.ExifTags import Base
 
-_FORMATS = ("JPEG", "PNG", "WEBP")  # TIFF is always decoded upright
+_FORMATS = ("JPEG", "PNG", "WEBP", "AVIF")  # TIFF is always decoded upright
 _HEAD = 1 << 17
 _MARKS = (b"Exif\0\0", b"http://ns.adobe.com/xap/")
 
