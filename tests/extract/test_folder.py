@@ -4,9 +4,11 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
 
 from pnasnet.extract.folder import COMPLETE, FeatureFolder, Kept
 from pnasnet.extract.part import Part
+from pnasnet.support.files import DamagedError
 
 
 def table(*statuses: str) -> pa.Table:
@@ -44,3 +46,21 @@ def test_a_failed_last_row_of_an_earlier_version_may_stand_for_several(tmp_path:
     assert folder.kept(retry_errors=True) == {0: Kept()}
     pq.write_table(table("ok", "error", "ok").replace_schema_metadata(stated), tmp_path / part.name)
     assert folder.kept(retry_errors=True) == {0: Kept(3, finished=True, again=((part, (1,)),))}
+
+
+def test_empty_settings_are_damaged_and_an_empty_mark_is_no_mark(tmp_path: Path) -> None:
+    folder = FeatureFolder(tmp_path / "out")
+    settings = {"model": "a"}
+    with folder.opened(settings):
+        folder.append(table("ok", "ok"))
+        folder.mark_complete(settings, 2, 0)
+    (folder.path / "_complete.json").write_text("{}")
+    assert folder.mark(settings) == {}
+    (folder.path / "_settings.json").write_text("{}")
+    with pytest.raises(DamagedError) as caught, folder.opened(settings):
+        pass
+    assert str(caught.value) == (
+        f"{folder.path}/_settings.json is damaged (it holds no settings): choose another folder, or overwrite it "
+        "(--overwrite)"
+    )
+    assert folder.rows() == 2

@@ -108,6 +108,8 @@ class FeatureFolder:
     def differences(self, settings: Mapping[str, Any]) -> list[str]:
         """Return how `settings` differ from the folder's, each as `key: old → new`; none if it has none."""
         known = self._read_object(SETTINGS)
+        if known == {} and settings:
+            raise DamagedError(f"{self.path / SETTINGS} is damaged (it holds no settings): {_hint(SETTINGS)}")
         return [] if known is None else differences(known, json.loads(json.dumps(settings)))
 
     def mark(self, settings: Mapping[str, Any] | None = None) -> dict[str, Any]:
@@ -236,13 +238,16 @@ class FeatureFolder:
 
     def _read_object(self, name: str) -> dict[str, Any] | None:
         path = self.path / name
-        hint = "remove it" if name == COMPLETE else "overwrite it (--overwrite)"
-        value: object = read_json(path, f"choose another folder, or {hint}")
+        value: object = read_json(path, _hint(name))
         if isinstance(value, dict):
             return value
         if path.exists():
-            raise DamagedError(f"{path} is damaged (it holds no JSON object): choose another folder, or {hint}")
+            raise DamagedError(f"{path} is damaged (it holds no JSON object): {_hint(name)}")
         return None
+
+
+def _hint(name: str) -> str:
+    return f"choose another folder, or {'remove it' if name == COMPLETE else 'overwrite it (--overwrite)'}"
 
 
 def settings_hash(settings: Mapping[str, Any]) -> str:
