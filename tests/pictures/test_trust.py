@@ -13,8 +13,8 @@ from pnasnet.images import Limits
 from pnasnet.pictures import Access, find_named, list_units, storage
 from pnasnet.pictures.storage import read_url
 
-from tests.helpers.corpus import jpeg, pictures, tar, write_folder
-from tests.helpers.http_answers import Handler, body, http_server
+from tests.helpers.corpus import jpeg, pictures, tar, write_folder, zipped
+from tests.helpers.http_answers import Answer, Handler, body, http_server
 
 
 def test_signed_tars_and_user_info() -> None:
@@ -128,6 +128,33 @@ def test_urls_in_a_table_lead_to_allowed_hosts_only(tmp_path: Path) -> None:
         assert "'localhost' is not allowed" in str(found[2])
         found = outcomes(path, Access(hosts=("LocalHost",)))  # in any case; its address is not public
         assert "127.0.0.1 is not public" in str(found[1]) or "::1 is not public" in str(found[1])
+
+
+@pytest.mark.parametrize("name", ["r.jpg", "r.tar/00001.jpg", "r.zip/00001.jpg", "r.parquet#1"])
+def test_names_of_urls_lead_to_allowed_hosts_only(name: str) -> None:
+    def redirect(handler: Handler) -> None:
+        handler.send_response(302)
+        host = f"http://localhost:{handler.server.server_address[1]}"  # type: ignore[index]
+        handler.send_header("Location", f"{host}{handler.path.replace('r.', 'a.')}")
+        handler.send_header("Content-Length", "0")
+        handler.end_headers()
+
+    files = {".jpg": jpeg(1), ".tar": tar(pictures(2)), ".zip": zipped(pictures(2)), ".parquet": b"PAR1"}
+    answers: dict[str, Answer] = {f"/a{kind}": body(content) for kind, content in files.items()}
+    answers |= {f"/r{kind}": redirect for kind in files}
+    with http_server(answers) as url:
+        by_number, by_name = f"{url}/{name}", f"{url}/{name}".replace("127.0.0.1", "localhost")
+
+        def read(url: str, *hosts: str, trusted: frozenset[str] = frozenset()) -> object:
+            (picture,) = find_named([url], Access(hosts=hosts, trusted=trusted))
+            return picture.read()
+
+        with pytest.raises(ImageError, match=r"'localhost' is not allowed"):
+            read(by_number, "127.0.0.1")
+        with pytest.raises(ImageError, match=r"(127\.0\.0\.1|::1) is not public"):
+            read(by_name, "localhost")
+        if name.startswith(("r.jpg", "r.tar")):  # the server answers no requests of ranges
+            assert read(by_name, "localhost", trusted=frozenset([by_name])) == jpeg(1)
 
 
 def test_names_lead_below_a_root_only(tmp_path: Path) -> None:

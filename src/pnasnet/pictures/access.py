@@ -18,6 +18,7 @@ class Access:
     Attributes:
         roots: allowed folders, with all below them; relative paths start at the first. Empty: the table's own folder.
         hosts: allowed hosts and buckets of URLs. Addresses that are not public must be listed themselves. Empty: none.
+        trusted: names that the user typed: their URLs may lead to any address.
 
     Raises `InputError` for a host that is none, such as a URL.
 
@@ -34,6 +35,7 @@ class Access:
 
     roots: tuple[str, ...] = ()
     hosts: tuple[str, ...] = ()
+    trusted: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "hosts", host_names(self.hosts))

@@ -19,6 +19,7 @@ from .files import Files
 from .huggingface import PREFIX, is_saved
 from .kinds import ARCHIVE, kind_of
 from .outages import sorting_errors
+from .storage import check_hosts, read_url
 from .tar import Tar
 from .unit import Picture
 from .zip import Zip
@@ -61,7 +62,8 @@ def find_named(names: Iterable[str], access: Access | None = None) -> Iterator[P
     hosts: dict[str, _Host] = {}
     for (kind, shard), wanted in shards.items():
         where = urlsplit(shard).netloc if is_url(shard) else shard
-        opening = partial(_open, kind, shard, wanted, access or CLOSED)
+        is_free = access is None or access.trusted.issuperset(wanted.values())
+        opening = partial(_open, kind, shard, wanted, access or CLOSED, is_free=is_free)
         yield from _pictures(opening, shard, wanted, hosts.setdefault(where, _Host(where)))
 
 
@@ -94,8 +96,12 @@ def _locate_path(name: str, whole: str) -> tuple[SourceKind, str]:
     return kind_of(path) or "file", path
 
 
-def _open(kind: SourceKind, shard: str, names: Collection[str], access: Access) -> Iterator[Picture]:
-    """Return the pictures of a shard that have these names."""
+def _open(kind: SourceKind, shard: str, names: Collection[str], access: Access, *, is_free: bool) -> Iterator[Picture]:
+    """Return the pictures of a shard that have these names. Unless `is_free`, its URL leads to allowed hosts only."""
+    if not is_free and is_url(shard):
+        if kind == "file":
+            return iter([Picture(shard, partial(read_url, shard, allowed=access.hosts))])
+        check_hosts(shard, access.hosts)
     match kind:
         case "tar":
             return Tar(shard).named(names)

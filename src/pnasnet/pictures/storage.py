@@ -42,6 +42,13 @@ def read_url(url: str, *, allowed: Collection[str] | None = None) -> bytes:
     return data
 
 
+def check_hosts(url: str, allowed: Collection[str]) -> None:
+    """Request a URL, and raise like `read_url` if it leads, also by redirects, to other hosts than `allowed`."""
+    if is_http(url):
+        with _one_line(redact(url)):
+            retrying(lambda: http.get(url, allowed=allowed)).close()
+
+
 def open_url(url: str) -> BinaryIO:
     """Open `url` for random access. The errors are those that `sorting_errors` sorts."""
     return cast("BinaryIO", retrying(lambda: _system(url).open(url, "rb")))

@@ -144,7 +144,7 @@ def open_thumbnails(
         )  # fmt: skip
     typed = {urlsplit(name).hostname for name in trusted if is_url(name)}
     hosts = {host for host in typed if host} | set(access.hosts)
-    everywhere = Access((os.sep,), tuple(sorted(hosts)))  # paths are checked above, hosts at each redirect
+    everywhere = Access((os.sep,), tuple(sorted(hosts)), trusted)  # paths are checked above, hosts at each redirect
     advance = counter(progress, "thumbnails", len(allowed))
     found = thumbnails(allowed, side, exif=features.exif, quality=quality, access=everywhere, advance=advance)
     for place in places:
