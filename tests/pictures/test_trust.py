@@ -1,6 +1,7 @@
 """Files and hosts that tables may refer to, and credentials that are never shown."""
 
 import gzip
+import re
 from base64 import b64encode
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from pnasnet.images import Limits
 from pnasnet.pictures import Access, find_named, list_units, storage
 from pnasnet.pictures.storage import read_url
 
-from tests.helpers.corpus import jpeg, pictures, tar, write_folder, zipped
+from tests.helpers.corpus import jpeg, parquet, pictures, tar, write_folder, zipped
 from tests.helpers.http_answers import Answer, Handler, body, http_server
 
 
@@ -130,31 +131,74 @@ def test_urls_in_a_table_lead_to_allowed_hosts_only(tmp_path: Path) -> None:
         assert "127.0.0.1 is not public" in str(found[1]) or "::1 is not public" in str(found[1])
 
 
-@pytest.mark.parametrize("name", ["r.jpg", "r.tar/00001.jpg", "r.zip/00001.jpg", "r.parquet#1"])
-def test_names_of_urls_lead_to_allowed_hosts_only(name: str) -> None:
+def ranges(content: bytes) -> Answer:
+    """Answer with the bytes that are asked for."""
+
+    def answer(handler: Handler) -> None:
+        found = re.fullmatch(r"bytes=(\d+)-(\d*)", handler.headers["Range"] or "")
+        start, end = (int(found[1]), int(found[2] or len(content) - 1)) if found else (0, len(content) - 1)
+        part = content[start : end + 1]
+        handler.send_response(206 if found else 200)
+        if found:
+            handler.send_header("Content-Range", f"bytes {start}-{start + len(part) - 1}/{len(content)}")
+        handler.send_header("Accept-Ranges", "bytes")
+        handler.send_header("Content-Length", str(len(part)))
+        handler.end_headers()
+        if handler.command == "GET":
+            handler.wfile.write(part)
+
+    return answer
+
+
+@pytest.fixture(scope="module")
+def shards(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    """An image and three shards that contain it, by suffix."""
+    rows = parquet(tmp_path_factory.mktemp("rows") / "a.parquet", [jpeg(0), jpeg(1)]).read_bytes()
+    return {".jpg": jpeg(1), ".tar": tar(pictures(2)), ".zip": zipped(pictures(2)), ".parquet": rows}
+
+
+def outcome(url: str, *hosts: str, trusted: frozenset[str] = frozenset()) -> object:
+    """Return the picture of a table that names this URL, or its error."""
+    (picture,) = find_named([url], Access(hosts=hosts, trusted=trusted))
+    try:
+        return picture.read()
+    except ImageError as error:
+        return str(error)
+
+
+NAMES = ["r.jpg", "r.tar/00001.jpg", "r.zip/00001.jpg", "r.parquet#1"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("is_late", [False, True])
+def test_names_of_urls_lead_to_allowed_hosts_only(shards: dict[str, bytes], name: str, is_late: bool) -> None:
+    """Also if a server redirects only what follows its first answer."""
+    asked = list[str]()
+
     def redirect(handler: Handler) -> None:
+        if is_late and handler.command == "HEAD":
+            ranges(shards[Path(handler.path).suffix])(handler)
+            return
         handler.send_response(302)
         host = f"http://localhost:{handler.server.server_address[1]}"  # type: ignore[index]
         handler.send_header("Location", f"{host}{handler.path.replace('r.', 'a.')}")
         handler.send_header("Content-Length", "0")
         handler.end_headers()
 
-    files = {".jpg": jpeg(1), ".tar": tar(pictures(2)), ".zip": zipped(pictures(2)), ".parquet": b"PAR1"}
-    answers: dict[str, Answer] = {f"/a{kind}": body(content) for kind, content in files.items()}
-    answers |= {f"/r{kind}": redirect for kind in files}
-    with http_server(answers) as url:
+    def target(handler: Handler) -> None:
+        asked.append(handler.path)
+        ranges(shards[Path(handler.path).suffix])(handler)
+
+    with http_server({f"/a{kind}": target for kind in shards} | {f"/r{kind}": redirect for kind in shards}) as url:
         by_number, by_name = f"{url}/{name}", f"{url}/{name}".replace("127.0.0.1", "localhost")
-
-        def read(url: str, *hosts: str, trusted: frozenset[str] = frozenset()) -> object:
-            (picture,) = find_named([url], Access(hosts=hosts, trusted=trusted))
-            return picture.read()
-
-        with pytest.raises(ImageError, match=r"'localhost' is not allowed"):
-            read(by_number, "127.0.0.1")
-        with pytest.raises(ImageError, match=r"(127\.0\.0\.1|::1) is not public"):
-            read(by_name, "localhost")
-        if name.startswith(("r.jpg", "r.tar")):  # the server answers no requests of ranges
-            assert read(by_name, "localhost", trusted=frozenset([by_name])) == jpeg(1)
+        refused = str(outcome(by_number, "127.0.0.1"))
+        assert is_late or "'localhost' is not allowed: allow it with --allow-url-host, or" in refused
+        refused = str(outcome(by_name, "localhost"))
+        assert re.search(r"(127\.0\.0\.1|::1) is not public: .*: allow it with", refused)
+        assert not asked
+        assert outcome(by_name, "localhost", "127.0.0.1") == jpeg(1)
+        assert outcome(by_name, "localhost", trusted=frozenset([by_name])) == jpeg(1)
+        assert asked
 
 
 def test_names_lead_below_a_root_only(tmp_path: Path) -> None:

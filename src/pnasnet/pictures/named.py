@@ -19,7 +19,7 @@ from .files import Files
 from .huggingface import PREFIX, is_saved
 from .kinds import ARCHIVE, kind_of
 from .outages import sorting_errors
-from .storage import check_hosts, read_url
+from .storage import read_url
 from .tar import Tar
 from .unit import Picture
 from .zip import Zip
@@ -98,19 +98,18 @@ def _locate_path(name: str, whole: str) -> tuple[SourceKind, str]:
 
 def _open(kind: SourceKind, shard: str, names: Collection[str], access: Access, *, is_free: bool) -> Iterator[Picture]:
     """Return the pictures of a shard that have these names. Unless `is_free`, its URL leads to allowed hosts only."""
-    if not is_free and is_url(shard):
-        if kind == "file":
-            return iter([Picture(shard, partial(read_url, shard, allowed=access.hosts))])
-        check_hosts(shard, access.hosts)
+    hosts = None if is_free else access.hosts
     match kind:
         case "tar":
-            return Tar(shard).named(names)
+            return Tar(shard, hosts).named(names)
         case "zip":
-            return Zip(shard).named(names)
+            return Zip(shard, hosts).named(names)
         case "parquet":
-            return parquet.rows_named(shard, names, access)
+            return parquet.rows_named(shard, names, access, hosts=hosts)
         case "dataset":
             return huggingface.rows_named(shard, names, access)
+        case "file" if is_url(shard):
+            return iter([Picture(shard, partial(read_url, shard, allowed=hosts))])
         case "file":
             return (replace(picture, name=shard) for picture in Files((shard,)).pictures())
 

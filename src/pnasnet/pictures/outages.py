@@ -13,9 +13,10 @@ import pyarrow as pa
 
 from ..errors import ImageError, PnasnetError, UnreachableError
 from ..images import format_of
-from ..support.http import reason
+from ..support.http import RefusedError, reason
 from ..support.other_files import FIRST, TAR, other_file
 from ..support.urls import is_url
+from .storage import refused
 from .tar_members import DAMAGE
 
 _DAMAGE = (*DAMAGE, zipfile.BadZipFile, lzma.LZMAError, zlib.error, pa.ArrowException, EOFError, RuntimeError)
@@ -35,6 +36,8 @@ def sorting_errors(name: str, damaged: str, opened: str = "") -> Iterator[None]:
         yield
     except (PnasnetError, MemoryError):
         raise
+    except RefusedError as error:
+        raise refused(name, error) from error
     except Exception as error:  # every decompressor and every file system has its own classes
         if is_damage(error, remote=is_url(name)):
             if opened and (other := _other_kind(opened, damaged)):

@@ -117,14 +117,19 @@ def row_groups(path: str, column: str | None = None, access: Access = CLOSED) ->
 
 
 def rows_named(
-    path: str, names: Collection[str], access: Access = CLOSED, column: str | None = None
+    path: str,
+    names: Collection[str],
+    access: Access = CLOSED,
+    column: str | None = None,
+    hosts: tuple[str, ...] | None = None,
 ) -> Iterator[Picture]:
     """Yield the rows of a file with these names, in order. The file is opened once; only their row groups are read.
+    A URL may lead to `hosts`; None for any.
 
     Raises `ImageError`, `UnreachableError`, or `InputError` if there is no column of images.
     """
     wanted = sorted({number for name in names if (number := row_number(name)) is not None})
-    with opened(path) as file:
+    with opened(path, hosts) as file:
         for group in _groups_of(path, file, column, access):
             own = [number - group.first for number in wanted if 0 <= number - group.first < group.rows]
             if own:
@@ -145,14 +150,14 @@ def folder_of(path: str) -> str:
 
 
 @contextmanager
-def opened(path: str) -> Iterator[Any]:
-    """Open a Parquet file for reading in small pieces.
+def opened(path: str, hosts: tuple[str, ...] | None = None) -> Iterator[Any]:
+    """Open a Parquet file for reading in small pieces. A URL may lead to `hosts`; None for any.
 
     Raises `ImageError` or `UnreachableError`, of one line, now or while the file is read.
     """
     with (
         sorting_errors(redact(path), "not a Parquet file, or damaged", path),
-        pq.ParquetFile(open_url(path) if is_url(path) else path, buffer_size=_BUFFER, pre_buffer=False) as file,
+        pq.ParquetFile(open_url(path, hosts) if is_url(path) else path, buffer_size=_BUFFER, pre_buffer=False) as file,
     ):
         yield file
 

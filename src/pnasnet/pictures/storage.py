@@ -16,6 +16,7 @@ from ..images import LIMITS
 from ..support import http
 from ..support.http import is_answer, reason, retrying
 from ..support.urls import is_http, redact
+from .guarded import guarded_client
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
@@ -42,22 +43,20 @@ def read_url(url: str, *, allowed: Collection[str] | None = None) -> bytes:
     return data
 
 
-def check_hosts(url: str, allowed: Collection[str]) -> None:
-    """Request a URL, and raise like `read_url` if it leads, also by redirects, to other hosts than `allowed`."""
+def open_url(url: str, allowed: Collection[str] | None = None) -> BinaryIO:
+    """Open `url` for random access. The errors are those that `sorting_errors` sorts; `allowed` is as in `read_url`."""
+    try:
+        return cast("BinaryIO", retrying(lambda: _system(url, allowed).open(url, "rb")))
+    except FileNotFoundError as error:  # fsspec's class for any failure of its first request
+        if isinstance(error.__cause__, http.RefusedError):
+            raise error.__cause__ from error
+        raise
+
+
+def open_stream(url: str, allowed: Collection[str] | None = None) -> io.BufferedReader:
+    """Open `url` for sequential reading, otherwise like `open_url`."""
     if is_http(url):
-        with _one_line(redact(url)):
-            retrying(lambda: http.get(url, allowed=allowed)).close()
-
-
-def open_url(url: str) -> BinaryIO:
-    """Open `url` for random access. The errors are those that `sorting_errors` sorts."""
-    return cast("BinaryIO", retrying(lambda: _system(url).open(url, "rb")))
-
-
-def open_stream(url: str) -> io.BufferedReader:
-    """Open `url` for sequential reading. The errors are those that `sorting_errors` sorts."""
-    if is_http(url):
-        response = retrying(lambda: http.get(url))
+        response = retrying(lambda: http.get(url, allowed=allowed))
         return io.BufferedReader(_Blocks(http.blocks(response), response.close), http.BLOCK)
     file = open_url(url)
     return io.BufferedReader(_Blocks(iter(lambda: file.read(http.BLOCK), b""), file.close), http.BLOCK)
@@ -119,6 +118,11 @@ def _read(url: str, most: int, allowed: Collection[str] | None) -> bytes:
     return cast("bytes", _system(url).cat_file(url, start=0, end=most))
 
 
+def refused(name: str, error: http.RefusedError) -> ImageError:
+    """Return the error of an image or a shard whose host is not allowed."""
+    return ImageError(f"{name}: {reason(error)}: allow it with --allow-url-host, or remove the image")
+
+
 @contextmanager
 def _one_line(url: str) -> Iterator[None]:
     """Turn the errors of all file systems into an `ImageError` or an `UnreachableError` of one line."""
@@ -133,17 +137,21 @@ def _one_line(url: str) -> Iterator[None]:
         if isinstance(error, PermissionError) or status in (401, 403):
             raise ImageError(f"{url}: permission denied ({reason(error)}): check the credentials") from error
         if isinstance(error, http.RefusedError):
-            raise ImageError(f"{url}: {reason(error)}: allow it with --allow-url-host, or remove the image") from error
+            raise refused(url, error) from error
         kind = ImageError if is_answer(error) else UnreachableError
         raise kind(f"{url}: cannot be read ({reason(error)}): check the address, or try again later") from error
 
 
-def _system(url: str) -> "AbstractFileSystem":
-    return _open_system(url.partition("://")[0].lower(), os.getpid())
+def _system(url: str, allowed: Collection[str] | None = None) -> "AbstractFileSystem":
+    return _open_system(
+        url.partition("://")[0].lower(),
+        os.getpid(),
+        frozenset(allowed) if allowed is not None and is_http(url) else None,
+    )
 
 
 @lru_cache
-def _open_system(protocol: str, process: int) -> "AbstractFileSystem":
+def _open_system(protocol: str, process: int, allowed: frozenset[str] | None = None) -> "AbstractFileSystem":
     """Return the file system of a protocol; each process has its own, since threads are not inherited."""
     import fsspec
 
@@ -156,6 +164,8 @@ def _open_system(protocol: str, process: int) -> "AbstractFileSystem":
                 total=None, sock_connect=http.CONNECT_SECONDS, sock_read=http.SILENT_SECONDS
             )
             options["client_kwargs"] = {"timeout": patience}
+            if allowed is not None:
+                options["get_client"] = guarded_client(allowed)
         if protocol in _GOOGLE and not (log := logging.getLogger("gcsfs")).level:
             # Without credentials, as for public buckets, it warns at each request.
             log.setLevel(logging.ERROR)

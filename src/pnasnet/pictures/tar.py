@@ -48,6 +48,8 @@ class Tar(Unit):
 
     kind = "tar"
     path: str
+    hosts: tuple[str, ...] | None = None
+    """Hosts to which a URL may lead; None for any."""
 
     @property
     def name(self) -> str:
@@ -66,9 +68,9 @@ class Tar(Unit):
         self, is_wanted: Callable[[str], bool], passed_over: PassedOver | None = None
     ) -> Generator[Picture, None, None]:
         """Yield the members with wanted names. The bytes of others are not kept."""
-        distinct, links = Distinct(), _Links(self.path)
+        distinct, links = Distinct(), _Links(self.path, self.hosts)
         errors = sorting_errors(self.name, "not a tar, or damaged from here on", self.path)
-        with errors, closing(_open(self.path)) as tar:
+        with errors, closing(_open(self.path, self.hosts)) as tar:
             for member in _members(tar):
                 name = f"{self.name}/{member.name}"
                 if is_member(member.name):
@@ -91,8 +93,8 @@ def _picture(tar: "_OpenTar", member: Member, name: str, links: "_Links") -> Pic
     return Picture.failing(name, ImageError(f"{name}: a device, not a file: put the image itself into the tar"))
 
 
-def _open(path: str) -> "_OpenTar":
-    file = open_stream(path) if is_url(path) else Path(path).open("rb")  # noqa: SIM115 - the tar closes it
+def _open(path: str, hosts: tuple[str, ...] | None) -> "_OpenTar":
+    file = open_stream(path, hosts) if is_url(path) else Path(path).open("rb")  # noqa: SIM115 - the tar closes it
     if codec := codec_of(file.peek(MAGIC)):
         return _StreamedTar(_UNPACK[codec](file), file)
     return _StreamedTar(file, file) if is_url(path) else _LocalTar(file)
@@ -170,8 +172,8 @@ _OpenTar = _LocalTar | _StreamedTar
 class _Links:
     """The files that links in a tar lead to, found by reading the tar again when the first link is read."""
 
-    def __init__(self, path: str) -> None:
-        self._path, self._lock = path, threading.Lock()
+    def __init__(self, path: str, hosts: tuple[str, ...] | None) -> None:
+        self._path, self._hosts, self._lock = path, hosts, threading.Lock()
         self._found: tuple[dict[str, str], dict[str, Picture]] | None = None
 
     def read(self, link: str, name: str) -> Any:
@@ -187,10 +189,10 @@ class _Links:
 
     def _find(self) -> tuple[dict[str, str], dict[str, Picture]]:
         """Return the links by key, and the files that they lead to; from a stream, at most `LIMITS.bytes` in total."""
-        with closing(_open(self._path)) as tar:
+        with closing(_open(self._path, self._hosts)) as tar:
             links = {key_of(member.name): member.link for member in _members(tar) if member.link}
         wanted, pictures, left = set(links.values()) - links.keys(), dict[str, Picture](), LIMITS.bytes
-        with closing(_open(self._path)) as tar:
+        with closing(_open(self._path, self._hosts)) as tar:
             for member in _members(tar):
                 key = key_of(member.name)
                 if member.is_file and key in wanted and member.stored <= left:

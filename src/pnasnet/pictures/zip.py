@@ -24,6 +24,8 @@ class Zip(Unit):
 
     kind = "zip"
     path: str
+    hosts: tuple[str, ...] | None = None
+    """Hosts to which a URL may lead; None for any."""
 
     @property
     def name(self) -> str:
@@ -34,7 +36,7 @@ class Zip(Unit):
         """Yield the members from number `start` on, named `shard.zip/name`."""
         with sorting_errors(self.name, "not a zip file, or damaged", self.path):
             # Never closed explicitly: other threads read pictures, the last ones after this generator has ended.
-            archive = zipfile.ZipFile(open_url(self.path) if is_url(self.path) else self.path)
+            archive = zipfile.ZipFile(open_url(self.path, self.hosts) if is_url(self.path) else self.path)
         _check_whole(archive, self.name)
         members = [info for info in archive.infolist() if not info.is_dir() and not is_hidden_member(info.filename)]
         distinct, number = Distinct(), 0

@@ -143,8 +143,8 @@ def get(
             user = _UserInfo(parts.scheme, host, unquote(parts.netloc.rpartition("@")[0]))
         if not is_http(url):
             raise RefusedError(f"the server redirects to {redact(url)}")
-        if allowed is not None and (parts.hostname or "") not in allowed:
-            raise RefusedError(f"the host {clean(str(parts.hostname))!r} is not allowed")
+        if allowed is not None:
+            check_host(parts.hostname, allowed)
         plain = urlunsplit(SplitResult(parts.scheme, host, parts.path, parts.query, ""))
         own = _headers(headers, user.credentials_for(parts.scheme, host) if user else None)
         response = _client(plain, allowed).request(
@@ -196,6 +196,21 @@ def _pool(process: int, proxy: str | None, allowed: frozenset[str] | None) -> "P
     return pool
 
 
+def check_host(host: str | None, allowed: Collection[str]) -> None:
+    """Raise `RefusedError` unless a host is allowed."""
+    if (host or "") not in allowed:
+        raise RefusedError(f"the host {clean(str(host))!r} is not allowed")
+
+
+def check_address(text: str, allowed: Collection[str]) -> None:
+    """Raise `RefusedError` unless an IP address is public, or allowed itself."""
+    text = text.partition("%")[0]
+    peer = ipaddress.ip_address(text)
+    address = getattr(peer, "ipv4_mapped", None) or getattr(peer, "sixtofour", None) or peer
+    if not address.is_global and {text, str(peer), str(address)}.isdisjoint(allowed):
+        raise RefusedError(f"the address {address} is not public: allow it as a host of its own")
+
+
 def _guarded(allowed: frozenset[str]) -> dict[str, Any]:
     """Return urllib3's classes with connections that refuse addresses that are not public."""
     from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
@@ -204,12 +219,11 @@ def _guarded(allowed: frozenset[str]) -> dict[str, Any]:
         class Connection(pool.ConnectionCls):  # type: ignore[misc]
             def _new_conn(self) -> socket.socket:
                 connected: socket.socket = super()._new_conn()
-                text = connected.getpeername()[0].partition("%")[0]
-                peer = ipaddress.ip_address(text)
-                address = getattr(peer, "ipv4_mapped", None) or getattr(peer, "sixtofour", None) or peer
-                if not address.is_global and allowed.isdisjoint({text, str(peer), str(address)}):
+                try:
+                    check_address(connected.getpeername()[0], allowed)
+                except RefusedError:
                     connected.close()
-                    raise RefusedError(f"the address {address} is not public: allow it as a host of its own")
+                    raise
                 return connected
 
         return type(pool.__name__, (pool,), {"ConnectionCls": Connection})

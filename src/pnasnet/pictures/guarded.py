@@ -1,0 +1,36 @@
+"""Sessions of aiohttp, for random access over HTTP, that lead to allowed hosts only, as `support.http.get` does."""
+
+import socket
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from ..support import http
+
+
+def guarded_client(allowed: frozenset[str]) -> Callable[..., Awaitable[Any]]:
+    """Return a function that creates sessions which refuse other hosts than `allowed` and private addresses.
+
+    Redirects are checked before they are followed, and addresses when they are looked up, but not the first host.
+    """
+    import aiohttp
+    from yarl import URL
+
+    class Resolver(aiohttp.ThreadedResolver):
+        async def resolve(self, host: str, port: int = 0, family: Any = socket.AF_UNSPEC) -> Any:
+            found = await super().resolve(host, port, family)
+            for each in found:
+                http.check_address(each["host"], allowed)
+            return found
+
+    async def check_redirect(session: Any, context: Any, redirect: Any) -> None:
+        headers = redirect.response.headers
+        if target := headers.get("Location") or headers.get("URI"):
+            http.check_host(redirect.url.join(URL(target)).host, allowed)
+
+    async def create(**options: Any) -> Any:
+        trace = aiohttp.TraceConfig()
+        trace.on_request_redirect.append(check_redirect)
+        connector = aiohttp.TCPConnector(resolver=Resolver())
+        return aiohttp.ClientSession(connector=connector, trace_configs=[trace], **options)
+
+    return create
