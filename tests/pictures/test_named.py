@@ -77,9 +77,9 @@ def test_some_images_of_a_shard(sources: dict[str, Path], kind: str) -> None:
 def test_each_shard_is_opened_once(sources: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
     opened: list[str] = []
 
-    def noting(whole: Callable[[str], object], path: str) -> object:
+    def noting(whole: Callable[..., object], path: str, *hosts: object) -> object:
         opened.append(path)
-        return whole(path)
+        return whole(path, *hosts)
 
     for module, name in ((tar_files, "_open"), (parquet_files, "opened"), (zipfile, "ZipFile")):
         monkeypatch.setattr(module, name, partial(noting, getattr(module, name)))

@@ -87,14 +87,14 @@ def test_a_shard_that_is_a_loop_fails_and_a_folder_with_the_name_of_one_is_a_fol
     assert (report.rows, report.failed) == (2, 1)
 
 
-def breaking(error: Callable[[], Exception]) -> Callable[[str], BinaryIO]:
+def breaking(error: Callable[[], Exception]) -> Callable[..., BinaryIO]:
     """Return a function that opens files on a server that breaks off."""
 
     class Broken(io.BytesIO):
         def read(self, size: int | None = -1) -> bytes:
             raise error()
 
-    return lambda url: Broken(bytes(1000))
+    return lambda url, hosts: Broken(bytes(1000))
 
 
 def aiohttp_error() -> Exception:
@@ -126,7 +126,7 @@ def test_errors_of_file_systems_do_not_end_a_run(
 
 
 def test_errors_within_a_zip_on_a_server(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(zip_files, "open_url", lambda url: io.BytesIO(zipped(pictures(2))))
+    monkeypatch.setattr(zip_files, "open_url", lambda url, hosts: io.BytesIO(zipped(pictures(2))))
     found = list(zip_files.Zip("https://host/a.zip").pictures())
 
     def read(file: zipfile.ZipExtFile, size: int) -> bytes:
