@@ -79,9 +79,9 @@ def test_shards_are_opened_once_and_images_in_order_are_not_kept(
     opened: list[str] = []
     whole = tar_files._open
 
-    def noting(path: str) -> object:
+    def noting(path: str, hosts: tuple[str, ...] | None) -> object:
         opened.append(path)
-        return whole(path)
+        return whole(path, hosts)
 
     monkeypatch.setattr(tar_files, "_open", noting)
     for number in range(3):

@@ -189,7 +189,9 @@ def test_names_of_urls_lead_to_allowed_hosts_only(shards: dict[str, bytes], name
         asked.append(handler.path)
         ranges(shards[Path(handler.path).suffix])(handler)
 
-    with http_server({f"/a{kind}": target for kind in shards} | {f"/r{kind}": redirect for kind in shards}) as url:
+    answers: dict[str, Answer] = {f"/a{kind}": target for kind in shards}
+    answers |= {f"/r{kind}": redirect for kind in shards}
+    with http_server(answers) as url:
         by_number, by_name = f"{url}/{name}", f"{url}/{name}".replace("127.0.0.1", "localhost")
         refused = str(outcome(by_number, "127.0.0.1"))
         assert is_late or "'localhost' is not allowed: allow it with --allow-url-host, or" in refused
