@@ -13,7 +13,6 @@ def guarded_client(allowed: frozenset[str]) -> Callable[..., Awaitable[Any]]:
     Redirects are checked before they are followed, and addresses when they are looked up, but not the first host.
     """
     import aiohttp
-    from yarl import URL
 
     class Resolver(aiohttp.ThreadedResolver):
         async def resolve(self, host: str, port: int = 0, family: Any = socket.AF_UNSPEC) -> Any:
@@ -25,7 +24,8 @@ def guarded_client(allowed: frozenset[str]) -> Callable[..., Awaitable[Any]]:
     async def check_redirect(session: Any, context: Any, redirect: Any) -> None:
         headers = redirect.response.headers
         if target := headers.get("Location") or headers.get("URI"):
-            http.check_host(redirect.url.join(URL(target)).host, allowed)
+            place = redirect.url.join(type(redirect.url)(target))  # parsed as aiohttp will
+            http.check_host(place.host, allowed)
 
     async def create(**options: Any) -> Any:
         trace = aiohttp.TraceConfig()
