@@ -242,3 +242,12 @@ def test_the_title_of_the_folder_at_hand(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.chdir(tmp_path / "vectors")
     assert run("explore", ".", "--html", tmp_path / "map.html", "--projection", "pca", "-q").exit_code == 0
     assert "Map of vectors" in (tmp_path / "map.html").read_text("utf-8")
+
+
+@pytest.mark.parametrize("option", ["--html", "--table"])
+def test_a_port_without_the_explorer_is_refused(tmp_path: Path, option: str) -> None:
+    features, suffix = write_features(tmp_path / "f.parquet", clustered(9)), {"--html": "html"}.get(option, "parquet")
+    result = run("explore", features, option, tmp_path / f"map.{suffix}", "--port", "5055")
+    assert result.exit_code == 2
+    assert "--port is for the explorer: leave it out, or leave out --html and --table" in result.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["f.parquet"]

@@ -3,7 +3,7 @@
 import click
 from click.testing import CliRunner
 
-from pnasnet.cli.sections import command, pass_as, section
+from pnasnet.cli.sections import command, given_options, pass_as, section
 
 
 def several(function: click.decorators.FC) -> click.decorators.FC:
@@ -63,3 +63,18 @@ def test_options_are_passed_as_one_value_and_defaults_are_the_library_s() -> Non
         == "10 1/2 x\n"
     )
     assert "--width" in run(measured, ["--help"]).output.partition("Size:")[2]
+
+
+@command()
+@click.argument("sources", nargs=-1)
+@click.option("-q", "--quiet", is_flag=True)
+@click.option("--seed", default=1)
+@section("Model", click.option("--first"), click.option("--second"))
+def listing(**values: object) -> None:
+    """Print the options on the command line."""
+    click.echo(f"{[*given_options()]} {[*given_options('Model')]}")
+
+
+def test_given_options_are_those_on_the_command_line() -> None:
+    output = CliRunner().invoke(listing, ["a", "-q", "--second", "2"]).output
+    assert output == "['-q', '--second'] ['--second']\n"

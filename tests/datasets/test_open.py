@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from pnasnet.datasets import open_dataset
-from pnasnet.errors import InputError, PnasnetError
+from pnasnet.errors import InputError, PnasnetError, UnknownNameError
 
 from tests.helpers.datasets_data import labels, picture, shades, write, write_tar
 
@@ -107,6 +107,15 @@ def test_unusable_sources_are_errors_of_one_line(here: Path, source: str, split:
     with pytest.raises(InputError, match=message) as caught:
         open_dataset(source, split=split)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("source", ["shards/val-0000.tar", "shards", "folder", "flat"])
+def test_a_column_of_a_source_that_is_no_table_is_an_error(here: Path, source: str) -> None:
+    write(here / "folder/cat/a.png", picture(1))
+    write(here / "flat/ILSVRC2012_val_00000001.JPEG", picture(1))
+    split = "val" if source == "shards" else None
+    with pytest.raises(UnknownNameError, match=f"^'{source}' has no columns: leave out the image column 'photo'$"):
+        open_dataset(source, split=split, image_column="photo")
 
 
 @pytest.mark.parametrize("source", [None, 3, ["a"]])

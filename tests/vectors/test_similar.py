@@ -13,7 +13,7 @@ from pnasnet.errors import InputError, WeightsNotFoundError
 from pnasnet.module.choice import ModelChoice
 from pnasnet.pictures import Access
 from pnasnet.vectors import Features, open_features, search_exactly, similar_page
-from pnasnet.vectors.similar import SearchOptions, find_similar, model_of
+from pnasnet.vectors.similar import SearchOptions, find_similar, wrong_order
 
 from tests.helpers.vectors_data import clustered, write_features
 
@@ -100,5 +100,23 @@ def test_a_page_says_whether_the_search_was_approximate(features: Features, appr
 
 @pytest.mark.parametrize("model", ["", "pnasnet_tiny"])
 def test_weights_that_do_not_exist_are_an_error_even_if_no_query_needs_them(features: Features, model: str) -> None:
+    choice = ModelChoice(model, "gone.safetensors")
     with pytest.raises(WeightsNotFoundError, match=r"^gone\.safetensors does not exist"):
-        model_of(features, ModelChoice(model, "gone.safetensors"))
+        find_similar(features, ["f/3.jpg"], 5, choice, SearchOptions())
+
+
+def test_the_recorded_model_is_opened_only_for_new_images(features: Features) -> None:
+    engine = EngineOptions("fake")
+    assert find_similar(features, ["f/3.jpg"], 5, ModelChoice("", engine=engine), SearchOptions())
+    with pytest.raises(InputError, match=r"^vectors of pnasnet_tiny \(pnasnet_tiny\) and of .* cannot be compared"):
+        find_similar(features, [str(PHOTO)], 5, ModelChoice("", engine=engine), SearchOptions())  # other weights
+
+
+def test_the_order_of_arguments_is_told_by_what_they_hold(tmp_path: Path) -> None:
+    table = str(write_features(tmp_path / "f.parquet", VECTORS, columns=("large", "mobile")))
+    (tmp_path / "text.parquet").write_text("text")
+    text = str(tmp_path / "text.parquet")
+    assert wrong_order(table, [text]) is None
+    assert wrong_order(text, [text]) is None
+    found = wrong_order(text, [table])
+    assert found == f"{text} holds no features, but {table} does; FEATURES comes last: pnasnet similar {text} {table}"

@@ -17,7 +17,7 @@ from .numbers import Whole
 from .options import QUIET, count
 from .printing import say
 from .progress import bars
-from .sections import command, pass_as, section
+from .sections import command, given_options, pass_as, section
 from .values import PROJECTIONS, one_of, paths
 from .vectors import column_options, opened_index, page_options
 
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from ..pictures import Access
     from ..support.progress import Progress
     from ..vectors import ExploreOptions, PictureMap
+
+_ATLAS = "embedding-atlas"
 
 
 @command()
@@ -50,7 +52,7 @@ if TYPE_CHECKING:
     ),
 )
 @section(
-    "embedding-atlas",
+    _ATLAS,
     click.option(
         "--table",
         metavar="FILE",
@@ -95,8 +97,7 @@ def explore(
 
     if not html and not table:
         _check_atlas(port)
-    check_file(html, ".html", (features,))
-    check_file(table, ".parquet", (features,))
+    _check_files(features, html, table)
     show_logs(quiet=quiet)
     opened = open_features(features, column, names)
     if html:
@@ -118,6 +119,13 @@ def explore(
             say(f"{table}: {pictures}")
         if not html and not table:
             _show_atlas(shown, options, access, port, progress, quiet=quiet)
+
+
+def _check_files(features: str, html: str | None, table: str | None) -> None:
+    if (html or table) and "--port" in given_options(_ATLAS):
+        raise click.UsageError("--port is for the explorer: leave it out, or leave out --html and --table")
+    check_file(html, ".html", (features,))
+    check_file(table, ".parquet", (features,))
 
 
 def _check_atlas(port: int) -> None:

@@ -72,11 +72,12 @@ def _declared(options: tuple[Decorator, ...], command: Command) -> Command:
 
 
 def given_options(*sections: str) -> Iterator[str]:
-    """Yield the names of the options in these sections that are on the command line."""
+    """Yield the names of the options on the command line, of these sections if any are named."""
     context = click.get_current_context()
     for parameter in context.command.params:
         is_given = context.get_parameter_source(parameter.name or "") is ParameterSource.COMMANDLINE
-        if is_given and getattr(parameter, "section", "") in sections:
+        is_wanted = not sections or getattr(parameter, "section", "") in sections
+        if is_given and is_wanted and isinstance(parameter, click.Option):
             yield parameter.opts[0]
 
 

@@ -10,7 +10,7 @@ from .numbers import Whole
 from .options import ENGINE, QUIET, THREADS, flag
 from .printing import say, to_json
 from .progress import bars
-from .sections import command, pass_as, section
+from .sections import command, given_options, pass_as, section
 from .tables import TableColumn, last_folders, print_table
 from .values import models, paths, weights
 from .vectors import check_page, column_options, page_options, write_page
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from ..module.choice import ModelChoice
     from ..pictures import Access
     from ..vectors import Answer, SearchOptions
+
+_INDEXING = ("--index", "--approximate", "--column", "--path-column", "-q")
+"""The options that have an effect without a query."""
 
 
 def _choose_model(
@@ -100,7 +103,8 @@ def similar(
     FEATURES is a Parquet file or a folder of part-*.parquet, as written by `pnasnet embed`, or any table with a column
     of vectors. A QUERY is a path in FEATURES, which needs no model, or any source of `pnasnet embed`: an image, a
     folder, a shard, a URL. Its vector is computed with the model and settings recorded in FEATURES; a note names
-    missing ones. Similarity is the cosine of two vectors; equal images have 1.
+    missing ones. If --model or --weights is given, it must match FEATURES. Similarity is the cosine of two vectors;
+    equal images have 1.
 
     Without an index, all of FEATURES is read. With an index, built by --index, a query takes a fraction of a second,
     and a note counts results that are not proved to be exact. With --approximate, some of the nearest may be missing.
@@ -111,13 +115,12 @@ def similar(
       pnasnet similar --index features/
     """
     from ..vectors import find_similar, open_features, similar_page
-    from ..vectors.similar import model_of
 
     _check(features, queries, how.build, html)
     show_logs(quiet=quiet)
     opened = open_features(features, column, names)
     with bars(quiet) as progress:
-        answers = find_similar(opened, queries, k, model_of(opened, model), how, progress=progress)
+        answers = find_similar(opened, queries, k, model, how, progress=progress)
     for answer in answers:
         (_print_json if as_json else _print)(answer)
     if html:
@@ -135,6 +138,9 @@ def _check(features: str, queries: tuple[str, ...], build: bool, html: str | Non
         raise click.UsageError(order)
     if not queries and not build:
         raise click.UsageError("name an image and the features to search, or pass --index to build their index")
+    for option in () if queries else given_options():
+        if option not in _INDEXING:
+            raise click.UsageError(f"{option} needs a query: without one, --index only builds the index")
     check_page(html, (features, *queries))
 
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from ..errors import InputError
+from ..errors import InputError, UnknownNameError
 from ..pictures.access import CLOSED, Access
 from ..pictures.files import match
 from ..pictures.huggingface import PREFIX, is_saved
@@ -31,6 +31,11 @@ class _Tables(NamedTuple):
     image_column: str | None
     access: Access
 
+    def refuse_column(self, where: str) -> None:
+        """Raise `UnknownNameError` if a column is named, for a source that is not a table."""
+        if self.image_column is not None:
+            raise UnknownNameError(f"{where!r} has no columns: leave out the image column {self.image_column!r}")
+
 
 @checked
 def open_dataset(
@@ -51,6 +56,7 @@ def open_dataset(
 
     Raises:
         InputError: the source does not exist, has an unknown form, or is damaged or incomplete.
+        UnknownNameError: there is no such split, or no such column of images.
         MissingExtraError: the library for a Hugging Face dataset is not installed.
 
     Example:
@@ -77,6 +83,7 @@ def _open_folder(folder: str, split: str | None, tables: _Tables) -> LabelledIma
     if found := _bulk_files(folder):
         return _open_files(found, folder, split, tables)
     refuse(split, folder)
+    tables.refuse_column(folder)
     return imagenet.open_flat(folder) if imagenet.is_flat(folder) else open_folder(folder)
 
 
@@ -100,6 +107,7 @@ def _open_files(paths: Sequence[str], where: str, split: str | None, tables: _Ta
     paths = choose_files(paths, split, where)
     if kinds == {"parquet"}:
         return open_parquet(paths, *tables)
+    tables.refuse_column(where)
     if imagenet.is_original_tar(paths[0]) and len(paths) == 1:
         return imagenet.open_tar(paths[0])
     return open_tars(paths)

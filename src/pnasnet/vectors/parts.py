@@ -39,6 +39,10 @@ _FOOTER_END = 8  # a Parquet file ends with the footer, its length in 4 bytes, a
 _MAX_FOOTER = 256 << 20
 
 
+class SeveralColumnsError(InputError):
+    """A table has several columns of vectors, and none is named."""
+
+
 @dataclass(frozen=True)
 class VectorFile:
     """A Parquet file with a column of vectors.
@@ -208,7 +212,7 @@ def _choose(path: Path, schema: pa.Schema, column: str | None) -> str:
         raise InputError(f"{path} holds no vectors: no column holds lists of numbers")
     if len(floats) > 1:
         listed = clean(", ".join(floats))
-        raise InputError(f"{path} has {len(floats)} columns of vectors ({listed}): name one with --column")
+        raise SeveralColumnsError(f"{path} has {len(floats)} columns of vectors ({listed}): name one with --column")
     return str(floats[0])
 
 

@@ -10,7 +10,6 @@ import numpy as np
 
 from ..errors import InputError
 from ..support.arguments import checked
-from ..support.paths import exists
 from ..support.progress import Progress, silent
 from ..support.text import clean, counted
 from ..support.typed import convert_fields
@@ -18,11 +17,13 @@ from .approximate import ApproximateIndex, approximate_folder, build_approximate
 from .build import build_index
 from .features import Entry, Features, check_comparable, open_features
 from .index import VectorIndex, index_folder, open_index
-from .parts import Numbers
+from .parts import Numbers, SeveralColumnsError
 from .queries import Query, find_queries
 from .search import Nearest, search_exactly
 
 if TYPE_CHECKING:
+    from ..extract import ExtractOptions
+    from ..module import Module
     from ..module.choice import ModelChoice
 
 log = logging.getLogger(__name__)
@@ -96,13 +97,16 @@ def find_similar(
         features: the vectors to search.
         names: paths in the features, or any sources of images.
         k: number of neighbours.
-        model: computes the vectors of images that the features do not hold; see `model_of`.
+        model: computes the vectors of images that the features do not hold. It has the engine, the model (an empty name
+            for the recorded one), and the weights if they have moved. If it names a model or weights, these are opened
+            and checked even if no query needs them.
         options: how the features are searched.
         progress: receives the rows done in the stages `train`, `index` and `search`.
 
     Raises:
         InputError: a source is missing, or the model computes vectors that are not comparable; as in `search_exactly`.
         UnknownNameError: there is no such model.
+        WeightsError: the weights of the model are missing or damaged.
         OutputError: the index cannot be written.
         MissingExtraError: the approximate index needs FAISS.
 
@@ -114,7 +118,10 @@ def find_similar(
         >>> len(answer.entries), answer.similarities[0] > answer.similarities[1]
         (3, True)
     """
-    queries = find_queries(features, names, _expand, lambda paths: _embed(features, model, paths))
+    given = _open_model(features, model) if model.model or model.weights else None
+    queries = find_queries(
+        features, names, _expand, lambda paths: _embed(features, given or _open_model(features, model), paths)
+    )
     usable = [query for query in queries if query.vector is not None]
     found = iter(_search(features, usable, k, options, progress))
     nearest = [None if query.vector is None else next(found) for query in queries]
@@ -126,21 +133,9 @@ def find_similar(
     ]
 
 
-@checked
-def model_of(features: Features, choice: "ModelChoice") -> "ModelChoice":
-    """Return the model that computes vectors like those of the features.
-
-    `choice` has the engine, the model if the user named one (else an empty name), and the weights if they have moved.
-
-    Raises:
-        WeightsNotFoundError: the weights of `choice` do not exist, also if no query needs them.
-    """
-    from ..architecture.zoo import NETWORKS, PUBLISHED
-    from ..weights import open_weights
-
-    given = choice.weights
-    if given and given not in PUBLISHED and not exists(given) and not exists(f"{given}.index"):
-        open_weights(given)  # raises the error
+def _choose_model(features: Features, choice: "ModelChoice") -> "ModelChoice":
+    """Return the model that computes vectors like those of the features; its name is empty if it is unknown."""
+    from ..architecture.zoo import NETWORKS
 
     recorded, origin = features.metadata.get("model", ""), features.metadata.get("weights")
     precision = features.metadata.get("precision")
@@ -157,16 +152,46 @@ def _expand(names: list[str]) -> list[str]:
     return [picture.name for picture in pictures_of(list_units(names))]
 
 
-def _embed(
-    features: Features, model: "ModelChoice", paths: list[str]
-) -> Iterator[tuple[str, Numbers | None, str | None]]:
+def _embed(features: Features, module: "Module", paths: list[str]) -> Iterator[tuple[str, Numbers | None, str | None]]:
     """Yield the vectors of images, computed with the settings of the features."""
-    from ..extract import ExtractOptions, columns_for, extract, find_named
+    from ..extract import extract, find_named
 
-    if not model.model:
+    endpoint, options = _settings(features)
+    for batch in extract(module, find_named(paths), options, endpoint=endpoint):
+        vectors = iter(batch.vectors)
+        for row in batch.rows:
+            yield row.path, None if row.error else next(vectors), row.error
+
+
+def _open_model(features: Features, choice: "ModelChoice") -> "Module":
+    """Open a model. Raises `InputError` if its vectors are not comparable with those of the features."""
+    from ..extract import columns_for
+
+    chosen = _choose_model(features, choice)
+    if not chosen.model:
         raise InputError(f"{features.path} does not state the model of its vectors: name it with --model")
+    module = chosen.open()
+    endpoint, options = _settings(features)
+    (column,) = columns_for([module], [endpoint], options)
+    ours = {key.removeprefix("pnasnet."): value for key, value in column.metadata().items()}
+    what = f"{module.model.name} ({module.model.origin})"
+    checksum = features.metadata.get("weights_sha256")
+    if checksum and module.model.identified_by(checksum):  # earlier versions recorded the checksum of the file
+        ours["weights_sha256"] = checksum
+    check_comparable(ours, features.metadata, what=what, where=str(features.path))
+    if column.type.list_size != features.length:
+        raise InputError(
+            f"{what} computes vectors of length {column.type.list_size:,}, but those of {features.path} have length "
+            f"{features.length:,}: name their model with --model"
+        )
+    return module
+
+
+def _settings(features: Features) -> tuple[str, "ExtractOptions"]:
+    """Return the endpoint and the options with which the features were computed."""
+    from ..extract import ExtractOptions
+
     metadata = features.metadata
-    endpoint = metadata.get("endpoint", "global_pool")
     options = ExtractOptions(
         preset=metadata.get("preset"),
         exif=metadata["exif"] == "true" if "exif" in metadata else None,
@@ -174,23 +199,7 @@ def _embed(
         normalize=metadata.get("normalized") == "true",
         whole_maps="x" in metadata.get("shape", ""),
     )
-    module = model.open()
-    (column,) = columns_for([module], [endpoint], options)
-    ours = {key.removeprefix("pnasnet."): value for key, value in column.metadata().items()}
-    what = f"{module.model.name} ({module.model.origin})"
-    checksum = metadata.get("weights_sha256")
-    if checksum and module.model.identified_by(checksum):  # earlier versions recorded the checksum of the file
-        ours["weights_sha256"] = checksum
-    check_comparable(ours, metadata, what=what, where=str(features.path))
-    if column.type.list_size != features.length:
-        raise InputError(
-            f"{what} computes vectors of length {column.type.list_size:,}, but those of {features.path} have length "
-            f"{features.length:,}: name their model with --model"
-        )
-    for batch in extract(module, find_named(paths), options, endpoint=endpoint):
-        vectors = iter(batch.vectors)
-        for row in batch.rows:
-            yield row.path, None if row.error else next(vectors), row.error
+    return metadata.get("endpoint", "global_pool"), options
 
 
 def _search(
@@ -238,7 +247,7 @@ def wrong_order(features: str, queries: Sequence[str]) -> str | None:
 
     if is_image_path(features):
         corrected, problem = " ".join((features, *queries)), f"{features} is an image"
-    elif (found := next(filter(_is_features, queries), None)) and not _is_features(features):
+    elif not _is_features(features) and (found := next(filter(_is_features, queries), None)):
         others = [query for query in queries if query != found]
         corrected, problem = " ".join((*others, features, found)), f"{features} holds no features, but {found} does"
     else:
@@ -249,6 +258,8 @@ def wrong_order(features: str, queries: Sequence[str]) -> str | None:
 def _is_features(name: str) -> bool:
     try:
         open_features(name)
-    except (OSError, ValueError) as error:
-        return "columns of vectors" in str(error)  # one must be named
+    except SeveralColumnsError:
+        return True
+    except (OSError, ValueError):
+        return False
     return True
