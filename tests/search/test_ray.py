@@ -19,6 +19,7 @@ from pnasnet.search.ray_evaluator import RayEvaluator
 
 from tests.helpers.cli_runs import HERE
 from tests.helpers.search_data import FakeTrainer, child_of
+from tests.helpers.waiting import free_port
 
 pytestmark = pytest.mark.usefixtures("only_cluster")
 
@@ -36,12 +37,12 @@ _SEARCH = """if True:
 """
 
 
-def run(folder: Path, ray_folder: str, script: str = _SEARCH) -> subprocess.CompletedProcess[str]:
+def run(folder: Path, ray_folder: str, script: str = _SEARCH, *arguments: str) -> subprocess.CompletedProcess[str]:
     seen = folder / "seen"
     seen.mkdir()
     environment = {"PYTHONPATH": ":".join([*sys.path, str(HERE.parent)]), "PATH": "/usr/bin:/bin"}
     return subprocess.run(
-        [sys.executable, "-c", script, str(folder / "out"), str(seen)],
+        [sys.executable, "-c", script, str(folder / "out"), str(seen), *arguments],
         env={**environment, "RAY_USAGE_STATS_ENABLED": "0", "RAY_TMPDIR": ray_folder},
         capture_output=True, text=True, check=False, timeout=600,
     )  # fmt: skip
@@ -73,7 +74,7 @@ _ALONE = """if True:
     from tests.helpers.search_data import FakeTrainer
     job = FakeTrainer(Path(sys.argv[2]), hang="sep5")
     try:
-        RayEvaluator(job, "auto", None, Patience())
+        RayEvaluator(job, sys.argv[3], None, Patience())
     except InputError as error:
         print(error)
     evaluator = RayEvaluator(job, "local", 1, Patience(timeout=6, retries=0))
@@ -85,9 +86,10 @@ _ALONE = """if True:
 
 @pytest.mark.slow
 def test_no_cluster_and_a_child_that_exceeds_the_timeout(tmp_path: Path, ray_folder: str) -> None:
-    done = run(tmp_path, ray_folder, _ALONE)
-    first, second = done.stdout.splitlines()
-    assert first.startswith("no Ray cluster answers at 'auto' ("), done.stderr
+    address = f"127.0.0.1:{free_port()}"  # not "auto", which finds the cluster of anybody on this machine
+    done = run(tmp_path, ray_folder, _ALONE, address)
+    first, second = done.stdout.splitlines() or ("", "")
+    assert first.startswith(f"no Ray cluster answers at '{address}' (Connection refused)"), done.stderr
     assert second == "('ok', ''); ('timeout', 'not done within 6 s'); ('ok', '')", done.stderr
 
 

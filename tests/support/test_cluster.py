@@ -1,5 +1,7 @@
 """Connecting to a Ray cluster; whole clusters are in the tests of what runs on one."""
 
+import re
+import socket
 from collections.abc import Iterator
 from typing import Any
 
@@ -7,6 +9,8 @@ import pytest
 
 from pnasnet.errors import InputError
 from pnasnet.support.cluster import cluster
+
+from tests.helpers.waiting import free_port
 
 ray = pytest.importorskip("ray")
 
@@ -46,9 +50,39 @@ def test_retries_are_limited(calls: list[Any]) -> None:
 
 def test_other_connection_errors_are_not_retried(calls: list[Any]) -> None:
     calls += [ConnectionError("ray client connection timeout")]
-    message = r"no Ray cluster answers at '127.0.0.1:1' \(ray client connection timeout\): start one with `ray start`"
-    with pytest.raises(InputError, match=message), cluster("127.0.0.1:1", "this"):
+    message = (
+        r"no Ray cluster answers at 'ray://127.0.0.1:1' \(ray client connection timeout\): start one with `ray start`"
+    )
+    with pytest.raises(InputError, match=message), cluster("ray://127.0.0.1:1", "this"):
         pass
+
+
+@pytest.mark.parametrize(
+    ("address", "reason"),
+    [
+        ("127.0.0.1:{port}", "Connection refused"),
+        ("[::1]:{port}", ""),  # or there is no IPv6
+        ("no-such-host.invalid:6379", ""),
+    ],
+)
+@pytest.mark.parametrize("by_environment", [False, True])
+def test_an_address_at_which_nothing_listens_is_refused_before_ray_tries_it(
+    calls: list[Any], monkeypatch: pytest.MonkeyPatch, address: str, reason: str, by_environment: bool
+) -> None:
+    address = address.format(port=free_port())
+    if by_environment:
+        monkeypatch.setenv("RAY_ADDRESS", address)
+        address = "auto"
+    message = rf"no Ray cluster answers at '{re.escape(address)}' \(.*{reason}.*\): start one with `ray start`"
+    with pytest.raises(InputError, match=message), cluster(address, "this"):
+        pass
+
+
+def test_an_address_at_which_something_listens_is_left_to_ray(calls: list[Any]) -> None:
+    calls += [None]
+    port = free_port()
+    with socket.create_server(("127.0.0.1", port)), cluster(f"127.0.0.1:{port}", "this") as connected:
+        assert connected is ray
 
 
 def test_a_machine_too_busy_to_start_ray(calls: list[Any]) -> None:

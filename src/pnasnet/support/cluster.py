@@ -2,6 +2,9 @@
 
 import importlib.util
 import logging
+import os
+import re
+import socket
 import sys
 import time
 from collections.abc import Iterator
@@ -15,6 +18,8 @@ log = logging.getLogger(__name__)
 LOCAL = "local"
 """Address of a new cluster on this machine alone."""
 _CLIENT = "ray://"
+_PLAIN = re.compile(r"(?P<host>[^:/]+|\[[^]/]+\]):(?P<port>\d{1,5})")
+_CONNECT_SECONDS = 10.0
 _TRIES = 3
 _NOT_STARTED = ("Starting Ray client server failed", "Proxy failed to Connect to backend", "ZombieProcess")
 """Errors of a Ray client server whose process for this client died, at once or soon after its start."""
@@ -51,9 +56,10 @@ def cluster(address: str, purpose: str) -> Iterator[Any]:
     started = not ray.is_initialized()
     with redirect_stdout(sys.stderr):  # Ray prints messages to standard output
         try:
+            _check_port(address)
             _connect(ray, address)
-        except (ConnectionError, ValueError, RuntimeError) as error:
-            reason = (str(error).strip() or type(error).__name__).splitlines()[-1]
+        except (OSError, ValueError, RuntimeError) as error:
+            reason = _reason(error)
             raise InputError(
                 f"no Ray cluster answers at {address!r} ({reason}): start one with `ray start`, or set "
                 "RAY_AUTH_MODE=token if the cluster requires a token"
@@ -70,6 +76,18 @@ def cluster(address: str, purpose: str) -> Iterator[Any]:
         finally:
             if started:
                 ray.shutdown()
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return (str(error).strip() or type(error).__name__).splitlines()[-1]
+
+
+def _check_port(address: str) -> None:
+    """Raise OSError if nothing listens at an address HOST:PORT: Ray would try for minutes."""
+    if plain := _PLAIN.fullmatch(os.environ.get("RAY_ADDRESS", address) if address == "auto" else address):
+        socket.create_connection((plain["host"].strip("[]"), int(plain["port"])), _CONNECT_SECONDS).close()
 
 
 def _connect(ray: Any, address: str) -> None:
