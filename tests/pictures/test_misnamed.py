@@ -14,7 +14,7 @@ SAID = {
     "tar": "a tar, not {}: name it .tar, or unpack it and pass the folder",
     "zip": "a zip file, not {}: name it .zip, or unpack it and pass the folder",
     "jpg": "an image (JPEG), not {}: name it .jpg",
-    "7z": "a 7z archive, not {}: unpack it, and pass the folder",
+    "7z": "a 7z archive, not {}: unpack it and pass the folder",
 }
 NAMES = {"tar": "a tar", "zip": "a zip file", "parquet": "a Parquet file"}
 
@@ -32,6 +32,16 @@ def test_the_error_names_what_a_file_is(tmp_path: Path, suffix: str, content: st
     path = tmp_path / f"photos.{suffix}"
     path.write_bytes(CONTENTS[content])
     assert error_of(path) == f"{path}: {SAID[content].format(NAMES[suffix])}"
+
+
+def test_a_compressed_tar_may_have_any_name_and_other_kinds_are_never_compressed(tmp_path: Path) -> None:
+    packed = {suffix: tmp_path / f"photos.{suffix}" for suffix in NAMES}
+    for path in packed.values():
+        path.write_bytes(b"\x1f\x8b\x08\0 cut")
+    said = "a file compressed by gzip, not {}: unpack it; if it is a tar, name it .tar.gz"
+    assert error_of(packed["tar"]).startswith(f"{packed['tar']}: not a tar, or damaged from here on")
+    assert error_of(packed["zip"]) == f"{packed['zip']}: {said.format('a zip file')}"
+    assert error_of(packed["parquet"]) == f"{packed['parquet']}: {said.format('a Parquet file')}"
 
 
 @pytest.mark.parametrize("suffix", NAMES)

@@ -121,6 +121,9 @@ def test_an_empty_file_and_one_of_no_known_format(tmp_path: Path) -> None:
         (b"<!DOCTYPE html><html>not found</html>", "an HTML page, not weights: a server may have sent it"),
         (b"version https://git-lfs.github.com/spec/v1", "a pointer of Git LFS, not weights: get the file by git lfs"),
         (bytes(257) + b"ustar" + bytes(250), "a tar, not weights: unpack it and pass the folder"),
+        (b"BZh9", "a file compressed by bzip2, not weights: unpack it$"),
+        (b"\x93NUMPY", "a NumPy array, not weights: pass a TensorFlow V2 checkpoint"),
+        (b"%PDF-1.7", "a PDF, not weights: pass a TensorFlow V2 checkpoint"),
     ],
 )
 def test_files_of_another_kind_are_named(tmp_path: Path, name: str, content: bytes, said: str) -> None:

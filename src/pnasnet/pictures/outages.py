@@ -8,13 +8,14 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import NamedTuple
 
 import pyarrow as pa
 
 from ..errors import ImageError, PnasnetError, UnreachableError
 from ..images import format_of
 from ..support.http import RefusedError, reason
-from ..support.other_files import FIRST, TAR, other_file
+from ..support.other_files import FIRST, TAR, OtherFile, other_file
 from ..support.urls import is_url
 from .storage import refused
 from .tar_members import DAMAGE
@@ -23,14 +24,21 @@ _DAMAGE = (*DAMAGE, zipfile.BadZipFile, lzma.LZMAError, zlib.error, pa.ArrowExce
 _NO_OUTAGE = (errno.EINVAL, errno.EISDIR, errno.ELOOP)  # negative offsets, folders, links that form a loop
 
 
+class Opening(NamedTuple):
+    """A file that is being opened: its path or URL, and the kind as which it is opened."""
+
+    path: str
+    kind: OtherFile
+
+
 @contextmanager
-def sorting_errors(name: str, damaged: str, opened: str = "") -> Iterator[None]:
+def sorting_errors(name: str, damaged: str, opening: Opening | None = None) -> Iterator[None]:
     """Turn errors of opening and reading a file into an `ImageError` or an `UnreachableError` of one line.
 
     Args:
         name: name of the file, or of an image in it, as shown to the user.
         damaged: text of the error if the file is damaged.
-        opened: path of the file, if it is being opened: another kind of file is named in the error.
+        opening: the file, if it is being opened: if it is of another kind, the error names that instead.
     """
     try:
         yield
@@ -40,7 +48,7 @@ def sorting_errors(name: str, damaged: str, opened: str = "") -> Iterator[None]:
         raise refused(name, error) from error
     except Exception as error:  # every decompressor and every file system has its own classes
         if is_damage(error, remote=is_url(name)):
-            if opened and (other := _other_kind(opened, damaged)):
+            if opening and (other := _other_kind(*opening)):
                 raise ImageError(f"{name}: {other}") from error
             raise ImageError(f"{name}: {damaged} ({reason(error)}): get it again") from error
         where = "address" if is_url(name) else "path and the disk"
@@ -49,20 +57,19 @@ def sorting_errors(name: str, damaged: str, opened: str = "") -> Iterator[None]:
         ) from error
 
 
-def _other_kind(path: str, damaged: str) -> str | None:
-    """Return what a local file is instead of what it was opened as, with what to do; None if that is not known."""
+def _other_kind(path: str, kind: OtherFile) -> str | None:
+    """Return what a local file is instead of `kind`, with what to do; None if that is not known."""
     head = b""
     with suppress(OSError):
         if not is_url(path):
             with Path(path).open("rb") as file:
                 head = file.read(FIRST)
-    expected = damaged.partition(",")[0]  # such as: not a tar
     if image := format_of(head[:32]):
-        return f"an image ({image.name}), {expected}: name it {image.suffixes[0]}"
+        return f"an image ({image.name}), not {kind.name}: name it {image.suffixes[0]}"
     found = other_file(head)
-    if found is None or found.name in expected or (found.compressed and TAR.name in expected):
+    if found is None or found == kind or (found.compressed and kind == TAR):
         return None
-    return f"{found.name}, {expected}: {found.advice}"
+    return f"{found.name}, not {kind.name}: {found.advice}"
 
 
 def is_damage(error: Exception, *, remote: bool) -> bool:

@@ -11,10 +11,11 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from ..errors import ImageError, InputError, UnreachableError
+from ..support.other_files import PARQUET
 from ..support.urls import is_url, redact
 from .access import CLOSED, Access
 from .columns import find_pictures, picture_in
-from .outages import sorting_errors
+from .outages import Opening, sorting_errors
 from .passed_over import PassedOver
 from .storage import open_url
 from .unit import Picture, Unit
@@ -156,7 +157,7 @@ def opened(path: str, hosts: tuple[str, ...] | None = None) -> Iterator[Any]:
     Raises `ImageError` or `UnreachableError`, of one line, now or while the file is read.
     """
     with (
-        sorting_errors(redact(path), "not a Parquet file, or damaged", path),
+        sorting_errors(redact(path), "not a Parquet file, or damaged", Opening(path, PARQUET)),
         pq.ParquetFile(open_url(path, hosts) if is_url(path) else path, buffer_size=_BUFFER, pre_buffer=False) as file,
     ):
         yield file

@@ -20,9 +20,10 @@ import pyarrow as pa
 
 from ..errors import ImageError
 from ..images import LIMITS
+from ..support.other_files import TAR
 from ..support.urls import is_url, redact
 from .kinds import Distinct, is_hidden_member, is_member
-from .outages import sorting_errors
+from .outages import Opening, sorting_errors
 from .passed_over import HEAD, PassedOver
 from .storage import open_stream
 from .tar_members import MAGIC, Member, codec_of, key_of, read_from, read_member, scan_tar
@@ -69,7 +70,7 @@ class Tar(Unit):
     ) -> Generator[Picture, None, None]:
         """Yield the members with wanted names. The bytes of others are not kept."""
         distinct, links = Distinct(), _Links(self.path, self.hosts)
-        errors = sorting_errors(self.name, "not a tar, or damaged from here on", self.path)
+        errors = sorting_errors(self.name, "not a tar, or damaged from here on", Opening(self.path, TAR))
         with errors, closing(_open(self.path, self.hosts)) as tar:
             for member in _members(tar):
                 name = f"{self.name}/{member.name}"

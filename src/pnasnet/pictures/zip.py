@@ -8,9 +8,10 @@ from functools import partial
 from ..errors import ImageError
 from ..images import LIMITS
 from ..support.http import retrying
+from ..support.other_files import ZIP
 from ..support.urls import is_url, redact
 from .kinds import Distinct, is_hidden_member, is_member
-from .outages import is_damage, sorting_errors
+from .outages import Opening, is_damage, sorting_errors
 from .passed_over import HEAD, PassedOver
 from .storage import open_url
 from .unit import Picture, Unit
@@ -34,7 +35,7 @@ class Zip(Unit):
 
     def pictures(self, start: int = 0, passed_over: PassedOver | None = None) -> Iterator[Picture]:
         """Yield the members from number `start` on, named `shard.zip/name`."""
-        with sorting_errors(self.name, "not a zip file, or damaged", self.path):
+        with sorting_errors(self.name, "not a zip file, or damaged", Opening(self.path, ZIP)):
             # Never closed explicitly: other threads read pictures, the last ones after this generator has ended.
             archive = zipfile.ZipFile(open_url(self.path, self.hosts) if is_url(self.path) else self.path)
         _check_whole(archive, self.name)

@@ -12,33 +12,42 @@ class OtherFile:
 
     Attributes:
         name: what it is, with an article.
-        advice: what to do with it.
+        advice: what to do with it in place of an image.
+        for_weights: what to do with it in place of weights; empty if it cannot hold any.
         compressed: whether it holds another file, compressed, which may be a tar.
     """
 
     name: str
     advice: str
+    for_weights: str = ""
     compressed: bool = False
 
 
 def _compressed(program: str, suffix: str) -> OtherFile:
-    return OtherFile(f"a file compressed by {program}", f"unpack it; if it is a tar, name it {suffix}", compressed=True)
+    advice = f"unpack it; if it is a tar, name it {suffix}"
+    return OtherFile(f"a file compressed by {program}", advice, "unpack it", compressed=True)
 
 
-ZIP = OtherFile("a zip file", "name it .zip, or unpack it and pass the folder")
-TAR = OtherFile("a tar", "name it .tar, or unpack it and pass the folder")
-PARQUET = OtherFile("a Parquet file", "name it .parquet")
+def _either(name: str, advice: str) -> OtherFile:
+    """Return a kind of file with which the same is done in place of images and of weights."""
+    return OtherFile(name, advice, advice)
+
+
+_UNPACK = "unpack it and pass the folder"
 _PAGE = "a server may have sent it instead of the file; get the file again"
-_UNPACK, _VIDEO = "unpack it, and pass the folder", OtherFile("a video", "extract images from it")
+ZIP = OtherFile("a zip file", f"name it .zip, or {_UNPACK}", _UNPACK)
+TAR = OtherFile("a tar", f"name it .tar, or {_UNPACK}", _UNPACK)
+PARQUET = OtherFile("a Parquet file", "name it .parquet")
+_VIDEO = OtherFile("a video", "extract images from it")
 
 _MAGIC = (
     (b"PK\x03\x04", ZIP),
     (b"PK\x05\x06", ZIP),
     (b"PAR1", PARQUET),
-    (b"7z\xbc\xaf\x27\x1c", OtherFile("a 7z archive", _UNPACK)),
-    (b"Rar!\x1a\x07", OtherFile("a RAR archive", _UNPACK)),
-    (b"070701", OtherFile("a cpio archive", _UNPACK)),
-    (b"070707", OtherFile("a cpio archive", _UNPACK)),
+    (b"7z\xbc\xaf\x27\x1c", _either("a 7z archive", _UNPACK)),
+    (b"Rar!\x1a\x07", _either("a RAR archive", _UNPACK)),
+    (b"070701", _either("a cpio archive", _UNPACK)),
+    (b"070707", _either("a cpio archive", _UNPACK)),
     (b"\x1f\x8b", _compressed("gzip", ".tar.gz")),
     (b"BZh", _compressed("bzip2", ".tar.bz2")),
     (b"\xfd7zXZ\0", _compressed("xz", ".tar.xz")),
@@ -49,16 +58,16 @@ _MAGIC = (
     (b"8BPS", OtherFile("a Photoshop file", "convert it to PNG")),
     (b"\x1a\x45\xdf\xa3", _VIDEO),
     (b"\0\x05\x16\x07", OtherFile("metadata of macOS (AppleDouble)", "leave it out")),
-    (b"version https://git-lfs", OtherFile("a pointer of Git LFS", "get the file by git lfs pull")),
-    (b"/annex/objects/", OtherFile("a pointer of git-annex", "get the file by git annex get")),
+    (b"version https://git-lfs", _either("a pointer of Git LFS", "get the file by git lfs pull")),
+    (b"/annex/objects/", _either("a pointer of git-annex", "get the file by git annex get")),
 )
 _VIDEO_BRANDS = (b"iso", b"mp4", b"avc1", b"qt  ", b"M4V", b"3g", b"MSNV", b"dash", b"f4v")
 _TEXT = (
-    ("<!doctype html", OtherFile("an HTML page", _PAGE)),
-    ("<html", OtherFile("an HTML page", _PAGE)),
+    ("<!doctype html", _either("an HTML page", _PAGE)),
+    ("<html", _either("an HTML page", _PAGE)),
     ("<svg", OtherFile("an SVG drawing", "convert it to PNG")),
-    ("<?xml", OtherFile("an XML document", _PAGE)),
-    ('{"', OtherFile("JSON", _PAGE)),
+    ("<?xml", _either("an XML document", _PAGE)),
+    ('{"', _either("JSON", _PAGE)),
 )
 
 
@@ -71,7 +80,7 @@ def other_file(head: bytes) -> OtherFile | None:
     ):
         return _VIDEO
     if len(head) == FIRST and not any(head):
-        return OtherFile("only zeros at its beginning", "copy or download it again")
+        return _either("only zeros at its beginning", "copy or download it again")
     text = head.removeprefix(b"\xef\xbb\xbf").lstrip().lower().decode("latin-1")
     if text.startswith(("<?xml", "<!--", "<!doctype svg")) and "<svg" in text:
         text = "<svg"

@@ -121,7 +121,7 @@ def _open_file(path: Path, moving_averages: bool | None) -> WeightsSource:
     if head.startswith((_ZIP, b"\x80")):  # torch's zip file, or a pickle of torch before 1.6
         return _open_state_dict(path, moving_averages)
     if other := other_file(head):
-        raise CorruptWeightsError(f"{path} is {other.name}, not weights: {other.advice.rpartition(', or ')[2]}")
+        raise CorruptWeightsError(f"{path} is {other.name}, not weights: {other.for_weights or f'pass {_KNOWN}'}")
     if path.suffix == ".safetensors":
         return _open_safetensors(path)
     raise CorruptWeightsError(f"{path} has no known format: pass {_KNOWN}")
