@@ -14,8 +14,9 @@ from pnasnet.images import Limits
 from pnasnet.pictures import Access, find_named, list_units, storage
 from pnasnet.pictures.storage import read_url
 
-from tests.helpers.corpus import jpeg, parquet, pictures, tar, write_folder, zipped
-from tests.helpers.http_answers import Answer, Handler, body, http_server
+from tests.helpers.corpus import jpeg, pictures, tar, write_folder
+from tests.helpers.http_answers import Answer, Handler, body, http_server, ranges
+from tests.helpers.named_urls import NAMES, outcome
 
 
 def test_signed_tars_and_user_info() -> None:
@@ -129,44 +130,6 @@ def test_urls_in_a_table_lead_to_allowed_hosts_only(tmp_path: Path) -> None:
         assert "'localhost' is not allowed" in str(found[2])
         found = outcomes(path, Access(hosts=("LocalHost",)))  # in any case; its address is not public
         assert "127.0.0.1 is not public" in str(found[1]) or "::1 is not public" in str(found[1])
-
-
-def ranges(content: bytes) -> Answer:
-    """Answer with the bytes that are asked for."""
-
-    def answer(handler: Handler) -> None:
-        found = re.fullmatch(r"bytes=(\d+)-(\d*)", handler.headers["Range"] or "")
-        start, end = (int(found[1]), int(found[2] or len(content) - 1)) if found else (0, len(content) - 1)
-        part = content[start : end + 1]
-        handler.send_response(206 if found else 200)
-        if found:
-            handler.send_header("Content-Range", f"bytes {start}-{start + len(part) - 1}/{len(content)}")
-        handler.send_header("Accept-Ranges", "bytes")
-        handler.send_header("Content-Length", str(len(part)))
-        handler.end_headers()
-        if handler.command == "GET":
-            handler.wfile.write(part)
-
-    return answer
-
-
-@pytest.fixture(scope="module")
-def shards(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
-    """An image and three shards that contain it, by suffix."""
-    rows = parquet(tmp_path_factory.mktemp("rows") / "a.parquet", [jpeg(0), jpeg(1)]).read_bytes()
-    return {".jpg": jpeg(1), ".tar": tar(pictures(2)), ".zip": zipped(pictures(2)), ".parquet": rows}
-
-
-def outcome(url: str, *hosts: str, trusted: frozenset[str] = frozenset()) -> object:
-    """Return the picture of a table that names this URL, or its error."""
-    (picture,) = find_named([url], Access(hosts=hosts, trusted=trusted))
-    try:
-        return picture.read()
-    except ImageError as error:
-        return str(error)
-
-
-NAMES = ["r.jpg", "r.tar/00001.jpg", "r.zip/00001.jpg", "r.parquet#1"]
 
 
 @pytest.mark.parametrize("name", NAMES)

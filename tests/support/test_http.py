@@ -10,7 +10,7 @@ from urllib3 import HTTPResponse
 
 from pnasnet.support import http
 
-from tests.helpers.http_answers import Answer, Handler, body, http_server
+from tests.helpers.http_answers import Handler, body, http_server, redirect
 
 NAME = "inside.example"
 """A host that the user allowed, and that leads to this machine."""
@@ -28,18 +28,6 @@ def lookups(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     monkeypatch.setattr(socket, "getaddrinfo", pretended)
     monkeypatch.setattr(http, "WAITS", (0, 0, 0))
     return addresses
-
-
-def redirect(target: str) -> Answer:
-    """Answer with a redirect."""
-
-    def answer(handler: Handler) -> None:
-        handler.send_response(302)
-        handler.send_header("Location", target)
-        handler.send_header("Content-Length", "0")
-        handler.end_headers()
-
-    return answer
 
 
 def refusal(address: str, *allowed: str) -> str:
@@ -63,6 +51,25 @@ def test_an_allowed_name_that_leads_to_a_private_address_is_refused_at_once(addr
     with http_server({"/a": body(b"private")}) as url:
         assert "is not public" in refusal(f"http://{NAME}:{urlsplit(url).port}/a", NAME)
     assert lookups == [address]  # one attempt
+
+
+@pytest.mark.parametrize(
+    ("address", "shown"),
+    [
+        ("64:ff9b::7f00:1", "127.0.0.1"), ("64:ff9b::a00:1", "10.0.0.1"), ("2002:a00:1::", "10.0.0.1"),
+        ("::ffff:10.0.0.1", "10.0.0.1"), ("64:ff9b:1::a00:1", "64:ff9b:1::a00:1"), ("::7f00:1", "::7f00:1"),
+        ("fec0::1", "fec0::1"), ("ff02::1", "ff02::1"), ("224.0.0.1", "224.0.0.1"), ("fe80::1%eth0", "fe80::1"),
+    ],
+)  # fmt: skip
+def test_addresses_that_are_not_public(address: str, shown: str) -> None:
+    with pytest.raises(http.RefusedError, match=f"the address {shown} is not public"):
+        http.check_address(address, ["8.8.8.8"])
+    http.check_address(address, [shown])
+
+
+def test_addresses_that_are_public() -> None:
+    for address in ("8.8.8.8", "::ffff:8.8.8.8", "64:ff9b::808:808", "2002:808:808::", "2606:4700::1111"):
+        http.check_address(address, [])
 
 
 @pytest.mark.parametrize("host", ["localhost", "2130706433", "[::ffff:7f00:1]", "0.0.0.0", "169.254.169.254"])

@@ -7,10 +7,11 @@ from typing import Any
 from ..support import http
 
 
-def guarded_client(allowed: frozenset[str]) -> Callable[..., Awaitable[Any]]:
+def guarded_client(allowed: frozenset[str], proxied: bool) -> Callable[..., Awaitable[Any]]:
     """Return a function that creates sessions which refuse other hosts than `allowed` and private addresses.
 
-    Redirects are checked before they are followed, and addresses when they are looked up, but not the first host.
+    Redirects are checked before they are followed, and addresses when they are looked up, but not the first host. If
+    all requests are `proxied`, no address is checked: only the proxy's own is looked up here.
     """
     import aiohttp
 
@@ -30,7 +31,7 @@ def guarded_client(allowed: frozenset[str]) -> Callable[..., Awaitable[Any]]:
     async def create(**options: Any) -> Any:
         trace = aiohttp.TraceConfig()
         trace.on_request_redirect.append(check_redirect)
-        connector = aiohttp.TCPConnector(resolver=Resolver())
+        connector = aiohttp.TCPConnector(resolver=None if proxied else Resolver())
         return aiohttp.ClientSession(connector=connector, trace_configs=[trace], **options)
 
     return create

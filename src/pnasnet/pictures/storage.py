@@ -45,12 +45,14 @@ def read_url(url: str, *, allowed: Collection[str] | None = None) -> bytes:
 
 def open_url(url: str, allowed: Collection[str] | None = None) -> BinaryIO:
     """Open `url` for random access. The errors are those that `sorting_errors` sorts; `allowed` is as in `read_url`."""
+    return retrying(lambda: _open(url, allowed))
+
+
+def _open(url: str, allowed: Collection[str] | None) -> BinaryIO:
     try:
-        return cast("BinaryIO", retrying(lambda: _system(url, allowed).open(url, "rb")))
+        return cast("BinaryIO", _system(url, allowed).open(url, "rb"))
     except FileNotFoundError as error:  # fsspec's class for any failure of its first request
-        if isinstance(error.__cause__, http.RefusedError):
-            raise error.__cause__ from error
-        raise
+        raise error.__cause__ or error from None
 
 
 def open_stream(url: str, allowed: Collection[str] | None = None) -> io.BufferedReader:
@@ -147,12 +149,18 @@ def _system(url: str, allowed: Collection[str] | None = None) -> "AbstractFileSy
         url.partition("://")[0].lower(),
         os.getpid(),
         frozenset(allowed) if allowed is not None and is_http(url) else None,
+        http.proxy_of(url) if is_http(url) else None,
     )
 
 
 @lru_cache
-def _open_system(protocol: str, process: int, allowed: frozenset[str] | None = None) -> "AbstractFileSystem":
-    """Return the file system of a protocol; each process has its own, since threads are not inherited."""
+def _open_system(
+    protocol: str, process: int, allowed: frozenset[str] | None, proxy: str | None
+) -> "AbstractFileSystem":
+    """Return the file system of a protocol; each process has its own, since threads are not inherited.
+
+    Over HTTP, redirects lead through the same proxy, or through none.
+    """
     import fsspec
 
     options: dict[str, Any] = {"skip_instance_cache": True, "use_listings_cache": False}
@@ -165,7 +173,9 @@ def _open_system(protocol: str, process: int, allowed: frozenset[str] | None = N
             )
             options["client_kwargs"] = {"timeout": patience}
             if allowed is not None:
-                options["get_client"] = guarded_client(allowed)
+                options["get_client"] = guarded_client(allowed, proxied=proxy is not None)
+            if proxy:
+                options["proxy"] = proxy  # of each request; aiohttp's own `trust_env` would send passwords of .netrc
         if protocol in _GOOGLE and not (log := logging.getLogger("gcsfs")).level:
             # Without credentials, as for public buckets, it warns at each request.
             log.setLevel(logging.ERROR)

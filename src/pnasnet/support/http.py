@@ -14,7 +14,7 @@ from urllib.request import getproxies, proxy_bypass
 
 from .._version import __version__
 from .text import clean, counted
-from .urls import host_of, is_http, redact, redact_text
+from .urls import host_of, is_http, is_url, redact, redact_text
 
 if TYPE_CHECKING:
     from urllib3 import BaseHTTPResponse, PoolManager
@@ -31,6 +31,8 @@ BLOCK = 2**20
 _LONGEST_WAIT = 30.0
 _MAX_REDIRECTS = 5
 _PASSING = (408, 425, 429, 500, 502, 503, 504)
+_NAT64 = ipaddress.ip_network("64:ff9b::/96")
+"""Addresses of IPv6 that a network's gateway turns into the addresses of IPv4 at their end."""
 _GZIP_OR_ZLIB = 32 + zlib.MAX_WBITS
 
 T = TypeVar("T")
@@ -51,7 +53,7 @@ class RefusedError(Exception):
 def reason(error: BaseException) -> str:
     """Return why a transfer failed, on one line and without credentials.
 
-    For an error of urllib3 it is the message of the operating system, without host, port and path.
+    For an error of urllib3 or aiohttp it is the message of the operating system, without host, port and path.
     """
     error = _cause(error)
     text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
@@ -59,7 +61,7 @@ def reason(error: BaseException) -> str:
 
 
 def _cause(error: BaseException) -> BaseException:
-    while type(error).__module__.startswith("urllib3"):
+    while type(error).__module__.startswith(("urllib3", "aiohttp")):
         inner = error.__cause__ or getattr(error, "reason", None) or (error.args and error.args[-1])
         if not isinstance(inner, BaseException):
             break
@@ -128,7 +130,7 @@ def get(
         url: `http://` or `https://`.
         headers: further request headers.
         allowed: hosts to which requests and redirects may lead, or None for any. An address that is not public must be
-            listed itself. (A proxy from the environment resolves names itself, so only names are checked.)
+            listed itself. (A proxy from the environment looks names up itself, so it must refuse such addresses.)
         most_redirects: maximum number of redirects to follow.
 
     Raises:
@@ -174,11 +176,22 @@ def _checked(response: "BaseHTTPResponse") -> "BaseHTTPResponse":
 
 
 def _client(url: str, allowed: Collection[str] | None) -> "PoolManager":
+    return _pool(os.getpid(), proxy_of(url), None if allowed is None else frozenset(allowed))
+
+
+def proxy_of(url: str) -> str | None:
+    """Return the HTTP proxy that the environment names for a URL; None if it names none, or excepts the host.
+
+    Raises `ConnectionError` for a proxy of another protocol.
+    """
     parts = urlsplit(url)
     proxy = getproxies().get(parts.scheme.lower())
-    if proxy and proxy_bypass(parts.netloc):
-        proxy = None
-    return _pool(os.getpid(), proxy, None if allowed is None else frozenset(allowed))
+    if not proxy or proxy_bypass(host_of(parts.netloc)):
+        return None
+    proxy = proxy if is_url(proxy) else f"http://{proxy}"
+    if not is_http(proxy):
+        raise ConnectionError(f"{redact(proxy)} is not a proxy of HTTP: set {parts.scheme}_proxy to one")
+    return proxy
 
 
 @lru_cache
@@ -207,7 +220,11 @@ def check_address(text: str, allowed: Collection[str]) -> None:
     text = text.partition("%")[0]
     peer = ipaddress.ip_address(text)
     address = getattr(peer, "ipv4_mapped", None) or getattr(peer, "sixtofour", None) or peer
-    if not address.is_global and {text, str(peer), str(address)}.isdisjoint(allowed):
+    if peer in _NAT64:
+        address = ipaddress.IPv4Address(int(peer) % 2**32)
+    # What `is_global` leaves out: relics of IPv6, some with an address of IPv4 in them, and groups of machines.
+    odd = address.is_reserved or address.is_multicast or getattr(address, "is_site_local", False)
+    if (odd or not address.is_global) and {text, str(peer), str(address)}.isdisjoint(allowed):
         raise RefusedError(f"the address {address} is not public: allow it as a host of its own")
 
 
