@@ -42,3 +42,16 @@ def test_damaged_files_are_upright() -> None:
         assert orientation(whole[:length]) in (1, 6)
     assert orientation(b"no picture") == 1
     assert orientation(memoryview(whole)) == 6
+
+
+def test_boxes_decide_for_avif_and_heic() -> None:
+    """As for other readers of these formats, an orientation in EXIF alone turns nothing, and is not counted."""
+    turned = saved("AVIF", 6)
+    angle = turned.index(b"irot") + 4
+    only_exif = [turned[:angle] + b"\0" + turned[angle + 1 :]]
+    pytest.importorskip("pillow_heif").register_heif_opener()
+    only_exif.append(saved("HEIF", 6))
+    for content in only_exif:
+        assert b"Exif" in content
+        assert orientation(content) == 1
+        assert decode(content, exif=True).shape[:2] == (20, 30)

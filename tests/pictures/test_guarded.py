@@ -160,7 +160,12 @@ def test_a_name_with_public_and_private_addresses(
 
     monkeypatch.setattr(socket, "getaddrinfo", pretended)
     monkeypatch.setattr(socket.socket, "connect", connecting)
-    answers: dict[str, Answer] = {path: lambda handler: asked.append(handler.path) for path in served(shards)}
+
+    def target(handler: Handler) -> None:
+        asked.append(handler.path)
+        handler.send_error(404)
+
+    answers: dict[str, Answer] = dict.fromkeys(served(shards), target)
     with http_server(answers) as url:
         message = str(outcome(f"http://{HOST}:{urlsplit(url).port}/{name}", HOST))
     assert re.search(r"(127\.0\.0\.1|203\.0\.113\.1) is not public", message)
