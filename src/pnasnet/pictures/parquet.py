@@ -154,6 +154,9 @@ def folder_of(path: str) -> str:
 def opened(path: str, hosts: tuple[str, ...] | None = None) -> Iterator[Any]:
     """Open a Parquet file for reading in small pieces. A URL may lead to `hosts`; None for any.
 
+    The smallest piece is a page, whose header may state up to 2 GB after decompression. pyarrow shows no page headers
+    and has no limit for them, and the sizes in a file's footer may be too small, so a page is always read whole.
+
     Raises `ImageError` or `UnreachableError`, of one line, now or while the file is read.
     """
     with (
