@@ -5,7 +5,7 @@ import re
 import signal
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from types import FrameType
 from typing import IO, Any
@@ -13,6 +13,7 @@ from typing import IO, Any
 import click
 
 from ..errors import InputError, PnasnetError, UnknownNameError
+from ..support.contexts import contextmanager
 from ..support.files import check_target
 from ..support.text import clean
 from ..support.urls import redact_text

@@ -3,7 +3,6 @@
 import shlex
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from functools import wraps
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ..support.contexts import contextmanager
 from ..support.urls import redact
 from .errors import EXIT_IMAGES_FAILED, checking_usage
 from .logs import show_logs

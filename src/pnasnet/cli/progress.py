@@ -1,8 +1,8 @@
 """Progress bars, on standard error."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 
+from ..support.contexts import contextmanager
 from ..support.progress import Progress, bars
 from .errors import stop_on_signal
 

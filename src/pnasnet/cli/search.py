@@ -2,13 +2,13 @@
 
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from ..errors import MissingExtraError
+from ..support.contexts import contextmanager
 from .errors import check_file, checking_usage, stop_on_signal
 from .logs import show_logs
 from .numbers import Real, Whole

@@ -1,12 +1,12 @@
 """The common parts of the commands on vectors."""
 
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from ..support.contexts import contextmanager
 from ..support.files import write_text
 from .errors import check_file, end_on_signal
 from .options import FOLDER

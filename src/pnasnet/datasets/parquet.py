@@ -2,7 +2,6 @@
 
 import bisect
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +12,7 @@ from ..images import Source
 from ..pictures.access import CLOSED, Access
 from ..pictures.columns import picture_in, refuse_missing
 from ..pictures.parquet import folder_of, opened
+from ..support.contexts import contextmanager
 from ..support.system import free_memory
 from .columns import Columns, plain_labels, read_labels
 from .labelled import LabelledImages

@@ -4,7 +4,7 @@ import logging
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -20,6 +20,7 @@ from ..errors import (
     WeightsMismatchError,
     choose_one_of,
 )
+from ..support.contexts import contextmanager
 from ..support.system import lacks_memory
 from ..support.text import counted, some_of
 from ..weights.quantized import QuantizedGraph

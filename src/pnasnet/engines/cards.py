@@ -5,7 +5,7 @@ Both use `Card`, which `cuda_card` implements for CUDA; tests use an implementat
 
 import logging
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from typing import Protocol
@@ -13,6 +13,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from ..support.contexts import contextmanager
 from .base import Floats
 
 log = logging.getLogger(__name__)

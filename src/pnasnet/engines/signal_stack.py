@@ -3,7 +3,7 @@
 import ctypes
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager  # noqa: TID251  # it is a decorator, too; errors pass unchanged
 
 
 class _Stack(ctypes.Structure):

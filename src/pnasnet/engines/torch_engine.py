@@ -2,12 +2,13 @@
 
 import logging
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..errors import InputError, MissingExtraError, PnasnetError, UnknownNameError
+from ..support.contexts import contextmanager
 from ..support.text import counted
 from .base import Engine, Floats, Job, library_errors
 

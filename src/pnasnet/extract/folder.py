@@ -14,7 +14,6 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -27,6 +26,7 @@ import pyarrow.parquet as pq
 from ..errors import OutputError
 from ..pictures import Unit
 from ..support.arguments import checked
+from ..support.contexts import contextmanager
 from ..support.files import DamagedError, final_name, read_json, reading, replacing, write_json, writing
 from ..support.locks import LOCK, locked
 from ..support.text import differences

@@ -6,7 +6,7 @@ files, shards, tables and splits whose names are not in the list yet.
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from itertools import chain, zip_longest
 from typing import BinaryIO
 
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from ..errors import InputError
 from ..pictures import Files, Unit, in_units
+from ..support.contexts import contextmanager
 from ..support.files import DamagedError, reading, replacing
 from ..support.urls import is_url, redact
 from .contents import digest_of

@@ -11,7 +11,7 @@ import logging
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
@@ -22,6 +22,7 @@ import pyarrow.parquet as pq
 
 from ..errors import InputError, OutputError, UnknownNameError
 from ..support.arguments import checked
+from ..support.contexts import contextmanager
 from ..support.files import (
     DamagedError,
     check_expanded,

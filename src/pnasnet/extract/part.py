@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from ..errors import OutputError
+from ..support.contexts import contextmanager
 from ..support.files import reason
 
 OK, ERROR, UNREACHABLE = "ok", "error", "unreachable"

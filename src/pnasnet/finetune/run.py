@@ -4,7 +4,7 @@ import logging
 import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field, replace
 from os import PathLike
 from pathlib import Path
@@ -25,6 +25,7 @@ from ..images import get_preset
 from ..module.module import Module
 from ..module.open import ModelName, WeightsName
 from ..support.arguments import checked
+from ..support.contexts import contextmanager
 from ..support.locks import locked
 from ..support.progress import Progress, silent
 from ..training.machine import DEFAULTS as ANY_MACHINE

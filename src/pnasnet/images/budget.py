@@ -3,7 +3,8 @@
 import os
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+
+from ..support.contexts import contextmanager
 
 
 class PixelBudget:

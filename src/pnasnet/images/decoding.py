@@ -7,7 +7,7 @@ import logging
 import threading
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +23,7 @@ from PIL.TiffImagePlugin import BITSPERSAMPLE, PHOTOMETRIC_INTERPRETATION, TiffI
 from PIL.WebPImagePlugin import WebPImageFile
 
 from ..errors import ImageError, MissingExtraError
+from ..support.contexts import contextmanager
 from ..support.other_files import FIRST, other_file
 from . import formats
 from .budget import PixelBudget

@@ -6,7 +6,6 @@ With preprocessing they accept decoded images, uint8, of any size.
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from os import PathLike
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING
 from ..architecture.plan import Plan
 from ..errors import InputError, OutputError
 from ..images import Preset
+from ..support.contexts import contextmanager
 from ..support.files import check_target, replacing, writing
 from .folding import Weights
 from .onnx_graph import build

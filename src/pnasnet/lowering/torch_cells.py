@@ -1,7 +1,7 @@
 """Runs a cell of a plan in torch, and recomputes it in the backward pass if memory is short."""
 
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 
 import torch
@@ -10,6 +10,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.checkpoint import checkpoint
 
 from ..architecture.plan import Branch, CellPlan
+from ..support.contexts import contextmanager
 from .torch_layers import LayerBuilder, LayerStep, Slot, has_parameters, run
 
 

@@ -10,7 +10,6 @@ that it keeps, and full backward hooks do not work on it.
 """
 
 from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -21,6 +20,7 @@ from torch.nn import functional
 from ..architecture.plan import Plan
 from ..architecture.torch_names import parameter_name, to_tensorflow_layout, to_torch_layout
 from ..errors import InputError, UnknownNameError
+from ..support.contexts import contextmanager
 from ..support.typed import check_range, number
 from .torch_cells import Cell, State, batch_norms, recomputed
 from .torch_layers import LayerBuilder, Slot, has_parameters, run

@@ -6,7 +6,7 @@ import logging
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from ..engines import Engine, EngineOptions, Job, create
 from ..engines.base import ClosedEngineError
 from ..errors import InputError, MissingExtraError
+from ..support.contexts import contextmanager
 from ..weights import AUXILIARY_HEAD, CLASSIFIER
 from .open import Model
 from .quantized import RangeWatch

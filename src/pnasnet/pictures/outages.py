@@ -6,7 +6,7 @@ import lzma
 import zipfile
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,6 +14,7 @@ import pyarrow as pa
 
 from ..errors import ImageError, PnasnetError, UnreachableError
 from ..images import format_of
+from ..support.contexts import contextmanager
 from ..support.http import RefusedError, reason
 from ..support.other_files import FIRST, TAR, OtherFile, other_file
 from ..support.urls import is_url

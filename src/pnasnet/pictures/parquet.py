@@ -1,7 +1,6 @@
 """Images in Parquet files, on disk or behind a URL: bytes, paths, or structs of both."""
 
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
@@ -11,6 +10,7 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from ..errors import ImageError, InputError, UnreachableError
+from ..support.contexts import contextmanager
 from ..support.other_files import PARQUET
 from ..support.urls import is_url, redact
 from .access import CLOSED, Access

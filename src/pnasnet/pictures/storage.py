@@ -7,13 +7,13 @@ import io
 import logging
 import os
 from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from ..errors import ImageError, InputError, MissingExtraError, UnreachableError
 from ..images import LIMITS
 from ..support import http
+from ..support.contexts import contextmanager
 from ..support.http import is_answer, reason, retrying
 from ..support.urls import is_http, redact
 from .guarded import guarded_client

@@ -10,13 +10,14 @@ import math
 import sqlite3
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, cast, get_args
 
 from ..architecture.cells import CellSpec
 from ..errors import InputError, OutputError, SpecError
+from ..support.contexts import contextmanager
 from ..support.text import differences, first_of
 
 JOURNAL = "journal.sqlite"

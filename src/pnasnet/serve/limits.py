@@ -1,10 +1,10 @@
 """The limits of the server, as one value that all protocols share."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 from ..errors import InputError
+from ..support.contexts import contextmanager
 from ..support.http import decompressed
 from ..support.typed import convert_fields
 from .errors import BusyError, ServeError

@@ -8,7 +8,7 @@ import os
 import signal
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager  # noqa: TID251  # uvicorn states this type
 from dataclasses import dataclass
 from typing import Any
 

@@ -8,11 +8,12 @@ Without a tracer provider, nothing is recorded.
 """
 
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from ..support.contexts import contextmanager
 from .batcher import EngineCall
 
 _NAME = "pnasnet.serve"

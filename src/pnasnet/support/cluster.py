@@ -8,10 +8,11 @@ import socket
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stdout
+from contextlib import redirect_stdout
 from typing import Any
 
 from ..errors import InputError, MissingExtraError
+from .contexts import contextmanager
 
 log = logging.getLogger(__name__)
 

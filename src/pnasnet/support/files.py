@@ -6,11 +6,12 @@ import os
 import re
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from ..errors import InputError, OutputError, PnasnetError
+from .contexts import contextmanager
 
 STALE_SECONDS = 3600
 """Age after which a temporary file belongs to a run that was killed: a live one is being written to."""

@@ -2,10 +2,10 @@
 
 import shutil
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from ..errors import OutputError
+from .contexts import contextmanager
 from .files import temporaries, temporary_path, writing
 
 

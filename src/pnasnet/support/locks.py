@@ -1,12 +1,12 @@
 """Lock a resumable folder, so that one process writes to it at a time."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
 from ..errors import LockedError
+from .contexts import contextmanager
 from .files import check_expanded, writing
 
 LOCK = ".lock"

@@ -3,8 +3,9 @@
 import sys
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Protocol
+
+from .contexts import contextmanager
 
 if TYPE_CHECKING:
     from tqdm import tqdm

@@ -8,11 +8,11 @@ import os
 import signal
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import InputError, MissingExtraError, OutOfMemoryError
+from ..support.contexts import contextmanager
 
 try:
     import pytorch_lightning as pl

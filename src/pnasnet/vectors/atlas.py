@@ -6,10 +6,10 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from ..errors import OutputError
+from ..support.contexts import contextmanager
 from ..support.text import clean, duration
 
 _HOST = "localhost"

@@ -6,7 +6,6 @@ query.
 
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import accumulate, groupby
 from pathlib import Path
@@ -19,6 +18,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from ..errors import InputError, UnknownNameError
+from ..support.contexts import contextmanager
 from ..support.text import clean
 
 Numbers = NDArray[np.floating[Any]]

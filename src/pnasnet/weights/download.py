@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import PnasnetError
 from ..support import files, http
+from ..support.contexts import contextmanager
 from ..support.progress import bar
 from ..support.text import clean
 from ..support.urls import redact

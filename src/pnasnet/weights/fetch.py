@@ -5,7 +5,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from importlib.resources import files
 from pathlib import Path
 from typing import Literal
@@ -15,6 +15,7 @@ from filelock import FileLock, Timeout
 
 from ..architecture.zoo import PublishedWeights
 from ..errors import CorruptWeightsError, WeightsNotFoundError
+from ..support.contexts import contextmanager
 from ..support.paths import cache_dir
 from ..support.urls import redact
 from . import hub

@@ -5,7 +5,6 @@ import mmap
 import os
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 
 from ..errors import WeightsError, WeightsNotFoundError
 from ..support import files
+from ..support.contexts import contextmanager
 
 
 @contextmanager

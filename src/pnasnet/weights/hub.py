@@ -4,10 +4,10 @@ import logging
 import os
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from ..errors import CorruptWeightsError, OutputError
+from ..support.contexts import contextmanager
 from ..support.text import clean
 from ..support.urls import redact_text
 from .download import DownloadError
