@@ -2,9 +2,11 @@
 
 import logging
 import os
+import sqlite3
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from filelock import FileLock, Timeout
@@ -55,6 +57,19 @@ def own_signal_stack() -> Iterator[None]:
     """
     with kept_signal_stack():
         yield
+
+
+@pytest.fixture
+def connections(monkeypatch: pytest.MonkeyPatch) -> list[sqlite3.Connection]:
+    """Return the list of connections to SQLite that are opened from now on."""
+    connect, opened = sqlite3.connect, list[sqlite3.Connection]()
+
+    def recorded(*arguments: Any, **options: Any) -> sqlite3.Connection:
+        opened.append(connect(*arguments, **options))
+        return opened[-1]
+
+    monkeypatch.setattr(sqlite3, "connect", recorded)
+    return opened
 
 
 @pytest.fixture(scope="module")

@@ -1,13 +1,17 @@
 """The vectors of images that occur more than once: in memory up to a limit, then in the parts."""
 
+import sqlite3
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from pnasnet.errors import OutputError
 from pnasnet.extract import contents
 from pnasnet.extract.contents import Contents
-from pnasnet.extract.folder import FeatureFolder
+from pnasnet.extract.folder import CONTENTS, FeatureFolder
+
+from tests.helpers.databases import is_closed
 
 
 def test_vectors_are_in_memory_up_to_the_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -27,3 +31,11 @@ def test_vectors_are_in_memory_up_to_the_limit(tmp_path: Path, monkeypatch: pyte
         assert known.find(b"d") is vectors  # the newest, whatever its size
     finally:
         known.close()
+
+
+def test_a_damaged_file_is_closed(tmp_path: Path, connections: list[sqlite3.Connection]) -> None:
+    (tmp_path / CONTENTS).write_bytes(b"no data base" * 100)
+    with pytest.raises(OutputError, match=rf"cannot use .*{CONTENTS}: file is not a database"):
+        Contents(FeatureFolder(tmp_path))
+    assert len(connections) == 1
+    assert all(map(is_closed, connections))

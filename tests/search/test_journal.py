@@ -3,6 +3,7 @@
 import sqlite3
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from pnasnet.architecture.cells import CellSpec
 from pnasnet.errors import InputError, OutputError
 from pnasnet.search.journal import Choice, Journal
 
+from tests.helpers.databases import is_closed
 from tests.helpers.search_data import child_of
 
 CELL = CellSpec.of([("sep3", 1, "max3", 0), ("identity", 2, "sep5", 1)])
@@ -19,8 +21,9 @@ OTHER = CellSpec.of([("sep5", 0, "sep5", 1)])
 
 
 @pytest.fixture
-def journal(tmp_path: Path) -> Journal:
-    return Journal(tmp_path / "journal.sqlite")
+def journal(tmp_path: Path) -> Iterator[Journal]:
+    with Journal(tmp_path / "journal.sqlite") as opened:
+        yield opened
 
 
 def change(journal: Journal, statement: str) -> None:
@@ -116,7 +119,7 @@ def test_damaged_choices(journal: Journal, statement: str, message: str) -> None
         again.chosen("a")
 
 
-def test_files_that_are_not_journals(tmp_path: Path) -> None:
+def test_files_that_are_not_journals(tmp_path: Path, connections: list[sqlite3.Connection]) -> None:
     path = tmp_path / "journal.sqlite"
     with pytest.raises(InputError, match="does not exist: use the folder of a search"):
         Journal(path, readonly=True)
@@ -129,6 +132,8 @@ def test_files_that_are_not_journals(tmp_path: Path) -> None:
         Journal(path, readonly=True)
     with pytest.raises(OutputError, match=r"cannot use .*unable to open"):
         Journal(tmp_path / "missing/journal.sqlite")
+    assert len(connections) == 3
+    assert all(map(is_closed, connections))
 
 
 def test_a_row_is_on_the_disk_before_the_call_returns(journal: Journal) -> None:

@@ -7,6 +7,7 @@ and row of each digest. So memory does not grow with the number of images.
 import sqlite3
 from collections import OrderedDict
 from collections.abc import Iterable
+from contextlib import ExitStack
 from hashlib import blake2b
 from pathlib import Path
 
@@ -33,12 +34,15 @@ class Contents:
         self._recent: OrderedDict[bytes, ColumnVectors] = OrderedDict()
         self._recent_bytes = 0
         try:
-            self._database = sqlite3.connect(folder.path / CONTENTS)
-            self._database.execute("PRAGMA journal_mode = WAL")
-            self._database.execute(
-                "CREATE TABLE IF NOT EXISTS contents "
-                "(digest BLOB PRIMARY KEY, part TEXT NOT NULL, row INTEGER NOT NULL) WITHOUT ROWID"
-            )
+            with ExitStack() as if_it_fails:
+                self._database = sqlite3.connect(folder.path / CONTENTS)
+                if_it_fails.callback(self.close)
+                self._database.execute("PRAGMA journal_mode = WAL")
+                self._database.execute(
+                    "CREATE TABLE IF NOT EXISTS contents "
+                    "(digest BLOB PRIMARY KEY, part TEXT NOT NULL, row INTEGER NOT NULL) WITHOUT ROWID"
+                )
+                if_it_fails.pop_all()
         except sqlite3.Error as error:
             raise self._failed(error) from error
 

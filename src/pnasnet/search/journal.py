@@ -10,7 +10,7 @@ import math
 import sqlite3
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, cast, get_args
@@ -100,15 +100,17 @@ class Journal:
         self.path, self._lock = path, threading.Lock()
         if readonly and not path.exists():
             raise InputError(f"{path} does not exist: use the folder of a search")
-        with self._errors():
+        with self._errors(), ExitStack() as if_it_fails:
             # Not "ro": an unfinished transaction of a killed search must be rolled back before reading.
             address = f"{path.absolute().as_uri()}{'?mode=rw' if readonly else ''}"
             self._connection = sqlite3.connect(address, uri=True, check_same_thread=False, isolation_level=None)
+            if_it_fails.callback(self._connection.close)
             self._connection.execute(f"PRAGMA query_only={int(readonly)}")
             self._connection.execute(f"PRAGMA synchronous={_SYNCHRONOUS}")
             if not readonly:
                 self._connection.executescript(_SCHEMA)
             self._connection.execute("SELECT * FROM children, chosen, settings LIMIT 1")
+            if_it_fails.pop_all()
 
     def close(self) -> None:
         """Close the file."""
