@@ -8,6 +8,7 @@ import pytest
 from pnasnet.errors import CorruptWeightsError, InputError, OutputError
 from pnasnet.support.files import (
     check_target,
+    read_head,
     read_json,
     reading,
     remove_temporaries,
@@ -111,3 +112,11 @@ def test_only_a_full_disk_needs_space(tmp_path: Path) -> None:
         (tmp_path / "none" / "a").write_text("")
     with pytest.raises(OutputError, match=r"; free some space, or choose another folder$"), writing("a"):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def test_the_head_of_a_regular_file_alone_is_read(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"abc")
+    os.mkfifo(tmp_path / "pipe")  # nobody writes to it
+    (tmp_path / "zero").symlink_to("/dev/zero")
+    assert read_head(tmp_path / "file", 2) == b"ab"
+    assert [read_head(tmp_path / name, 2) for name in ("pipe", "zero", "missing", ".")] == [b""] * 4

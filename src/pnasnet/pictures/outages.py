@@ -6,8 +6,6 @@ import lzma
 import zipfile
 import zlib
 from collections.abc import Iterator
-from contextlib import suppress
-from pathlib import Path
 from typing import NamedTuple
 
 import pyarrow as pa
@@ -15,6 +13,7 @@ import pyarrow as pa
 from ..errors import ImageError, PnasnetError, UnreachableError
 from ..images import format_of
 from ..support.contexts import contextmanager
+from ..support.files import read_head
 from ..support.http import RefusedError, reason
 from ..support.other_files import FIRST, TAR, OtherFile, other_file
 from ..support.urls import is_url
@@ -60,11 +59,7 @@ def sorting_errors(name: str, damaged: str, opening: Opening | None = None) -> I
 
 def _other_kind(path: str, kind: OtherFile) -> str | None:
     """Return what a local file is instead of `kind`, with what to do; None if that is not known."""
-    head = b""
-    with suppress(OSError):
-        if not is_url(path):
-            with Path(path).open("rb") as file:
-                head = file.read(FIRST)
+    head = b"" if is_url(path) else read_head(path, FIRST)
     if image := format_of(head[:32]):
         return f"an image ({image.name}), not {kind.name}: name it {image.suffixes[0]}"
     found = other_file(head)

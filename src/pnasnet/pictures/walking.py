@@ -39,7 +39,7 @@ def walk(
             if is_image_path(path):
                 yield path
             elif passed_over is not None:
-                passed_over.add(path, partial(_head, path))
+                passed_over.add(path, partial(files.read_head, path, HEAD))
         elif (identity := folder_id(path)) not in seen:
             seen.add(identity)
             pending.append(_entries(path))
@@ -69,11 +69,3 @@ def _entries(path: str) -> Iterator[str]:
 
 def _listing(path: str) -> AbstractContextManager[None]:
     return files.reading(repr(path), "make it readable, or move it")
-
-
-def _head(path: str) -> bytes:
-    try:
-        with Path(path).open("rb") as file:
-            return file.read(HEAD)
-    except OSError:
-        return b""

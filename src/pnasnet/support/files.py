@@ -54,6 +54,20 @@ def reading(
         raise kind(f"cannot read {source}: {reason(error)}; {hint}") from error
 
 
+def read_head(path: Path | str, size: int) -> bytes:
+    """Return up to `size` first bytes of a regular file; none if it is none, or cannot be read.
+
+    Opening a named pipe would wait for a program that writes to it.
+    """
+    try:
+        if not Path(path).is_file():
+            return b""
+        with Path(path).open("rb") as file:
+            return file.read(size)
+    except OSError:
+        return b""
+
+
 def check_expanded(path: Path) -> None:
     """Raise `InputError` for a path that begins with `~`, which shells leave as it is in `--output=~/folder`.
 
