@@ -123,6 +123,18 @@ def test_names_in_a_tar_are_never_paths(tmp_path: Path) -> None:
             picture.read()
 
 
+def test_a_folder_in_an_archive_is_no_image_whatever_its_name(tmp_path: Path) -> None:
+    stream = io.BytesIO()
+    with tarfile.open(fileobj=stream, mode="w") as archive:
+        folder, photo = tarfile.TarInfo("album.jpg"), tarfile.TarInfo("album.jpg/a.jpg")
+        folder.type, photo.size = tarfile.DIRTYPE, len(jpeg(0))
+        archive.addfile(folder)
+        archive.addfile(photo, io.BytesIO(jpeg(0)))
+    for name, content in (("a.tar", stream.getvalue()), ("a.zip", zipped({"album.jpg/": b"", "album.jpg/a.jpg": b""}))):
+        (tmp_path / name).write_bytes(content)
+        assert names(tmp_path / name) == [f"{tmp_path}/{name}/album.jpg/a.jpg"]
+
+
 def test_the_rest_of_a_file_in_another_volume_of_a_tar(tmp_path: Path) -> None:
     stream = io.BytesIO()
     with tarfile.open(fileobj=stream, mode="w") as archive:

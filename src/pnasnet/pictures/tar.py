@@ -74,24 +74,25 @@ class Tar(Unit):
         with errors, closing(_open(self.path, self.hosts)) as tar:
             for member in _members(tar):
                 name = f"{self.name}/{member.name}"
-                if is_member(member.name):
+                if member.kind != "folder" and is_member(member.name):
                     if is_wanted(name := distinct(name)):
                         yield _picture(tar, member, name, links)
-                elif passed_over is not None and (member.is_file or member.link) and not is_hidden_member(member.name):
+                elif passed_over is not None and member.kind in ("file", "link") and not is_hidden_member(member.name):
                     passed_over.add(name, partial(tar.read_at, member.offset, min(HEAD, member.stored)))
 
 
 def _picture(tar: "_OpenTar", member: Member, name: str, links: "_Links") -> Picture:
-    if member.is_file:
-        return tar.picture(member, name)
-    if member.link:
-        return Picture(name, partial(links.read, member.link, name))
-    if member.is_rest:
-        reason = (
-            "the rest of a file that begins in another volume of the tar: unpack all volumes with tar --multi-volume"
-        )
-        return Picture.failing(name, ImageError(f"{name}: {reason}"))
-    return Picture.failing(name, ImageError(f"{name}: a device, not a file: put the image itself into the tar"))
+    match member.kind:
+        case "file":
+            return tar.picture(member, name)
+        case "link":
+            return Picture(name, partial(links.read, member.link, name))
+        case "rest":
+            problem = "the rest of a file that begins in another volume of the tar"
+            advice = "unpack all volumes with tar --multi-volume"
+        case _:
+            problem, advice = "a device, not a file", "put the image itself into the tar"
+    return Picture.failing(name, ImageError(f"{name}: {problem}: {advice}"))
 
 
 def _open(path: str, hosts: tuple[str, ...] | None) -> "_OpenTar":
@@ -191,12 +192,12 @@ class _Links:
     def _find(self) -> tuple[dict[str, str], dict[str, Picture]]:
         """Return the links by key, and the files that they lead to; from a stream, at most `LIMITS.bytes` in total."""
         with closing(_open(self._path, self._hosts)) as tar:
-            links = {key_of(member.name): member.link for member in _members(tar) if member.link}
+            links = {key_of(member.name): member.link for member in _members(tar) if member.kind == "link"}
         wanted, pictures, left = set(links.values()) - links.keys(), dict[str, Picture](), LIMITS.bytes
         with closing(_open(self._path, self._hosts)) as tar:
             for member in _members(tar):
                 key = key_of(member.name)
-                if member.is_file and key in wanted and member.stored <= left:
+                if member.kind == "file" and key in wanted and member.stored <= left:
                     pictures[key] = tar.picture(member, f"{redact(self._path)}/{member.name}")
                     left -= pictures[key].held
         return links, pictures

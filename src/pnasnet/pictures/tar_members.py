@@ -10,7 +10,7 @@ import tarfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -30,8 +30,13 @@ _CODECS = {
     b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ\0": "xz", b"]\0\0": "lzma",
     b"\x28\xb5\x2f\xfd": "zstd", b"\x04\x22\x4d\x18": "lz4",
 }  # fmt: skip
-_REST = b"M"  # of GNU tar
-_LINKS = (tarfile.LNKTYPE, tarfile.SYMTYPE)
+MemberKind = Literal["file", "link", "folder", "rest", "device"]
+_KINDS: dict[bytes, MemberKind] = {
+    **dict.fromkeys(tarfile.REGULAR_TYPES, "file"),
+    **dict.fromkeys((tarfile.LNKTYPE, tarfile.SYMTYPE), "link"),
+    tarfile.DIRTYPE: "folder",
+    b"M": "rest",  # of GNU tar
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,18 +48,16 @@ class Member:
         offset: position of its first byte in the file on disk.
         size: number of its bytes.
         parts: (offset, size) of each stored part of a sparse file, within that file.
-        link: key (`key_of`) of the member that a hard or symbolic link leads to.
-        is_file: whether it has bytes of its own.
-        is_rest: whether it is the rest of a file that begins in another volume of the tar.
+        kind: what it is; a `rest` is that of a file that begins in another volume of the tar.
+        link: key (`key_of`) of the member that a link, hard or symbolic, leads to.
     """
 
     name: str
     offset: int
     size: int
     parts: tuple[tuple[int, int], ...] = ()
+    kind: MemberKind = "file"
     link: str = ""
-    is_file: bool = True
-    is_rest: bool = False
 
     @property
     def stored(self) -> int:
@@ -160,15 +163,15 @@ def _scan_one(region: _Region, start: int, size: int) -> Iterator[Member]:
 
 
 def _member(info: tarfile.TarInfo, start: int) -> Member:
-    link = ""
-    if info.type in _LINKS:
+    kind, link = _KINDS.get(info.type, "device"), ""
+    if kind == "link":
         folder = posixpath.dirname(info.name) if info.issym() else ""
         link = key_of(posixpath.join(folder, info.linkname))
     sparse: Any = info.sparse if info.issparse() else ()
     parts: tuple[tuple[int, int], ...] = tuple(sparse or ())
     if any(place < 0 or size < 0 or place + size > info.size for place, size in parts):
         raise ValueError(f"{info.name!r} has parts beyond its end")
-    return Member(info.name, start + info.offset_data, info.size, parts, link, info.isreg(), info.type == _REST)
+    return Member(info.name, start + info.offset_data, info.size, parts, kind, link)
 
 
 def _skip_end(region: _Region, marked: bool) -> bool:
@@ -212,11 +215,11 @@ def find_members(path: str, place: Member | None = None) -> list[Member]:
             members = [member for member in scan_tar(read_at, start, size) if not member.parts]
         except DAMAGE as error:
             raise InputError(f"{where} is not a tar, or damaged ({error}): get it again") from error
-    targets = {key_of(member.name): member for member in members if member.is_file}
+    targets = {key_of(member.name): member for member in members if member.kind == "file"}
     found = [
         Member(member.name, target.offset, target.size)
         for member in members
-        if (target := member if member.is_file else targets.get(member.link))
+        if (target := member if member.kind == "file" else targets.get(member.link))
     ]
     seen: set[str] = set()
     for member in found:
