@@ -1,5 +1,6 @@
 """Archives and tables that are of another kind than their names say, and zip files that cannot be read here."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -32,6 +33,13 @@ def test_the_error_names_what_a_file_is(tmp_path: Path, suffix: str, content: st
     path = tmp_path / f"photos.{suffix}"
     path.write_bytes(CONTENTS[content])
     assert error_of(path) == f"{path}: {SAID[content].format(NAMES[suffix])}"
+
+
+@pytest.mark.parametrize("suffix", ["tar", "tar.gz", "zip", "parquet"])
+def test_a_pipe_or_a_device_is_refused_before_it_is_opened(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"photos.{suffix}"
+    path.symlink_to(os.devnull)  # opening a pipe would wait for ever without the check
+    assert error_of(path) == f"{path}: not a regular file: copy it into one"
 
 
 def test_a_compressed_tar_may_have_any_name_and_other_kinds_are_never_compressed(tmp_path: Path) -> None:

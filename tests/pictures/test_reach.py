@@ -115,7 +115,7 @@ def test_errors_of_file_systems_do_not_end_a_run(
     module: Module, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shard: str, error: Callable[[], Exception]
 ) -> None:
     for where in (zip_files, parquet_files):
-        monkeypatch.setattr(where, "open_url", breaking(error))
+        monkeypatch.setattr(where, "open_random", breaking(error))
     unit = zip_files.Zip(shard) if shard.endswith("zip") else parquet_files.RowGroup(shard, "image", 0, 0, 5)
     with pytest.raises(UnreachableError, match=f"^{shard}: cannot be read"):
         list(unit.pictures())
@@ -126,7 +126,7 @@ def test_errors_of_file_systems_do_not_end_a_run(
 
 
 def test_errors_within_a_zip_on_a_server(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(zip_files, "open_url", lambda url, hosts: io.BytesIO(zipped(pictures(2))))
+    monkeypatch.setattr(zip_files, "open_random", lambda url, hosts: io.BytesIO(zipped(pictures(2))))
     found = list(zip_files.Zip("https://host/a.zip").pictures())
 
     def read(file: zipfile.ZipExtFile, size: int) -> bytes:

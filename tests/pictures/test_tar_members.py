@@ -192,6 +192,12 @@ def test_reader_is_pickled_without_its_open_files(three: PicturesInTars) -> None
     assert [again(n) for n in range(30)] == EXPECTED
 
 
+def test_a_device_is_an_error_and_not_read(tmp_path: Path) -> None:
+    (tmp_path / "a.tar").symlink_to(os.devnull)
+    with pytest.raises(InputError, match=r"a\.tar: not a regular file: copy it into one$"):
+        find_members(str(tmp_path / "a.tar"))
+
+
 def test_a_tar_that_changes_while_it_is_read_is_an_image_error(three: PicturesInTars, tmp_path: Path) -> None:
     (tmp_path / "1.tar").write_bytes(b"short")
     (tmp_path / "2.tar").unlink()

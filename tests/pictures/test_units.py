@@ -243,7 +243,7 @@ def test_paths_in_a_remote_parquet_file(
     table = table.cast(pa.schema({"image": pa.struct({"bytes": pa.binary(), "path": pa.string()})}))
     pq.write_table(table, tmp_path / "a.parquet")
     write_folder(tmp_path, {"a.jpg": jpeg(0)})
-    monkeypatch.setattr(parquet_files, "open_url", lambda *_: io.BytesIO((tmp_path / "a.parquet").read_bytes()))
+    monkeypatch.setattr(parquet_files, "open_random", lambda *_: io.BytesIO((tmp_path / "a.parquet").read_bytes()))
     monkeypatch.setattr(columns, "read_url", lambda url, **options: url.encode())
     found = list(parquet_files.RowGroup(folder, "image", 0, 0, 2, hosts=("other",)).pictures())
     assert found[0].read() == read.encode()

@@ -193,6 +193,10 @@ def test_files_without_features(tmp_path: Path) -> None:
     pq.write_table(pa.table({"path": ["a"], "status": ["ok"]}), text)
     with pytest.raises(InputError, match="holds no vectors: no column holds lists of numbers"):
         open_features(text)
+    text.unlink()
+    text.symlink_to(os.devnull)  # opening a pipe would wait for ever
+    with pytest.raises(InputError, match=r"text\.parquet: not a regular file: copy it into one$"):
+        open_features(text)
 
 
 def test_a_file_with_damaged_pages(tmp_path: Path) -> None:

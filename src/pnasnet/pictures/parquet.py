@@ -17,7 +17,7 @@ from .access import CLOSED, Access
 from .columns import find_pictures, picture_in
 from .outages import Opening, sorting_errors
 from .passed_over import PassedOver
-from .storage import open_url
+from .storage import open_random
 from .unit import Picture, Unit
 
 _BATCH = 1  # rows read at a time: each is a whole image, and may be large
@@ -161,7 +161,7 @@ def opened(path: str, hosts: tuple[str, ...] | None = None) -> Iterator[Any]:
     """
     with (
         sorting_errors(redact(path), "not a Parquet file, or damaged", Opening(path, PARQUET)),
-        pq.ParquetFile(open_url(path, hosts) if is_url(path) else path, buffer_size=_BUFFER, pre_buffer=False) as file,
+        pq.ParquetFile(open_random(path, hosts), buffer_size=_BUFFER, pre_buffer=False) as file,
     ):
         yield file
 

@@ -14,8 +14,9 @@ from ..errors import ImageError, InputError, MissingExtraError, UnreachableError
 from ..images import LIMITS
 from ..support import http
 from ..support.contexts import contextmanager
+from ..support.files import check_regular
 from ..support.http import is_answer, reason, retrying
-from ..support.urls import is_http, redact
+from ..support.urls import is_http, is_url, redact
 from .guarded import guarded_client
 
 if TYPE_CHECKING:
@@ -46,6 +47,17 @@ def read_url(url: str, *, allowed: Collection[str] | None = None) -> bytes:
 def open_url(url: str, allowed: Collection[str] | None = None) -> BinaryIO:
     """Open `url` for random access. The errors are those that `sorting_errors` sorts; `allowed` is as in `read_url`."""
     return retrying(lambda: _open(url, allowed))
+
+
+def open_random(path: str, allowed: Collection[str] | None = None) -> "str | BinaryIO":
+    """Return a local path, or an open URL, for libraries with random access.
+
+    Raises `ImageError` for a pipe or a device, and the errors of `open_url`.
+    """
+    if is_url(path):
+        return open_url(path, allowed)
+    check_regular(path, ImageError)
+    return path
 
 
 def _open(url: str, allowed: Collection[str] | None) -> BinaryIO:

@@ -20,6 +20,7 @@ import pyarrow as pa
 
 from ..errors import ImageError
 from ..images import LIMITS
+from ..support.files import check_regular
 from ..support.other_files import TAR
 from ..support.urls import is_url, redact
 from .kinds import Distinct, is_hidden_member, is_member
@@ -96,6 +97,8 @@ def _picture(tar: "_OpenTar", member: Member, name: str, links: "_Links") -> Pic
 
 
 def _open(path: str, hosts: tuple[str, ...] | None) -> "_OpenTar":
+    if not is_url(path):
+        check_regular(path, ImageError)
     file = open_stream(path, hosts) if is_url(path) else Path(path).open("rb")  # noqa: SIM115 - the tar closes it
     if codec := codec_of(file.peek(MAGIC)):
         return _StreamedTar(_UNPACK[codec](file), file)

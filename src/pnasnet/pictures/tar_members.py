@@ -206,6 +206,7 @@ def find_members(path: str, place: Member | None = None) -> list[Member]:
         InputError: the tar is compressed, damaged, truncated, not a tar, unreadable, or has a name twice.
     """
     where = repr(path) if place is None else f"{place.name!r} in {path!r}"
+    files.check_regular(path)
     with files.reading(where), Path(path).open("rb", buffering=0) as file:
         start, size = (place.offset, place.size) if place else (0, os.fstat(file.fileno()).st_size)
         read_at = read_from(file.fileno())

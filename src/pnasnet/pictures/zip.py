@@ -13,7 +13,7 @@ from ..support.urls import is_url, redact
 from .kinds import Distinct, is_hidden_member, is_member
 from .outages import Opening, is_damage, sorting_errors
 from .passed_over import HEAD, PassedOver
-from .storage import open_url
+from .storage import open_random
 from .unit import Picture, Unit
 
 _ENCRYPTED = 1
@@ -37,7 +37,7 @@ class Zip(Unit):
         """Yield the members from number `start` on, named `shard.zip/name`."""
         with sorting_errors(self.name, "not a zip file, or damaged", Opening(self.path, ZIP)):
             # Never closed explicitly: other threads read pictures, the last ones after this generator has ended.
-            archive = zipfile.ZipFile(open_url(self.path, self.hosts) if is_url(self.path) else self.path)
+            archive = zipfile.ZipFile(open_random(self.path, self.hosts))
         _check_whole(archive, self.name)
         members = [info for info in archive.infolist() if not info.is_dir() and not is_hidden_member(info.filename)]
         distinct, number = Distinct(), 0

@@ -54,6 +54,12 @@ def reading(
         raise kind(f"cannot read {source}: {reason(error)}; {hint}") from error
 
 
+def check_regular(path: Path | str, kind: type[PnasnetError] = InputError) -> None:
+    """Raise an error of `kind` for a pipe or a device: opening a pipe would wait for a program that writes to it."""
+    if Path(path).exists() and not (Path(path).is_file() or Path(path).is_dir()):
+        raise kind(f"{path}: not a regular file: copy it into one")
+
+
 def read_head(path: Path | str, size: int) -> bytes:
     """Return up to `size` first bytes of a regular file; none if it is none, or cannot be read.
 

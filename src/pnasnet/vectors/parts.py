@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from ..errors import InputError, UnknownNameError
 from ..support.contexts import contextmanager
+from ..support.files import check_regular
 from ..support.text import clean
 
 Numbers = NDArray[np.floating[Any]]
@@ -308,6 +309,7 @@ def _fingerprint(path: Path) -> str:
 @contextmanager
 def _opened(path: Path, *, pre_buffer: bool = False) -> Iterator[pq.ParquetFile]:
     """Open a file to read it in pieces or, with `pre_buffer`, by whole row groups. Raises `InputError`."""
+    check_regular(path)
     with (
         _arrow_errors(path),
         pq.ParquetFile(path, buffer_size=0 if pre_buffer else 1 << 20, pre_buffer=pre_buffer) as file,
